@@ -1,0 +1,1 @@
+"""What a run's numbers mean: percentiles, cost, utilisation, verdicts and comparisons."""

@@ -1,0 +1,97 @@
+"""Several runs side by side: key measures, the best of each, and differences against a baseline."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+from sim.records.summary import flat_summary
+
+
+class Measure(NamedTuple):
+    """One column of a comparison."""
+
+    key: str  # in the flat summary
+    label: str
+    unit: str
+    better: str  # "low" or "high"
+
+
+MEASURES = (
+    Measure("served_fraction", "served", "share", "high"),
+    Measure("slo_attainment", "SLO met", "share", "high"),
+    Measure("ttft_p50_s", "ttft p50", "s", "low"),
+    Measure("ttft_p99_s", "ttft p99", "s", "low"),
+    Measure("itl_p99_s", "itl p99", "s", "low"),
+    Measure("e2e_p99_s", "e2e p99", "s", "low"),
+    Measure("replicas_mean", "replicas", "mean", "low"),
+    Measure("usd_per_hour", "cost", "usd/h", "low"),
+    Measure("usd_per_million_output_tokens", "per 1M out", "usd", "low"),
+)
+
+
+class Row(NamedTuple):
+    """One run of a comparison; lists are in the order of the measures."""
+
+    name: str
+    values: list[float | None]
+    change: list[float | None]  # against the baseline, as `_change` says
+    best: list[bool]
+    slo_ok: bool | None  # None: the scenario sets no limit
+    failed: list[str]  # limits that did not hold
+
+
+class Comparison(NamedTuple):
+    """Runs side by side; the first row is the baseline."""
+
+    measures: tuple[Measure, ...]
+    rows: list[Row]
+
+
+def compare(summaries: Mapping[str, Mapping[str, Any]], measures: Sequence[Measure] = MEASURES) -> Comparison:
+    """Compares runs (name → summary); measures that no run has are left out."""
+    flat = {name: flat_summary(summary) for name, summary in summaries.items()}
+    kept = tuple(m for m in measures if any(row.get(m.key) is not None for row in flat.values()))
+    values = {name: [row.get(m.key) for m in kept] for name, row in flat.items()}
+    best = [_best([values[name][i] for name in values], m.better) for i, m in enumerate(kept)]
+    baseline = next(iter(values.values()), [])
+    rows = [
+        Row(
+            name=name,
+            values=values[name],
+            change=[
+                _change(m, v, b) if number else None
+                for m, v, b in zip(kept, values[name], baseline, strict=True)
+            ],
+            best=[_is_best(v, b) for v, b in zip(values[name], best, strict=True)],
+            slo_ok=summaries[name].get("slo_ok"),
+            failed=[v["text"] for v in summaries[name].get("verdicts", []) if not v["ok"]],
+        )
+        for number, name in enumerate(values)
+    ]
+    return Comparison(kept, rows)
+
+
+def _best(values: Sequence[float | None], better: str) -> float | None:
+    """The best value; None when all are equal, since nothing is better than the rest then."""
+    known = [v for v in values if v is not None]
+    if len(known) < 2 or len(set(known)) == 1:
+        return None
+    return min(known) if better == "low" else max(known)
+
+
+def _is_best(value: float | None, best: float | None) -> bool:
+    return value is not None and best is not None and value == best
+
+
+def _change(measure: Measure, value: float | None, baseline: float | None) -> float | None:
+    """Difference to the baseline: of shares in points (0.02 = 2 points), of all else relative to it.
+
+    None where either is unknown or infinite, or the baseline is 0.
+    """
+    if value is None or baseline is None or math.isinf(baseline) or math.isinf(value):
+        return None
+    if measure.unit == "share":
+        return value - baseline
+    return (value - baseline) / abs(baseline) if baseline else None

@@ -1,0 +1,158 @@
+"""The summary of a run: every measure once, over the fleet, per traffic class and per pool."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from sim.analysis.cost import bill_lines, per_million_tokens, token_cost, total_usd
+from sim.analysis.latency import count, latencies
+from sim.analysis.replicas import replica_counts
+from sim.analysis.use import kv_use, shares, use_parts
+from sim.records.version import SCHEMA_VERSION
+from sim.records.window import measured_window_ps
+from sim.units import PS_PER_S, ps_to_s
+
+FATES = ("offered", "completed", "rejected", "timed_out", "failed", "inside")
+S_PER_HOUR = 3600.0
+
+
+def summarize(
+    scenario: Any,
+    result: Any,
+    step_tables: Sequence[Any] = (),
+    engine: str = "",
+    edges_ps: np.ndarray | None = None,
+) -> dict[str, Any]:
+    """What a run came to in its measured window (docs/outputs.md lists the keys).
+
+    Seconds, usd and counts; what was never served is infinite, what cannot be said None. `step_tables`, one
+    per pool, give mfu and bandwidth_use.
+    """
+    edges = _edges_ps() if edges_ps is None else edges_ps
+    pool_ids = range(len(scenario.pools))
+    tokens = (count(result, "tokens_in", 0), count(result, "tokens_out", 0))
+    return {
+        **_heading(scenario, result, engine),
+        **_scope(scenario, result, 0, edges),
+        **_pools(scenario, result, pool_ids, tokens, step_tables),
+        "classes": {c.name: _scope(scenario, result, 1 + i, edges) for i, c in enumerate(scenario.classes)},
+        "pools": {
+            pool.name: _pool(scenario, result, i, step_tables) for i, pool in enumerate(scenario.pools)
+        },
+        "usd_lines": _lines(scenario, result),
+    }
+
+
+def _heading(scenario: Any, result: Any, engine: str) -> dict[str, Any]:
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "scenario": scenario.name,
+        "question": scenario.question,
+        "look_at": list(scenario.look_at),
+        "seed": int(scenario.seed),
+        "engine": engine,
+        "digest": f"{int(result.digest) & (2**64 - 1):016x}",
+        "duration_s": float(scenario.duration_s),
+        "warmup_s": float(scenario.warmup_s),
+        "window_s": _window_s(scenario),
+        "end_s": ps_to_s(int(result.end_ps)),
+    }
+
+
+def _scope(scenario: Any, result: Any, scope: int, edges: np.ndarray) -> dict[str, Any]:
+    """Fates, latencies and rates of the fleet (scope 0) or of one class."""
+    fates = {name: count(result, name, scope) for name in FATES}
+    met = count(result, "met", scope)
+    window_s = _window_s(scenario)
+    return {
+        **fates,
+        "served_fraction": _ratio(fates["completed"], fates["offered"]),
+        "goodput": met,
+        "slo_attainment": _ratio(met, fates["offered"] - _censored(scenario, result, scope)),
+        "offered_per_s": _ratio(fates["offered"], window_s),
+        "completed_per_s": _ratio(fates["completed"], window_s),
+        "goodput_per_s": _ratio(met, window_s),
+        "input_tokens_per_s": _ratio(count(result, "tokens_in", scope), window_s),
+        "output_tokens_per_s": _ratio(count(result, "tokens_out", scope), window_s),
+        **latencies(result, scope, edges),
+    }
+
+
+def _censored(scenario: Any, result: Any, scope: int) -> int:
+    """Requests still inside at the drain limit whose class promises nothing: they are not misses."""
+    free = [1 + i for i, c in enumerate(scenario.classes) if not _promises_anything(c)]
+    return sum(count(result, "inside", s) for s in free if scope in (0, s))
+
+
+def _promises_anything(traffic_class: Any) -> bool:
+    promised = traffic_class.objectives
+    return any(getattr(promised, name) is not None for name in ("ttft_s", "itl_s", "tpot_s", "e2e_s"))
+
+
+def _pool(scenario: Any, result: Any, pool_id: int, step_tables: Sequence[Any]) -> dict[str, Any]:
+    """What one pool is, cost and did; its prices are per million tokens that it computed."""
+    pool, counters = scenario.pools[pool_id], result.pools[pool_id]
+    tokens = (int(counters["prefill_tokens"]), int(counters["decode_tokens"]))
+    return {
+        "gpu": pool.gpu.name,
+        "model": pool.model.name,
+        "runtime": pool.runtime.name,
+        "runtime_version": str(pool.runtime.version),
+        "gpus_per_replica": int(pool.tp) * int(pool.pp),
+        "completions": int(counters["completions"]),
+        "steps": int(counters["steps"]),
+        **_pools(scenario, result, [pool_id], tokens, step_tables),
+    }
+
+
+def _pools(
+    scenario: Any, result: Any, pool_ids: Sequence[int], tokens: tuple[int, int], step_tables: Sequence[Any]
+) -> dict[str, Any]:
+    """Cost, utilisation and replicas of some pools together; `tokens` (in, out) are what it bought."""
+    chosen = [result.pools[p] for p in pool_ids]
+    start_ps, end_ps = measured_window_ps(scenario)
+    bills = [bill_lines(scenario.pools[p], result.pools[p]["gpu_ps"], end_ps - start_ps) for p in pool_ids]
+    run_bills = [
+        bill_lines(scenario.pools[p], result.pools[p]["run_gpu_ps"], result.end_ps) for p in pool_ids
+    ]
+    usd = total_usd(bills)
+    costs = [token_cost(total_usd([bill]), c) for bill, c in zip(bills, chosen, strict=True)]
+    tables = [step_tables[p] if step_tables else None for p in pool_ids]
+    return {
+        "gpu_seconds": sum(int(c["gpu_ps"]) for c in chosen) / PS_PER_S,
+        "usd": usd,
+        "usd_per_hour": _ratio(usd * S_PER_HOUR, _window_s(scenario)),
+        **per_million_tokens(costs, *tokens),
+        "run_gpu_seconds": sum(int(c["run_gpu_ps"]) for c in chosen) / PS_PER_S,
+        "run_usd": total_usd(run_bills),
+        "mfu": None,
+        "bandwidth_use": None,
+        **shares([use_parts(c, table) for c, table in zip(chosen, tables, strict=True)]),
+        "kv_use": kv_use(result.samples, pool_ids, (start_ps, end_ps)),
+        "preemptions": sum(int(c["preemptions"]) for c in chosen),
+        **replica_counts(result, pool_ids, end_ps - start_ps),
+    }
+
+
+def _lines(scenario: Any, result: Any) -> list[dict[str, Any]]:
+    """Every billing line of the measured window; they sum to usd."""
+    start_ps, end_ps = measured_window_ps(scenario)
+    both = zip(scenario.pools, result.pools, strict=True)
+    return [line for pool, c in both for line in bill_lines(pool, c["gpu_ps"], end_ps - start_ps)]
+
+
+def _window_s(scenario: Any) -> float:
+    return float(scenario.duration_s) - float(scenario.warmup_s)
+
+
+def _ratio(part: float, whole: float) -> float | None:
+    return part / whole if whole > 0 else None
+
+
+def _edges_ps() -> np.ndarray:
+    from sim.model.metrics import bucket_edges_ps
+
+    return bucket_edges_ps()

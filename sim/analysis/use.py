@@ -1,0 +1,66 @@
+"""Utilisation, which is never one number: step_busy, slot_use, kv_use, mfu and bandwidth_use."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from sim.units import PS_PER_S
+
+Parts = dict[str, tuple[float, float]]  # measure → (what was used, what there was)
+
+
+def use_parts(counters: Mapping[str, int], step_table: Any | None) -> Parts:
+    """What a pool used and had of each measure, so that pools add up to a fleet."""
+    ready_ps = int(counters["ready_ps"])
+    parts: Parts = {
+        "step_busy": (float(counters["busy_ps"]), float(ready_ps)),
+        "slot_use": (float(counters["slot_ps"]), float(ready_ps) * int(counters["max_num_seqs"])),
+    }
+    if step_table is not None:
+        ready_s = ready_ps / PS_PER_S
+        parts["mfu"] = (flops(counters, step_table), step_table.peak_flops * ready_s)
+        parts["bandwidth_use"] = (bytes_read(counters, step_table), step_table.peak_bytes_per_s * ready_s)
+    return parts
+
+
+def flops(counters: Mapping[str, int], step_table: Any) -> float:
+    """Floating-point operations of the tokens that were computed; attention as far as it was counted."""
+    n_tokens = int(counters["prefill_tokens"]) + int(counters["decode_tokens"])
+    n_attended = int(counters["kv_read_tokens"]) + int(counters.get("prefill_attended_tokens", 0))
+    return n_tokens * float(step_table.flops_per_token) + n_attended * float(
+        step_table.flops_per_attended_token
+    )
+
+
+def bytes_read(counters: Mapping[str, int], step_table: Any) -> float:
+    """Bytes that steps moved: the weights once a step, and the KV cache they attended to."""
+    weights = int(counters["steps"]) * float(step_table.weight_bytes)
+    return weights + int(counters["kv_read_tokens"]) * float(step_table.kv_bytes_per_token)
+
+
+def shares(parts: Sequence[Parts]) -> dict[str, float | None]:
+    """Each measure over some pools: used / there was; None where nothing was ever ready."""
+    names = list(dict.fromkeys(name for part in parts for name in part))
+    return {name: _share([part[name] for part in parts if name in part]) for name in names}
+
+
+def kv_use(
+    samples: Mapping[str, np.ndarray], pool_ids: Sequence[int], window_ps: tuple[int, int]
+) -> float | None:
+    """Mean over the window's samples of the KV blocks in use among those of ready replicas."""
+    time_ps = np.asarray(samples["time_ps"])
+    chosen = np.isin(samples["pool_id"], np.asarray(pool_ids))
+    chosen &= (time_ps >= window_ps[0]) & (time_ps <= window_ps[1])
+    _, when = np.unique(time_ps[chosen], return_inverse=True)
+    used = np.bincount(when, weights=np.asarray(samples["kv_blocks_used"])[chosen])
+    total = np.bincount(when, weights=np.asarray(samples["kv_blocks_total"])[chosen])
+    ready = total > 0
+    return float(np.mean(used[ready] / total[ready])) if ready.any() else None
+
+
+def _share(parts: Sequence[tuple[float, float]]) -> float | None:
+    there_was = sum(part[1] for part in parts)
+    return sum(part[0] for part in parts) / there_was if there_was > 0 else None

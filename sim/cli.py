@@ -1,0 +1,279 @@
+"""The command `fleetsim`: a thin dispatcher that owns the verb and hands the rest on."""
+
+from __future__ import annotations
+
+import errno
+import os
+import sys
+from collections.abc import Callable, Sequence
+from typing import Any, NoReturn
+
+from sim.errors import InputError, nearest
+
+OK, OUR_FAULT, BAD_INPUT, SLO_FAILED, INTERRUPTED = 0, 1, 2, 3, 130
+DISK_ERRORS = {
+    errno.ENOSPC: "the disk is full",
+    errno.EDQUOT: "the disk quota is used up",
+    errno.EROFS: "the file system is read-only",
+    errno.EACCES: "permission denied",
+    errno.EPERM: "permission denied",
+    errno.ENOTDIR: "a file stands where a folder is needed",
+    errno.ENAMETOOLONG: "the name is too long",
+}
+
+HELP = """\
+fleetsim: simulate a fleet that serves AI models, before money is spent
+
+  fleetsim run SCENARIO [key=value ...]        run it, show and keep the results
+  fleetsim compare SCENARIO key=a,b,c [...]    run every variant, side by side
+  fleetsim show SCENARIO [key=value ...]       every key with its unit and source; --json, --all
+  fleetsim list [GROUP]                        what there is to choose from
+  fleetsim plot RUN                            a run's picture, as HTML and PNG
+  fleetsim calibrate FILE.csv                  fit step times to measured ones; --coefficients
+  fleetsim completion bash|zsh|fish            tab completion for your shell
+  fleetsim --version, --help
+
+First steps:   fleetsim run first_run
+               fleetsim compare spiky_hour autoscaler=fixed,hpa,hpa_fast,queue
+Overrides:     gpu=l4  duration_s=600  traffic.arrivals.rate_per_s=20  gpu@pools.code.gpu=h100
+Your own:      ./scenarios/*.yaml come first; ./conf/GROUP/*.yaml add options
+Exit codes:    0 fine, 1 our fault, 2 bad input, 3 a limit of `slo` failed, 130 interrupted
+"""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit code; never raises."""
+    words = list(sys.argv[1:] if argv is None else argv)
+    try:
+        return dispatch(words)
+    except InputError as error:
+        return complain(BAD_INPUT, error.problems)
+    except KeyboardInterrupt:
+        return complain(INTERRUPTED, ["interrupted"])
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # else Python complains when it ends
+        return OK
+    except OSError as error:
+        return os_error(error)
+    except Exception as error:
+        return our_fault(error)
+
+
+def dispatch(words: list[str]) -> int:
+    """Hand the words to their verb."""
+    verbs: dict[str, Callable[[list[str]], int]] = {
+        "run": run,
+        "compare": compare,
+        "show": show,
+        "list": list_,
+        "plot": plot,
+        "calibrate": calibrate,
+        "completion": completion,
+        "__complete": complete,
+    }
+    verb, rest = (words[0], words[1:]) if words else ("--help", [])
+    if verb in ("--help", "-h", "help") or (verb in verbs and rest[:1] in (["--help"], ["-h"])):
+        say(HELP)
+        return OK
+    if verb == "--version":
+        say(f"fleetsim {version()}\n")
+        return OK
+    if verb not in verbs:
+        known = [name for name in verbs if not name.startswith("_")]
+        close = nearest(verb, known)
+        raise InputError(f"{verb!r} is no verb; there are: {', '.join(known)}{hint(close)}")
+    return verbs[verb](rest)
+
+
+def run(words: list[str]) -> int:
+    """`run SCENARIO [overrides]`: 3 when a limit of the scenario failed."""
+    name, overrides = scenario_and_overrides("run", words)
+    from sim import api
+    from sim.report import terminal
+
+    with progress(name) as tick:
+        done = api.run(name, overrides, progress=tick)
+    terminal.print_run(done, console())
+    return verdict_code([done])
+
+
+def compare(words: list[str]) -> int:
+    """`compare SCENARIO key=a,b,c`: 3 when a limit failed in any variant."""
+    name, overrides = scenario_and_overrides("compare", words)
+    from sim import api
+    from sim.report import terminal
+    from sim.scenario.compose import variants
+
+    chosen = variants(overrides)
+    if len(chosen) < 2:
+        raise InputError("compare: nothing to compare; give several values, as autoscaler=fixed,hpa,queue")
+    with progress(f"{len(chosen)} variants of {name}") as tick:
+        done = api.compare(name, chosen, progress=tick)
+    terminal.print_comparison(done, console())
+    return verdict_code(list(done.runs.values()))
+
+
+def show(words: list[str]) -> int:
+    """`show SCENARIO [overrides]`: every key, or with --json the resolved scenario as data."""
+    flags = take_flags("show", words, ("--json", "--all"))
+    name, overrides = scenario_and_overrides("show", words)
+    from sim import show as pages
+
+    page = pages.as_json if "--json" in flags else pages.as_table
+    say(page(name, overrides, "--all" in flags))
+    return OK
+
+
+def list_(words: list[str]) -> int:
+    """`list [group]`: names and one line each."""
+    if len(words) > 1:
+        raise InputError("list: takes one group at most")
+    from sim import show as pages
+
+    say(pages.as_list(words[0] if words else None))
+    return OK
+
+
+def plot(words: list[str]) -> int:
+    """`plot RUN`: the picture of a run that was kept."""
+    if len(words) != 1:
+        raise InputError("plot: needs the folder of one run, as `fleetsim plot results/...`")
+    from sim.records.run_dir import find_run
+    from sim.report.plot import plot_run
+
+    for path in plot_run(find_run(words[0])):
+        say(f"{path}\n")
+    return OK
+
+
+def calibrate(words: list[str]) -> int:
+    """`calibrate FILE.csv`: the fitted step time as YAML, its errors beside it."""
+    flags = take_flags("calibrate", words, ("--coefficients",))
+    if len(words) != 1:
+        raise InputError("calibrate: needs one CSV file of measured steps")
+    from sim import show as pages
+
+    text, report = pages.as_calibration(words[0], "coefficients" if flags else "grid")
+    sys.stderr.write(report)
+    say(text)
+    return OK
+
+
+def completion(words: list[str]) -> int:
+    """`completion bash|zsh|fish`: the script to source."""
+    from sim.completion import SCRIPTS
+
+    if len(words) != 1 or words[0] not in SCRIPTS:
+        raise InputError(f"completion: needs one shell of: {', '.join(SCRIPTS)}")
+    say(SCRIPTS[words[0]])
+    return OK
+
+
+def complete(words: list[str]) -> int:
+    """What the completion scripts call: one candidate a line; silent whatever is wrong."""
+    from sim.completion import candidates
+
+    try:
+        say("".join(f"{word}\n" for word in candidates(words)))
+    except (InputError, OSError):
+        return OK
+    return OK
+
+
+def scenario_and_overrides(verb: str, words: list[str]) -> tuple[str, list[str]]:
+    """The scenario's name and the rest; raises InputError when there is none."""
+    for word in words:
+        if word.startswith("--"):
+            raise InputError(f"{verb}: {word!r} is no option; settings are given as key=value")
+    if not words or "=" in words[0]:
+        raise InputError(
+            f"{verb}: needs a scenario first, as `fleetsim {verb} spiky_hour`; `fleetsim list` has them"
+        )
+    return words[0], words[1:]
+
+
+def take_flags(verb: str, words: list[str], known: tuple[str, ...]) -> set[str]:
+    """Take the flags out of the words; raises InputError for one that the verb does not have."""
+    flags = {word for word in words if word.startswith("--")}
+    for flag in sorted(flags - set(known)):
+        raise InputError(
+            f"{verb}: {flag!r} is no option of it; there are: {', '.join(known)}{hint(nearest(flag, known))}"
+        )
+    words[:] = [word for word in words if word not in flags]
+    return flags
+
+
+def verdict_code(runs: Sequence[Any]) -> int:
+    """3 when any verdict of any run is a failure."""
+    return OK if all(verdict[-1] for run in runs for verdict in run.verdicts) else SLO_FAILED
+
+
+def progress(what: str) -> Any:
+    """A bar on stderr for anything over two seconds; as a context it gives the function to report to."""
+    from sim.report.progress import Progress
+
+    return Progress(what)
+
+
+def console() -> Any:
+    """Where people read."""
+    from rich.console import Console
+
+    return Console()
+
+
+def version() -> str:
+    """The installed version, or the checkout's."""
+    from importlib.metadata import PackageNotFoundError
+    from importlib.metadata import version as installed
+
+    try:
+        return installed("fleetsim")
+    except PackageNotFoundError:
+        return "(not installed)"
+
+
+def say(text: str) -> None:
+    """Write to stdout."""
+    sys.stdout.write(text)
+    sys.stdout.flush()
+
+
+def hint(close: str | None) -> str:
+    """What the user may have meant."""
+    return f"; did you mean {close!r}?" if close else ""
+
+
+def complain(code: int, lines: Sequence[str]) -> int:
+    """One line on stderr for each thing that is wrong."""
+    for line in lines:
+        sys.stderr.write(f"fleetsim: {line}\n")
+    return code
+
+
+def os_error(error: OSError) -> int:
+    """A disk that cannot be used is the user's to mend; any other OSError is ours."""
+    if error.errno not in DISK_ERRORS:
+        return our_fault(error)
+    where = error.filename or "results"
+    return complain(BAD_INPUT, [f"{where}: cannot be written: {DISK_ERRORS[error.errno]}"])
+
+
+def our_fault(error: Exception) -> int:
+    """One line; the traceback only where FLEETSIM_DEBUG=1 asks for it."""
+    if os.environ.get("FLEETSIM_DEBUG") == "1":
+        import traceback
+
+        traceback.print_exc()
+    what = " ".join(str(error).split()) or "no reason given"
+    more = "FLEETSIM_DEBUG=1 shows where it happened"
+    return complain(OUR_FAULT, [f"this is a bug: {type(error).__name__}: {what} ({more})"])
+
+
+def script() -> NoReturn:
+    """The console script: `main`, then exit with its code."""
+    sys.exit(main())
+
+
+if __name__ == "__main__":
+    script()

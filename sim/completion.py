@@ -1,0 +1,189 @@
+"""Tab completion: what can follow the words typed so far."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from sim.errors import InputError
+
+VERBS = ("run", "compare", "show", "list", "plot", "calibrate", "completion")
+STORY_VERBS = ("run", "compare", "show")
+
+BASH = r"""# fleetsim: tab completion for bash. Add to ~/.bashrc:  source <(fleetsim completion bash)
+_fleetsim() {
+    local line words word prefix
+    line=${COMP_LINE:0:COMP_POINT}
+    read -ra words <<<"$line"
+    [[ $line == *[[:space:]] ]] && words+=("")
+    word=${words[${#words[@]}-1]}
+    mapfile -t COMPREPLY < <(fleetsim __complete "${words[@]:1}" 2>/dev/null)
+    prefix=""
+    [[ $word == *[=:@,]* ]] && prefix=${word%"${word##*[=:@,]}"}
+    [[ $COMP_WORDBREAKS == *[=:@]* && -n $prefix ]] && COMPREPLY=("${COMPREPLY[@]#"$prefix"}")
+    [[ ${#COMPREPLY[@]} -eq 1 && ${COMPREPLY[0]} == *[=.,] ]] && compopt -o nospace
+    return 0
+}
+complete -o nosort -F _fleetsim fleetsim
+"""
+
+ZSH = r"""#compdef fleetsim
+# fleetsim: tab completion for zsh. Add to ~/.zshrc after compinit:  source <(fleetsim completion zsh)
+_fleetsim() {
+    local -a found
+    found=("${(@f)$(fleetsim __complete "${(@)words[2,CURRENT]}" 2>/dev/null)}")
+    compadd -Q -S '' -- ${found:#}
+}
+compdef _fleetsim fleetsim
+"""
+
+FISH = r"""# fleetsim: tab completion for fish. Save as ~/.config/fish/completions/fleetsim.fish
+complete -c fleetsim -f -a '(fleetsim __complete (commandline -opc)[2..-1] (commandline -ct) 2>/dev/null)'
+"""
+
+SCRIPTS = {"bash": BASH, "zsh": ZSH, "fish": FISH}
+
+
+def candidates(words: Sequence[str]) -> list[str]:
+    """What the last word may become; `words` are all after the command, the last one unfinished."""
+    *before, word = words or [""]
+    found = following(before, word)
+    return sorted({name for name in found if name.startswith(word)})
+
+
+def following(before: Sequence[str], word: str) -> Iterable[str]:
+    """Everything that may stand where `word` stands."""
+    if not before:
+        return [*VERBS, "--help", "--version"]
+    verb = before[0]
+    if verb in STORY_VERBS:
+        return scenarios() if len(before) == 1 else overrides(before[1], word)
+    if verb == "list" and len(before) == 1:
+        return groups()
+    if verb == "completion":
+        return SCRIPTS
+    return files(word, ".csv" if verb == "calibrate" else "")
+
+
+def scenarios() -> list[str]:
+    """Names of scenarios."""
+    from sim.scenario.catalogue import scenario_files
+
+    return list(scenario_files())
+
+
+def groups() -> list[str]:
+    """Names of groups."""
+    from sim.scenario.catalogue import GROUPS
+
+    return [*GROUPS, "scenarios"]
+
+
+def files(word: str, ending: str) -> list[str]:
+    """Files with that ending and folders below what was typed."""
+    folder = Path(word).parent if not word.endswith("/") else Path(word)
+    try:
+        entries = sorted(folder.iterdir())
+    except OSError:
+        return []
+    inside = [p for p in entries if p.is_dir() or (ending and p.name.endswith(ending))]
+    return [f"{p}/" if p.is_dir() else str(p) for p in inside]
+
+
+def overrides(story: str, word: str) -> Iterable[str]:
+    """Overrides of a scenario: keys before the `=`, values after it."""
+    key, equals, value = word.partition("=")
+    if not equals:
+        return keys(story, key)
+    done, comma, _ = value.rpartition(",")
+    return [f"{key}={done}{comma}{name}" for name in values(key)]
+
+
+def values(key: str) -> list[str]:
+    """Options of a group, or the names that a key may have."""
+    from sim.scenario.catalogue import GROUPS, option_files
+
+    group = key.lstrip("+").partition("@")[0]
+    return list(option_files(group)) if group in GROUPS else names_for(key)
+
+
+def keys(story: str, typed: str) -> list[str]:
+    """Groups with `=`, and the keys one level below what was typed."""
+    from sim.scenario.catalogue import GROUPS
+
+    if "@" in typed:
+        group = typed.partition("@")[0]
+        return [f"{group}@{place}=" for place in places(story, group)]
+    chosen = [f"{group}=" for group in GROUPS] if "." not in typed else []
+    return chosen + below(story, typed)
+
+
+def places(story: str, group: str) -> list[str]:
+    """Where one pool or class of the scenario can have its own option of a group."""
+    from sim.scenario.inherit import POOL_GROUPS
+
+    if group == "traffic":
+        return [f"classes.{name}" for name in entries(story, "classes")]
+    inner = f".{group}" if group in POOL_GROUPS else ""
+    return [f"pools.{name}{inner}" for name in entries(story, "pools")]
+
+
+def entries(story: str, group: str) -> list[str]:
+    """Names of the scenario's own pools or classes."""
+    from sim.scenario.story import read_story
+
+    try:
+        found = read_story(story)
+    except InputError:
+        return []
+    chosen = [
+        c.package.split(".")[1] for c in found.choices if c.package and c.package.startswith(f"{group}.")
+    ]
+    body = found.body.get(group)
+    return list(dict.fromkeys([*(body if isinstance(body, dict) else ()), *chosen]))
+
+
+def below(story: str, typed: str) -> list[str]:
+    """Full keys whose last part is still to be typed: `gpu.memory_gb=`, `pools.code.`."""
+    from sim.scenario.fields import is_description
+
+    prefix, _, _ = typed.rpartition(".")
+    parts = prefix.split(".") if prefix else []
+    start = f"{prefix}." if prefix else ""
+    if parts in (["pools"], ["classes"]):
+        return [f"{start}{name}." for name in entries(story, parts[0])]
+    found = []
+    for name, hints in children(parts).items():
+        deeper = any(is_description(hint) for hint in hints)
+        found.append(f"{start}{name}{'.' if deeper else '='}")
+    return found
+
+
+def children(parts: Sequence[str]) -> dict[str, list]:
+    """The keys below a path that the user writes, each with what it may hold."""
+    from sim.scenario.fields import Hint, fields_of, hints_at, is_description
+    from sim.scenario.pool import Pool
+    from sim.scenario.scenario import Scenario
+    from sim.scenario.traffic import TrafficClass
+
+    if not parts:
+        dots = {name: [Hint(Pool)] for name in ("pool", "traffic", "pools", "classes")}
+        return {**fields_of(Scenario), **{k: v for k, v in fields_of(Pool).items() if k != "name"}, **dots}
+    group, *rest = parts
+    if group in ("pools", "classes"):
+        rest = rest[1:]
+    owner = {"pool": Pool, "pools": Pool, "traffic": TrafficClass, "classes": TrafficClass}.get(group)
+    if owner is None:
+        owner, rest = (Pool if group in fields_of(Pool) else Scenario), list(parts)
+    hints = hints_at(owner, rest, None) if rest else [Hint(owner)]
+    return {k: v for hint in hints if is_description(hint) for k, v in fields_of(hint.type).items()}
+
+
+def names_for(key: str) -> list[str]:
+    """The names, or true and false, that a key may have."""
+    from sim.scenario.fields import names_of
+
+    *parts, last = key.lstrip("+").split(".")
+    hints = children(parts).get(last, [])
+    flags = ["false", "true"] if any(hint.type is bool for hint in hints) else []
+    return [*names_of(hints), *flags]

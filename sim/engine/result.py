@@ -1,0 +1,267 @@
+"""What a run leaves behind, the same from every engine."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from sim.model.layout import (
+    C_ALL_COMPLETED,
+    C_ALL_OFFERED,
+    C_ALL_REJECTED,
+    C_COMPLETED,
+    C_FAILED,
+    C_MET,
+    C_OFFERED,
+    C_REJECTED,
+    C_SIZE,
+    C_SUM,
+    C_TIMED_OUT,
+    C_TOKENS_IN,
+    C_TOKENS_OUT,
+    L_FIRST,
+    L_GPUS,
+    L_MAX_SEQS,
+    L_N,
+    L_SIZE,
+    M_BILLED,
+    M_BUSY,
+    M_COMPLETED,
+    M_DECODE_PS,
+    M_DECODE_TOKENS,
+    M_KV_READ,
+    M_PREEMPTED,
+    M_PREFILL_PS,
+    M_PREFILL_TOKENS,
+    M_READY,
+    M_SIZE,
+    M_SLOT,
+    M_STARTED,
+    M_STEPS,
+    MARK_RUN,
+    MARK_WARM,
+    MARK_WINDOW,
+    METRICS,
+    N_MARK,
+    N_METRIC,
+    P_N_POOL,
+    P_RECORDS,
+    Q_PEAK_READY,
+    Q_SCALED_DOWN,
+    Q_SCALED_UP,
+    Q_SIZE,
+    R_POOL,
+    R_SIZE,
+    S_DIGEST,
+    S_N_SAMPLE,
+    S_NOW,
+    STAGE_NAMES,
+    T_ARRIVALS,
+    T_BILLED_HI,
+    T_BILLED_LO,
+    T_BLOCKS,
+    T_BLOCKS_USED,
+    T_COMPLETED,
+    T_HELD,
+    T_POOL,
+    T_PREEMPTED,
+    T_ROUTED,
+    T_RUNNING,
+    T_SIZE,
+    T_STAGE,
+    T_TIME_PS,
+    T_WAITING,
+    T_WANTED,
+    X_FIRST_PS,
+    X_GAP_MAX_PS,
+    X_LAST_PS,
+    X_OUTCOME,
+    X_PREEMPTIONS,
+    X_REASON,
+    X_REPLICA,
+    X_ROUTED_PS,
+    X_SCHEDULED_PS,
+    X_SIZE,
+    Params,
+    State,
+)
+from sim.model.metrics import N_BUCKET, wide
+
+#: The measures of a result's histograms and sums, in order.
+RESULT_METRICS = ("ttft", "attempt_ttft", "itl", "tpot", "e2e", "queue_wait")
+_FROM = {"attempt_ttft": "ttft"}  # without retries a request has one attempt, and the two are one measure
+
+
+class Result(NamedTuple):
+    """A finished run as arrays; times are int64 ps, −1 where something did not happen."""
+
+    requests: dict[str, np.ndarray]  # column → (request,), empty without records
+    samples: dict[str, np.ndarray]  # column → (sample · pool,)
+    hist: np.ndarray  # (1 + class, metric, bucket) int64, scope 0 = all classes
+    sums: dict[str, list[int]]  # metric → [all, class 0, …] ps
+    counts: dict[str, np.ndarray]  # name → (1 + class,)
+    pools: list[dict[str, int]]
+    end_ps: int
+    digest: int
+
+
+def make_result(p: Params, st: State) -> Result:
+    """Read a finished run out of its state."""
+    return Result(
+        requests=_requests(p, st),
+        samples=_samples(p, st),
+        hist=_histograms(st),
+        sums=_sums(st),
+        counts=_counts(st),
+        pools=[_pool(p, st, pool) for pool in range(int(p.run[P_N_POOL]))],
+        end_ps=int(st.run[S_NOW]),
+        digest=make_digest(p, st),
+    )
+
+
+def make_digest(p: Params, st: State) -> int:
+    """64 bits that stand for the requests, the time series and the summary of a run."""
+    h = hashlib.sha256()
+    h.update(np.array([st.run[S_DIGEST], st.run[S_N_SAMPLE], st.run[S_NOW]], dtype="<i8").tobytes())
+    for array in (st.count, st.hist, st.mark):
+        h.update(np.ascontiguousarray(array, dtype="<i8").tobytes())
+    return int.from_bytes(h.digest()[:8], "big")
+
+
+def _requests(p: Params, st: State) -> dict[str, np.ndarray]:
+    if p.run[P_RECORDS] == 0:
+        return {}
+    rows = st.record.reshape(-1, X_SIZE)
+    replica = rows[:, X_REPLICA]
+    served = replica >= 0
+    pool_of = st.rep.reshape(-1, R_SIZE)[:, R_POOL]
+    pool = np.where(served, pool_of[np.maximum(replica, 0)], -1)
+    first = p.pool.reshape(-1, L_SIZE)[:, L_FIRST]
+    return {
+        "request_id": np.arange(len(rows), dtype=np.int64),
+        "class_id": p.klass_of.astype(np.int64),
+        "arrival_ps": p.arrival_ps,
+        "routed_ps": rows[:, X_ROUTED_PS],
+        "scheduled_ps": rows[:, X_SCHEDULED_PS],
+        "first_token_ps": rows[:, X_FIRST_PS],
+        "last_token_ps": rows[:, X_LAST_PS],
+        "prompt_tokens": p.prompt.astype(np.int64),
+        "output_tokens": p.output.astype(np.int64),
+        "pool_id": pool,
+        "replica_id": np.where(served, replica - first[np.maximum(pool, 0)], -1),
+        "attempts": np.ones(len(rows), dtype=np.int64),
+        "preemptions": rows[:, X_PREEMPTIONS],
+        "itl_max_ps": rows[:, X_GAP_MAX_PS],
+        "outcome": rows[:, X_OUTCOME],
+        "reason": rows[:, X_REASON],
+    }
+
+
+_SAMPLE_COLUMNS = {
+    "time_ps": T_TIME_PS,
+    "pool_id": T_POOL,
+    "wanted": T_WANTED,
+    **{STAGE_NAMES[stage]: T_STAGE + stage - 1 for stage in range(1, len(STAGE_NAMES))},
+    "held": T_HELD,
+    "waiting": T_WAITING,
+    "running": T_RUNNING,
+    "kv_blocks_used": T_BLOCKS_USED,
+    "kv_blocks_total": T_BLOCKS,
+    "arrivals": T_ARRIVALS,
+    "routed": T_ROUTED,
+    "completions": T_COMPLETED,
+    "preemptions": T_PREEMPTED,
+}
+
+
+def _samples(p: Params, st: State) -> dict[str, np.ndarray]:
+    n_pool = int(p.run[P_N_POOL])
+    rows = st.sample[: int(st.run[S_N_SAMPLE]) * n_pool * T_SIZE].reshape(-1, T_SIZE)
+    columns = {name: rows[:, at] for name, at in _SAMPLE_COLUMNS.items()}
+    gpus = p.pool.reshape(-1, L_SIZE)[:, L_GPUS][rows[:, T_POOL]]
+    billed = [wide(lo, hi) for lo, hi in rows[:, [T_BILLED_LO, T_BILLED_HI]]]
+    columns["gpu_ps"] = np.array([b * int(g) for b, g in zip(billed, gpus, strict=True)], dtype=object)
+    return columns
+
+
+def _histograms(st: State) -> np.ndarray:
+    by_class = st.hist.reshape(-1, N_METRIC, N_BUCKET)
+    order = [METRICS.index(_FROM.get(name, name)) for name in RESULT_METRICS]
+    return np.concatenate([by_class.sum(axis=0, keepdims=True), by_class])[:, order]
+
+
+def _sums(st: State) -> dict[str, list[int]]:
+    rows = st.count.reshape(-1, C_SIZE)
+    sums = {}
+    for name in RESULT_METRICS:
+        at = C_SUM + 2 * METRICS.index(_FROM.get(name, name))
+        by_class = [wide(row[at], row[at + 1]) for row in rows]
+        sums[name] = [sum(by_class), *by_class]
+    return sums
+
+
+_COUNTS = {
+    "offered": C_OFFERED,
+    "completed": C_COMPLETED,
+    "rejected": C_REJECTED,
+    "timed_out": C_TIMED_OUT,
+    "failed": C_FAILED,
+    "met": C_MET,
+    "tokens_in": C_TOKENS_IN,
+    "tokens_out": C_TOKENS_OUT,
+    "all_offered": C_ALL_OFFERED,
+    "all_completed": C_ALL_COMPLETED,
+    "all_rejected": C_ALL_REJECTED,
+}
+
+
+def _counts(st: State) -> dict[str, np.ndarray]:
+    rows = st.count.reshape(-1, C_SIZE)
+    counts = {name: np.concatenate([[rows[:, at].sum()], rows[:, at]]) for name, at in _COUNTS.items()}
+    gone = counts["completed"] + counts["rejected"] + counts["timed_out"] + counts["failed"]
+    counts["inside"] = counts["offered"] - gone
+    return counts
+
+
+_WIDE_MARKS = {
+    "billed_ps": M_BILLED,
+    "ready_ps": M_READY,
+    "busy_ps": M_BUSY,
+    "slot_ps": M_SLOT,
+    "prefill_ps": M_PREFILL_PS,
+    "decode_ps": M_DECODE_PS,
+}
+_PLAIN_MARKS = {
+    "steps": M_STEPS,
+    "prefill_tokens": M_PREFILL_TOKENS,
+    "decode_tokens": M_DECODE_TOKENS,
+    "kv_read_tokens": M_KV_READ,
+    "completions": M_COMPLETED,
+    "preemptions": M_PREEMPTED,
+    "replicas_started": M_STARTED,
+}
+
+
+def _pool(p: Params, st: State, pool: int) -> dict[str, int]:
+    """What a pool did inside the measured window (keys with `run_` : over the whole run)."""
+    marks = st.mark.reshape(N_MARK, -1, M_SIZE)[:, pool]
+    row: dict[str, Any] = {}
+    for name, at in _WIDE_MARKS.items():
+        warm, window, run = (wide(marks[m][at], marks[m][at + 1]) for m in (MARK_WARM, MARK_WINDOW, MARK_RUN))
+        row[name] = window - warm
+        row["run_" + name] = run
+    for name, at in _PLAIN_MARKS.items():
+        row[name] = int(marks[MARK_WINDOW][at] - marks[MARK_WARM][at])
+        row["run_" + name] = int(marks[MARK_RUN][at])
+    lo = pool * L_SIZE
+    row["gpus_per_replica"] = int(p.pool[lo + L_GPUS])
+    row["gpu_ps"] = row["billed_ps"] * row["gpus_per_replica"]
+    row["run_gpu_ps"] = row["run_billed_ps"] * row["gpus_per_replica"]
+    row["max_num_seqs"] = int(p.pool[lo + L_MAX_SEQS])
+    row["places"] = int(p.pool[lo + L_N])
+    row["peak_ready"] = int(st.pool[pool * Q_SIZE + Q_PEAK_READY])
+    row["scaled_up"] = int(st.pool[pool * Q_SIZE + Q_SCALED_UP])
+    row["scaled_down"] = int(st.pool[pool * Q_SIZE + Q_SCALED_DOWN])
+    return row

@@ -1,0 +1,26 @@
+"""Bad input, said in one line that a person can act on."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class InputError(Exception):
+    """What the user gave cannot be used; `problems` holds one clear line for each mistake found."""
+
+    def __init__(self, problems: str | Iterable[str]) -> None:
+        self.problems: list[str] = [problems] if isinstance(problems, str) else list(problems)
+        super().__init__("\n".join(self.problems))
+
+
+def nearest(name: str, names: Iterable[str]) -> str | None:
+    """The valid name that `name` was most likely meant to be, or None when nothing is close."""
+    close = difflib.get_close_matches(str(name).lower(), list(names), n=1, cutoff=0.5)
+    return close[0] if close else None
+
+
+def problem(key: str, value: object, allowed: str, nearest_name: str | None = None) -> str:
+    """One line that names the key, the value, what is allowed and the nearest valid name."""
+    hint = f"; did you mean {nearest_name!r}?" if nearest_name else ""
+    return f"{key}: {value!r} is not valid; allowed: {allowed}{hint}"

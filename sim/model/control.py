@@ -1,0 +1,164 @@
+"""What happens at a control instant: scrapes and samples, then the autoscalers of the pools in order.
+
+Ticks run outside the event loop, so that a policy that no compiler takes can be called by the host on every engine.
+"""
+
+from __future__ import annotations
+
+from sim.jit import jit_call
+from sim.model.hpa import hpa_tick
+from sim.model.layout import (
+    DONE,
+    HPA,
+    L_MAX,
+    L_MIN,
+    L_SCALER,
+    L_SCRAPE_PS,
+    L_SIZE,
+    L_TARGET,
+    L_TICK_PS,
+    MARK_WARM,
+    MARK_WINDOW,
+    NEED_POLICY,
+    P_DURATION_PS,
+    P_END_PS,
+    P_N_POOL,
+    P_N_REQUEST,
+    P_SAMPLE_PS,
+    P_TREE,
+    Q_N_READY,
+    Q_N_STARTING,
+    Q_NEXT_SCRAPE,
+    Q_NEXT_TICK,
+    Q_SIZE,
+    Q_WANTED,
+    QUEUE,
+    S_CURSOR,
+    S_IN_FLIGHT,
+    S_MARKS,
+    S_NEXT_MARK,
+    S_NEXT_SAMPLE,
+    S_NOW,
+    S_POLICY_POOL,
+    S_STATUS,
+    S_STOP,
+    USER,
+)
+from sim.model.lifecycle import on_stage, scale_to
+from sim.model.observe import metric_milli, sample, scrape, set_mark
+from sim.model.queue_scaler import KEDA_PAR_SIZE, KEDA_STATE_SIZE, keda_desired, keda_next_ps
+from sim.model.tree import tree_first, tree_first_key
+from sim.units import NEVER
+
+SCALER_PAR = KEDA_PAR_SIZE  # the larger of the controllers' needs
+SCALER_STATE = KEDA_STATE_SIZE
+
+
+@jit_call
+def next_stop_ps(p, st):
+    """The next control instant."""
+    stop = min(st.run[S_NEXT_SAMPLE], st.run[S_NEXT_MARK])
+    stop = min(stop, p.run[P_END_PS])
+    for pool in range(p.run[P_N_POOL]):
+        stop = min(stop, st.pool[pool * Q_SIZE + Q_NEXT_SCRAPE])
+        stop = min(stop, st.pool[pool * Q_SIZE + Q_NEXT_TICK])
+    return stop
+
+
+@jit_call
+def stages_now(p, st, t):
+    """Let every stage change at t happen: they come before whatever is next at t."""
+    m = p.run[P_TREE]
+    while tree_first_key(st.due, 0, m) <= t:
+        on_stage(p, st, tree_first(st.due, 0), t)
+
+
+@jit_call
+def is_over(p, st, t):
+    """Whether nothing is left to simulate at the control instant t."""
+    if t >= p.run[P_END_PS]:
+        return True
+    idle = st.run[S_IN_FLIGHT] == 0 and st.run[S_CURSOR] == p.run[P_N_REQUEST]
+    return idle and t >= p.run[P_DURATION_PS]
+
+
+@jit_call
+def read_world(p, st, t):
+    """Phase of scrapes and samples at t."""
+    for pool in range(p.run[P_N_POOL]):
+        qo = pool * Q_SIZE
+        if st.pool[qo + Q_NEXT_SCRAPE] == t:
+            scrape(p, st, pool, t)
+            st.pool[qo + Q_NEXT_SCRAPE] = t + p.pool[pool * L_SIZE + L_SCRAPE_PS]
+    if st.run[S_NEXT_SAMPLE] == t:
+        sample(p, st, t)
+        st.run[S_NEXT_SAMPLE] = t + p.run[P_SAMPLE_PS]
+    if st.run[S_NEXT_MARK] == t:
+        marks = st.run[S_MARKS]
+        set_mark(p, st, MARK_WARM if marks == 0 else MARK_WINDOW, t)
+        st.run[S_MARKS] = marks + 1
+        st.run[S_NEXT_MARK] = p.run[P_DURATION_PS] if marks == 0 else NEVER
+
+
+@jit_call
+def desired_replicas(p, st, pool, t):
+    """What the pool's own controller asks for at t, and when it will be asked again."""
+    lo = pool * L_SIZE
+    qo = pool * Q_SIZE
+    par = p.scaler[pool * SCALER_PAR : (pool + 1) * SCALER_PAR]
+    state = st.scaler[pool * SCALER_STATE : (pool + 1) * SCALER_STATE]
+    kind = p.pool[lo + L_SCALER]
+    wanted = st.pool[qo + Q_WANTED]
+    if kind == HPA:
+        st.pool[qo + Q_NEXT_TICK] = t + p.pool[lo + L_TICK_PS]
+        return hpa_tick(
+            t,
+            wanted,
+            metric_milli(p, st, pool, t),
+            st.pool[qo + Q_N_READY],
+            st.pool[qo + Q_N_STARTING],
+            0,
+            p.pool[lo + L_MIN],
+            p.pool[lo + L_MAX],
+            par,
+            state,
+        )
+    if kind == QUEUE:
+        wanted = keda_desired(t, wanted, metric_milli(p, st, pool, t), par, state)
+        st.pool[qo + Q_NEXT_TICK] = keda_next_ps(state)
+        return wanted
+    st.pool[qo + Q_NEXT_TICK] = NEVER
+    return p.pool[lo + L_TARGET]
+
+
+@jit_call
+def run_ticks(p, st, t):
+    """Autoscalers that are due at t, pools in order; stops at one whose law the host must call."""
+    for pool in range(p.run[P_N_POOL]):
+        if st.pool[pool * Q_SIZE + Q_NEXT_TICK] == t:
+            if p.pool[pool * L_SIZE + L_SCALER] == USER:
+                st.run[S_STATUS] = NEED_POLICY
+                st.run[S_POLICY_POOL] = pool
+                return
+            scale_to(p, st, pool, desired_replicas(p, st, pool, t), t)
+            stages_now(p, st, t)
+
+
+@jit_call
+def apply_policy(p, st, pool, wanted, t):
+    """The host's answer for a pool whose law it called."""
+    st.pool[pool * Q_SIZE + Q_NEXT_TICK] = t + p.pool[pool * L_SIZE + L_TICK_PS]
+    scale_to(p, st, pool, wanted, t)
+    stages_now(p, st, t)
+
+
+@jit_call
+def control(p, st, t):
+    """Everything that is due at the control instant t; may be called again at t after a host-side policy."""
+    st.run[S_NOW] = t
+    read_world(p, st, t)
+    if is_over(p, st, t):
+        st.run[S_STATUS] = DONE
+        return
+    run_ticks(p, st, t)
+    st.run[S_STOP] = next_stop_ps(p, st)

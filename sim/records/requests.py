@@ -1,0 +1,108 @@
+"""The table of requests: one row each, written in the order of their numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from sim.model.layout import OUTCOMES, REASONS
+from sim.records.columns import coded, durations, integers, moments, names_of
+from sim.records.schema import REQUESTS, schema
+from sim.records.window import measured_window_ps
+
+
+def requests_table(
+    scenario: Any,
+    result: Any,
+    footer: Mapping[str, str] | None = None,
+) -> pa.Table:
+    """Every request of a run with its time stamps, place, outcome and durations; no rows with records off.
+
+    Times that did not happen (-1 in the result) are null.
+    """
+    rows = result.requests
+    if not rows:
+        return schema(REQUESTS, footer).empty_table()
+    order = np.argsort(rows["request_id"], kind="stable")
+    rows = {key: np.asarray(values)[order] for key, values in rows.items()}
+    made = {
+        **_identity(scenario, rows),
+        **_place(scenario, rows),
+        **_times(rows),
+        **_outcome(rows),
+    }
+    arrays = [made[column.name] for column in REQUESTS]
+    return pa.Table.from_arrays(arrays, schema=schema(REQUESTS, footer))
+
+
+def class_models(scenario: Any) -> list[str | None]:
+    """Model that each class asks for: its own, or the only one of the fleet."""
+    models = sorted({pool.model.name for pool in scenario.pools})
+    only = models[0] if len(models) == 1 else None
+    return [c.model if c.model is not None else only for c in scenario.classes]
+
+
+def _identity(scenario: Any, rows: Mapping[str, np.ndarray]) -> dict[str, pa.Array]:
+    """Who asked for what."""
+    classes, class_id = scenario.classes, rows["class_id"]
+    start_ps, end_ps = measured_window_ps(scenario)
+    arrival_ps = rows["arrival_ps"]
+    priorities = np.array([getattr(c, "priority", 0) for c in classes], dtype=np.int32)
+    return {
+        "request_id": integers(rows["request_id"], np.int64),
+        "class": coded(class_id, names_of(classes)),
+        "tenant": coded(class_id, [getattr(c, "tenant", None) for c in classes]),
+        "model": coded(class_id, class_models(scenario)),
+        "priority": integers(priorities[class_id], np.int32),
+        "measured": pa.array((arrival_ps >= start_ps) & (arrival_ps < end_ps)),
+        "prompt_tokens": integers(rows["prompt_tokens"], np.int32),
+        "output_tokens": integers(rows["output_tokens"], np.int32),
+    }
+
+
+def _place(scenario: Any, rows: Mapping[str, np.ndarray]) -> dict[str, pa.Array]:
+    """Where the last attempt ran; null where no replica was ever chosen."""
+    pools = scenario.pools
+    pool_id = np.where(rows["routed_ps"] >= 0, rows["pool_id"], -1)
+    replica = np.where(pool_id >= 0, rows["replica_id"], -1)
+    of_pool: dict[str, Callable[[Any], str]] = {
+        "pool": lambda pool: pool.name,
+        "runtime": lambda pool: pool.runtime.name,
+        "runtime_version": lambda pool: str(pool.runtime.version),
+        "gpu": lambda pool: pool.gpu.name,
+    }
+    made = {name: coded(pool_id, [read(pool) for pool in pools]) for name, read in of_pool.items()}
+    return {**made, "replica": integers(replica, np.int32, null_below=0)}
+
+
+def _times(rows: Mapping[str, np.ndarray]) -> dict[str, pa.Array]:
+    """Every instant, and the durations between them that people ask for."""
+    made: dict[str, pa.Array] = {}
+    for event in ("arrival", "routed", "scheduled", "first_token", "last_token"):
+        made |= moments(event, rows[f"{event}_ps"])
+    arrival, first, last = rows["arrival_ps"], rows["first_token_ps"], rows["last_token_ps"]
+    attempt = rows.get("attempt_ps", arrival)
+    n_gaps = rows["output_tokens"].astype(np.int64) - 1
+    gap_last = np.where(n_gaps >= 1, last, -1)
+    itl_max = np.where(n_gaps >= 1, rows["itl_max_ps"], -1)
+    return made | {
+        "queue_wait_s": durations(arrival, rows["scheduled_ps"]),
+        "ttft_s": durations(arrival, first),
+        "attempt_ttft_s": durations(attempt, first),
+        "tpot_s": durations(first, gap_last, np.maximum(n_gaps, 1)),
+        "itl_max_s": durations(np.zeros_like(itl_max), itl_max),
+        "itl_max_ps": integers(itl_max, np.int64, null_below=0),
+        "e2e_s": durations(arrival, last),
+    }
+
+
+def _outcome(rows: Mapping[str, np.ndarray]) -> dict[str, pa.Array]:
+    return {
+        "attempts": integers(rows["attempts"], np.int32),
+        "preemptions": integers(rows["preemptions"], np.int32),
+        "outcome": coded(rows["outcome"], list(OUTCOMES)),
+        "reason": coded(rows["reason"], [name or None for name in REASONS]),
+    }

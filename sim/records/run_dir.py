@@ -1,0 +1,149 @@
+"""A run's folder: what it holds, how it is written, found and read."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from datetime import datetime
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pyarrow as pa
+
+from sim.errors import InputError, nearest, problem
+from sim.records.config import config_hash, config_record, read_json, to_json
+from sim.records.files import whole_folder
+from sim.records.parquet import read_table, write_table
+from sim.records.requests import requests_table
+from sim.records.schema import REQUESTS, schema
+from sim.records.summary import summary_table
+from sim.records.timeseries import timeseries_table
+from sim.records.version import SCHEMA_VERSION
+
+REQUESTS_FILE = "requests.parquet"
+TIMESERIES_FILE = "timeseries.parquet"
+SUMMARY_FILE = "summary.parquet"
+SUMMARY_JSON = "summary.json"
+CONFIG_JSON = "config.json"
+
+
+class RunTables(NamedTuple):
+    """What a run leaves as Arrow tables; `requests` has no rows when records were off."""
+
+    requests: pa.Table
+    timeseries: pa.Table
+    summary: pa.Table  # one row
+
+
+class RunFiles(NamedTuple):
+    """A run folder, read."""
+
+    path: Path
+    config: dict[str, Any]
+    summary: dict[str, Any]
+    tables: RunTables
+
+
+def run_tables(scenario: Any, result: Any, summary: Mapping[str, Any]) -> RunTables:
+    """The tables of a run, their footers saying which scenario, seed, configuration and digest made them."""
+    footer = _footer(scenario, summary)
+    return RunTables(
+        requests=requests_table(scenario, result, footer),
+        timeseries=timeseries_table(scenario, result, footer),
+        summary=summary_table([summary], footer),
+    )
+
+
+def run_path(root: Path | str, scenario: Any, now: datetime) -> Path:
+    """`root/<scenario>-<YYYYmmdd-HHMMSS>-<first 6 of the configuration's hash>`."""
+    name = re.sub(r"[^A-Za-z0-9._-]+", "_", str(scenario.name)).strip(".") or "run"
+    return Path(root) / f"{name[:80]}-{now:%Y%m%d-%H%M%S}-{config_hash(scenario)[:6]}"
+
+
+def write_run(
+    path: Path,
+    scenario: Any,
+    tables: RunTables,
+    summary: Mapping[str, Any],
+    about: Mapping[str, Any] | None = None,
+) -> Path:
+    """Writes a run's folder whole and returns where it is: `path`, with a number added when taken.
+
+    `about` goes into config.json and is outside the digest. Raises InputError when it cannot be written.
+    """
+    with whole_folder(path) as (folder, placed):
+        if tables.requests.num_rows or not _records_off(scenario):
+            write_table(tables.requests, folder / REQUESTS_FILE)
+        write_table(tables.timeseries, folder / TIMESERIES_FILE)
+        write_table(tables.summary, folder / SUMMARY_FILE)
+        (folder / SUMMARY_JSON).write_text(to_json(summary) + "\n", encoding="utf-8")
+        record = config_record(scenario, about)
+        (folder / CONFIG_JSON).write_text(to_json(record) + "\n", encoding="utf-8")
+    return placed[0]
+
+
+def read_run(path: Path | str) -> RunFiles:
+    """Reads a run folder. Raises InputError when it is none, or of another schema version."""
+    folder = Path(path)
+    if not (folder / SUMMARY_JSON).is_file() or not (folder / CONFIG_JSON).is_file():
+        raise InputError(problem("run", str(path), f"a run's folder, which holds {SUMMARY_JSON}"))
+    try:
+        return _read_whole(folder)
+    except (ValueError, OSError) as error:  # pyarrow's errors are of these kinds too
+        line = problem("run", str(path), "a run's folder whose files are whole")
+        raise InputError(f"{line}; reading says: {str(error).splitlines()[0]}") from error
+
+
+def _read_whole(folder: Path) -> RunFiles:
+    config = read_json(folder / CONFIG_JSON)
+    found = config.get("schema_version")
+    if found != SCHEMA_VERSION:
+        raise InputError(problem("run.schema_version", found, f"{SCHEMA_VERSION}, which this version reads"))
+    tables = RunTables(
+        requests=_read_requests(folder),
+        timeseries=read_table(folder / TIMESERIES_FILE),
+        summary=read_table(folder / SUMMARY_FILE),
+    )
+    return RunFiles(folder, config, read_json(folder / SUMMARY_JSON), tables)
+
+
+def find_run(text: str, root: Path | str = "results") -> Path:
+    """The run folder meant by a path, a folder's name under `root`, a scenario's name, or "latest".
+
+    A scenario's name means its newest run. Raises InputError with the nearest name when there is none.
+    """
+    for candidate in (Path(text), Path(root) / text):
+        if (candidate / SUMMARY_JSON).is_file():
+            return candidate
+    runs = sorted(path.parent for path in Path(root).glob(f"*/{SUMMARY_JSON}"))
+    wanted = [path for path in runs if text in ("latest", _scenario_of(path))]
+    if wanted:
+        return max(wanted, key=lambda path: (path.joinpath(SUMMARY_JSON).stat().st_mtime_ns, path.name))
+    names = [path.name for path in runs] + [_scenario_of(path) for path in runs]
+    allowed = f"a run's folder, its name under {root}/, a scenario that was run, or latest"
+    raise InputError(problem("run", text, allowed, nearest(text, names)))
+
+
+def _scenario_of(path: Path) -> str:
+    return re.sub(r"-\d{8}-\d{6}-[0-9a-f]{6}(-\d+)?$", "", path.name)
+
+
+def _records_off(scenario: Any) -> bool:
+    return not getattr(getattr(scenario, "output", None), "records", True)
+
+
+def _read_requests(folder: Path) -> pa.Table:
+    path = folder / REQUESTS_FILE
+    if path.is_file():
+        return read_table(path)
+    return schema(REQUESTS).empty_table()
+
+
+def _footer(scenario: Any, summary: Mapping[str, Any]) -> dict[str, str]:
+    """What a Parquet footer says; nothing in it depends on the engine, the host or the clock."""
+    return {
+        "fleetsim_scenario": str(scenario.name),
+        "fleetsim_seed": str(scenario.seed),
+        "fleetsim_config_hash": config_hash(scenario),
+        "fleetsim_digest": str(summary.get("digest", "")),
+    }

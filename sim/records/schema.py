@@ -1,0 +1,129 @@
+"""What each column of the records is: its name, Arrow type, unit and meaning, in the order it is written."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import NamedTuple
+
+import pyarrow as pa
+
+from sim.model.layout import STAGE_NAMES
+from sim.records.version import SCHEMA_VERSION
+
+NAME = pa.dictionary(pa.int32(), pa.string())  # few different texts, many rows
+
+
+class Column(NamedTuple):
+    """One column: `unit` is "1" for a pure number and "name" for a text."""
+
+    name: str
+    type: pa.DataType
+    unit: str
+    means: str
+
+
+def _moment(event: str, means: str) -> list[Column]:
+    """The two columns of an instant: seconds for people, picoseconds for exact arithmetic."""
+    return [
+        Column(f"{event}_s", pa.float64(), "s", means),
+        Column(f"{event}_ps", pa.int64(), "ps", f"{means}, exact"),
+    ]
+
+
+def _duration(name: str, means: str) -> Column:
+    return Column(f"{name}_s", pa.float64(), "s", means)
+
+
+REQUESTS: list[Column] = [
+    Column("request_id", pa.int64(), "id", "row number in the table of requests"),
+    Column("class", NAME, "name", "traffic class"),
+    Column("tenant", NAME, "name", "tenant of the class; null when it names none"),
+    Column("model", NAME, "name", "model asked for"),
+    Column("runtime", NAME, "name", "inference server of the pool; null when never routed"),
+    Column("runtime_version", NAME, "name", "version of that server; null when never routed"),
+    Column("gpu", NAME, "name", "kind of GPU of the pool; null when never routed"),
+    Column("pool", NAME, "name", "pool that took the last attempt; null when never routed"),
+    Column("replica", pa.int32(), "id", "replica inside the pool; null when never routed"),
+    Column("priority", pa.int32(), "1", "priority of the class, lower first"),
+    Column("measured", pa.bool_(), "bool", "arrived inside the measured window"),
+    Column("prompt_tokens", pa.int32(), "tokens", "tokens of the prompt"),
+    Column("output_tokens", pa.int32(), "tokens", "tokens the answer has when complete; 0 for an embedding"),
+    *_moment("arrival", "when the first attempt reached the gateway"),
+    *_moment("routed", "when a replica was chosen"),
+    *_moment("scheduled", "when the request first took part in a step"),
+    *_moment("first_token", "when the first token came"),
+    *_moment("last_token", "when the last token came: the completion"),
+    Column("attempts", pa.int32(), "1", "attempts made"),
+    Column("preemptions", pa.int32(), "1", "times its KV cache was taken away"),
+    Column("outcome", NAME, "name", "inside, completed, rejected, timed_out or failed"),
+    Column("reason", NAME, "name", "why it was not completed; null when it was"),
+    _duration("queue_wait", "first scheduled - arrival"),
+    _duration("ttft", "first token of the answering attempt - arrival of the first attempt"),
+    _duration("attempt_ttft", "first token - when the gateway took that attempt"),
+    _duration("tpot", "(last token - first token) / (tokens - 1); null below two tokens"),
+    _duration("itl_max", "longest gap between consecutive tokens; null below two tokens"),
+    Column("itl_max_ps", pa.int64(), "ps", "longest gap between consecutive tokens, exact"),
+    _duration("e2e", "last token - arrival"),
+]
+
+STAGES = STAGE_NAMES[1:]  # of a replica's life, in order; gone ones are not counted
+
+TIMESERIES: list[Column] = [
+    Column("time_s", pa.float64(), "s", "when the sample was taken: the end of its interval"),
+    Column("time_ps", pa.int64(), "ps", "when the sample was taken, exact"),
+    Column("interval_s", pa.float64(), "s", "time since the sample before; 0 for a first sample at time 0"),
+    Column("pool", NAME, "name", "pool"),
+    Column("model", NAME, "name", "model the pool serves"),
+    Column("gpu", NAME, "name", "kind of GPU of the pool"),
+    Column("wanted", pa.int32(), "replicas", "replicas the autoscaler asks for"),
+    *(Column(stage, pa.int32(), "replicas", f"replicas in stage {stage}") for stage in STAGES),
+    Column("held", pa.int64(), "requests", "held at the gateway for the pool's model (shared by its pools)"),
+    Column("waiting", pa.int64(), "requests", "in the replicas' waiting queues"),
+    Column("running", pa.int64(), "requests", "in the replicas' running batches"),
+    Column("kv_blocks_used", pa.int64(), "blocks", "KV blocks in use on ready replicas"),
+    Column("kv_blocks_total", pa.int64(), "blocks", "KV blocks that ready replicas have"),
+    Column("kv_use", pa.float64(), "1", "share of KV blocks in use; null with no ready replica"),
+    Column(
+        "arrivals",
+        pa.int64(),
+        "requests",
+        "arrived in the interval for its model (shared by its pools)",
+    ),
+    Column("routed", pa.int64(), "requests", "sent to the pool in the interval"),
+    Column("completions", pa.int64(), "requests", "completed by the pool in the interval"),
+    Column("preemptions", pa.int64(), "1", "preemptions in the interval"),
+    Column("gpu_s", pa.float64(), "s", "GPU seconds billed in the interval"),
+    Column("usd", pa.float64(), "usd", "cost of the interval"),
+]
+
+_SUMMARY_UNITS = (  # by ending, the longest first where one ends another
+    ("_per_s", "1/s"),
+    ("_per_hour", "usd/h"),
+    ("_tokens", "usd/1e6 tokens"),
+    ("gpu_seconds", "s"),
+    ("_s", "s"),
+    ("usd", "usd"),
+)
+
+
+def schema(columns: Iterable[Column], footer: Mapping[str, str] | None = None) -> pa.Schema:
+    """The Arrow schema: unit and meaning in each field's metadata, the footer in the schema's."""
+    about = {"fleetsim_schema_version": str(SCHEMA_VERSION), **(footer or {})}
+    return pa.schema([field(column) for column in columns], metadata=about)
+
+
+def field(column: Column) -> pa.Field:
+    """One Arrow field that carries its unit and meaning."""
+    return pa.field(column.name, column.type, metadata={"unit": column.unit, "means": column.means})
+
+
+def summary_unit(name: str) -> str:
+    """The unit of a column of the flat summary, told by how its name ends; "1" for a pure number."""
+    if name.endswith("tokens") and not name.startswith("usd"):
+        return "tokens"
+    return next((unit for ending, unit in _SUMMARY_UNITS if name.endswith(ending)), "1")
+
+
+def units(of: pa.Schema) -> dict[str, str]:
+    """Column name → unit, as a file says it."""
+    return {f.name: (f.metadata or {}).get(b"unit", b"").decode() for f in of}

@@ -1,0 +1,51 @@
+"""The summary as one flat row: what runs are compared by."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import pyarrow as pa
+
+from sim.records.schema import Column, schema, summary_unit
+
+NOT_FLAT = ("classes", "pools", "usd_lines", "verdicts", "look_at", "engine")  # kept in summary.json only
+
+
+def flat_summary(summary: Mapping[str, Any]) -> dict[str, Any]:
+    """Nested keys joined by "_": {"ttft": {"p99_s": 1}} → {"ttft_p99_s": 1}; lists and sections left out."""
+    return dict(_flat(summary, ""))
+
+
+def summary_table(
+    summaries: Sequence[Mapping[str, Any]], footer: Mapping[str, str] | None = None
+) -> pa.Table:
+    """One row per run, a column for every key that any of them has; infinity stays infinity."""
+    rows = [flat_summary(summary) for summary in summaries]
+    names = list(dict.fromkeys(name for row in rows for name in row))
+    columns = [_column(name, [row.get(name) for row in rows]) for name in names]
+    values = [[row.get(c.name) for row in rows] for c in columns]
+    arrays = [pa.array(v, type=c.type) for c, v in zip(columns, values, strict=True)]
+    return pa.Table.from_arrays(arrays, schema=schema(columns, footer))
+
+
+def _flat(section: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, Any]]:
+    for key, value in section.items():
+        if prefix == "" and key in NOT_FLAT:
+            continue
+        name = f"{prefix}{key}"
+        if isinstance(value, Mapping):
+            yield from _flat(value, f"{name}_")
+        elif not isinstance(value, list | tuple):
+            yield name, value
+
+
+def _column(name: str, values: list[Any]) -> Column:
+    known = [value for value in values if value is not None]
+    if known and all(isinstance(value, bool) for value in known):
+        return Column(name, pa.bool_(), "bool", name)
+    if any(isinstance(value, str) for value in known):
+        return Column(name, pa.string(), "name", name)
+    if known and all(isinstance(value, int) for value in known):
+        return Column(name, pa.int64(), summary_unit(name), name)
+    return Column(name, pa.float64(), summary_unit(name), name)

@@ -1,0 +1,116 @@
+"""Pictures of runs: HTML that works offline and PNG, from what a run's folder holds."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from sim.errors import InputError, nearest, problem
+from sim.records.files import whole_file
+from sim.records.run_dir import RunFiles, read_run
+from sim.report.panels import queue_panel, rates_panel, replicas_panel, stacked, time_axis, ttft_panel
+from sim.report.series import fleet_samples, last_event_s, ttft_limits, ttft_over_time
+from sim.report.style import configured
+from sim.report.text import number, quantity, seconds, share
+
+FORMATS = ("html", "png", "svg")
+PNG_SCALE = 1.5
+EMBED = {"actions": {"export": True, "source": False, "compiled": False, "editor": False}}
+
+
+def plot_run(
+    run_dir: Path | str, out: Path | str | None = None, formats: Sequence[str] = ("html", "png")
+) -> list[Path]:
+    """Draws a run: rates, replicas by stage, queues and ttft on one time axis. Returns the files written.
+
+    `out` is a folder, or a file name whose ending is replaced; None: plot.html, plot.png in the run's folder.
+    Raises InputError when the run cannot be read, a format is unknown or the files cannot be written.
+    """
+    run = read_run(run_dir)
+    return write_chart(run_chart(run), stem_of(out, run.path, "plot"), formats)
+
+
+def run_chart(run: RunFiles) -> Any:
+    """The altair chart of a run."""
+    summary, samples = run.summary, fleet_samples(run.tables.timeseries)
+    below = time_axis(last_event_s(samples, summary["duration_s"]))
+    above = below._replace(is_named=False)
+    ttft = ttft_over_time(run.tables.requests, float(summary["duration_s"]))
+    panels = [rates_panel(above, samples), replicas_panel(above, samples)]
+    panels.append(queue_panel(below if ttft is None else above, samples))
+    if ttft is not None:
+        panels.append(ttft_panel(below, ttft, ttft_limits(run.config, summary)))
+    spans = [(0.0, float(summary["warmup_s"])), (float(summary["duration_s"]), below.end_s)]
+    return configured(stacked(panels, spans).properties(title=title_of(summary)))
+
+
+def title_of(summary: Mapping[str, Any], below: list[str] | None = None) -> Any:
+    """The scenario's question, and below it what came out."""
+    import altair as alt
+
+    return alt.TitleParams(
+        text=summary["question"] or summary["scenario"],
+        subtitle=headline(summary) if below is None else below,
+        fontSize=15,
+        subtitleFontSize=12,
+        subtitleColor="#444444",
+        subtitlePadding=5,
+        offset=16,
+        anchor="start",
+    )
+
+
+def headline(summary: Mapping[str, Any]) -> list[str]:
+    """What a run came to, then each limit with its verdict."""
+    first = [
+        f"{number(summary['offered'])} requests",
+        f"{share(summary['served_fraction'])} served",
+        f"SLO met by {share(summary['slo_attainment'])}",
+        f"ttft p50 {seconds(summary['ttft']['p50_s'])}, p99 {seconds(summary['ttft']['p99_s'])}",
+        f"{quantity(summary['usd_per_hour'], 'usd/h')}",
+    ]
+    limits = [
+        f"{'PASS' if v['ok'] else 'FAIL'}  {v['text']}  (was {quantity(v['observed'], v['unit'])})"
+        for v in summary.get("verdicts", [])
+    ]
+    lines = [" · ".join(first)]
+    for i in range(0, len(limits), 3):
+        lines.append("  ·  ".join(limits[i : i + 3]))
+    return lines
+
+
+def write_chart(chart: Any, stem: Path, formats: Sequence[str]) -> list[Path]:
+    """Writes a chart in each format beside `stem`; each file appears whole or not at all."""
+    for name in formats:
+        if name not in FORMATS:
+            raise InputError(problem("format", name, ", ".join(FORMATS), nearest(name, FORMATS)))
+    written = []
+    for name in formats:
+        path = stem.with_name(f"{stem.name}.{name}")
+        content = _rendered(chart, name)
+        with whole_file(path) as tmp:
+            tmp.write_bytes(content)
+        written.append(path)
+    return written
+
+
+def _rendered(chart: Any, name: str) -> bytes:
+    """A chart as bytes, with no browser and nothing loaded from elsewhere."""
+    import vl_convert as vlc
+
+    if name == "html":
+        html: str = chart.to_html(inline=True, embed_options=EMBED)
+        return html.encode()
+    spec = chart.to_json()
+    return vlc.vegalite_to_png(spec, scale=PNG_SCALE) if name == "png" else vlc.vegalite_to_svg(spec).encode()
+
+
+def stem_of(out: Path | str | None, folder: Path, name: str) -> Path:
+    """Where files go, without their ending: into `folder` or the folder `out`, or as the file `out`."""
+    if out is None:
+        return folder / name
+    path = Path(out)
+    if path.is_dir():
+        return path / name
+    return path.with_suffix("") if path.suffix[1:] in FORMATS else path

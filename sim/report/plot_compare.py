@@ -1,0 +1,138 @@
+"""Several runs in one picture: ttft and replicas over time, and what each setting costs for its p99."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from sim.errors import InputError
+from sim.records.run_dir import RunFiles, read_run
+from sim.report.panels import Axis, Rows, limit_line, log_ticks, long_rows, time_axis, value_axis, x_of
+from sim.report.plot import stem_of, title_of, write_chart
+from sim.report.series import Samples, fleet_samples, last_event_s, ttft_limits, ttft_over_time
+from sim.report.style import BLACK, DASHES, VARIANTS, WIDTH, configured
+from sim.report.text import number, seconds
+
+MAX_RUNS = len(VARIANTS) * len(DASHES)
+SCATTER_HEIGHT = 220  # px
+
+
+def plot_comparison(
+    runs: Mapping[str, Path | str], out: Path | str, formats: tuple[str, ...] = ("html", "png")
+) -> list[Path]:
+    """Draws runs (name → folder) over each other. Returns the files written.
+
+    `out` is a folder (then comparison.html and comparison.png) or a file name whose ending is replaced.
+    Raises InputError when a run cannot be read, there are too many, or the files cannot be written.
+    """
+    if not 1 <= len(runs) <= MAX_RUNS:
+        raise InputError(f"runs: {len(runs)} given; a picture holds 1 to {MAX_RUNS}")
+    read = {name: read_run(path) for name, path in runs.items()}
+    return write_chart(comparison_chart(read), stem_of(out, Path(), "comparison"), formats)
+
+
+def comparison_chart(runs: Mapping[str, RunFiles]) -> Any:
+    """The altair chart of several runs."""
+    import altair as alt
+
+    samples = {name: fleet_samples(run.tables.timeseries) for name, run in runs.items()}
+    ends_s = [last_event_s(samples[name], run.summary["duration_s"]) for name, run in runs.items()]
+    axis = time_axis(max(ends_s))
+    first = next(iter(runs.values()))
+    limits = ttft_limits(first.config, first.summary)[:1]
+    panels = [_ttft_panel(axis._replace(is_named=False), runs, limits), _replicas_panel(axis, samples)]
+    panels.append(_cost_panel(runs, limits))
+    title = title_of(first.summary, [f"{len(runs)} settings, the same traffic"])
+    return configured(alt.vconcat(*[p for p in panels if p is not None]).properties(title=title))
+
+
+def _ttft_panel(axis: Axis, runs: Mapping[str, RunFiles], limits: list[tuple[float, str]]) -> Any:
+    """p99 of ttft by arrival time, a line a run; None where no run kept its requests."""
+    import altair as alt
+
+    data: Rows = []
+    for name, run in runs.items():
+        ttft = ttft_over_time(run.tables.requests, float(run.summary["duration_s"]))
+        if ttft is not None:
+            data += long_rows(axis, ttft.time_s, {name: ttft.value["p99"]})
+    if not data:
+        return None
+    y = value_axis([row["y"] for row in data if row["y"] is not None] + [v for v, _ in limits], "seconds")
+    lines = _variant_lines(axis, data, y, list(runs), strokeWidth=1.7)
+    layers = [lines, *(layer for limit, label in limits for layer in limit_line(axis, limit, label, y))]
+    title = "Time to first token, p99 by arrival (gaps: never served)"
+    return alt.layer(*layers).properties(width=WIDTH, height=170, title=title)
+
+
+def _replicas_panel(axis: Axis, samples: Mapping[str, Samples]) -> Any:
+    """Ready replicas, a line a run."""
+    import altair as alt
+
+    data = [row for n, s in samples.items() for row in long_rows(axis, s.time_s, {n: s.stages["ready"]})]
+    y = alt.Y("y:Q", title="replicas")
+    lines = _variant_lines(axis, data, y, list(samples), interpolate="step-after", strokeWidth=1.7)
+    return alt.layer(lines).properties(width=WIDTH, height=140, title="Ready replicas")
+
+
+def _variant_lines(axis: Axis, data: Rows, y: Any, names: list[str], **mark: Any) -> Any:
+    """A line for each run, the same colour and dashes in every panel."""
+    import altair as alt
+
+    n = len(VARIANTS)
+    colours = alt.Scale(domain=names, range=[VARIANTS[i % n] for i in range(len(names))])
+    dashes = alt.Scale(domain=names, range=[DASHES[i // n] for i in range(len(names))])
+    legend = alt.Legend(title=None, symbolType="stroke")
+    return (
+        alt.Chart(alt.InlineData(data))
+        .mark_line(**mark)
+        .encode(
+            x=x_of(axis),
+            y=y,
+            color=alt.Color("series:N", sort=None, scale=colours, legend=legend),
+            strokeDash=alt.StrokeDash("series:N", sort=None, scale=dashes, legend=legend),
+        )
+    )
+
+
+def _cost_panel(runs: Mapping[str, RunFiles], limits: list[tuple[float, str]]) -> Any:
+    """Cost against the p99 of ttft, a point a run; an infinite p99 lies on the upper edge."""
+    import altair as alt
+
+    points = [_cost_point(name, run.summary) for name, run in runs.items()]
+    finite = [p["y"] for p in points if p["y"] is not None] + [limit for limit, _ in limits]
+    low, high = (min(finite) / 2, max(finite) * 3) if finite else (0.1, 10.0)
+    for point in points:
+        point["y"] = high / 1.25 if point["y"] is None else max(point["y"], low)
+    y = alt.Y(
+        "y:Q",
+        title="ttft p99, seconds (log)",
+        scale=alt.Scale(type="log", domain=[low, high], nice=False),
+        axis=log_ticks(low, high),
+    )
+    usd = [p["usd"] for p in points]
+    x_scale = alt.Scale(domain=[0, max(usd) * 1.45 or 1.0], nice=False)
+    x = alt.X("usd:Q", title="cost (usd per hour)", scale=x_scale, axis=alt.Axis(tickCount=8))
+    base = alt.Chart(alt.InlineData(points))
+    names = [p["series"] for p in points]
+    colours = alt.Scale(domain=names, range=[VARIANTS[i % len(VARIANTS)] for i in range(len(names))])
+    marks = base.mark_point(filled=True, size=90, opacity=1).encode(
+        x=x, y=y, color=alt.Color("series:N", scale=colours, legend=None)
+    )
+    text = base.mark_text(align="left", dx=9, fontSize=11, color=BLACK).encode(x=x, y=y, text="label:N")
+    rules = [
+        alt.Chart(alt.InlineData([{"y": limit}])).mark_rule(strokeDash=[6, 4], color=BLACK).encode(y=y)
+        for limit, _ in limits
+    ]
+    title = "What it costs, and what it gives (lower left is better)"
+    return alt.layer(*rules, marks, text).properties(width=WIDTH, height=SCATTER_HEIGHT, title=title)
+
+
+def _cost_point(name: str, summary: Mapping[str, Any]) -> dict[str, Any]:
+    p99_s, usd = summary["ttft"]["p99_s"], summary["usd_per_hour"] or 0.0
+    label = f"{name}: {seconds(p99_s)}, {number(usd)} usd/h"
+    known = p99_s is not None and math.isfinite(p99_s) and p99_s > 0
+    return {"series": name, "usd": float(np.round(usd, 4)), "y": p99_s if known else None, "label": label}

@@ -1,0 +1,117 @@
+"""A run's tables as the few numbers that a picture shows, at most MAX_POINTS a series."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from sim.analysis.overtime import OverTime, percentiles_over_time
+from sim.model.layout import STAGE_NAMES
+
+MAX_POINTS = 600
+STAGES = STAGE_NAMES[1:]
+STAGE_LABELS = {name: name.replace("_", " ") for name in STAGES} | {"waiting_slice": "waiting for a slice"}
+LAST, LARGEST = "last", "largest"
+
+
+class Samples(NamedTuple):
+    """The time series of the whole fleet, thinned; arrays are (point,)."""
+
+    time_s: np.ndarray
+    interval_s: np.ndarray
+    arrivals: np.ndarray  # in the interval
+    completions: np.ndarray
+    wanted: np.ndarray
+    stages: dict[str, np.ndarray]
+    held: np.ndarray
+    waiting: np.ndarray
+    running: np.ndarray
+
+
+def fleet_samples(table: Any) -> Samples:
+    """Sums the pools of each sample, what a model's pools share being taken once, and thins to MAX_POINTS."""
+    times, when = np.unique(_numbers(table, "time_ps"), return_inverse=True)
+    once = _first_of_model(table)
+    step = -(-len(times) // MAX_POINTS)
+
+    def total(name: str, keep: str | None = None, weight: np.ndarray | float = 1.0) -> np.ndarray:
+        summed = np.bincount(when, weights=_numbers(table, name) * weight, minlength=len(times))
+        return thinned(summed, step, keep)
+
+    time_s = times / 1e12
+    return Samples(
+        time_s=thinned(time_s, step, LAST),
+        interval_s=thinned(np.diff(time_s, prepend=0.0), step, None),
+        arrivals=total("arrivals", weight=once),
+        completions=total("completions"),
+        wanted=total("wanted", LAST),
+        stages={name: total(name, LAST) for name in STAGES},
+        held=total("held", LARGEST, once),
+        waiting=total("waiting", LARGEST),
+        running=total("running", LARGEST),
+    )
+
+
+def thinned(values: np.ndarray, step: int, keep: str | None) -> np.ndarray:
+    """One value for every `step`: the last, the largest, or their sum."""
+    if step <= 1 or len(values) == 0:
+        return values
+    starts = np.arange(0, len(values), step)
+    if keep == LAST:
+        return values[np.minimum(starts + step, len(values)) - 1]
+    if keep == LARGEST:
+        return np.maximum.reduceat(values, starts)
+    return np.add.reduceat(values, starts)
+
+
+def last_event_s(samples: Samples, duration_s: float) -> float:
+    """When the picture may end: after the last arrival, and when nothing is left inside."""
+    busy = samples.arrivals + samples.completions + samples.held + samples.waiting + samples.running
+    active = samples.time_s[busy > 0]
+    return max(float(duration_s), float(active[-1]) if len(active) else 0.0)
+
+
+def ttft_over_time(requests: Any, end_s: float) -> OverTime | None:
+    """p50 and p99 of ttft by arrival time; None where records were off."""
+    if requests.num_rows == 0:
+        return None
+    return percentiles_over_time(_numbers(requests, "arrival_s"), _numbers(requests, "ttft_s"), end_s)
+
+
+def ttft_limits(config: dict[str, Any], summary: dict[str, Any]) -> list[tuple[float, str]]:
+    """(seconds, label) of what ttft is held against: limits on its percentiles, then promises of classes."""
+    limits = [
+        (float(v["limit"]), v["text"])
+        for v in summary.get("verdicts", [])
+        if v["measure"].startswith("ttft_p") and v["scope"] is None
+    ]
+    return _distinct([*limits, *_promises(config)])[:3]
+
+
+def _promises(config: dict[str, Any]) -> Iterator[tuple[float, str]]:
+    classes = config.get("config", {}).get("classes", [])
+    for c in classes:
+        limit_s = (c.get("objectives") or {}).get("ttft_s")
+        if limit_s is not None:
+            yield float(limit_s), f"{c['name']}: ttft ≤ {limit_s:g} s"
+
+
+def _distinct(limits: list[tuple[float, str]]) -> list[tuple[float, str]]:
+    """One label for each value, the first."""
+    return list({value: (value, label) for value, label in reversed(limits)}.values())[::-1]
+
+
+def _first_of_model(table: Any) -> np.ndarray:
+    """1 for rows of the first pool of each model, else 0."""
+    pools, models = table.column("pool").to_pylist(), table.column("model").to_pylist()
+    first: dict[str, str] = {}
+    for pool, model in zip(pools, models, strict=True):
+        first.setdefault(model, pool)
+    return np.array([first[m] == p for p, m in zip(pools, models, strict=True)], dtype=np.float64)
+
+
+def _numbers(table: Any, name: str) -> np.ndarray:
+    """A column as floats or ints, NaN for null."""
+    return table.column(name).to_numpy(zero_copy_only=False)

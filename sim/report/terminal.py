@@ -1,0 +1,217 @@
+"""A run, and several side by side, as text on a terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any, Protocol
+
+from sim.analysis.compare import Comparison, Measure, Row, compare
+from sim.report.text import change, number, quantity, seconds, share, usd
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+MEASURES = {"ttft": "ttft", "itl": "itl", "tpot": "tpot", "e2e": "e2e", "queue_wait": "queue wait"}
+STATISTICS = {"mean": "mean", "p50": "p50", "p90": "p90", "p95": "p95", "p99": "p99", "p99_9": "p99.9"}
+USES = {
+    "step_busy": "steps running",
+    "slot_use": "batch slots",
+    "kv_use": "KV cache",
+    "mfu": "model FLOPs",
+    "bandwidth_use": "bandwidth",
+}
+
+
+class Run(Protocol):
+    """What is printed of a run; `path` and `wall_s` (time it took) may be missing or None."""
+
+    @property
+    def summary(self) -> Mapping[str, Any]: ...
+
+
+class Runs(Protocol):
+    """Several runs, the baseline first."""
+
+    @property
+    def runs(self) -> Mapping[str, Run]: ...
+
+
+def print_run(run: Run, console: Console) -> None:
+    """Prints a run: what came out, its limits, latencies, fleet, bill and where its files are."""
+    from rich.text import Text
+
+    summary, path = run.summary, getattr(run, "path", None)
+    console.print()
+    console.print(Text(summary["question"] or summary["scenario"], style="bold"))
+    console.print(_came_out(summary, getattr(run, "wall_s", None)))
+    for verdict in summary.get("verdicts", []):
+        console.print(verdict_line(verdict))
+    console.print(latency_table(summary))
+    for line in (*fleet_lines(summary), *bill_lines(summary)):
+        console.print(Text(line))
+    console.print(Text(f"digest {summary['digest']}", style="dim"))
+    if path is not None:
+        console.print(Text(f"files in {path}", style="dim"), soft_wrap=True)
+
+
+def print_comparison(runs: Runs, console: Console) -> None:
+    """Prints runs side by side: the best of each column marked *, differences against the first below."""
+    from rich.text import Text
+
+    comparison = compare({name: run.summary for name, run in runs.runs.items()})
+    console.print()
+    console.print(comparison_table(comparison))
+    console.print(Text("* best of its column; differences are against the first line", style="dim"))
+    for row in comparison.rows:
+        if row.failed:
+            console.print(Text("  ✗ ", style="red") + Text(f"{row.name}: {', '.join(row.failed)}", style=""))
+    for name, run in runs.runs.items():
+        if getattr(run, "path", None) is not None:
+            console.print(Text(f"{name}: files in {run.path}", style="dim"), soft_wrap=True)  # type: ignore[attr-defined]
+
+
+def verdict_line(verdict: Mapping[str, Any]) -> Text:
+    """✓ or ✗, the limit, and what was observed."""
+    from rich.text import Text
+
+    mark, style = ("✓", "green") if verdict["ok"] else ("✗", "bold red")
+    line = Text(f"  {mark} ", style=style)
+    line.append(verdict["text"])
+    unit = verdict["unit"] or ("share" if is_share(verdict["measure"]) else "")
+    line.append(f"   was {quantity(verdict['observed'], unit)}", style="" if verdict["ok"] else "red")
+    return line
+
+
+def latency_table(summary: Mapping[str, Any]) -> Table:
+    """Measures by statistic; with several classes, each class's ttft below."""
+    from rich.box import SIMPLE_HEAD
+    from rich.table import Table
+
+    table = Table(box=SIMPLE_HEAD, pad_edge=False)
+    table.add_column("latency")
+    for label in STATISTICS.values():
+        table.add_column(label, justify="right")
+    for name, cells in _latency_rows(summary):
+        table.add_row(name, *cells)
+    return table
+
+
+def fleet_lines(summary: Mapping[str, Any]) -> list[str]:
+    """Replicas and utilisations of the fleet, a line each; a pool's own where there are several."""
+    lines = [_replica_line("replicas", summary), _use_line(summary)]
+    if len(summary["pools"]) > 1:
+        lines += [_replica_line(f"  {name}", pool) for name, pool in summary["pools"].items()]
+    return lines
+
+
+def bill_lines(summary: Mapping[str, Any]) -> list[str]:
+    """The bill, a line each, then its sum and prices."""
+    lines = [
+        f"  {line['pool']}: {number(line['quantity_h'])} {line['gpu'] or 'fixed'} hours"
+        f" × {line['unit_usd_per_hour']:g} usd = {usd(line['usd'])}"
+        for line in summary["usd_lines"]
+    ]
+    tokens_in, tokens_out = summary["usd_per_million_input_tokens"], summary["usd_per_million_output_tokens"]
+    total = (
+        f"cost {usd(summary['usd'])} ({quantity(summary['usd_per_hour'], 'usd/h')})"
+        f" · per million tokens in {usd(tokens_in)}, out {usd(tokens_out)}"
+    )
+    return [total, *lines]
+
+
+def comparison_table(comparison: Comparison) -> Table:
+    """One line a run; a second, dim line holds its differences."""
+    from rich.box import SIMPLE_HEAD
+    from rich.table import Table
+
+    table = Table(box=SIMPLE_HEAD, pad_edge=False, leading=0)
+    table.add_column("run", overflow="fold")
+    for measure in comparison.measures:
+        table.add_column(_column_title(measure), justify="right")
+    if any(row.slo_ok is not None for row in comparison.rows):
+        table.add_column("limits", justify="center")
+    for number_of_row, row in enumerate(comparison.rows):
+        table.add_row(*_comparison_cells(comparison, row, number_of_row == 0))
+    return table
+
+
+def is_share(name: str) -> bool:
+    """Whether a measure is a fraction, shown in percent."""
+    return name.endswith(("_fraction", "_attainment", "_use", "_busy")) or name == "mfu"
+
+
+def _came_out(summary: Mapping[str, Any], wall_s: float | None) -> Text:
+    from rich.text import Text
+
+    parts = [
+        f"{number(summary['offered'])} requests in {seconds(summary['window_s'])}",
+        f"{share(summary['served_fraction'])} served",
+        f"SLO met by {share(summary['slo_attainment'])}",
+        *(f"{number(summary[fate])} {fate.replace('_', ' ')}" for fate in _FATES if summary[fate]),
+    ]
+    if wall_s is not None:
+        parts.append(f"simulated in {seconds(wall_s)}")
+    return Text(" · ".join(parts))
+
+
+_FATES = ("rejected", "timed_out", "failed", "inside")
+
+
+def _latency_rows(summary: Mapping[str, Any]) -> Iterator[tuple[str, list[str]]]:
+    """The fleet's measures; what the served alone had where some were lost; each class's ttft."""
+    for name, label in MEASURES.items():
+        yield label, _cells(summary[name])
+        if summary["served_fraction"] not in (None, 1) and name == "ttft":
+            yield "ttft, served alone", _cells(summary["ttft"], "_served")
+    if len(summary["classes"]) > 1:
+        for name, section in summary["classes"].items():
+            yield f"ttft of {name}", _cells(section["ttft"])
+
+
+def _cells(statistics: Mapping[str, float | None], form: str = "") -> list[str]:
+    return [seconds(statistics[f"{name}{form}_s"]) for name in STATISTICS]
+
+
+def _replica_line(label: str, section: Mapping[str, Any]) -> str:
+    mean, ready = number(section["replicas_mean"]), number(section["replicas_ready_mean"])
+    return (
+        f"{label} {mean} billed on average, {ready} ready (most {number(section['replicas_ready_max'])})"
+        f" · {number(section['scale_ups'])} scale-ups, {number(section['scale_downs'])} scale-downs,"
+        f" {number(section['cold_starts'])} cold starts"
+    )
+
+
+def _use_line(section: Mapping[str, Any]) -> str:
+    known = [f"{label} {share(section[name])}" for name, label in USES.items() if section[name] is not None]
+    return "use of ready replicas: " + ", ".join(known) if known else "use of ready replicas: none was ready"
+
+
+def _column_title(measure: Measure) -> str:
+    return f"{measure.label}\n{measure.unit if measure.unit not in ('share', 's') else ''}".rstrip("\n")
+
+
+def _comparison_cells(comparison: Comparison, row: Row, is_baseline: bool) -> list[Text]:
+    """Cells of one run: its name, each value with its difference below, the verdict."""
+    from rich.text import Text
+
+    cells = [Text(f"{row.name}\n(baseline)" if is_baseline else row.name)]
+    for at, measure in enumerate(comparison.measures):
+        value, is_best = row.values[at], row.best[at]
+        cell = Text(
+            _value(value, measure.unit) + ("*" if is_best else ""), style="bold green" if is_best else ""
+        )
+        cell.append("" if is_baseline else f"\n{change(row.change[at], measure.unit)}", style="not bold dim")
+        cells.append(cell)
+    if any(r.slo_ok is not None for r in comparison.rows):
+        missed = Text("✗", style="bold red")
+        cells.append(Text("✓", style="green") if row.slo_ok else missed)
+    return cells
+
+
+def _value(value: float | None, unit: str) -> str:
+    """A value whose unit the column's title says, except for shares and seconds, which say it themselves."""
+    if unit in ("usd", "usd/h"):
+        return usd(value).removesuffix(" usd")
+    return quantity(value, unit) if unit in ("share", "s") else number(value)

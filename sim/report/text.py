@@ -1,0 +1,74 @@
+"""Numbers as people read them."""
+
+from __future__ import annotations
+
+import math
+
+MISSING = "–"
+
+
+def number(value: float | None, digits: int = 3) -> str:
+    """About `digits` significant digits, thousands grouped, no exponent for everyday sizes."""
+    if value is None or math.isnan(value):
+        return MISSING
+    if math.isinf(value):
+        return "∞" if value > 0 else "-∞"
+    if value == 0:
+        return "0"
+    if isinstance(value, int) or abs(value) >= 10**digits:
+        return f"{value:,.0f}"
+    places = max(0, digits - 1 - math.floor(math.log10(abs(value))))
+    return f"{value:.{places}f}" if places <= 9 else f"{value:.{digits - 1}e}"
+
+
+def seconds(value: float | None) -> str:
+    """A duration with the unit that fits: 250 µs, 12.3 ms, 1.25 s, 310 s; hours from two on."""
+    if value is None or math.isinf(value) or value == 0:
+        return number(value) + ("" if value is None or value else " s")
+    if value < 1e-3:
+        return f"{number(value * 1e6)} µs"
+    if value < 1:
+        return f"{number(value * 1e3)} ms"
+    return f"{number(value)} s" if value < 7200 else f"{number(value / 3600)} h"
+
+
+def share(value: float | None) -> str:
+    """A fraction as percent; never "100 %" unless it is all of it."""
+    if value is None:
+        return MISSING
+    if 0.9995 <= value < 1:
+        return f"{math.floor(value * 1e6) / 1e4:.4f} %" if value >= 0.99995 else f"{value * 100:.3f} %"
+    return f"{value * 100:.3g} %" if value < 0.1 else f"{value * 100:.1f} %".replace(".0 %", " %")
+
+
+def usd(value: float | None) -> str:
+    """Money with cents; more digits below a dollar."""
+    if value is None or math.isinf(value):
+        return number(value)
+    return f"{value:,.2f} usd" if abs(value) >= 1 or value == 0 else f"{number(value)} usd"
+
+
+def quantity(value: float | None, unit: str) -> str:
+    """A value in the unit that a summary gives it."""
+    if unit == "s":
+        return seconds(value)
+    if unit in ("usd", "usd/h", "usd/1e6 tokens"):
+        money = usd(value)
+        return money.replace(" usd", f" {unit}") if unit != "usd" else money
+    if unit == "share":
+        return share(value)
+    return number(value) if unit in ("", "1", "mean") else f"{number(value)} {unit}"
+
+
+def change(value: float | None, unit: str = "") -> str:
+    """A difference to a baseline: +12 %, -3.4 %, ×25, = for none; of shares in points."""
+    if value is None:
+        return ""
+    percent = value * 100
+    if abs(percent) < 0.05:
+        return "="
+    if unit == "share":
+        return f"{percent:+.1f} pt"
+    if value >= 9:
+        return f"×{number(value + 1, 2)}"
+    return f"{percent:+.0f} %" if abs(percent) >= 10 else f"{percent:+.1f} %"

@@ -1,0 +1,111 @@
+"""Plain data in, a resolved Scenario out, or every mistake at once."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from pydantic import TypeAdapter, ValidationError
+
+from sim.errors import InputError, problem
+from sim.scenario.check import problems_between, unreadable
+from sim.scenario.inherit import POOL_GROUPS, merged_classes, merged_pools, models_of, with_model_name
+from sim.scenario.problems import Path, error_lines, key_text, not_a_key
+from sim.scenario.scenario import Scenario
+from sim.scenario.types import KEY_PATTERN
+
+OWN_KEYS = tuple(Scenario.__dataclass_fields__)
+TOP_LEVEL = tuple(dict.fromkeys((*OWN_KEYS, "traffic", "pool", *POOL_GROUPS)))
+MAPPINGS = ("pool", "pools", "classes", "traffic", *POOL_GROUPS)
+
+
+def from_dict(raw: Mapping[str, Any]) -> Scenario:
+    """The scenario that `raw` describes; raises InputError with one line for every mistake."""
+    if problems := shape_problems(raw):
+        raise InputError(problems)
+    unknown = [not_a_key(str(key), TOP_LEVEL) for key in raw if key not in TOP_LEVEL]
+    pools = merged_pools(raw)
+    classes = {name: with_model_name(spec, models_of(pools)) for name, spec in merged_classes(raw).items()}
+    data = {key: value for key, value in raw.items() if key in OWN_KEYS}
+    data |= {"pools": list(pools.values()), "classes": list(classes.values())}
+    scenario, problems = validated(data, shower(raw, list(pools), list(classes)))
+    if scenario is not None:
+        problems = problems_between(scenario, pool_shower(raw))
+    elif isinstance(raw.get("slo"), list):
+        problems += unreadable([text for text in raw["slo"] if isinstance(text, str)], list(classes))
+    if unknown or problems or scenario is None:
+        raise InputError(unknown + problems)
+    return scenario
+
+
+def validated(data: dict[str, Any], shown: Callable[[Path, str], Path]) -> tuple[Scenario | None, list[str]]:
+    """The scenario, or the lines that say why not."""
+    try:
+        return TypeAdapter(Scenario).validate_python(data), []
+    except ValidationError as error:
+        return None, error_lines(Scenario, error, data, shown)
+
+
+def shape_problems(raw: Mapping[str, Any]) -> list[str]:
+    """Groups, pools and classes that are not mappings, or have names that cannot stand in a key path."""
+    lines = []
+    for key in MAPPINGS:
+        if raw.get(key) is not None and not isinstance(raw[key], Mapping):
+            lines.append(f"{key}: {raw[key]!r} is not a mapping of keys and values")
+    for group in ("pools", "classes"):
+        entries = raw.get(group)
+        for name, entry in entries.items() if isinstance(entries, Mapping) else ():
+            if entry is not None and not isinstance(entry, Mapping):
+                lines.append(f"{group}.{name}: {entry!r} is not a mapping of keys and values")
+            if not re.match(KEY_PATTERN, str(name)):
+                lines.append(problem(f"{group}.{name}", name, "a name of letters, digits, _ and -"))
+    return lines
+
+
+def has_path(data: Any, path: Path) -> bool:
+    """True when every key of `path` is there, the last one included."""
+    for part in path:
+        is_key = isinstance(data, Mapping) and part in data
+        is_index = isinstance(data, (list, tuple)) and isinstance(part, int) and part < len(data)
+        if not (is_key or is_index):
+            return False
+        data = data[part]
+    return True
+
+
+def where_said(raw: Mapping[str, Any], group: str, name: str, rest: Path) -> Path:
+    """The path under which the user said (or should say) what pool or class `name` has at `rest`."""
+    own: Path = (group, name, *rest)
+    shared = shared_path(raw, group, rest)
+    for path in (own, shared):
+        if has_path(raw, path):
+            return path
+    for path in (own, shared):
+        if len(rest) > 1 and has_path(raw, path[:-1]):
+            return path
+    return own if raw.get(group) else shared
+
+
+def shared_path(raw: Mapping[str, Any], group: str, rest: Path) -> Path:
+    """Where the top level says it for every pool, or for every class."""
+    if group == "classes":
+        return ("traffic", *rest)
+    return rest if rest and rest[0] in POOL_GROUPS else ("pool", *rest)
+
+
+def shower(raw: Mapping[str, Any], pools: list[str], classes: list[str]) -> Callable[[Path, str], Path]:
+    """A function from a path in the merged data to the path in `raw`."""
+    names = {"pools": pools, "classes": classes}
+
+    def shown(path: Path, _kind: str) -> Path:
+        if len(path) >= 2 and path[0] in names and isinstance(path[1], int):
+            return where_said(raw, str(path[0]), names[str(path[0])][path[1]], path[2:])
+        return path
+
+    return shown
+
+
+def pool_shower(raw: Mapping[str, Any]) -> Callable[..., str]:
+    """The same for the rules between fields: (pool name, *keys) → key text."""
+    return lambda name, *keys: key_text(where_said(raw, "pools", name, tuple(keys)))

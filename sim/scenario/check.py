@@ -1,0 +1,135 @@
+"""What no single field can know: rules between the parts of a scenario."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+
+from sim.errors import InputError, nearest, problem
+from sim.scenario.autoscaler import Fixed, Queue, User
+from sim.scenario.coldstart import STAGES
+from sim.scenario.dist import Constant, Dist, Quantiles, Uniform
+from sim.scenario.inherit import slug
+from sim.scenario.pool import Pool
+from sim.scenario.scenario import Scenario
+from sim.scenario.slo import parse_slo
+from sim.scenario.traffic import TrafficClass
+from sim.units import HORIZON_MAX_S
+
+Shown = Callable[..., str]  # (pool name, *keys) → the key path the user wrote
+
+
+def problems_between(scenario: Scenario, shown: Shown) -> list[str]:
+    """Every broken rule as one line."""
+    return [
+        *time_problems(scenario),
+        *(line for pool in scenario.pools for line in pool_problems(pool, shown)),
+        *(line for entry in scenario.classes for line in class_problems(entry, scenario)),
+        *slo_problems(scenario),
+    ]
+
+
+def time_problems(scenario: Scenario) -> Iterator[str]:
+    """The measured window is not empty and the clock reaches the end."""
+    if scenario.warmup_s >= scenario.duration_s:
+        yield problem("warmup_s", scenario.warmup_s, f"less than duration_s ({scenario.duration_s:g} s)")
+    if scenario.duration_s + scenario.drain_s > HORIZON_MAX_S:
+        room = HORIZON_MAX_S - scenario.duration_s
+        yield problem("drain_s", scenario.drain_s, f"≤ {room:g} s: duration_s + drain_s end within 45 days")
+
+
+def pool_problems(pool: Pool, shown: Shown) -> Iterator[str]:
+    """One pool's replicas, batch and stages agree with each other."""
+    yield from replica_problems(pool, shown)
+    runtime = pool.runtime
+    if runtime.max_num_batched_tokens < runtime.max_num_seqs:
+        key = shown(pool.name, "runtime", "max_num_batched_tokens")
+        yield problem(key, runtime.max_num_batched_tokens, f"at least max_num_seqs ({runtime.max_num_seqs})")
+    if runtime.batching != "dynamic" and runtime.max_batch_delay_s > 0:
+        key = shown(pool.name, "runtime", "max_batch_delay_s")
+        yield problem(
+            key, runtime.max_batch_delay_s, f"0 unless batching is dynamic (it is {runtime.batching})"
+        )
+    names = [stage.name for stage in pool.coldstart.stages]
+    if names != [name for name in STAGES if name in names]:
+        key = shown(pool.name, "coldstart", "stages")
+        yield problem(key, names, f"each at most once, in the order {', '.join(STAGES)}")
+    yield from stage_problems(pool, shown)
+    yield from scaler_problems(pool, shown)
+
+
+def stage_problems(pool: Pool, shown: Shown) -> Iterator[str]:
+    """No stage of a cold start can take less than no time."""
+    for place, stage in enumerate(pool.coldstart.stages):
+        low = lowest(stage.duration)
+        if low < 0:
+            key = shown(pool.name, "coldstart", "stages", place, "duration")
+            yield f"{key}: can be negative ({low:g} s); give it `min: 0`"
+
+
+def replica_problems(pool: Pool, shown: Shown) -> Iterator[str]:
+    """min ≤ max, start ≤ max, and a fixed number between them."""
+    if pool.min_replicas > pool.max_replicas:
+        yield problem(
+            shown(pool.name, "min_replicas"), pool.min_replicas, f"≤ max_replicas ({pool.max_replicas})"
+        )
+    fixed = pool.autoscaler.replicas if isinstance(pool.autoscaler, Fixed) else None
+    if pool.replicas_at_start > pool.max_replicas and pool.replicas_at_start not in (
+        fixed,
+        pool.min_replicas,
+    ):
+        key = shown(pool.name, "initial_replicas")
+        yield problem(key, pool.replicas_at_start, f"≤ max_replicas ({pool.max_replicas})")
+    if fixed is not None and fixed > pool.max_replicas:
+        key = shown(pool.name, "autoscaler", "replicas")
+        yield problem(key, fixed, f"≤ max_replicas ({pool.max_replicas})")
+
+
+def scaler_problems(pool: Pool, shown: Shown) -> Iterator[str]:
+    """The pipeline carries the autoscaler's metric, and only a queue scaler comes back from zero."""
+    scaler = pool.autoscaler
+    metric = getattr(scaler, "metric", None)
+    if metric is not None and pool.metrics.source != metric:
+        key = shown(pool.name, "metrics", "source")
+        yield problem(key, pool.metrics.source, f"{metric}, or null, while autoscaler.metric is {metric}")
+    if pool.min_replicas == 0 and not isinstance(scaler, Fixed | Queue | User):
+        yield problem(shown(pool.name, "min_replicas"), 0, "≥ 1 with autoscaler hpa: it cannot leave zero")
+
+
+def class_problems(entry: TrafficClass, scenario: Scenario) -> Iterator[str]:
+    """A class's model is served by some pool, and said when there are several."""
+    models = scenario.models
+    key = f"classes.{entry.name}.model"
+    if entry.model is None and len(models) > 1:
+        yield f"{key}: is missing; several models are served: {', '.join(map(slug, models))}"
+    if entry.model is not None and entry.model not in models:
+        names = [slug(model) for model in models]
+        yield problem(
+            key, entry.model, f"a model that a pool serves: {', '.join(names)}", nearest(entry.model, names)
+        )
+
+
+def slo_problems(scenario: Scenario) -> Iterator[str]:
+    """Every limit can be read."""
+    yield from unreadable(scenario.slo, [entry.name for entry in scenario.classes])
+
+
+def unreadable(limits: Iterable[str], classes: list[str]) -> Iterator[str]:
+    """One line for each limit that does not parse."""
+    for text in limits:
+        try:
+            parse_slo(text, classes)
+        except InputError as error:
+            yield from error.problems
+
+
+def lowest(dist: Dist) -> float:
+    """The least that can be drawn: of the families, only these can have any sign."""
+    low = 0.0
+    if isinstance(dist, Constant):
+        low = dist.value
+    elif isinstance(dist, Uniform):
+        low = dist.low
+    elif isinstance(dist, Quantiles):
+        low = dist.v[0]
+    low = low if dist.max is None else min(low, dist.max)
+    return low if dist.min is None else max(low, dist.min)

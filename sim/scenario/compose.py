@@ -1,0 +1,286 @@
+"""Hydra and OmegaConf, kept in this one file: a scenario's name and overrides in, plain data out.
+
+What users write is read as data by `yaml_file` first and handed to hydra from memory; hydra itself opens only
+the packaged conf/.
+"""
+
+from __future__ import annotations
+
+import itertools
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from hydra import compose as hydra_compose
+from hydra import initialize_config_dir
+from hydra.core.config_store import ConfigStore
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override
+from hydra.errors import HydraException
+from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from sim.errors import InputError
+from sim.scenario.build import TOP_LEVEL, from_dict
+from sim.scenario.catalogue import GROUPS, conf_dir, own_options, yaml_files
+from sim.scenario.problems import not_a_key
+from sim.scenario.scenario import Scenario
+from sim.scenario.story import Choice, Story, check_choice, read_story, refuse_code
+from sim.scenario.yaml_file import DEPTH_MAX, read_yaml
+
+LENGTH_MAX = 20_000  # characters of one override
+VARIANTS_MAX = 1_000
+STORY = "story"
+LOCK = threading.Lock()  # hydra keeps its state in globals
+
+
+class Orders(NamedTuple):
+    """The command line, sorted: options chosen, keys set by hydra, and whole groups given as values."""
+
+    choices: dict[Choice, str]
+    values: list[str]
+    wholes: dict[str, Any]
+
+
+def load_scenario(name_or_path: str, overrides: Sequence[str] = ()) -> Scenario:
+    """The resolved scenario; raises InputError with one line for every mistake."""
+    return from_dict(compose(name_or_path, overrides))
+
+
+def compose(name_or_path: str, overrides: Sequence[str] = ()) -> dict[str, Any]:
+    """The scenario as plain data, before pools and classes inherit; raises InputError."""
+    story = read_story(name_or_path)
+    orders = read_orders(overrides)
+    choices = {**story.choices, **orders.choices}
+    own = own_nodes(choices)
+    entries = [*defaults_of(story.choices)]
+    with LOCK, hydra_over(conf_dir()), stored(story, entries, own):
+        data = composed(list(given(story, orders)))
+    return {**data, **orders.wholes}
+
+
+def composed(overrides: list[str]) -> dict[str, Any]:
+    """What hydra makes of the stored story; raises InputError with hydra's reason."""
+    try:
+        config = hydra_compose("config", overrides=overrides)
+        data = OmegaConf.to_container(config, resolve=False)
+    except (HydraException, OmegaConfBaseException) as error:
+        raise InputError(reason_of(error)) from None
+    assert isinstance(data, dict)
+    return {str(key): value for key, value in data.items()}
+
+
+def reason_of(error: Exception) -> str:
+    """Hydra's reason in one line."""
+    text, cause = " ".join(str(error).split()), error.__cause__
+    if text.startswith("Error merging override ++"):
+        what = " ".join(str(cause).split("full_key")[0].split()) if cause else "there is no such place"
+        return f"{text.removeprefix('Error merging override ++')}: cannot be set: {what}"
+    return f"scenario: {text}"
+
+
+def defaults_of(choices: dict[Choice, str]) -> Iterator[Any]:
+    """A story's choices as hydra's defaults list."""
+    for choice, option in choices.items():
+        how = "override " if choice.package is None else ""
+        yield {f"{how}/{choice.key}": option}
+    yield "_self_"
+
+
+def given(story: Story, orders: Orders) -> Iterator[str]:
+    """The command line as hydra wants it: new places and new keys are marked as additions."""
+    yield f"scenario={STORY}"
+    for choice, option in orders.choices.items():
+        is_new = choice.package is not None and choice not in story.choices
+        yield f"{'+' if is_new else ''}{choice.key}={option}"
+    yield from orders.values
+
+
+@contextmanager
+def hydra_over(folder: Path) -> Iterator[None]:
+    """Hydra on the packaged conf/, and afterwards as the caller had it."""
+    state = GlobalHydra.instance()
+    before, state.hydra = state.hydra, None
+    try:
+        with initialize_config_dir(str(folder), job_name="fleetsim", version_base="1.3"):
+            yield
+    finally:
+        GlobalHydra.instance().hydra = before
+
+
+@contextmanager
+def stored(story: Story, entries: list[Any], own: dict[tuple[str, str], dict[str, Any]]) -> Iterator[None]:
+    """The story and the user's own options in hydra's memory, for as long as this lasts."""
+    store = ConfigStore.instance()
+    before = store.repo
+    store.repo = {key: dict(value) if isinstance(value, dict) else value for key, value in before.items()}
+    try:
+        store.store(STORY, {"defaults": entries, **story.body}, group="scenario", package="_global_")
+        for (group, option), body in own.items():
+            store.store(option, body, group=group, package="_global_" if group == "slo" else None)
+        yield
+    finally:
+        store.repo = before
+
+
+def own_nodes(choices: dict[Choice, str]) -> dict[tuple[str, str], dict[str, Any]]:
+    """The chosen options that come from the user's ./conf, read as data; raises InputError."""
+    nodes = {}
+    for choice, option in choices.items():
+        own = own_options(choice.group).get(option)
+        if own is None:
+            continue
+        packaged = yaml_files(conf_dir() / choice.group).get(option)
+        if packaged is None:
+            nodes[choice.group, option] = option_body(own)
+        elif packaged.read_bytes() != own.read_bytes():
+            raise InputError(
+                f"{own}: the catalogue has a {choice.group} {option!r} already: give yours another name"
+            )
+    return nodes
+
+
+def option_body(path: Path) -> dict[str, Any]:
+    """What an option of the user's says."""
+    body = read_yaml(path)
+    refuse_code(body, str(path))
+    if "defaults" in body:
+        raise InputError(f"{path}: defaults: an option builds on no other")
+    return body
+
+
+def read_orders(overrides: Sequence[str]) -> Orders:
+    """The command line's overrides; raises InputError with every mistake."""
+    orders = Orders({}, [], {})
+    problems: list[str] = []
+    for text in overrides:
+        try:
+            take_order(orders, text)
+        except InputError as error:
+            problems += error.problems
+    if problems:
+        raise InputError(problems)
+    return orders._replace(choices={**laws(overrides), **orders.choices})
+
+
+def laws(overrides: Sequence[str]) -> dict[Choice, str]:
+    """`autoscaler.law=…` chooses the autoscaler that has a law, for everybody or for one pool."""
+    keys = [text.lstrip("+").partition("=")[0] for text in overrides]
+    places = [key.removesuffix(".law") for key in keys if key.endswith("autoscaler.law")]
+    return {Choice("autoscaler", None if place == "autoscaler" else place): "user" for place in places}
+
+
+def take_order(orders: Orders, text: str) -> None:
+    """Sort one override into `orders`; raises InputError."""
+    override = parsed(text)
+    if override.is_sweep_override():
+        raise InputError(f"{text}: several values: `fleetsim compare` runs each of them")
+    group, value = override.key_or_group, override.value()
+    if override.is_delete():
+        orders.values.append(f"~{override.key_or_group}")
+    elif group in GROUPS and (isinstance(value, str) or override.package is not None):
+        choice = Choice(group, override.package)
+        check_choice(choice, str(value) if value is not None else "null")
+        orders.choices[choice] = str(value)
+    elif group in GROUPS:
+        orders.wholes[group] = value
+    else:
+        orders.values.append(f"++{text.lstrip('+')}")
+
+
+def parsed(text: str) -> Override:
+    """One override in hydra's grammar; raises InputError when it is not one, or is more than data."""
+    check_text(text)
+    try:
+        override = OverridesParser.create().parse_override(text)
+    except (HydraException, RecursionError):
+        hint = "" if "=" in text else "; write key=value"
+        raise InputError(f"{text}: is not an override{hint}") from None
+    check_key(override, text)
+    return override
+
+
+def check_text(text: str) -> None:
+    """Raise InputError for an override that is too long, too deep, or refers to something outside."""
+    if len(text) > LENGTH_MAX:
+        raise InputError(f"{text[:40]}…: an override has at most {LENGTH_MAX} characters")
+    if "${" in text:
+        raise InputError(f"{text}: interpolation is not allowed: a scenario is data and reads no environment")
+    if max(text.count(mark) for mark in "[({") > 500 or nesting(text) > DEPTH_MAX:
+        raise InputError(f"{text[:40]}…: at most {DEPTH_MAX} levels of brackets are allowed")
+
+
+def nesting(text: str) -> int:
+    """How deep the brackets go."""
+    steps = ((c in "[({") - (c in "])}") for c in text)
+    return max(itertools.accumulate(steps, initial=0))
+
+
+def check_key(override: Override, text: str) -> None:
+    """Raise InputError unless the key starts with one that a scenario has."""
+    parts = override.key_or_group.split(".")
+    if any(part.startswith("_") for part in parts):
+        raise InputError(
+            f"{text}: keys that start with _ are not allowed: a scenario is data and runs no code"
+        )
+    if len(parts) > DEPTH_MAX:
+        raise InputError(f"{text[:40]}…: at most {DEPTH_MAX} levels are allowed")
+    if parts[0] not in TOP_LEVEL:
+        raise InputError(not_a_key(parts[0], TOP_LEVEL))
+
+
+def said_where(name_or_path: str, overrides: Sequence[str] = ()) -> dict[str, str]:
+    """Key → `scenario` or `command line`, for everything that is no choice from the catalogue."""
+    story, orders = read_story(name_or_path), read_orders(overrides)
+    found = dict.fromkeys(said_keys(story.body, ""), "scenario")
+    keys = [text.lstrip("+~").partition("=")[0] for text in orders.values]
+    return found | dict.fromkeys([*keys, *orders.wholes], "command line")
+
+
+def said_keys(body: Any, prefix: str) -> Iterator[str]:
+    """The full keys of everything that a scenario file says."""
+    if isinstance(body, dict):
+        for key, value in body.items():
+            yield from said_keys(value, f"{prefix}.{key}" if prefix else str(key))
+    else:
+        yield prefix
+
+
+def variants(overrides: Sequence[str]) -> dict[str, list[str]]:
+    """The product of all comma lists: label → the overrides of one run; raises InputError.
+
+    With one list the label is the value, with several it is `key=value` joined by blanks.
+    """
+    fixed: list[tuple[Override, str]] = []
+    lists: list[tuple[Override, str]] = []
+    for text in overrides:
+        override = parsed(text)
+        (lists if override.is_sweep_override() else fixed).append((override, text))
+    choices = [swept(override) for override, _ in lists]
+    product = list(itertools.islice(itertools.product(*choices), VARIANTS_MAX + 1))
+    if len(product) > VARIANTS_MAX:
+        raise InputError(f"more than {VARIANTS_MAX} variants: {', '.join(text for _, text in lists)}")
+    plain = [text for _, text in fixed]
+    return {label_of(combination): [*plain, *combination] for combination in product}
+
+
+def swept(override: Override) -> list[str]:
+    """`autoscaler=a,b` as [`autoscaler=a`, `autoscaler=b`]; raises InputError."""
+    try:
+        values = list(override.sweep_string_iterator())
+    except (HydraException, NotImplementedError):
+        raise InputError(f"{override.input_line}: cannot be taken apart into single values") from None
+    key = override.get_key_element()
+    if len(set(values)) < len(values):
+        raise InputError(f"{override.input_line}: names a value twice")
+    return [f"{key}={value}" for value in values]
+
+
+def label_of(combination: Sequence[str]) -> str:
+    """What a variant is called."""
+    if len(combination) == 1:
+        return combination[0].split("=", 1)[1]
+    return " ".join(combination) or "as it stands"

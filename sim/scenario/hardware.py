@@ -1,0 +1,167 @@
+"""What a person says about the machine, the model it serves and how fast steps are taken to be."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+from pydantic.dataclasses import dataclass
+
+from sim.scenario.types import (
+    CONFIG,
+    Count,
+    CountOrZero,
+    Flag,
+    Name,
+    NonNegative,
+    Positive,
+    Probability,
+    Share,
+    Text,
+)
+
+Precision = Literal["fp32", "bf16", "fp16", "fp8", "int8", "int4"]
+KvPrecision = Literal["bf16", "fp16", "fp8", "int8"]
+Architecture = Literal["ampere", "ada", "hopper", "blackwell", "cdna3"]
+Attention = Literal["mha", "gqa", "mla", "none"]
+
+
+@dataclass(frozen=True, kw_only=True, config=CONFIG)
+class Gpu:
+    """One GPU. Peaks are dense (no sparsity); GB and GB/s are decimal, GiB is 2**30 bytes."""
+
+    name: Name
+    memory_gb: Positive
+    memory_bw_gb_s: Positive
+    dense_bf16_tflops: Positive
+    dense_fp8_tflops: Positive | None = None  # None: no fp8 matrix units, fp8 weights are unpacked to bf16
+    tdp_w: Positive = 400.0
+    mig_capable: Flag = False
+    usd_per_hour: NonNegative = 0.0  # on demand, one GPU
+    nvlink_gb_s: Positive | None = None  # one direction; None: the GPUs of a node talk over PCIe
+    pcie_gb_s: Positive = 32.0  # one direction
+    architecture: Architecture = "hopper"  # chooses the roofline's efficiency factors
+    device_memory_gib: Positive | None = None  # what the driver reports; None: memory_gb exactly
+    source: Text = ""
+    price_source: Text = ""
+    price_confidence: Text = ""
+    note: Text = ""
+
+
+@dataclass(frozen=True, kw_only=True, config=CONFIG)
+class Model:
+    """A model's size and shapes, in the words of its config.json.
+
+    `params_b` and `active_params_b` are the published counts in 1e9. The shapes below `kind` are optional:
+    with them the counts are computed exactly, without them a dense model or a plain mixture of experts is
+    taken apart by the published counts alone.
+    """
+
+    name: Name
+    params_b: Positive
+    active_params_b: Positive
+    layers: Count
+    hidden: Count
+    heads: Count
+    kv_heads: Count
+    head_dim: Count
+    max_model_len: Count  # tokens, prompt and output together
+    attention: Attention = "gqa"
+    kind: Literal["llm", "embedding"] = "llm"
+    vocab: CountOrZero = 0
+    tied_embeddings: Flag = False
+    ffn: CountOrZero = 0  # width of a dense layer's MLP
+    ffn_matrices: Annotated[Count, Field(ge=2, le=3)] = 3  # 3: gated (SwiGLU), 2: plain
+    experts: Count | None = None  # routed experts of one layer
+    experts_active: Count | None = None  # of them, chosen for each token
+    expert_ffn: CountOrZero = 0
+    shared_expert_ffn: CountOrZero = 0  # all always-on experts of a layer together
+    dense_layers: CountOrZero = 0  # leading layers without experts
+    kv_lora_rank: Count | None = None  # MLA: width of the compressed keys and values
+    rope_dim: Count | None = None  # MLA: width of the shared positional key
+    q_lora_rank: CountOrZero = 0  # MLA: 0 = queries are not compressed
+    nope_dim: CountOrZero = 0  # MLA: a query head's width without position
+    v_head_dim: CountOrZero = 0  # MLA: a value head's width
+    sliding_window: Count | None = None  # tokens; for the reader, not used by the step time
+    source: Text = ""
+    note: Text = ""
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Model:
+        """Raise ValueError on shapes that contradict each other."""
+        if self.active_params_b > self.params_b:
+            raise ValueError(f"active_params_b {self.active_params_b} is more than params_b {self.params_b}")
+        if self.heads % self.kv_heads:
+            raise ValueError(f"kv_heads {self.kv_heads} does not divide heads {self.heads}")
+        if self.attention == "mla" and (self.kv_lora_rank is None or self.rope_dim is None):
+            raise ValueError("attention 'mla' needs kv_lora_rank and rope_dim")
+        if (self.experts is None) != (self.experts_active is None):
+            raise ValueError("experts and experts_active come together")
+        if (self.experts_active or 0) > (self.experts or 0):
+            raise ValueError(f"experts_active {self.experts_active} is more than experts {self.experts}")
+        if self.dense_layers > self.layers:
+            raise ValueError(f"dense_layers {self.dense_layers} is more than layers {self.layers}")
+        return self
+
+
+@dataclass(frozen=True, kw_only=True, config=CONFIG)
+class Roofline:
+    """Step time from GPU, model, precision and parallelism; None = the architecture's value."""
+
+    kind: Literal["roofline"] = "roofline"
+    matmul_use: Share | None = None  # share of the peak FLOP/s that matrix products reach
+    attention_use: Share | None = None  # share of the peak FLOP/s that prompt attention reaches
+    weight_bandwidth_use: Share | None = None  # share of the memory bandwidth that weight reads reach
+    kv_bandwidth_use: Share | None = None  # share of the memory bandwidth that KV reads reach
+    link_bandwidth_use: Share | None = None  # share of the link bandwidth that all-reduce reaches
+    layer_us: NonNegative | None = None  # per layer and step, whatever the batch
+    sequence_us: NonNegative | None = None  # per decoding sequence: sampling, scheduling, output
+    step_us: NonNegative | None = None  # per step
+    allreduce_us: NonNegative | None = None  # latency of one all-reduce
+    prefill_weight_share: Probability | None = None
+    launch_us_per_layer: NonNegative = 0.0  # without CUDA graphs a step is no shorter than this per layer
+    cuda_graph_padding: Flag = False  # the batch counts as the next captured graph size
+
+
+@dataclass(frozen=True, kw_only=True, config=CONFIG)
+class Coefficients:
+    """Published linear step time.
+
+    decode step = d0 + d1·sequences + d2·kv tokens; prompt step = p0 + p1·tokens + p2·Σ length².
+    """
+
+    kind: Literal["coefficients"] = "coefficients"
+    d0_ms: Positive
+    d1_ms: NonNegative
+    d2_ms: NonNegative
+    p0_ms: NonNegative
+    p1_ms: NonNegative
+    p2_ms: NonNegative
+    source: Text = ""
+
+
+@dataclass(frozen=True, kw_only=True, config=CONFIG)
+class Grid:
+    """Step time fitted to measurements: decode base and slope by batch size, prompts as a polynomial."""
+
+    kind: Literal["grid"] = "grid"
+    batch_size: tuple[Count, ...]  # strictly increasing
+    base_ms: tuple[Positive, ...]  # decode step at no KV, one for each batch size
+    slope_ms: tuple[NonNegative, ...]  # per KV token attended, one for each batch size
+    p0_ms: NonNegative
+    p1_ms: NonNegative
+    p2_ms: NonNegative
+    source: Text = ""
+    error: Text = ""  # what the fit reported, for the reader
+
+    @model_validator(mode="after")
+    def _aligned(self) -> Grid:
+        """Raise ValueError unless the three lists are one table with increasing batch sizes."""
+        if not self.batch_size or not len(self.batch_size) == len(self.base_ms) == len(self.slope_ms):
+            raise ValueError("batch_size, base_ms and slope_ms must be equally long and not empty")
+        if any(b <= a for a, b in zip(self.batch_size, self.batch_size[1:], strict=False)):
+            raise ValueError("batch_size must increase")
+        return self
+
+
+StepTime = Annotated[Roofline | Coefficients | Grid, Field(discriminator="kind")]

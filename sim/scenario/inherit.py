@@ -1,0 +1,115 @@
+"""What a pool or a traffic class does not say, it takes from the top level."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+POOL_GROUPS = ("gpu", "model", "runtime", "coldstart", "autoscaler", "metrics", "price")
+IDENTITY = ("name", "kind")
+USUAL_METRIC = {"hpa": "outstanding", "queue": "backlog"}  # of the autoscalers that follow one metric
+
+
+def is_other(base: Mapping[str, Any], own: Mapping[str, Any]) -> bool:
+    """True when `own` names another thing than `base`, so that nothing of `base` applies to it."""
+    return any(key in base and key in own and base[key] != own[key] for key in IDENTITY)
+
+
+def merge(base: Any, own: Any) -> Any:
+    """`own` over `base`, key by key; a mapping of another `name` or `kind` replaces the whole."""
+    if not isinstance(base, Mapping) or not isinstance(own, Mapping) or is_other(base, own):
+        return own
+    return {**base, **{key: merge(base[key], value) if key in base else value for key, value in own.items()}}
+
+
+def pool_defaults(raw: Mapping[str, Any]) -> dict[str, Any]:
+    """What every pool starts from: the fields of `pool` and the groups of the top level."""
+    fields = raw.get("pool") or {}
+    groups = {group: raw[group] for group in POOL_GROUPS if raw.get(group) is not None}
+    return {**fields, **groups} if isinstance(fields, Mapping) else groups
+
+
+def merged_pools(raw: Mapping[str, Any]) -> dict[str, Any]:
+    """Every pool complete, by name; without `pools` there is one, called main."""
+    own = raw.get("pools") or {"main": {}}
+    base = pool_defaults(raw)
+    return {name: completed_pool(name, merge(base, pool or {})) for name, pool in own.items()}
+
+
+def completed_pool(name: str, pool: Any) -> Any:
+    """The pool with its name, the number that `fixed` holds, and one metric for scaler and pipeline."""
+    if not isinstance(pool, Mapping):
+        return pool
+    return with_metric(with_fixed_replicas(with_lower_limit({**pool, "name": name})))
+
+
+def with_lower_limit(pool: dict[str, Any]) -> dict[str, Any]:
+    """An autoscaler that comes with its own `min_replicas` (down to zero, say) replaces the pool's."""
+    scaler = pool.get("autoscaler")
+    if not isinstance(scaler, Mapping) or "min_replicas" not in scaler:
+        return pool
+    rest = {key: value for key, value in scaler.items() if key != "min_replicas"}
+    return {**pool, "autoscaler": rest, "min_replicas": scaler["min_replicas"]}
+
+
+def with_fixed_replicas(pool: dict[str, Any]) -> dict[str, Any]:
+    """`fixed` without a number holds the start's, `min` and `max` are the pool's; the start follows it."""
+    scaler = pool.get("autoscaler")
+    if not isinstance(scaler, Mapping) or scaler.get("kind") != "fixed":
+        return pool
+    start = pool.get("initial_replicas")
+    lowest, highest = pool.get("min_replicas", 1), pool.get("max_replicas", 16)
+    wanted = scaler.get("replicas")
+    if wanted is None:
+        wanted = lowest if start is None else start
+    elif wanted in ("min", "max"):
+        wanted = lowest if wanted == "min" else highest
+    start = wanted if start is None else start
+    return {**pool, "autoscaler": {**scaler, "replicas": wanted}, "initial_replicas": start}
+
+
+def with_metric(pool: dict[str, Any]) -> dict[str, Any]:
+    """The pipeline carries what the autoscaler asks for, unless one of the two is said alone."""
+    scaler, metrics = pool.get("autoscaler"), pool.get("metrics") or {}
+    if not isinstance(scaler, Mapping) or not isinstance(metrics, Mapping):
+        return pool
+    usual = USUAL_METRIC.get(str(scaler.get("kind")))
+    source = metrics.get("source") or scaler.get("metric") or usual or "outstanding"
+    if usual is not None:
+        scaler = {**scaler, "metric": scaler.get("metric") or source}
+    return {**pool, "autoscaler": scaler, "metrics": {**metrics, "source": source}}
+
+
+def slug(name: str) -> str:
+    """`Llama 3.1 8B` as `llama_3_1_8b`."""
+    return re.sub(r"[^a-z0-9]+", "_", name.lower()).strip("_")
+
+
+def with_model_name(spec: Any, models: Sequence[str]) -> Any:
+    """A class asks for its model by name or, as in conf/model, by its short name; here it gets the name."""
+    if not isinstance(spec, Mapping) or not isinstance(spec.get("model"), str):
+        return spec
+    return {**spec, "model": next((m for m in models if slug(m) == slug(spec["model"])), spec["model"])}
+
+
+def models_of(pools: Mapping[str, Any]) -> list[str]:
+    """Names of the models in merged pools, as far as they can be read."""
+    models = [pool.get("model") for pool in pools.values() if isinstance(pool, Mapping)]
+    names = [model.get("name") for model in models if isinstance(model, Mapping)]
+    return [name for name in names if isinstance(name, str)]
+
+
+def merged_classes(raw: Mapping[str, Any]) -> dict[str, Any]:
+    """Every traffic class complete, by name; without `classes` there is one, called as `traffic` is."""
+    base = raw.get("traffic") or {}
+    own = raw.get("classes")
+    if not own:
+        name = base.get("name") or "default" if isinstance(base, Mapping) else "default"
+        return {name: {**base, "name": name} if isinstance(base, Mapping) else base}
+    return {name: named(name, merge(base, spec or {})) for name, spec in own.items()}
+
+
+def named(name: str, spec: Any) -> Any:
+    """The mapping called `name`; anything else unchanged, for validation to refuse."""
+    return {**spec, "name": name} if isinstance(spec, Mapping) else spec

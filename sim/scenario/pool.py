@@ -1,0 +1,61 @@
+"""A pool: replicas that serve one model with one runtime on one kind of GPU; the unit that scales."""
+
+from __future__ import annotations
+
+from dataclasses import field
+from typing import Annotated
+
+from pydantic import Field
+from pydantic.dataclasses import dataclass
+
+from sim.scenario.autoscaler import Autoscaler
+from sim.scenario.coldstart import ColdStart
+from sim.scenario.hardware import Gpu, KvPrecision, Model, Precision, Roofline, StepTime
+from sim.scenario.metrics import Metrics
+from sim.scenario.price import Price
+from sim.scenario.runtime import Runtime
+from sim.scenario.types import CONFIG, Int, Key, Text
+
+REPLICAS_MAX = 10_000
+Replicas = Annotated[Int, Field(ge=1, le=REPLICAS_MAX)]
+ReplicasOrZero = Annotated[Int, Field(ge=0, le=REPLICAS_MAX)]
+Parallel = Annotated[Int, Field(ge=1, le=128)]
+
+
+@dataclass(frozen=True, kw_only=True, config=CONFIG)
+class Pool:
+    """`tp`·`pp` GPUs a replica; `initial_replicas` are ready at t = 0 (None: `min_replicas`)."""
+
+    name: Key
+    gpu: Gpu
+    model: Model
+    runtime: Runtime
+    coldstart: ColdStart
+    autoscaler: Autoscaler
+    metrics: Metrics = field(default_factory=Metrics)
+    price: Price = field(default_factory=Price)
+    tp: Parallel = 1
+    pp: Parallel = 1
+    precision: Precision = "bf16"
+    kv_precision: KvPrecision = "bf16"
+    min_replicas: ReplicasOrZero = 1
+    max_replicas: Replicas = 16
+    initial_replicas: ReplicasOrZero | None = None
+    steptime: StepTime = field(default_factory=Roofline)
+    source: Text = ""
+
+    @property
+    def gpus_per_replica(self) -> int:
+        """Slices in one replica's gang."""
+        return self.tp * self.pp
+
+    @property
+    def usd_per_gpu_hour(self) -> float:
+        """The price of one GPU for one hour: the pool's own, or else the GPU's."""
+        own = self.price.usd_per_gpu_hour
+        return self.gpu.usd_per_hour if own is None else own
+
+    @property
+    def replicas_at_start(self) -> int:
+        """Replicas ready at t = 0."""
+        return self.min_replicas if self.initial_replicas is None else self.initial_replicas

@@ -1,0 +1,17 @@
+"""What a pool's GPUs cost."""
+
+from __future__ import annotations
+
+from pydantic.dataclasses import dataclass
+
+from sim.scenario.types import CONFIG, Name, NonNegative, Text
+
+
+@dataclass(frozen=True, kw_only=True, config=CONFIG)
+class Price:
+    """USD per GPU and hour held (None: the GPU's own), and per hour whatever runs."""
+
+    name: Name = "on_demand"
+    usd_per_gpu_hour: NonNegative | None = None
+    usd_fixed_per_hour: NonNegative = 0.0
+    source: Text = ""

@@ -1,0 +1,47 @@
+"""A resolved scenario as plain data: to be stored, hashed, and read again."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from sim.scenario.scenario import Scenario
+
+WORDS = ("question", "look_at", "source", "price_source", "price_confidence", "note", "version", "error")
+OUTSIDE = ("name", "engine", "output")  # neither who computes it nor where it goes changes a result
+OUTPUT_INSIDE = ("records", "sample_interval_s")  # but these decide which rows there are
+
+
+def plain(value: Any) -> Any:
+    """Dataclasses as dicts, tuples as lists, everything else as it is."""
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {f.name: plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
+    if isinstance(value, Mapping):
+        return {str(key): plain(item) for key, item in value.items()}
+    return [plain(item) for item in value] if isinstance(value, (list, tuple)) else value
+
+
+def resolved(scenario: Scenario) -> dict[str, Any]:
+    """Every key with its value, pools and classes by name; `from_dict` makes the same scenario of it."""
+    data = plain(scenario)
+    for group in ("pools", "classes"):
+        data[group] = {entry["name"]: entry for entry in data[group]}
+    return data
+
+
+def without_words(value: Any) -> Any:
+    """The data without the texts that are there for the reader."""
+    if isinstance(value, dict):
+        return {key: without_words(item) for key, item in value.items() if key not in WORDS}
+    return [without_words(item) for item in value] if isinstance(value, list) else value
+
+
+def config_hash(scenario: Scenario) -> str:
+    """SHA-256 (hex) of all that a result depends on: the same on every engine and for every output folder."""
+    data = {key: value for key, value in plain(scenario).items() if key not in OUTSIDE}
+    data["output"] = {key: getattr(scenario.output, key) for key in OUTPUT_INSIDE}
+    text = json.dumps(without_words(data), sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return hashlib.sha256(text.encode()).hexdigest()

@@ -1,0 +1,50 @@
+"""The whole story, resolved: every pool and every traffic class complete."""
+
+from __future__ import annotations
+
+from dataclasses import field
+from typing import Annotated
+
+from pydantic import Field, StringConstraints
+from pydantic.dataclasses import dataclass
+
+from sim.scenario.gateway import Gateway, Router
+from sim.scenario.output import Engine, Output
+from sim.scenario.pool import Pool
+from sim.scenario.traffic import TrafficClass
+from sim.scenario.types import CONFIG, SEED_MAX, Int, Key, NonNegative, Positive, Text
+from sim.units import HORIZON_MAX_S
+
+Seed = Annotated[Int, Field(ge=0, le=SEED_MAX)]
+DurationS = Annotated[Positive, Field(le=HORIZON_MAX_S)]
+DrainS = Annotated[NonNegative, Field(le=HORIZON_MAX_S)]
+Limit = Annotated[str, StringConstraints(min_length=1, max_length=300)]
+
+
+@dataclass(frozen=True, kw_only=True, config=CONFIG)
+class Scenario:
+    """What is simulated, from t = 0: requests arrive for `duration_s`, then at most `drain_s` to finish them.
+
+    Requests that arrive before `warmup_s` are served but not measured. `slo` holds limits such as
+    `ttft.p99 < 0.5 s` (`sim.scenario.slo` reads them).
+    """
+
+    name: Key
+    question: Text = ""
+    look_at: tuple[Text, ...] = ()
+    seed: Seed = 1
+    duration_s: DurationS = 3600.0
+    warmup_s: DrainS = 0.0
+    drain_s: DrainS = 600.0
+    classes: Annotated[tuple[TrafficClass, ...], Field(max_length=100)]
+    pools: Annotated[tuple[Pool, ...], Field(max_length=100)]
+    router: Router = field(default_factory=Router)
+    gateway: Gateway = field(default_factory=Gateway)
+    slo: tuple[Limit, ...] = ()
+    engine: Engine = field(default_factory=Engine)
+    output: Output = field(default_factory=Output)
+
+    @property
+    def models(self) -> tuple[str, ...]:
+        """Names of the models served, in the order of the pools."""
+        return tuple(dict.fromkeys(pool.model.name for pool in self.pools))

@@ -1,0 +1,140 @@
+"""Limits with a verdict: `ttft.p99 < 0.5 s`, `slo_attainment >= 0.999`, `chat.ttft.p99 < 1 s`."""
+
+from __future__ import annotations
+
+import operator
+import re
+from collections.abc import Callable, Collection
+from typing import NamedTuple
+
+from sim.errors import InputError, nearest
+
+LATENCIES = ("ttft", "attempt_ttft", "itl", "tpot", "e2e", "queue_wait")
+LEVELS = ("mean", "p50", "p90", "p95", "p99", "p99.9")
+STATISTICS = (*LEVELS, *(f"{level}_served" for level in LEVELS))
+FRACTIONS = ("slo_attainment", "served_fraction")
+USES = ("step_busy", "slot_use", "kv_use", "mfu", "bandwidth_use")
+FATES = ("offered", "completed", "goodput", "rejected", "timed_out", "failed", "inside")
+RATES = ("offered_per_s", "completed_per_s", "goodput_per_s", "input_tokens_per_s", "output_tokens_per_s")
+MONEY = ("usd", "usd_per_hour", "usd_per_million_input_tokens", "usd_per_million_output_tokens")
+REPLICAS = (
+    "replicas_mean",
+    "replicas_ready_mean",
+    "replicas_ready_max",
+    "scale_ups",
+    "scale_downs",
+    "cold_starts",
+)
+TIMES = ("gpu_seconds",)
+FLEET_METRICS = (*USES, *MONEY, *REPLICAS, *TIMES)  # not known per class
+METRICS = (*LATENCIES, *FRACTIONS, *FATES, *RATES, *FLEET_METRICS)
+
+SECONDS = {"us": 1e-6, "µs": 1e-6, "ms": 1e-3, "s": 1.0, "min": 60.0, "h": 3600.0}
+OPERATORS: dict[str, Callable[[float, float], bool]] = {
+    "<": operator.lt,
+    "<=": operator.le,
+    ">": operator.gt,
+    ">=": operator.ge,
+}
+SHAPE = re.compile(r"^\s*([A-Za-z0-9_.\-]+?)\s*(<=|>=|<|>)\s*([0-9.eE+\-]+)\s*([A-Za-zµ%]*)\s*$")
+HOW = "`metric.statistic < number unit`, as `ttft.p99 < 0.5 s`"
+
+
+class Limit(NamedTuple):
+    """One limit; `value` is in s for times, a fraction, USD, or a count."""
+
+    text: str
+    scope: str | None  # a traffic class; None: all requests
+    metric: str
+    statistic: str | None  # of a latency; None for everything else
+    op: str
+    value: float
+
+    @property
+    def path(self) -> tuple[str, ...]:
+        """Where a summary has the observed value: `("classes", "chat", "ttft", "p99_s")`."""
+        scope = () if self.scope is None else ("classes", self.scope)
+        last = () if self.statistic is None else (f"{self.statistic.replace('.', '_')}_s",)
+        return (*scope, self.metric, *last)
+
+    def is_met(self, observed: float) -> bool:
+        """True when `observed`, in the unit of `value`, keeps the limit."""
+        return OPERATORS[self.op](observed, self.value)
+
+
+def parse_slo(text: str, classes: Collection[str] = ()) -> Limit:
+    """The limit that `text` says; raises InputError that names what is wrong with it."""
+    match = SHAPE.match(text)
+    if match is None:
+        raise InputError(f"slo: {text!r} is not a limit; write {HOW}")
+    scope, metric, statistic = measure_of(text, match[1], classes)
+    return Limit(text.strip(), scope, metric, statistic, match[2], value_of(text, metric, match[3], match[4]))
+
+
+def measure_of(text: str, measure: str, classes: Collection[str]) -> tuple[str | None, str, str | None]:
+    """`chat.ttft.p99` as (class, metric, statistic)."""
+    scope = next((c for c in sorted(classes, key=len, reverse=True) if measure.startswith(f"{c}.")), None)
+    rest = measure if scope is None else measure[len(scope) + 1 :]
+    metric, _, statistic = rest.partition(".")
+    if metric not in METRICS:
+        raise InputError(unknown_metric(text, metric, statistic, classes))
+    if scope is not None and metric in FLEET_METRICS:
+        raise InputError(
+            f"slo: {text!r}: {metric} is known for the whole fleet, not for class {scope!r} alone"
+        )
+    return scope, metric, statistic_of(text, metric, statistic)
+
+
+def unknown_metric(text: str, metric: str, statistic: str, classes: Collection[str]) -> str:
+    """The line for a first name that is neither a metric nor a class."""
+    looks_like_class = statistic.partition(".")[0] in METRICS
+    names = sorted(classes) if looks_like_class else [*METRICS, *classes]
+    kind = "class" if looks_like_class else "metric"
+    close = nearest(metric, names)
+    hint = f"; did you mean {close!r}?" if close else ""
+    return f"slo: {text!r}: {metric!r} is no {kind}; allowed: {', '.join(names)}{hint}"
+
+
+def statistic_of(text: str, metric: str, statistic: str) -> str | None:
+    """The statistic a latency needs, and nothing else has."""
+    if metric not in LATENCIES:
+        if statistic:
+            raise InputError(f"slo: {text!r}: {metric} is one number and has no {statistic!r}")
+        return None
+    statistic = statistic.replace("p99_9", "p99.9")
+    if statistic not in STATISTICS:
+        close = nearest(statistic, STATISTICS)
+        hint = f"; did you mean {close!r}?" if close else ""
+        raise InputError(f"slo: {text!r}: {metric} needs one of {', '.join(STATISTICS)}{hint}")
+    return statistic
+
+
+def value_of(text: str, metric: str, number: str, unit: str) -> float:
+    """The limit's number in the metric's own unit (s, fraction, USD, count)."""
+    try:
+        value = float(number)
+    except ValueError:
+        raise InputError(f"slo: {text!r}: {number!r} is not a number; write {HOW}") from None
+    if not abs(value) < float("inf"):
+        raise InputError(f"slo: {text!r}: the limit must be a finite number")
+    return value * factor_of(text, metric, unit)
+
+
+def factor_of(text: str, metric: str, unit: str) -> float:
+    """What one `unit` is in the metric's own unit."""
+    if metric in LATENCIES or metric in TIMES:
+        if unit not in SECONDS:
+            raise InputError(f"slo: {text!r}: {metric} is a time and needs a unit: {', '.join(SECONDS)}")
+        return SECONDS[unit]
+    if metric in (*FRACTIONS, *USES) and unit == "%":
+        return 0.01
+    if unit and not (metric in MONEY and unit.upper() == "USD"):
+        raise InputError(f"slo: {text!r}: {metric} is {own_unit(metric)}, not in {unit!r}")
+    return 1.0
+
+
+def own_unit(metric: str) -> str:
+    """In words, what a limit on a metric that is no time is given in."""
+    if metric in (*FRACTIONS, *USES):
+        return "a fraction, or in %"
+    return "in USD" if metric in MONEY else "per second" if metric in RATES else "a count"

@@ -1,0 +1,56 @@
+"""Recorded traffic: which file, how to read it, and what to do to its times."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, StringConstraints, model_validator
+from pydantic.dataclasses import dataclass
+
+from sim.scenario.types import CONFIG, Flag, NonNegative, Positive
+
+Format = Literal["auto", "azure", "burstgpt", "mooncake", "vidur", "splitwise", "csv", "parquet"]
+TimeUnit = Literal["s", "ms", "us", "ns", "timestamp"]
+Column = Annotated[str, StringConstraints(min_length=1, max_length=200)]
+
+
+@dataclass(frozen=True, kw_only=True, config=CONFIG)
+class Columns:
+    """Names of the columns in the user's file; without `arrival` the file gives lengths only."""
+
+    arrival: Column | None = None
+    prompt_tokens: Column
+    output_tokens: Column
+
+
+@dataclass(frozen=True, kw_only=True, config=CONFIG)
+class Trace:
+    """A recorded trace. Steps are taken in this order: read, sort, window, speed-up, scale, repeat.
+
+    `start_s` and `end_s` cut the recorded time [start_s, end_s), which then starts at t = 0. `speed_up` 2
+    makes an hour last half an hour. `scale` below one keeps that share of the requests, above one lays
+    time-shifted copies over each other (`copy_shift_s_max` limits the shift). `repeat` plays it again until
+    the run ends. `failed_rows` concerns BurstGPT, where an answer of 0 tokens marks a failed call.
+    """
+
+    file: Annotated[str, StringConstraints(min_length=1, max_length=4096)]
+    format: Format = "auto"
+    columns: Columns | None = None
+    time_unit: TimeUnit = "s"
+    origin: Literal["auto", "first_row", "zero"] = "auto"  # which recorded time is t = 0
+    sort: Flag = False
+    failed_rows: Literal["drop", "keep"] = "drop"
+    start_s: NonNegative = 0.0
+    end_s: Positive | None = None
+    speed_up: Positive = 1.0
+    scale: Annotated[Positive, Field(le=10_000)] = 1.0
+    copy_shift_s_max: NonNegative | None = None
+    repeat: Flag = False
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.end_s is not None and self.end_s <= self.start_s:
+            raise ValueError(f"end_s {self.end_s:g} must be after start_s {self.start_s:g}")
+        if self.columns is not None and self.format not in ("auto", "csv", "parquet"):
+            raise ValueError(f"columns are for csv and parquet files; format {self.format} has its own")
+        return self

@@ -1,0 +1,78 @@
+"""A class of traffic: when its requests come, how long they are, and what they are promised."""
+
+from __future__ import annotations
+
+from dataclasses import field
+from typing import Annotated, Literal
+
+from pydantic import Field
+from pydantic.dataclasses import dataclass
+
+from sim.scenario.arrivals import Arrivals, Poisson, Rho
+from sim.scenario.dist import Constant, Dist
+from sim.scenario.trace import Trace
+from sim.scenario.types import CONFIG, Flag, Int, Name, NonNegative, Positive, Text
+
+HoursOfDay = Annotated[tuple[NonNegative, ...], Field(min_length=24, max_length=24)]
+DaysOfWeek = Annotated[tuple[NonNegative, ...], Field(min_length=7, max_length=7)]
+Priority = Annotated[Int, Field(ge=-(2**31), le=2**31 - 1)]
+
+
+@dataclass(frozen=True, kw_only=True, config=CONFIG)
+class Spike:
+    """The rate climbs to `height` times itself in `ramp_s`, stays for `length_s`, falls in `ramp_down_s`."""
+
+    at_s: NonNegative
+    height: NonNegative
+    length_s: NonNegative
+    ramp_s: NonNegative = 0.0
+    ramp_down_s: NonNegative | None = None  # None: as long as ramp_s
+
+
+@dataclass(frozen=True, kw_only=True, config=CONFIG)
+class Curves:
+    """How the rate follows the clock: multipliers of `rate_per_s` by hour of day and by day of week.
+
+    `linear` draws straight lines between mid-hours (mid-days), `step` holds each value for its hour (day).
+    """
+
+    day: HoursOfDay | None = None
+    week: DaysOfWeek | None = None
+    shape: Literal["linear", "step"] = "linear"
+    start_hour: Annotated[NonNegative, Field(lt=24)] = 0.0  # the hour of day at t = 0
+    start_day: Annotated[Int, Field(ge=0, le=6)] = 0  # the day of week at t = 0, an index into `week`
+    active: Flag = True
+
+
+@dataclass(frozen=True, kw_only=True, config=CONFIG)
+class Objectives:
+    """What one request is promised; None promises nothing. `itl_s` limits its longest gap between tokens."""
+
+    ttft_s: Positive | None = None
+    itl_s: Positive | None = None
+    tpot_s: Positive | None = None
+    e2e_s: Positive | None = None
+
+
+@dataclass(frozen=True, kw_only=True, config=CONFIG)
+class TrafficClass:
+    """Requests that share a model, a priority and objectives.
+
+    Lengths are drawn from `prompt_tokens` and `output_tokens`, rounded to whole tokens (a prompt has at least
+    one; an output of 0 is an embedding), with Spearman correlation `prompt_output_spearman` between them.
+    A `trace` replaces both lengths, and if it has arrival times, `arrivals` and `curves` too.
+    """
+
+    name: Name = "default"
+    model: Name | None = None
+    priority: Priority = 0
+    arrivals: Arrivals = field(default_factory=lambda: Poisson(rate_per_s=1.0))
+    curves: Curves = field(default_factory=Curves)
+    spikes: Annotated[tuple[Spike, ...], Field(max_length=1000)] = ()
+    prompt_tokens: Dist = field(default_factory=lambda: Constant(value=1000))
+    output_tokens: Dist = field(default_factory=lambda: Constant(value=200))
+    prompt_output_spearman: Rho = 0.0
+    trace: Trace | None = None
+    objectives: Objectives = field(default_factory=Objectives)
+    source: Text = ""
+    note: Text = ""

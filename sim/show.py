@@ -1,0 +1,91 @@
+"""Pages of text for the command line: a scenario's keys, the catalogue, a calibration."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from io import StringIO
+from typing import Any
+
+WIDTH_SOURCE = 60
+WIDTH_VALUE = 44
+
+
+def as_table(name: str, overrides: Sequence[str], everything: bool = False) -> str:
+    """Every key with its value, unit and source; keys left at null are in it with `everything` alone."""
+    from sim.scenario.compose import load_scenario, said_where
+    from sim.scenario.describe import describe
+    from sim.scenario.resolved import config_hash
+
+    scenario = load_scenario(name, overrides)
+    rows = describe(scenario, said_where(name, overrides))
+    if not everything:
+        rows = [row for row in rows if row.value not in (None, [], "")]
+    cells = [("key", "value", "unit", "source")]
+    cells += [(row.key, value_text(row.value), row.unit, cut(row.source, WIDTH_SOURCE)) for row in rows]
+    return columns(cells) + f"\nconfig hash {config_hash(scenario)}\n"
+
+
+def as_json(name: str, overrides: Sequence[str], everything: bool = True) -> str:
+    """The resolved scenario as JSON, with its hash."""
+    from sim.scenario.compose import load_scenario
+    from sim.scenario.resolved import config_hash, resolved
+
+    scenario = load_scenario(name, overrides)
+    data = {"config_hash": config_hash(scenario), "config": resolved(scenario)}
+    return json.dumps(data, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def as_list(group: str | None = None) -> str:
+    """The catalogue: each group's names with one line each."""
+    from sim.scenario.catalogue import GROUPS, catalogue
+
+    out = StringIO()
+    for name, entries in catalogue(group).items():
+        out.write(f"{name}: {GROUPS.get(name, 'whole stories, to run or compare')}\n")
+        width = max(map(len, entries), default=0)
+        out.writelines(f"  {entry:{width}}  {line}\n" for entry, line in entries.items())
+        out.write("\n")
+    return out.getvalue().rstrip("\n") + "\n"
+
+
+def as_calibration(path: str, kind: str) -> tuple[str, str]:
+    """(YAML of the fitted step times, report of their errors); raises InputError for a file it cannot use."""
+    from sim.steptime.calibrate import calibrate, to_yaml
+
+    found = calibrate(path)
+    lines = [f"{found.file}: {found.n_rows} rows"]
+    for fit in found.fits:
+        errors = fit.grid_error if kind == "grid" else fit.coefficients_error
+        for mode, error in errors.items():
+            lines.append(
+                f"{fit.name}: {mode}: {error.n_rows} rows, error mean {error.mape:.1f} %, "
+                f"median {error.median:.1f} %, largest {error.max:.1f} %"
+            )
+    lines += [f"left out: {line}" for line in found.skipped]
+    texts = [to_yaml(fit, "coefficients" if kind == "coefficients" else "grid") for fit in found.fits]
+    return "\n".join(texts).rstrip("\n") + "\n", "\n".join(lines) + "\n"
+
+
+def value_text(value: Any) -> str:
+    """A value as YAML would have it, cut to its column."""
+    if isinstance(value, float):
+        return f"{value:g}" if abs(value) < 1e6 else f"{value:,.0f}".replace(",", "_")
+    if value is None or isinstance(value, bool):
+        return {None: "null", True: "true", False: "false"}[value]
+    if isinstance(value, list):
+        return cut("[" + ", ".join(map(value_text, value)) + "]", WIDTH_VALUE)
+    return cut(str(value), WIDTH_VALUE)
+
+
+def cut(text: str, width: int) -> str:
+    """One line of at most `width` characters."""
+    text = " ".join(text.split())
+    return text if len(text) <= width else text[: width - 1] + "…"
+
+
+def columns(rows: Sequence[Sequence[str]]) -> str:
+    """Rows of text in aligned columns."""
+    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+    lines = ("  ".join(f"{cell:{width}}" for cell, width in zip(row, widths, strict=True)) for row in rows)
+    return "\n".join(line.rstrip() for line in lines) + "\n"

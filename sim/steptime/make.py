@@ -1,0 +1,139 @@
+"""From a pool's description to its step-time table."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import numpy as np
+
+from sim.errors import InputError, problem
+from sim.scenario.hardware import Coefficients, Gpu, Grid, Model, Roofline
+from sim.steptime.memory import ServerLimits, kv_blocks
+from sim.steptime.params import (
+    bytes_per_number,
+    flops_per_attended_token,
+    flops_per_token,
+    kv_bytes_per_token,
+    weight_bytes,
+)
+from sim.steptime.roofline import Gang, peak_flops, roofline_curve
+from sim.steptime.table import Curve, StepTable, check_fits_clock, rounded
+
+
+class RuntimeLike(Protocol):
+    """What the step time reads of a runtime."""
+
+    @property
+    def max_num_seqs(self) -> int: ...
+    @property
+    def max_num_batched_tokens(self) -> int: ...
+    @property
+    def block_size(self) -> int: ...
+    @property
+    def gpu_memory_utilization(self) -> float: ...
+    @property
+    def num_kv_blocks(self) -> int | None: ...
+    @property
+    def chunked_prefill(self) -> bool: ...
+
+
+class PoolLike(Protocol):
+    """What the step time reads of a pool."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def gpu(self) -> Gpu: ...
+    @property
+    def model(self) -> Model: ...
+    @property
+    def runtime(self) -> RuntimeLike: ...
+    @property
+    def tp(self) -> int: ...
+    @property
+    def pp(self) -> int: ...
+    @property
+    def precision(self) -> str: ...
+    @property
+    def kv_precision(self) -> str: ...
+    @property
+    def steptime(self) -> Roofline | Coefficients | Grid: ...
+
+
+def gang_of(pool: PoolLike) -> Gang:
+    """The pool's GPUs and model; raises InputError when they cannot be split as asked."""
+    key, model = f"pools.{pool.name}", pool.model
+    bytes_per_number(f"{key}.precision", pool.precision)
+    bytes_per_number(f"{key}.kv_precision", pool.kv_precision)
+    if pool.tp < 1 or model.heads % pool.tp:
+        raise InputError(problem(f"{key}.tp", pool.tp, f"a divisor of the model's {model.heads} heads"))
+    if not 1 <= pool.pp <= model.layers:
+        raise InputError(problem(f"{key}.pp", pool.pp, f"1 to the model's {model.layers} layers"))
+    return Gang(pool.gpu, model, pool.precision, pool.kv_precision, pool.tp, pool.pp)
+
+
+def coefficients_curve(spec: Coefficients, max_num_seqs: int) -> Curve:
+    """The linear curve of published coefficients."""
+    n = np.arange(max_num_seqs + 1)
+    base_ms = spec.d0_ms + spec.d1_ms * n
+    base_ms[0] = spec.p0_ms
+    slope_ms = np.where(n > 0, spec.d2_ms, 0.0)
+    return Curve(base_ms * 1e-3, slope_ms * 1e-3, spec.p1_ms * 1e-3, spec.p2_ms * 1e-3, spec.source)
+
+
+def grid_curve(spec: Grid, max_num_seqs: int) -> Curve:
+    """The measured curve: linear between batch sizes, flat below the first, going on past the last."""
+    n = np.arange(max_num_seqs + 1)
+    base_ms = extended(n, spec.batch_size, spec.base_ms)
+    slope_ms = np.interp(n, spec.batch_size, spec.slope_ms)
+    base_ms[0] = spec.p0_ms
+    slope_ms[0] = 0.0
+    return Curve(base_ms * 1e-3, slope_ms * 1e-3, spec.p1_ms * 1e-3, spec.p2_ms * 1e-3, spec.source)
+
+
+def extended(n: np.ndarray, sizes: tuple[int, ...], values: tuple[float, ...]) -> np.ndarray:
+    """Linear interpolation that goes on past the last size at the pace of the last two (never downwards)."""
+    inside = np.interp(n, sizes, values)
+    if len(sizes) == 1:
+        return inside
+    pace = max(0.0, (values[-1] - values[-2]) / (sizes[-1] - sizes[-2]))
+    return inside + pace * np.maximum(0, n - sizes[-1])
+
+
+def curve_of(gang: Gang | None, spec: Roofline | Coefficients | Grid, max_num_seqs: int) -> Curve:
+    """The curve of whichever kind was asked for."""
+    if isinstance(spec, Roofline):
+        assert gang is not None, "a roofline needs its gang"
+        return roofline_curve(gang, spec, max_num_seqs)
+    if isinstance(spec, Coefficients):
+        return coefficients_curve(spec, max_num_seqs)
+    return grid_curve(spec, max_num_seqs)
+
+
+def make_step_table(pool: PoolLike) -> StepTable:
+    """The step-time table of a pool.
+
+    Raises InputError when the model does not fit the GPU, cannot be split, or a step could pass the clock.
+    """
+    key, runtime = f"pools.{pool.name}", pool.runtime
+    gang = gang_of(pool)
+    limits = ServerLimits(
+        runtime.max_num_seqs,
+        runtime.max_num_batched_tokens,
+        runtime.block_size,
+        runtime.gpu_memory_utilization,
+    )
+    blocks = runtime.num_kv_blocks or kv_blocks(key, gang, limits)
+    table = rounded(curve_of(gang, pool.steptime, runtime.max_num_seqs), blocks)._replace(
+        flops_per_token=flops_per_token(gang.model),
+        flops_per_attended_token=flops_per_attended_token(gang.model),
+        weight_bytes=weight_bytes(gang.model, gang.precision),
+        kv_bytes_per_token=kv_bytes_per_token(gang.model, gang.kv_precision),
+        peak_flops=peak_flops(gang.gpu, gang.precision) * gang.tp * gang.pp,
+        peak_bytes_per_s=gang.gpu.memory_bw_gb_s * 1e9 * gang.tp * gang.pp,
+    )
+    chunk = runtime.max_num_batched_tokens
+    if not runtime.chunked_prefill:
+        chunk = max(chunk, gang.model.max_model_len)
+    check_fits_clock(key, table, chunk, gang.model.max_model_len, blocks * runtime.block_size)
+    return table

@@ -1,0 +1,64 @@
+"""Checks on the cells of a trace: times to nanoseconds, token counts to whole numbers, the rest to faults."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sim.workload.formats import NS_PER_UNIT, Faults
+
+Ints = NDArray[np.int64]
+TOKENS_MAX = 2**31 - 1
+NS_MAX = 2**62
+TIME_ALLOWED = {
+    "timestamp": "a date and time such as 2024-05-10 00:00:00.009930, with a zone in all rows or in none",
+    **{unit: f"a time of 0 or more, in {unit}" for unit in NS_PER_UNIT},
+}
+TOKENS_ALLOWED = f"a whole number of tokens from 0 to {TOKENS_MAX}"
+
+
+class Cells(NamedTuple):
+    """One column of some rows."""
+
+    values: NDArray[Any]  # (row,) int64 or float64; anything where `is_number` is False
+    is_number: NDArray[np.bool_]  # (row,)
+    raw: Sequence[Any]  # (row,) as written, for the message
+
+
+def times_ns(cells: Cells, unit: str, line: Ints, column: str, faults: Faults) -> Ints:
+    """Nanoseconds; whole numbers are converted exactly, fractions to the nearest nanosecond."""
+    factor = NS_PER_UNIT.get(unit, 1)  # a timestamp is in nanoseconds already
+    with np.errstate(invalid="ignore"):
+        is_good = cells.is_number & (cells.values >= 0) & (cells.values < NS_MAX / factor)
+    if unit == "timestamp":
+        is_good = cells.is_number
+    _report(cells, is_good, line, column, TIME_ALLOWED[unit], faults)
+    values = np.where(is_good, cells.values, 0)
+    if values.dtype.kind == "i":
+        return values * np.int64(factor)
+    return np.rint(values * factor).astype(np.int64)
+
+
+def tokens(cells: Cells, line: Ints, column: str, faults: Faults) -> Ints:
+    """Token counts; 472.0 is a whole number, 472.5 is a fault."""
+    with np.errstate(invalid="ignore"):
+        is_good = cells.is_number & (cells.values >= 0) & (cells.values <= TOKENS_MAX)
+        is_good &= np.floor(cells.values) == cells.values
+    _report(cells, is_good, line, column, TOKENS_ALLOWED, faults)
+    return np.where(is_good, cells.values, 0).astype(np.int64)
+
+
+def _report(
+    cells: Cells,
+    is_good: NDArray[np.bool_],
+    line: Ints,
+    column: str,
+    allowed: str,
+    faults: Faults,
+) -> None:
+    for i in np.flatnonzero(~is_good)[: faults.room]:
+        value = cells.raw[int(i)]
+        faults.add(line[i], column, value.as_py() if hasattr(value, "as_py") else value, allowed)

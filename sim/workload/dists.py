@@ -1,0 +1,93 @@
+"""Draws from a `Dist` on the host, always through its inverse CDF: uniforms in, values out."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sim.scenario import dist as d
+
+Floats = NDArray[np.float64]
+Z99 = 2.3263478740408408  # the 99th percentile of the standard normal
+TABLE_Z = 8.5  # tables cover ± this many standard deviations of the normal scale
+N_NODE = 8193
+
+
+def sample(dist: d.Dist, u: Floats) -> Floats:
+    """The quantiles of `dist` at `u` in [0, 1), clamped to its min and max; same shape as `u`."""
+    values = _inverse(dist, np.asarray(u, dtype=np.float64))
+    if dist.min is None and dist.max is None:
+        return values
+    return np.clip(values, dist.min, dist.max)
+
+
+def quantile_table(dist: d.Dist, n: int) -> Floats:
+    """The `n` midpoint quantiles of `dist`, at (i + ½)/n: what draws inside a run are taken from."""
+    return sample(dist, (np.arange(n) + 0.5) / n)
+
+
+def _inverse(dist: d.Dist, u: Floats) -> Floats:
+    if isinstance(dist, d.Constant):
+        return np.full(u.shape, dist.value)
+    if isinstance(dist, d.Exponential):
+        return -dist.mean * np.log1p(-u)
+    if isinstance(dist, d.Uniform):
+        return dist.low + (dist.high - dist.low) * u
+    if isinstance(dist, d.Lognormal):
+        return _lognormal(dist, u)
+    if isinstance(dist, d.LognormalMixture):
+        return _lognormal_mixture(dist, u)
+    if isinstance(dist, d.Gamma):
+        return _gamma(dist, u)
+    if isinstance(dist, d.Weibull):
+        return dist.scale * (-np.log1p(-u)) ** (1.0 / dist.shape)
+    if isinstance(dist, d.Geometric):
+        return _geometric(dist, u)
+    if isinstance(dist, d.Quantiles):
+        return np.interp(u, np.asarray(dist.q) / 100.0, np.asarray(dist.v))
+    raise TypeError(f"no inverse CDF for {type(dist).__name__}")
+
+
+def log_parameters(dist: d.Lognormal) -> tuple[float, float]:
+    """(mu, sigma) of ln X, from whichever pair the description gives."""
+    if dist.mu is not None and dist.sigma is not None:
+        return dist.mu, dist.sigma
+    assert dist.median is not None
+    assert dist.p99 is not None
+    return math.log(dist.median), math.log(dist.p99 / dist.median) / Z99
+
+
+def _lognormal(dist: d.Lognormal, u: Floats) -> Floats:
+    from scipy.special import ndtri
+
+    mu, sigma = log_parameters(dist)
+    if sigma == 0:
+        return np.full(u.shape, math.exp(mu))
+    return np.exp(mu + sigma * ndtri(np.clip(u, 1e-300, None)))
+
+
+def _lognormal_mixture(dist: d.LognormalMixture, u: Floats) -> Floats:
+    """Through a table of the mixture's CDF on an even grid of ln x; error far below one part in 10⁴."""
+    from scipy.special import ndtr
+
+    w, mu, sigma = (np.asarray(part) for part in (dist.w, dist.mu, dist.sigma))
+    low, high = (mu - TABLE_Z * sigma).min(), (mu + TABLE_Z * sigma).max()
+    grid = np.linspace(low, high, N_NODE)
+    cdf = ndtr((grid[:, None] - mu) / sigma) @ (w / w.sum())
+    return np.exp(np.interp(u, cdf, grid))
+
+
+def _gamma(dist: d.Gamma, u: Floats) -> Floats:
+    """Through a table that is even on the normal scale: exact at its nodes, straight between them."""
+    from scipy.special import gammaincinv, ndtr
+
+    nodes_u = ndtr(np.linspace(-TABLE_Z, TABLE_Z, N_NODE))
+    return dist.scale * np.interp(u, nodes_u, gammaincinv(dist.shape, nodes_u))
+
+
+def _geometric(dist: d.Geometric, u: Floats) -> Floats:
+    if dist.p == 1:
+        return np.ones(u.shape)
+    return np.maximum(1.0, np.ceil(np.log1p(-u) / math.log1p(-dist.p)))

@@ -1,0 +1,111 @@
+"""Random factors on a rate: step functions of time with long-run mean one."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sim.errors import InputError
+from sim.scenario.arrivals import Drift, Markov, Modulation
+from sim.workload.rate import Rate, steps
+from sim.workload.streams import generator
+
+Floats = NDArray[np.float64]
+Generator = np.random.Generator
+N_STEP_MAX = 20_000_000
+CHUNK_MIN, CHUNK_MAX = 64, 65_536
+
+
+def modulation_path(modulation: Modulation, end_s: float, seed: int, name: str) -> Rate:
+    """One path on [0, end_s]; a longer horizon only adds to it. Raise InputError on too many steps."""
+    if isinstance(modulation, Markov):
+        stays, choices = generator(seed, "markov_stay", name), generator(seed, "markov_choice", name)
+        return markov_path(modulation, end_s, stays, choices)
+    if isinstance(modulation, Drift):
+        return drift_path(modulation, end_s, generator(seed, "drift", name))
+    raise TypeError(f"no path for {type(modulation).__name__}")
+
+
+def stationary_time(chain: Markov) -> Floats:
+    """(state,) the long-run share of time in each state."""
+    jumps = jump_matrix(chain)
+    n_state = len(jumps)
+    equations = np.vstack([jumps.T - np.eye(n_state), np.ones(n_state)])
+    visits = np.linalg.lstsq(equations, np.append(np.zeros(n_state), 1.0), rcond=None)[0]
+    time = np.maximum(visits, 0.0) * np.asarray(chain.sojourn_s)
+    return time / time.sum()
+
+
+def jump_matrix(chain: Markov) -> Floats:
+    """(state, state) probabilities of the next state; a ring when the chain does not say."""
+    if chain.jumps is None:
+        return np.roll(np.eye(len(chain.rates)), 1, axis=1)
+    jumps = np.asarray(chain.jumps, dtype=np.float64)
+    return jumps / jumps.sum(axis=1, keepdims=True)
+
+
+def markov_path(chain: Markov, end_s: float, stays: Generator, choices: Generator) -> Rate:
+    """The chain's relative rates over time, started from its long-run shares and scaled to mean one."""
+    share = stationary_time(chain)
+    rates = np.asarray(chain.rates) / float(share @ np.asarray(chain.rates))
+    _check_steps(end_s / float(1.0 / (share / np.asarray(chain.sojourn_s)).sum()))
+    state = int(np.searchsorted(np.cumsum(share), choices.random(), side="right"))
+    state = min(state, len(share) - 1)
+    clock, size = 0.0, CHUNK_MIN
+    starts, states = [np.zeros(1)], []
+    while clock < end_s:
+        visited, state = _visit(chain, state, size, choices)
+        ends = clock + np.cumsum(np.asarray(chain.sojourn_s)[visited] * stays.standard_exponential(size))
+        starts.append(ends)
+        states.append(visited)
+        clock = float(ends[-1])
+        size = min(2 * size, CHUNK_MAX)
+    return _cut(np.concatenate(starts), rates[np.concatenate(states)], end_s)
+
+
+def _visit(chain: Markov, state: int, n: int, rng: Generator) -> tuple[NDArray[np.intp], int]:
+    """The next `n` states from `state` on (it is the first of them), and the one after."""
+    n_state = len(chain.rates)
+    if chain.jumps is None:
+        visited = (state + np.arange(n)) % n_state
+        return visited, (state + n) % n_state
+    cumulated = [list(row) for row in np.cumsum(jump_matrix(chain), axis=1)]
+    visited = np.empty(n, dtype=np.intp)
+    for i, u in enumerate(rng.random(n)):
+        visited[i] = state
+        state = min(bisect_right(cumulated[state], u), n_state - 1)
+    return visited, state
+
+
+def drift_path(drift: Drift, end_s: float, rng: Generator) -> Rate:
+    """exp of a stationary AR(1) of standard deviation `log_sigma`, scaled to mean one."""
+    _check_steps(end_s / drift.window_s)
+    n = int(np.ceil(end_s / drift.window_s))
+    noise = rng.standard_normal(n)
+    noise[1:] *= np.sqrt(1.0 - drift.correlation**2)
+    level = np.empty(n)
+    last = 0.0
+    for i in range(n):
+        last = drift.correlation * last + noise[i]
+        level[i] = last
+    values = np.exp(drift.log_sigma * level - 0.5 * drift.log_sigma**2)
+    starts = np.arange(n + 1, dtype=np.float64) * drift.window_s
+    return _cut(starts, values, end_s)
+
+
+def _cut(starts: Floats, values: Floats, end_s: float) -> Rate:
+    """Steps that stop exactly at `end_s`; steps of no length are left out."""
+    n = int(np.searchsorted(starts, end_s, side="left"))
+    starts, values = np.append(starts[:n], end_s), values[:n]
+    kept = np.diff(starts) > 0
+    return steps(np.append(starts[:-1][kept], end_s), values[kept])
+
+
+def _check_steps(n_step: float) -> None:
+    if n_step > N_STEP_MAX:
+        raise InputError(
+            f"arrivals: a modulation would change its state {n_step:.3g} times in this run; allowed: at most"
+            f" {N_STEP_MAX:,}; lengthen sojourn_s or window_s"
+        )

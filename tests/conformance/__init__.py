@@ -1,0 +1,1 @@
+"""Real controllers, reproduced: what upstream tests say, held against the product."""

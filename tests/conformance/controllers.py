@@ -1,0 +1,59 @@
+"""The autoscaling laws twice: compiled, and as the plain Python they are written in."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+
+import sim.jit
+import sim.model
+
+DATA = Path(__file__).parent / "data"
+MODULES = ("sim.model.hpa_layout", "sim.model.hpa_replicas", "sim.model.hpa", "sim.model.queue_scaler")
+
+
+def _gather() -> SimpleNamespace:
+    found: dict[str, Any] = {}
+    for name in MODULES:
+        found.update(vars(importlib.import_module(name)))
+    return SimpleNamespace(**found)
+
+
+def compiled() -> SimpleNamespace:
+    """Every name of the laws' modules, as the product uses them."""
+    return _gather()
+
+
+def plain() -> SimpleNamespace:
+    """The same names from a second import in which the decorators do nothing: CPython runs every line."""
+    kept = {name: sys.modules.pop(name, None) for name in MODULES}
+    decorators = sim.jit.jit, sim.jit.jit_call
+    sim.jit.jit = sim.jit.jit_call = lambda function: function
+    try:
+        return _gather()
+    finally:
+        sim.jit.jit, sim.jit.jit_call = decorators
+        for name, module in kept.items():
+            sys.modules.pop(name, None)
+            if module is not None:
+                sys.modules[name] = module
+                setattr(sim.model, name.rpartition(".")[2], module)
+
+
+def vectors(file: str, *kinds: str) -> Iterator[dict[str, Any]]:
+    """The recorded vectors of one controller whose `kind` (or KEDA's `group`) is among `kinds`."""
+    for vector in json.loads((DATA / file).read_text())["vectors"]:
+        if vector.get("group", vector["kind"]) in kinds:
+            yield vector
+
+
+def zeros(size: int) -> np.ndarray:
+    """A fresh int64 slice."""
+    return np.zeros(size, np.int64)

@@ -1,0 +1,1 @@
+"""What the engines are judged by: a plain model, closed forms, and cases that hurt."""

@@ -1,0 +1,305 @@
+"""One server of the plain model: it walks every sequence of every step and moves every KV block by hand.
+
+Times are int picoseconds, -1 = has not happened. `naive.py` says what a pool holds and what is decided.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from itertools import pairwise
+from typing import Any
+
+POOL_DEFAULTS: dict[str, Any] = {
+    "group": 0,
+    "prefill_ps_per_token": 0,
+    "attention_q16": 0,
+    "block_size": 16,
+    "max_model_len": 10**9,
+    "long_prefill_token_threshold": 0,
+    "scheduling": "fcfs",
+    "batching": "continuous",
+    "max_batch_delay_ps": 0,
+    "chunked_prefill": True,
+}
+
+
+@dataclass(eq=False)
+class Sequence:
+    """One request and what a replica knows of it."""
+
+    id: int
+    arrival_ps: int
+    prompt: int
+    output: int
+    priority: int
+    computed: int = 0
+    blocks: list[int] = field(default_factory=list)
+    token_ps: list[int] = field(default_factory=list)
+    routed_ps: int = -1
+    scheduled_ps: int = -1
+    completed_ps: int = -1
+    replica: int = -1
+    preemptions: int = 0
+    outcome: str = "inside"
+    reason: str = ""
+
+    @property
+    def length(self) -> int:
+        """Prompt and generated tokens so far."""
+        return self.prompt + len(self.token_ps)
+
+    @property
+    def left(self) -> int:
+        """Tokens to compute before the next one comes out."""
+        return self.length - self.computed
+
+    @property
+    def rank(self) -> tuple[int, int, int]:
+        """The place in a priority queue, smallest first; the largest is preempted first."""
+        return (self.priority, self.arrival_ps, self.id)
+
+    def advance(self, chunk: int, now_ps: int) -> None:
+        """Count `chunk` tokens as computed at `now_ps`; emit one when caught up, finish after the last."""
+        self.computed += chunk
+        if self.left > 0:
+            return
+        if self.output > 0:
+            self.token_ps.append(now_ps)
+        if len(self.token_ps) == self.output:
+            self.completed_ps, self.outcome = now_ps, "completed"
+
+    def report(self) -> dict[str, Any]:
+        """The request's row of the result."""
+        gaps = [b - a for a, b in pairwise(self.token_ps)]
+        first_ps = self.token_ps[0] if self.token_ps else self.completed_ps
+        return {
+            "outcome": self.outcome,
+            "reason": self.reason,
+            "routed_ps": self.routed_ps,
+            "scheduled_ps": self.scheduled_ps,
+            "first_token_ps": first_ps,
+            "last_token_ps": self.completed_ps,
+            "replica": self.replica,
+            "preemptions": self.preemptions,
+            "itl_max_ps": max(gaps, default=0),
+            "gaps": gaps,
+        }
+
+
+class Replica:
+    """One server: a waiting queue, a running batch, a pile of free KV blocks, at most one step under way."""
+
+    def __init__(self, index: int, pool: dict[str, Any]) -> None:
+        self.index = index
+        self.pool = {**POOL_DEFAULTS, **pool}
+        self.max_num_seqs = 1 if self.pool["batching"] == "none" else self.pool["max_num_seqs"]
+        self.in_batches = self.pool["batching"] in ("static", "dynamic")
+        self.state = "off"  # off, ready, draining
+        self.waiting: list[Sequence] = []
+        self.running: list[Sequence] = []
+        self.free = list(range(self.pool["n_kv_blocks"]))
+        self.step_end_ps = -1  # -1 = no step under way
+        self.work: dict[Sequence, int] = {}  # tokens of each sequence in the step under way
+        self.members: list[Sequence] = []  # of the static or dynamic batch, unfinished
+        self.places = 0  # of that batch, not yet taken
+        self.steps: list[dict[str, Any]] = []
+
+    def fits(self, seq: Sequence) -> bool:
+        """Whether the request could ever run here, alone."""
+        tokens = seq.prompt + max(seq.output, 1) - 1
+        short = seq.prompt + seq.output <= self.pool["max_model_len"]
+        return short and self.blocks_of(tokens) <= self.pool["n_kv_blocks"]
+
+    def blocks_of(self, tokens: int) -> int:
+        """Blocks that hold so many tokens."""
+        return -(-tokens // self.pool["block_size"])
+
+    def wake_ps(self) -> int | None:
+        """When this replica does something by itself next: its step ends, or a batch delay runs out."""
+        if self.step_end_ps >= 0:
+            return self.step_end_ps
+        if self.pool["batching"] == "dynamic" and self.waiting:
+            return self.deadline_ps()
+        return None
+
+    def deadline_ps(self) -> int:
+        """When the oldest waiting request has waited for the whole batch delay."""
+        oldest_ps = min(seq.routed_ps for seq in self.waiting)
+        return oldest_ps + int(self.pool["max_batch_delay_ps"])
+
+    def take(self, seq: Sequence, now_ps: int) -> None:
+        """A routed request joins the waiting queue."""
+        seq.routed_ps, seq.replica = now_ps, self.index
+        self.waiting.append(seq)
+        self.sort_waiting()
+
+    def sort_waiting(self) -> None:
+        """Under priority the queue is always in order of rank; otherwise it is as it was made."""
+        if self.pool["scheduling"] == "priority":
+            self.waiting.sort(key=lambda seq: seq.rank)
+
+    def boundary(self, now_ps: int) -> None:
+        """End the step that ends now, then start one if none is under way and there is work."""
+        if self.step_end_ps == now_ps:
+            self.end_step(now_ps)
+        if self.step_end_ps < 0:
+            self.start_step(now_ps)
+        self.check_blocks()
+
+    def end_step(self, now_ps: int) -> None:
+        """Tokens come out; finished sequences leave and free their blocks."""
+        for seq, chunk in self.work.items():
+            seq.advance(chunk, now_ps)
+            if seq.outcome == "completed":
+                self.running.remove(seq)
+                self.give_back(seq)
+        self.members = [seq for seq in self.members if seq.outcome != "completed"]
+        self.work, self.step_end_ps = {}, -1
+
+    def start_step(self, now_ps: int) -> None:
+        """Schedule a step at `now_ps`, again while preemption leaves it empty; idle without work."""
+        preempted = True
+        while not self.work and preempted:
+            budget, preempted = self.schedule_running()
+            if not preempted:
+                self.schedule_waiting(budget, now_ps)
+        if not self.work:
+            assert not self.running
+            assert self.in_batches or not self.waiting, "idle with work that fits"
+            return
+        dt_ps = self.step_ps()
+        assert dt_ps >= 1
+        self.step_end_ps = now_ps + dt_ps
+        chunks = [(seq.id, seq.computed, chunk) for seq, chunk in self.work.items()]
+        self.steps.append({"start_ps": now_ps, "dt_ps": dt_ps, "chunks": chunks})
+
+    def schedule_running(self) -> tuple[int, bool]:
+        """Running sequences, in order; (budget left, whether anything was preempted)."""
+        budget, preempted, i = self.pool["max_num_batched_tokens"], False, 0
+        while i < len(self.running) and budget > 0:
+            seq = self.running[i]
+            chunk = min(self.want(seq), budget)
+            while not self.allocate(seq, chunk):
+                victim = self.victim()
+                preempted = True
+                if self.running.index(victim) < i:
+                    i -= 1
+                budget += self.work.pop(victim, 0)
+                self.preempt(victim)
+                if victim is seq:
+                    return budget, True
+            self.work[seq] = chunk
+            budget -= chunk
+            i += 1
+        return budget, preempted
+
+    def schedule_waiting(self, budget: int, now_ps: int) -> None:
+        """Admit from the waiting queue until tokens, seats, blocks or the batch's places run out."""
+        self.open_batch(now_ps)
+        while budget > 0 and len(self.running) < self.max_num_seqs:
+            seq = self.next_waiting()
+            if seq is None:
+                return
+            want = self.want(seq)
+            if want > budget and not self.pool["chunked_prefill"]:
+                if self.work:
+                    return
+                budget = want
+            chunk = min(want, budget)
+            if not self.allocate(seq, chunk):
+                return
+            self.admit(seq, now_ps)
+            self.work[seq] = chunk
+            budget -= chunk
+
+    def want(self, seq: Sequence) -> int:
+        """Tokens that the sequence would compute with a boundless budget."""
+        threshold = self.pool["long_prefill_token_threshold"]
+        return threshold if 0 < threshold < seq.left else seq.left
+
+    def allocate(self, seq: Sequence, chunk: int) -> bool:
+        """Give the sequence the blocks that `chunk` more tokens need, all or none."""
+        need = self.blocks_of(seq.computed + chunk) - len(seq.blocks)
+        if need > len(self.free):
+            return False
+        for _ in range(need):
+            seq.blocks.append(self.free.pop())
+        return True
+
+    def give_back(self, seq: Sequence) -> None:
+        """Free all blocks of a sequence."""
+        self.free.extend(seq.blocks)
+        seq.blocks = []
+
+    def victim(self) -> Sequence:
+        """Who is preempted next."""
+        if self.pool["scheduling"] == "priority":
+            return max(self.running, key=lambda seq: seq.rank)
+        return self.running[-1]
+
+    def preempt(self, seq: Sequence) -> None:
+        """Out of the batch, to be computed again from its first token."""
+        self.running.remove(seq)
+        self.give_back(seq)
+        if seq in self.members:
+            self.members.remove(seq)
+            self.places += 1
+        seq.computed = 0
+        seq.preemptions += 1
+        self.waiting.insert(0, seq)
+        self.sort_waiting()
+
+    def open_batch(self, now_ps: int) -> None:
+        """Static and dynamic: fix the places of a batch when the last is over and this one may start."""
+        if not self.in_batches or self.members or self.places or not self.waiting:
+            return
+        full = len(self.waiting) >= self.max_num_seqs
+        late = self.pool["batching"] == "dynamic" and now_ps >= self.deadline_ps()
+        if full or late or self.state == "draining":
+            self.places = min(len(self.waiting), self.max_num_seqs)
+
+    def next_waiting(self) -> Sequence | None:
+        """Who may be admitted next: the head of the queue, nobody once a batch's places are taken."""
+        if self.in_batches and self.places == 0:
+            return None
+        return self.waiting[0] if self.waiting else None
+
+    def admit(self, seq: Sequence, now_ps: int) -> None:
+        """From the waiting queue to the end of the batch."""
+        self.waiting.remove(seq)
+        self.running.append(seq)
+        if seq.scheduled_ps < 0:
+            seq.scheduled_ps = now_ps
+        if self.in_batches and seq not in self.members:
+            self.members.append(seq)
+            self.places -= 1
+
+    def step_ps(self) -> int:
+        """How long the scheduled step takes."""
+        decoding = kv_tokens = chunk_tokens = attended = 0
+        for seq, chunk in self.work.items():
+            if seq.token_ps and seq.left == 1:
+                decoding += 1
+                kv_tokens += seq.computed + 1
+            else:
+                chunk_tokens += chunk
+                attended += chunk * (2 * seq.computed + chunk)
+        decode_ps = self.pool["base_ps"][decoding] + self.pool["slope_ps"][decoding] * kv_tokens
+        prefill_ps = self.pool["prefill_ps_per_token"] * chunk_tokens
+        return int(decode_ps + prefill_ps + (self.pool["attention_q16"] * attended >> 17))
+
+    def check_blocks(self) -> None:
+        """No block is lost, made, held twice, or held for nothing."""
+        held = [block for seq in self.running for block in seq.blocks]
+        assert sorted(held + self.free) == list(range(self.pool["n_kv_blocks"]))
+        assert not any(seq.blocks or seq.computed for seq in self.waiting)
+        assert len(self.running) <= self.max_num_seqs
+        for seq in self.running:
+            assert len(seq.blocks) == self.blocks_of(seq.computed + self.work.get(seq, 0))
+
+    def report(self, end_ps: int) -> dict[str, Any]:
+        """The replica's row: steps that ended, their time, and how long one cut off by the end had run."""
+        over = [step for step in self.steps if step["start_ps"] + step["dt_ps"] < end_ps]
+        cut_ps = sum(end_ps - step["start_ps"] for step in self.steps[len(over) :])
+        busy_ps = sum(step["dt_ps"] for step in over)
+        return {"busy_ps": busy_ps, "steps": len(over), "cut_ps": cut_ps, "log": self.steps}

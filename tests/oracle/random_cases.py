@@ -1,0 +1,145 @@
+"""Small cases made to hurt, for the plain model and whatever is compared with it.
+
+Swarm style: a case switches a random part of the features on, so that rare ones are not always drowned by
+the others. All times lie on a coarse grid that step times often keep to, so that arrivals, boundaries,
+drains and delays coincide; caches are hardly larger than what one request needs. A case is the dict of
+arguments of `naive.simulate` and `naive.run`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from hypothesis import strategies as st
+
+Pick = Callable[[int, int], int]  # a whole number from low to high, both included
+Case = dict[str, Any]
+Request = tuple[int, int, int, int]  # (arrival_ps, prompt, output, class_id)
+
+PROMPT_MAX = 14
+OUTPUT_MAX = 9
+SWITCHES = (
+    "priority",
+    "threshold",
+    "small_budget",
+    "small_cache",
+    "chunks_cost",
+    "context_costs",
+    "batch_costs",
+    "crowd",
+    "whole_prompts",
+    "batches",
+    "late_ready",
+    "drains",
+    "tight_gateway",
+    "two_groups",
+    "two_pools",
+    "embeddings",
+    "short_context",
+    "early_end",
+)
+
+
+def case(seed: int) -> Case:
+    """The case of a seed, always the same."""
+    rng = np.random.default_rng(seed)
+    return make_case(lambda low, high: int(rng.integers(low, high, endpoint=True)))
+
+
+@st.composite
+def cases(draw: st.DrawFn) -> Case:
+    """Hypothesis strategy of cases; they shrink towards few requests and features off."""
+    return make_case(lambda low, high: draw(st.integers(low, high)))
+
+
+def make_case(pick: Pick) -> Case:
+    """A case out of whole numbers, wherever they come from."""
+    on = {name: pick(0, 1) == 1 for name in SWITCHES}
+    on["small_cache"] |= pick(0, 1) == 1  # preemption is what there is most to get wrong about
+    grid_ps = (1, 5, 10)[pick(0, 2)]
+    groups = [make_group(pick, on) for _ in range(1 + on["two_groups"])]
+    classes = [
+        {"priority": pick(-1, 2) if on["priority"] else 0, "group": pick(0, len(groups) - 1)}
+        for _ in range(pick(1, 4))
+    ]
+    requests = make_requests(pick, on, grid_ps, len(classes))
+    homes = list(range(len(groups))) + [pick(0, len(groups) - 1)] * on["two_pools"]
+    pools = [make_pool(pick, on, grid_ps, home) for home in homes]
+    return {
+        "requests": requests,
+        "pools": pools,
+        "classes": classes,
+        "groups": groups,
+        "end_ps": grid_ps * pick(1, 80) if on["early_end"] else 10**7,
+        "interventions": make_interventions(pick, on, grid_ps, pools),
+    }
+
+
+def make_group(pick: Pick, on: dict[str, bool]) -> dict[str, Any]:
+    """A router and the room at the gateway."""
+    router = ("round_robin", "least_outstanding", "least_kv")[pick(0, 2)]
+    return {"router": router, "queue_capacity": pick(0, 3) if on["tight_gateway"] else 1000}
+
+
+def make_requests(pick: Pick, on: dict[str, bool], grid_ps: int, n_classes: int) -> list[Request]:
+    """Arrivals on the grid, many at one instant; outputs of 0 (if switched on) and 1 are frequent."""
+    least = 0 if on["embeddings"] else 1
+    requests: list[Request] = []
+    now_ps = 0
+    for _ in range(pick(1, 24)):
+        now_ps += grid_ps * (pick(0, 1) if on["crowd"] else pick(0, 6))
+        output = pick(least, 1) if pick(0, 3) == 0 else pick(least, OUTPUT_MAX)
+        requests.append((now_ps, pick(1, PROMPT_MAX), output, pick(0, n_classes - 1)))
+    return requests
+
+
+def make_pool(pick: Pick, on: dict[str, bool], grid_ps: int, group: int) -> dict[str, Any]:
+    """A pool with every limit near what one request needs."""
+    max_num_seqs, block_size = pick(1, 6), pick(1, 4)
+    most_blocks = -(-(PROMPT_MAX + OUTPUT_MAX - 1) // block_size)
+    continuous = not on["batches"]
+    batching = "continuous" if continuous else ("none", "static", "dynamic", "continuous")[pick(0, 3)]
+    return {
+        "group": group,
+        "ready_at": make_ready_at(pick, on, grid_ps),
+        **make_speed(pick, on, grid_ps, max_num_seqs),
+        "n_kv_blocks": max(1, most_blocks + pick(-3, 3)) if on["small_cache"] else 1000,
+        "block_size": block_size,
+        "max_num_seqs": max_num_seqs,
+        "max_num_batched_tokens": pick(1, 9) if on["small_budget"] else 1000,
+        "max_model_len": pick(8, 24) if on["short_context"] else 1000,
+        "long_prefill_token_threshold": pick(1, 5) if on["threshold"] else 0,
+        "scheduling": "priority" if on["priority"] and pick(0, 3) else "fcfs",
+        "batching": batching,
+        "max_batch_delay_ps": grid_ps * pick(0, 12),
+        "chunked_prefill": not (on["whole_prompts"] and pick(0, 1)),
+    }
+
+
+def make_ready_at(pick: Pick, on: dict[str, bool], grid_ps: int) -> list[int]:
+    """When each replica becomes ready (ps)."""
+    return [grid_ps * pick(0, 30) if on["late_ready"] else 0 for _ in range(pick(1, 3))]
+
+
+def make_speed(pick: Pick, on: dict[str, bool], grid_ps: int, max_num_seqs: int) -> dict[str, Any]:
+    """Step time constants: whole grid steps, unless context is switched on to break the rhythm."""
+    base_ps, slope_ps = grid_ps * pick(1, 3), pick(1, 3)
+    return {
+        "base_ps": [base_ps + grid_ps * n * on["batch_costs"] for n in range(max_num_seqs + 1)],
+        "slope_ps": [0] + [slope_ps * on["context_costs"]] * max_num_seqs,
+        "prefill_ps_per_token": grid_ps * pick(0, 2) if on["chunks_cost"] else 0,
+        "attention_q16": pick(0, 3 * 2**16) if on["context_costs"] else 0,
+    }
+
+
+def make_interventions(
+    pick: Pick, on: dict[str, bool], grid_ps: int, pools: list[dict[str, Any]]
+) -> list[tuple[int, int, str]]:
+    """Some replicas drain some time after they became ready; sometimes all do."""
+    if not on["drains"]:
+        return []
+    ready_at = [ready_ps for pool in pools for ready_ps in pool["ready_at"]]
+    drained = [index for index in range(len(ready_at)) if pick(0, 1)]
+    return sorted((ready_at[index] + grid_ps * pick(0, 25), index, "drain") for index in drained)

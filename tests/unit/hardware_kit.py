@@ -1,0 +1,55 @@
+"""Catalogue entries and pools for the tests of hardware and step time."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import SimpleNamespace
+
+import yaml
+
+from sim.scenario.hardware import Gpu, Model, Roofline
+from sim.steptime import StepTable
+
+CONF = Path(__file__).parents[2] / "conf"
+DATA = Path(__file__).parent / "data"
+
+
+def gpu(option: str) -> Gpu:
+    return Gpu(**yaml.safe_load((CONF / "gpu" / f"{option}.yaml").read_text()))
+
+
+def model(option: str) -> Model:
+    return Model(**yaml.safe_load((CONF / "model" / f"{option}.yaml").read_text()))
+
+
+def pool(on: str = "h100", of: str = "llama_3_1_8b", **changes: object) -> SimpleNamespace:
+    """A pool with the default runtime; `changes` replace its own or the runtime's fields."""
+    runtime: dict[str, object] = {
+        "max_num_seqs": 256,
+        "max_num_batched_tokens": 8192,
+        "block_size": 16,
+        "gpu_memory_utilization": 0.9,
+        "num_kv_blocks": None,
+        "chunked_prefill": True,
+    }
+    runtime |= {k: changes.pop(k) for k in list(changes) if k in runtime}
+    own = {
+        "name": "main",
+        "tp": 1,
+        "pp": 1,
+        "precision": "bf16",
+        "kv_precision": "bf16",
+        "steptime": Roofline(),
+    }
+    return SimpleNamespace(
+        gpu=gpu(on), model=model(of), runtime=SimpleNamespace(**runtime), **(own | changes)
+    )
+
+
+def step_ps(table: StepTable, n: int, kv: int, chunks: list[tuple[int, int]]) -> int:
+    """The formula of a step, in Python ints: chunks are (context, chunk)."""
+    pairs = sum(chunk * (2 * context + chunk) for context, chunk in chunks)
+    prefill = table.prefill_ps_per_token * sum(chunk for _, chunk in chunks)
+    return (
+        int(table.base_ps[n]) + int(table.slope_ps[n]) * kv + prefill + ((table.attention_q16 * pairs) >> 17)
+    )

@@ -1,0 +1,195 @@
+"""The catalogue of GPUs and models: complete, sourced, and right about sizes."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from conftest import shared_data
+from hardware_kit import CONF, gpu, model
+from pydantic import ValidationError
+
+from sim.scenario.hardware import Grid, Model
+from sim.steptime.params import count_parameters, kv_bytes_per_token, weight_bytes
+
+GPUS = {  # option: name in the recorded catalogue
+    "a10g": "A10G",
+    "l4": "L4",
+    "l40s": "L40S",
+    "a100_40": "A100-40-SXM",
+    "a100_80": "A100-80-SXM",
+    "h100": "H100-SXM",
+    "h100_pcie": "H100-PCIe",
+    "h200": "H200-SXM",
+    "b200": "B200-SXM",
+    "mi300x": "MI300X",
+}
+
+# option: (published total, published active) in 1e9, from the model cards and papers
+PUBLISHED = {
+    "llama_3_1_8b": (8.03, 8.03),
+    "llama_3_1_70b": (70.55, 70.55),
+    "llama_4_scout": (109.0, 17.0),
+    "qwen3_8b": (8.19, 8.19),
+    "qwen3_32b": (32.8, 32.8),
+    "qwen3_30b_a3b": (30.5, 3.3),
+    "mixtral_8x7b": (46.7, 12.9),
+    "deepseek_v3": (671.0, 37.0),
+    "mistral_nemo": (12.25, 12.25),
+    "mistral_large": (122.6, 122.6),
+    "embedding_300m": (0.303, 0.303),
+    "llama2_70b": (68.98, 68.98),
+    "bloom_176b": (176.25, 176.25),
+}
+KV_BYTES = {  # bf16, one token, all layers: 2·layers·kv_heads·head_dim·2, or layers·(rank + rope)·2 under MLA
+    "llama_3_1_8b": 131_072,
+    "llama_3_1_70b": 327_680,
+    "llama_4_scout": 196_608,
+    "qwen3_8b": 147_456,
+    "qwen3_32b": 262_144,
+    "qwen3_30b_a3b": 98_304,
+    "mixtral_8x7b": 131_072,
+    "deepseek_v3": 70_272,
+    "mistral_nemo": 163_840,
+    "mistral_large": 360_448,
+    "embedding_300m": 24_576,
+    "llama2_70b": 327_680,
+    "bloom_176b": 4_014_080,
+}
+CONFIG_FILES = {  # public config.json → option
+    "llama-3.1-8b-instruct": "llama_3_1_8b",
+    "llama-3.1-70b-instruct": "llama_3_1_70b",
+    "llama-4-scout-17b-16e-instruct-fp8-dynamic": "llama_4_scout",
+    "mistral-nemo-instruct-2407": "mistral_nemo",
+    "mixtral-8x7b-v0.1": "mixtral_8x7b",
+    "qwen3-30b-a3b": "qwen3_30b_a3b",
+}
+CONFIG_KEYS = {  # ours → theirs, in order of preference
+    "layers": ("num_hidden_layers",),
+    "hidden": ("hidden_size",),
+    "heads": ("num_attention_heads",),
+    "kv_heads": ("num_key_value_heads",),
+    "head_dim": ("head_dim",),
+    "vocab": ("vocab_size",),
+    "experts": ("num_local_experts", "num_experts"),
+    "experts_active": ("num_experts_per_tok",),
+}
+
+
+def test_the_catalogue_has_every_promised_option() -> None:
+    assert set(GPUS) <= {p.stem for p in (CONF / "gpu").glob("*.yaml")}
+    assert set(PUBLISHED) <= {p.stem for p in (CONF / "model").glob("*.yaml")}
+
+
+@pytest.mark.parametrize("option", sorted(p.stem for p in (CONF / "gpu").glob("*.yaml")))
+def test_every_gpu_says_where_its_numbers_come_from(option: str) -> None:
+    found = gpu(option)
+    assert found.source
+    assert found.price_source
+    assert found.price_confidence
+    assert (found.price_confidence == "MISSING") == found.price_source.startswith("assumption: ")
+    assert found.device_memory_gib is not None
+    assert 0.9 < found.device_memory_gib * 2**30 / (found.memory_gb * 1e9) < 1.1
+
+
+@pytest.mark.parametrize("option", sorted(p.stem for p in (CONF / "model").glob("*.yaml")))
+def test_every_model_is_sourced_and_its_shapes_give_the_stated_counts(option: str) -> None:
+    found = model(option)
+    counts = count_parameters(found)
+    assert found.source.startswith("https://")
+    assert counts.total / 1e9 == pytest.approx(found.params_b, rel=0.02)
+    assert counts.active / 1e9 == pytest.approx(found.active_params_b, rel=0.02)
+
+
+@pytest.mark.parametrize("option", sorted(PUBLISHED))
+def test_parameter_counts_match_the_published_ones(option: str) -> None:
+    total, active = PUBLISHED[option]
+    counts = count_parameters(model(option))
+    assert counts.total / 1e9 == pytest.approx(total, rel=0.015)
+    assert counts.active / 1e9 == pytest.approx(active, rel=0.02)
+
+
+@pytest.mark.parametrize("option", sorted(KV_BYTES))
+def test_kv_bytes_per_token(option: str) -> None:
+    assert kv_bytes_per_token(model(option), "bf16") == KV_BYTES[option]
+    assert kv_bytes_per_token(model(option), "fp8") == KV_BYTES[option] / 2
+
+
+def test_weight_bytes_follow_precision() -> None:
+    llama = model("llama_3_1_8b")
+    assert weight_bytes(llama, "bf16") == pytest.approx(14.96 * 2**30, rel=0.002)  # what vLLM logs for it
+    assert weight_bytes(llama, "fp8") == weight_bytes(llama, "bf16") / 2
+    assert weight_bytes(llama, "int4") == weight_bytes(llama, "bf16") / 4
+
+
+def test_gpu_numbers_are_the_catalogues() -> None:
+    catalogue = json.loads(shared_data("hardware/gpu_catalog.json").read_text())["gpus"]
+    entries = {entry["name"]: entry for entry in catalogue}
+    for option, name in GPUS.items():
+        found, entry = gpu(option), entries[name]
+        for key in ("memory_gb", "memory_bw_gb_s", "dense_bf16_tflops", "dense_fp8_tflops", "tdp_w"):
+            assert getattr(found, key) == entry[key], (entry["name"], key)
+        assert found.mig_capable == entry["mig_capable"]
+        assert found.architecture == entry["architecture"].lower()
+
+
+@pytest.mark.parametrize("file", sorted(CONFIG_FILES))
+def test_shapes_are_those_of_the_public_config(file: str) -> None:
+    config = json.loads(shared_data(f"latency/blis/model_config_{file}.json").read_text())
+    config = config.get("text_config", config)
+    found = model(CONFIG_FILES[file])
+    for ours, theirs in CONFIG_KEYS.items():
+        stated = next((config[key] for key in theirs if config.get(key) is not None), None)
+        if stated is not None:
+            assert getattr(found, ours) == stated, ours
+
+
+GOOD_MODEL = {
+    "name": "m",
+    "params_b": 8.0,
+    "active_params_b": 8.0,
+    "layers": 32,
+    "hidden": 4096,
+    "heads": 32,
+    "kv_heads": 8,
+    "head_dim": 128,
+    "max_model_len": 4096,
+}
+
+
+@pytest.mark.parametrize(
+    ("change", "word"),
+    [
+        ({"active_params_b": 9.0}, "active_params_b"),
+        ({"kv_heads": 7}, "kv_heads"),
+        ({"attention": "mla"}, "kv_lora_rank"),
+        ({"experts": 8}, "experts_active"),
+        ({"experts": 8, "experts_active": 9}, "experts_active"),
+        ({"dense_layers": 33}, "dense_layers"),
+        ({"layer": 32}, "layer"),
+        ({"params_b": float("nan")}, "finite"),
+        ({"params_b": -1.0}, "greater than 0"),
+        ({"layers": "32"}, "integer"),
+    ],
+)
+def test_a_model_that_contradicts_itself_is_refused(change: dict[str, object], word: str) -> None:
+    Model(**GOOD_MODEL)
+    with pytest.raises(ValidationError, match=word):
+        Model(**(GOOD_MODEL | change))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"batch_size": (4, 1)},
+        {"batch_size": (1, 1)},
+        {"base_ms": (1.0,)},
+        {"batch_size": (), "base_ms": (), "slope_ms": ()},
+        {"slope_ms": (0.1, -0.1)},
+    ],
+)
+def test_a_grid_must_be_one_table(change: dict[str, object]) -> None:
+    good = {"batch_size": (1, 4), "base_ms": (1.0, 2.0), "slope_ms": (0.1, 0.1), "p0_ms": 1.0, "p1_ms": 0.1}
+    Grid(**good, p2_ms=0.0)
+    with pytest.raises(ValidationError):
+        Grid(**(good | change), p2_ms=0.0)

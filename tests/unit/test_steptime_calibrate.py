@@ -1,0 +1,193 @@
+"""Fitting measured steps: what comes back, and what is refused."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+from hardware_kit import DATA, pool
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pydantic import TypeAdapter
+
+from sim.errors import InputError
+from sim.scenario.hardware import Coefficients, Grid, StepTime
+from sim.steptime import make_step_table
+from sim.steptime.calibrate import calibrate, errors_of, to_yaml
+from sim.steptime.fits import fit_coefficients, fit_grid, least_squares, rising
+from sim.steptime.rows import Row, read_rows
+
+GROUP = ("gpu", "model", 1)
+HEADER = "system,model,tp,mode,batch_size,isl,latency_ms\n"
+PROMPTS = "g,m,1,static_ctx,1,128,5\ng,m,1,static_ctx,1,512,9\n"
+TOKENS = "g,m,1,static_gen,1,128,4\ng,m,1,static_gen,2,128,5\n"
+GOOD = HEADER + PROMPTS + TOKENS
+milliseconds = st.floats(0.01, 100)
+
+
+def made_rows(spec: Coefficients) -> tuple[list[Row], list[Row]]:
+    """Noise-free measurements of a linear step time."""
+    prefill, decode = [], []
+    for n in (1, 2, 8, 32):
+        for length in (64, 512, 4096):
+            prompt = spec.p0_ms + spec.p1_ms * n * length + spec.p2_ms * n * length**2
+            token = spec.d0_ms + spec.d1_ms * n + spec.d2_ms * n * length
+            prefill.append(Row(GROUP, True, n, length, prompt))
+            decode.append(Row(GROUP, False, n, length, token))
+    return prefill, decode
+
+
+@given(milliseconds, milliseconds, milliseconds, milliseconds, milliseconds, milliseconds)
+@settings(max_examples=60, deadline=None)
+def test_a_linear_step_time_is_recovered_by_both_fits(
+    d0: float, d1: float, d2: float, p0: float, p1: float, p2: float
+) -> None:
+    truth = Coefficients(d0_ms=d0, d1_ms=d1 / 1e2, d2_ms=d2 / 1e5, p0_ms=p0, p1_ms=p1 / 1e3, p2_ms=p2 / 1e6)
+    prefill, decode = made_rows(truth)
+    found = fit_coefficients(prefill, decode, "made")
+    for name in ("d0_ms", "d1_ms", "d2_ms", "p0_ms", "p1_ms", "p2_ms"):
+        assert getattr(found, name) == pytest.approx(getattr(truth, name), rel=1e-4)
+    for spec in (found, fit_grid(prefill, decode, "made")):
+        assert max(e.max for e in errors_of(spec, prefill + decode).values()) < 1e-3
+
+
+@given(st.lists(milliseconds, min_size=6, max_size=6), st.lists(milliseconds, min_size=6, max_size=6))
+@settings(max_examples=60, deadline=None)
+def test_whatever_was_measured_the_grid_never_falls(latencies: list[float], prompts: list[float]) -> None:
+    sizes = [(n, length) for n in (1, 4, 16) for length in (128, 1024)]
+    decode = [Row(GROUP, False, n, length, t) for (n, length), t in zip(sizes, latencies, strict=True)]
+    prefill = [Row(GROUP, True, n, length, t) for (n, length), t in zip(sizes, prompts, strict=True)]
+    grid = fit_grid(prefill, decode, "noise")
+    table = make_step_table(pool(steptime=grid, max_num_seqs=32))
+    assert (np.diff(table.base_ps[1:]) >= 0).all()
+    assert (np.diff(table.slope_ps) >= 0).all()
+
+
+@given(st.lists(st.tuples(st.floats(-10, 10), st.floats(0.1, 5)), min_size=1, max_size=12))
+@settings(deadline=None)
+def test_rising_is_the_nearest_non_decreasing_sequence(pairs: list[tuple[float, float]]) -> None:
+    values, weights = (np.array(column) for column in zip(*pairs, strict=True))
+    found = rising(values, weights)
+    assert (np.diff(found) >= 0).all()
+    assert np.sum(weights * found) == pytest.approx(np.sum(weights * values), abs=1e-9)
+    # the min-max formula of isotonic regression (Robertson, Wright and Dykstra 1988, theorem 1.4.4)
+    exact = [
+        max(
+            min(np.average(values[a : b + 1], weights=weights[a : b + 1]) for b in range(i, len(values)))
+            for a in range(i + 1)
+        )
+        for i in range(len(values))
+    ]
+    assert found == pytest.approx(np.array(exact), abs=1e-9)
+
+
+def test_least_squares_keeps_every_coefficient_at_or_above_zero() -> None:
+    terms = np.array([[1.0, 1.0], [1.0, 2.0], [1.0, 3.0]])
+    falling = least_squares(terms, np.array([3.0, 2.0, 1.0]))
+    assert falling[1] == 0.0
+    assert falling[0] > 0
+
+
+def test_a_batch_size_measured_once_takes_its_neighbours_slope() -> None:
+    decode = [
+        Row(GROUP, False, n, length, 5.0 + 1e-4 * n * length) for n in (1, 16) for length in (100, 1000)
+    ]
+    decode.append(Row(GROUP, False, 4, 500, 5.0 + 1e-4 * 4 * 500))
+    prefill = [Row(GROUP, True, 1, length, 1.0 + length) for length in (10, 20)]
+    assert fit_grid(prefill, decode, "made").slope_ms == pytest.approx([1e-4] * 3)
+
+
+@pytest.mark.parametrize("kind", ["grid", "coefficients"])
+def test_the_yaml_of_a_fit_reads_back_as_the_fit(kind: str) -> None:
+    (fit,) = calibrate(DATA / "steptime_grid_excerpt.csv").fits
+    text = to_yaml(fit, kind)  # type: ignore[arg-type]
+    read = TypeAdapter(StepTime).validate_python(yaml.safe_load(text))
+    original = fit.grid if kind == "grid" else fit.coefficients
+    assert isinstance(read, Grid if kind == "grid" else Coefficients)
+    for name in ("p0_ms", "p1_ms", "p2_ms"):
+        assert getattr(read, name) == pytest.approx(getattr(original, name), rel=1e-8)
+    old, new = (make_step_table(pool(steptime=spec)) for spec in (original, read))
+    assert old.base_ps == pytest.approx(new.base_ps, rel=1e-8)
+    assert f"{fit.grid_error['decode'].n_rows} rows" in text
+
+
+def test_every_system_model_and_tp_of_a_file_is_its_own_fit() -> None:
+    found = calibrate(DATA / "steptime_measured_excerpt.csv")
+    assert [(fit.system, fit.model, fit.tp) for fit in found.fits] == [
+        ("a100-80gb", "llama2-70b", 4),
+        ("h100-80gb", "llama2-70b", 4),
+    ]
+    assert found.n_rows == 52
+    assert found.skipped == ()
+    assert all(fit.grid_error["decode"].mape < 2.0 for fit in found.fits)
+
+
+def test_a_batch_that_was_not_served_as_one_is_left_out_and_said(tmp_path: Path) -> None:
+    text = (DATA / "steptime_measured_excerpt.csv").read_text().splitlines()
+    columns = text[0].split(",")
+    cells = dict(zip(columns, text[1].split(","), strict=True))
+    cells["e2e_time"] = str(float(cells["e2e_time"]) * 2)
+    path = tmp_path / "slow.csv"
+    path.write_text("\n".join([text[0], ",".join(cells.values()), *text[2:]]))
+    found = read_rows(path)
+    assert found.skipped == ["line 2: its batch was not served as one"]
+    assert len(found.rows) == 50
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ("g,m,1,static_gen,1,128,abc", "line 6: latency_ms: 'abc' is not a number"),
+        ("g,m,1,static_gen,1,128,nan", "line 6: latency_ms: 'nan' must be a finite number above 0"),
+        ("g,m,1,static_gen,1,128,-1", "line 6: latency_ms: '-1' must be"),
+        ("g,m,1,static_gen,0,128,1", "line 6: batch_size: '0' must be"),
+        ("g,m,1,static_gen,1.5,128,1", "line 6: batch_size: '1.5' must be a whole number"),
+        ("g,m,1,sttic_gen,1,128,1", "line 6: mode: 'sttic_gen' is not one of"),
+        ("g,m,1,static_gen,1", "line 6: isl: None is not a number"),
+    ],
+)
+def test_a_bad_row_is_named_by_its_line(tmp_path: Path, line: str, words: str) -> None:
+    path = tmp_path / "steps.csv"
+    path.write_text(GOOD + line + "\n")
+    with pytest.raises(InputError) as caught:
+        calibrate(path)
+    assert words in str(caught.value)
+
+
+def test_all_bad_rows_are_said_at_once_up_to_a_limit(tmp_path: Path) -> None:
+    path = tmp_path / "steps.csv"
+    path.write_text(GOOD + "g,m,1,x,1,1,1\n" * 3)
+    with pytest.raises(InputError) as caught:
+        read_rows(path)
+    assert [p.split(":")[0] for p in caught.value.problems] == [f"steps.csv, line {n}" for n in (6, 7, 8)]
+    path.write_text(GOOD + "g,m,1,x,1,1,1\n" * 1000)
+    with pytest.raises(InputError) as caught:
+        read_rows(path)
+    assert len(caught.value.problems) == 21
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("", "missing columns mode, batch_size, isl, latency_ms"),
+        (HEADER, "holds no measurements"),
+        (GOOD.replace("latency_ms", "latency"), r"latency_ms \(did you mean latency\?\)"),
+        (HEADER + PROMPTS, "0 decode rows, at least 2"),
+        (HEADER + TOKENS, "0 prefill rows, at least 2"),
+    ],
+)
+def test_a_file_that_cannot_be_fitted_says_why(tmp_path: Path, text: str, words: str) -> None:
+    path = tmp_path / "steps.csv"
+    path.write_text(text)
+    with pytest.raises(InputError, match=words):
+        calibrate(path)
+
+
+def test_a_file_that_cannot_be_read_says_so(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="cannot be read"):
+        calibrate(tmp_path / "absent.csv")
+    (tmp_path / "binary.csv").write_bytes(b"\xff\xfe\x00\x01" * 50)
+    with pytest.raises(InputError, match="cannot be read"):
+        calibrate(tmp_path / "binary.csv")
