@@ -1,0 +1,24 @@
+"""fleetsim: simulate a fleet that serves AI models, before money is spent."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from sim.api import Comparison, compare, fleet, load, run
+    from sim.errors import InputError
+    from sim.runner import Run
+    from sim.scenario.scenario import Scenario
+
+__all__ = ["Comparison", "InputError", "Run", "Scenario", "compare", "fleet", "load", "run"]
+
+_HOME = {"InputError": "sim.errors", "Run": "sim.runner", "Scenario": "sim.scenario.scenario"}
+
+
+def __getattr__(name: str) -> Any:
+    """The stable interface, imported when it is first used: importing `sim` alone does nothing."""
+    if name not in __all__:
+        raise AttributeError(f"module 'sim' has no attribute {name!r}")
+    import importlib
+
+    return getattr(importlib.import_module(_HOME.get(name, "sim.api")), name)

@@ -56,7 +56,7 @@ def mean_ps(population: Population) -> float | None:
 
 
 def statistics(everybody: Population, edges_ps: np.ndarray) -> dict[str, float | None]:
-    """`mean_s`, `p50_s` … `p99_9_s` over everybody, then `mean_served_s` … over the served alone; None of nothing."""
+    """`mean_s`, `p50_s` … `p99_9_s` over everybody, then `mean_served_s` … over the served alone."""
     served = everybody._replace(n_lost=0)
     return {**_statistics(everybody, edges_ps, "_s"), **_statistics(served, edges_ps, "_served_s")}
 

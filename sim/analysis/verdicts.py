@@ -6,7 +6,6 @@ from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 from sim.records.schema import summary_unit
-from sim.records.summary import flat_summary
 from sim.scenario.slo import Limit, parse_slo
 
 
@@ -45,17 +44,11 @@ def with_verdicts(summary: Mapping[str, Any], found: list[Verdict]) -> dict[str,
     return {**summary, "slo_ok": ok, "verdicts": [verdict._asdict() for verdict in found]}
 
 
-def measure_name(limit: Limit) -> str:
-    """The flat summary's name for what a limit is about: ttft, p99.9 → "ttft_p99_9_s"."""
-    if limit.statistic is None:
-        return limit.metric
-    return f"{limit.metric}_{limit.statistic.replace('.', '_')}_s"
-
-
 def _verdict(limit: Limit, summary: Mapping[str, Any]) -> Verdict:
-    section = summary if limit.scope is None else summary["classes"][limit.scope]
-    name = measure_name(limit)
-    value = flat_summary(section)[name]
+    value: Any = summary
+    for key in limit.path:
+        value = value[key]
+    name = "_".join(limit.path if limit.scope is None else limit.path[2:])
     unit = summary_unit(name)
     return Verdict(
         text=limit.text,

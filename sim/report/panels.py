@@ -141,12 +141,10 @@ def limit_line(axis: Axis, limit: float, label: str, y: Any) -> list[Any]:
 
     data = alt.InlineData([{"y": limit, "t": float(axis.of(np.array(axis.end_s))), "label": label}])
     rule = alt.Chart(data).mark_rule(strokeDash=[6, 4], strokeWidth=1.4, color=BLACK).encode(y=y)
-    text = (
-        alt.Chart(data)
-        .mark_text(align="right", baseline="bottom", dx=-4, dy=-3, fontSize=11, color=BLACK)
-        .encode(x=x_of(axis), y=y, text="label:N")
-    )
-    return [rule, text]
+    words: dict[str, Any] = {"align": "right", "baseline": "bottom", "dx": -4, "dy": -3, "fontSize": 11}
+    where: dict[str, Any] = {"x": x_of(axis), "y": y, "text": "label:N"}
+    halo = alt.Chart(data).mark_text(stroke="white", strokeWidth=4, **words).encode(**where)
+    return [rule, halo, alt.Chart(data).mark_text(color=BLACK, **words).encode(**where)]
 
 
 def unmeasured(axis: Axis, spans_s: list[tuple[float, float]]) -> Any:

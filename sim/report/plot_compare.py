@@ -5,17 +5,16 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
-
-import numpy as np
+from typing import Any, NamedTuple
 
 from sim.errors import InputError
 from sim.records.run_dir import RunFiles, read_run
+from sim.report.labels import place_labels
 from sim.report.panels import Axis, Rows, limit_line, log_ticks, long_rows, time_axis, value_axis, x_of
 from sim.report.plot import stem_of, title_of, write_chart
 from sim.report.series import Samples, fleet_samples, last_event_s, ttft_limits, ttft_over_time
 from sim.report.style import BLACK, DASHES, VARIANTS, WIDTH, configured
-from sim.report.text import number, seconds
+from sim.report.text import seconds
 
 MAX_RUNS = len(VARIANTS) * len(DASHES)
 SCATTER_HEIGHT = 220  # px
@@ -99,40 +98,82 @@ def _variant_lines(axis: Axis, data: Rows, y: Any, names: list[str], **mark: Any
 
 
 def _cost_panel(runs: Mapping[str, RunFiles], limits: list[tuple[float, str]]) -> Any:
-    """Cost against the p99 of ttft, a point a run; an infinite p99 lies on the upper edge."""
+    """Cost against the p99 of ttft, a point a run; an infinite p99 is a triangle on the upper edge."""
     import altair as alt
 
     points = [_cost_point(name, run.summary) for name, run in runs.items()]
-    finite = [p["y"] for p in points if p["y"] is not None] + [limit for limit, _ in limits]
-    low, high = (min(finite) / 2, max(finite) * 3) if finite else (0.1, 10.0)
-    for point in points:
-        point["y"] = high / 1.25 if point["y"] is None else max(point["y"], low)
-    y = alt.Y(
-        "y:Q",
-        title="ttft p99, seconds (log)",
-        scale=alt.Scale(type="log", domain=[low, high], nice=False),
-        axis=log_ticks(low, high),
-    )
-    usd = [p["usd"] for p in points]
-    x_scale = alt.Scale(domain=[0, max(usd) * 1.45 or 1.0], nice=False)
+    span = _spread(points, [limit for limit, _ in limits])
+    y_scale = alt.Scale(type="log", domain=[span.low, span.high], nice=False)
+    y = alt.Y("y:Q", title="ttft p99, seconds (log)", scale=y_scale, axis=log_ticks(span.low, span.high))
+    x_scale = alt.Scale(domain=[0, span.usd], nice=False)
     x = alt.X("usd:Q", title="cost (usd per hour)", scale=x_scale, axis=alt.Axis(tickCount=8))
-    base = alt.Chart(alt.InlineData(points))
-    names = [p["series"] for p in points]
+    names = [point["series"] for point in points]
     colours = alt.Scale(domain=names, range=[VARIANTS[i % len(VARIANTS)] for i in range(len(names))])
-    marks = base.mark_point(filled=True, size=90, opacity=1).encode(
-        x=x, y=y, color=alt.Color("series:N", scale=colours, legend=None)
+    shapes = alt.Scale(domain=["served", "never"], range=["circle", "triangle-up"])
+    marks = (
+        alt.Chart(alt.InlineData(points))
+        .mark_point(filled=True, size=90, opacity=1)
+        .encode(
+            x=x,
+            y=y,
+            color=alt.Color("series:N", scale=colours, legend=None),
+            shape=alt.Shape("kind:N", scale=shapes, legend=None),
+            tooltip=["series:N", "usd:Q", "p99:N"],
+        )
     )
-    text = base.mark_text(align="left", dx=9, fontSize=11, color=BLACK).encode(x=x, y=y, text="label:N")
     rules = [
         alt.Chart(alt.InlineData([{"y": limit}])).mark_rule(strokeDash=[6, 4], color=BLACK).encode(y=y)
         for limit, _ in limits
     ]
-    title = "What it costs, and what it gives (lower left is better)"
-    return alt.layer(*rules, marks, text).properties(width=WIDTH, height=SCATTER_HEIGHT, title=title)
+    title = "What it costs, and what it gives (lower left is better; ▲ never served)"
+    layers = [*rules, marks, *_names(points, span, x, y)]
+    return alt.layer(*layers).properties(width=WIDTH, height=SCATTER_HEIGHT, title=title)
+
+
+class Span(NamedTuple):
+    """The axes of the cost panel: seconds from low to high, usd per hour from 0."""
+
+    low: float
+    high: float
+    usd: float
+
+    def place(self, point: Mapping[str, Any]) -> tuple[float, float]:
+        """Where a point is drawn, in px from the upper left corner."""
+        x = point["usd"] / self.usd * WIDTH
+        return x, math.log(self.high / point["y"]) / math.log(self.high / self.low) * SCATTER_HEIGHT
 
 
 def _cost_point(name: str, summary: Mapping[str, Any]) -> dict[str, Any]:
-    p99_s, usd = summary["ttft"]["p99_s"], summary["usd_per_hour"] or 0.0
-    label = f"{name}: {seconds(p99_s)}, {number(usd)} usd/h"
-    known = p99_s is not None and math.isfinite(p99_s) and p99_s > 0
-    return {"series": name, "usd": float(np.round(usd, 4)), "y": p99_s if known else None, "label": label}
+    p99_s = summary["ttft"]["p99_s"]
+    is_served = p99_s is not None and math.isfinite(p99_s)
+    return {
+        "series": name,
+        "usd": round(float(summary["usd_per_hour"] or 0.0), 4),
+        "y": p99_s if is_served else None,
+        "kind": "served" if is_served else "never",
+        "p99": seconds(p99_s),
+    }
+
+
+def _spread(points: Rows, limits: list[float]) -> Span:
+    """Axes that hold every point; those without a y get one near the upper edge."""
+    finite = [value for value in [*(p["y"] for p in points), *limits] if value]
+    low, high = (min(finite) / 2, max(finite) * 3) if finite else (0.1, 10.0)
+    for point in points:
+        point["y"] = high / (high / low) ** 0.05 if point["y"] is None else max(point["y"], low)
+    return Span(low, high, max(point["usd"] for point in points) * 1.3 or 1.0)
+
+
+def _names(points: Rows, span: Span, x: Any, y: Any) -> list[Any]:
+    """A text layer for each point's name that has room."""
+    import altair as alt
+
+    at = [span.place(point) for point in points]
+    places = place_labels(at, [point["series"] for point in points], (WIDTH, SCATTER_HEIGHT))
+    return [
+        alt.Chart(alt.InlineData([point]))
+        .mark_text(align=place.align, dx=place.dx, dy=place.dy, fontSize=11, color=BLACK)  # type: ignore[arg-type]
+        .encode(x=x, y=y, text="series:N")
+        for point, place in zip(points, places, strict=True)
+        if place is not None
+    ]

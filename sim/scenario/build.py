@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 from pydantic import TypeAdapter, ValidationError
 
 from sim.errors import InputError, problem
 from sim.scenario.check import problems_between, unreadable
+from sim.scenario.fields import child_of
 from sim.scenario.inherit import POOL_GROUPS, merged_classes, merged_pools, models_of, with_model_name
 from sim.scenario.problems import Path, error_lines, key_text, not_a_key
 from sim.scenario.scenario import Scenario
@@ -31,7 +32,7 @@ def from_dict(raw: Mapping[str, Any]) -> Scenario:
     data |= {"pools": list(pools.values()), "classes": list(classes.values())}
     scenario, problems = validated(data, shower(raw, list(pools), list(classes)))
     if scenario is not None:
-        problems = problems_between(scenario, pool_shower(raw))
+        problems = problems_between(scenario, Said(raw))
     elif isinstance(raw.get("slo"), list):
         problems += unreadable([text for text in raw["slo"] if isinstance(text, str)], list(classes))
     if unknown or problems or scenario is None:
@@ -106,6 +107,22 @@ def shower(raw: Mapping[str, Any], pools: list[str], classes: list[str]) -> Call
     return shown
 
 
-def pool_shower(raw: Mapping[str, Any]) -> Callable[..., str]:
-    """The same for the rules between fields: (pool name, *keys) → key text."""
-    return lambda name, *keys: key_text(where_said(raw, "pools", name, tuple(keys)))
+class Said(NamedTuple):
+    """What the user wrote, for the rules between fields."""
+
+    raw: Mapping[str, Any]
+
+    def key(self, pool: str, *keys: str | int) -> str:
+        """The key text under which the pool has it."""
+        return key_text(where_said(self.raw, "pools", pool, keys))
+
+    def class_key(self, name: str, *keys: str | int) -> str:
+        """The key text under which the traffic class has it."""
+        return key_text(where_said(self.raw, "classes", name, keys))
+
+    def has(self, pool: str, *keys: str | int) -> bool:
+        """True when it was written, for this pool or for all, as something else than null."""
+        value: Any = self.raw
+        for part in where_said(self.raw, "pools", pool, keys):
+            value = child_of(value, part)
+        return value is not None

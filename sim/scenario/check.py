@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
+from typing import Protocol
 
 from sim.errors import InputError, nearest, problem
 from sim.scenario.autoscaler import Fixed, Queue, User
@@ -15,15 +16,23 @@ from sim.scenario.slo import parse_slo
 from sim.scenario.traffic import TrafficClass
 from sim.units import HORIZON_MAX_S
 
-Shown = Callable[..., str]  # (pool name, *keys) → the key path the user wrote
+
+class Said(Protocol):
+    """What the user wrote about a pool: the key they used, and whether they said it at all."""
+
+    def key(self, pool: str, *keys: str | int) -> str: ...
+
+    def class_key(self, name: str, *keys: str | int) -> str: ...
+
+    def has(self, pool: str, *keys: str | int) -> bool: ...
 
 
-def problems_between(scenario: Scenario, shown: Shown) -> list[str]:
+def problems_between(scenario: Scenario, said: Said) -> list[str]:
     """Every broken rule as one line."""
     return [
         *time_problems(scenario),
-        *(line for pool in scenario.pools for line in pool_problems(pool, shown)),
-        *(line for entry in scenario.classes for line in class_problems(entry, scenario)),
+        *(line for pool in scenario.pools for line in pool_problems(pool, said)),
+        *(line for entry in scenario.classes for line in class_problems(entry, scenario, said)),
         *slo_problems(scenario),
     ]
 
@@ -37,68 +46,63 @@ def time_problems(scenario: Scenario) -> Iterator[str]:
         yield problem("drain_s", scenario.drain_s, f"≤ {room:g} s: duration_s + drain_s end within 45 days")
 
 
-def pool_problems(pool: Pool, shown: Shown) -> Iterator[str]:
+def pool_problems(pool: Pool, said: Said) -> Iterator[str]:
     """One pool's replicas, batch and stages agree with each other."""
-    yield from replica_problems(pool, shown)
+    yield from replica_problems(pool, said)
     runtime = pool.runtime
     if runtime.max_num_batched_tokens < runtime.max_num_seqs:
-        key = shown(pool.name, "runtime", "max_num_batched_tokens")
+        key = said.key(pool.name, "runtime", "max_num_batched_tokens")
         yield problem(key, runtime.max_num_batched_tokens, f"at least max_num_seqs ({runtime.max_num_seqs})")
     if runtime.batching != "dynamic" and runtime.max_batch_delay_s > 0:
-        key = shown(pool.name, "runtime", "max_batch_delay_s")
+        key = said.key(pool.name, "runtime", "max_batch_delay_s")
         yield problem(
             key, runtime.max_batch_delay_s, f"0 unless batching is dynamic (it is {runtime.batching})"
         )
     names = [stage.name for stage in pool.coldstart.stages]
     if names != [name for name in STAGES if name in names]:
-        key = shown(pool.name, "coldstart", "stages")
+        key = said.key(pool.name, "coldstart", "stages")
         yield problem(key, names, f"each at most once, in the order {', '.join(STAGES)}")
-    yield from stage_problems(pool, shown)
-    yield from scaler_problems(pool, shown)
+    yield from stage_problems(pool, said)
+    yield from scaler_problems(pool, said)
 
 
-def stage_problems(pool: Pool, shown: Shown) -> Iterator[str]:
+def stage_problems(pool: Pool, said: Said) -> Iterator[str]:
     """No stage of a cold start can take less than no time."""
     for place, stage in enumerate(pool.coldstart.stages):
         low = lowest(stage.duration)
         if low < 0:
-            key = shown(pool.name, "coldstart", "stages", place, "duration")
+            key = said.key(pool.name, "coldstart", "stages", place, "duration")
             yield f"{key}: can be negative ({low:g} s); give it `min: 0`"
 
 
-def replica_problems(pool: Pool, shown: Shown) -> Iterator[str]:
-    """min ≤ max, start ≤ max, and a fixed number between them."""
+def replica_problems(pool: Pool, said: Said) -> Iterator[str]:
+    """min ≤ max, and neither the start nor a fixed number above it."""
+    allowed = f"≤ max_replicas ({pool.max_replicas})"
     if pool.min_replicas > pool.max_replicas:
-        yield problem(
-            shown(pool.name, "min_replicas"), pool.min_replicas, f"≤ max_replicas ({pool.max_replicas})"
-        )
-    fixed = pool.autoscaler.replicas if isinstance(pool.autoscaler, Fixed) else None
-    if pool.replicas_at_start > pool.max_replicas and pool.replicas_at_start not in (
-        fixed,
-        pool.min_replicas,
-    ):
-        key = shown(pool.name, "initial_replicas")
-        yield problem(key, pool.replicas_at_start, f"≤ max_replicas ({pool.max_replicas})")
-    if fixed is not None and fixed > pool.max_replicas:
-        key = shown(pool.name, "autoscaler", "replicas")
-        yield problem(key, fixed, f"≤ max_replicas ({pool.max_replicas})")
+        yield problem(said.key(pool.name, "min_replicas"), pool.min_replicas, allowed)
+        return
+    fixed = pool.autoscaler.replicas if isinstance(pool.autoscaler, Fixed) else 0
+    if fixed > pool.max_replicas and said.has(pool.name, "autoscaler", "replicas"):
+        yield problem(said.key(pool.name, "autoscaler", "replicas"), fixed, allowed)
+    elif pool.replicas_at_start > pool.max_replicas:
+        yield problem(said.key(pool.name, "initial_replicas"), pool.replicas_at_start, allowed)
 
 
-def scaler_problems(pool: Pool, shown: Shown) -> Iterator[str]:
+def scaler_problems(pool: Pool, said: Said) -> Iterator[str]:
     """The pipeline carries the autoscaler's metric, and only a queue scaler comes back from zero."""
     scaler = pool.autoscaler
     metric = getattr(scaler, "metric", None)
     if metric is not None and pool.metrics.source != metric:
-        key = shown(pool.name, "metrics", "source")
+        key = said.key(pool.name, "metrics", "source")
         yield problem(key, pool.metrics.source, f"{metric}, or null, while autoscaler.metric is {metric}")
     if pool.min_replicas == 0 and not isinstance(scaler, Fixed | Queue | User):
-        yield problem(shown(pool.name, "min_replicas"), 0, "≥ 1 with autoscaler hpa: it cannot leave zero")
+        yield problem(said.key(pool.name, "min_replicas"), 0, "≥ 1 with autoscaler hpa: it cannot leave zero")
 
 
-def class_problems(entry: TrafficClass, scenario: Scenario) -> Iterator[str]:
+def class_problems(entry: TrafficClass, scenario: Scenario, said: Said) -> Iterator[str]:
     """A class's model is served by some pool, and said when there are several."""
     models = scenario.models
-    key = f"classes.{entry.name}.model"
+    key = said.class_key(entry.name, "model")
     if entry.model is None and len(models) > 1:
         yield f"{key}: is missing; several models are served: {', '.join(map(slug, models))}"
     if entry.model is not None and entry.model not in models:

@@ -56,7 +56,7 @@ def compose(name_or_path: str, overrides: Sequence[str] = ()) -> dict[str, Any]:
     orders = read_orders(overrides)
     choices = {**story.choices, **orders.choices}
     own = own_nodes(choices)
-    entries = [*defaults_of(story.choices)]
+    entries = list(defaults_of(story.choices))
     with LOCK, hydra_over(conf_dir()), stored(story, entries, own):
         data = composed(list(given(story, orders)))
     return {**data, **orders.wholes}
@@ -84,10 +84,9 @@ def reason_of(error: Exception) -> str:
 
 def defaults_of(choices: dict[Choice, str]) -> Iterator[Any]:
     """A story's choices as hydra's defaults list."""
-    for choice, option in choices.items():
-        how = "override " if choice.package is None else ""
-        yield {f"{how}/{choice.key}": option}
+    yield from ({f"/{choice.key}": option} for choice, option in choices.items() if choice.package)
     yield "_self_"
+    yield from ({f"override /{c.key}": option} for c, option in choices.items() if not c.package)
 
 
 def given(story: Story, orders: Orders) -> Iterator[str]:

@@ -51,7 +51,7 @@ def class_requests(traffic: TrafficClass, class_id: int, duration_s: float, seed
 def _recorded_requests(
     traffic: TrafficClass, trace: Trace, class_id: int, duration_s: float, seed: int
 ) -> Requests:
-    """The requests of a trace; where it holds lengths only, they go round in file order over made arrivals."""
+    """The requests of a trace; where it holds lengths only, they go round in file order."""
     rows = read_trace(trace)
     if rows.arrival_ns is None:
         _check_lengths_only(trace)

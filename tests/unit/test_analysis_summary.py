@@ -79,7 +79,9 @@ def test_every_request_has_one_fate_in_the_fleet_and_in_each_class() -> None:
 
 
 @pytest.mark.parametrize(("promise_s", "attainment"), [(1.0, 90 / 110), (None, 90 / 100)])
-def test_still_inside_is_a_miss_only_where_something_was_promised(promise_s: float, attainment: float) -> None:
+def test_still_inside_is_a_miss_only_where_something_was_promised(
+    promise_s: float, attainment: float
+) -> None:
     scenario, result = spiky_run(n=110)
     fates = {"offered": 110, "completed": 100, "inside": 10, "met": 90}
     result.counts.update({name: np.array([n, n]) for name, n in fates.items()})

@@ -87,6 +87,8 @@ def test_nothing_is_best_where_all_are_equal() -> None:
 
 
 def test_measures_that_nobody_has_are_left_out_and_zero_has_no_relative_change() -> None:
-    found = compare({"a": run(0.0, 1.0, 1.0), "b": run(None, 2.0, 1.0)}, [Measure("ttft_p99_s", "x", "s", "low")])
+    found = compare(
+        {"a": run(0.0, 1.0, 1.0), "b": run(None, 2.0, 1.0)}, [Measure("ttft_p99_s", "x", "s", "low")]
+    )
     assert found.rows[1].change == [None]
     assert compare({"a": run(None, 1.0, 1.0)}, [Measure("ttft_p99_s", "x", "s", "low")]).measures == ()

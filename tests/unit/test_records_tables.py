@@ -1,4 +1,4 @@
-"""The tables of a run: units on every field, nothing lost on the way to a file and back, same bytes each time."""
+"""The tables of a run: units on every field, nothing lost in a file, the same bytes each time."""
 
 from __future__ import annotations
 
@@ -44,7 +44,9 @@ def test_unit_agrees_with_the_end_of_the_name(tables: RunTables) -> None:
 
 
 @pytest.mark.parametrize("name", RunTables._fields)
-def test_table_comes_back_from_its_file_with_its_metadata(tables: RunTables, name: str, tmp_path: Path) -> None:
+def test_table_comes_back_from_its_file_with_its_metadata(
+    tables: RunTables, name: str, tmp_path: Path
+) -> None:
     table = getattr(tables, name)
     write_table(table, tmp_path / "t.parquet")
     back = read_table(tmp_path / "t.parquet")
@@ -53,7 +55,9 @@ def test_table_comes_back_from_its_file_with_its_metadata(tables: RunTables, nam
 
 
 @pytest.mark.parametrize("name", RunTables._fields)
-def test_rewrite_is_byte_identical_however_rows_are_chunked(tables: RunTables, name: str, tmp_path: Path) -> None:
+def test_rewrite_is_byte_identical_however_rows_are_chunked(
+    tables: RunTables, name: str, tmp_path: Path
+) -> None:
     table = getattr(tables, name)
     half = table.num_rows // 2
     pieces = pa.concat_tables([table.slice(0, half), table.slice(half)])
@@ -90,7 +94,17 @@ def test_requests_hold_exact_times_and_the_durations_between_them(tables: RunTab
 def test_what_did_not_happen_is_null_and_says_why(tables: RunTables) -> None:
     lost = [row for row in tables.requests.to_pylist() if row["outcome"] == "rejected"]
     assert lost
-    happened = ("pool", "replica", "gpu", "routed_ps", "scheduled_s", "first_token_s", "ttft_s", "e2e_s", "tpot_s")
+    happened = (
+        "pool",
+        "replica",
+        "gpu",
+        "routed_ps",
+        "scheduled_s",
+        "first_token_s",
+        "ttft_s",
+        "e2e_s",
+        "tpot_s",
+    )
     for row in lost:
         assert row["reason"] == "gateway_full"
         assert row["model"] == "llama-3.1-8b"
@@ -130,7 +144,7 @@ def test_intervals_of_a_pool_add_up_to_its_last_cumulative_value() -> None:
 def test_per_interval_undoes_a_running_sum_even_past_64_bits(steps: list[tuple[int, int]]) -> None:
     pools = np.array([pool for pool, _ in steps])
     added = [min(step, 2**62) for _, step in steps]
-    totals = {pool: 0 for pool in range(4)}
+    totals = dict.fromkeys(range(4), 0)
     cumulative = []
     for pool, step in zip(pools.tolist(), added, strict=True):
         totals[pool] += step

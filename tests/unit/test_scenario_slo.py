@@ -65,7 +65,9 @@ def test_says_what_is_wrong(text: str, said: str) -> None:
     st.floats(0, 1e6),
     st.sampled_from(sorted(SECONDS)),
 )
-def test_any_latency_limit_reads_in_seconds(metric: str, level: str, op: str, value: float, unit: str) -> None:
+def test_any_latency_limit_reads_in_seconds(
+    metric: str, level: str, op: str, value: float, unit: str
+) -> None:
     limit = parse_slo(f"{metric}.{level} {op} {value!r} {unit}")
     assert limit.value == pytest.approx(value * SECONDS[unit])
     assert limit.is_met(limit.value) == (op in ("<=", ">="))
@@ -74,7 +76,13 @@ def test_any_latency_limit_reads_in_seconds(metric: str, level: str, op: str, va
 
 @given(st.text(max_size=40))
 def test_any_text_is_read_or_refused_in_one_line(text: str) -> None:
+    assert n_problems(text) <= 1
+
+
+def n_problems(text: str) -> int:
+    """How many lines say that the text is no limit; any exception but bad input is a failure."""
     try:
         parse_slo(text)
     except InputError as error:
-        assert len(error.problems) == 1
+        return len(error.problems)
+    return 0

@@ -82,20 +82,21 @@ def test_plain_values_are_what_they_look_like() -> None:
     }
 
 
-leaves = st.none() | st.booleans() | st.integers(-(10**12), 10**12) | st.floats(-1e9, 1e9) | st.text(max_size=8)
+printable = st.text(st.characters(min_codepoint=32, max_codepoint=126), max_size=8)
+leaves = st.none() | st.booleans() | st.integers(-(10**12), 10**12) | st.floats(-1e9, 1e9) | printable
 names = st.from_regex(r"[a-z][a-z0-9_]{0,6}", fullmatch=True)
 plain_data = st.recursive(
-    leaves, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(names, inner, max_size=3), max_leaves=12
+    leaves,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(names, inner, max_size=3),
+    max_leaves=12,
 )
 
 
 @given(st.dictionaries(names, plain_data, max_size=4))
 def test_reads_back_what_pyyaml_writes(data: dict) -> None:
     text = yaml.safe_dump(data, allow_unicode=True)
-    try:
+    if "${" not in text and "???" not in text:
         assert parse_yaml(text, "f") == data
-    except InputError as error:
-        assert any(word in str(error) for word in ("interpolation", "'???'", "not valid YAML"))
 
 
 def test_file_too_large(tmp_path: Path) -> None:

@@ -1,0 +1,91 @@
+"""The stable Python interface: `sim.run`, `sim.compare`, `sim.load`, `sim.fleet`.
+
+Everything here keeps its name and meaning between minor versions; the rest of the package may move.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from sim.runner import Run, laws_of, simulate
+from sim.scenario.scenario import Scenario
+
+Progress = Callable[..., None]
+
+
+@dataclass
+class Comparison:
+    """Several runs of one story, the baseline first."""
+
+    runs: dict[str, Run]
+
+    def table(self) -> Any:
+        """One row per run, as an Arrow table: every measure of the summary, `variant` first."""
+        import pyarrow as pa
+
+        from sim.records.summary import summary_table
+
+        rows = summary_table([run.summary for run in self.runs.values()], {})
+        return rows.add_column(0, "variant", pa.array(list(self.runs)))
+
+
+def load(name: str | Path, overrides: Sequence[str] = ()) -> Scenario:
+    """A scenario by its name in the catalogue or by its path, with hydra overrides, checked. Raises InputError."""
+    from sim.scenario.compose import load_scenario
+
+    return load_scenario(str(name), list(overrides))
+
+
+def run(
+    scenario: str | Path | Scenario,
+    overrides: Sequence[str] = (),
+    out: str | Path | None = None,
+    progress: Progress | None = None,
+) -> Run:
+    """Run a scenario. With `out` the run is kept in a new folder below it. Raises InputError."""
+    story = scenario if isinstance(scenario, Scenario) else load(scenario, overrides)
+    done = simulate(story, progress)
+    if out is not None:
+        from sim.records.run_dir import run_path
+
+        done.write(run_path(out, done.scenario, datetime.now()))
+    return done
+
+
+def compare(
+    scenario: str | Path,
+    variants: Mapping[str, Sequence[str]] | Sequence[str],
+    out: str | Path | None = None,
+    progress: Progress | None = None,
+) -> Comparison:
+    """Run variants of a scenario on the same requests (common random numbers).
+
+    `variants` maps a label to overrides; a list such as ["autoscaler=fixed,hpa"] is taken apart into them.
+    Every variant is checked before the first one runs. Raises InputError.
+    """
+    if not isinstance(variants, Mapping):
+        from sim.scenario.compose import variants as product
+
+        variants = product(list(variants))
+    stories = {label: load(scenario, overrides) for label, overrides in variants.items()}
+    runs = {}
+    for i, (label, story) in enumerate(stories.items()):
+        runs[label] = run(story, out=out)
+        if progress is not None:
+            progress((i + 1) / len(stories))
+    return Comparison(runs)
+
+
+def fleet(scenario: str | Path | Scenario, overrides: Sequence[str] = ()) -> Any:
+    """The scenario as a SimPy fleet that can be stepped, watched and joined by processes of your own."""
+    from sim.engine.host import Policies
+    from sim.engine.simpy import Fleet
+    from sim.pack import plan
+
+    story = scenario if isinstance(scenario, Scenario) else load(scenario, overrides)
+    packed = plan(story)
+    return Fleet(packed.params, Policies(laws_of(packed)))

@@ -1,0 +1,160 @@
+"""The SimPy engine: a process for each actor, asleep until its next instant, calling the same rules as the compiled loop.
+
+It is observable and steppable, and open to a user's own SimPy processes, which may read the fleet and scale it. An
+event's priority is its phase and entity, so that ties fall in the model's written order.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator
+from typing import Any
+
+import simpy
+
+from sim.arrays import new_state
+from sim.engine.host import Observation, Policies, observe, serve
+from sim.model import layout as a
+from sim.model.control import control
+from sim.model.fleet import begin, finish, on_replica
+from sim.model.gateway import on_input
+from sim.model.lifecycle import on_stage, scale_to
+from sim.units import NEVER, ps_to_s, s_to_ps
+
+_ENTITIES = 1 << 20
+_Process = Generator[simpy.Event, Any, None]
+
+
+class Alarm(simpy.Event):
+    """An event at an absolute time, with the priority of a phase and an entity."""
+
+    def __init__(self, env: simpy.Environment, at_ps: int, phase: int, entity: int = 0) -> None:
+        super().__init__(env)
+        self._ok, self._value = True, None
+        env.schedule(self, priority=phase * _ENTITIES + entity, delay=at_ps - env.now)  # type: ignore[arg-type]
+
+
+class Fleet:
+    """A run in SimPy: `env` is its clock (int ps), `step` and `run` move it on, `add` lets other processes in."""
+
+    def __init__(self, p: a.Params, policies: Policies | None = None) -> None:
+        self.params = p
+        self.policies = policies or Policies({})
+        self.state = new_state(p)
+        begin(p, self.state)
+        self.env = simpy.Environment(initial_time=0)
+        self._over = self.env.event()
+        n, leaves = int(p.run[a.P_N_REPLICA]), int(p.run[a.P_TREE])
+        # the keys of the model's trees: when each replica's next boundary and stage change are
+        self._boundary_ps = self.state.tree[leaves : leaves + n]
+        self._stage_ps = self.state.due[leaves : leaves + n]
+        # what each replica's process sleeps for
+        self._set_boundary_ps = self._boundary_ps.copy()
+        self._set_stage_ps = self._stage_ps.copy()
+        self._set_input_ps = -1
+        self._replicas = [self.env.process(self._replica(r)) for r in range(n)]
+        self._gateway = self.env.process(self._arrivals())
+        self.env.process(self._autoscalers())
+        while self.env.peek() == 0 and self.env._queue[0][1] < _ENTITIES:
+            self.env.step()  # every process runs up to its first sleep
+
+    # ---- for users -----------------------------------------------------------------------------------------------
+    @property
+    def time_s(self) -> float:
+        """The simulated time."""
+        return ps_to_s(self.env.now)  # type: ignore[arg-type]
+
+    def add(self, process: Callable[[Fleet], _Process]) -> simpy.Process:
+        """Start a user's own process: a generator function that takes this fleet and yields SimPy events."""
+        return self.env.process(process(self))
+
+    def wait(self, seconds: float) -> simpy.Event:
+        """An event that happens after so many simulated seconds."""
+        return self.env.timeout(s_to_ps(seconds))
+
+    def see(self) -> Observation:
+        """What a policy would see now."""
+        return observe(self.params, self.state, int(self.env.now))
+
+    def scale(self, pool: int, replicas: int) -> None:
+        """Ask for so many replicas of a pool, within its bounds."""
+        scale_to(self.params, self.state, pool, replicas, int(self.env.now))
+        self._wake(-1)
+
+    def step(self) -> None:
+        """Let the next event happen."""
+        self.env.step()
+
+    def run(self, until_s: float | None = None) -> a.State:
+        """Run to the end, or up to a simulated time, and return the state."""
+        if until_s is None:
+            self.env.run(until=self._over)
+        else:
+            self.env.run(until=s_to_ps(until_s))
+        return self.state
+
+    @property
+    def is_over(self) -> bool:
+        """Whether the run has ended."""
+        return bool(self._over.triggered)
+
+    # ---- processes -----------------------------------------------------------------------------------------------
+    def _replica(self, r: int) -> _Process:
+        """One replica: its stages, then its steps."""
+        while True:
+            stage_ps, boundary_ps = int(self._stage_ps[r]), int(self._boundary_ps[r])
+            self._set_stage_ps[r], self._set_boundary_ps[r] = stage_ps, boundary_ps
+            is_stage = stage_ps <= boundary_ps
+            phase = a.PHASE_STAGE if is_stage else a.PHASE_BOUNDARY
+            try:
+                yield self._alarm(min(stage_ps, boundary_ps), phase, r)
+            except simpy.Interrupt:
+                continue
+            if is_stage:
+                on_stage(self.params, self.state, r, stage_ps)
+            else:
+                on_replica(self.params, self.state, r, boundary_ps)
+            self._wake(r)
+
+    def _arrivals(self) -> _Process:
+        """The gateway: requests arrive, held ones are released."""
+        while True:
+            at_ps = self._set_input_ps = int(self.state.run[a.S_NEXT_IN])
+            try:
+                yield self._alarm(at_ps, a.PHASE_ARRIVAL)
+            except simpy.Interrupt:
+                continue
+            on_input(self.params, self.state, at_ps)
+            if self.state.run[a.S_STATUS] == a.NEED_SLOTS:
+                self.state = serve(self.params, self.state, a.NEED_SLOTS, self.policies)
+                continue
+            self._wake(-1)
+
+    def _autoscalers(self) -> _Process:
+        """Scrapes, samples and autoscaler ticks, pools in order."""
+        while True:
+            stop_ps = int(self.state.run[a.S_STOP])
+            yield self._alarm(stop_ps, a.PHASE_SAMPLE)
+            control(self.params, self.state, stop_ps)
+            while self.state.run[a.S_STATUS] == a.NEED_POLICY:
+                self.state = serve(self.params, self.state, a.NEED_POLICY, self.policies)
+                control(self.params, self.state, stop_ps)
+            if self.state.run[a.S_STATUS] == a.DONE:
+                finish(self.params, self.state)
+                self._over.succeed()
+                return
+            self._wake(-1)
+
+    def _alarm(self, at_ps: int, phase: int, entity: int = 0) -> simpy.Event:
+        """An event at at_ps, or one that never happens."""
+        return self.env.event() if at_ps == NEVER else Alarm(self.env, at_ps, phase, entity)
+
+    def _wake(self, but: int) -> None:
+        """Interrupt the sleepers whose alarm has moved; process `but` is awake and looks for itself."""
+        moved = (self._boundary_ps != self._set_boundary_ps) | (self._stage_ps != self._set_stage_ps)
+        for r in moved.nonzero()[0]:
+            if r != but:
+                self._set_boundary_ps[r], self._set_stage_ps[r] = self._boundary_ps[r], self._stage_ps[r]
+                self._replicas[r].interrupt()
+        if self.state.run[a.S_NEXT_IN] != self._set_input_ps and self.env.active_process is not self._gateway:
+            self._set_input_ps = int(self.state.run[a.S_NEXT_IN])
+            self._gateway.interrupt()

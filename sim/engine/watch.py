@@ -1,0 +1,34 @@
+"""How far a run is, seen from another thread while the compiled loop works without the GIL."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+
+from sim.engine.cpu import run_plan
+from sim.engine.host import Policies
+from sim.model import layout as a
+
+EVERY_S = 0.2
+
+
+def watched(p: a.Params, policies: Policies, progress: Callable[..., None]) -> a.State:
+    """Run a plan and report the share of requests that have arrived."""
+    done = threading.Event()
+    n = max(1, len(p.arrival_ps))
+    watchers: list[threading.Thread] = []
+
+    def watch(state: a.State) -> None:
+        while not done.wait(EVERY_S):
+            progress(int(state.run[a.S_CURSOR]) / n, 1.0, "simulating")
+
+    def on_start(state: a.State) -> None:
+        watchers.append(threading.Thread(target=watch, args=(state,), daemon=True))
+        watchers[0].start()
+
+    try:
+        return run_plan(p, policies, on_start)
+    finally:
+        done.set()
+        for watcher in watchers:
+            watcher.join()

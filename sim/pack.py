@@ -1,0 +1,230 @@
+"""A scenario and its requests as arrays: names, units and distributions end here."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from typing import NamedTuple
+
+import numpy as np
+
+from sim.arrays import ClassRow, GroupRow, PoolRow, RunRow, Traffic, make_params
+from sim.errors import InputError
+from sim.model import layout as a
+from sim.model import queue_scaler as keda
+from sim.model.control import SCALER_PAR
+from sim.model.hpa_layout import (
+    DOWN,
+    HPA_POLICY_CAP,
+    POLICY_PERCENT,
+    POLICY_PODS,
+    SELECT_DISABLED,
+    SELECT_MAX,
+    SELECT_MIN,
+    UP,
+    hpa_fits,
+    hpa_par,
+    hpa_policy,
+)
+from sim.scenario.autoscaler import Hpa, Queue, ScalingRules
+from sim.scenario.pool import Pool
+from sim.scenario.scenario import Scenario
+from sim.steptime import StepTable, make_step_table
+from sim.units import HORIZON_MAX_S, NEVER, s_to_ps
+from sim.workload.dists import quantile_table
+from sim.workload.requests import Requests, make_requests
+
+STAGE_ORDER = ("slice", "provision", "image", "weights", "engine")
+SAMPLES_AIM = 360
+NICE_STEPS_S = (0.1, 0.2, 0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900)
+RING_MAX = 4096
+SELECT = {"max": SELECT_MAX, "min": SELECT_MIN, "disabled": SELECT_DISABLED}
+
+
+class Plan(NamedTuple):
+    """A run that is ready to start."""
+
+    params: a.Params
+    tables: list[StepTable]  # one a pool
+    scenario: Scenario  # its pools sorted by the model they serve: the order of every pool_id
+
+
+def plan(scenario: Scenario, seed: int | None = None, requests: Requests | None = None) -> Plan:
+    """Pack a scenario for one seed. Raises InputError where the fleet or its traffic is impossible."""
+    seed = scenario.seed if seed is None else seed
+    models = scenario.models
+    pools = sorted(scenario.pools, key=lambda pool: models.index(pool.model.name))
+    tables = [make_step_table(pool) for pool in pools]
+    rows = [pool_row(pool, table, models.index(pool.model.name)) for pool, table in zip(pools, tables, strict=True)]
+    if requests is None:
+        requests = make_requests(scenario, seed)
+    params = make_params(
+        run_row(scenario, seed),
+        Traffic(*requests[:4]),
+        [class_row(c, models) for c in scenario.classes],
+        [
+            GroupRow(router=a.ROUTERS.index(scenario.router.kind), hold_max=scenario.gateway.queue_capacity)
+            for _ in models
+        ],
+        rows,
+    )
+    return Plan(params, tables, dataclasses.replace(scenario, pools=tuple(pools), seed=seed))
+
+
+def run_row(scenario: Scenario, seed: int) -> RunRow:
+    """The clock's marks of a run."""
+    end_s = min(scenario.duration_s + scenario.drain_s, float(HORIZON_MAX_S))
+    return RunRow(
+        seed=seed,
+        duration_ps=s_to_ps(scenario.duration_s),
+        warmup_ps=s_to_ps(scenario.warmup_s),
+        end_ps=s_to_ps(end_s),
+        sample_ps=s_to_ps(sample_interval_s(scenario)),
+        records=int(scenario.output.records),
+    )
+
+
+def sample_interval_s(scenario: Scenario) -> float:
+    """The step of the time series: as asked for, or a round number that gives about 360 points."""
+    if scenario.output.sample_interval_s is not None:
+        return scenario.output.sample_interval_s
+    aim = scenario.duration_s / SAMPLES_AIM
+    return next((step for step in NICE_STEPS_S if step >= aim), math.ceil(aim / 900) * 900.0)
+
+
+def class_row(c: object, models: tuple[str, ...]) -> ClassRow:
+    """A traffic class in numbers."""
+    limits = c.objectives  # type: ignore[attr-defined]
+    return ClassRow(
+        group=models.index(c.model) if c.model else 0,  # type: ignore[attr-defined]
+        priority=c.priority,  # type: ignore[attr-defined]
+        ttft_ps=_limit_ps(limits.ttft_s),
+        itl_ps=_limit_ps(limits.itl_s),
+        tpot_ps=_limit_ps(limits.tpot_s),
+        e2e_ps=_limit_ps(limits.e2e_s),
+    )
+
+
+def _limit_ps(limit_s: float | None) -> int:
+    return NEVER if limit_s is None else s_to_ps(limit_s)
+
+
+def pool_row(pool: Pool, table: StepTable, group: int) -> PoolRow:
+    """A pool in numbers."""
+    runtime, metrics = pool.runtime, pool.metrics
+    none = runtime.batching == "none"
+    scaler, tick_ps, target, par = scaler_row(pool)
+    if (metrics.window_s + metrics.lag_s) / metrics.scrape_period_s > RING_MAX - 2:
+        raise InputError(
+            f"pools.{pool.name}.metrics: window_s + lag_s of {metrics.window_s + metrics.lag_s:g} s holds more than "
+            f"{RING_MAX - 2} samples of scrape_period_s {metrics.scrape_period_s:g} s; scrape less often"
+        )
+    source = metrics.source or getattr(pool.autoscaler, "metric", "outstanding")
+    return PoolRow(
+        base_ps=table.base_ps,
+        slope_ps=table.slope_ps,
+        prefill_ps=table.prefill_ps_per_token,
+        attention_q16=table.attention_q16,
+        n_blocks=table.n_kv_blocks,
+        max_num_seqs=1 if none else runtime.max_num_seqs,
+        budget=runtime.max_num_batched_tokens,
+        max_len=pool.model.max_model_len,
+        group=group,
+        block=runtime.block_size,
+        batching=a.CONTINUOUS if none else a.BATCHINGS.index(runtime.batching),
+        scheduling=a.SCHEDULINGS.index(runtime.scheduling),
+        threshold=runtime.long_prefill_token_threshold,
+        chunked=int(runtime.chunked_prefill),
+        delay_ps=s_to_ps(runtime.max_batch_delay_s),
+        gpus=pool.gpus_per_replica,
+        n_min=pool.min_replicas,
+        n_max=pool.max_replicas,
+        initial=pool.replicas_at_start,
+        scaler=scaler,
+        tick_ps=tick_ps,
+        target=target,
+        source=a.METRIC_SOURCES.index(source),
+        scrape_ps=s_to_ps(metrics.scrape_period_s),
+        window_ps=s_to_ps(metrics.window_s),
+        lag_ps=s_to_ps(metrics.lag_s),
+        scaler_par=par,
+        stage_ps=stage_rows(pool),
+    )
+
+
+def stage_rows(pool: Pool) -> np.ndarray:
+    """Durations of the stages of a start, (N_START_STAGE, N_QUANTILE) int64 ps, sorted."""
+    rows = np.zeros((a.N_START_STAGE, a.N_QUANTILE), dtype=np.int64)
+    for stage in pool.coldstart.stages:
+        seconds = np.maximum(quantile_table(stage.duration, a.N_QUANTILE), 0.0)
+        if seconds.max() > HORIZON_MAX_S:
+            raise InputError(
+                f"pools.{pool.name}.coldstart.stages.{stage.name}: a duration of {seconds.max():g} s; "
+                f"allowed: at most {HORIZON_MAX_S} s"
+            )
+        rows[STAGE_ORDER.index(stage.name)] += np.rint(seconds * 1e12).astype(np.int64)
+    return rows
+
+
+# ---- autoscalers -------------------------------------------------------------------------------------------------
+def scaler_row(pool: Pool) -> tuple[int, int, int, np.ndarray]:
+    """(code, first tick ps, fixed target, parameters) of a pool's controller."""
+    scaler = pool.autoscaler
+    par = np.zeros(SCALER_PAR, dtype=np.int64)
+    if scaler.kind == "fixed":
+        return a.FIXED, 0, scaler.replicas, par
+    if scaler.kind == "hpa":
+        fill_hpa(pool, scaler, par)
+        return a.HPA, s_to_ps(scaler.sync_period_s), 0, par
+    if scaler.kind == "queue":
+        fill_queue(pool, scaler, par)
+        return a.QUEUE, 0, 0, par
+    return a.USER, s_to_ps(scaler.period_s), 0, par
+
+
+def milli(value: float) -> int:
+    """A quantity in thousandths, at least one: how Kubernetes keeps it."""
+    return max(1, round(value * 1000))
+
+
+def fill_hpa(pool: Pool, scaler: Hpa, par: np.ndarray) -> None:
+    """An HPA's parameters; InputError where its logs could overflow."""
+    key = f"pools.{pool.name}.autoscaler"
+    tolerance = round(scaler.tolerance * 1000)
+    hpa_par(
+        par,
+        milli(scaler.target),
+        tolerance_up_milli=tolerance,
+        tolerance_down_milli=tolerance,
+        up_window_ps=s_to_ps(scaler.scale_up.stabilization_window_s),
+        down_window_ps=s_to_ps(scaler.scale_down.stabilization_window_s),
+        up_select=SELECT[scaler.scale_up.select_policy],
+        down_select=SELECT[scaler.scale_down.select_policy],
+    )
+    for direction, name, rules in ((UP, "scale_up", scaler.scale_up), (DOWN, "scale_down", scaler.scale_down)):
+        _add_policies(par, direction, f"{key}.{name}", rules)
+    if not hpa_fits(par, s_to_ps(scaler.sync_period_s)):
+        raise InputError(
+            f"{key}.sync_period_s: {scaler.sync_period_s:g} s is too short for its windows and policies; "
+            "allowed: at least 1/254 of the longest of them"
+        )
+
+
+def _add_policies(par: np.ndarray, direction: int, key: str, rules: ScalingRules) -> None:
+    for policy in rules.policies:
+        kind = POLICY_PODS if policy.type == "pods" else POLICY_PERCENT
+        if not hpa_policy(par, direction, kind, policy.value, s_to_ps(policy.period_s)):
+            raise InputError(f"{key}.policies: {len(rules.policies)} policies; allowed: at most {HPA_POLICY_CAP}")
+
+
+def fill_queue(pool: Pool, scaler: Queue, par: np.ndarray) -> None:
+    """A queue scaler's parameters."""
+    keda.keda_par(
+        par,
+        pool.min_replicas,
+        pool.max_replicas,
+        activation_milli=round(scaler.activation * 1000),
+        polling_interval_ps=s_to_ps(scaler.polling_interval_s),
+        cooldown_ps=s_to_ps(scaler.cooldown_s),
+    )
+    hpa_par(par[keda.KEDA_HPA_PAR :], milli(scaler.target_backlog_per_replica), behavior=0)

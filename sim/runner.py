@@ -1,0 +1,167 @@
+"""One run: pack, engine, summary."""
+
+from __future__ import annotations
+
+import importlib.util
+import inspect
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from sim.analysis.summary import summarize
+from sim.analysis.verdicts import Verdict, verdicts, with_verdicts
+from sim.engine.host import Law, Policies
+from sim.engine.result import Result, make_result
+from sim.errors import InputError, problem
+from sim.model import layout as a
+from sim.pack import Plan, plan
+from sim.scenario.scenario import Scenario
+
+Tick = Callable[..., None]
+
+
+@dataclass
+class Run:
+    """A finished run: its scenario, its arrays and what they came to."""
+
+    scenario: Scenario
+    result: Result
+    summary: dict[str, Any]
+    verdicts: list[Verdict]
+    engine: str
+    wall_s: float
+    path: Path | None = None
+    _tables: dict[str, Any] = field(default_factory=dict, repr=False)
+
+    @property
+    def digest(self) -> str:
+        """64 bits in hex that stand for the requests, the time series and the summary."""
+        return f"{self.result.digest:016x}"
+
+    @property
+    def ok(self) -> bool:
+        """Whether every limit of the scenario held."""
+        return all(verdict.ok for verdict in self.verdicts)
+
+    @property
+    def requests(self) -> Any:
+        """One row per request, as an Arrow table (empty when records are off)."""
+        return self._all_tables().requests
+
+    @property
+    def timeseries(self) -> Any:
+        """One row per sample and pool, as an Arrow table."""
+        return self._all_tables().timeseries
+
+    def _all_tables(self) -> Any:
+        if "tables" not in self._tables:
+            from sim.records.run_dir import run_tables
+
+            self._tables["tables"] = run_tables(self.scenario, self.result, self.summary)
+        return self._tables["tables"]
+
+    def write(self, path: Path | str) -> Path:
+        """Keep the run in a folder of its own, whole or not at all, and return where it is."""
+        from sim.records.run_dir import write_run
+
+        about = {"engine": self.engine, "wall_s": round(self.wall_s, 3)}
+        self.path = write_run(Path(path), self.scenario, self._all_tables(), self.summary, about)
+        return self.path
+
+
+def choose_engine(name: str) -> str:
+    """The engine that a name stands for on this machine; InputError where there is none."""
+    return "cpu" if name == "auto" else name
+
+
+def simulate(scenario: Scenario, progress: Tick | None = None) -> Run:
+    """Run a scenario on the engine it asks for."""
+    packed = plan(scenario)
+    engine = choose_engine(scenario.engine.name)
+    begun = time.perf_counter()
+    state = ENGINES[engine](packed, Policies(laws_of(packed)), progress)
+    wall_s = time.perf_counter() - begun
+    return finished_run(packed, state, engine, wall_s)
+
+
+def finished_run(packed: Plan, state: a.State, engine: str, wall_s: float) -> Run:
+    """What a final state came to."""
+    result = make_result(packed.params, state)
+    summary = summarize(packed.scenario, result, packed.tables, engine)
+    found = verdicts(packed.scenario, summary)
+    return Run(packed.scenario, result, with_verdicts(summary, found), found, engine, wall_s)
+
+
+# ---- engines -----------------------------------------------------------------------------------------------------
+def run_on_cpu(packed: Plan, policies: Policies, progress: Tick | None) -> a.State:
+    """The compiled engine, a watcher thread telling how far the arrivals are."""
+    from sim.engine.cpu import is_compiled, run_plan
+
+    if progress is None:
+        return run_plan(packed.params, policies)
+    if not is_compiled():
+        progress(0, None, "compiling the simulator (once per installation)")
+    from sim.engine.watch import watched
+
+    return watched(packed.params, policies, progress)
+
+
+def run_on_simpy(packed: Plan, policies: Policies, progress: Tick | None) -> a.State:
+    """The SimPy engine."""
+    from sim.engine.simpy import Fleet
+
+    fleet = Fleet(packed.params, policies)
+    if progress is None:
+        return fleet.run()
+    n = max(1, len(packed.params.arrival_ps))
+    steps = 50
+    for i in range(1, steps):
+        if not fleet.is_over:
+            fleet.run(until_s=packed.scenario.duration_s * i / steps)
+            progress(int(fleet.state.run[a.S_CURSOR]) / n)
+    return fleet.state if fleet.is_over else fleet.run()
+
+
+ENGINES: dict[str, Callable[[Plan, Policies, Tick | None], a.State]] = {
+    "cpu": run_on_cpu,
+    "simpy": run_on_simpy,
+}
+
+
+# ---- users' own policies -----------------------------------------------------------------------------------------
+def laws_of(packed: Plan) -> dict[int, Law]:
+    """The user's law of each pool that has one, each file read once."""
+    found: dict[str, Law] = {}
+    laws: dict[int, Law] = {}
+    for i, pool in enumerate(packed.scenario.pools):
+        if pool.autoscaler.kind == "user":
+            text = pool.autoscaler.law
+            if text not in found:
+                found[text] = load_law(text)
+            laws[i] = found[text]
+    return laws
+
+
+def load_law(text: str) -> Law:
+    """The function that `file.py:function` names; one without parameters is a factory that returns the law."""
+    file, _, name = text.rpartition(":")
+    path = Path(file)
+    if not path.is_file():
+        raise InputError(problem("autoscaler.law", text, "an existing file.py:function"))
+    spec = importlib.util.spec_from_file_location(f"fleetsim_law_{path.stem}", path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    try:
+        spec.loader.exec_module(module)
+    except Exception as error:
+        raise InputError(f"autoscaler.law: {file} cannot be read: {type(error).__name__}: {error}") from error
+    law = getattr(module, name, None)
+    if not callable(law):
+        from sim.errors import nearest
+
+        functions = [key for key, value in vars(module).items() if callable(value)]
+        raise InputError(problem("autoscaler.law", text, f"a function of {file}", nearest(name, functions)))
+    return law() if not inspect.signature(law).parameters else law
