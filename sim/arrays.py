@@ -116,19 +116,45 @@ def make_params(
     p_run[a.P_SAMPLE_PS] = run.sample_ps
     p_run[a.P_RECORDS] = run.records
     p_run[a.P_RING] = max((pool.window_ps + pool.lag_ps) // pool.scrape_ps + 2 for pool in pools)
+    p_run[a.P_N_SAMPLE] = run.end_ps // run.sample_ps + 1 if run.sample_ps > 0 else 0
+    tables = {
+        "klass": np.array([row for c in classes for row in c], dtype=np.int64),
+        "group": _groups(groups, pools),
+        "pool": _pools(pools),
+        "base": np.concatenate([pool.base_ps for pool in pools]),
+        "slope": np.concatenate([pool.slope_ps for pool in pools]),
+        "stage_ps": np.concatenate([_stages(pool) for pool in pools]),
+        "scaler": np.concatenate([_scaler(pool) for pool in pools]),
+    }
+    starts = _starts([len(p_run), *(len(table) for table in tables.values())])[1:]
     return a.Params(
-        run=p_run,
-        arrival_ps=np.ascontiguousarray(traffic.arrival_ps, dtype=np.int64),
-        prompt=np.ascontiguousarray(traffic.prompt_tokens, dtype=np.int32),
-        output=np.ascontiguousarray(traffic.output_tokens, dtype=np.int32),
-        klass_of=np.ascontiguousarray(traffic.class_id, dtype=np.int32),
-        klass=np.array([row for c in classes for row in c], dtype=np.int64),
-        group=_groups(groups, pools),
-        pool=_pools(pools),
-        base=np.concatenate([pool.base_ps for pool in pools]).astype(np.int64),
-        slope=np.concatenate([pool.slope_ps for pool in pools]).astype(np.int64),
-        stage_ps=np.concatenate([_stages(pool) for pool in pools]),
-        scaler=np.concatenate([_scaler(pool) for pool in pools]),
+        m=np.concatenate([p_run, *tables.values()]).astype(np.int64),
+        trace=_trace(traffic, len(classes)),
+        **dict(zip(tables, starts, strict=True)),
+    )
+
+
+def _trace(traffic: Traffic, n_class: int) -> np.ndarray:
+    """The requests in two words each; InputError where one is too long or there are too many classes."""
+    longest = max((int(np.max(tokens, initial=0)) for tokens in traffic[1:3]), default=0)
+    if longest > a.TOKENS_MAX:
+        raise InputError(f"traffic: a request of {longest} tokens; allowed: at most {a.TOKENS_MAX}")
+    if n_class > a.CLASSES_MAX:
+        raise InputError(f"classes: {n_class} of them; allowed: at most {a.CLASSES_MAX}")
+    prompt, output, klass = (np.asarray(column, dtype=np.int64) for column in traffic[1:])
+    packed = (prompt << (a.TOKEN_BITS + a.CLASS_BITS)) | (output << a.CLASS_BITS) | klass
+    return np.concatenate([np.asarray(traffic.arrival_ps, dtype=np.int64), packed])
+
+
+def traffic_of(p: a.Params) -> Traffic:
+    """The requests of a run, as columns."""
+    n = int(p.m[a.P_N_REQUEST])
+    packed = p.trace[n:]
+    return Traffic(
+        p.trace[:n],
+        packed >> (a.TOKEN_BITS + a.CLASS_BITS),
+        (packed >> a.CLASS_BITS) & a.TOKENS_MAX,
+        packed & a.CLASSES_MAX,
     )
 
 
@@ -180,58 +206,79 @@ def _pools(pools: list[PoolRow]) -> np.ndarray:
     return rows.reshape(-1)
 
 
+def pool_rows(p: a.Params) -> np.ndarray:
+    """The pools' parameters, (pool, L_SIZE)."""
+    return p.m[p.pool : p.base].reshape(-1, a.L_SIZE)
+
+
+def group_rows(p: a.Params) -> np.ndarray:
+    """The groups' parameters, (group, G_SIZE)."""
+    return p.m[p.group : p.pool].reshape(-1, a.G_SIZE)
+
+
+def state_sizes(p: a.Params) -> dict[str, int]:
+    """Words that each table of a state takes, in order, the slots (which grow) left out."""
+    n_request, n_class, n_pool = (int(p.m[i]) for i in (a.P_N_REQUEST, a.P_N_CLASS, a.P_N_POOL))
+    n_replica, leaves = int(p.m[a.P_N_REPLICA]), int(p.m[a.P_TREE])
+    groups = group_rows(p)
+    seqs, block = _per_replica(p)
+    return {
+        "run": a.S_SIZE,
+        "pool": n_pool * a.Q_SIZE,
+        "group": len(groups) * a.H_SIZE,
+        "rep": n_replica * a.R_SIZE,
+        "heap": int(seqs.sum()),
+        "residue": int(block.sum()),
+        "stack": int((2 * (seqs + 2)).sum()),
+        "mix": n_replica * n_class,
+        "tree": 2 * leaves,
+        "due": 2 * leaves,
+        "load": int(2 * groups[:, a.G_LEAVES].sum()),
+        "ready": n_replica,
+        "ring": n_pool * int(p.m[a.P_RING]) * 2,
+        "scaler": n_pool * SCALER_STATE,
+        "count": n_class * a.C_SIZE,
+        "hist": n_class * a.N_METRIC * N_BUCKET,
+        "mark": a.N_MARK * n_pool * a.M_SIZE,
+        "record": n_request * a.X_SIZE if p.m[a.P_RECORDS] else 0,
+        "sample": int(p.m[a.P_N_SAMPLE]) * n_pool * a.T_SIZE,
+    }
+
+
+def _per_replica(p: a.Params) -> tuple[np.ndarray, np.ndarray]:
+    """(max_num_seqs, block_size) of each replica place."""
+    pools = pool_rows(p)
+    of = np.repeat(np.arange(len(pools)), pools[:, a.L_N])
+    return pools[of, a.L_MAX_SEQS], pools[of, a.L_BLOCK]
+
+
 def new_state(p: a.Params, n_slot: int = SLOTS_AT_FIRST) -> a.State:
-    """The arrays that a run changes, zero but for the offsets and the list of free slots."""
-    n_request, n_class, n_pool = (int(p.run[i]) for i in (a.P_N_REQUEST, a.P_N_CLASS, a.P_N_POOL))
-    n_replica, leaves = int(p.run[a.P_N_REPLICA]), int(p.run[a.P_TREE])
-    pools = p.pool.reshape(-1, a.L_SIZE)
-    of = np.repeat(np.arange(n_pool), pools[:, a.L_N])  # the pool of each replica
-    seqs, block = pools[of, a.L_MAX_SEQS], pools[of, a.L_BLOCK]
-    rep = np.zeros((n_replica, a.R_SIZE), dtype=np.int64)
-    rep[:, a.R_HEAP] = _starts(seqs)
-    rep[:, a.R_RESIDUE] = _starts(block)
-    rep[:, a.R_STACK] = _starts(2 * (seqs + 2))
-    n_slot = max(1, min(n_slot, n_request))
-    slot = np.zeros((n_slot, a.F_SIZE), dtype=np.int64)
-    link_free(slot, 0, -1)
-    n_sample = int(p.run[a.P_END_PS] // p.run[a.P_SAMPLE_PS]) + 1 if p.run[a.P_SAMPLE_PS] > 0 else 0
-    groups = p.group.reshape(-1, a.G_SIZE)
-    return a.State(
-        run=_zeros(a.S_SIZE),
-        pool=_zeros(n_pool * a.Q_SIZE),
-        group=_zeros(len(groups) * a.H_SIZE),
-        rep=rep.reshape(-1),
-        slot=slot.reshape(-1),
-        heap=_zeros(int(seqs.sum())),
-        residue=_zeros(int(block.sum())),
-        stack=_zeros(int((2 * (seqs + 2)).sum())),
-        mix=_zeros(n_replica * n_class),
-        tree=_zeros(2 * leaves),
-        due=_zeros(2 * leaves),
-        load=_zeros(int(2 * groups[:, a.G_LEAVES].sum())),
-        ready=_zeros(n_replica),
-        ring=_zeros(n_pool * int(p.run[a.P_RING]) * 2),
-        scaler=_zeros(n_pool * SCALER_STATE),
-        count=_zeros(n_class * a.C_SIZE),
-        hist=_zeros(n_class * a.N_METRIC * N_BUCKET),
-        record=_records(n_request if p.run[a.P_RECORDS] else 0),
-        sample=_zeros(n_sample * n_pool * a.T_SIZE),
-        mark=_zeros(a.N_MARK * n_pool * a.M_SIZE),
-    )
+    """What a run changes, zero but for the places of the replicas' tables and the list of free slots."""
+    sizes = state_sizes(p)
+    starts = dict(zip([*sizes, "slot"], _starts([*sizes.values(), 0]), strict=True))
+    n_slot = max(1, min(n_slot, int(p.m[a.P_N_REQUEST])))
+    m = np.zeros(starts["slot"] + n_slot * a.F_SIZE, dtype=np.int64)
+    st = a.State(m, **{name: starts[name] for name in a.State._fields[1:]})
+    seqs, block = _per_replica(p)
+    rep = table(st, "rep", sizes, a.R_SIZE)
+    rep[:, a.R_HEAP] = starts["heap"] + np.cumsum(seqs) - seqs
+    rep[:, a.R_RESIDUE] = starts["residue"] + np.cumsum(block) - block
+    rep[:, a.R_STACK] = starts["stack"] + np.cumsum(2 * (seqs + 2)) - 2 * (seqs + 2)
+    record = table(st, "record", sizes, a.X_SIZE)
+    record[:] = -1
+    record[:, [a.X_OUTCOME, a.X_REASON, a.X_PREEMPTIONS]] = 0
+    link_free(m[st.slot :].reshape(-1, a.F_SIZE), 0, -1)
+    return st
 
 
-def _zeros(n: int) -> np.ndarray:
-    return np.zeros(n, dtype=np.int64)
+def table(st: a.State, name: str, sizes: dict[str, int], width: int) -> np.ndarray:
+    """A table of a state as a view, (rows, width)."""
+    start = getattr(st, name)
+    return st.m[start : start + sizes[name]].reshape(-1, width)
 
 
-def _records(n_request: int) -> np.ndarray:
-    rows = np.full((n_request, a.X_SIZE), -1, dtype=np.int64)
-    rows[:, [a.X_OUTCOME, a.X_REASON, a.X_PREEMPTIONS]] = 0
-    return rows.reshape(-1)
-
-
-def _starts(sizes: np.ndarray) -> np.ndarray:
-    return np.concatenate([[0], np.cumsum(sizes)[:-1]])
+def _starts(sizes: list[int]) -> list[int]:
+    return [0, *(int(end) for end in np.cumsum(sizes)[:-1])]
 
 
 def link_free(slots: np.ndarray, first: int, after: int) -> None:
@@ -242,11 +289,11 @@ def link_free(slots: np.ndarray, first: int, after: int) -> None:
 
 def grow_slots(p: a.Params, st: a.State) -> a.State:
     """The same run with twice as many slots for requests in flight."""
-    old = st.slot.reshape(-1, a.F_SIZE)
-    room = min(2 * len(old), int(p.run[a.P_N_REQUEST]))
-    slot = np.zeros((room, a.F_SIZE), dtype=np.int64)
-    slot[: len(old)] = old
-    link_free(slot, len(old), int(st.run[a.S_FREE]))
-    st.run[a.S_FREE] = len(old)
-    st.run[a.S_STATUS] = a.OK
-    return st._replace(slot=slot.reshape(-1))
+    n_slot = (len(st.m) - st.slot) // a.F_SIZE
+    room = min(2 * n_slot, int(p.m[a.P_N_REQUEST]))
+    m = np.zeros(st.slot + room * a.F_SIZE, dtype=np.int64)
+    m[: len(st.m)] = st.m
+    link_free(m[st.slot :].reshape(-1, a.F_SIZE), n_slot, int(m[a.S_FREE]))
+    m[a.S_FREE] = n_slot
+    m[a.S_STATUS] = a.OK
+    return st._replace(m=m)

@@ -91,8 +91,9 @@ def run(words: list[str]) -> int:
     from sim import api
     from sim.report import terminal
 
-    with progress(name) as tick:
-        done = api.run(name, overrides, progress=tick)
+    scenario = api.load(name, overrides)
+    with progress(scenario.name) as tick:
+        done = api.run(scenario, out=scenario.output.dir, progress=tick)
     terminal.print_run(done, console())
     return verdict_code([done])
 
@@ -107,8 +108,9 @@ def compare(words: list[str]) -> int:
     chosen = variants(overrides)
     if len(chosen) < 2:
         raise InputError("compare: nothing to compare; give several values, as autoscaler=fixed,hpa,queue")
+    folder = api.load(name, next(iter(chosen.values()))).output.dir
     with progress(f"{len(chosen)} variants of {name}") as tick:
-        done = api.compare(name, chosen, progress=tick)
+        done = api.compare(name, chosen, out=folder, progress=tick)
     terminal.print_comparison(done, console())
     return verdict_code(list(done.runs.values()))
 
@@ -247,8 +249,13 @@ def hint(close: str | None) -> str:
 def complain(code: int, lines: Sequence[str]) -> int:
     """One line on stderr for each thing that is wrong."""
     for line in lines:
-        sys.stderr.write(f"fleetsim: {line}\n")
+        sys.stderr.write(f"fleetsim: {printable(line)}\n")
     return code
+
+
+def printable(text: str) -> str:
+    """The text on one line: what cannot be printed as its escape sequence."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 def os_error(error: OSError) -> int:

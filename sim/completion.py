@@ -54,7 +54,7 @@ def candidates(words: Sequence[str]) -> list[str]:
 def following(before: Sequence[str], word: str) -> Iterable[str]:
     """Everything that may stand where `word` stands."""
     if not before:
-        return [*VERBS, "--help", "--version"]
+        return ("--help", "--version") if word.startswith("-") else VERBS
     verb = before[0]
     if verb in STORY_VERBS:
         return scenarios() if len(before) == 1 else overrides(before[1], word)

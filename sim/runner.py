@@ -97,7 +97,8 @@ def finished_run(packed: Plan, state: a.State, engine: str, wall_s: float) -> Ru
 # ---- engines -----------------------------------------------------------------------------------------------------
 def run_on_cpu(packed: Plan, policies: Policies, progress: Tick | None) -> a.State:
     """The compiled engine, a watcher thread telling how far the arrivals are."""
-    from sim.engine.cpu import is_compiled, run_plan
+    from sim.engine.cpu import is_compiled
+    from sim.engine.host import run_plan
 
     if progress is None:
         return run_plan(packed.params, policies)
@@ -115,12 +116,12 @@ def run_on_simpy(packed: Plan, policies: Policies, progress: Tick | None) -> a.S
     fleet = Fleet(packed.params, policies)
     if progress is None:
         return fleet.run()
-    n = max(1, len(packed.params.arrival_ps))
+    n = max(1, int(packed.params.m[a.P_N_REQUEST]))
     steps = 50
     for i in range(1, steps):
         if not fleet.is_over:
             fleet.run(until_s=packed.scenario.duration_s * i / steps)
-            progress(int(fleet.state.run[a.S_CURSOR]) / n)
+            progress(int(fleet.state.m[a.S_CURSOR]) / n)
     return fleet.state if fleet.is_over else fleet.run()
 
 

@@ -9,11 +9,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from sim.arrays import new_state
-from sim.engine.host import Policies, serve
+from sim.engine.act import act
 from sim.engine.loop import run_until_host
 from sim.model import layout as a
-from sim.model.fleet import begin, finish
 
 
 def source_hash() -> str:
@@ -43,10 +41,20 @@ def is_compiled() -> bool:
 @functools.cache
 def compiled_loop() -> Callable[[a.Params, a.State], int]:
     """The loop as machine code; compiled on first use, or read from the cache."""
+    return _compiled(run_until_host)
+
+
+@functools.cache
+def compiled_act() -> Callable[..., int]:
+    """Single rules as machine code."""
+    return _compiled(act)
+
+
+def _compiled(function: Callable[..., Any]) -> Any:
     import numba
 
     if numba.config.DISABLE_JIT:
-        return run_until_host
+        return function
     folder = cache_dir()
     cache = True
     try:
@@ -56,28 +64,6 @@ def compiled_loop() -> Callable[[a.Params, a.State], int]:
     before = numba.config.CACHE_DIR
     numba.config.CACHE_DIR = str(folder)
     try:
-        return numba.njit(error_model="numpy", nogil=True, cache=cache, _nrt=False)(run_until_host)
+        return numba.njit(error_model="numpy", nogil=True, cache=cache, _nrt=False)(function)
     finally:
         numba.config.CACHE_DIR = before
-
-
-def run_plan(
-    p: a.Params, policies: Policies | None = None, on_start: Callable[[a.State], Any] | None = None
-) -> a.State:
-    """Run one scenario to its end and return its final state.
-
-    `on_start` is handed the state before the loop starts, so that another thread can watch its cursor.
-    """
-    policies = policies or Policies({})
-    loop = compiled_loop()
-    st = new_state(p)
-    begin(p, st)
-    if on_start is not None:
-        on_start(st)
-    while True:
-        status = int(loop(p, st))
-        if status == a.DONE:
-            break
-        st = serve(p, st, status, policies)
-    finish(p, st)
-    return st

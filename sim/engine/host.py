@@ -7,12 +7,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from sim.arrays import grow_slots
+from sim.arrays import grow_slots, new_state, pool_rows, state_sizes, table
+from sim.engine.act import ACT_BLOCKS, ACT_METRIC, ACT_TARGET
+from sim.engine.cpu import compiled_act, compiled_loop
 from sim.errors import InputError
 from sim.model import layout as a
-from sim.model.control import apply_policy
-from sim.model.observe import metric_milli
-from sim.model.replica import blocks_used
 from sim.units import PS_PER_S
 
 
@@ -53,8 +52,8 @@ class Policies:
         law = self.laws[pool]
         if id(law) not in self._answers:
             self._answers[id(law)] = _targets(law, observe(p, st, t))
-        st.run[a.S_STATUS] = a.OK
-        apply_policy(p, st, pool, int(self._answers[id(law)][pool]), t)
+        st.m[a.S_STATUS] = a.OK
+        compiled_act()(p, st, ACT_TARGET, pool, int(self._answers[id(law)][pool]), t)
 
 
 def _targets(law: Law, seen: Observation) -> np.ndarray:
@@ -76,14 +75,16 @@ def _targets(law: Law, seen: Observation) -> np.ndarray:
 
 def observe(p: a.Params, st: a.State, t: int) -> Observation:
     """What a policy sees at t."""
-    n_pool = int(p.run[a.P_N_POOL])
+    n_pool = int(p.m[a.P_N_POOL])
     counts = {name: np.zeros(n_pool, dtype=np.int64) for name in ("draining", "waiting", "running", "used", "total")}
-    for pool, row in enumerate(p.pool.reshape(-1, a.L_SIZE)):
+    sizes, limits = state_sizes(p), pool_rows(p)
+    for pool, row in enumerate(limits):
         for r in range(int(row[a.L_FIRST]), int(row[a.L_FIRST] + row[a.L_N])):
             _add_replica(p, st, pool, r, int(row[a.L_BLOCKS]), t, counts)
-    pools, limits = st.pool.reshape(-1, a.Q_SIZE), p.pool.reshape(-1, a.L_SIZE)
-    groups = st.group.reshape(-1, a.H_SIZE)[limits[:, a.L_GROUP]]
-    milli = np.array([metric_milli(p, st, pool, t) for pool in range(n_pool)], dtype=float)
+    pools = table(st, "pool", sizes, a.Q_SIZE)
+    groups = table(st, "group", sizes, a.H_SIZE)[limits[:, a.L_GROUP]]
+    act = compiled_act()
+    milli = np.array([act(p, st, ACT_METRIC, pool, 0, t) for pool in range(n_pool)], dtype=float)
     return Observation(
         time_s=t / PS_PER_S,
         wanted=pools[:, a.Q_WANTED].copy(),
@@ -105,13 +106,13 @@ def observe(p: a.Params, st: a.State, t: int) -> Observation:
 def _add_replica(
     p: a.Params, st: a.State, pool: int, r: int, blocks: int, t: int, counts: dict[str, np.ndarray]
 ) -> None:
-    row = st.rep[r * a.R_SIZE : (r + 1) * a.R_SIZE]
+    row = st.m[st.rep + r * a.R_SIZE : st.rep + (r + 1) * a.R_SIZE]
     if row[a.R_STAGE] == a.STAGE_DRAINING:
         counts["draining"][pool] += 1
     elif row[a.R_STAGE] == a.STAGE_READY:
         counts["waiting"][pool] += row[a.R_N_WAIT]
         counts["running"][pool] += row[a.R_N_RUN]
-        counts["used"][pool] += blocks_used(p, st, r, blocks, t)
+        counts["used"][pool] += compiled_act()(p, st, ACT_BLOCKS, r, 0, t)
         counts["total"][pool] += blocks
 
 
@@ -120,6 +121,23 @@ def serve(p: a.Params, st: a.State, status: int, policies: Policies) -> a.State:
     if status == a.NEED_SLOTS:
         return grow_slots(p, st)
     if status == a.NEED_POLICY:
-        policies.answer(p, st, int(st.run[a.S_POLICY_POOL]), int(st.run[a.S_NOW]))
+        policies.answer(p, st, int(st.m[a.S_POLICY_POOL]), int(st.m[a.S_NOW]))
         return st
     raise RuntimeError(f"the event loop stopped with status {status}")
+
+
+def run_plan(
+    p: a.Params, policies: Policies | None = None, on_start: Callable[[a.State], Any] | None = None
+) -> a.State:
+    """Run one scenario to its end on the compiled loop and return its final state.
+
+    `on_start` is handed the state before the loop starts, so that another thread can watch its cursor.
+    """
+    policies = policies or Policies({})
+    loop = compiled_loop()
+    st = new_state(p)
+    if on_start is not None:
+        on_start(st)
+    while (status := int(loop(p, st))) != a.DONE:
+        st = serve(p, st, status, policies)
+    return st

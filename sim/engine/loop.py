@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from sim.model.control import control
-from sim.model.fleet import advance
-from sim.model.layout import OK, S_STATUS, S_STOP
+from sim.model.fleet import advance, begin, finish
+from sim.model.layout import DONE, NEW, OK, S_STATUS, S_STOP
 
 
 def run_until_host(p, st):  # type: ignore[no-untyped-def]
@@ -12,10 +12,13 @@ def run_until_host(p, st):  # type: ignore[no-untyped-def]
 
     Plain Python; `sim.engine.cpu` compiles it, and tests call it as it is.
     """
-    while st.run[S_STATUS] == OK:
-        stop_ps = st.run[S_STOP]
+    if st.m[S_STATUS] == NEW:
+        begin(p, st)
+    while st.m[S_STATUS] == OK:
+        stop_ps = st.m[S_STOP]
         advance(p, st, stop_ps)
-        if st.run[S_STATUS] != OK:
-            break
-        control(p, st, stop_ps)
-    return st.run[S_STATUS]
+        if st.m[S_STATUS] == OK:
+            control(p, st, stop_ps)
+    if st.m[S_STATUS] == DONE:
+        finish(p, st)
+    return st.m[S_STATUS]

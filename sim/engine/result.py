@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from sim.arrays import pool_rows, state_sizes, table, traffic_of
 from sim.model.layout import (
     C_ALL_COMPLETED,
     C_ALL_OFFERED,
@@ -25,7 +26,6 @@ from sim.model.layout import (
     L_GPUS,
     L_MAX_SEQS,
     L_N,
-    L_SIZE,
     M_BILLED,
     M_BUSY,
     M_COMPLETED,
@@ -52,8 +52,6 @@ from sim.model.layout import (
     Q_SCALED_DOWN,
     Q_SCALED_UP,
     Q_SIZE,
-    R_POOL,
-    R_SIZE,
     S_DIGEST,
     S_N_SAMPLE,
     S_NOW,
@@ -112,11 +110,11 @@ def make_result(p: Params, st: State) -> Result:
     return Result(
         requests=_requests(p, st),
         samples=_samples(p, st),
-        hist=_histograms(st),
-        sums=_sums(st),
-        counts=_counts(st),
-        pools=[_pool(p, st, pool) for pool in range(int(p.run[P_N_POOL]))],
-        end_ps=int(st.run[S_NOW]),
+        hist=_histograms(p, st),
+        sums=_sums(p, st),
+        counts=_counts(p, st),
+        pools=[_pool(p, st, pool) for pool in range(int(p.m[P_N_POOL]))],
+        end_ps=int(st.m[S_NOW]),
         digest=make_digest(p, st),
     )
 
@@ -124,31 +122,31 @@ def make_result(p: Params, st: State) -> Result:
 def make_digest(p: Params, st: State) -> int:
     """64 bits that stand for the requests, the time series and the summary of a run."""
     h = hashlib.sha256()
-    h.update(np.array([st.run[S_DIGEST], st.run[S_N_SAMPLE], st.run[S_NOW]], dtype="<i8").tobytes())
-    for array in (st.count, st.hist, st.mark):
-        h.update(np.ascontiguousarray(array, dtype="<i8").tobytes())
+    h.update(np.array([st.m[S_DIGEST], st.m[S_N_SAMPLE], st.m[S_NOW]], dtype="<i8").tobytes())
+    h.update(np.ascontiguousarray(st.m[st.count : st.record], dtype="<i8").tobytes())  # counts, histograms, marks
     return int.from_bytes(h.digest()[:8], "big")
 
 
 def _requests(p: Params, st: State) -> dict[str, np.ndarray]:
-    if p.run[P_RECORDS] == 0:
+    if p.m[P_RECORDS] == 0:
         return {}
-    rows = st.record.reshape(-1, X_SIZE)
+    sizes, traffic, pools = state_sizes(p), traffic_of(p), pool_rows(p)
+    rows = table(st, "record", sizes, X_SIZE)
     replica = rows[:, X_REPLICA]
     served = replica >= 0
-    pool_of = st.rep.reshape(-1, R_SIZE)[:, R_POOL]
+    pool_of = np.repeat(np.arange(len(pools)), pools[:, L_N])
     pool = np.where(served, pool_of[np.maximum(replica, 0)], -1)
-    first = p.pool.reshape(-1, L_SIZE)[:, L_FIRST]
+    first = pools[:, L_FIRST]
     return {
         "request_id": np.arange(len(rows), dtype=np.int64),
-        "class_id": p.klass_of.astype(np.int64),
-        "arrival_ps": p.arrival_ps,
+        "class_id": traffic.class_id,
+        "arrival_ps": traffic.arrival_ps,
         "routed_ps": rows[:, X_ROUTED_PS],
         "scheduled_ps": rows[:, X_SCHEDULED_PS],
         "first_token_ps": rows[:, X_FIRST_PS],
         "last_token_ps": rows[:, X_LAST_PS],
-        "prompt_tokens": p.prompt.astype(np.int64),
-        "output_tokens": p.output.astype(np.int64),
+        "prompt_tokens": traffic.prompt_tokens,
+        "output_tokens": traffic.output_tokens,
         "pool_id": pool,
         "replica_id": np.where(served, replica - first[np.maximum(pool, 0)], -1),
         "attempts": np.ones(len(rows), dtype=np.int64),
@@ -177,23 +175,23 @@ _SAMPLE_COLUMNS = {
 
 
 def _samples(p: Params, st: State) -> dict[str, np.ndarray]:
-    n_pool = int(p.run[P_N_POOL])
-    rows = st.sample[: int(st.run[S_N_SAMPLE]) * n_pool * T_SIZE].reshape(-1, T_SIZE)
+    n_pool = int(p.m[P_N_POOL])
+    rows = table(st, "sample", state_sizes(p), T_SIZE)[: int(st.m[S_N_SAMPLE]) * n_pool]
     columns = {name: rows[:, at] for name, at in _SAMPLE_COLUMNS.items()}
-    gpus = p.pool.reshape(-1, L_SIZE)[:, L_GPUS][rows[:, T_POOL]]
+    gpus = pool_rows(p)[:, L_GPUS][rows[:, T_POOL]]
     billed = [wide(lo, hi) for lo, hi in rows[:, [T_BILLED_LO, T_BILLED_HI]]]
     columns["gpu_ps"] = np.array([b * int(g) for b, g in zip(billed, gpus, strict=True)], dtype=object)
     return columns
 
 
-def _histograms(st: State) -> np.ndarray:
-    by_class = st.hist.reshape(-1, N_METRIC, N_BUCKET)
+def _histograms(p: Params, st: State) -> np.ndarray:
+    by_class = table(st, "hist", state_sizes(p), N_BUCKET).reshape(-1, N_METRIC, N_BUCKET)
     order = [METRICS.index(_FROM.get(name, name)) for name in RESULT_METRICS]
     return np.concatenate([by_class.sum(axis=0, keepdims=True), by_class])[:, order]
 
 
-def _sums(st: State) -> dict[str, list[int]]:
-    rows = st.count.reshape(-1, C_SIZE)
+def _sums(p: Params, st: State) -> dict[str, list[int]]:
+    rows = table(st, "count", state_sizes(p), C_SIZE)
     sums = {}
     for name in RESULT_METRICS:
         at = C_SUM + 2 * METRICS.index(_FROM.get(name, name))
@@ -217,8 +215,8 @@ _COUNTS = {
 }
 
 
-def _counts(st: State) -> dict[str, np.ndarray]:
-    rows = st.count.reshape(-1, C_SIZE)
+def _counts(p: Params, st: State) -> dict[str, np.ndarray]:
+    rows = table(st, "count", state_sizes(p), C_SIZE)
     counts = {name: np.concatenate([[rows[:, at].sum()], rows[:, at]]) for name, at in _COUNTS.items()}
     gone = counts["completed"] + counts["rejected"] + counts["timed_out"] + counts["failed"]
     counts["inside"] = counts["offered"] - gone
@@ -246,7 +244,7 @@ _PLAIN_MARKS = {
 
 def _pool(p: Params, st: State, pool: int) -> dict[str, int]:
     """What a pool did inside the measured window (keys with `run_` : over the whole run)."""
-    marks = st.mark.reshape(N_MARK, -1, M_SIZE)[:, pool]
+    marks = table(st, "mark", state_sizes(p), M_SIZE).reshape(N_MARK, -1, M_SIZE)[:, pool]
     row: dict[str, Any] = {}
     for name, at in _WIDE_MARKS.items():
         warm, window, run = (wide(marks[m][at], marks[m][at + 1]) for m in (MARK_WARM, MARK_WINDOW, MARK_RUN))
@@ -255,13 +253,14 @@ def _pool(p: Params, st: State, pool: int) -> dict[str, int]:
     for name, at in _PLAIN_MARKS.items():
         row[name] = int(marks[MARK_WINDOW][at] - marks[MARK_WARM][at])
         row["run_" + name] = int(marks[MARK_RUN][at])
-    lo = pool * L_SIZE
-    row["gpus_per_replica"] = int(p.pool[lo + L_GPUS])
+    limits = pool_rows(p)[pool]
+    seen = table(st, "pool", state_sizes(p), Q_SIZE)[pool]
+    row["gpus_per_replica"] = int(limits[L_GPUS])
     row["gpu_ps"] = row["billed_ps"] * row["gpus_per_replica"]
     row["run_gpu_ps"] = row["run_billed_ps"] * row["gpus_per_replica"]
-    row["max_num_seqs"] = int(p.pool[lo + L_MAX_SEQS])
-    row["places"] = int(p.pool[lo + L_N])
-    row["peak_ready"] = int(st.pool[pool * Q_SIZE + Q_PEAK_READY])
-    row["scaled_up"] = int(st.pool[pool * Q_SIZE + Q_SCALED_UP])
-    row["scaled_down"] = int(st.pool[pool * Q_SIZE + Q_SCALED_DOWN])
+    row["max_num_seqs"] = int(limits[L_MAX_SEQS])
+    row["places"] = int(limits[L_N])
+    row["peak_ready"] = int(seen[Q_PEAK_READY])
+    row["scaled_up"] = int(seen[Q_SCALED_UP])
+    row["scaled_down"] = int(seen[Q_SCALED_DOWN])
     return row

@@ -12,12 +12,18 @@ from typing import Any
 import simpy
 
 from sim.arrays import new_state
+from sim.engine.act import (
+    ACT_BEGIN,
+    ACT_BOUNDARY,
+    ACT_CONTROL,
+    ACT_FINISH,
+    ACT_INPUT,
+    ACT_SCALE,
+    ACT_STAGE,
+)
+from sim.engine.cpu import compiled_act
 from sim.engine.host import Observation, Policies, observe, serve
 from sim.model import layout as a
-from sim.model.control import control
-from sim.model.fleet import begin, finish, on_replica
-from sim.model.gateway import on_input
-from sim.model.lifecycle import on_stage, scale_to
 from sim.units import NEVER, ps_to_s, s_to_ps
 
 _ENTITIES = 1 << 20
@@ -40,13 +46,12 @@ class Fleet:
         self.params = p
         self.policies = policies or Policies({})
         self.state = new_state(p)
-        begin(p, self.state)
+        self._act = compiled_act()
+        self._act(p, self.state, ACT_BEGIN, 0, 0, 0)
         self.env = simpy.Environment(initial_time=0)
         self._over = self.env.event()
-        n, leaves = int(p.run[a.P_N_REPLICA]), int(p.run[a.P_TREE])
-        # the keys of the model's trees: when each replica's next boundary and stage change are
-        self._boundary_ps = self.state.tree[leaves : leaves + n]
-        self._stage_ps = self.state.due[leaves : leaves + n]
+        self._look()
+        n = len(self._stage_ps)
         # what each replica's process sleeps for
         self._set_boundary_ps = self._boundary_ps.copy()
         self._set_stage_ps = self._stage_ps.copy()
@@ -77,7 +82,7 @@ class Fleet:
 
     def scale(self, pool: int, replicas: int) -> None:
         """Ask for so many replicas of a pool, within its bounds."""
-        scale_to(self.params, self.state, pool, replicas, int(self.env.now))
+        self._act(self.params, self.state, ACT_SCALE, pool, replicas, int(self.env.now))
         self._wake(-1)
 
     def step(self) -> None:
@@ -97,6 +102,12 @@ class Fleet:
         """Whether the run has ended."""
         return bool(self._over.triggered)
 
+    def _look(self) -> None:
+        """View the keys of the model's trees: when each replica's next boundary and stage change are."""
+        st, n, leaves = self.state, int(self.params.m[a.P_N_REPLICA]), int(self.params.m[a.P_TREE])
+        self._boundary_ps = st.m[st.tree + leaves : st.tree + leaves + n]
+        self._stage_ps = st.m[st.due + leaves : st.due + leaves + n]
+
     # ---- processes -----------------------------------------------------------------------------------------------
     def _replica(self, r: int) -> _Process:
         """One replica: its stages, then its steps."""
@@ -110,36 +121,37 @@ class Fleet:
             except simpy.Interrupt:
                 continue
             if is_stage:
-                on_stage(self.params, self.state, r, stage_ps)
+                self._act(self.params, self.state, ACT_STAGE, r, 0, stage_ps)
             else:
-                on_replica(self.params, self.state, r, boundary_ps)
+                self._act(self.params, self.state, ACT_BOUNDARY, r, 0, boundary_ps)
             self._wake(r)
 
     def _arrivals(self) -> _Process:
         """The gateway: requests arrive, held ones are released."""
         while True:
-            at_ps = self._set_input_ps = int(self.state.run[a.S_NEXT_IN])
+            at_ps = self._set_input_ps = int(self.state.m[a.S_NEXT_IN])
             try:
                 yield self._alarm(at_ps, a.PHASE_ARRIVAL)
             except simpy.Interrupt:
                 continue
-            on_input(self.params, self.state, at_ps)
-            if self.state.run[a.S_STATUS] == a.NEED_SLOTS:
+            self._act(self.params, self.state, ACT_INPUT, 0, 0, at_ps)
+            if self.state.m[a.S_STATUS] == a.NEED_SLOTS:
                 self.state = serve(self.params, self.state, a.NEED_SLOTS, self.policies)
+                self._look()
                 continue
             self._wake(-1)
 
     def _autoscalers(self) -> _Process:
         """Scrapes, samples and autoscaler ticks, pools in order."""
         while True:
-            stop_ps = int(self.state.run[a.S_STOP])
+            stop_ps = int(self.state.m[a.S_STOP])
             yield self._alarm(stop_ps, a.PHASE_SAMPLE)
-            control(self.params, self.state, stop_ps)
-            while self.state.run[a.S_STATUS] == a.NEED_POLICY:
+            self._act(self.params, self.state, ACT_CONTROL, 0, 0, stop_ps)
+            while self.state.m[a.S_STATUS] == a.NEED_POLICY:
                 self.state = serve(self.params, self.state, a.NEED_POLICY, self.policies)
-                control(self.params, self.state, stop_ps)
-            if self.state.run[a.S_STATUS] == a.DONE:
-                finish(self.params, self.state)
+                self._act(self.params, self.state, ACT_CONTROL, 0, 0, stop_ps)
+            if self.state.m[a.S_STATUS] == a.DONE:
+                self._act(self.params, self.state, ACT_FINISH, 0, 0, stop_ps)
                 self._over.succeed()
                 return
             self._wake(-1)
@@ -155,6 +167,6 @@ class Fleet:
             if r != but:
                 self._set_boundary_ps[r], self._set_stage_ps[r] = self._boundary_ps[r], self._stage_ps[r]
                 self._replicas[r].interrupt()
-        if self.state.run[a.S_NEXT_IN] != self._set_input_ps and self.env.active_process is not self._gateway:
-            self._set_input_ps = int(self.state.run[a.S_NEXT_IN])
+        if self.state.m[a.S_NEXT_IN] != self._set_input_ps and self.env.active_process is not self._gateway:
+            self._set_input_ps = int(self.state.m[a.S_NEXT_IN])
             self._gateway.interrupt()

@@ -5,8 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 
-from sim.engine.cpu import run_plan
-from sim.engine.host import Policies
+from sim.engine.host import Policies, run_plan
 from sim.model import layout as a
 
 EVERY_S = 0.2
@@ -15,12 +14,12 @@ EVERY_S = 0.2
 def watched(p: a.Params, policies: Policies, progress: Callable[..., None]) -> a.State:
     """Run a plan and report the share of requests that have arrived."""
     done = threading.Event()
-    n = max(1, len(p.arrival_ps))
+    n = max(1, int(p.m[a.P_N_REQUEST]))
     watchers: list[threading.Thread] = []
 
     def watch(state: a.State) -> None:
         while not done.wait(EVERY_S):
-            progress(int(state.run[a.S_CURSOR]) / n, 1.0, "simulating")
+            progress(int(state.m[a.S_CURSOR]) / n, 1.0, "simulating")
 
     def on_start(state: a.State) -> None:
         watchers.append(threading.Thread(target=watch, args=(state,), daemon=True))

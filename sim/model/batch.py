@@ -37,128 +37,128 @@ SLOT_MASK = (1 << SLOT_BITS) - 1
 @jit
 def push_running(st, ro, s):
     """Append to the running batch."""
-    so = s * F_SIZE
-    tail = st.rep[ro + R_RUN_TAIL]
-    st.slot[so + F_PREV] = tail
-    st.slot[so + F_NEXT] = -1
+    so = st.slot + s * F_SIZE
+    tail = st.m[ro + R_RUN_TAIL]
+    st.m[so + F_PREV] = tail
+    st.m[so + F_NEXT] = -1
     if tail >= 0:
-        st.slot[tail * F_SIZE + F_NEXT] = s
+        st.m[st.slot + tail * F_SIZE + F_NEXT] = s
     else:
-        st.rep[ro + R_RUN_HEAD] = s
-    st.rep[ro + R_RUN_TAIL] = s
-    st.rep[ro + R_N_RUN] += 1
+        st.m[ro + R_RUN_HEAD] = s
+    st.m[ro + R_RUN_TAIL] = s
+    st.m[ro + R_N_RUN] += 1
 
 
 @jit
 def drop_running(st, ro, s):
     """Take out of the running batch; the others keep their order."""
-    so = s * F_SIZE
-    before = st.slot[so + F_PREV]
-    after = st.slot[so + F_NEXT]
+    so = st.slot + s * F_SIZE
+    before = st.m[so + F_PREV]
+    after = st.m[so + F_NEXT]
     if before >= 0:
-        st.slot[before * F_SIZE + F_NEXT] = after
+        st.m[st.slot + before * F_SIZE + F_NEXT] = after
     else:
-        st.rep[ro + R_RUN_HEAD] = after
+        st.m[ro + R_RUN_HEAD] = after
     if after >= 0:
-        st.slot[after * F_SIZE + F_PREV] = before
+        st.m[st.slot + after * F_SIZE + F_PREV] = before
     else:
-        st.rep[ro + R_RUN_TAIL] = before
-    st.rep[ro + R_N_RUN] -= 1
+        st.m[ro + R_RUN_TAIL] = before
+    st.m[ro + R_N_RUN] -= 1
 
 
 @jit
 def push_waiting(st, ro, s):
     """Append to the waiting queue."""
-    so = s * F_SIZE
-    tail = st.rep[ro + R_WAIT_TAIL]
-    st.slot[so + F_PREV] = tail
-    st.slot[so + F_NEXT] = -1
+    so = st.slot + s * F_SIZE
+    tail = st.m[ro + R_WAIT_TAIL]
+    st.m[so + F_PREV] = tail
+    st.m[so + F_NEXT] = -1
     if tail >= 0:
-        st.slot[tail * F_SIZE + F_NEXT] = s
+        st.m[st.slot + tail * F_SIZE + F_NEXT] = s
     else:
-        st.rep[ro + R_WAIT_HEAD] = s
-    st.rep[ro + R_WAIT_TAIL] = s
-    st.rep[ro + R_N_WAIT] += 1
+        st.m[ro + R_WAIT_HEAD] = s
+    st.m[ro + R_WAIT_TAIL] = s
+    st.m[ro + R_N_WAIT] += 1
 
 
 @jit
 def push_waiting_front(st, ro, s):
     """Put at the head of the waiting queue: a preempted sequence goes first."""
-    so = s * F_SIZE
-    head = st.rep[ro + R_WAIT_HEAD]
-    st.slot[so + F_PREV] = -1
-    st.slot[so + F_NEXT] = head
+    so = st.slot + s * F_SIZE
+    head = st.m[ro + R_WAIT_HEAD]
+    st.m[so + F_PREV] = -1
+    st.m[so + F_NEXT] = head
     if head >= 0:
-        st.slot[head * F_SIZE + F_PREV] = s
+        st.m[st.slot + head * F_SIZE + F_PREV] = s
     else:
-        st.rep[ro + R_WAIT_TAIL] = s
-    st.rep[ro + R_WAIT_HEAD] = s
-    st.rep[ro + R_N_WAIT] += 1
+        st.m[ro + R_WAIT_TAIL] = s
+    st.m[ro + R_WAIT_HEAD] = s
+    st.m[ro + R_N_WAIT] += 1
 
 
 @jit
 def pop_waiting(st, ro):
     """Take the head of the waiting queue."""
-    s = st.rep[ro + R_WAIT_HEAD]
-    after = st.slot[s * F_SIZE + F_NEXT]
-    st.rep[ro + R_WAIT_HEAD] = after
+    s = st.m[ro + R_WAIT_HEAD]
+    after = st.m[st.slot + s * F_SIZE + F_NEXT]
+    st.m[ro + R_WAIT_HEAD] = after
     if after >= 0:
-        st.slot[after * F_SIZE + F_PREV] = -1
+        st.m[st.slot + after * F_SIZE + F_PREV] = -1
     else:
-        st.rep[ro + R_WAIT_TAIL] = -1
-    st.rep[ro + R_N_WAIT] -= 1
+        st.m[ro + R_WAIT_TAIL] = -1
+    st.m[ro + R_N_WAIT] -= 1
     return s
 
 
 @jit
 def comes_before(p, st, a, b):
     """Whether slot a is served before slot b under the priority policy: (priority, arrival, request)."""
-    ao = a * F_SIZE
-    bo = b * F_SIZE
-    pa = p.klass[st.slot[ao + F_CLASS] * K_SIZE + K_PRIORITY]
-    pb = p.klass[st.slot[bo + F_CLASS] * K_SIZE + K_PRIORITY]
+    ao = st.slot + a * F_SIZE
+    bo = st.slot + b * F_SIZE
+    pa = p.m[p.klass + st.m[ao + F_CLASS] * K_SIZE + K_PRIORITY]
+    pb = p.m[p.klass + st.m[bo + F_CLASS] * K_SIZE + K_PRIORITY]
     if pa != pb:
         return pa < pb
-    if st.slot[ao + F_ARRIVAL_PS] != st.slot[bo + F_ARRIVAL_PS]:
-        return st.slot[ao + F_ARRIVAL_PS] < st.slot[bo + F_ARRIVAL_PS]
-    return st.slot[ao + F_REQUEST] < st.slot[bo + F_REQUEST]
+    if st.m[ao + F_ARRIVAL_PS] != st.m[bo + F_ARRIVAL_PS]:
+        return st.m[ao + F_ARRIVAL_PS] < st.m[bo + F_ARRIVAL_PS]
+    return st.m[ao + F_REQUEST] < st.m[bo + F_REQUEST]
 
 
 @jit_call
 def insert_waiting(p, st, ro, s):
     """Put into a waiting queue that is sorted by (priority, arrival, request)."""
-    behind = st.rep[ro + R_WAIT_TAIL]
+    behind = st.m[ro + R_WAIT_TAIL]
     while behind >= 0 and comes_before(p, st, s, behind):
-        behind = st.slot[behind * F_SIZE + F_PREV]
+        behind = st.m[st.slot + behind * F_SIZE + F_PREV]
     if behind < 0:
         push_waiting_front(st, ro, s)
         return
-    after = st.slot[behind * F_SIZE + F_NEXT]
+    after = st.m[st.slot + behind * F_SIZE + F_NEXT]
     if after < 0:
         push_waiting(st, ro, s)
         return
-    st.slot[s * F_SIZE + F_PREV] = behind
-    st.slot[s * F_SIZE + F_NEXT] = after
-    st.slot[behind * F_SIZE + F_NEXT] = s
-    st.slot[after * F_SIZE + F_PREV] = s
-    st.rep[ro + R_N_WAIT] += 1
+    st.m[st.slot + s * F_SIZE + F_PREV] = behind
+    st.m[st.slot + s * F_SIZE + F_NEXT] = after
+    st.m[st.slot + behind * F_SIZE + F_NEXT] = s
+    st.m[st.slot + after * F_SIZE + F_PREV] = s
+    st.m[ro + R_N_WAIT] += 1
 
 
 # ---- completion heap ---------------------------------------------------------------------------------------------
 @jit
 def heap_push(st, ro, finish_step, s):
     """Add a sequence to the decode set's heap."""
-    o = st.rep[ro + R_HEAP]
-    i = st.rep[ro + R_N_DECODE]
-    st.rep[ro + R_N_DECODE] = i + 1
+    o = st.m[ro + R_HEAP]
+    i = st.m[ro + R_N_DECODE]
+    st.m[ro + R_N_DECODE] = i + 1
     key = (finish_step << SLOT_BITS) | s
     while i > 0:
         up = (i - 1) >> 1
-        if st.heap[o + up] <= key:
+        if st.m[o + up] <= key:
             break
-        st.heap[o + i] = st.heap[o + up]
+        st.m[o + i] = st.m[o + up]
         i = up
-    st.heap[o + i] = key
+    st.m[o + i] = key
 
 
 @jit
@@ -180,31 +180,31 @@ def heap_sift(heap, o, n, i, key):
 @jit
 def heap_pop(st, ro):
     """Drop the first of the heap."""
-    o = st.rep[ro + R_HEAP]
-    n = st.rep[ro + R_N_DECODE] - 1
-    st.rep[ro + R_N_DECODE] = n
+    o = st.m[ro + R_HEAP]
+    n = st.m[ro + R_N_DECODE] - 1
+    st.m[ro + R_N_DECODE] = n
     if n > 0:
-        heap_sift(st.heap, o, n, 0, st.heap[o + n])
+        heap_sift(st.m, o, n, 0, st.m[o + n])
 
 
 @jit_call
 def heap_remove(st, ro, s):
     """Drop sequence s wherever it is and return its finish step: for preemption, which is rare."""
-    o = st.rep[ro + R_HEAP]
-    n = st.rep[ro + R_N_DECODE] - 1
+    o = st.m[ro + R_HEAP]
+    n = st.m[ro + R_N_DECODE] - 1
     i = 0
-    while st.heap[o + i] & SLOT_MASK != s:
+    while st.m[o + i] & SLOT_MASK != s:
         i += 1
-    finish_step = st.heap[o + i] >> SLOT_BITS
-    st.rep[ro + R_N_DECODE] = n
+    finish_step = st.m[o + i] >> SLOT_BITS
+    st.m[ro + R_N_DECODE] = n
     if i == n:
         return finish_step
-    key = st.heap[o + n]
-    while i > 0 and st.heap[o + ((i - 1) >> 1)] > key:
+    key = st.m[o + n]
+    while i > 0 and st.m[o + ((i - 1) >> 1)] > key:
         up = (i - 1) >> 1
-        st.heap[o + i] = st.heap[o + up]
+        st.m[o + i] = st.m[o + up]
         i = up
-    heap_sift(st.heap, o, n, i, key)
+    heap_sift(st.m, o, n, i, key)
     return finish_step
 
 
@@ -214,59 +214,59 @@ def heap_remove(st, ro, s):
 @jit
 def gap_start(st, ro, capacity, step):
     """Open an entry for sequences that join the decode set at `step`."""
-    o = st.rep[ro + R_STACK]
-    n = st.rep[ro + R_STACK_N]
-    if n > 0 and st.stack[o + 2 * n - 1] == 0:
+    o = st.m[ro + R_STACK]
+    n = st.m[ro + R_STACK_N]
+    if n > 0 and st.m[o + 2 * n - 1] == 0:
         return
     if n == capacity:
         n = gap_compact(st, ro, n)
-    st.stack[o + 2 * n] = step
-    st.stack[o + 2 * n + 1] = 0
-    st.rep[ro + R_STACK_N] = n + 1
+    st.m[o + 2 * n] = step
+    st.m[o + 2 * n + 1] = 0
+    st.m[ro + R_STACK_N] = n + 1
 
 
 @jit
 def gap_seen(st, ro, gap_ps):
     """Every sequence of the decode set has seen a gap."""
-    o = st.rep[ro + R_STACK]
-    n = st.rep[ro + R_STACK_N]
-    while n > 1 and st.stack[o + 2 * n - 3] <= gap_ps:
+    o = st.m[ro + R_STACK]
+    n = st.m[ro + R_STACK_N]
+    while n > 1 and st.m[o + 2 * n - 3] <= gap_ps:
         n -= 1
-    if n > 0 and st.stack[o + 2 * n - 1] < gap_ps:
-        st.stack[o + 2 * n - 1] = gap_ps
-    st.rep[ro + R_STACK_N] = n
+    if n > 0 and st.m[o + 2 * n - 1] < gap_ps:
+        st.m[o + 2 * n - 1] = gap_ps
+    st.m[ro + R_STACK_N] = n
 
 
 @jit
 def gap_longest(st, ro, start):
     """The longest gap seen by a sequence that joined at step `start`."""
-    o = st.rep[ro + R_STACK]
+    o = st.m[ro + R_STACK]
     low = 0
-    high = st.rep[ro + R_STACK_N] - 1
+    high = st.m[ro + R_STACK_N] - 1
     while low < high:
         middle = (low + high + 1) >> 1
-        if st.stack[o + 2 * middle] <= start:
+        if st.m[o + 2 * middle] <= start:
             low = middle
         else:
             high = middle - 1
-    return st.stack[o + 2 * low + 1]
+    return st.m[o + 2 * low + 1]
 
 
 @jit_call
 def gap_compact(st, ro, n):
     """Keep only the entries that some sequence of the decode set still needs; returns how many."""
-    o = st.rep[ro + R_STACK]
-    h = st.rep[ro + R_HEAP]
+    o = st.m[ro + R_STACK]
+    h = st.m[ro + R_HEAP]
     kept = 0
     for i in range(n):
-        start = st.stack[o + 2 * i]
+        start = st.m[o + 2 * i]
         needed = False
-        for j in range(st.rep[ro + R_N_DECODE]):
-            joined = st.slot[(st.heap[h + j] & SLOT_MASK) * F_SIZE + F_START]
-            if joined >= start and (i + 1 == n or joined < st.stack[o + 2 * i + 2]):
+        for j in range(st.m[ro + R_N_DECODE]):
+            joined = st.m[st.slot + (st.m[h + j] & SLOT_MASK) * F_SIZE + F_START]
+            if joined >= start and (i + 1 == n or joined < st.m[o + 2 * i + 2]):
                 needed = True
         if needed:
-            st.stack[o + 2 * kept] = start
-            st.stack[o + 2 * kept + 1] = st.stack[o + 2 * i + 1]
+            st.m[o + 2 * kept] = start
+            st.m[o + 2 * kept + 1] = st.m[o + 2 * i + 1]
             kept += 1
     return kept

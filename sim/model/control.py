@@ -57,88 +57,88 @@ SCALER_STATE = KEDA_STATE_SIZE
 @jit_call
 def next_stop_ps(p, st):
     """The next control instant."""
-    stop = min(st.run[S_NEXT_SAMPLE], st.run[S_NEXT_MARK])
-    stop = min(stop, p.run[P_END_PS])
-    for pool in range(p.run[P_N_POOL]):
-        stop = min(stop, st.pool[pool * Q_SIZE + Q_NEXT_SCRAPE])
-        stop = min(stop, st.pool[pool * Q_SIZE + Q_NEXT_TICK])
+    stop = min(st.m[S_NEXT_SAMPLE], st.m[S_NEXT_MARK])
+    stop = min(stop, p.m[P_END_PS])
+    for pool in range(p.m[P_N_POOL]):
+        stop = min(stop, st.m[st.pool + pool * Q_SIZE + Q_NEXT_SCRAPE])
+        stop = min(stop, st.m[st.pool + pool * Q_SIZE + Q_NEXT_TICK])
     return stop
 
 
 @jit_call
 def stages_now(p, st, t):
     """Let every stage change at t happen: they come before whatever is next at t."""
-    m = p.run[P_TREE]
-    while tree_first_key(st.due, 0, m) <= t:
-        on_stage(p, st, tree_first(st.due, 0), t)
+    m = p.m[P_TREE]
+    while tree_first_key(st.m, st.due, m) <= t:
+        on_stage(p, st, tree_first(st.m, st.due), t)
 
 
 @jit_call
 def is_over(p, st, t):
     """Whether nothing is left to simulate at the control instant t."""
-    if t >= p.run[P_END_PS]:
+    if t >= p.m[P_END_PS]:
         return True
-    idle = st.run[S_IN_FLIGHT] == 0 and st.run[S_CURSOR] == p.run[P_N_REQUEST]
-    return idle and t >= p.run[P_DURATION_PS]
+    idle = st.m[S_IN_FLIGHT] == 0 and st.m[S_CURSOR] == p.m[P_N_REQUEST]
+    return idle and t >= p.m[P_DURATION_PS]
 
 
 @jit_call
 def read_world(p, st, t):
     """Phase of scrapes and samples at t."""
-    for pool in range(p.run[P_N_POOL]):
-        qo = pool * Q_SIZE
-        if st.pool[qo + Q_NEXT_SCRAPE] == t:
+    for pool in range(p.m[P_N_POOL]):
+        qo = st.pool + pool * Q_SIZE
+        if st.m[qo + Q_NEXT_SCRAPE] == t:
             scrape(p, st, pool, t)
-            st.pool[qo + Q_NEXT_SCRAPE] = t + p.pool[pool * L_SIZE + L_SCRAPE_PS]
-    if st.run[S_NEXT_SAMPLE] == t:
+            st.m[qo + Q_NEXT_SCRAPE] = t + p.m[p.pool + pool * L_SIZE + L_SCRAPE_PS]
+    if st.m[S_NEXT_SAMPLE] == t:
         sample(p, st, t)
-        st.run[S_NEXT_SAMPLE] = t + p.run[P_SAMPLE_PS]
-    if st.run[S_NEXT_MARK] == t:
-        marks = st.run[S_MARKS]
+        st.m[S_NEXT_SAMPLE] = t + p.m[P_SAMPLE_PS]
+    if st.m[S_NEXT_MARK] == t:
+        marks = st.m[S_MARKS]
         set_mark(p, st, MARK_WARM if marks == 0 else MARK_WINDOW, t)
-        st.run[S_MARKS] = marks + 1
-        st.run[S_NEXT_MARK] = p.run[P_DURATION_PS] if marks == 0 else NEVER
+        st.m[S_MARKS] = marks + 1
+        st.m[S_NEXT_MARK] = p.m[P_DURATION_PS] if marks == 0 else NEVER
 
 
 @jit_call
 def desired_replicas(p, st, pool, t):
     """What the pool's own controller asks for at t, and when it will be asked again."""
-    lo = pool * L_SIZE
-    qo = pool * Q_SIZE
-    par = p.scaler[pool * SCALER_PAR : (pool + 1) * SCALER_PAR]
-    state = st.scaler[pool * SCALER_STATE : (pool + 1) * SCALER_STATE]
-    kind = p.pool[lo + L_SCALER]
-    wanted = st.pool[qo + Q_WANTED]
+    lo = p.pool + pool * L_SIZE
+    qo = st.pool + pool * Q_SIZE
+    par = p.m[p.scaler + pool * SCALER_PAR : p.scaler + (pool + 1) * SCALER_PAR]
+    state = st.m[st.scaler + pool * SCALER_STATE : st.scaler + (pool + 1) * SCALER_STATE]
+    kind = p.m[lo + L_SCALER]
+    wanted = st.m[qo + Q_WANTED]
     if kind == HPA:
-        st.pool[qo + Q_NEXT_TICK] = t + p.pool[lo + L_TICK_PS]
+        st.m[qo + Q_NEXT_TICK] = t + p.m[lo + L_TICK_PS]
         return hpa_tick(
             t,
             wanted,
             metric_milli(p, st, pool, t),
-            st.pool[qo + Q_N_READY],
-            st.pool[qo + Q_N_STARTING],
+            st.m[qo + Q_N_READY],
+            st.m[qo + Q_N_STARTING],
             0,
-            p.pool[lo + L_MIN],
-            p.pool[lo + L_MAX],
+            p.m[lo + L_MIN],
+            p.m[lo + L_MAX],
             par,
             state,
         )
     if kind == QUEUE:
         wanted = keda_desired(t, wanted, metric_milli(p, st, pool, t), par, state)
-        st.pool[qo + Q_NEXT_TICK] = keda_next_ps(state)
+        st.m[qo + Q_NEXT_TICK] = keda_next_ps(state)
         return wanted
-    st.pool[qo + Q_NEXT_TICK] = NEVER
-    return p.pool[lo + L_TARGET]
+    st.m[qo + Q_NEXT_TICK] = NEVER
+    return p.m[lo + L_TARGET]
 
 
 @jit_call
 def run_ticks(p, st, t):
     """Autoscalers that are due at t, pools in order; stops at one whose law the host must call."""
-    for pool in range(p.run[P_N_POOL]):
-        if st.pool[pool * Q_SIZE + Q_NEXT_TICK] == t:
-            if p.pool[pool * L_SIZE + L_SCALER] == USER:
-                st.run[S_STATUS] = NEED_POLICY
-                st.run[S_POLICY_POOL] = pool
+    for pool in range(p.m[P_N_POOL]):
+        if st.m[st.pool + pool * Q_SIZE + Q_NEXT_TICK] == t:
+            if p.m[p.pool + pool * L_SIZE + L_SCALER] == USER:
+                st.m[S_STATUS] = NEED_POLICY
+                st.m[S_POLICY_POOL] = pool
                 return
             scale_to(p, st, pool, desired_replicas(p, st, pool, t), t)
             stages_now(p, st, t)
@@ -147,7 +147,7 @@ def run_ticks(p, st, t):
 @jit_call
 def apply_policy(p, st, pool, wanted, t):
     """The host's answer for a pool whose law it called."""
-    st.pool[pool * Q_SIZE + Q_NEXT_TICK] = t + p.pool[pool * L_SIZE + L_TICK_PS]
+    st.m[st.pool + pool * Q_SIZE + Q_NEXT_TICK] = t + p.m[p.pool + pool * L_SIZE + L_TICK_PS]
     scale_to(p, st, pool, wanted, t)
     stages_now(p, st, t)
 
@@ -155,10 +155,10 @@ def apply_policy(p, st, pool, wanted, t):
 @jit_call
 def control(p, st, t):
     """Everything that is due at the control instant t; may be called again at t after a host-side policy."""
-    st.run[S_NOW] = t
+    st.m[S_NOW] = t
     read_world(p, st, t)
     if is_over(p, st, t):
-        st.run[S_STATUS] = DONE
+        st.m[S_STATUS] = DONE
         return
     run_ticks(p, st, t)
-    st.run[S_STOP] = next_stop_ps(p, st)
+    st.m[S_STOP] = next_stop_ps(p, st)

@@ -7,6 +7,8 @@ releases and arrivals, replica boundaries; replicas in index order.
 from __future__ import annotations
 
 from sim.jit import jit, jit_call
+from sim.model.batch import gap_longest
+from sim.model.control import next_stop_ps
 from sim.model.gateway import on_input, set_next_in
 from sim.model.layout import (
     F_GAP_MAX,
@@ -60,8 +62,6 @@ from sim.model.layout import (
     SEQ_DECODE,
     STAGE_DRAINING,
 )
-from sim.model.batch import gap_longest
-from sim.model.control import next_stop_ps, stages_now
 from sim.model.lifecycle import become_ready, on_stage
 from sim.model.observe import set_mark
 from sim.model.replica import on_boundary, settle
@@ -77,24 +77,24 @@ EVENT_STAGE, EVENT_INPUT, EVENT_BOUNDARY = range(3)
 def on_replica(p, st, r, t):
     """A boundary of replica r, and what it means outside it: its load, and its end when it has drained."""
     on_boundary(p, st, r, t)
-    ro = r * R_SIZE
-    refresh_load(p, st, p.pool[st.rep[ro + R_POOL] * L_SIZE + L_GROUP], r)
-    if st.rep[ro + R_STAGE] == STAGE_DRAINING and st.rep[ro + R_N_RUN] + st.rep[ro + R_N_WAIT] == 0:
-        tree_set(st.due, 0, p.run[P_TREE], r, t + 1)
+    ro = st.rep + r * R_SIZE
+    refresh_load(p, st, p.m[p.pool + st.m[ro + R_POOL] * L_SIZE + L_GROUP], r)
+    if st.m[ro + R_STAGE] == STAGE_DRAINING and st.m[ro + R_N_RUN] + st.m[ro + R_N_WAIT] == 0:
+        tree_set(st.m, st.due, p.m[P_TREE], r, t + 1)
 
 
 @jit
 def advance(p, st, stop_ps):
     """Run every event before the control instant stop_ps, and the stage changes at it."""
-    m = p.run[P_TREE]
-    while st.run[S_STATUS] == OK:
-        stage_ps = tree_first_key(st.due, 0, m)
-        input_ps = st.run[S_NEXT_IN]
-        boundary_ps = tree_first_key(st.tree, 0, m)
+    m = p.m[P_TREE]
+    while st.m[S_STATUS] == OK:
+        stage_ps = tree_first_key(st.m, st.due, m)
+        input_ps = st.m[S_NEXT_IN]
+        boundary_ps = tree_first_key(st.m, st.tree, m)
         if stage_ps <= input_ps and stage_ps <= boundary_ps:
             if stage_ps > stop_ps:
                 break
-            on_stage(p, st, tree_first(st.due, 0), stage_ps)
+            on_stage(p, st, tree_first(st.m, st.due), stage_ps)
         elif input_ps <= boundary_ps:
             if input_ps >= stop_ps:
                 break
@@ -102,7 +102,7 @@ def advance(p, st, stop_ps):
         else:
             if boundary_ps >= stop_ps:
                 break
-            on_replica(p, st, tree_first(st.tree, 0), boundary_ps)
+            on_replica(p, st, tree_first(st.m, st.tree), boundary_ps)
 
 
 @jit_call
@@ -111,74 +111,75 @@ def begin(p, st):
 
     The arrays are zero but for what packing laid out (offsets, free slots).
     """
-    for r in range(p.run[P_TREE]):
-        st.tree[p.run[P_TREE] + r] = NEVER
-        st.due[p.run[P_TREE] + r] = NEVER
-    tree_build(st.tree, 0, p.run[P_TREE])
-    tree_build(st.due, 0, p.run[P_TREE])
-    for j in range(st.load.shape[0]):
-        st.load[j] = NEVER
-    for g in range(p.run[P_N_GROUP]):
-        go = g * G_SIZE
-        tree_build(st.load, p.group[go + G_LOAD], p.group[go + G_LEAVES])
-        st.group[g * H_SIZE + H_CURSOR] = -1
-    for r in range(p.run[P_N_REPLICA]):
+    for r in range(p.m[P_TREE]):
+        st.m[st.tree + p.m[P_TREE] + r] = NEVER
+        st.m[st.due + p.m[P_TREE] + r] = NEVER
+    tree_build(st.m, st.tree, p.m[P_TREE])
+    tree_build(st.m, st.due, p.m[P_TREE])
+    for g in range(p.m[P_N_GROUP]):
+        go = p.group + g * G_SIZE
+        load = st.load + p.m[go + G_LOAD]
+        for leaf in range(p.m[go + G_LEAVES]):
+            st.m[load + p.m[go + G_LEAVES] + leaf] = NEVER
+        tree_build(st.m, load, p.m[go + G_LEAVES])
+        st.m[st.group + g * H_SIZE + H_CURSOR] = -1
+    for r in range(p.m[P_N_REPLICA]):
         for field in (R_RUN_HEAD, R_RUN_TAIL, R_WAIT_HEAD, R_WAIT_TAIL):
-            st.rep[r * R_SIZE + field] = -1
-    for pool in range(p.run[P_N_POOL]):
+            st.m[st.rep + r * R_SIZE + field] = -1
+    for pool in range(p.m[P_N_POOL]):
         begin_pool(p, st, pool)
-    st.run[S_NOW] = 0
-    st.run[S_STATUS] = OK
-    st.run[S_NEXT_SAMPLE] = 0 if p.run[P_SAMPLE_PS] > 0 else NEVER
-    st.run[S_NEXT_MARK] = p.run[P_WARMUP_PS]
+    st.m[S_NOW] = 0
+    st.m[S_STATUS] = OK
+    st.m[S_NEXT_SAMPLE] = 0 if p.m[P_SAMPLE_PS] > 0 else NEVER
+    st.m[S_NEXT_MARK] = p.m[P_WARMUP_PS]
     set_next_in(p, st)
-    st.run[S_STOP] = next_stop_ps(p, st)
+    st.m[S_STOP] = next_stop_ps(p, st)
 
 
 @jit_call
 def begin_pool(p, st, pool):
     """A pool at time 0: its initial replicas are ready, its controller first looks after one period."""
-    lo = pool * L_SIZE
-    qo = pool * Q_SIZE
-    st.pool[qo + Q_NEXT_SCRAPE] = 0
-    st.pool[qo + Q_NEXT_TICK] = p.pool[lo + L_TICK_PS]
-    first = p.pool[lo + L_FIRST]
-    for r in range(first, first + p.pool[lo + L_N]):
-        st.rep[r * R_SIZE + R_POOL] = pool
-    for r in range(first, first + p.pool[lo + L_INITIAL]):
-        st.rep[r * R_SIZE + R_INDEX] = -1  # not a cold start
+    lo = p.pool + pool * L_SIZE
+    qo = st.pool + pool * Q_SIZE
+    st.m[qo + Q_NEXT_SCRAPE] = 0
+    st.m[qo + Q_NEXT_TICK] = p.m[lo + L_TICK_PS]
+    first = p.m[lo + L_FIRST]
+    for r in range(first, first + p.m[lo + L_N]):
+        st.m[st.rep + r * R_SIZE + R_POOL] = pool
+    for r in range(first, first + p.m[lo + L_INITIAL]):
+        st.m[st.rep + r * R_SIZE + R_INDEX] = -1  # not a cold start
         become_ready(p, st, r, 0)
-    st.pool[qo + Q_WANTED] = p.pool[lo + L_INITIAL]
-    st.pool[qo + Q_STARTED] = 0
+    st.m[qo + Q_WANTED] = p.m[lo + L_INITIAL]
+    st.m[qo + Q_STARTED] = 0
 
 
 @jit_call
 def finish(p, st):
     """The run is over: settle every engine, set the last mark, write down the requests that are still inside."""
-    t = st.run[S_NOW]
-    for r in range(p.run[P_N_REPLICA]):
+    t = st.m[S_NOW]
+    for r in range(p.m[P_N_REPLICA]):
         settle(p, st, r, t)
     set_mark(p, st, MARK_RUN, t)
-    for g in range(p.run[P_N_GROUP]):
-        s = st.group[g * H_SIZE + H_HEAD]
-        for _ in range(st.group[g * H_SIZE + H_HELD]):
-            after = st.slot[s * F_SIZE + F_NEXT]
+    for g in range(p.m[P_N_GROUP]):
+        s = st.m[st.group + g * H_SIZE + H_HEAD]
+        for _ in range(st.m[st.group + g * H_SIZE + H_HELD]):
+            after = st.m[st.slot + s * F_SIZE + F_NEXT]
             leave_inside(p, st, s, -1, HORIZON)
             s = after
-    for r in range(p.run[P_N_REPLICA]):
-        leave_list(p, st, r, st.rep[r * R_SIZE + R_WAIT_HEAD])
-        leave_list(p, st, r, st.rep[r * R_SIZE + R_RUN_HEAD])
+    for r in range(p.m[P_N_REPLICA]):
+        leave_list(p, st, r, st.m[st.rep + r * R_SIZE + R_WAIT_HEAD])
+        leave_list(p, st, r, st.m[st.rep + r * R_SIZE + R_RUN_HEAD])
 
 
 @jit_call
 def leave_list(p, st, r, s):
     """Write down a list of slots of replica r as still inside."""
     while s >= 0:
-        so = s * F_SIZE
-        after = st.slot[so + F_NEXT]
-        if st.slot[so + F_STATE] == SEQ_DECODE:
-            longest = gap_longest(st, r * R_SIZE, st.slot[so + F_START])
-            if longest > 0 and longest > st.slot[so + F_GAP_MAX]:
-                st.slot[so + F_GAP_MAX] = longest
+        so = st.slot + s * F_SIZE
+        after = st.m[so + F_NEXT]
+        if st.m[so + F_STATE] == SEQ_DECODE:
+            longest = gap_longest(st, st.rep + r * R_SIZE, st.m[so + F_START])
+            if longest > 0 and longest > st.m[so + F_GAP_MAX]:
+                st.m[so + F_GAP_MAX] = longest
         leave_inside(p, st, s, r, HORIZON)
         s = after

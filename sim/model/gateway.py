@@ -39,7 +39,7 @@ from sim.model.layout import (
     TOO_LONG,
 )
 from sim.model.replica import on_enqueued
-from sim.model.request import offer, reject, take_slot
+from sim.model.request import class_of, offer, reject, take_slot
 from sim.model.router import choose_fitting, choose_replica, n_fitting_pools, refresh_load
 from sim.units import NEVER
 
@@ -47,11 +47,11 @@ from sim.units import NEVER
 @jit
 def enqueue(p, st, g, r, s, t):
     """Hand a request to replica r."""
-    ro = r * R_SIZE
-    pool = st.rep[ro + R_POOL]
-    st.slot[s * F_SIZE + F_ROUTED_PS] = t
-    st.pool[pool * Q_SIZE + Q_ROUTED] += 1
-    if p.pool[pool * L_SIZE + L_SCHEDULING] == PRIORITY:
+    ro = st.rep + r * R_SIZE
+    pool = st.m[ro + R_POOL]
+    st.m[st.slot + s * F_SIZE + F_ROUTED_PS] = t
+    st.m[st.pool + pool * Q_SIZE + Q_ROUTED] += 1
+    if p.m[p.pool + pool * L_SIZE + L_SCHEDULING] == PRIORITY:
         insert_waiting(p, st, ro, s)
     else:
         push_waiting(st, ro, s)
@@ -62,22 +62,22 @@ def enqueue(p, st, g, r, s, t):
 @jit_call
 def hold(st, g, s):
     """Keep a request at the gateway until a replica is ready."""
-    ho = g * H_SIZE
-    st.slot[s * F_SIZE + F_NEXT] = -1
-    if st.group[ho + H_HELD] > 0:
-        st.slot[st.group[ho + H_TAIL] * F_SIZE + F_NEXT] = s
+    ho = st.group + g * H_SIZE
+    st.m[st.slot + s * F_SIZE + F_NEXT] = -1
+    if st.m[ho + H_HELD] > 0:
+        st.m[st.slot + st.m[ho + H_TAIL] * F_SIZE + F_NEXT] = s
     else:
-        st.group[ho + H_HEAD] = s
-    st.group[ho + H_TAIL] = s
-    st.group[ho + H_HELD] += 1
+        st.m[ho + H_HEAD] = s
+    st.m[ho + H_TAIL] = s
+    st.m[ho + H_HELD] += 1
 
 
 @jit
 def find_replica(p, st, g, i, fitting, t):
     """A replica for request i that fits `fitting` pools of its group, or −1."""
-    if st.group[g * H_SIZE + H_N_READY] == 0:
+    if st.m[st.group + g * H_SIZE + H_N_READY] == 0:
         return -1
-    if fitting == p.group[g * G_SIZE + G_N_POOL]:
+    if fitting == p.m[p.group + g * G_SIZE + G_N_POOL]:
         return choose_replica(p, st, g, i, t)
     return choose_fitting(p, st, g, i, t)
 
@@ -85,22 +85,22 @@ def find_replica(p, st, g, i, fitting, t):
 @jit
 def set_next_in(p, st):
     """When the gateway acts next of its own accord: the next arrival."""
-    cursor = st.run[S_CURSOR]
-    st.run[S_NEXT_IN] = p.arrival_ps[cursor] if cursor < p.run[P_N_REQUEST] else NEVER
+    cursor = st.m[S_CURSOR]
+    st.m[S_NEXT_IN] = p.trace[cursor] if cursor < p.m[P_N_REQUEST] else NEVER
 
 
 @jit
 def on_arrival(p, st, t):
     """The next request of the table arrives at t."""
-    i = st.run[S_CURSOR]
-    g = p.klass[p.klass_of[i] * K_SIZE + K_GROUP]
-    if st.run[S_FREE] < 0:
-        st.run[S_STATUS] = NEED_SLOTS  # nothing has been changed: the host makes room and the loop goes on
+    i = st.m[S_CURSOR]
+    g = p.m[p.klass + class_of(p, i) * K_SIZE + K_GROUP]
+    if st.m[S_FREE] < 0:
+        st.m[S_STATUS] = NEED_SLOTS  # nothing has been changed: the host makes room and the loop goes on
         return
-    st.run[S_CURSOR] = i + 1
+    st.m[S_CURSOR] = i + 1
     set_next_in(p, st)
     offer(p, st, i, t)
-    st.group[g * H_SIZE + H_ARRIVALS] += 1
+    st.m[st.group + g * H_SIZE + H_ARRIVALS] += 1
     fitting = n_fitting_pools(p, g, i)
     if fitting == 0:
         reject(p, st, i, t, TOO_LONG)
@@ -108,7 +108,7 @@ def on_arrival(p, st, t):
     r = find_replica(p, st, g, i, fitting, t)
     if r >= 0:
         enqueue(p, st, g, r, take_slot(p, st, i, t), t)
-    elif st.group[g * H_SIZE + H_HELD] < p.group[g * G_SIZE + G_HOLD_MAX]:
+    elif st.m[st.group + g * H_SIZE + H_HELD] < p.m[p.group + g * G_SIZE + G_HOLD_MAX]:
         hold(st, g, take_slot(p, st, i, t))
     else:
         reject(p, st, i, t, GATEWAY_FULL)
@@ -117,16 +117,16 @@ def on_arrival(p, st, t):
 @jit_call
 def release(p, st, t):
     """Replicas have become ready: route what is held, in order; what still fits none of them stays held."""
-    st.run[S_RELEASE] = 0
+    st.m[S_RELEASE] = 0
     set_next_in(p, st)
-    for g in range(p.run[P_N_GROUP]):
-        ho = g * H_SIZE
-        s = st.group[ho + H_HEAD]
-        n = st.group[ho + H_HELD]
-        st.group[ho + H_HELD] = 0
+    for g in range(p.m[P_N_GROUP]):
+        ho = st.group + g * H_SIZE
+        s = st.m[ho + H_HEAD]
+        n = st.m[ho + H_HELD]
+        st.m[ho + H_HELD] = 0
         for _ in range(n):
-            after = st.slot[s * F_SIZE + F_NEXT]
-            i = st.slot[s * F_SIZE + F_REQUEST]
+            after = st.m[st.slot + s * F_SIZE + F_NEXT]
+            i = st.m[st.slot + s * F_SIZE + F_REQUEST]
             r = find_replica(p, st, g, i, n_fitting_pools(p, g, i), t)
             if r >= 0:
                 enqueue(p, st, g, r, s, t)
@@ -138,7 +138,7 @@ def release(p, st, t):
 @jit
 def on_input(p, st, t):
     """The gateway acts at t: it releases what it holds, or the next request arrives."""
-    if st.run[S_RELEASE] == 1:
+    if st.m[S_RELEASE] == 1:
         release(p, st, t)
     else:
         on_arrival(p, st, t)

@@ -1,7 +1,8 @@
-"""What lies where: every array of a run, its fields and its codes.
+"""What lies where in a run's two arrays: tables, fields and codes.
 
-Params is what a run never changes, State is what it does. Both are NamedTuples of flat arrays; a row of an entity
-starts at `id * SIZE` and a field is an offset in that row. Times are int64 picoseconds.
+Params holds what a run never changes, State what it does. Each is one flat int64 array and the places where its
+tables start; the row of an entity starts at `table + id * SIZE` and a field is an offset in that row. One array costs
+a call a few words where twenty would cost hundreds, and a thousand runs are a matrix. Times are picoseconds.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ I64 = np.ndarray  # one-dimensional int64
 
 
 # ---- codes -----------------------------------------------------------------------------------------------------
-OK, DONE, NEED_SLOTS, NEED_POLICY, BROKEN = 0, 1, 2, 3, 4  # status of a run
+NEW, OK, DONE, NEED_SLOTS, NEED_POLICY = range(5)  # status of a run
 
 PHASE_FAULT, PHASE_NODE, PHASE_STAGE, PHASE_SAMPLE, PHASE_TICK = 0, 1, 2, 3, 4
 PHASE_DEADLINE, PHASE_RETRY, PHASE_TURN, PHASE_ARRIVAL, PHASE_BOUNDARY = 5, 6, 7, 8, 9
@@ -68,7 +69,7 @@ M_TTFT, M_ITL, M_TPOT, M_E2E, M_QUEUE_WAIT = range(5)
 N_METRIC = 5
 
 # ---- parameters --------------------------------------------------------------------------------------------------
-# Params.run
+# Params.m, from its start
 (
     P_SEED,
     P_N_REQUEST,
@@ -76,6 +77,7 @@ N_METRIC = 5
     P_N_GROUP,
     P_N_POOL,
     P_N_REPLICA,
+    P_N_SAMPLE,  # rows of the time series that there is room for
     P_TREE,  # leaves of the boundary tree, a power of two ≥ 2
     P_DURATION_PS,
     P_WARMUP_PS,
@@ -83,8 +85,8 @@ N_METRIC = 5
     P_SAMPLE_PS,  # 0 = no time series
     P_RECORDS,  # 1 = keep a row per request
     P_RING,  # samples in a metrics ring
-) = range(13)
-P_SIZE = 13
+) = range(14)
+P_SIZE = 14
 
 # Params.klass, a row a class
 K_GROUP, K_PRIORITY, K_TTFT_PS, K_ITL_PS, K_TPOT_PS, K_E2E_PS = range(6)  # objectives: NEVER = none
@@ -132,7 +134,7 @@ N_QUANTILE_BITS = 10  # a stage's duration is one of 1024 equally likely values
 N_QUANTILE = 1 << N_QUANTILE_BITS
 
 # ---- state -------------------------------------------------------------------------------------------------------
-# State.run
+# State.m, from its start
 (
     S_STATUS,
     S_NOW,
@@ -204,9 +206,9 @@ H_SIZE = 6
     R_KV,  # Σ (computed + 1) over the decode set
     R_N_CHUNK,  # sequences scheduled one by one in this step
     R_BATCH_LEFT,  # static and dynamic batching: sequences the open batch may still take
-    R_HEAP,  # offset of its completion heap
-    R_RESIDUE,  # offset of its residue counts
-    R_STACK,  # offset of its stack of longest gaps
+    R_HEAP,  # where its completion heap starts in State.m
+    R_RESIDUE,  # its residue counts
+    R_STACK,  # its stack of longest gaps
     R_STACK_N,
     R_BUSY_PS,
     R_STEPS,
@@ -335,43 +337,52 @@ LIMB_BITS = 62
 LIMB = 1 << LIMB_BITS
 
 
-class Params(NamedTuple):
-    """What a run never changes."""
+# the trace: arrivals, then prompt tokens, output tokens and class of each request in one word
+TOKEN_BITS = 24
+CLASS_BITS = 15
+TOKENS_MAX = (1 << TOKEN_BITS) - 1
+CLASSES_MAX = (1 << CLASS_BITS) - 1
 
-    run: I64  # (P_SIZE,)
-    arrival_ps: I64  # (request,)
-    prompt: np.ndarray  # (request,) int32 tokens
-    output: np.ndarray  # (request,) int32 tokens
-    klass_of: np.ndarray  # (request,) int32
-    klass: I64  # (class, K_SIZE)
-    group: I64  # (group, G_SIZE)
-    pool: I64  # (pool, L_SIZE)
-    base: I64  # (pool, batch 0…max_num_seqs) ps
-    slope: I64  # (pool, batch 0…max_num_seqs) ps per kv token
-    stage_ps: I64  # (pool, N_START_STAGE, N_QUANTILE) ps
-    scaler: I64  # (pool, SCALER_PAR) settings of the controllers
+
+class Params(NamedTuple):
+    """What a run never changes: one array, where its tables start in it, and the trace.
+
+    Params.m begins with the run's own numbers (P_…).
+    """
+
+    m: I64
+    trace: I64  # (2 · request,) arrival ps, then prompt << 39 | output << 15 | class
+    klass: int  # (class, K_SIZE)
+    group: int  # (group, G_SIZE)
+    pool: int  # (pool, L_SIZE)
+    base: int  # (pool, batch 0…max_num_seqs) ps
+    slope: int  # (pool, batch 0…max_num_seqs) ps per kv token
+    stage_ps: int  # (pool, N_START_STAGE, N_QUANTILE) ps
+    scaler: int  # (pool, SCALER_PAR) settings of the controllers
 
 
 class State(NamedTuple):
-    """Everything a run changes; copying these arrays copies the run."""
+    """Everything a run changes: one array, and where its tables start in it. Copying the array copies the run.
 
-    run: I64  # (S_SIZE,)
-    pool: I64  # (pool, Q_SIZE)
-    group: I64  # (group, H_SIZE)
-    rep: I64  # (replica, R_SIZE)
-    slot: I64  # (slot, F_SIZE)
-    heap: I64  # (replica, max_num_seqs) finish step · 2²⁴ + slot
-    residue: I64  # (replica, block_size) decode sequences by (computed − step) mod block_size
-    stack: I64  # (replica, max_num_seqs + 2, 2) (start step, longest gap since) for itl_max
-    mix: I64  # (replica, class) measured sequences in the decode set
-    tree: I64  # winners, then keys: next boundary of each replica
-    due: I64  # winners, then keys: next stage change of each replica
-    load: I64  # per group: winners, then keys: outstanding requests of ready replicas
-    ready: I64  # (replica,) per group: its ready replicas in order
-    ring: I64  # (pool, P_RING, 2) (time, milli value) scraped
-    scaler: I64  # (pool, SCALER_STATE) what the controllers remember
-    count: I64  # (class, C_SIZE)
-    hist: I64  # (class, N_METRIC, N_BUCKET)
-    record: I64  # (request, X_SIZE) or empty
-    sample: I64  # (sample, pool, T_SIZE)
-    mark: I64  # (N_MARK, pool, M_SIZE)
+    State.m begins with the run's own numbers (S_…). Three tables have no start here, for the rows of `rep` hold
+    theirs: the completion heap (max_num_seqs: finish step · 2²⁴ + slot), the residue counts (block_size: decode
+    sequences by (computed − step) mod block_size) and the stack of longest gaps (max_num_seqs + 2 pairs).
+    """
+
+    m: I64
+    pool: int  # (pool, Q_SIZE)
+    group: int  # (group, H_SIZE)
+    rep: int  # (replica, R_SIZE)
+    mix: int  # (replica, class) measured sequences in the decode set
+    tree: int  # winners, then keys: next boundary of each replica
+    due: int  # winners, then keys: next stage change of each replica
+    load: int  # per group: winners, then keys: outstanding requests of ready replicas
+    ready: int  # (replica,) per group: its ready replicas in order
+    ring: int  # (pool, P_RING, 2) (time, milli value) scraped
+    scaler: int  # (pool, SCALER_STATE) what the controllers remember
+    count: int  # (class, C_SIZE)
+    hist: int  # (class, N_METRIC, N_BUCKET)
+    mark: int  # (N_MARK, pool, M_SIZE)
+    record: int  # (request, X_SIZE) or nothing
+    sample: int  # (sample, pool, T_SIZE)
+    slot: int  # (slot, F_SIZE), last, so that it can grow

@@ -70,11 +70,11 @@ from sim.units import NEVER
 @jit_call
 def settle_areas(st, pool, t):
     """Bring replica·seconds billed and ready of a pool up to t; before every change of their counts."""
-    qo = pool * Q_SIZE
-    dt = t - st.pool[qo + Q_AREA_PS]
-    add_wide(st.pool, qo + Q_BILLED_LO, st.pool[qo + Q_N_BILLED] * dt)
-    add_wide(st.pool, qo + Q_READY_LO, st.pool[qo + Q_N_READY] * dt)
-    st.pool[qo + Q_AREA_PS] = t
+    qo = st.pool + pool * Q_SIZE
+    dt = t - st.m[qo + Q_AREA_PS]
+    add_wide(st.m, qo + Q_BILLED_LO, st.m[qo + Q_N_BILLED] * dt)
+    add_wide(st.m, qo + Q_READY_LO, st.m[qo + Q_N_READY] * dt)
+    st.m[qo + Q_AREA_PS] = t
 
 
 @jit
@@ -86,17 +86,17 @@ def is_billed(stage):
 @jit_call
 def enter(p, st, r, stage, t):
     """Move a replica to a stage and keep the counts of its pool."""
-    ro = r * R_SIZE
-    pool = st.rep[ro + R_POOL]
-    qo = pool * Q_SIZE
-    was = st.rep[ro + R_STAGE]
+    ro = st.rep + r * R_SIZE
+    pool = st.m[ro + R_POOL]
+    qo = st.pool + pool * Q_SIZE
+    was = st.m[ro + R_STAGE]
     settle_areas(st, pool, t)
-    st.pool[qo + Q_N_BILLED] += is_billed(stage) * 1 - is_billed(was) * 1
-    st.pool[qo + Q_N_READY] += (stage == STAGE_READY) * 1 - (was == STAGE_READY) * 1
-    st.pool[qo + Q_N_STARTING] += is_starting(stage) * 1 - is_starting(was) * 1
-    if st.pool[qo + Q_N_READY] > st.pool[qo + Q_PEAK_READY]:
-        st.pool[qo + Q_PEAK_READY] = st.pool[qo + Q_N_READY]
-    st.rep[ro + R_STAGE] = stage
+    st.m[qo + Q_N_BILLED] += is_billed(stage) * 1 - is_billed(was) * 1
+    st.m[qo + Q_N_READY] += (stage == STAGE_READY) * 1 - (was == STAGE_READY) * 1
+    st.m[qo + Q_N_STARTING] += is_starting(stage) * 1 - is_starting(was) * 1
+    if st.m[qo + Q_N_READY] > st.m[qo + Q_PEAK_READY]:
+        st.m[qo + Q_PEAK_READY] = st.m[qo + Q_N_READY]
+    st.m[ro + R_STAGE] = stage
 
 
 @jit
@@ -109,20 +109,20 @@ def is_starting(stage):
 @jit_call
 def stage_ps(p, pool, stage, index):
     """How long the index-th start of a pool spends in a stage."""
-    word = draw(p.run[P_SEED], STREAM_STAGE + stage, pool, index)
+    word = draw(p.m[P_SEED], STREAM_STAGE + stage, pool, index)
     row = pool * N_START_STAGE + stage - 1
-    return p.stage_ps[row * N_QUANTILE + (word >> (63 - N_QUANTILE_BITS))]
+    return p.m[p.stage_ps + row * N_QUANTILE + (word >> (63 - N_QUANTILE_BITS))]
 
 
 @jit_call
 def enter_start_stage(p, st, r, stage, t):
     """Begin a stage of a start; stages that take no time are passed through at once."""
-    ro = r * R_SIZE
+    ro = st.rep + r * R_SIZE
     while stage <= STAGE_ENGINE:
-        span = stage_ps(p, st.rep[ro + R_POOL], stage, st.rep[ro + R_INDEX])
+        span = stage_ps(p, st.m[ro + R_POOL], stage, st.m[ro + R_INDEX])
         if span > 0:
             enter(p, st, r, stage, t)
-            tree_set(st.due, 0, p.run[P_TREE], r, t + span)
+            tree_set(st.m, st.due, p.m[P_TREE], r, t + span)
             return
         stage += 1
     become_ready(p, st, r, t)
@@ -131,71 +131,71 @@ def enter_start_stage(p, st, r, stage, t):
 @jit_call
 def begin_start(p, st, r, t):
     """A replica is wanted: its cold start begins."""
-    ro = r * R_SIZE
-    qo = st.rep[ro + R_POOL] * Q_SIZE
-    st.rep[ro + R_STARTED_PS] = t
-    st.rep[ro + R_INDEX] = st.pool[qo + Q_STARTED]
-    st.pool[qo + Q_STARTED] += 1
+    ro = st.rep + r * R_SIZE
+    qo = st.pool + st.m[ro + R_POOL] * Q_SIZE
+    st.m[ro + R_STARTED_PS] = t
+    st.m[ro + R_INDEX] = st.m[qo + Q_STARTED]
+    st.m[qo + Q_STARTED] += 1
     enter_start_stage(p, st, r, STAGE_SLICE, t)
 
 
 @jit_call
 def become_ready(p, st, r, t):
     """A replica takes requests from now on; what the gateway holds is released at t."""
-    ro = r * R_SIZE
-    lo = st.rep[ro + R_POOL] * L_SIZE
-    g = p.pool[lo + L_GROUP]
+    ro = st.rep + r * R_SIZE
+    lo = p.pool + st.m[ro + R_POOL] * L_SIZE
+    g = p.m[lo + L_GROUP]
     enter(p, st, r, STAGE_READY, t)
-    tree_set(st.due, 0, p.run[P_TREE], r, NEVER)
-    st.rep[ro + R_READY_PS] = t
-    st.rep[ro + R_FREE_BLOCKS] = p.pool[lo + L_BLOCKS]
-    st.rep[ro + R_BATCH_LEFT] = 0
+    tree_set(st.m, st.due, p.m[P_TREE], r, NEVER)
+    st.m[ro + R_READY_PS] = t
+    st.m[ro + R_FREE_BLOCKS] = p.m[lo + L_BLOCKS]
+    st.m[ro + R_BATCH_LEFT] = 0
     insert_ready(p, st, g, r)
     refresh_load(p, st, g, r)
-    if st.group[g * H_SIZE + H_HELD] > 0:
-        st.run[S_RELEASE] = 1
-        st.run[S_NEXT_IN] = t
+    if st.m[st.group + g * H_SIZE + H_HELD] > 0:
+        st.m[S_RELEASE] = 1
+        st.m[S_NEXT_IN] = t
 
 
 @jit_call
 def insert_ready(p, st, g, r):
     """Put a replica into its group's ready list, which is sorted by index."""
-    first = p.group[g * G_SIZE + G_FIRST]
-    j = st.group[g * H_SIZE + H_N_READY]
-    while j > 0 and st.ready[first + j - 1] > r:
-        st.ready[first + j] = st.ready[first + j - 1]
+    first = p.m[p.group + g * G_SIZE + G_FIRST]
+    j = st.m[st.group + g * H_SIZE + H_N_READY]
+    while j > 0 and st.m[st.ready + first + j - 1] > r:
+        st.m[st.ready + first + j] = st.m[st.ready + first + j - 1]
         j -= 1
-    st.ready[first + j] = r
-    st.group[g * H_SIZE + H_N_READY] += 1
+    st.m[st.ready + first + j] = r
+    st.m[st.group + g * H_SIZE + H_N_READY] += 1
 
 
 @jit_call
 def drop_ready(p, st, g, r):
     """Take a replica out of its group's ready list and load tree."""
-    go = g * G_SIZE
-    first = p.group[go + G_FIRST]
-    n = st.group[g * H_SIZE + H_N_READY] - 1
+    go = p.group + g * G_SIZE
+    first = p.m[go + G_FIRST]
+    n = st.m[st.group + g * H_SIZE + H_N_READY] - 1
     j = 0
-    while st.ready[first + j] != r:
+    while st.m[st.ready + first + j] != r:
         j += 1
     while j < n:
-        st.ready[first + j] = st.ready[first + j + 1]
+        st.m[st.ready + first + j] = st.m[st.ready + first + j + 1]
         j += 1
-    st.group[g * H_SIZE + H_N_READY] = n
-    tree_set(st.load, p.group[go + G_LOAD], p.group[go + G_LEAVES], r - first, NEVER)
+    st.m[st.group + g * H_SIZE + H_N_READY] = n
+    tree_set(st.m, st.load + p.m[go + G_LOAD], p.m[go + G_LEAVES], r - first, NEVER)
 
 
 @jit_call
 def begin_drain(p, st, r, t):
     """A ready replica takes nothing new; it finishes what it holds and is gone."""
-    ro = r * R_SIZE
-    g = p.pool[st.rep[ro + R_POOL] * L_SIZE + L_GROUP]
+    ro = st.rep + r * R_SIZE
+    g = p.m[p.pool + st.m[ro + R_POOL] * L_SIZE + L_GROUP]
     drop_ready(p, st, g, r)
     enter(p, st, r, STAGE_DRAINING, t)
-    st.rep[ro + R_DRAIN_PS] = t
-    if st.rep[ro + R_N_WAIT] + st.rep[ro + R_N_RUN] == 0:
-        tree_set(st.due, 0, p.run[P_TREE], r, t + 1)
-    elif st.rep[ro + R_N_RUN] == 0:
+    st.m[ro + R_DRAIN_PS] = t
+    if st.m[ro + R_N_WAIT] + st.m[ro + R_N_RUN] == 0:
+        tree_set(st.m, st.due, p.m[P_TREE], r, t + 1)
+    elif st.m[ro + R_N_RUN] == 0:
         on_enqueued(p, st, r, -1, t)  # a batch that waits to fill up starts with what it has
 
 
@@ -203,13 +203,13 @@ def begin_drain(p, st, r, t):
 def vanish(p, st, r, t):
     """A replica is gone: its place is free for a later start."""
     enter(p, st, r, STAGE_GONE, t)
-    tree_set(st.due, 0, p.run[P_TREE], r, NEVER)
+    tree_set(st.m, st.due, p.m[P_TREE], r, NEVER)
 
 
 @jit_call
 def on_stage(p, st, r, t):
     """A stage of replica r ends at t."""
-    stage = st.rep[r * R_SIZE + R_STAGE]
+    stage = st.m[st.rep + r * R_SIZE + R_STAGE]
     if stage == STAGE_DRAINING:
         vanish(p, st, r, t)
     else:
@@ -220,9 +220,9 @@ def on_stage(p, st, r, t):
 @jit_call
 def choose_place(p, st, pool):
     """The lowest free place of a pool, or −1."""
-    first = p.pool[pool * L_SIZE + L_FIRST]
-    for r in range(first, first + p.pool[pool * L_SIZE + L_N]):
-        if st.rep[r * R_SIZE + R_STAGE] == STAGE_GONE:
+    first = p.m[p.pool + pool * L_SIZE + L_FIRST]
+    for r in range(first, first + p.m[p.pool + pool * L_SIZE + L_N]):
+        if st.m[st.rep + r * R_SIZE + R_STAGE] == STAGE_GONE:
             return r
     return -1
 
@@ -230,16 +230,16 @@ def choose_place(p, st, pool):
 @jit_call
 def choose_leaver(p, st, pool):
     """Who goes first when a pool shrinks, as a ReplicaSet chooses: not ready before ready, then the youngest."""
-    first = p.pool[pool * L_SIZE + L_FIRST]
+    first = p.m[p.pool + pool * L_SIZE + L_FIRST]
     best = -1
     best_ready = 1
     best_since = -1
-    for r in range(first, first + p.pool[pool * L_SIZE + L_N]):
-        stage = st.rep[r * R_SIZE + R_STAGE]
+    for r in range(first, first + p.m[p.pool + pool * L_SIZE + L_N]):
+        stage = st.m[st.rep + r * R_SIZE + R_STAGE]
         if stage == STAGE_GONE or stage == STAGE_DRAINING:
             continue
         is_ready = 1 if stage == STAGE_READY else 0
-        since = st.rep[r * R_SIZE + R_READY_PS] if is_ready == 1 else st.rep[r * R_SIZE + R_STARTED_PS]
+        since = st.m[st.rep + r * R_SIZE + R_READY_PS] if is_ready == 1 else st.m[st.rep + r * R_SIZE + R_STARTED_PS]
         if best < 0 or is_ready < best_ready or (is_ready == best_ready and since >= best_since):
             best = r
             best_ready = is_ready
@@ -250,15 +250,15 @@ def choose_leaver(p, st, pool):
 @jit_call
 def scale_to(p, st, pool, wanted, t):
     """Start or stop replicas until a pool has `wanted` of them, starting ones included, draining ones not."""
-    lo = pool * L_SIZE
-    qo = pool * Q_SIZE
-    wanted = min(max(wanted, p.pool[lo + L_MIN]), p.pool[lo + L_MAX])
-    if wanted > st.pool[qo + Q_WANTED]:
-        st.pool[qo + Q_SCALED_UP] += 1
-    elif wanted < st.pool[qo + Q_WANTED]:
-        st.pool[qo + Q_SCALED_DOWN] += 1
-    st.pool[qo + Q_WANTED] = wanted
-    active = st.pool[qo + Q_N_READY] + st.pool[qo + Q_N_STARTING]
+    lo = p.pool + pool * L_SIZE
+    qo = st.pool + pool * Q_SIZE
+    wanted = min(max(wanted, p.m[lo + L_MIN]), p.m[lo + L_MAX])
+    if wanted > st.m[qo + Q_WANTED]:
+        st.m[qo + Q_SCALED_UP] += 1
+    elif wanted < st.m[qo + Q_WANTED]:
+        st.m[qo + Q_SCALED_DOWN] += 1
+    st.m[qo + Q_WANTED] = wanted
+    active = st.m[qo + Q_N_READY] + st.m[qo + Q_N_STARTING]
     while active < wanted:
         r = choose_place(p, st, pool)
         if r < 0:
@@ -267,7 +267,7 @@ def scale_to(p, st, pool, wanted, t):
         active += 1
     while active > wanted:
         r = choose_leaver(p, st, pool)
-        if st.rep[r * R_SIZE + R_STAGE] == STAGE_READY:
+        if st.m[st.rep + r * R_SIZE + R_STAGE] == STAGE_READY:
             begin_drain(p, st, r, t)
         else:
             vanish(p, st, r, t)

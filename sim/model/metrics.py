@@ -79,18 +79,18 @@ def wide(low: int, high: int) -> int:
 
 
 @jit
-def observe(hist, k, metric, value_ps):
-    """Count one value of a metric for class k."""
-    hist[(k * N_METRIC + metric) * N_BUCKET + bucket_of(value_ps)] += 1
+def observe(m, hist, k, metric, value_ps):
+    """Count one value of a metric for class k; the histograms start at `hist`."""
+    m[hist + (k * N_METRIC + metric) * N_BUCKET + bucket_of(value_ps)] += 1
 
 
 @jit
-def observe_series(hist, at, first_ps, growth_ps, n_steps, weight):
+def observe_series(m, at, first_ps, growth_ps, n_steps, weight):
     """Count the gaps first, first + growth, … of n_steps steps, each `weight` times, bucket by bucket; `at` is the
     metric's first bucket."""
     b = bucket_of(first_ps)
     if growth_ps == 0 or n_steps == 1 or bucket_of(first_ps + growth_ps * (n_steps - 1)) == b:
-        hist[at + b] += weight * n_steps
+        m[at + b] += weight * n_steps
     else:
         j = 0
         while j < n_steps:
@@ -99,7 +99,7 @@ def observe_series(hist, at, first_ps, growth_ps, n_steps, weight):
             past = (bucket_low_ps(b + 1) - first_ps + growth_ps - 1) // growth_ps
             if past > n_steps:
                 past = n_steps
-            hist[at + b] += weight * (past - j)
+            m[at + b] += weight * (past - j)
             j = past
 
 

@@ -97,47 +97,47 @@ from sim.model.request import _SEED
 @jit_call
 def replica_milli(p, st, r, source, t):
     """What one ready replica reports, in thousandths."""
-    ro = r * R_SIZE
+    ro = st.rep + r * R_SIZE
     if source == SRC_WAITING or source == SRC_BACKLOG:
-        return 1000 * st.rep[ro + R_N_WAIT]
+        return 1000 * st.m[ro + R_N_WAIT]
     if source == SRC_RUNNING:
-        return 1000 * st.rep[ro + R_N_RUN]
+        return 1000 * st.m[ro + R_N_RUN]
     if source == SRC_KV_USE:
-        blocks = p.pool[st.rep[ro] * L_SIZE + L_BLOCKS]
+        blocks = p.m[p.pool + st.m[ro] * L_SIZE + L_BLOCKS]
         return 1000 * blocks_used(p, st, r, blocks, t) // blocks
-    return 1000 * (st.rep[ro + R_N_WAIT] + st.rep[ro + R_N_RUN])
+    return 1000 * (st.m[ro + R_N_WAIT] + st.m[ro + R_N_RUN])
 
 
 @jit_call
 def arrivals_milli(p, st, pool):
     """Requests per second, in thousandths, that arrived for a pool's model since the last scrape."""
-    lo = pool * L_SIZE
-    arrivals = st.group[p.pool[lo + L_GROUP] * H_SIZE + H_ARRIVALS]
-    new = arrivals - st.pool[pool * Q_SIZE + Q_LAST_ARRIVALS]
-    st.pool[pool * Q_SIZE + Q_LAST_ARRIVALS] = arrivals
-    return new * 1_000_000_000 // (p.pool[lo + L_SCRAPE_PS] // 1_000_000)
+    lo = p.pool + pool * L_SIZE
+    arrivals = st.m[st.group + p.m[lo + L_GROUP] * H_SIZE + H_ARRIVALS]
+    new = arrivals - st.m[st.pool + pool * Q_SIZE + Q_LAST_ARRIVALS]
+    st.m[st.pool + pool * Q_SIZE + Q_LAST_ARRIVALS] = arrivals
+    return new * 1_000_000_000 // (p.m[lo + L_SCRAPE_PS] // 1_000_000)
 
 
 @jit_call
 def scrape(p, st, pool, t):
     """Put the sum of a pool's metric over its ready replicas into its ring of samples."""
-    lo = pool * L_SIZE
-    source = p.pool[lo + L_SOURCE]
+    lo = p.pool + pool * L_SIZE
+    source = p.m[lo + L_SOURCE]
     value = 0
     if source == SRC_ARRIVAL_RATE:
         value = arrivals_milli(p, st, pool)
     else:
-        first = p.pool[lo + L_FIRST]
-        for r in range(first, first + p.pool[lo + L_N]):
-            if st.rep[r * R_SIZE + R_STAGE] == STAGE_READY:
+        first = p.m[lo + L_FIRST]
+        for r in range(first, first + p.m[lo + L_N]):
+            if st.m[st.rep + r * R_SIZE + R_STAGE] == STAGE_READY:
                 value += replica_milli(p, st, r, source, t)
         if source == SRC_BACKLOG:
-            value += 1000 * st.group[p.pool[lo + L_GROUP] * H_SIZE + H_HELD]
-    n = st.pool[pool * Q_SIZE + Q_RING_N]
-    o = (pool * p.run[P_RING] + n % p.run[P_RING]) * 2
-    st.ring[o] = t
-    st.ring[o + 1] = value
-    st.pool[pool * Q_SIZE + Q_RING_N] = n + 1
+            value += 1000 * st.m[st.group + p.m[lo + L_GROUP] * H_SIZE + H_HELD]
+    n = st.m[st.pool + pool * Q_SIZE + Q_RING_N]
+    o = (pool * p.m[P_RING] + n % p.m[P_RING]) * 2
+    st.m[st.ring + o] = t
+    st.m[st.ring + o + 1] = value
+    st.m[st.pool + pool * Q_SIZE + Q_RING_N] = n + 1
 
 
 @jit_call
@@ -146,24 +146,24 @@ def metric_milli(p, st, pool, t):
 
     −1 when there is none yet.
     """
-    lo = pool * L_SIZE
-    ring = p.run[P_RING]
-    until = t - p.pool[lo + L_LAG_PS]
-    since = until - p.pool[lo + L_WINDOW_PS]
-    n = st.pool[pool * Q_SIZE + Q_RING_N]
+    lo = p.pool + pool * L_SIZE
+    ring = p.m[P_RING]
+    until = t - p.m[lo + L_LAG_PS]
+    since = until - p.m[lo + L_WINDOW_PS]
+    n = st.m[st.pool + pool * Q_SIZE + Q_RING_N]
     oldest = n - ring if n > ring else 0
     total = 0
     count = 0
     j = n - 1
     while j >= oldest:
         o = (pool * ring + j % ring) * 2
-        time = st.ring[o]
+        time = st.m[st.ring + o]
         if time <= until:
             if count > 0 and time <= since:
                 break
-            total += st.ring[o + 1]
+            total += st.m[st.ring + o + 1]
             count += 1
-            if p.pool[lo + L_WINDOW_PS] == 0:
+            if p.m[lo + L_WINDOW_PS] == 0:
                 break
         j -= 1
     if count == 0:
@@ -175,95 +175,95 @@ def metric_milli(p, st, pool, t):
 @jit_call
 def sample(p, st, t):
     """Write one row of the time series per pool and fold it into the digest."""
-    n_pool = p.run[P_N_POOL]
-    row = st.run[S_N_SAMPLE]
-    st.run[S_N_SAMPLE] = row + 1
+    n_pool = p.m[P_N_POOL]
+    row = st.m[S_N_SAMPLE]
+    st.m[S_N_SAMPLE] = row + 1
     for pool in range(n_pool):
         o = (row * n_pool + pool) * T_SIZE
         sample_pool(p, st, pool, o, t)
         h = _SEED
         for j in range(T_SIZE):
-            h = mixed(h, st.sample[o + j])
-        st.run[S_DIGEST] += finished(h)
+            h = mixed(h, st.m[st.sample + o + j])
+        st.m[S_DIGEST] += finished(h)
 
 
 @jit_call
 def sample_pool(p, st, pool, o, t):
     """Fill one row of the time series, at offset o."""
-    lo = pool * L_SIZE
-    qo = pool * Q_SIZE
-    ho = p.pool[lo + L_GROUP] * H_SIZE
+    lo = p.pool + pool * L_SIZE
+    qo = st.pool + pool * Q_SIZE
+    ho = st.group + p.m[lo + L_GROUP] * H_SIZE
     settle_areas(st, pool, t)
     for j in range(T_SIZE):
-        st.sample[o + j] = 0
-    st.sample[o + T_TIME_PS] = t
-    st.sample[o + T_POOL] = pool
-    st.sample[o + T_WANTED] = st.pool[qo + Q_WANTED]
-    first = p.pool[lo + L_FIRST]
-    for r in range(first, first + p.pool[lo + L_N]):
+        st.m[st.sample + o + j] = 0
+    st.m[st.sample + o + T_TIME_PS] = t
+    st.m[st.sample + o + T_POOL] = pool
+    st.m[st.sample + o + T_WANTED] = st.m[qo + Q_WANTED]
+    first = p.m[lo + L_FIRST]
+    for r in range(first, first + p.m[lo + L_N]):
         sample_replica(p, st, r, o, t)
-    st.sample[o + T_HELD] = st.group[ho + H_HELD]
-    st.sample[o + T_ARRIVALS] = st.group[ho + H_ARRIVALS]
-    st.sample[o + T_ROUTED] = st.pool[qo + Q_ROUTED]
-    st.sample[o + T_COMPLETED] = st.pool[qo + Q_COMPLETED]
-    st.sample[o + T_PREEMPTED] = st.pool[qo + Q_PREEMPTED]
-    st.sample[o + T_BILLED_LO] = st.pool[qo + Q_BILLED_LO]
-    st.sample[o + T_BILLED_HI] = st.pool[qo + Q_BILLED_LO + 1]
+    st.m[st.sample + o + T_HELD] = st.m[ho + H_HELD]
+    st.m[st.sample + o + T_ARRIVALS] = st.m[ho + H_ARRIVALS]
+    st.m[st.sample + o + T_ROUTED] = st.m[qo + Q_ROUTED]
+    st.m[st.sample + o + T_COMPLETED] = st.m[qo + Q_COMPLETED]
+    st.m[st.sample + o + T_PREEMPTED] = st.m[qo + Q_PREEMPTED]
+    st.m[st.sample + o + T_BILLED_LO] = st.m[qo + Q_BILLED_LO]
+    st.m[st.sample + o + T_BILLED_HI] = st.m[qo + Q_BILLED_LO + 1]
 
 
 @jit_call
 def sample_replica(p, st, r, o, t):
     """Add one replica to its pool's row."""
-    ro = r * R_SIZE
-    stage = st.rep[ro + R_STAGE]
+    ro = st.rep + r * R_SIZE
+    stage = st.m[ro + R_STAGE]
     if stage == STAGE_GONE:
         return
-    st.sample[o + T_STAGE + stage - 1] += 1
+    st.m[st.sample + o + T_STAGE + stage - 1] += 1
     if stage >= STAGE_READY:
-        blocks = p.pool[st.rep[ro] * L_SIZE + L_BLOCKS]
-        st.sample[o + T_WAITING] += st.rep[ro + R_N_WAIT]
-        st.sample[o + T_RUNNING] += st.rep[ro + R_N_RUN]
-        st.sample[o + T_BLOCKS_USED] += blocks_used(p, st, r, blocks, t)
-        st.sample[o + T_BLOCKS] += blocks
+        blocks = p.m[p.pool + st.m[ro] * L_SIZE + L_BLOCKS]
+        st.m[st.sample + o + T_WAITING] += st.m[ro + R_N_WAIT]
+        st.m[st.sample + o + T_RUNNING] += st.m[ro + R_N_RUN]
+        st.m[st.sample + o + T_BLOCKS_USED] += blocks_used(p, st, r, blocks, t)
+        st.m[st.sample + o + T_BLOCKS] += blocks
 
 
 # ---- marks -------------------------------------------------------------------------------------------------------
 @jit_call
 def set_mark(p, st, mark, t):
     """Keep what every pool has done by t."""
-    for pool in range(p.run[P_N_POOL]):
-        mo = (mark * p.run[P_N_POOL] + pool) * M_SIZE
+    for pool in range(p.m[P_N_POOL]):
+        mo = st.mark + (mark * p.m[P_N_POOL] + pool) * M_SIZE
         for j in range(M_SIZE):
-            st.mark[mo + j] = 0
+            st.m[mo + j] = 0
         settle_areas(st, pool, t)
-        qo = pool * Q_SIZE
+        qo = st.pool + pool * Q_SIZE
         for j in range(2):
-            st.mark[mo + M_BILLED + j] = st.pool[qo + Q_BILLED_LO + j]
-            st.mark[mo + M_READY + j] = st.pool[qo + Q_READY_LO + j]
-        st.mark[mo + M_COMPLETED] = st.pool[qo + Q_COMPLETED]
-        st.mark[mo + M_PREEMPTED] = st.pool[qo + Q_PREEMPTED]
-        st.mark[mo + M_STARTED] = st.pool[qo + Q_STARTED]
-        st.mark[mo + M_TIME_PS] = t
-        first = p.pool[pool * L_SIZE + L_FIRST]
-        for r in range(first, first + p.pool[pool * L_SIZE + L_N]):
+            st.m[mo + M_BILLED + j] = st.m[qo + Q_BILLED_LO + j]
+            st.m[mo + M_READY + j] = st.m[qo + Q_READY_LO + j]
+        st.m[mo + M_COMPLETED] = st.m[qo + Q_COMPLETED]
+        st.m[mo + M_PREEMPTED] = st.m[qo + Q_PREEMPTED]
+        st.m[mo + M_STARTED] = st.m[qo + Q_STARTED]
+        st.m[mo + M_TIME_PS] = t
+        first = p.m[p.pool + pool * L_SIZE + L_FIRST]
+        for r in range(first, first + p.m[p.pool + pool * L_SIZE + L_N]):
             mark_replica(st, r, mo, t)
 
 
 @jit
 def mark_replica(st, r, mo, t):
     """Add one replica's work to its pool's mark; a step in progress counts as busy up to t."""
-    ro = r * R_SIZE
-    busy = st.rep[ro + R_BUSY_PS]
-    if st.rep[ro + R_JUMP_K] > 0:
-        span = t - st.rep[ro + R_JUMP_PS]
+    ro = st.rep + r * R_SIZE
+    busy = st.m[ro + R_BUSY_PS]
+    if st.m[ro + R_JUMP_K] > 0:
+        span = t - st.m[ro + R_JUMP_PS]
         busy += span
-        add_wide(st.mark, mo + M_SLOT, span * st.rep[ro + R_N_RUN])
-    add_wide(st.mark, mo + M_BUSY, busy)
-    add_wide(st.mark, mo + M_SLOT, st.rep[ro + R_SLOT_LO])
-    st.mark[mo + M_SLOT + 1] += st.rep[ro + R_SLOT_HI]
-    add_wide(st.mark, mo + M_PREFILL_PS, st.rep[ro + R_PREFILL_PS])
-    add_wide(st.mark, mo + M_DECODE_PS, st.rep[ro + R_DECODE_PS])
-    st.mark[mo + M_STEPS] += st.rep[ro + R_STEPS]
-    st.mark[mo + M_PREFILL_TOKENS] += st.rep[ro + R_PREFILL_TOKENS]
-    st.mark[mo + M_DECODE_TOKENS] += st.rep[ro + R_DECODE_TOKENS]
-    st.mark[mo + M_KV_READ] += st.rep[ro + R_KV_READ]
+        add_wide(st.m, mo + M_SLOT, span * st.m[ro + R_N_RUN])
+    add_wide(st.m, mo + M_BUSY, busy)
+    add_wide(st.m, mo + M_SLOT, st.m[ro + R_SLOT_LO])
+    st.m[mo + M_SLOT + 1] += st.m[ro + R_SLOT_HI]
+    add_wide(st.m, mo + M_PREFILL_PS, st.m[ro + R_PREFILL_PS])
+    add_wide(st.m, mo + M_DECODE_PS, st.m[ro + R_DECODE_PS])
+    st.m[mo + M_STEPS] += st.m[ro + R_STEPS]
+    st.m[mo + M_PREFILL_TOKENS] += st.m[ro + R_PREFILL_TOKENS]
+    st.m[mo + M_DECODE_TOKENS] += st.m[ro + R_DECODE_TOKENS]
+    st.m[mo + M_KV_READ] += st.m[ro + R_KV_READ]

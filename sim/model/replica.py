@@ -27,7 +27,6 @@ from sim.model.layout import (
     F_GENERATED,
     F_MARK,
     F_NEXT,
-    F_OUTPUT,
     F_PREV,
     F_PROMPT,
     F_ROUTED_PS,
@@ -93,26 +92,26 @@ from sim.units import NEVER
 @jit
 def count_gaps(p, st, r, k, g, d, span):
     """Every sequence of the decode set saw k gaps: g, g + d, …"""
-    n_class = p.run[P_N_CLASS]
+    n_class = p.m[P_N_CLASS]
     for c in range(n_class):
-        n = st.mix[r * n_class + c]
+        n = st.m[st.mix + r * n_class + c]
         if n > 0:
-            observe_series(st.hist, (c * N_METRIC + M_ITL) * N_BUCKET, g, d, k, n)
-            add_wide(st.count, c * C_SIZE + C_SUM + 2 * M_ITL, n * span)
-    gap_seen(st, r * R_SIZE, g + d * (k - 1))
+            observe_series(st.m, st.hist + (c * N_METRIC + M_ITL) * N_BUCKET, g, d, k, n)
+            add_wide(st.m, st.count + c * C_SIZE + C_SUM + 2 * M_ITL, n * span)
+    gap_seen(st, st.rep + r * R_SIZE, g + d * (k - 1))
 
 
 @jit
 def end_chunks(p, st, r, t):
     """The sequences that were scheduled one by one: nearly always the tail of the batch."""
-    ro = r * R_SIZE
-    left = st.rep[ro + R_N_CHUNK]
-    st.rep[ro + R_N_CHUNK] = 0
-    s = st.rep[ro + R_RUN_TAIL]
+    ro = st.rep + r * R_SIZE
+    left = st.m[ro + R_N_CHUNK]
+    st.m[ro + R_N_CHUNK] = 0
+    s = st.m[ro + R_RUN_TAIL]
     while left > 0:
-        so = s * F_SIZE
-        before = st.slot[so + F_PREV]
-        if st.slot[so + F_STATE] == SEQ_SINGLE and st.slot[so + F_CHUNK] > 0:
+        so = st.slot + s * F_SIZE
+        before = st.m[so + F_PREV]
+        if st.m[so + F_STATE] == SEQ_SINGLE and st.m[so + F_CHUNK] > 0:
             left -= 1
             end_chunk(p, st, r, s, t)
         s = before
@@ -121,46 +120,46 @@ def end_chunks(p, st, r, t):
 @jit
 def end_jump(p, st, r, t):
     """The steps in progress ended at t: emit their tokens, let finished sequences leave."""
-    ro = r * R_SIZE
-    k = st.rep[ro + R_JUMP_K]
-    g = st.rep[ro + R_JUMP_G]
-    d = st.rep[ro + R_JUMP_D]
-    n = st.rep[ro + R_N_DECODE]
-    step = st.rep[ro + R_STEP]
-    span = t - st.rep[ro + R_JUMP_PS]
-    st.rep[ro + R_JUMP_K] = 0
-    st.rep[ro + R_BUSY_PS] += span
-    st.rep[ro + R_STEPS] += k
-    add_wide(st.rep, ro + R_SLOT_LO, st.rep[ro + R_N_RUN] * span)
+    ro = st.rep + r * R_SIZE
+    k = st.m[ro + R_JUMP_K]
+    g = st.m[ro + R_JUMP_G]
+    d = st.m[ro + R_JUMP_D]
+    n = st.m[ro + R_N_DECODE]
+    step = st.m[ro + R_STEP]
+    span = t - st.m[ro + R_JUMP_PS]
+    st.m[ro + R_JUMP_K] = 0
+    st.m[ro + R_BUSY_PS] += span
+    st.m[ro + R_STEPS] += k
+    add_wide(st.m, ro + R_SLOT_LO, st.m[ro + R_N_RUN] * span)
     if n > 0:
-        lo = st.rep[ro + R_POOL] * L_SIZE
-        st.rep[ro + R_FREE_BLOCKS] -= jump_blocks(
-            st.residue, st.rep[ro + R_RESIDUE], p.pool[lo + L_BLOCK], n, step, 1, k
+        lo = p.pool + st.m[ro + R_POOL] * L_SIZE
+        st.m[ro + R_FREE_BLOCKS] -= jump_blocks(
+            st.m, st.m[ro + R_RESIDUE], p.m[lo + L_BLOCK], n, step, 1, k
         )
-        st.rep[ro + R_KV_READ] += k * st.rep[ro + R_KV] + n * ((k * (k - 1)) >> 1)
-        st.rep[ro + R_KV] += n * k
-        st.rep[ro + R_DECODE_TOKENS] += n * k
+        st.m[ro + R_KV_READ] += k * st.m[ro + R_KV] + n * ((k * (k - 1)) >> 1)
+        st.m[ro + R_KV] += n * k
+        st.m[ro + R_DECODE_TOKENS] += n * k
         count_gaps(p, st, r, k, g, d, span)
-    st.rep[ro + R_STEP] = step + k
-    if st.rep[ro + R_N_CHUNK] > 0:
-        decode_ps = st.rep[ro + R_JUMP_DECODE_PS]
-        st.rep[ro + R_DECODE_PS] += decode_ps
-        st.rep[ro + R_PREFILL_PS] += span - decode_ps
+    st.m[ro + R_STEP] = step + k
+    if st.m[ro + R_N_CHUNK] > 0:
+        decode_ps = st.m[ro + R_JUMP_DECODE_PS]
+        st.m[ro + R_DECODE_PS] += decode_ps
+        st.m[ro + R_PREFILL_PS] += span - decode_ps
         end_finished(p, st, r, t)
         end_chunks(p, st, r, t)
     else:
-        st.rep[ro + R_DECODE_PS] += span
+        st.m[ro + R_DECODE_PS] += span
         end_finished(p, st, r, t)
 
 
 @jit
 def end_finished(p, st, r, t):
     """Sequences of the decode set that have emitted their last token leave."""
-    ro = r * R_SIZE
-    o = st.rep[ro + R_HEAP]
-    limit = (st.rep[ro + R_STEP] + 1) << 24
-    while st.rep[ro + R_N_DECODE] > 0 and st.heap[o] < limit:
-        s = st.heap[o] & SLOT_MASK
+    ro = st.rep + r * R_SIZE
+    o = st.m[ro + R_HEAP]
+    limit = (st.m[ro + R_STEP] + 1) << 24
+    while st.m[ro + R_N_DECODE] > 0 and st.m[o] < limit:
+        s = st.m[o] & SLOT_MASK
         heap_pop(st, ro)
         held = unlist_decode(p, st, r, s)
         retire(p, st, r, s, held, t)
@@ -170,7 +169,7 @@ def end_finished(p, st, r, t):
 @jit
 def chunk_of(p, lo, tokens, budget):
     """How many of the missing tokens a step computes."""
-    threshold = p.pool[lo + L_THRESHOLD]
+    threshold = p.m[lo + L_THRESHOLD]
     chunk = tokens if tokens < budget else budget
     if threshold > 0 and chunk > threshold:
         chunk = threshold
@@ -180,25 +179,25 @@ def chunk_of(p, lo, tokens, budget):
 @jit
 def missing_of(st, so):
     """Tokens of a sequence outside the decode set that are not computed yet."""
-    return st.slot[so + F_PROMPT] + st.slot[so + F_GENERATED] - st.slot[so + F_COMPUTED]
+    return st.m[so + F_PROMPT] + st.m[so + F_GENERATED] - st.m[so + F_COMPUTED]
 
 
 @jit
 def blocks_for(p, st, lo, so, chunk):
     """Blocks that a chunk needs beyond those its sequence holds."""
-    block = p.pool[lo + L_BLOCK]
-    computed = st.slot[so + F_COMPUTED]
+    block = p.m[lo + L_BLOCK]
+    computed = st.m[so + F_COMPUTED]
     return blocks_of(computed + chunk, block) - blocks_of(computed, block)
 
 
 @jit
 def give_chunk(p, st, ro, s, chunk, blocks):
     """Schedule a chunk of a sequence outside the decode set."""
-    so = s * F_SIZE
-    st.rep[ro + R_FREE_BLOCKS] -= blocks
-    st.slot[so + F_CHUNK] = chunk
-    st.slot[so + F_MARK] = st.rep[ro + R_STEP] + 1
-    st.rep[ro + R_N_CHUNK] += 1
+    so = st.slot + s * F_SIZE
+    st.m[ro + R_FREE_BLOCKS] -= blocks
+    st.m[so + F_CHUNK] = chunk
+    st.m[so + F_MARK] = st.m[ro + R_STEP] + 1
+    st.m[ro + R_N_CHUNK] += 1
 
 
 @jit
@@ -208,22 +207,22 @@ def schedule_running(p, st, r, budget, t):
     The usual case costs nothing per sequence: the whole decode set gets its tokens, and at most one unfinished prompt
     follows it at the end of the batch.
     """
-    ro = r * R_SIZE
-    lo = st.rep[ro + R_POOL] * L_SIZE
-    n = st.rep[ro + R_N_DECODE]
-    singles = st.rep[ro + R_N_RUN] - n
-    tail = st.rep[ro + R_RUN_TAIL]
-    if singles > 1 or (singles == 1 and st.slot[tail * F_SIZE + F_STATE] != SEQ_SINGLE):
+    ro = st.rep + r * R_SIZE
+    lo = p.pool + st.m[ro + R_POOL] * L_SIZE
+    n = st.m[ro + R_N_DECODE]
+    singles = st.m[ro + R_N_RUN] - n
+    tail = st.m[ro + R_RUN_TAIL]
+    if singles > 1 or (singles == 1 and st.m[st.slot + tail * F_SIZE + F_STATE] != SEQ_SINGLE):
         return walk_running(p, st, r, budget, t)
-    need = step_blocks(st.residue, st.rep[ro + R_RESIDUE], p.pool[lo + L_BLOCK], st.rep[ro + R_STEP])
+    need = step_blocks(st.m, st.m[ro + R_RESIDUE], p.m[lo + L_BLOCK], st.m[ro + R_STEP])
     chunk = 0
     blocks = 0
     if singles == 1 and budget > n:
-        chunk = chunk_of(p, lo, missing_of(st, tail * F_SIZE), budget - n)
-        blocks = blocks_for(p, st, lo, tail * F_SIZE, chunk)
-    if need + blocks > st.rep[ro + R_FREE_BLOCKS]:
+        chunk = chunk_of(p, lo, missing_of(st, st.slot + tail * F_SIZE), budget - n)
+        blocks = blocks_for(p, st, lo, st.slot + tail * F_SIZE, chunk)
+    if need + blocks > st.m[ro + R_FREE_BLOCKS]:
         return walk_running(p, st, r, budget, t)
-    st.rep[ro + R_FREE_BLOCKS] -= need
+    st.m[ro + R_FREE_BLOCKS] -= need
     if chunk > 0:
         give_chunk(p, st, ro, tail, chunk, blocks)
     return budget - n - chunk
@@ -232,23 +231,23 @@ def schedule_running(p, st, r, budget, t):
 @jit_call
 def walk_running(p, st, r, budget, t):
     """Schedule the running batch one by one, in order, preempting where blocks run out."""
-    ro = r * R_SIZE
-    lo = st.rep[ro + R_POOL] * L_SIZE
-    block = p.pool[lo + L_BLOCK]
-    step = st.rep[ro + R_STEP]
+    ro = st.rep + r * R_SIZE
+    lo = p.pool + st.m[ro + R_POOL] * L_SIZE
+    block = p.m[lo + L_BLOCK]
+    step = st.m[ro + R_STEP]
     preempted = False
-    s = st.rep[ro + R_RUN_HEAD]
+    s = st.m[ro + R_RUN_HEAD]
     while s >= 0 and budget > 0:
-        so = s * F_SIZE
-        is_decode = st.slot[so + F_STATE] == SEQ_DECODE
+        so = st.slot + s * F_SIZE
+        is_decode = st.m[so + F_STATE] == SEQ_DECODE
         if is_decode:
             chunk = 1
-            blocks = 1 if (st.slot[so + F_COMPUTED] + step) % block == 0 else 0
+            blocks = 1 if (st.m[so + F_COMPUTED] + step) % block == 0 else 0
         else:
             chunk = chunk_of(p, lo, missing_of(st, so), budget)
             blocks = blocks_for(p, st, lo, so, chunk)
         stop = False
-        while blocks > st.rep[ro + R_FREE_BLOCKS]:
+        while blocks > st.m[ro + R_FREE_BLOCKS]:
             victim = choose_victim(p, st, r)
             preempted = True
             budget += preempt_in_step(p, st, r, victim, t)
@@ -258,13 +257,13 @@ def walk_running(p, st, r, budget, t):
         if stop:
             break
         if is_decode:
-            st.rep[ro + R_FREE_BLOCKS] -= blocks
-            st.slot[so + F_CHUNK] = 1
-            st.slot[so + F_MARK] = step + 1
+            st.m[ro + R_FREE_BLOCKS] -= blocks
+            st.m[so + F_CHUNK] = 1
+            st.m[so + F_MARK] = step + 1
         else:
             give_chunk(p, st, ro, s, chunk, blocks)
         budget -= chunk
-        s = st.slot[so + F_NEXT]
+        s = st.m[so + F_NEXT]
     pass_over(p, st, r, t)
     return -1 - budget if preempted else budget
 
@@ -272,26 +271,26 @@ def walk_running(p, st, r, budget, t):
 @jit_call
 def pass_over(p, st, r, t):
     """Sequences of the decode set that the step has no room for leave the set until they are scheduled again."""
-    ro = r * R_SIZE
-    mark = st.rep[ro + R_STEP] + 1
-    s = st.rep[ro + R_RUN_HEAD]
+    ro = st.rep + r * R_SIZE
+    mark = st.m[ro + R_STEP] + 1
+    s = st.m[ro + R_RUN_HEAD]
     while s >= 0:
-        so = s * F_SIZE
-        if st.slot[so + F_STATE] == SEQ_DECODE and st.slot[so + F_MARK] != mark:
+        so = st.slot + s * F_SIZE
+        if st.m[so + F_STATE] == SEQ_DECODE and st.m[so + F_MARK] != mark:
             leave_decode(p, st, r, s, t)
-        s = st.slot[so + F_NEXT]
+        s = st.m[so + F_NEXT]
 
 
 @jit_call
 def preempt_in_step(p, st, r, victim, t):
     """Preempt a sequence while a step is being scheduled; returns the tokens that go back to the budget."""
-    ro = r * R_SIZE
-    vo = victim * F_SIZE
+    ro = st.rep + r * R_SIZE
+    vo = st.slot + victim * F_SIZE
     given = 0
-    if st.slot[vo + F_MARK] == st.rep[ro + R_STEP] + 1:
-        given = st.slot[vo + F_CHUNK]
-        if st.slot[vo + F_STATE] == SEQ_SINGLE:
-            st.rep[ro + R_N_CHUNK] -= 1
+    if st.m[vo + F_MARK] == st.m[ro + R_STEP] + 1:
+        given = st.m[vo + F_CHUNK]
+        if st.m[vo + F_STATE] == SEQ_SINGLE:
+            st.m[ro + R_N_CHUNK] -= 1
     preempt(p, st, r, victim, given, t)
     return given
 
@@ -299,107 +298,107 @@ def preempt_in_step(p, st, r, victim, t):
 @jit_call
 def choose_victim(p, st, r):
     """The running sequence that gives way: the last one, or under the priority policy the least important."""
-    from_tail = st.rep[r * R_SIZE + R_RUN_TAIL]
-    if p.pool[st.rep[r * R_SIZE + R_POOL] * L_SIZE + L_SCHEDULING] == FCFS:
+    from_tail = st.m[st.rep + r * R_SIZE + R_RUN_TAIL]
+    if p.m[p.pool + st.m[st.rep + r * R_SIZE + R_POOL] * L_SIZE + L_SCHEDULING] == FCFS:
         return from_tail
     worst = from_tail
-    s = st.slot[from_tail * F_SIZE + F_PREV]
+    s = st.m[st.slot + from_tail * F_SIZE + F_PREV]
     while s >= 0:
         if comes_before(p, st, worst, s):
             worst = s
-        s = st.slot[s * F_SIZE + F_PREV]
+        s = st.m[st.slot + s * F_SIZE + F_PREV]
     return worst
 
 
 @jit
 def admit(p, st, r, budget, t):
     """Take waiting sequences into the batch while budget, places and blocks last."""
-    ro = r * R_SIZE
-    lo = st.rep[ro + R_POOL] * L_SIZE
-    max_seqs = p.pool[lo + L_MAX_SEQS]
-    gated = p.pool[lo + L_BATCHING] != CONTINUOUS
-    while st.rep[ro + R_N_WAIT] > 0 and budget > 0 and st.rep[ro + R_N_RUN] < max_seqs:
-        if gated and st.rep[ro + R_BATCH_LEFT] == 0:
+    ro = st.rep + r * R_SIZE
+    lo = p.pool + st.m[ro + R_POOL] * L_SIZE
+    max_seqs = p.m[lo + L_MAX_SEQS]
+    gated = p.m[lo + L_BATCHING] != CONTINUOUS
+    while st.m[ro + R_N_WAIT] > 0 and budget > 0 and st.m[ro + R_N_RUN] < max_seqs:
+        if gated and st.m[ro + R_BATCH_LEFT] == 0:
             break
-        s = st.rep[ro + R_WAIT_HEAD]
-        so = s * F_SIZE
+        s = st.m[ro + R_WAIT_HEAD]
+        so = st.slot + s * F_SIZE
         chunk = chunk_of(p, lo, missing_of(st, so), budget)
-        if p.pool[lo + L_CHUNKED] == 0:
+        if p.m[lo + L_CHUNKED] == 0:
             whole = chunk_of(p, lo, missing_of(st, so), NEVER)
-            if whole > budget and st.rep[ro + R_N_CHUNK] + st.rep[ro + R_N_DECODE] > 0:
+            if whole > budget and st.m[ro + R_N_CHUNK] + st.m[ro + R_N_DECODE] > 0:
                 break
             if whole > budget:
                 budget = whole  # a prompt longer than the budget is computed whole, in a step of its own
             chunk = whole
-        blocks = blocks_of(chunk, p.pool[lo + L_BLOCK])
-        if blocks > st.rep[ro + R_FREE_BLOCKS]:
+        blocks = blocks_of(chunk, p.m[lo + L_BLOCK])
+        if blocks > st.m[ro + R_FREE_BLOCKS]:
             break
         pop_waiting(st, ro)
         push_running(st, ro, s)
-        st.slot[so + F_STATE] = SEQ_SINGLE
-        if st.slot[so + F_SCHEDULED_PS] < 0:
-            st.slot[so + F_SCHEDULED_PS] = t
+        st.m[so + F_STATE] = SEQ_SINGLE
+        if st.m[so + F_SCHEDULED_PS] < 0:
+            st.m[so + F_SCHEDULED_PS] = t
         give_chunk(p, st, ro, s, chunk, blocks)
         budget -= chunk
         if gated:
-            st.rep[ro + R_BATCH_LEFT] -= 1
+            st.m[ro + R_BATCH_LEFT] -= 1
 
 
 @jit
 def launch_step(p, st, r, t):
     """Time the step that holds prompt chunks and let it run."""
-    ro = r * R_SIZE
-    lo = st.rep[ro + R_POOL] * L_SIZE
-    n = st.rep[ro + R_N_DECODE]
-    kv = st.rep[ro + R_KV]
+    ro = st.rep + r * R_SIZE
+    lo = p.pool + st.m[ro + R_POOL] * L_SIZE
+    n = st.m[ro + R_N_DECODE]
+    kv = st.m[ro + R_KV]
     tokens = 0
     squares = 0
-    left = st.rep[ro + R_N_CHUNK]
-    s = st.rep[ro + R_RUN_TAIL]
+    left = st.m[ro + R_N_CHUNK]
+    s = st.m[ro + R_RUN_TAIL]
     while left > 0:
-        so = s * F_SIZE
-        if st.slot[so + F_STATE] == SEQ_SINGLE and st.slot[so + F_CHUNK] > 0:
+        so = st.slot + s * F_SIZE
+        if st.m[so + F_STATE] == SEQ_SINGLE and st.m[so + F_CHUNK] > 0:
             left -= 1
-            chunk = st.slot[so + F_CHUNK]
-            computed = st.slot[so + F_COMPUTED]
-            if st.slot[so + F_GENERATED] > 0 and missing_of(st, so) == 1:
+            chunk = st.m[so + F_CHUNK]
+            computed = st.m[so + F_COMPUTED]
+            if st.m[so + F_GENERATED] > 0 and missing_of(st, so) == 1:
                 n += 1
                 kv += computed + 1
-                st.rep[ro + R_DECODE_TOKENS] += 1
-                st.rep[ro + R_KV_READ] += computed + 1
+                st.m[ro + R_DECODE_TOKENS] += 1
+                st.m[ro + R_KV_READ] += computed + 1
             else:
                 tokens += chunk
                 squares += chunk * (2 * computed + chunk)
-        s = st.slot[so + F_PREV]
-    at = p.pool[lo + L_TABLE] + n
-    decode_ps = p.base[at] + p.slope[at] * kv
-    st.rep[ro + R_PREFILL_TOKENS] += tokens
-    st.rep[ro + R_JUMP_DECODE_PS] = decode_ps if n > 0 else 0
-    launch(p, st, r, t, 1, decode_ps + prefill_ps(p.pool, lo, tokens, squares), 0)
+        s = st.m[so + F_PREV]
+    at = p.m[lo + L_TABLE] + n
+    decode_ps = p.m[p.base + at] + p.m[p.slope + at] * kv
+    st.m[ro + R_PREFILL_TOKENS] += tokens
+    st.m[ro + R_JUMP_DECODE_PS] = decode_ps if n > 0 else 0
+    launch(p, st, r, t, 1, decode_ps + prefill_ps(p.m, lo, tokens, squares), 0)
 
 
 @jit
 def launch_jump(p, st, r, t, persistent):
     """Let the decode set run alone: as many steps as nothing inside the replica can change."""
-    ro = r * R_SIZE
-    lo = st.rep[ro + R_POOL] * L_SIZE
-    n = st.rep[ro + R_N_DECODE]
-    step = st.rep[ro + R_STEP]
-    at = p.pool[lo + L_TABLE] + n
-    g = p.base[at] + p.slope[at] * st.rep[ro + R_KV]
-    d = p.slope[at] * n
+    ro = st.rep + r * R_SIZE
+    lo = p.pool + st.m[ro + R_POOL] * L_SIZE
+    n = st.m[ro + R_N_DECODE]
+    step = st.m[ro + R_STEP]
+    at = p.m[lo + L_TABLE] + n
+    g = p.m[p.base + at] + p.m[p.slope + at] * st.m[ro + R_KV]
+    d = p.m[p.slope + at] * n
     k = 1
     if persistent:
-        k = (st.heap[st.rep[ro + R_HEAP]] >> 24) - step
+        k = (st.m[st.m[ro + R_HEAP]] >> 24) - step
         if k > 1:
             k = steps_that_fit(
-                st.residue,
-                st.rep[ro + R_RESIDUE],
-                p.pool[lo + L_BLOCK],
+                st.m,
+                st.m[ro + R_RESIDUE],
+                p.m[lo + L_BLOCK],
                 n,
                 step,
                 k,
-                st.rep[ro + R_FREE_BLOCKS],
+                st.m[ro + R_FREE_BLOCKS],
             )
     launch(p, st, r, t, k, g, d)
 
@@ -407,38 +406,38 @@ def launch_jump(p, st, r, t, persistent):
 @jit
 def launch(p, st, r, t, k, g, d):
     """Start a jump of k steps at t."""
-    ro = r * R_SIZE
-    st.rep[ro + R_JUMP_PS] = t
-    st.rep[ro + R_JUMP_K] = k
-    st.rep[ro + R_JUMP_G] = g
-    st.rep[ro + R_JUMP_D] = d
-    tree_set(st.tree, 0, p.run[P_TREE], r, t + span_ps(k, g, d))
+    ro = st.rep + r * R_SIZE
+    st.m[ro + R_JUMP_PS] = t
+    st.m[ro + R_JUMP_K] = k
+    st.m[ro + R_JUMP_G] = g
+    st.m[ro + R_JUMP_D] = d
+    tree_set(st.m, st.tree, p.m[P_TREE], r, t + span_ps(k, g, d))
 
 
 @jit_call
 def oldest_routed_ps(st, ro):
     """When the request that has waited longest was routed: under the priority policy it need not be the head."""
     oldest = NEVER
-    s = st.rep[ro + R_WAIT_HEAD]
+    s = st.m[ro + R_WAIT_HEAD]
     while s >= 0:
-        oldest = min(oldest, st.slot[s * F_SIZE + F_ROUTED_PS])
-        s = st.slot[s * F_SIZE + F_NEXT]
+        oldest = min(oldest, st.m[st.slot + s * F_SIZE + F_ROUTED_PS])
+        s = st.m[st.slot + s * F_SIZE + F_NEXT]
     return oldest
 
 
 @jit
 def gate_opens_ps(p, st, r, t):
     """When an idle replica may start: now, at its batching delay, or when more have come (NEVER)."""
-    ro = r * R_SIZE
-    lo = st.rep[ro + R_POOL] * L_SIZE
-    if st.rep[ro + R_N_WAIT] == 0:
+    ro = st.rep + r * R_SIZE
+    lo = p.pool + st.m[ro + R_POOL] * L_SIZE
+    if st.m[ro + R_N_WAIT] == 0:
         return NEVER
-    batching = p.pool[lo + L_BATCHING]
-    full = st.rep[ro + R_N_WAIT] >= p.pool[lo + L_MAX_SEQS]
-    if batching == CONTINUOUS or full or st.rep[ro + R_STAGE] == STAGE_DRAINING:
+    batching = p.m[lo + L_BATCHING]
+    full = st.m[ro + R_N_WAIT] >= p.m[lo + L_MAX_SEQS]
+    if batching == CONTINUOUS or full or st.m[ro + R_STAGE] == STAGE_DRAINING:
         return t
     if batching == DYNAMIC:
-        opens = oldest_routed_ps(st, ro) + p.pool[lo + L_DELAY_PS]
+        opens = oldest_routed_ps(st, ro) + p.m[lo + L_DELAY_PS]
         return opens if opens > t else t
     return NEVER
 
@@ -446,35 +445,35 @@ def gate_opens_ps(p, st, r, t):
 @jit
 def start_step(p, st, r, t):
     """Schedule the next step of a replica, or leave it idle."""
-    ro = r * R_SIZE
-    lo = st.rep[ro + R_POOL] * L_SIZE
-    if st.rep[ro + R_N_RUN] == 0 and st.rep[ro + R_BATCH_LEFT] == 0:
+    ro = st.rep + r * R_SIZE
+    lo = p.pool + st.m[ro + R_POOL] * L_SIZE
+    if st.m[ro + R_N_RUN] == 0 and st.m[ro + R_BATCH_LEFT] == 0:
         opens = gate_opens_ps(p, st, r, t)
         if opens > t:
-            tree_set(st.tree, 0, p.run[P_TREE], r, opens)
+            tree_set(st.m, st.tree, p.m[P_TREE], r, opens)
             return
-        if p.pool[lo + L_BATCHING] != CONTINUOUS:
-            waiting = st.rep[ro + R_N_WAIT]
-            most = p.pool[lo + L_MAX_SEQS]
-            st.rep[ro + R_BATCH_LEFT] = waiting if waiting < most else most
-    budget = schedule_running(p, st, r, p.pool[lo + L_BUDGET], t)
+        if p.m[lo + L_BATCHING] != CONTINUOUS:
+            waiting = st.m[ro + R_N_WAIT]
+            most = p.m[lo + L_MAX_SEQS]
+            st.m[ro + R_BATCH_LEFT] = waiting if waiting < most else most
+    budget = schedule_running(p, st, r, p.m[lo + L_BUDGET], t)
     # a step that only preempted holds nothing and takes no time: schedule again
-    while budget < 0 and st.rep[ro + R_N_CHUNK] == 0 and st.rep[ro + R_N_DECODE] == 0:
-        budget = schedule_running(p, st, r, p.pool[lo + L_BUDGET], t)
+    while budget < 0 and st.m[ro + R_N_CHUNK] == 0 and st.m[ro + R_N_DECODE] == 0:
+        budget = schedule_running(p, st, r, p.m[lo + L_BUDGET], t)
     if budget >= 0:
         admit(p, st, r, budget, t)
-    if st.rep[ro + R_N_CHUNK] > 0:
+    if st.m[ro + R_N_CHUNK] > 0:
         launch_step(p, st, r, t)
-    elif st.rep[ro + R_N_DECODE] > 0:
-        launch_jump(p, st, r, t, budget >= 0 and st.rep[ro + R_N_DECODE] == st.rep[ro + R_N_RUN])
+    elif st.m[ro + R_N_DECODE] > 0:
+        launch_jump(p, st, r, t, budget >= 0 and st.m[ro + R_N_DECODE] == st.m[ro + R_N_RUN])
     else:
-        tree_set(st.tree, 0, p.run[P_TREE], r, NEVER)
+        tree_set(st.m, st.tree, p.m[P_TREE], r, NEVER)
 
 
 @jit
 def on_boundary(p, st, r, t):
     """A step of replica r ends at t, or its idle engine wakes up."""
-    if st.rep[r * R_SIZE + R_JUMP_K] > 0:
+    if st.m[st.rep + r * R_SIZE + R_JUMP_K] > 0:
         end_jump(p, st, r, t)
     start_step(p, st, r, t)
 
@@ -483,31 +482,31 @@ def on_boundary(p, st, r, t):
 @jit
 def cut_jump(p, st, r, t):
     """Something new waits at t: end the jump at the first boundary that reaches it."""
-    ro = r * R_SIZE
-    k = st.rep[ro + R_JUMP_K]
+    ro = st.rep + r * R_SIZE
+    k = st.m[ro + R_JUMP_K]
     if k > 1:
-        start = st.rep[ro + R_JUMP_PS]
-        g = st.rep[ro + R_JUMP_G]
-        d = st.rep[ro + R_JUMP_D]
+        start = st.m[ro + R_JUMP_PS]
+        g = st.m[ro + R_JUMP_G]
+        d = st.m[ro + R_JUMP_D]
         cut = steps_reaching(t - start, k, g, d)
         if cut < k:
-            st.rep[ro + R_JUMP_K] = cut
-            tree_set(st.tree, 0, p.run[P_TREE], r, start + span_ps(cut, g, d))
+            st.m[ro + R_JUMP_K] = cut
+            tree_set(st.m, st.tree, p.m[P_TREE], r, start + span_ps(cut, g, d))
 
 
 @jit
 def on_enqueued(p, st, r, s, t):
     """A sequence has joined the waiting queue of replica r at t: wake the engine or cut its jump where it matters."""
-    ro = r * R_SIZE
-    lo = st.rep[ro + R_POOL] * L_SIZE
-    if st.rep[ro + R_N_RUN] == 0:
+    ro = st.rep + r * R_SIZE
+    lo = p.pool + st.m[ro + R_POOL] * L_SIZE
+    if st.m[ro + R_N_RUN] == 0:
         opens = gate_opens_ps(p, st, r, t)
-        if opens < tree_key(st.tree, 0, p.run[P_TREE], r):
-            tree_set(st.tree, 0, p.run[P_TREE], r, opens)
+        if opens < tree_key(st.m, st.tree, p.m[P_TREE], r):
+            tree_set(st.m, st.tree, p.m[P_TREE], r, opens)
     elif (
-        st.rep[ro + R_WAIT_HEAD] == s
-        and st.rep[ro + R_N_RUN] < p.pool[lo + L_MAX_SEQS]
-        and (p.pool[lo + L_BATCHING] == CONTINUOUS or st.rep[ro + R_BATCH_LEFT] > 0)
+        st.m[ro + R_WAIT_HEAD] == s
+        and st.m[ro + R_N_RUN] < p.m[lo + L_MAX_SEQS]
+        and (p.m[lo + L_BATCHING] == CONTINUOUS or st.m[ro + R_BATCH_LEFT] > 0)
     ):
         cut_jump(p, st, r, t)
 
@@ -515,15 +514,15 @@ def on_enqueued(p, st, r, s, t):
 @jit_call
 def settle(p, st, r, t):
     """End the steps of a jump whose boundaries lie before t; the step that t falls in goes on alone."""
-    ro = r * R_SIZE
-    k = st.rep[ro + R_JUMP_K]
+    ro = st.rep + r * R_SIZE
+    k = st.m[ro + R_JUMP_K]
     if k > 1:
-        start = st.rep[ro + R_JUMP_PS]
-        g = st.rep[ro + R_JUMP_G]
-        d = st.rep[ro + R_JUMP_D]
+        start = st.m[ro + R_JUMP_PS]
+        g = st.m[ro + R_JUMP_G]
+        d = st.m[ro + R_JUMP_D]
         done = steps_before(t - start, k, g, d)
         if done > 0:
-            st.rep[ro + R_JUMP_K] = done
+            st.m[ro + R_JUMP_K] = done
             end_jump(p, st, r, start + span_ps(done, g, d))
             launch(p, st, r, start + span_ps(done, g, d), 1, g + d * done, 0)
 
@@ -531,18 +530,18 @@ def settle(p, st, r, t):
 @jit
 def blocks_used(p, st, r, n_blocks, t):
     """KV blocks in use at t, seen from outside: after the last boundary before t."""
-    ro = r * R_SIZE
-    used = n_blocks - st.rep[ro + R_FREE_BLOCKS]
-    k = st.rep[ro + R_JUMP_K]
+    ro = st.rep + r * R_SIZE
+    used = n_blocks - st.m[ro + R_FREE_BLOCKS]
+    k = st.m[ro + R_JUMP_K]
     if k > 1:
-        done = steps_before(t - st.rep[ro + R_JUMP_PS], k, st.rep[ro + R_JUMP_G], st.rep[ro + R_JUMP_D])
-        lo = st.rep[ro + R_POOL] * L_SIZE
+        done = steps_before(t - st.m[ro + R_JUMP_PS], k, st.m[ro + R_JUMP_G], st.m[ro + R_JUMP_D])
+        lo = p.pool + st.m[ro + R_POOL] * L_SIZE
         used += jump_blocks(
-            st.residue,
-            st.rep[ro + R_RESIDUE],
-            p.pool[lo + L_BLOCK],
-            st.rep[ro + R_N_DECODE],
-            st.rep[ro + R_STEP],
+            st.m,
+            st.m[ro + R_RESIDUE],
+            p.m[lo + L_BLOCK],
+            st.m[ro + R_N_DECODE],
+            st.m[ro + R_STEP],
             1,
             done + 1,
         )

@@ -17,6 +17,8 @@ from sim.model.layout import (
     C_SUM,
     C_TOKENS_IN,
     C_TOKENS_OUT,
+    CLASS_BITS,
+    CLASSES_MAX,
     COMPLETED,
     F_ARRIVAL_PS,
     F_CHUNK,
@@ -48,6 +50,7 @@ from sim.model.layout import (
     M_TTFT,
     NO_REASON,
     P_DURATION_PS,
+    P_N_REQUEST,
     P_RECORDS,
     P_WARMUP_PS,
     REJECTED,
@@ -55,6 +58,8 @@ from sim.model.layout import (
     S_FREE,
     S_IN_FLIGHT,
     SEQ_WAITING,
+    TOKEN_BITS,
+    TOKENS_MAX,
     X_FIRST_PS,
     X_GAP_MAX_PS,
     X_LAST_PS,
@@ -72,43 +77,61 @@ _SEED = np.uint64(0x5851F42D4C957F2D)
 
 
 @jit
+def prompt_of(p, i):
+    """Prompt tokens of request i of the trace."""
+    return p.trace[p.m[P_N_REQUEST] + i] >> (TOKEN_BITS + CLASS_BITS)
+
+
+@jit
+def output_of(p, i):
+    """Output tokens of request i."""
+    return (p.trace[p.m[P_N_REQUEST] + i] >> CLASS_BITS) & TOKENS_MAX
+
+
+@jit
+def class_of(p, i):
+    """The class of request i."""
+    return p.trace[p.m[P_N_REQUEST] + i] & CLASSES_MAX
+
+
+@jit
 def is_measured(p, arrival_ps):
     """Whether a request that arrived then counts: after warm-up, before the end."""
-    return p.run[P_WARMUP_PS] <= arrival_ps < p.run[P_DURATION_PS]
+    return p.m[P_WARMUP_PS] <= arrival_ps < p.m[P_DURATION_PS]
 
 
 @jit
 def take_slot(p, st, i, t):
     """Give request i a slot; the caller has made sure that one is free."""
-    s = st.run[S_FREE]
-    so = s * F_SIZE
-    st.run[S_FREE] = st.slot[so + F_NEXT]
-    st.run[S_IN_FLIGHT] += 1
-    st.slot[so + F_REQUEST] = i
-    st.slot[so + F_STATE] = SEQ_WAITING
-    st.slot[so + F_PROMPT] = p.prompt[i]
-    st.slot[so + F_OUTPUT] = p.output[i]
-    st.slot[so + F_GENERATED] = 0
-    st.slot[so + F_COMPUTED] = 0
-    st.slot[so + F_CHUNK] = 0
-    st.slot[so + F_LAST_PS] = -1
-    st.slot[so + F_ARRIVAL_PS] = t
-    st.slot[so + F_ROUTED_PS] = -1
-    st.slot[so + F_SCHEDULED_PS] = -1
-    st.slot[so + F_FIRST_PS] = -1
-    st.slot[so + F_GAP_MAX] = -1
-    st.slot[so + F_PREEMPTIONS] = 0
-    st.slot[so + F_CLASS] = p.klass_of[i]
-    st.slot[so + F_MARK] = 0
+    s = st.m[S_FREE]
+    so = st.slot + s * F_SIZE
+    st.m[S_FREE] = st.m[so + F_NEXT]
+    st.m[S_IN_FLIGHT] += 1
+    st.m[so + F_REQUEST] = i
+    st.m[so + F_STATE] = SEQ_WAITING
+    st.m[so + F_PROMPT] = prompt_of(p, i)
+    st.m[so + F_OUTPUT] = output_of(p, i)
+    st.m[so + F_GENERATED] = 0
+    st.m[so + F_COMPUTED] = 0
+    st.m[so + F_CHUNK] = 0
+    st.m[so + F_LAST_PS] = -1
+    st.m[so + F_ARRIVAL_PS] = t
+    st.m[so + F_ROUTED_PS] = -1
+    st.m[so + F_SCHEDULED_PS] = -1
+    st.m[so + F_FIRST_PS] = -1
+    st.m[so + F_GAP_MAX] = -1
+    st.m[so + F_PREEMPTIONS] = 0
+    st.m[so + F_CLASS] = class_of(p, i)
+    st.m[so + F_MARK] = 0
     return s
 
 
 @jit
 def free_slot(st, s):
     """Give a slot back."""
-    st.slot[s * F_SIZE + F_NEXT] = st.run[S_FREE]
-    st.run[S_FREE] = s
-    st.run[S_IN_FLIGHT] -= 1
+    st.m[st.slot + s * F_SIZE + F_NEXT] = st.m[S_FREE]
+    st.m[S_FREE] = s
+    st.m[S_IN_FLIGHT] -= 1
 
 
 @jit
@@ -116,52 +139,52 @@ def write_row(p, st, i, routed, scheduled, first, last, replica, preemptions, ga
     """Fold a request's row into the digest and keep it where records are on."""
     h = mixed(mixed(mixed(mixed(_SEED, i), routed), scheduled), first)
     h = mixed(mixed(mixed(mixed(h, last), replica), preemptions), gap_max)
-    st.run[S_DIGEST] += finished(mixed(h, outcome * 256 + reason))
-    if p.run[P_RECORDS] == 1:
+    st.m[S_DIGEST] += finished(mixed(h, outcome * 256 + reason))
+    if p.m[P_RECORDS] == 1:
         o = i * X_SIZE
-        st.record[o + X_ROUTED_PS] = routed
-        st.record[o + X_SCHEDULED_PS] = scheduled
-        st.record[o + X_FIRST_PS] = first
-        st.record[o + X_LAST_PS] = last
-        st.record[o + X_REPLICA] = replica
-        st.record[o + X_PREEMPTIONS] = preemptions
-        st.record[o + X_GAP_MAX_PS] = gap_max
-        st.record[o + X_OUTCOME] = outcome
-        st.record[o + X_REASON] = reason
+        st.m[st.record + o + X_ROUTED_PS] = routed
+        st.m[st.record + o + X_SCHEDULED_PS] = scheduled
+        st.m[st.record + o + X_FIRST_PS] = first
+        st.m[st.record + o + X_LAST_PS] = last
+        st.m[st.record + o + X_REPLICA] = replica
+        st.m[st.record + o + X_PREEMPTIONS] = preemptions
+        st.m[st.record + o + X_GAP_MAX_PS] = gap_max
+        st.m[st.record + o + X_OUTCOME] = outcome
+        st.m[st.record + o + X_REASON] = reason
 
 
 @jit
 def meets_objectives(p, k, ttft_ps, gap_max_ps, tpot_ps, e2e_ps):
     """Whether a served request met every objective of its class."""
-    ko = k * K_SIZE
+    ko = p.klass + k * K_SIZE
     return (
-        ttft_ps <= p.klass[ko + K_TTFT_PS]
-        and gap_max_ps <= p.klass[ko + K_ITL_PS]
-        and tpot_ps <= p.klass[ko + K_TPOT_PS]
-        and e2e_ps <= p.klass[ko + K_E2E_PS]
+        ttft_ps <= p.m[ko + K_TTFT_PS]
+        and gap_max_ps <= p.m[ko + K_ITL_PS]
+        and tpot_ps <= p.m[ko + K_TPOT_PS]
+        and e2e_ps <= p.m[ko + K_E2E_PS]
     )
 
 
 @jit
 def measure(st, k, metric, value_ps):
     """Count a duration in its class's histogram and sum."""
-    observe(st.hist, k, metric, value_ps)
-    add_wide(st.count, k * C_SIZE + C_SUM + 2 * metric, value_ps)
+    observe(st.m, st.hist, k, metric, value_ps)
+    add_wide(st.m, st.count + k * C_SIZE + C_SUM + 2 * metric, value_ps)
 
 
 @jit
 def complete(p, st, s, r, t):
     """A request was answered in full at t by replica r: measure it, write it down, free its slot."""
-    so = s * F_SIZE
-    i = st.slot[so + F_REQUEST]
-    k = st.slot[so + F_CLASS]
-    arrival = st.slot[so + F_ARRIVAL_PS]
-    scheduled = st.slot[so + F_SCHEDULED_PS]
-    first = st.slot[so + F_FIRST_PS]
-    gap_max = st.slot[so + F_GAP_MAX]
-    output = st.slot[so + F_OUTPUT]
-    co = k * C_SIZE
-    st.count[co + C_ALL_COMPLETED] += 1
+    so = st.slot + s * F_SIZE
+    i = st.m[so + F_REQUEST]
+    k = st.m[so + F_CLASS]
+    arrival = st.m[so + F_ARRIVAL_PS]
+    scheduled = st.m[so + F_SCHEDULED_PS]
+    first = st.m[so + F_FIRST_PS]
+    gap_max = st.m[so + F_GAP_MAX]
+    output = st.m[so + F_OUTPUT]
+    co = st.count + k * C_SIZE
+    st.m[co + C_ALL_COMPLETED] += 1
     if is_measured(p, arrival):
         tpot = 0
         if output > 1:
@@ -170,21 +193,21 @@ def complete(p, st, s, r, t):
         measure(st, k, M_TTFT, first - arrival)
         measure(st, k, M_E2E, t - arrival)
         measure(st, k, M_QUEUE_WAIT, scheduled - arrival)
-        st.count[co + C_COMPLETED] += 1
-        st.count[co + C_TOKENS_IN] += st.slot[so + F_PROMPT]
-        st.count[co + C_TOKENS_OUT] += output
+        st.m[co + C_COMPLETED] += 1
+        st.m[co + C_TOKENS_IN] += st.m[so + F_PROMPT]
+        st.m[co + C_TOKENS_OUT] += output
         if meets_objectives(p, k, first - arrival, gap_max, tpot, t - arrival):
-            st.count[co + C_MET] += 1
+            st.m[co + C_MET] += 1
     write_row(
         p,
         st,
         i,
-        st.slot[so + F_ROUTED_PS],
+        st.m[so + F_ROUTED_PS],
         scheduled,
         first,
         t,
         r,
-        st.slot[so + F_PREEMPTIONS],
+        st.m[so + F_PREEMPTIONS],
         gap_max,
         COMPLETED,
         NO_REASON,
@@ -195,37 +218,37 @@ def complete(p, st, s, r, t):
 @jit
 def reject(p, st, i, t, reason):
     """A request was turned away on arrival."""
-    co = p.klass_of[i] * C_SIZE
-    st.count[co + C_ALL_REJECTED] += 1
+    co = st.count + class_of(p, i) * C_SIZE
+    st.m[co + C_ALL_REJECTED] += 1
     if is_measured(p, t):
-        st.count[co + C_REJECTED] += 1
+        st.m[co + C_REJECTED] += 1
     write_row(p, st, i, -1, -1, -1, -1, -1, 0, -1, REJECTED, reason)
 
 
 @jit
 def offer(p, st, i, t):
     """A request arrived: count it."""
-    co = p.klass_of[i] * C_SIZE
-    st.count[co + C_ALL_OFFERED] += 1
+    co = st.count + class_of(p, i) * C_SIZE
+    st.m[co + C_ALL_OFFERED] += 1
     if is_measured(p, t):
-        st.count[co + C_OFFERED] += 1
+        st.m[co + C_OFFERED] += 1
 
 
 @jit
 def leave_inside(p, st, s, r, reason):
     """The run is over and a request is still inside: write down how far it came."""
-    so = s * F_SIZE
+    so = st.slot + s * F_SIZE
     write_row(
         p,
         st,
-        st.slot[so + F_REQUEST],
-        st.slot[so + F_ROUTED_PS],
-        st.slot[so + F_SCHEDULED_PS],
-        st.slot[so + F_FIRST_PS],
+        st.m[so + F_REQUEST],
+        st.m[so + F_ROUTED_PS],
+        st.m[so + F_SCHEDULED_PS],
+        st.m[so + F_FIRST_PS],
         -1,
         r,
-        st.slot[so + F_PREEMPTIONS],
-        st.slot[so + F_GAP_MAX],
+        st.m[so + F_PREEMPTIONS],
+        st.m[so + F_GAP_MAX],
         INSIDE,
         reason,
     )

@@ -32,6 +32,7 @@ from sim.model.layout import (
     STAGE_READY,
 )
 from sim.model.replica import blocks_used
+from sim.model.request import output_of, prompt_of
 from sim.model.tree import tree_first, tree_set
 from sim.rng import STREAM_ROUTE, draw_below
 
@@ -39,21 +40,21 @@ from sim.rng import STREAM_ROUTE, draw_below
 @jit
 def fits(p, pool, i):
     """Whether request i alone fits a replica of the pool: its context and its KV blocks."""
-    lo = pool * L_SIZE
-    prompt = p.prompt[i]
-    output = p.output[i] if p.output[i] > 0 else 1
+    lo = p.pool + pool * L_SIZE
+    prompt = prompt_of(p, i)
+    output = output_of(p, i) if output_of(p, i) > 0 else 1
     return (
-        prompt + p.output[i] <= p.pool[lo + L_MAX_LEN]
-        and blocks_of(prompt + output - 1, p.pool[lo + L_BLOCK]) <= p.pool[lo + L_BLOCKS]
+        prompt + output_of(p, i) <= p.m[lo + L_MAX_LEN]
+        and blocks_of(prompt + output - 1, p.m[lo + L_BLOCK]) <= p.m[lo + L_BLOCKS]
     )
 
 
 @jit
 def n_fitting_pools(p, g, i):
     """In how many pools of the group request i fits."""
-    go = g * G_SIZE
+    go = p.group + g * G_SIZE
     n = 0
-    for pool in range(p.group[go + G_FIRST_POOL], p.group[go + G_FIRST_POOL] + p.group[go + G_N_POOL]):
+    for pool in range(p.m[go + G_FIRST_POOL], p.m[go + G_FIRST_POOL] + p.m[go + G_N_POOL]):
         if fits(p, pool, i):
             n += 1
     return n
@@ -62,7 +63,7 @@ def n_fitting_pools(p, g, i):
 @jit
 def outstanding_of(st, r):
     """Requests waiting or running at a replica."""
-    return st.rep[r * R_SIZE + R_N_WAIT] + st.rep[r * R_SIZE + R_N_RUN]
+    return st.m[st.rep + r * R_SIZE + R_N_WAIT] + st.m[st.rep + r * R_SIZE + R_N_RUN]
 
 
 @jit_call
@@ -72,7 +73,7 @@ def next_ready(st, first, n, after):
     high = n
     while low < high:
         middle = (low + high) >> 1
-        if st.ready[first + middle] > after:
+        if st.m[st.ready + first + middle] > after:
             high = middle
         else:
             low = middle + 1
@@ -86,8 +87,8 @@ def least_kv(p, st, first, n, t):
     best_used = 0
     best_blocks = 1
     for j in range(n):
-        r = st.ready[first + j]
-        blocks = p.pool[st.rep[r * R_SIZE + R_POOL] * L_SIZE + L_BLOCKS]
+        r = st.m[st.ready + first + j]
+        blocks = p.m[p.pool + st.m[st.rep + r * R_SIZE + R_POOL] * L_SIZE + L_BLOCKS]
         used = blocks_used(p, st, r, blocks, t)
         if best < 0 or used * best_blocks < best_used * blocks:
             best = r
@@ -99,31 +100,31 @@ def least_kv(p, st, first, n, t):
 @jit_call
 def power_of_two(p, st, first, n, i):
     """The less loaded of two different ready replicas drawn at random; ties to the first drawn."""
-    a = draw_below(p.run[P_SEED], STREAM_ROUTE, i, 0, n)
+    a = draw_below(p.m[P_SEED], STREAM_ROUTE, i, 0, n)
     if n == 1:
-        return st.ready[first]
-    b = draw_below(p.run[P_SEED], STREAM_ROUTE, i, 1, n - 1)
+        return st.m[st.ready + first]
+    b = draw_below(p.m[P_SEED], STREAM_ROUTE, i, 1, n - 1)
     if b >= a:
         b += 1
-    ra = st.ready[first + a]
-    rb = st.ready[first + b]
+    ra = st.m[st.ready + first + a]
+    rb = st.m[st.ready + first + b]
     return rb if outstanding_of(st, rb) < outstanding_of(st, ra) else ra
 
 
 @jit
 def choose_replica(p, st, g, i, t):
     """The replica for request i among the group's ready ones; there is at least one."""
-    go = g * G_SIZE
-    first = p.group[go + G_FIRST]
-    n = st.group[g * H_SIZE + H_N_READY]
-    router = p.group[go + G_ROUTER]
+    go = p.group + g * G_SIZE
+    first = p.m[go + G_FIRST]
+    n = st.m[st.group + g * H_SIZE + H_N_READY]
+    router = p.m[go + G_ROUTER]
     if router == LEAST_OUTSTANDING:
-        r = first + tree_first(st.load, p.group[go + G_LOAD])
+        r = first + tree_first(st.m, st.load + p.m[go + G_LOAD])
     elif router == ROUND_ROBIN:
-        r = st.ready[first + next_ready(st, first, n, st.group[g * H_SIZE + H_CURSOR])]
-        st.group[g * H_SIZE + H_CURSOR] = r
+        r = st.m[st.ready + first + next_ready(st, first, n, st.m[st.group + g * H_SIZE + H_CURSOR])]
+        st.m[st.group + g * H_SIZE + H_CURSOR] = r
     elif router == RANDOM:
-        r = st.ready[first + draw_below(p.run[P_SEED], STREAM_ROUTE, i, 0, n)]
+        r = st.m[st.ready + first + draw_below(p.m[P_SEED], STREAM_ROUTE, i, 0, n)]
     elif router == POWER_OF_TWO:
         r = power_of_two(p, st, first, n, i)
     else:
@@ -137,12 +138,12 @@ def choose_fitting(p, st, g, i, t):
 
     The list of ready replicas is narrowed for the choice and put back: rare, so it may cost O(n).
     """
-    go = g * G_SIZE
-    first = p.group[go + G_FIRST]
-    n = st.group[g * H_SIZE + H_N_READY]
+    go = p.group + g * G_SIZE
+    first = p.m[go + G_FIRST]
+    n = st.m[st.group + g * H_SIZE + H_N_READY]
     kept = 0
     for j in range(n):
-        if fits(p, st.rep[st.ready[first + j] * R_SIZE + R_POOL], i):
+        if fits(p, st.m[st.rep + st.m[st.ready + first + j] * R_SIZE + R_POOL], i):
             swap_in(st, first, kept, j)
             kept += 1
     r = -1
@@ -155,41 +156,41 @@ def choose_fitting(p, st, g, i, t):
 @jit
 def swap_in(st, first, at, j):
     """Move the j-th ready replica to place `at`, keeping the order of both parts."""
-    r = st.ready[first + j]
+    r = st.m[st.ready + first + j]
     while j > at:
-        st.ready[first + j] = st.ready[first + j - 1]
+        st.m[st.ready + first + j] = st.m[st.ready + first + j - 1]
         j -= 1
-    st.ready[first + at] = r
+    st.m[st.ready + first + at] = r
 
 
 @jit
 def sort_ready(st, first, n):
     """Put a ready list back in order of index (insertion sort: it is nearly sorted)."""
     for j in range(1, n):
-        r = st.ready[first + j]
+        r = st.m[st.ready + first + j]
         q = j
-        while q > 0 and st.ready[first + q - 1] > r:
-            st.ready[first + q] = st.ready[first + q - 1]
+        while q > 0 and st.m[st.ready + first + q - 1] > r:
+            st.m[st.ready + first + q] = st.m[st.ready + first + q - 1]
             q -= 1
-        st.ready[first + q] = r
+        st.m[st.ready + first + q] = r
 
 
 @jit
 def choose_among(p, st, g, i, t, first, n):
     """The switch of choose_replica over the first n of the ready list, without the load tree."""
-    router = p.group[g * G_SIZE + G_ROUTER]
+    router = p.m[p.group + g * G_SIZE + G_ROUTER]
     if router == ROUND_ROBIN:
-        r = st.ready[first + next_ready(st, first, n, st.group[g * H_SIZE + H_CURSOR])]
-        st.group[g * H_SIZE + H_CURSOR] = r
+        r = st.m[st.ready + first + next_ready(st, first, n, st.m[st.group + g * H_SIZE + H_CURSOR])]
+        st.m[st.group + g * H_SIZE + H_CURSOR] = r
     elif router == RANDOM:
-        r = st.ready[first + draw_below(p.run[P_SEED], STREAM_ROUTE, i, 0, n)]
+        r = st.m[st.ready + first + draw_below(p.m[P_SEED], STREAM_ROUTE, i, 0, n)]
     elif router == POWER_OF_TWO:
         r = power_of_two(p, st, first, n, i)
     elif router == LEAST_OUTSTANDING:
-        r = st.ready[first]
+        r = st.m[st.ready + first]
         for j in range(1, n):
-            if outstanding_of(st, st.ready[first + j]) < outstanding_of(st, r):
-                r = st.ready[first + j]
+            if outstanding_of(st, st.m[st.ready + first + j]) < outstanding_of(st, r):
+                r = st.m[st.ready + first + j]
     else:
         r = least_kv(p, st, first, n, t)
     return r
@@ -198,11 +199,11 @@ def choose_among(p, st, g, i, t, first, n):
 @jit
 def refresh_load(p, st, g, r):
     """Tell the load tree how many requests ready replica r holds now."""
-    go = g * G_SIZE
-    if p.group[go + G_ROUTER] == LEAST_OUTSTANDING and st.rep[r * R_SIZE + R_STAGE] == STAGE_READY:
-        o = p.group[go + G_LOAD]
-        m = p.group[go + G_LEAVES]
-        leaf = r - p.group[go + G_FIRST]
+    go = p.group + g * G_SIZE
+    if p.m[go + G_ROUTER] == LEAST_OUTSTANDING and st.m[st.rep + r * R_SIZE + R_STAGE] == STAGE_READY:
+        o = st.load + p.m[go + G_LOAD]
+        m = p.m[go + G_LEAVES]
+        leaf = r - p.m[go + G_FIRST]
         held = outstanding_of(st, r)
-        if st.load[o + m + leaf] != held:
-            tree_set(st.load, o, m, leaf, held)
+        if st.m[o + m + leaf] != held:
+            tree_set(st.m, o, m, leaf, held)

@@ -48,10 +48,9 @@ def place_labels(
 
 
 def _tries() -> list[Place]:
-    """Right of the point, left, above, below, and a line further."""
-    beside = [Place(GAP, dy, "left") for dy in (0.0, -LINE, LINE)]
-    beside += [Place(-GAP, dy, "right") for dy in (0.0, -LINE, LINE)]
-    return beside + [Place(0.0, dy, "center") for dy in (-1.1 * LINE, 1.1 * LINE, -2 * LINE, 2 * LINE)]
+    """Right of the point, above, below, left, then further off on the right."""
+    near = [Place(GAP, 0.0, "left"), Place(0.0, -1.1 * LINE, "center"), Place(0.0, 1.1 * LINE, "center")]
+    return [*near, Place(-GAP, 0.0, "right"), Place(GAP, -LINE, "left"), Place(GAP, LINE, "left")]
 
 
 def _box(point: tuple[float, float], name: str, place: Place) -> Box:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from sim.report.text import number, quantity, seconds, share
 
 FORMATS = ("html", "png", "svg")
 PNG_SCALE = 1.5
+TITLE_CHARACTERS, SUBTITLE_CHARACTERS = 100, 130  # of a line that stays within the picture
 EMBED = {"actions": {"export": True, "source": False, "compiled": False, "editor": False}}
 
 
@@ -50,7 +52,7 @@ def title_of(summary: Mapping[str, Any], below: list[str] | None = None) -> Any:
     import altair as alt
 
     return alt.TitleParams(
-        text=summary["question"] or summary["scenario"],
+        text=textwrap.wrap(summary["question"] or summary["scenario"], TITLE_CHARACTERS),
         subtitle=headline(summary) if below is None else below,
         fontSize=15,
         subtitleFontSize=12,
@@ -74,9 +76,18 @@ def headline(summary: Mapping[str, Any]) -> list[str]:
         f"{'PASS' if v['ok'] else 'FAIL'}  {v['text']}  (was {quantity(v['observed'], v['unit'])})"
         for v in summary.get("verdicts", [])
     ]
-    lines = [" · ".join(first)]
-    for i in range(0, len(limits), 3):
-        lines.append("  ·  ".join(limits[i : i + 3]))
+    return [*packed(first), *packed(limits)]
+
+
+def packed(parts: Sequence[str]) -> list[str]:
+    """Parts put on as few lines as their width allows, none of them broken."""
+    lines: list[str] = []
+    for part in parts:
+        longer = f"{lines[-1]}  ·  {part}" if lines else part
+        if lines and len(longer) <= SUBTITLE_CHARACTERS:
+            lines[-1] = longer
+        else:
+            lines.append(part)
     return lines
 
 

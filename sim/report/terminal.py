@@ -109,7 +109,7 @@ def fleet_lines(summary: Mapping[str, Any]) -> list[str]:
 def bill_lines(summary: Mapping[str, Any]) -> list[str]:
     """The bill, a line each, then its sum and prices."""
     lines = [
-        f"  {line['pool']}: {number(line['quantity_h'])} {line['gpu'] or 'fixed'} hours"
+        f"  {line['pool']}: {number(line['quantity_h'])} {_hours(line)}"
         f" × {line['unit_usd_per_hour']:g} usd = {usd(line['usd'])}"
         for line in summary["usd_lines"]
     ]
@@ -119,6 +119,10 @@ def bill_lines(summary: Mapping[str, Any]) -> list[str]:
         f" · per million tokens in {usd(tokens_in)}, out {usd(tokens_out)}"
     )
     return [total, *lines]
+
+
+def _hours(line: Mapping[str, Any]) -> str:
+    return f"GPU hours ({line['gpu']})" if line["gpu"] else "hours, whatever runs,"
 
 
 def comparison_table(comparison: Comparison) -> Table:

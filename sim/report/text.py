@@ -61,7 +61,7 @@ def quantity(value: float | None, unit: str) -> str:
 
 
 def change(value: float | None, unit: str = "") -> str:
-    """A difference to a baseline: +12 %, -3.4 %, ×25, = for none; of shares in points."""
+    """A difference to a baseline: +12 %, -3.4 %, ×25, ÷40, = for none; of shares in points."""
     if value is None:
         return ""
     percent = value * 100
@@ -71,4 +71,6 @@ def change(value: float | None, unit: str = "") -> str:
         return f"{percent:+.1f} pt"
     if value >= 9:
         return f"×{number(value + 1, 2)}"
+    if -1 < value <= -0.95:
+        return f"÷{number(1 / (1 + value), 2)}"
     return f"{percent:+.0f} %" if abs(percent) >= 10 else f"{percent:+.1f} %"

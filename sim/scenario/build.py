@@ -12,7 +12,7 @@ from sim.errors import InputError, problem
 from sim.scenario.check import problems_between, unreadable
 from sim.scenario.fields import child_of
 from sim.scenario.inherit import POOL_GROUPS, merged_classes, merged_pools, models_of, with_model_name
-from sim.scenario.problems import Path, error_lines, key_text, not_a_key
+from sim.scenario.problems import Path, error_lines, key_text, not_a_key, printable
 from sim.scenario.scenario import Scenario
 from sim.scenario.types import KEY_PATTERN
 
@@ -24,7 +24,7 @@ MAPPINGS = ("pool", "pools", "classes", "traffic", *POOL_GROUPS)
 def from_dict(raw: Mapping[str, Any]) -> Scenario:
     """The scenario that `raw` describes; raises InputError with one line for every mistake."""
     if problems := shape_problems(raw):
-        raise InputError(problems)
+        raise InputError(map(printable, problems))
     unknown = [not_a_key(str(key), TOP_LEVEL) for key in raw if key not in TOP_LEVEL]
     pools = merged_pools(raw)
     classes = {name: with_model_name(spec, models_of(pools)) for name, spec in merged_classes(raw).items()}
@@ -36,7 +36,7 @@ def from_dict(raw: Mapping[str, Any]) -> Scenario:
     elif isinstance(raw.get("slo"), list):
         problems += unreadable([text for text in raw["slo"] if isinstance(text, str)], list(classes))
     if unknown or problems or scenario is None:
-        raise InputError(unknown + problems)
+        raise InputError(map(printable, unknown + problems))
     return scenario
 
 

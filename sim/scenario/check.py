@@ -16,6 +16,8 @@ from sim.scenario.slo import parse_slo
 from sim.scenario.traffic import TrafficClass
 from sim.units import HORIZON_MAX_S
 
+WAKING = ("backlog", "arrival_rate")  # metrics that are there without a replica
+
 
 class Said(Protocol):
     """What the user wrote about a pool: the key they used, and whether they said it at all."""
@@ -95,8 +97,15 @@ def scaler_problems(pool: Pool, said: Said) -> Iterator[str]:
     if metric is not None and pool.metrics.source != metric:
         key = said.key(pool.name, "metrics", "source")
         yield problem(key, pool.metrics.source, f"{metric}, or null, while autoscaler.metric is {metric}")
-    if pool.min_replicas == 0 and not isinstance(scaler, Fixed | Queue | User):
+    if pool.min_replicas > 0 or isinstance(scaler, Fixed | User):
+        return
+    if not isinstance(scaler, Queue):
         yield problem(said.key(pool.name, "min_replicas"), 0, "≥ 1 with autoscaler hpa: it cannot leave zero")
+    elif scaler.metric not in WAKING:
+        why = "while min_replicas is 0: no replica is there to show anything else"
+        yield problem(
+            said.key(pool.name, "autoscaler", "metric"), scaler.metric, f"{' or '.join(WAKING)} {why}"
+        )
 
 
 def class_problems(entry: TrafficClass, scenario: Scenario, said: Said) -> Iterator[str]:

@@ -7,6 +7,7 @@ the packaged conf/.
 from __future__ import annotations
 
 import itertools
+import re
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -25,7 +26,9 @@ from omegaconf.errors import OmegaConfBaseException
 
 from sim.errors import InputError
 from sim.scenario.build import TOP_LEVEL, from_dict
-from sim.scenario.catalogue import GROUPS, conf_dir, own_options, yaml_files
+from sim.scenario.catalogue import GROUPS, conf_dir, option_files, own_options, yaml_files
+from sim.scenario.edit import Edit, edited
+from sim.scenario.inherit import merge
 from sim.scenario.problems import not_a_key
 from sim.scenario.scenario import Scenario
 from sim.scenario.story import Choice, Story, check_choice, read_story, refuse_code
@@ -38,11 +41,10 @@ LOCK = threading.Lock()  # hydra keeps its state in globals
 
 
 class Orders(NamedTuple):
-    """The command line, sorted: options chosen, keys set by hydra, and whole groups given as values."""
+    """The command line, sorted: options chosen from the catalogue, and values."""
 
     choices: dict[Choice, str]
-    values: list[str]
-    wholes: dict[str, Any]
+    edits: list[Edit]
 
 
 def load_scenario(name_or_path: str, overrides: Sequence[str] = ()) -> Scenario:
@@ -51,35 +53,52 @@ def load_scenario(name_or_path: str, overrides: Sequence[str] = ()) -> Scenario:
 
 
 def compose(name_or_path: str, overrides: Sequence[str] = ()) -> dict[str, Any]:
-    """The scenario as plain data, before pools and classes inherit; raises InputError."""
+    """The scenario as plain data, before pools and classes inherit; raises InputError.
+
+    Options first, then what the scenario's file says, then what the command line says.
+    """
     story = read_story(name_or_path)
     orders = read_orders(overrides)
-    choices = {**story.choices, **orders.choices}
-    own = own_nodes(choices)
-    entries = list(defaults_of(story.choices))
-    with LOCK, hydra_over(conf_dir()), stored(story, entries, own):
-        data = composed(list(given(story, orders)))
-    return {**data, **orders.wholes}
+    data = chosen(story.choices, orders.choices)
+    return edited(merge(data, still_meant(story, orders)), orders.edits)
 
 
-def composed(overrides: list[str]) -> dict[str, Any]:
-    """What hydra makes of the stored story; raises InputError with hydra's reason."""
+def still_meant(story: Story, orders: Orders) -> dict[str, Any]:
+    """The file's body without what it says about an option of another kind than the one now chosen."""
+    before = default_choices() | story.choices
+    body = dict(story.body)
+    for choice, option in orders.choices.items():
+        said = body.get(choice.group)
+        is_about_it = choice.package is None and isinstance(said, dict) and "kind" not in said
+        if is_about_it and kind_of(choice.group, before[choice]) != kind_of(choice.group, option):
+            del body[choice.group]
+    return body
+
+
+def kind_of(group: str, option: str) -> Any:
+    """The `kind` that an option gives, if any."""
+    return read_yaml(option_files(group)[option]).get("kind")
+
+
+def default_choices() -> dict[Choice, str]:
+    """What the packaged root chooses where nobody says anything."""
+    entries = read_yaml(conf_dir() / "config.yaml")["defaults"]
+    return {Choice(g, None): o for entry in entries if isinstance(entry, dict) for g, o in entry.items() if o}
+
+
+def chosen(story: dict[Choice, str], given: dict[Choice, str]) -> dict[str, Any]:
+    """The options of the catalogue in their places, as hydra composes them; raises InputError."""
+    words = [f"scenario={STORY}"]
+    for choice, option in given.items():
+        is_new = choice.package is not None and choice not in story
+        words.append(f"{'+' if is_new else ''}{choice.key}={option}")
     try:
-        config = hydra_compose("config", overrides=overrides)
-        data = OmegaConf.to_container(config, resolve=False)
+        with LOCK, hydra_over(conf_dir()), stored(list(defaults_of(story)), own_nodes(story | given)):
+            data = OmegaConf.to_container(hydra_compose("config", overrides=words), resolve=False)
     except (HydraException, OmegaConfBaseException) as error:
-        raise InputError(reason_of(error)) from None
+        raise InputError(f"scenario: {' '.join(str(error).split())}") from None
     assert isinstance(data, dict)
     return {str(key): value for key, value in data.items()}
-
-
-def reason_of(error: Exception) -> str:
-    """Hydra's reason in one line."""
-    text, cause = " ".join(str(error).split()), error.__cause__
-    if text.startswith("Error merging override ++"):
-        what = " ".join(str(cause).split("full_key")[0].split()) if cause else "there is no such place"
-        return f"{text.removeprefix('Error merging override ++')}: cannot be set: {what}"
-    return f"scenario: {text}"
 
 
 def defaults_of(choices: dict[Choice, str]) -> Iterator[Any]:
@@ -87,15 +106,6 @@ def defaults_of(choices: dict[Choice, str]) -> Iterator[Any]:
     yield from ({f"/{choice.key}": option} for choice, option in choices.items() if choice.package)
     yield "_self_"
     yield from ({f"override /{c.key}": option} for c, option in choices.items() if not c.package)
-
-
-def given(story: Story, orders: Orders) -> Iterator[str]:
-    """The command line as hydra wants it: new places and new keys are marked as additions."""
-    yield f"scenario={STORY}"
-    for choice, option in orders.choices.items():
-        is_new = choice.package is not None and choice not in story.choices
-        yield f"{'+' if is_new else ''}{choice.key}={option}"
-    yield from orders.values
 
 
 @contextmanager
@@ -111,13 +121,13 @@ def hydra_over(folder: Path) -> Iterator[None]:
 
 
 @contextmanager
-def stored(story: Story, entries: list[Any], own: dict[tuple[str, str], dict[str, Any]]) -> Iterator[None]:
-    """The story and the user's own options in hydra's memory, for as long as this lasts."""
+def stored(entries: list[Any], own: dict[tuple[str, str], dict[str, Any]]) -> Iterator[None]:
+    """The story's choices and the user's own options in hydra's memory, for as long as this lasts."""
     store = ConfigStore.instance()
     before = store.repo
     store.repo = {key: dict(value) if isinstance(value, dict) else value for key, value in before.items()}
     try:
-        store.store(STORY, {"defaults": entries, **story.body}, group="scenario", package="_global_")
+        store.store(STORY, {"defaults": entries}, group="scenario", package="_global_")
         for (group, option), body in own.items():
             store.store(option, body, group=group, package="_global_" if group == "slo" else None)
         yield
@@ -153,7 +163,7 @@ def option_body(path: Path) -> dict[str, Any]:
 
 def read_orders(overrides: Sequence[str]) -> Orders:
     """The command line's overrides; raises InputError with every mistake."""
-    orders = Orders({}, [], {})
+    orders = Orders({}, [])
     problems: list[str] = []
     for text in overrides:
         try:
@@ -177,29 +187,32 @@ def take_order(orders: Orders, text: str) -> None:
     override = parsed(text)
     if override.is_sweep_override():
         raise InputError(f"{text}: several values: `fleetsim compare` runs each of them")
-    group, value = override.key_or_group, override.value()
-    if override.is_delete():
-        orders.values.append(f"~{override.key_or_group}")
-    elif group in GROUPS and (isinstance(value, str) or override.package is not None):
+    group = override.key_or_group
+    value = None if override.is_delete() else override.value()
+    if group in GROUPS and (isinstance(value, str) or override.package is not None):
         choice = Choice(group, override.package)
-        check_choice(choice, str(value) if value is not None else "null")
+        check_choice(choice, value)
         orders.choices[choice] = str(value)
-    elif group in GROUPS:
-        orders.wholes[group] = value
     else:
-        orders.values.append(f"++{text.lstrip('+')}")
+        orders.edits.append(Edit(text, tuple(group.split(".")), value, override.is_delete()))
 
 
 def parsed(text: str) -> Override:
     """One override in hydra's grammar; raises InputError when it is not one, or is more than data."""
     check_text(text)
     try:
-        override = OverridesParser.create().parse_override(text)
+        override = OverridesParser.create().parse_override(with_dots(text))
     except (HydraException, RecursionError):
         hint = "" if "=" in text else "; write key=value"
         raise InputError(f"{text}: is not an override{hint}") from None
     check_key(override, text)
     return override
+
+
+def with_dots(text: str) -> str:
+    """`spikes[0].height=3` as hydra reads it, `spikes.0.height=3`."""
+    key, equals, value = text.partition("=")
+    return re.sub(r"\[(\d+)\]", r".\1", key) + equals + value
 
 
 def check_text(text: str) -> None:
@@ -235,8 +248,7 @@ def said_where(name_or_path: str, overrides: Sequence[str] = ()) -> dict[str, st
     """Key → `scenario` or `command line`, for everything that is no choice from the catalogue."""
     story, orders = read_story(name_or_path), read_orders(overrides)
     found = dict.fromkeys(said_keys(story.body, ""), "scenario")
-    keys = [text.lstrip("+~").partition("=")[0] for text in orders.values]
-    return found | dict.fromkeys([*keys, *orders.wholes], "command line")
+    return found | dict.fromkeys((".".join(edit.path) for edit in orders.edits), "command line")
 
 
 def said_keys(body: Any, prefix: str) -> Iterator[str]:

@@ -41,7 +41,13 @@ def completed_pool(name: str, pool: Any) -> Any:
     """The pool with its name, the number that `fixed` holds, and one metric for scaler and pipeline."""
     if not isinstance(pool, Mapping):
         return pool
-    return with_metric(with_fixed_replicas(with_lower_limit({**pool, "name": name})))
+    return with_steptime(with_metric(with_fixed_replicas(with_lower_limit({**pool, "name": name}))))
+
+
+def with_steptime(pool: dict[str, Any]) -> dict[str, Any]:
+    """A step time that does not say its kind is a roofline."""
+    steptime = pool.get("steptime")
+    return {**pool, "steptime": {"kind": "roofline", **steptime}} if isinstance(steptime, Mapping) else pool
 
 
 def with_lower_limit(pool: dict[str, Any]) -> dict[str, Any]:

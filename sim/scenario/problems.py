@@ -23,6 +23,11 @@ def key_text(path: Sequence[str | int]) -> str:
     return text
 
 
+def printable(text: str) -> str:
+    """The text on one line: what cannot be printed as its escape sequence."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
 def data_path(data: Any, loc: Sequence[str | int]) -> Path:
     """pydantic's location without the union tags it puts between the keys."""
     path: list[str | int] = []
@@ -124,5 +129,6 @@ def error_lines(owner: type, error: ValidationError, data: Any, shown_path: Any)
     lines = []
     for detail in error.errors(include_url=False):
         path = data_path(data, detail["loc"])
-        lines.append(error_line(owner, detail, data, key_text(shown_path(path, detail["type"])), path))
+        shown = key_text(shown_path(path, detail["type"]))
+        lines.append(error_line(owner, detail, data, shown, path))
     return list(dict.fromkeys(lines))

@@ -13,6 +13,7 @@ from sim.workload.formats import NS_PER_UNIT, Faults
 Ints = NDArray[np.int64]
 TOKENS_MAX = 2**31 - 1
 NS_MAX = 2**62
+BROKEN_NS = -1
 TIME_ALLOWED = {
     "timestamp": "a date and time such as 2024-05-10 00:00:00.009930, with a zone in all rows or in none",
     **{unit: f"a time of 0 or more, in {unit}" for unit in NS_PER_UNIT},
@@ -29,17 +30,17 @@ class Cells(NamedTuple):
 
 
 def times_ns(cells: Cells, unit: str, line: Ints, column: str, faults: Faults) -> Ints:
-    """Nanoseconds; whole numbers are converted exactly, fractions to the nearest nanosecond."""
+    """Nanoseconds, exact for whole numbers, to the nearest for fractions; BROKEN_NS for a fault."""
     factor = NS_PER_UNIT.get(unit, 1)  # a timestamp is in nanoseconds already
     with np.errstate(invalid="ignore"):
         is_good = cells.is_number & (cells.values >= 0) & (cells.values < NS_MAX / factor)
-    if unit == "timestamp":
-        is_good = cells.is_number
     _report(cells, is_good, line, column, TIME_ALLOWED[unit], faults)
     values = np.where(is_good, cells.values, 0)
     if values.dtype.kind == "i":
-        return values * np.int64(factor)
-    return np.rint(values * factor).astype(np.int64)
+        ns = values * np.int64(factor)
+    else:
+        ns = np.rint(values * factor).astype(np.int64)
+    return np.where(is_good, ns, BROKEN_NS)
 
 
 def tokens(cells: Cells, line: Ints, column: str, faults: Faults) -> Ints:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from sim.errors import InputError, problem
 from sim.scenario.trace import Trace
-from sim.workload.cells import Cells, times_ns, tokens
+from sim.workload.cells import BROKEN_NS, Cells, times_ns, tokens
 from sim.workload.formats import BURSTGPT, MOONCAKE, Block, Faults, Layout, TraceRows, choose_layout, required
 from sim.workload.json_lines import json_blocks
 
@@ -96,11 +96,13 @@ def _drop_failed(trace: Trace, layout: Layout, part: Part) -> Part:
 def _check_order(part: Part, last_ns: int, layout: Layout, faults: Faults) -> None:
     """A fault for each row that comes before the row above it."""
     assert part.arrival_ns is not None
-    before = np.concatenate([[last_ns], part.arrival_ns[:-1]])
-    for i in np.flatnonzero(part.arrival_ns < before)[: faults.room]:
-        earlier_s = (before[i] - part.arrival_ns[i]) / 1e9
+    is_time = part.arrival_ns != BROKEN_NS
+    arrival_ns, line = part.arrival_ns[is_time], part.line[is_time]
+    before = np.concatenate([[last_ns], arrival_ns[:-1]])
+    for i in np.flatnonzero(arrival_ns < before)[: faults.room]:
+        earlier_s = (before[i] - arrival_ns[i]) / 1e9
         value = f"{earlier_s:.9g} s before the row above"
-        faults.add(part.line[i], str(layout.arrival), value, "rising times, or sort: true")
+        faults.add(line[i], str(layout.arrival), value, "rising times, or sort: true")
 
 
 def _join(trace: Trace, layout: Layout, parts: list[Part]) -> TraceRows:
@@ -109,7 +111,8 @@ def _join(trace: Trace, layout: Layout, parts: list[Part]) -> TraceRows:
         raise InputError(problem("trace.file", trace.file, "a trace with at least one row"))
     prompt = np.maximum(np.concatenate([p.prompt_tokens for p in parts]), 1).astype(np.int32)
     output = np.concatenate([p.output_tokens for p in parts]).astype(np.int32)
-    row = np.concatenate([p.line for p in parts]) - parts[0].line[0]
+    first_line = 2 if _kind(trace, Path(trace.file)) == "csv" else 1
+    row = np.concatenate([p.line for p in parts]) - first_line
     hash_ids = [ids for p in parts for ids in p.hash_ids] if parts[0].hash_ids is not None else None  # type: ignore
     order = np.arange(len(row))
     arrival = None

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from sim.arrays import ClassRow, GroupRow, PoolRow, RunRow, Traffic, grow_slots, make_params, new_state
+from sim.arrays import ClassRow, GroupRow, PoolRow, RunRow, Traffic, grow_slots, make_params, new_state, pool_rows
 from sim.engine.result import _requests
 from sim.model import layout as a
 from sim.model.fleet import advance, begin, finish
@@ -85,7 +85,7 @@ def run_model(case: dict[str, Any], n_slot: int = 2) -> list[dict[str, Any]]:
             become_ready(p, st, r, time_ps)
         else:
             begin_drain(p, st, r, time_ps)
-    st.run[a.S_NOW] = case["end_ps"]
+    st.m[a.S_NOW] = case["end_ps"]
     finish(p, st)
     return rows_of(p, st, place)
 
@@ -94,18 +94,18 @@ def advance_to(p: a.Params, st: a.State, time_ps: int) -> a.State:
     """Everything before time_ps, with room made where it is needed."""
     while True:
         advance(p, st, time_ps)
-        if st.run[a.S_STATUS] == a.OK:
+        if st.m[a.S_STATUS] == a.OK:
             return st
-        assert st.run[a.S_STATUS] == a.NEED_SLOTS
+        assert st.m[a.S_STATUS] == a.NEED_SLOTS
         st = grow_slots(p, st)
 
 
 def rows_of(p: a.Params, st: a.State, place: list[int]) -> list[dict[str, Any]]:
     """The finished requests in the plain model's words."""
     table = _requests(p, st)
-    first = p.pool.reshape(-1, a.L_SIZE)[:, a.L_FIRST]
+    first = pool_rows(p)[:, a.L_FIRST]
     rows = []
-    for i in range(len(p.arrival_ps)):
+    for i in range(int(p.m[a.P_N_REQUEST])):
         row = {name: int(table[name][i]) for name in COLUMNS}
         row["outcome"] = a.OUTCOMES[row["outcome"]]
         row["reason"] = a.REASONS[row["reason"]] if row["outcome"] != "inside" else ""

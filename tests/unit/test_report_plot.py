@@ -116,6 +116,17 @@ def test_chart_shows_the_panels_the_limit_and_what_was_never_served(run_dir: Pat
     assert "Which autoscaler" in text
 
 
+def test_long_words_above_the_picture_are_wrapped(run_dir: Path) -> None:
+    run = read_run(run_dir)
+    run.summary["question"] = "why does it take so long " * 12
+    run.summary["verdicts"] *= 4
+    title = run_chart(run).to_dict()["title"]
+    assert len(title["text"]) == 3
+    assert max(map(len, [*title["text"], *title["subtitle"]])) <= 130
+    said = " ".join(title["subtitle"])
+    assert said.count("ttft.p99 < 1 s") == 4
+
+
 def test_run_without_records_has_no_ttft_panel(tmp_path: Path) -> None:
     scenario, result = spiky_run(n=500)
     text = run_chart(read_run(written(tmp_path / "run", scenario, without_requests(result)))).to_json()

@@ -89,6 +89,8 @@ def test_money_and_quantities() -> None:
         (0.12, "", "+12 %"),
         (-0.034, "", "-3.4 %"),
         (24.0, "", "×25"),
+        (-0.975, "", "÷40"),
+        (-1.0, "", "-100 %"),
         (-0.021, "share", "-2.1 pt"),
     ],
 )
@@ -118,7 +120,7 @@ def test_run_shows_question_verdicts_latencies_bill_and_files() -> None:
     assert f"✓ usd_per_hour < 40   was {run.summary['usd_per_hour']:.2f} usd/h" in text
     assert "ttft, served alone" in text
     assert f"cost {run.summary['usd']:.2f} usd" in text
-    assert "h100 hours × 3.6 usd" in text
+    assert "GPU hours (h100) × 3.6 usd" in text
     assert run.summary["digest"] in text
     assert "files in results/x" in text
 
@@ -126,7 +128,7 @@ def test_run_shows_question_verdicts_latencies_bill_and_files() -> None:
 def test_a_run_with_several_pools_shows_each() -> None:
     text = printed(SimpleNamespace(summary=summarize(*two_pools(*spiky_run(n=500)))), print_run)
     assert "main replicas" in text or "  main " in text
-    assert "a100_80 hours × 1.8 usd" in text
+    assert "GPU hours (a100_80) × 1.8 usd" in text
     assert "files in" not in text
 
 

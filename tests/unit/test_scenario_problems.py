@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from typing import Any
 
 import pytest
@@ -58,6 +59,12 @@ VALUES = [
     ("autoscaler.kind=hpaa", "autoscaler.kind: 'hpaa'", "did you mean 'hpa'"),
     ("autoscaler.law=policy", "autoscaler.law: 'policy'", "file.py:function"),
     ("autoscaler={name:x}", "autoscaler.kind: is missing", "fixed, hpa, queue, user"),
+    ("autoscaler={kind:hpa,target:3,min_replicas:0}", "pool.min_replicas: 0", "it cannot leave zero"),
+    (
+        "autoscaler={kind:queue,target_backlog_per_replica:3,metric:waiting,min_replicas:0}",
+        "autoscaler.metric: 'waiting'",
+        "backlog or arrival_rate while min_replicas is 0",
+    ),
     ("router.kind=round_robbin", "router.kind: 'round_robbin'", "did you mean 'round_robin'"),
     (
         "coldstart.stages=[{name:engine,duration:1},{name:image,duration:1}]",
@@ -146,10 +153,13 @@ PLACES = [
 ]
 
 
+PLAIN = compose("first_run")
+
+
 @settings(max_examples=150)
 @given(st.sampled_from(PLACES), anything)
 def test_whatever_stands_there_it_is_valid_or_bad_input(place: tuple[str, ...], value: Any) -> None:
-    raw = compose("first_run")
+    raw = copy.deepcopy(PLAIN)
     spot = raw
     for key in place[:-1]:
         spot = spot[key]

