@@ -15,12 +15,32 @@ import numba
 #: Under the CUDA simulator inlining hints are refused by the runtime, and no machine code is made anyway.
 _INLINE = os.environ.get("NUMBA_ENABLE_CUDASIM", "0") != "1"
 
+#: No reference counts (nothing is allocated) and no door from Python: rules are called by rules. Both would cost more
+#: than the rules themselves, in time to compile and to run. `sim.engine.cpu` compiles the doors.
+_BARE = {"_nrt": False, "no_cpython_wrapper": True, "no_cfunc_wrapper": True}
+
 
 def jit(function: Callable[..., Any]) -> Any:
     """Compile a rule of the model, inlined into its caller (each array argument of a real call costs)."""
-    return numba.njit(error_model="numpy", forceinline=_INLINE, _nrt=False)(function)
+    return numba.njit(error_model="numpy", forceinline=_INLINE, **_BARE)(function)
 
 
 def jit_call(function: Callable[..., Any]) -> Any:
     """Compile a rule that stays a call of its own: rare paths, so that the loop keeps its registers."""
-    return numba.njit(error_model="numpy", _nrt=False)(function)
+    return numba.njit(error_model="numpy", **_BARE)(function)
+
+
+def plain(rule: Any) -> Callable[..., Any]:
+    """The Python function that a rule was written as: how host code calls a rule that calls no other."""
+    return getattr(rule, "py_func", rule)  # type: ignore[no-any-return]
+
+
+def door(rule: Any) -> Callable[..., Any]:
+    """A rule made callable from Python, compiled: a rule itself has no way in and must not be called from there."""
+    if not hasattr(rule, "py_func"):
+        return rule  # type: ignore[no-any-return]
+
+    def call(*args):  # type: ignore[no-untyped-def]
+        return rule(*args)
+
+    return numba.njit(error_model="numpy")(call)  # type: ignore[no-any-return]

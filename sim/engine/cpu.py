@@ -41,16 +41,17 @@ def is_compiled() -> bool:
 @functools.cache
 def compiled_loop() -> Callable[[a.Params, a.State], int]:
     """The loop as machine code; compiled on first use, or read from the cache."""
-    return _compiled(run_until_host)
+    return compiled(run_until_host)
 
 
 @functools.cache
 def compiled_act() -> Callable[..., int]:
     """Single rules as machine code."""
-    return _compiled(act)
+    return compiled(act)
 
 
-def _compiled(function: Callable[..., Any]) -> Any:
+def compiled(function: Callable[..., Any]) -> Any:
+    """A function that calls rules, as machine code kept in the cache; as it is where the JIT is off."""
     import numba
 
     if numba.config.DISABLE_JIT:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from sim.jit import jit
+from sim.jit import jit, plain
 from sim.model.layout import LIMB, LIMB_BITS, N_METRIC
 
 UNIT_BITS = 14
@@ -60,7 +60,8 @@ def bucket_low_ps(bucket):
 
 def bucket_edges_ps() -> np.ndarray:
     """Lower edges of all buckets and the upper edge of the last, (N_BUCKET + 1,) int64 ps."""
-    return np.array([bucket_low_ps(b) for b in range(N_BUCKET + 1)], dtype=np.int64)
+    low_ps = plain(bucket_low_ps)
+    return np.array([low_ps(b) for b in range(N_BUCKET + 1)], dtype=np.int64)
 
 
 @jit

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -9,6 +11,7 @@ import numpy as np
 from sim.arrays import ClassRow, GroupRow, PoolRow, RunRow, Traffic, grow_slots, make_params, new_state, pool_rows
 from sim.engine.result import _requests
 from sim.model import layout as a
+from sim.engine.cpu import compiled
 from sim.model.fleet import advance, begin, finish
 from sim.model.lifecycle import become_ready, begin_drain
 
@@ -72,28 +75,48 @@ def pool_row(pool: dict[str, Any]) -> PoolRow:
     )
 
 
+BEGIN, ADVANCE, READY, DRAIN, FINISH = range(5)
+
+
+def move(p, st, what, r, t):  # type: ignore[no-untyped-def]
+    """One move of a scripted run; compiled as the product's own loop is."""
+    if what == BEGIN:
+        begin(p, st)
+    elif what == ADVANCE:
+        advance(p, st, t)
+    elif what == READY:
+        become_ready(p, st, r, t)
+    elif what == DRAIN:
+        begin_drain(p, st, r, t)
+    else:
+        finish(p, st)
+
+
+@functools.cache
+def mover() -> Callable[..., None]:
+    """`move`, compiled unless the JIT is off."""
+    return compiled(move)
+
+
 def run_model(case: dict[str, Any], n_slot: int = 2) -> list[dict[str, Any]]:
     """The case on the product's event loop, its scripted changes made at their instants."""
     p, place, changes = params_of(case)
     st = new_state(p, n_slot)
-    begin(p, st)
+    mover()(p, st, BEGIN, 0, 0)
     for time_ps, r, what in [*changes, (case["end_ps"], -1, "end")]:
         st = advance_to(p, st, min(time_ps, case["end_ps"]))
         if time_ps >= case["end_ps"]:
             break
-        if what == "ready":
-            become_ready(p, st, r, time_ps)
-        else:
-            begin_drain(p, st, r, time_ps)
+        mover()(p, st, READY if what == "ready" else DRAIN, r, time_ps)
     st.m[a.S_NOW] = case["end_ps"]
-    finish(p, st)
+    mover()(p, st, FINISH, 0, 0)
     return rows_of(p, st, place)
 
 
 def advance_to(p: a.Params, st: a.State, time_ps: int) -> a.State:
     """Everything before time_ps, with room made where it is needed."""
     while True:
-        advance(p, st, time_ps)
+        mover()(p, st, ADVANCE, 0, time_ps)
         if st.m[a.S_STATUS] == a.OK:
             return st
         assert st.m[a.S_STATUS] == a.NEED_SLOTS

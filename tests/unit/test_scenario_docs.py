@@ -1,0 +1,44 @@
+"""What docs/scenarios.md shows works as it stands."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+
+from sim.scenario.compose import load_scenario, variants
+from sim.scenario.slo import parse_slo
+
+TEXT = (Path(__file__).resolve().parents[2] / "docs" / "scenarios.md").read_text()
+BLOCKS = re.findall(r"```yaml\n(.*?)```", TEXT, re.DOTALL)
+COMMANDS = re.findall(r"^    fleetsim (?:run|compare) (.+)$", TEXT, re.MULTILINE)
+LIMITS = re.findall(r"^    ([a-z.0-9_]+ (?:<|>=) [0-9.]+ ?[a-z%]*)", TEXT, re.MULTILINE)
+
+
+@pytest.mark.parametrize("block", BLOCKS)
+def test_example_file(block: str, tmp_path: Path) -> None:
+    path = tmp_path / "example.yaml"
+    path.write_text(block)
+    if "model@pools" in block:
+        pools = {pool.name: pool for pool in load_scenario(str(path), ["traffic.model=llama_3_1_8b"]).pools}
+        assert (pools["chat"].max_replicas, pools["code"].tp) == (8, 2)
+    else:
+        assert load_scenario(str(path)).question == "Do four L40S carry Monday morning?"
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_example_command(command: str) -> None:
+    name, *overrides = shlex.split(command)
+    for single in variants(overrides).values():
+        assert load_scenario(name, single)
+
+
+@pytest.mark.parametrize("text", LIMITS)
+def test_example_limit(text: str) -> None:
+    assert parse_slo(text.strip(), ["chat"])
+
+
+def test_there_are_examples() -> None:
+    assert (len(BLOCKS), len(COMMANDS), len(LIMITS)) == (2, 4, 4)
