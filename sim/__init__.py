@@ -5,14 +5,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from sim.api import Comparison, compare, fleet, load, run
+    from sim.api import Comparison, compare, fleet, load, run, sweep
     from sim.errors import InputError
     from sim.runner import Run
     from sim.scenario.scenario import Scenario
+    from sim.sweep.run import Sweep
 
-__all__ = ["Comparison", "InputError", "Run", "Scenario", "compare", "fleet", "load", "run"]
+__all__ = ["Comparison", "InputError", "Run", "Scenario", "Sweep", "compare", "fleet", "load", "run", "sweep"]
 
-_HOME = {"InputError": "sim.errors", "Run": "sim.runner", "Scenario": "sim.scenario.scenario"}
+_HOME = {"InputError": "sim.errors", "Run": "sim.runner", "Scenario": "sim.scenario.scenario", "Sweep": "sim.sweep.run"}
 
 
 def __getattr__(name: str) -> Any:

@@ -1,4 +1,4 @@
-"""The stable Python interface: `sim.run`, `sim.compare`, `sim.load`, `sim.fleet`.
+"""The stable Python interface: `sim.run`, `sim.compare`, `sim.sweep`, `sim.load`, `sim.fleet`.
 
 Everything here keeps its name and meaning between minor versions; the rest of the package may move.
 """
@@ -13,6 +13,7 @@ from typing import Any
 
 from sim.runner import Run, laws_of, simulate
 from sim.scenario.scenario import Scenario
+from sim.sweep.run import Sweep
 
 Progress = Callable[..., None]
 
@@ -78,6 +79,40 @@ def compare(
         if progress is not None:
             progress((i + 1) / len(stories))
     return Comparison(runs)
+
+
+def sweep(
+    scenario: str | Path | Scenario,
+    seeds: Sequence[int],
+    variants: Mapping[str, Sequence[str]] | Sequence[str] = (),
+    out: str | Path | None = None,
+    threads: int | None = None,
+    progress: Progress | None = None,
+) -> Sweep:
+    """Run a scenario, or variants of it, once for each seed, on all cores or a GPU.
+
+    Every variant sees the same requests in the same seed. With `out` the sweep is kept in a new folder below it,
+    finished runs as it goes on. `.table()` has a row per run, `.statistics()` means with 95 % intervals.
+    Raises InputError.
+    """
+    from sim.sweep.run import sweep as run_sweep
+
+    if isinstance(scenario, Scenario):
+        stories = {scenario.name: scenario}
+    else:
+        if not isinstance(variants, Mapping):
+            from sim.scenario.compose import variants as product
+
+            variants = product(list(variants))
+        stories = {label: load(scenario, overrides) for label, overrides in variants.items()}
+    story = next(iter(stories.values()))
+    folder = None
+    if out is not None:
+        from sim.records.run_dir import run_path
+
+        folder = run_path(out, story, datetime.now())
+        folder = folder.with_name(f"{folder.name}-sweep")
+    return run_sweep(stories, seeds, story.engine.name, threads or story.engine.threads, folder, progress)
 
 
 def fleet(scenario: str | Path | Scenario, overrides: Sequence[str] = ()) -> Any:

@@ -26,6 +26,7 @@ fleetsim: simulate a fleet that serves AI models, before money is spent
 
   fleetsim run SCENARIO [key=value ...]        run it, show and keep the results
   fleetsim compare SCENARIO key=a,b,c [...]    run every variant, side by side
+  fleetsim run|compare ... seed=1..100         once for each seed: means with 95 % intervals
   fleetsim show SCENARIO [key=value ...]       every key with its unit and source; --json, --all
   fleetsim list [GROUP]                        what there is to choose from
   fleetsim plot RUN                            a run's picture, as HTML and PNG
@@ -91,6 +92,9 @@ def run(words: list[str]) -> int:
     from sim import api
     from sim.report import terminal
 
+    seeds, overrides = seeds_and_rest(overrides)
+    if seeds:
+        return sweep(name, seeds, {name: overrides})
     scenario = api.load(name, overrides)
     with progress(scenario.name) as tick:
         done = api.run(scenario, out=scenario.output.dir, progress=tick)
@@ -105,7 +109,10 @@ def compare(words: list[str]) -> int:
     from sim.report import terminal
     from sim.scenario.compose import variants
 
+    seeds, overrides = seeds_and_rest(overrides)
     chosen = variants(overrides)
+    if seeds:
+        return sweep(name, seeds, chosen)
     if len(chosen) < 2:
         raise InputError("compare: nothing to compare; give several values, as autoscaler=fixed,hpa,queue")
     folder = api.load(name, next(iter(chosen.values()))).output.dir
@@ -113,6 +120,29 @@ def compare(words: list[str]) -> int:
         done = api.compare(name, chosen, out=folder, progress=tick)
     terminal.print_comparison(done, console())
     return verdict_code(list(done.runs.values()))
+
+
+def sweep(name: str, seeds: Sequence[int], variants: dict[str, list[str]]) -> int:
+    """`seed=1..N`: every variant once for each seed, means with intervals; 3 when a limit failed in any run."""
+    from sim import api
+    from sim.report import sweep_terminal
+
+    scenario = api.load(name, next(iter(variants.values())))
+    with progress(f"{len(seeds) * len(variants)} runs of {scenario.name}") as tick:
+        done = api.sweep(name, seeds, variants, out=scenario.output.dir, progress=tick)
+    sweep_terminal.print_sweep(done, console())
+    return OK if all(row["slo_ok"] is not False for row in done.rows) else SLO_FAILED
+
+
+def seeds_and_rest(overrides: list[str]) -> tuple[range | None, list[str]]:
+    """Take `seed=A..B` out of the overrides; raises InputError where it is no range of seeds."""
+    ranges = [word for word in overrides if word.startswith("seed=") and ".." in word]
+    if not ranges:
+        return None, overrides
+    first, _, last = ranges[-1].removeprefix("seed=").partition("..")
+    if not (first.isdecimal() and last.isdecimal()) or int(first) > int(last):
+        raise InputError(f"{ranges[-1]}: allowed: seed=FIRST..LAST, two whole numbers, as seed=1..100")
+    return range(int(first), int(last) + 1), [word for word in overrides if word not in ranges]
 
 
 def show(words: list[str]) -> int:

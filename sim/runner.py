@@ -71,9 +71,25 @@ class Run:
         return self.path
 
 
-def choose_engine(name: str) -> str:
-    """The engine that a name stands for on this machine; InputError where there is none."""
-    return "cpu" if name == "auto" else name
+GPU_PAYS_FROM = 256  # runs: fewer do not fill a device
+
+
+def choose_engine(name: str, n_run: int = 1) -> str:
+    """The engine that a name stands for on this machine, for a job of so many runs; InputError where there is none.
+
+    `auto` takes a GPU if there is one and the job has enough runs to fill it, else CPU threads: results are equal.
+    """
+    if name == "cuda":
+        from sim.engine.cuda import need_device
+
+        need_device()
+    if name != "auto":
+        return name
+    if n_run < GPU_PAYS_FROM:
+        return "cpu"
+    from sim.engine.cuda import why_not
+
+    return "cpu" if why_not() else "cuda"
 
 
 def simulate(scenario: Scenario, progress: Tick | None = None) -> Run:
@@ -125,9 +141,17 @@ def run_on_simpy(packed: Plan, policies: Policies, progress: Tick | None) -> a.S
     return fleet.state if fleet.is_over else fleet.run()
 
 
+def run_on_cuda(packed: Plan, policies: Policies, progress: Tick | None) -> a.State:
+    """The CUDA engine, for one scenario."""
+    from sim.engine.cuda import run_many
+
+    return run_many([packed.params], [policies], progress)[0]
+
+
 ENGINES: dict[str, Callable[[Plan, Policies, Tick | None], a.State]] = {
     "cpu": run_on_cpu,
     "simpy": run_on_simpy,
+    "cuda": run_on_cuda,
 }
 
 

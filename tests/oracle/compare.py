@@ -175,8 +175,35 @@ def seed_differences(seed: int) -> list[str]:
 
 
 def seed_case(seed: int) -> Case:
-    """The case of a seed; two thirds of them slower, for most histogram buckets are wider than the grid."""
-    return stretched(random_case(seed), (1, 10_007, 10**9 + 7)[seed % 3])
+    """The case of a seed: many with longer times (most histogram buckets are wider than the grid), longer outputs
+    (for long jumps) or more requests."""
+    case = stretched(random_case(seed), (1, 10_007, 10**9 + 7)[seed % 3])
+    if seed % 5 == 4:
+        case = lengthened(case, 2 + seed % 31)
+    if seed % 7 == 6:
+        case = repeated(case, 2 + seed % 11)
+    return case
+
+
+def lengthened(case: Case, factor: int) -> Case:
+    """The same case with `factor` times as many output tokens, in caches and contexts as much larger."""
+    sizes = ("n_kv_blocks", "max_model_len")
+    return {
+        **case,
+        "requests": [(at, prompt, output * factor, k) for at, prompt, output, k in case["requests"]],
+        "pools": [{**pool, **{key: pool[key] * factor for key in sizes}} for pool in case["pools"]],
+        "end_ps": case["end_ps"] * factor,
+    }
+
+
+def repeated(case: Case, times: int) -> Case:
+    """The same requests again and again, each round right behind the one before."""
+    round_ps = case["requests"][-1][0] + 1
+    return {
+        **case,
+        "requests": [(at + i * round_ps, *rest) for i in range(times) for at, *rest in case["requests"]],
+        "end_ps": case["end_ps"] * times,
+    }
 
 
 def stretched(case: Case, factor: int) -> Case:

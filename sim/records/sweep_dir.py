@@ -1,0 +1,69 @@
+"""A sweep's folder: its plan first, a shard for every couple of seconds of finished runs, one table at the end."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from sim.records.config import to_json, versions
+from sim.records.files import told_clearly, whole_file
+from sim.records.parquet import read_table, write_table
+from sim.records.schema import schema
+from sim.records.summary import _column
+from sim.scenario.resolved import config_hash, resolved
+
+PLAN_FILE = "plan.json"
+SWEEP_FILE = "sweep.parquet"
+SHARDS = "shards"
+
+
+def sweep_table(rows: Sequence[Mapping[str, Any]]) -> pa.Table:
+    """One row per run, a column for every key that any of them has, its unit in the field's metadata."""
+    names = list(dict.fromkeys(name for row in rows for name in row))
+    columns = [_column(name, [row.get(name) for row in rows]) for name in names]
+    arrays = [pa.array([row.get(c.name) for row in rows], type=c.type) for c in columns]
+    return pa.Table.from_arrays(arrays, schema=schema(columns, {}))
+
+
+class SweepDir:
+    """Writes a sweep's folder; every file in it is whole, whenever the sweep is interrupted."""
+
+    def __init__(self, path: Path, variants: Mapping[str, Any], seeds: Sequence[int]) -> None:
+        self.path = path
+        self.n_shard = 0
+        with told_clearly(path):
+            (path / SHARDS).mkdir(parents=True)
+        plan = {
+            "variants": {name: {"config_hash": config_hash(s), "config": resolved(s)} for name, s in variants.items()},
+            "seeds": list(seeds),
+            "versions": versions(),
+        }
+        with whole_file(path / PLAN_FILE) as tmp:
+            tmp.write_text(to_json(plan) + "\n", encoding="utf-8")
+
+    def keep(self, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Write finished runs as a shard of their own."""
+        if rows:
+            self.n_shard += 1
+            with whole_file(self.path / SHARDS / f"shard-{self.n_shard:06d}.parquet") as tmp:
+                write_table(sweep_table(rows), tmp)
+
+    def close(self, rows: Sequence[Mapping[str, Any]]) -> Path:
+        """Write all rows as one table; the shards have done their work then."""
+        with whole_file(self.path / SWEEP_FILE) as tmp:
+            write_table(sweep_table(rows), tmp)
+        for shard in (self.path / SHARDS).glob("shard-*.parquet"):
+            shard.unlink()
+        (self.path / SHARDS).rmdir()
+        return self.path
+
+
+def read_sweep(path: Path) -> pa.Table:
+    """The rows of a sweep that is over, or of the shards that one which was interrupted has left."""
+    if (path / SWEEP_FILE).is_file():
+        return read_table(path / SWEEP_FILE)
+    shards = sorted((path / SHARDS).glob("shard-*.parquet"))
+    return pa.concat_tables([read_table(shard) for shard in shards], promote_options="permissive")

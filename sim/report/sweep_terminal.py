@@ -1,0 +1,56 @@
+"""A sweep as text on a terminal: means over the seeds, their intervals, and paired differences."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+from sim.analysis.compare import Measure
+from sim.analysis.replicate import Estimate, Replicated
+from sim.report.text import quantity, share
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+
+def print_sweep(sweep: Any, console: Console) -> None:
+    """Prints a line of means ± half a 95 % interval for each measure and variant, and where the rows are."""
+    from rich.table import Table
+    from rich.text import Text
+
+    found = sweep.statistics()
+    console.print()
+    console.print(Text(sweep.scenario.question or sweep.scenario.name, style="bold"))
+    n = len(sweep.rows)
+    speed = f"{n / sweep.wall_s:,.0f} runs/s" if sweep.wall_s > 0 else ""
+    console.print(f"{n:,} runs, {len(sweep.seeds):,} seeds each · {sweep.wall_s:.1f} s · {speed}")
+    for row in found.rows:
+        table = Table(title=row.name, title_justify="left", title_style="bold", box=None, pad_edge=False)
+        for header in ("measure", "mean", "± 95 %", *(() if row is found.rows[0] else ("against the first", "± 95 %"))):
+            table.add_column(header, justify="left" if header == "measure" else "right")
+        for i, measure in enumerate(found.measures):
+            table.add_row(measure.label, *_cells(measure, row, i, row is found.rows[0]))
+        console.print(table)
+        if row.slo_share is not None:
+            console.print(Text(f"every limit held in {share(row.slo_share)} of the runs"))
+        console.print()
+    if sweep.path is not None:
+        console.print(Text(f"files in {sweep.path}", style="dim"), soft_wrap=True)
+
+
+def _cells(measure: Measure, row: Replicated, i: int, is_base: bool) -> list[str]:
+    cells = list(_estimate(measure, row.values[i]))
+    if not is_base:
+        difference = row.differences[i]
+        cells += list(_estimate(measure, difference, signed=True)) if difference is not None else ["", ""]
+    return cells
+
+
+def _estimate(measure: Measure, value: Estimate, signed: bool = False) -> tuple[str, str]:
+    if value.mean is None:
+        return "–", ""
+    if math.isinf(value.mean):
+        return "∞", f"in {value.n_infinite} seeds"
+    sign = "+" if signed and value.mean > 0 else "−" if value.mean < 0 else ""
+    half = "" if value.half is None else quantity(value.half, measure.unit)
+    return sign + quantity(abs(value.mean), measure.unit), half

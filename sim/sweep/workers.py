@@ -1,0 +1,95 @@
+"""Who runs the jobs of a sweep: threads whose compiled code is free of the GIL, or a GPU in batches."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from typing import NamedTuple
+
+from sim.engine.host import Policies, run_plan
+from sim.runner import Run, choose_engine, finished_run, laws_of
+from sim.sweep.jobs import Job, Packer
+
+AHEAD = 4  # jobs that wait in line for each thread: enough to keep it busy, few enough to hold little memory
+GPU_CHUNK = 65_536  # runs that are packed before the device is given them
+Tick = Callable[..., None]
+
+
+class Done(NamedTuple):
+    """A finished job; `index` is its place in the sweep."""
+
+    index: int
+    job: Job
+    run: Run
+
+
+def n_threads(asked: int | None) -> int:
+    """Threads to use: as asked for, or one per core that this process may use."""
+    return asked or len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else asked or os.cpu_count() or 1
+
+
+def run_jobs(jobs: Sequence[Job], engine: str, threads: int | None) -> Iterator[Done]:
+    """Finished jobs as they come, in any order; the caller may stop at any time."""
+    if not jobs:
+        return
+    if choose_engine(engine, len(jobs)) == "cuda":
+        yield from run_on_gpu(jobs)
+    else:
+        yield from run_on_threads(jobs, choose_engine(engine, len(jobs)), n_threads(threads))
+
+
+def run_on_threads(jobs: Sequence[Job], engine: str, threads: int) -> Iterator[Done]:
+    """A pool of threads; each packs, runs and sums up its own jobs, neighbours in the sweep together."""
+    from sim.engine.cpu import compiled_loop
+
+    compiled_loop()
+    chunk = max(1, min(16, len(jobs) // (threads * AHEAD)))
+    pool = ThreadPoolExecutor(threads)
+    todo = iter(range(0, len(jobs), chunk))
+    waiting: set[Future[list[Done]]] = set()
+    try:
+        while True:
+            while len(waiting) < threads * AHEAD and (first := next(todo, None)) is not None:
+                waiting.add(pool.submit(_run_chunk, jobs, first, first + chunk, engine))
+            if not waiting:
+                return
+            finished, waiting = wait(waiting, return_when=FIRST_COMPLETED)
+            for future in finished:
+                yield from future.result()
+    finally:
+        pool.shutdown(wait=False, cancel_futures=True)
+
+
+def _run_chunk(jobs: Sequence[Job], first: int, end: int, engine: str) -> list[Done]:
+    packer = Packer()
+    return [_run_one(i, jobs[i], packer, engine) for i in range(first, min(end, len(jobs)))]
+
+
+def _run_one(index: int, job: Job, packer: Packer, engine: str) -> Done:
+    packed = packer(job)
+    policies = Policies(laws_of(packed))
+    begun = time.perf_counter()
+    if engine == "simpy":
+        from sim.engine.simpy import Fleet
+
+        state = Fleet(packed.params, policies).run()
+    else:
+        state = run_plan(packed.params, policies)
+    return Done(index, job, finished_run(packed, state, engine, time.perf_counter() - begun))
+
+
+def run_on_gpu(jobs: Sequence[Job]) -> Iterator[Done]:
+    """Batches on the device; each batch's runs come out together."""
+    from sim.engine import cuda
+
+    packer = Packer()
+    for first in range(0, len(jobs), GPU_CHUNK):
+        part = jobs[first : first + GPU_CHUNK]
+        packed = [packer(job) for job in part]
+        begun = time.perf_counter()
+        states = cuda.run_many([p.params for p in packed], [Policies(laws_of(p)) for p in packed])
+        wall_s = (time.perf_counter() - begun) / len(part)
+        for i, (job, plan, state) in enumerate(zip(part, packed, states, strict=True)):
+            yield Done(first + i, job, finished_run(plan, state, "cuda", wall_s))
