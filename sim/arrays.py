@@ -116,7 +116,7 @@ def make_params(
     p_run[a.P_SAMPLE_PS] = run.sample_ps
     p_run[a.P_RECORDS] = run.records
     p_run[a.P_RING] = max((pool.window_ps + pool.lag_ps) // pool.scrape_ps + 2 for pool in pools)
-    p_run[a.P_N_SAMPLE] = run.end_ps // run.sample_ps + 1 if run.sample_ps > 0 else 0
+    p_run[a.P_N_SAMPLE] = run.end_ps // run.sample_ps + 2 if run.sample_ps > 0 else 0
     tables = {
         "klass": np.array([row for c in classes for row in c], dtype=np.int64),
         "group": _groups(groups, pools),

@@ -71,7 +71,7 @@ def _scope(scenario: Any, result: Any, scope: int, edges: np.ndarray) -> dict[st
         **fates,
         "served_fraction": _ratio(fates["completed"], fates["offered"]),
         "goodput": met,
-        "slo_attainment": _ratio(met, fates["offered"] - _censored(scenario, result, scope)),
+        "slo_attainment": _ratio(met, fates["offered"] - _censored(result, scope)),
         "offered_per_s": _ratio(fates["offered"], window_s),
         "completed_per_s": _ratio(fates["completed"], window_s),
         "goodput_per_s": _ratio(met, window_s),
@@ -81,15 +81,9 @@ def _scope(scenario: Any, result: Any, scope: int, edges: np.ndarray) -> dict[st
     }
 
 
-def _censored(scenario: Any, result: Any, scope: int) -> int:
-    """Requests still inside at the drain limit whose class promises nothing: they are not misses."""
-    free = [1 + i for i, c in enumerate(scenario.classes) if not _promises_anything(c)]
-    return sum(count(result, "inside", s) for s in free if scope in (0, s))
-
-
-def _promises_anything(traffic_class: Any) -> bool:
-    promised = traffic_class.objectives
-    return any(getattr(promised, name) is not None for name in ("ttft_s", "itl_s", "tpot_s", "e2e_s"))
+def _censored(result: Any, scope: int) -> int:
+    """Requests still inside at the drain limit that could yet have met their objectives: they are not misses."""
+    return count(result, "inside", scope) - count(result, "inside_missed", scope)
 
 
 def _pool(scenario: Any, result: Any, pool_id: int, step_tables: Sequence[Any]) -> dict[str, Any]:

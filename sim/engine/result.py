@@ -13,6 +13,7 @@ from sim.model.layout import (
     C_ALL_OFFERED,
     C_ALL_REJECTED,
     C_COMPLETED,
+    C_INSIDE_MISSED,
     C_FAILED,
     C_MET,
     C_OFFERED,
@@ -34,6 +35,7 @@ from sim.model.layout import (
     M_KV_READ,
     M_PREEMPTED,
     M_PREFILL_PS,
+    M_PREFILL_SQUARES,
     M_PREFILL_TOKENS,
     M_READY,
     M_SIZE,
@@ -212,6 +214,7 @@ _COUNTS = {
     "all_offered": C_ALL_OFFERED,
     "all_completed": C_ALL_COMPLETED,
     "all_rejected": C_ALL_REJECTED,
+    "inside_missed": C_INSIDE_MISSED,
 }
 
 
@@ -234,6 +237,7 @@ _WIDE_MARKS = {
 _PLAIN_MARKS = {
     "steps": M_STEPS,
     "prefill_tokens": M_PREFILL_TOKENS,
+    "prefill_squares": M_PREFILL_SQUARES,
     "decode_tokens": M_DECODE_TOKENS,
     "kv_read_tokens": M_KV_READ,
     "completions": M_COMPLETED,
@@ -253,6 +257,7 @@ def _pool(p: Params, st: State, pool: int) -> dict[str, int]:
     for name, at in _PLAIN_MARKS.items():
         row[name] = int(marks[MARK_WINDOW][at] - marks[MARK_WARM][at])
         row["run_" + name] = int(marks[MARK_RUN][at])
+    row["prefill_attended_tokens"] = row["prefill_squares"] // 2
     limits = pool_rows(p)[pool]
     seen = table(st, "pool", state_sizes(p), Q_SIZE)[pool]
     row["gpus_per_replica"] = int(limits[L_GPUS])

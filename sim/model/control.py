@@ -158,6 +158,8 @@ def control(p, st, t):
     st.m[S_NOW] = t
     read_world(p, st, t)
     if is_over(p, st, t):
+        if p.m[P_SAMPLE_PS] > 0 and st.m[S_NEXT_SAMPLE] != t + p.m[P_SAMPLE_PS]:
+            sample(p, st, t)  # the time series ends where the run does
         st.m[S_STATUS] = DONE
         return
     run_ticks(p, st, t)

@@ -213,6 +213,7 @@ H_SIZE = 6
     R_BUSY_PS,
     R_STEPS,
     R_PREFILL_TOKENS,
+    R_PREFILL_SQUARES,  # Σ chunk·(2·context + chunk)
     R_DECODE_TOKENS,
     R_KV_READ,
     R_PREFILL_PS,
@@ -220,8 +221,8 @@ H_SIZE = 6
     R_SLOT_LO,
     R_SLOT_HI,
     R_DRAIN_PS,
-) = range(36)
-R_SIZE = 36
+) = range(37)
+R_SIZE = 37
 
 # State.slot: a request in flight
 (
@@ -261,8 +262,9 @@ SEQ_WAITING, SEQ_SINGLE, SEQ_DECODE = range(3)
     C_ALL_OFFERED,  # outside the measured window as well
     C_ALL_COMPLETED,
     C_ALL_REJECTED,
+    C_INSIDE_MISSED,  # still inside at the end, an objective already out of reach
     C_SUM,  # then N_METRIC × (lo, hi)
-) = range(12)
+) = range(13)
 C_SIZE = C_SUM + 2 * N_METRIC
 
 # State.record: a row a request
@@ -322,14 +324,15 @@ T_SIZE = 22
     _B11,
     M_STEPS,
     M_PREFILL_TOKENS,
+    M_PREFILL_SQUARES,
     M_DECODE_TOKENS,
     M_KV_READ,
     M_COMPLETED,
     M_PREEMPTED,
     M_STARTED,
     M_TIME_PS,
-) = range(20)
-M_SIZE = 20
+) = range(21)
+M_SIZE = 21
 N_MARK = 3
 MARK_WARM, MARK_WINDOW, MARK_RUN = range(N_MARK)
 

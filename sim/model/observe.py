@@ -27,6 +27,7 @@ from sim.model.layout import (
     M_KV_READ,
     M_PREEMPTED,
     M_PREFILL_PS,
+    M_PREFILL_SQUARES,
     M_PREFILL_TOKENS,
     M_READY,
     M_SIZE,
@@ -55,6 +56,7 @@ from sim.model.layout import (
     R_N_RUN,
     R_N_WAIT,
     R_PREFILL_PS,
+    R_PREFILL_SQUARES,
     R_PREFILL_TOKENS,
     R_SIZE,
     R_SLOT_HI,
@@ -265,5 +267,6 @@ def mark_replica(st, r, mo, t):
     add_wide(st.m, mo + M_DECODE_PS, st.m[ro + R_DECODE_PS])
     st.m[mo + M_STEPS] += st.m[ro + R_STEPS]
     st.m[mo + M_PREFILL_TOKENS] += st.m[ro + R_PREFILL_TOKENS]
+    st.m[mo + M_PREFILL_SQUARES] += st.m[ro + R_PREFILL_SQUARES]
     st.m[mo + M_DECODE_TOKENS] += st.m[ro + R_DECODE_TOKENS]
     st.m[mo + M_KV_READ] += st.m[ro + R_KV_READ]

@@ -67,6 +67,7 @@ from sim.model.layout import (
     R_N_WAIT,
     R_POOL,
     R_PREFILL_PS,
+    R_PREFILL_SQUARES,
     R_PREFILL_TOKENS,
     R_RESIDUE,
     R_RUN_HEAD,
@@ -373,6 +374,7 @@ def launch_step(p, st, r, t):
     at = p.m[lo + L_TABLE] + n
     decode_ps = p.m[p.base + at] + p.m[p.slope + at] * kv
     st.m[ro + R_PREFILL_TOKENS] += tokens
+    st.m[ro + R_PREFILL_SQUARES] += squares
     st.m[ro + R_JUMP_DECODE_PS] = decode_ps if n > 0 else 0
     launch(p, st, r, t, 1, decode_ps + prefill_ps(p.m, lo, tokens, squares), 0)
 

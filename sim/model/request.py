@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 
-from sim.jit import jit
+from sim.jit import jit, jit_call
 from sim.model.layout import (
     C_ALL_COMPLETED,
     C_ALL_OFFERED,
     C_ALL_REJECTED,
     C_COMPLETED,
+    C_INSIDE_MISSED,
     C_MET,
     C_OFFERED,
     C_REJECTED,
@@ -57,6 +58,7 @@ from sim.model.layout import (
     S_DIGEST,
     S_FREE,
     S_IN_FLIGHT,
+    S_NOW,
     SEQ_WAITING,
     TOKEN_BITS,
     TOKENS_MAX,
@@ -234,10 +236,24 @@ def offer(p, st, i, t):
         st.m[co + C_OFFERED] += 1
 
 
-@jit
+@jit_call
+def is_missed(p, st, so):
+    """Whether a request that is still inside now can no longer meet an objective of its class."""
+    ko = p.klass + st.m[so + F_CLASS] * K_SIZE
+    age = st.m[S_NOW] - st.m[so + F_ARRIVAL_PS]
+    first = st.m[so + F_FIRST_PS]
+    ttft = first - st.m[so + F_ARRIVAL_PS] if first >= 0 else age
+    return (
+        ttft > p.m[ko + K_TTFT_PS] or st.m[so + F_GAP_MAX] > p.m[ko + K_ITL_PS] or age > p.m[ko + K_E2E_PS]
+    )
+
+
+@jit_call
 def leave_inside(p, st, s, r, reason):
-    """The run is over and a request is still inside: write down how far it came."""
+    """The run is over and a request is still inside: write down how far it came, and whether it is a miss already."""
     so = st.slot + s * F_SIZE
+    if is_measured(p, st.m[so + F_ARRIVAL_PS]) and is_missed(p, st, so):
+        st.m[st.count + st.m[so + F_CLASS] * C_SIZE + C_INSIDE_MISSED] += 1
     write_row(
         p,
         st,

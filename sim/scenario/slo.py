@@ -36,6 +36,7 @@ OPERATORS: dict[str, Callable[[float, float], bool]] = {
     ">": operator.gt,
     ">=": operator.ge,
 }
+PERCENT = 0.01
 SHAPE = re.compile(r"^\s*([A-Za-z0-9_.\-]+?)\s*(<=|>=|<|>)\s*([0-9.eE+\-]+)\s*([A-Za-zµ%]*)\s*$")
 HOW = "`metric.statistic < number unit`, as `ttft.p99 < 0.5 s`"
 
@@ -117,7 +118,9 @@ def value_of(text: str, metric: str, number: str, unit: str) -> float:
         raise InputError(f"slo: {text!r}: {number!r} is not a number; write {HOW}") from None
     if not abs(value) < float("inf"):
         raise InputError(f"slo: {text!r}: the limit must be a finite number")
-    return value * factor_of(text, metric, unit)
+    factor = factor_of(text, metric, unit)
+    # dividing by 100 is right where multiplying by 0.01 is not: 99.9 % is 0.999
+    return value / 100 if factor == PERCENT else value * factor
 
 
 def factor_of(text: str, metric: str, unit: str) -> float:
@@ -127,7 +130,7 @@ def factor_of(text: str, metric: str, unit: str) -> float:
             raise InputError(f"slo: {text!r}: {metric} is a time and needs a unit: {', '.join(SECONDS)}")
         return SECONDS[unit]
     if metric in (*FRACTIONS, *USES) and unit == "%":
-        return 0.01
+        return PERCENT
     if unit and not (metric in MONEY and unit.upper() == "USD"):
         raise InputError(f"slo: {text!r}: {metric} is {own_unit(metric)}, not in {unit!r}")
     return 1.0

@@ -179,19 +179,28 @@ def seed_case(seed: int) -> Case:
     (for long jumps) or more requests."""
     case = stretched(random_case(seed), (1, 10_007, 10**9 + 7)[seed % 3])
     if seed % 5 == 4:
-        case = lengthened(case, 2 + seed % 31)
+        case = lengthened(case, 2 + seed % 17)
     if seed % 7 == 6:
-        case = repeated(case, 2 + seed % 11)
+        case = repeated(case, 2 + seed % 4)
     return case
 
 
 def lengthened(case: Case, factor: int) -> Case:
     """The same case with `factor` times as many output tokens, in caches and contexts as much larger."""
-    sizes = ("n_kv_blocks", "max_model_len")
+    requests = [(at, prompt, output * factor, k) for at, prompt, output, k in case["requests"]]
+    longest = max(prompt + output for _, prompt, output, _ in requests)
+    pools = [
+        {
+            **pool,
+            "max_model_len": pool["max_model_len"] * factor,
+            "n_kv_blocks": min(pool["n_kv_blocks"] * factor, pool["max_num_seqs"] * longest),
+        }
+        for pool in case["pools"]
+    ]
     return {
         **case,
-        "requests": [(at, prompt, output * factor, k) for at, prompt, output, k in case["requests"]],
-        "pools": [{**pool, **{key: pool[key] * factor for key in sizes}} for pool in case["pools"]],
+        "requests": requests,
+        "pools": pools,
         "end_ps": case["end_ps"] * factor,
     }
 

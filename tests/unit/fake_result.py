@@ -143,6 +143,7 @@ def measured(
     counts = {}
     for name, fate in {"completed": 1, "rejected": 2, "timed_out": 3, "failed": 4, "inside": 0}.items():
         counts[name] = _per_scope(rows, rows["outcome"] == fate, n_class)
+    counts["inside_missed"] = counts["inside"].copy()  # the fake run ends long after every objective
     counts["offered"] = _per_scope(rows, rows["outcome"] >= 0, n_class)
     ttft_ps = durations_ps(rows, "ttft")
     counts["met"] = _per_scope(rows, (ttft_ps >= 0) & (ttft_ps <= PS), n_class)
