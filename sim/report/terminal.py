@@ -62,8 +62,8 @@ def print_comparison(runs: Runs, console: Console) -> None:
 
     comparison = compare({name: run.summary for name, run in runs.runs.items()})
     console.print()
-    console.print(comparison_table(comparison))
-    console.print(Text("* best of its column; differences are against the first line", style="dim"))
+    console.print(comparison_table(comparison, console.width))
+    console.print(Text("* best of its column; differences are against the baseline", style="dim"))
     for row in comparison.rows:
         if row.failed:
             console.print(Text("  ✗ ", style="red") + Text(f"{row.name}: {', '.join(row.failed)}", style=""))
@@ -125,8 +125,39 @@ def _hours(line: Mapping[str, Any]) -> str:
     return f"GPU hours ({line['gpu']})" if line["gpu"] else "hours, whatever runs,"
 
 
-def comparison_table(comparison: Comparison) -> Table:
-    """One line a run; a second, dim line holds its differences."""
+COLUMN_WIDTH = 12  # of a measure or a run, in characters
+
+
+def comparison_table(comparison: Comparison, width: int) -> Table:
+    """A line for each run, or where that is too wide for the terminal, a line for each measure.
+
+    Differences against the baseline stand below the values.
+    """
+    if width < COLUMN_WIDTH * (len(comparison.measures) + 2) and len(comparison.rows) < len(comparison.measures):
+        return table_by_measure(comparison)
+    return table_by_run(comparison)
+
+
+def table_by_measure(comparison: Comparison) -> Table:
+    """One line a measure, one column a run."""
+    from rich.box import SIMPLE_HEAD
+    from rich.table import Table
+
+    table = Table(box=SIMPLE_HEAD, pad_edge=False, leading=0)
+    table.add_column("")
+    columns = [_comparison_cells(comparison, row, at == 0) for at, row in enumerate(comparison.rows)]
+    for name, *_ in columns:
+        table.add_column(name, justify="right", overflow="fold")
+    titles = [f"{m.label}{'' if m.unit in ('share', 's') else f', {m.unit}'}" for m in comparison.measures]
+    if any(row.slo_ok is not None for row in comparison.rows):
+        titles.append("limits")
+    for at, title in enumerate(titles):
+        table.add_row(title, *(column[1 + at] for column in columns))
+    return table
+
+
+def table_by_run(comparison: Comparison) -> Table:
+    """One line a run, one column a measure."""
     from rich.box import SIMPLE_HEAD
     from rich.table import Table
 

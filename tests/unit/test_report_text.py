@@ -134,7 +134,7 @@ def test_a_run_with_several_pools_shows_each() -> None:
 
 def test_comparison_shows_best_differences_and_failures() -> None:
     runs = {"now": a_run(), "slow": a_run(start_delay_s=400), "wide": a_run(headroom=2.5)}
-    lines = printed(SimpleNamespace(runs=runs), print_comparison).splitlines()
+    lines = printed(SimpleNamespace(runs=runs), print_comparison, width=150).splitlines()
     wide = next(line for line in lines if line.split()[:1] == ["wide"])
     now = next(line for line in lines if line.split()[:1] == ["now"])
     p99_s, usd_per_hour = runs["wide"].summary["ttft"]["p99_s"], runs["now"].summary["usd_per_hour"]
@@ -143,6 +143,16 @@ def test_comparison_shows_best_differences_and_failures() -> None:
     assert any("✗ slow: ttft.p99 < 1 s" in line for line in lines)
     more = runs["wide"].summary["usd_per_hour"] / usd_per_hour - 1
     assert change(more) in lines[lines.index(wide) + 1]
+
+
+def test_a_narrow_terminal_gets_a_line_per_measure_with_nothing_cut() -> None:
+    runs = {"now": a_run(), "slow": a_run(start_delay_s=400), "wide": a_run(headroom=2.5)}
+    text = printed(SimpleNamespace(runs=runs), print_comparison, width=70)
+    assert "…" not in text
+    for run in runs.values():
+        p99 = seconds(run.summary["ttft"]["p99_s"])
+        assert any(line.startswith("ttft p99") and p99 in line for line in text.splitlines())
+    assert max(len(line) for line in text.splitlines()) <= 70
 
 
 def drawn(show_after_s: float, is_terminal: bool, wait_until_drawn: bool) -> str:

@@ -1,0 +1,162 @@
+"""Every way to run a fleet, and what each leaves behind as one comparable value.
+
+    python -m tests.parity.engines SEED… [A:B]               # compiled loop against SimPy
+    NUMBA_DISABLE_JIT=1 python -m tests.parity.engines --write FILE A:B   # what plain Python leaves behind, as JSON
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import sys
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+
+from sim.arrays import new_state
+from sim.engine import simpy
+from sim.engine.cpu import compiled_loop
+from sim.engine.host import Observation, Policies, run_plan, serve
+from sim.engine.result import make_result
+from sim.model import layout as a
+
+from .fleets import Fleet, fleet
+
+Outcome = tuple[str, int]  # (hash of every byte of the final state, digest)
+
+
+# ---- users' laws ---------------------------------------------------------------------------------------------------
+def by_arithmetic(seen: Observation) -> np.ndarray:
+    """A law that a compiler could take."""
+    return (seen.outstanding + seen.held + 2) // 3
+
+
+class ByMemory:
+    """A law that none would: it keeps what it saw in a dict, and answers in floats."""
+
+    def __init__(self) -> None:
+        self.seen: dict[str, float] = {}
+
+    def __call__(self, seen: Observation) -> list[float]:
+        key = f"{len(self.seen)}"
+        self.seen[key] = float(np.nansum(seen.metric)) + float(seen.kv_use.sum())
+        recent = list(self.seen.values())[-3:]
+        return [sum(recent) / len(recent) + ready % 2 for ready in seen.ready.tolist()]
+
+
+def laws_of(made: Fleet) -> Policies:
+    """Fresh laws for the fleet's user pools, the two kinds in turn, neighbours sharing one."""
+    laws: tuple[Callable[..., object], ...] = (by_arithmetic, ByMemory())
+    return Policies({pool: laws[(made.run.seed + n // 2) % 2] for n, pool in enumerate(made.user_pools)})
+
+
+# ---- engines -------------------------------------------------------------------------------------------------------
+def run_on_loop(made: Fleet) -> a.State:
+    """The event loop: compiled, or plain Python where the JIT is off."""
+    return run_plan(made.params, laws_of(made))
+
+
+def run_on_simpy(made: Fleet) -> a.State:
+    """The SimPy engine."""
+    return simpy.Fleet(made.params, laws_of(made)).run()
+
+
+def run_from_slots(made: Fleet, n_slot: int) -> a.State:
+    """The event loop with room for so many requests in flight at first."""
+    p, policies = made.params, laws_of(made)
+    st = new_state(p, n_slot)
+    while (status := int(compiled_loop()(p, st))) != a.DONE:
+        st = serve(p, st, status, policies)
+    return st
+
+
+#: Every engine that one fleet at a time can be given to, by name.
+ENGINES: dict[str, Callable[[Fleet], a.State]] = {"loop": run_on_loop, "simpy": run_on_simpy}
+
+
+def run_threads(fleets: Iterable[Fleet], n_threads: int) -> list[a.State]:
+    """The event loop on several threads at once."""
+    with ThreadPoolExecutor(n_threads) as pool:
+        return list(pool.map(run_on_loop, fleets))
+
+
+#: Every engine that takes many fleets at once, by name: (fleets) → final states.
+BATCH_ENGINES: dict[str, Callable[[Iterable[Fleet]], list[a.State]]] = {
+    "threads": lambda fleets: run_threads(fleets, 4),
+}
+
+
+# ---- what is compared ----------------------------------------------------------------------------------------------
+def outcome_of(made: Fleet, st: a.State) -> Outcome:
+    """Every byte of a final state, and the digest of its result."""
+    return hashlib.sha256(st.m.tobytes()).hexdigest()[:24], make_result(made.params, st).digest
+
+
+def first_difference(made: Fleet, one: a.State, other: a.State) -> str:
+    """Where two final states first differ, in words; empty where they do not."""
+    if one.m.shape != other.m.shape:
+        return f"state sizes {one.m.shape} and {other.m.shape}"
+    places = np.flatnonzero(one.m != other.m)
+    if len(places) == 0:
+        return ""
+    at = int(places[0])
+    starts = sorted(((getattr(one, name), name) for name in one._fields[1:]), reverse=True)
+    start, name = next(((start, name) for start, name in starts if start <= at), (0, "run"))
+    return f"{len(places)} words differ, first {name}[{at - start}]: {one.m[at]} and {other.m[at]}"
+
+
+def seed_differences(seed: int) -> list[str]:
+    """How the engines differ on the fleet of a seed, a line each."""
+    made = fleet(seed)
+    expected = run_on_loop(made)
+    lines = [
+        f"{name}: {line}"
+        for name, engine in ENGINES.items()
+        if name != "loop" and (line := first_difference(made, expected, engine(made)))
+    ]
+    digest = make_result(made.params, expected).digest
+    if not lines and any(make_result(made.params, engine(made)).digest != digest for engine in ENGINES.values()):
+        lines.append("digests differ over equal states")
+    return lines
+
+
+def outcomes(seeds: Iterable[int]) -> dict[str, Outcome]:
+    """Seed → what the event loop leaves behind."""
+    return {str(seed): outcome_of(made, run_on_loop(made)) for seed in seeds for made in [fleet(seed)]}
+
+
+def repeat(seed: int) -> str:
+    """The line that repeats a seed."""
+    return f"python -m tests.parity.engines {seed}"
+
+
+def repeat_plain(seed: int) -> str:
+    """The line that repeats a seed without the JIT; it prints what the compiled loop must leave behind."""
+    return f"for off in 0 1; do NUMBA_DISABLE_JIT=$off python -m tests.parity.engines --write /dev/stdout {seed}; done"
+
+
+def seeds_of(words: Iterable[str]) -> list[int]:
+    """`3 7 100:103` as 3, 7, 100, 101, 102."""
+    seeds: list[int] = []
+    for word in words:
+        first, _, last = word.partition(":")
+        seeds += range(int(first), int(last)) if last else [int(first)]
+    return seeds
+
+
+def main(words: list[str]) -> int:
+    """Compare the seeds that are asked for, or write down what they come to; 0 when nothing differs."""
+    if words[:1] == ["--write"]:
+        Path(words[1]).write_text(json.dumps(outcomes(seeds_of(words[2:]))) + "\n")
+        return 0
+    failed = {seed: lines for seed in seeds_of(words) if (lines := seed_differences(seed))}
+    for seed, lines in failed.items():
+        print(f"seed {seed}: " + "; ".join(lines))
+    print(f"{len(seeds_of(words))} seeds, {len(failed)} with a difference")
+    return int(bool(failed))
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,261 @@
+"""Whole fleets made to hurt: several pools and models, controllers, cold starts, ties everywhere.
+
+Swarm style: a seed switches a random part of the features on, so that rare ones are not always drowned by the others.
+All times are whole ticks of a grid, so that arrivals, boundaries, stage ends, scrapes, samples and autoscaler ticks
+fall on one instant again and again; with `loose` on they do not.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from sim.arrays import ClassRow, GroupRow, PoolRow, RunRow, Traffic, make_params
+from sim.model import layout as a
+from sim.model import queue_scaler as keda
+from sim.model.control import SCALER_PAR
+from sim.model.hpa_layout import DOWN, UP, hpa_par, hpa_policy
+from sim.units import NEVER
+
+SWITCHES = (
+    "priority",
+    "threshold",
+    "small_budget",
+    "small_cache",
+    "chunks_cost",
+    "context_costs",
+    "batch_costs",
+    "crowd",
+    "whole_prompts",
+    "batches",
+    "two_groups",
+    "more_pools",
+    "embeddings",
+    "short_context",
+    "tight_gateway",
+    "scaled",
+    "users_laws",
+    "to_zero",
+    "cold_starts",
+    "lag",
+    "window",
+    "warm_up",
+    "short_drain",
+    "no_records",
+    "sampled",
+    "objectives",
+    "long_outputs",
+    "loose",
+)
+GRIDS_PS = (10**6, 10**9, 10**11 + 7)
+
+
+class Fleet(NamedTuple):
+    """A fleet in the rows that `make_params` takes, and which features it has."""
+
+    run: RunRow
+    traffic: Traffic
+    classes: list[ClassRow]
+    groups: list[GroupRow]
+    pools: list[PoolRow]
+    on: dict[str, bool]
+    grid_ps: int
+
+    @property
+    def params(self) -> a.Params:
+        """The fleet's arrays."""
+        return make_params(*self[:5])
+
+    @property
+    def user_pools(self) -> list[int]:
+        """The pools whose autoscaler is a user's law."""
+        return [i for i, pool in enumerate(self.pools) if pool.scaler == a.USER]
+
+
+class Dice:
+    """Whole numbers and times out of one seed."""
+
+    def __init__(self, seed: int) -> None:
+        self.rng = np.random.default_rng([seed, 20])
+        self.on = {name: self.maybe() for name in SWITCHES}
+        self.grid_ps = self.one_of(GRIDS_PS)
+
+    def whole(self, low: int, high: int) -> int:
+        """From low to high, both included."""
+        return int(self.rng.integers(low, high, endpoint=True))
+
+    def maybe(self, of: int = 2) -> bool:
+        """True once in `of` times."""
+        return self.whole(1, of) == 1
+
+    def one_of(self, values: Any) -> Any:
+        """One of several."""
+        return values[self.whole(0, len(values) - 1)]
+
+    def ticks(self, low: int, high: int) -> int:
+        """A time of so many ticks of the grid, ps; off the grid where the fleet is loose."""
+        t = self.whole(low, high) * self.grid_ps
+        return t + self.whole(0, self.grid_ps - 1) if self.on["loose"] and t > 0 else t
+
+
+def fleet(seed: int, **changes: bool) -> Fleet:
+    """The fleet of a seed, always the same; `changes` switch features on or off."""
+    dice = Dice(seed)
+    dice.on.update(changes)
+    on = dice.on
+    groups = [make_group(dice) for _ in range(1 + on["two_groups"])]
+    classes = [make_class(dice, len(groups)) for _ in range(dice.whole(1, 4))]
+    traffic = make_traffic(dice, len(classes))
+    homes = sorted([*range(len(groups)), *(dice.whole(0, len(groups) - 1) for _ in range(2 * on["more_pools"]))])
+    last_ps = int(traffic.arrival_ps[-1]) if len(traffic.arrival_ps) else 0
+    pools = [make_pool(dice, home) for home in homes]
+    return Fleet(make_run(dice, seed, last_ps), traffic, classes, groups, pools, on, dice.grid_ps)
+
+
+def make_run(dice: Dice, seed: int, last_ps: int) -> RunRow:
+    """The clock's marks: the measured window may end before the last arrivals, the run before the last tokens."""
+    on = dice.on
+    duration_ps = max(1, last_ps + dice.ticks(-5, 30) if dice.maybe() else last_ps + 1)
+    return RunRow(
+        seed=seed * 2_654_435_761 % 2**63,
+        duration_ps=duration_ps,
+        warmup_ps=min(duration_ps, dice.ticks(1, 30)) if on["warm_up"] else 0,
+        end_ps=duration_ps + (dice.ticks(0, 40) if on["short_drain"] else 5000 * dice.grid_ps),
+        sample_ps=dice.ticks(1, 12) if on["sampled"] else 0,
+        records=int(not on["no_records"]),
+    )
+
+
+def make_group(dice: Dice) -> GroupRow:
+    """A router and the room at the gateway."""
+    return GroupRow(
+        router=dice.whole(0, len(a.ROUTERS) - 1), hold_max=dice.whole(0, 3) if dice.on["tight_gateway"] else 1000
+    )
+
+
+def make_class(dice: Dice, n_group: int) -> ClassRow:
+    """A traffic class, its objectives near what requests see."""
+    limits = [dice.ticks(1, 12) if dice.on["objectives"] and dice.maybe() else NEVER for _ in range(4)]
+    return ClassRow(dice.whole(0, n_group - 1), dice.whole(-1, 2) if dice.on["priority"] else 0, *limits)
+
+
+def make_traffic(dice: Dice, n_class: int) -> Traffic:
+    """Arrivals on the grid, many at one instant; outputs of 0 (if switched on) and 1 are frequent."""
+    on = dice.on
+    n = dice.whole(1, 60) if dice.maybe(12) else dice.whole(10, 60)
+    gaps = [dice.ticks(0, 1) if on["crowd"] else dice.ticks(0, 5) * dice.maybe() for _ in range(n)]
+    least = 0 if on["embeddings"] else 1
+    most = 60 if on["long_outputs"] else 9
+    outputs = [dice.whole(least, 1) if dice.maybe(4) else dice.whole(least, most) for _ in range(n)]
+    return Traffic(
+        arrival_ps=np.cumsum(gaps, dtype=np.int64),
+        prompt_tokens=np.array([dice.whole(1, 14) for _ in range(n)]),
+        output_tokens=np.array(outputs),
+        class_id=np.array([dice.whole(0, n_class - 1) for _ in range(n)]),
+    )
+
+
+def make_pool(dice: Dice, group: int) -> PoolRow:
+    """A pool with every limit near what one request needs."""
+    on, grid_ps = dice.on, dice.grid_ps
+    batching = dice.whole(0, 3) if on["batches"] else a.CONTINUOUS
+    seqs = 1 if batching == a.NO_BATCHING else dice.whole(1, 6)
+    block = dice.whole(1, 4)
+    most_blocks = -(-(14 + (60 if on["long_outputs"] else 9)) // block)
+    base_ps, slope_ps = dice.ticks(1, 3), grid_ps * on["context_costs"] // dice.whole(1, 7)
+    return PoolRow(
+        base_ps=np.array([base_ps + grid_ps * n * on["batch_costs"] for n in range(seqs + 1)]),
+        slope_ps=np.array([0] + [slope_ps] * seqs),
+        prefill_ps=grid_ps * dice.whole(0, 2) if on["chunks_cost"] else 0,
+        attention_q16=dice.whole(0, 3 * grid_ps) << 12 if on["context_costs"] else 0,
+        n_blocks=max(1, most_blocks + dice.whole(-3, 3)) if on["small_cache"] else 1000,
+        max_num_seqs=seqs,
+        budget=dice.whole(1, 9) if on["small_budget"] else 1000,
+        max_len=dice.whole(8, 24) if on["short_context"] else 1000,
+        group=group,
+        block=block,
+        batching=a.CONTINUOUS if batching == a.NO_BATCHING else batching,
+        scheduling=a.PRIORITY if on["priority"] and not dice.maybe(4) else a.FCFS,
+        threshold=dice.whole(1, 5) if on["threshold"] else 0,
+        chunked=int(not (on["whole_prompts"] and dice.maybe())),
+        delay_ps=dice.ticks(0, 12),
+        gpus=dice.whole(1, 4),
+        **make_scaling(dice),
+        **make_metrics(dice),
+        stage_ps=make_stages(dice),
+    )
+
+
+def make_stages(dice: Dice) -> np.ndarray:
+    """Quantile tables of the cold start's stages, (N_START_STAGE, N_QUANTILE) ps; many take no time at all."""
+    rows = np.zeros((a.N_START_STAGE, a.N_QUANTILE), dtype=np.int64)
+    if dice.on["cold_starts"]:
+        for row in rows:
+            values = [dice.ticks(0, 10) if dice.maybe() else 0 for _ in range(dice.whole(1, 3))]
+            row[:] = np.sort(np.resize(values, a.N_QUANTILE))
+    return rows
+
+
+def make_metrics(dice: Dice) -> dict[str, int]:
+    """What the controllers see, how often, how late."""
+    return {
+        "source": dice.whole(0, len(a.METRIC_SOURCES) - 1),
+        "scrape_ps": dice.ticks(1, 8),
+        "window_ps": dice.ticks(0, 30) if dice.on["window"] else 0,
+        "lag_ps": dice.ticks(0, 20) if dice.on["lag"] else 0,
+    }
+
+
+# ---- controllers ---------------------------------------------------------------------------------------------------
+def make_scaling(dice: Dice) -> dict[str, Any]:
+    """Bounds, the replicas at the start and the controller of a pool."""
+    least = 0 if dice.on["to_zero"] else dice.whole(1, 2)
+    most = dice.whole(max(1, least), 5)
+    row: dict[str, Any] = {"n_min": least, "n_max": most, "initial": dice.whole(least, most)}
+    kind = dice.whole(a.FIXED, a.USER if dice.on["users_laws"] else a.QUEUE) if dice.on["scaled"] else a.FIXED
+    par = np.zeros(SCALER_PAR, dtype=np.int64)
+    if kind == a.FIXED:
+        row |= {"tick_ps": dice.ticks(0, 9) if dice.maybe() else NEVER, "target": dice.whole(least, most)}
+    elif kind == a.HPA:
+        row["tick_ps"] = dice.ticks(1, 8)
+        fill_hpa(dice, par)
+    elif kind == a.QUEUE:
+        row["tick_ps"] = 0
+        fill_queue(dice, par, least, most)
+    else:
+        row["tick_ps"] = dice.ticks(1, 8)
+    return {**row, "scaler": kind, "scaler_par": par}
+
+
+def fill_hpa(dice: Dice, par: np.ndarray, behavior: int = 1) -> None:
+    """An HPA's parameters with windows of a few ticks."""
+    tolerance = dice.one_of((0, 100, 300))
+    hpa_par(
+        par,
+        target_milli=dice.whole(200, 4000),
+        tolerance_up_milli=tolerance,
+        tolerance_down_milli=tolerance,
+        up_window_ps=dice.ticks(0, 12) * dice.maybe(),
+        down_window_ps=dice.ticks(0, 30),
+        up_select=dice.whole(0, 5) % 3,
+        down_select=dice.whole(0, 5) % 3,
+        behavior=behavior,
+    )
+    for direction in (UP, DOWN):
+        for _ in range(dice.whole(1, 3)):
+            hpa_policy(par, direction, dice.whole(0, 1), dice.one_of((1, 2, 50, 100)), dice.ticks(1, 20))
+
+
+def fill_queue(dice: Dice, par: np.ndarray, least: int, most: int) -> None:
+    """A queue scaler's parameters, both its loops quick."""
+    keda.keda_par(
+        par,
+        least,
+        most,
+        activation_milli=1000 * dice.whole(0, 2),
+        polling_interval_ps=dice.ticks(1, 9),
+        cooldown_ps=dice.ticks(0, 30),
+        sync_period_ps=dice.ticks(1, 9),
+    )
+    fill_hpa(dice, par[keda.KEDA_HPA_PAR :], behavior=dice.whole(0, 1))
