@@ -70,6 +70,14 @@ class PoolRow(NamedTuple):
     stage_ps: np.ndarray | None = None  # (N_START_STAGE, N_QUANTILE)
 
 
+class FaultRow(NamedTuple):
+    """Some replicas of a pool are lost."""
+
+    time_ps: int
+    pool: int
+    replicas: int = 1
+
+
 class RunRow(NamedTuple):
     """The run as a whole."""
 
@@ -96,7 +104,12 @@ def power_of_two(n: int) -> int:
 
 
 def make_params(
-    run: RunRow, traffic: Traffic, classes: list[ClassRow], groups: list[GroupRow], pools: list[PoolRow]
+    run: RunRow,
+    traffic: Traffic,
+    classes: list[ClassRow],
+    groups: list[GroupRow],
+    pools: list[PoolRow],
+    faults: list[FaultRow] | None = None,
 ) -> a.Params:
     """Lay out what a run never changes. Pools must come sorted by group."""
     n_replica = sum(pool.n_max for pool in pools)
@@ -126,11 +139,13 @@ def make_params(
         "stage_ps": np.concatenate([_stages(pool) for pool in pools]),
         "scaler": np.concatenate([_scaler(pool) for pool in pools]),
     }
-    starts = _starts([len(p_run), *(len(table) for table in tables.values())])[1:]
+    starts = _starts([len(p_run), *(len(table) for table in tables.values()), 0])[1:]
+    scripted = np.array([row for fault in sorted(faults or []) for row in fault], dtype=np.int64)
+    p_run[a.P_N_FAULT], p_run[a.P_FAULTS] = len(faults or []), starts[-1]
     return a.Params(
-        m=np.concatenate([p_run, *tables.values()]).astype(np.int64),
+        m=np.concatenate([p_run, *tables.values(), scripted]).astype(np.int64),
         trace=_trace(traffic, len(classes)),
-        **dict(zip(tables, starts, strict=True)),
+        **dict(zip(tables, starts[:-1], strict=True)),
     )
 
 

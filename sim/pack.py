@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from sim.arrays import ClassRow, GroupRow, PoolRow, RunRow, Traffic, make_params
+from sim.arrays import ClassRow, FaultRow, GroupRow, PoolRow, RunRow, Traffic, make_params
 from sim.errors import InputError
 from sim.model import layout as a
 from sim.model import queue_scaler as keda
@@ -67,8 +67,17 @@ def plan(scenario: Scenario, seed: int | None = None, requests: Requests | None 
             for _ in models
         ],
         rows,
+        fault_rows(scenario, [pool.name for pool in pools]),
     )
     return Plan(params, tables, dataclasses.replace(scenario, pools=tuple(pools), seed=seed))
+
+
+def fault_rows(scenario: Scenario, names: list[str]) -> list[FaultRow]:
+    """The scripted faults in numbers."""
+    return [
+        FaultRow(s_to_ps(fault.at_s), names.index(fault.pool) if fault.pool else 0, fault.replicas)
+        for fault in scenario.faults
+    ]
 
 
 def run_row(scenario: Scenario, seed: int) -> RunRow:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from sim.model.control import apply_policy, control
+from sim.model.faults import on_fault
 from sim.model.fleet import begin, finish, on_replica
 from sim.model.gateway import on_input
 from sim.model.layout import L_BLOCKS, L_SIZE, R_POOL, R_SIZE
@@ -23,7 +24,8 @@ from sim.model.replica import blocks_used
     ACT_BLOCKS,  # → blocks in use
     ACT_READY,
     ACT_DRAIN,
-) = range(12)
+    ACT_FAULT,
+) = range(13)
 
 
 def act(p, st, what, which, value, t):  # type: ignore[no-untyped-def]
@@ -44,6 +46,8 @@ def act(p, st, what, which, value, t):  # type: ignore[no-untyped-def]
         return metric_milli(p, st, which, t)
     elif what == ACT_BLOCKS:
         return blocks_used(p, st, which, p.m[p.pool + st.m[st.rep + which * R_SIZE + R_POOL] * L_SIZE + L_BLOCKS], t)
+    elif what == ACT_FAULT:
+        on_fault(p, st, t)
     elif what == ACT_READY:
         become_ready(p, st, which, t)
     elif what == ACT_DRAIN:

@@ -5,11 +5,6 @@ One process compiles for one compute capability: numba keeps what it compiled fo
 
 from __future__ import annotations
 
-import re
-import shutil
-import subprocess
-import tempfile
-from pathlib import Path
 from typing import Any, NamedTuple
 
 from sim.engine import cuda as engine

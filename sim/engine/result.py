@@ -10,11 +10,12 @@ import numpy as np
 from sim.arrays import pool_rows, state_sizes, table, traffic_of
 from sim.model.layout import (
     C_ALL_COMPLETED,
+    C_ALL_FAILED,
     C_ALL_OFFERED,
     C_ALL_REJECTED,
     C_COMPLETED,
-    C_INSIDE_MISSED,
     C_FAILED,
+    C_INSIDE_MISSED,
     C_MET,
     C_OFFERED,
     C_REJECTED,
@@ -214,6 +215,7 @@ _COUNTS = {
     "all_offered": C_ALL_OFFERED,
     "all_completed": C_ALL_COMPLETED,
     "all_rejected": C_ALL_REJECTED,
+    "all_failed": C_ALL_FAILED,
     "inside_missed": C_INSIDE_MISSED,
 }
 

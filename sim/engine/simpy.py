@@ -16,6 +16,7 @@ from sim.engine.act import (
     ACT_BEGIN,
     ACT_BOUNDARY,
     ACT_CONTROL,
+    ACT_FAULT,
     ACT_FINISH,
     ACT_INPUT,
     ACT_SCALE,
@@ -59,6 +60,7 @@ class Fleet:
         self._replicas = [self.env.process(self._replica(r)) for r in range(n)]
         self._gateway = self.env.process(self._arrivals())
         self.env.process(self._autoscalers())
+        self.env.process(self._faults())
         while self.env.peek() == 0 and self.env._queue[0][1] < _ENTITIES:
             self.env.step()  # every process runs up to its first sleep
 
@@ -139,6 +141,14 @@ class Fleet:
                 self.state = serve(self.params, self.state, a.NEED_SLOTS, self.policies)
                 self._look()
                 continue
+            self._wake(-1)
+
+    def _faults(self) -> _Process:
+        """Scripted losses of replicas."""
+        while True:
+            at_ps = int(self.state.m[a.S_NEXT_FAULT])
+            yield self._alarm(at_ps, a.PHASE_FAULT, 1)
+            self._act(self.params, self.state, ACT_FAULT, 0, 0, at_ps)
             self._wake(-1)
 
     def _autoscalers(self) -> _Process:

@@ -1,21 +1,18 @@
 """The one switch: what happens next, and who handles it.
 
-Events are totally ordered by (time, phase, entity): stage changes, control instants (scrapes, samples, ticks), gateway
+Events are totally ordered by (time, phase, entity): faults, stage changes, control instants (scrapes, samples, ticks), gateway
 releases and arrivals, replica boundaries; replicas in index order.
 """
 
 from __future__ import annotations
 
 from sim.jit import jit, jit_call
-from sim.model.batch import gap_longest
 from sim.model.control import next_stop_ps
+from sim.model.faults import on_fault, set_next_fault
 from sim.model.gateway import on_input, set_next_in
 from sim.model.layout import (
-    F_GAP_MAX,
     F_NEXT,
     F_SIZE,
-    F_START,
-    F_STATE,
     G_LEAVES,
     G_LOAD,
     G_SIZE,
@@ -53,13 +50,13 @@ from sim.model.layout import (
     R_STAGE,
     R_WAIT_HEAD,
     R_WAIT_TAIL,
+    S_NEXT_FAULT,
     S_NEXT_IN,
     S_NEXT_MARK,
     S_NEXT_SAMPLE,
     S_NOW,
     S_STATUS,
     S_STOP,
-    SEQ_DECODE,
     STAGE_DRAINING,
 )
 from sim.model.lifecycle import become_ready, on_stage
@@ -91,7 +88,9 @@ def advance(p, st, stop_ps):
         stage_ps = tree_first_key(st.m, st.due, m)
         input_ps = st.m[S_NEXT_IN]
         boundary_ps = tree_first_key(st.m, st.tree, m)
-        if stage_ps <= input_ps and stage_ps <= boundary_ps:
+        if st.m[S_NEXT_FAULT] <= min(stage_ps, min(input_ps, boundary_ps)) and st.m[S_NEXT_FAULT] <= stop_ps:
+            on_fault(p, st, st.m[S_NEXT_FAULT])
+        elif stage_ps <= input_ps and stage_ps <= boundary_ps:
             if stage_ps > stop_ps:
                 break
             on_stage(p, st, tree_first(st.m, st.due), stage_ps)
@@ -133,6 +132,7 @@ def begin(p, st):
     st.m[S_NEXT_SAMPLE] = 0 if p.m[P_SAMPLE_PS] > 0 else NEVER
     st.m[S_NEXT_MARK] = p.m[P_WARMUP_PS]
     set_next_in(p, st)
+    set_next_fault(p, st)
     st.m[S_STOP] = next_stop_ps(p, st)
 
 
@@ -175,11 +175,6 @@ def finish(p, st):
 def leave_list(p, st, r, s):
     """Write down a list of slots of replica r as still inside."""
     while s >= 0:
-        so = st.slot + s * F_SIZE
-        after = st.m[so + F_NEXT]
-        if st.m[so + F_STATE] == SEQ_DECODE:
-            longest = gap_longest(st, st.rep + r * R_SIZE, st.m[so + F_START])
-            if longest > 0 and longest > st.m[so + F_GAP_MAX]:
-                st.m[so + F_GAP_MAX] = longest
+        after = st.m[st.slot + s * F_SIZE + F_NEXT]
         leave_inside(p, st, s, r, HORIZON)
         s = after

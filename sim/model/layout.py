@@ -46,8 +46,8 @@ STAGE_NAMES = (
 
 OUTCOMES = ("inside", "completed", "rejected", "timed_out", "failed")
 INSIDE, COMPLETED, REJECTED, TIMED_OUT, FAILED = range(5)
-REASONS = ("", "too_long", "gateway_full", "horizon")
-NO_REASON, TOO_LONG, GATEWAY_FULL, HORIZON = range(4)
+REASONS = ("", "too_long", "gateway_full", "horizon", "replica_lost")
+NO_REASON, TOO_LONG, GATEWAY_FULL, HORIZON, REPLICA_LOST = range(5)
 
 ROUTERS = ("round_robin", "random", "least_outstanding", "power_of_two", "least_kv")
 ROUND_ROBIN, RANDOM, LEAST_OUTSTANDING, POWER_OF_TWO, LEAST_KV = range(5)
@@ -85,8 +85,14 @@ N_METRIC = 5
     P_SAMPLE_PS,  # 0 = no time series
     P_RECORDS,  # 1 = keep a row per request
     P_RING,  # samples in a metrics ring
-) = range(14)
-P_SIZE = 14
+    P_N_FAULT,
+    P_FAULTS,  # where the scripted faults start in Params.m: (fault, Y_SIZE), by time
+) = range(16)
+P_SIZE = 16
+
+# scripted faults
+Y_TIME_PS, Y_POOL, Y_REPLICAS = range(3)
+Y_SIZE = 3
 
 # Params.klass, a row a class
 K_GROUP, K_PRIORITY, K_TTFT_PS, K_ITL_PS, K_TPOT_PS, K_E2E_PS = range(6)  # objectives: NEVER = none
@@ -150,8 +156,10 @@ N_QUANTILE = 1 << N_QUANTILE_BITS
     S_STOP,  # next scrape, sample, tick, mark or end
     S_NEXT_MARK,  # when the next mark is set
     S_MARKS,  # marks set so far
-) = range(14)
-S_SIZE = 14
+    S_NEXT_FAULT,
+    S_FAULT,  # faults that have struck
+) = range(16)
+S_SIZE = 16
 
 # State.pool
 (
@@ -262,9 +270,10 @@ SEQ_WAITING, SEQ_SINGLE, SEQ_DECODE = range(3)
     C_ALL_OFFERED,  # outside the measured window as well
     C_ALL_COMPLETED,
     C_ALL_REJECTED,
+    C_ALL_FAILED,
     C_INSIDE_MISSED,  # still inside at the end, an objective already out of reach
     C_SUM,  # then N_METRIC × (lo, hi)
-) = range(13)
+) = range(14)
 C_SIZE = C_SUM + 2 * N_METRIC
 
 # State.record: a row a request

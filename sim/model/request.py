@@ -5,11 +5,14 @@ from __future__ import annotations
 import numpy as np
 
 from sim.jit import jit, jit_call
+from sim.model.batch import gap_longest
 from sim.model.layout import (
     C_ALL_COMPLETED,
+    C_ALL_FAILED,
     C_ALL_OFFERED,
     C_ALL_REJECTED,
     C_COMPLETED,
+    C_FAILED,
     C_INSIDE_MISSED,
     C_MET,
     C_OFFERED,
@@ -38,7 +41,9 @@ from sim.model.layout import (
     F_ROUTED_PS,
     F_SCHEDULED_PS,
     F_SIZE,
+    F_START,
     F_STATE,
+    FAILED,
     INSIDE,
     K_E2E_PS,
     K_ITL_PS,
@@ -54,11 +59,13 @@ from sim.model.layout import (
     P_N_REQUEST,
     P_RECORDS,
     P_WARMUP_PS,
+    R_SIZE,
     REJECTED,
     S_DIGEST,
     S_FREE,
     S_IN_FLIGHT,
     S_NOW,
+    SEQ_DECODE,
     SEQ_WAITING,
     TOKEN_BITS,
     TOKENS_MAX,
@@ -237,6 +244,43 @@ def offer(p, st, i, t):
 
 
 @jit_call
+def fail(p, st, s, r, reason):
+    """A request is lost with whatever it had received; its user sees an error."""
+    so = st.slot + s * F_SIZE
+    co = st.count + st.m[so + F_CLASS] * C_SIZE
+    st.m[co + C_ALL_FAILED] += 1
+    if is_measured(p, st.m[so + F_ARRIVAL_PS]):
+        st.m[co + C_FAILED] += 1
+    leave(p, st, s, r, FAILED, reason)
+
+
+@jit_call
+def leave(p, st, s, r, outcome, reason):
+    """Write down a request that was not served in full, as far as it came, and free its slot."""
+    so = st.slot + s * F_SIZE
+    longest = st.m[so + F_GAP_MAX]
+    if st.m[so + F_STATE] == SEQ_DECODE:
+        longest = max(longest, gap_longest(st, st.rep + r * R_SIZE, st.m[so + F_START]))
+    if longest == 0:
+        longest = -1
+    write_row(
+        p,
+        st,
+        st.m[so + F_REQUEST],
+        st.m[so + F_ROUTED_PS],
+        st.m[so + F_SCHEDULED_PS],
+        st.m[so + F_FIRST_PS],
+        -1,
+        r,
+        st.m[so + F_PREEMPTIONS],
+        longest,
+        outcome,
+        reason,
+    )
+    free_slot(st, s)
+
+
+@jit_call
 def is_missed(p, st, so):
     """Whether a request that is still inside now can no longer meet an objective of its class."""
     ko = p.klass + st.m[so + F_CLASS] * K_SIZE
@@ -254,18 +298,4 @@ def leave_inside(p, st, s, r, reason):
     so = st.slot + s * F_SIZE
     if is_measured(p, st.m[so + F_ARRIVAL_PS]) and is_missed(p, st, so):
         st.m[st.count + st.m[so + F_CLASS] * C_SIZE + C_INSIDE_MISSED] += 1
-    write_row(
-        p,
-        st,
-        st.m[so + F_REQUEST],
-        st.m[so + F_ROUTED_PS],
-        st.m[so + F_SCHEDULED_PS],
-        st.m[so + F_FIRST_PS],
-        -1,
-        r,
-        st.m[so + F_PREEMPTIONS],
-        st.m[so + F_GAP_MAX],
-        INSIDE,
-        reason,
-    )
-    free_slot(st, s)
+    leave(p, st, s, r, INSIDE, reason)

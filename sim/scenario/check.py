@@ -35,6 +35,7 @@ def problems_between(scenario: Scenario, said: Said) -> list[str]:
         *time_problems(scenario),
         *(line for pool in scenario.pools for line in pool_problems(pool, said)),
         *(line for entry in scenario.classes for line in class_problems(entry, scenario, said)),
+        *fault_problems(scenario),
         *slo_problems(scenario),
     ]
 
@@ -46,6 +47,19 @@ def time_problems(scenario: Scenario) -> Iterator[str]:
     if scenario.duration_s + scenario.drain_s > HORIZON_MAX_S:
         room = HORIZON_MAX_S - scenario.duration_s
         yield problem("drain_s", scenario.drain_s, f"≤ {room:g} s: duration_s + drain_s end within 45 days")
+
+
+def fault_problems(scenario: Scenario) -> Iterator[str]:
+    """Every fault strikes a pool that there is, before the run is over."""
+    names = [pool.name for pool in scenario.pools]
+    for place, fault in enumerate(scenario.faults):
+        key = f"faults.{place}"
+        if fault.pool is None and len(names) > 1:
+            yield problem(f"{key}.pool", None, f"one of {', '.join(names)}")
+        if fault.pool is not None and fault.pool not in names:
+            yield problem(f"{key}.pool", fault.pool, ", ".join(names), nearest(fault.pool, names))
+        if fault.at_s >= scenario.duration_s:
+            yield problem(f"{key}.at_s", fault.at_s, f"less than duration_s ({scenario.duration_s:g} s)")
 
 
 def pool_problems(pool: Pool, said: Said) -> Iterator[str]:

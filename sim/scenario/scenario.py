@@ -8,6 +8,7 @@ from typing import Annotated
 from pydantic import Field, StringConstraints
 from pydantic.dataclasses import dataclass
 
+from sim.scenario.faults import Faults
 from sim.scenario.gateway import Gateway, Router
 from sim.scenario.output import Engine, Output
 from sim.scenario.pool import Pool
@@ -40,6 +41,7 @@ class Scenario:
     pools: Annotated[tuple[Pool, ...], Field(max_length=100)]
     router: Router = field(default_factory=Router)
     gateway: Gateway = field(default_factory=Gateway)
+    faults: Faults = ()
     slo: tuple[Limit, ...] = ()
     engine: Engine = field(default_factory=Engine)
     output: Output = field(default_factory=Output)

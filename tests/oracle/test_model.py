@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from .compare import case_differences, repeat, seed_case, seed_differences
 from .random_cases import Case, cases
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).parents[2]
 BLOCKS = 6
 SEEDS = range(600)
 MORE_SEEDS = range(600, 5200)

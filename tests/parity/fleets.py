@@ -15,7 +15,7 @@ from sim.arrays import ClassRow, GroupRow, PoolRow, RunRow, Traffic, make_params
 from sim.model import layout as a
 from sim.model import queue_scaler as keda
 from sim.model.control import SCALER_PAR
-from sim.model.hpa_layout import DOWN, UP, hpa_par, hpa_policy
+from sim.model.hpa_layout import DOWN, POLICY_PERCENT, POLICY_PODS, UP, hpa_par, hpa_policy
 from sim.units import NEVER
 
 SWITCHES = (
@@ -79,6 +79,8 @@ class Dice:
     def __init__(self, seed: int) -> None:
         self.rng = np.random.default_rng([seed, 20])
         self.on = {name: self.maybe() for name in SWITCHES}
+        self.on["scaled"] |= self.maybe()  # controllers are what most can go wrong about
+        self.on["short_drain"] &= self.maybe()
         self.grid_ps = self.one_of(GRIDS_PS)
 
     def whole(self, low: int, high: int) -> int:
@@ -121,7 +123,7 @@ def make_run(dice: Dice, seed: int, last_ps: int) -> RunRow:
         seed=seed * 2_654_435_761 % 2**63,
         duration_ps=duration_ps,
         warmup_ps=min(duration_ps, dice.ticks(1, 30)) if on["warm_up"] else 0,
-        end_ps=duration_ps + (dice.ticks(0, 40) if on["short_drain"] else 5000 * dice.grid_ps),
+        end_ps=duration_ps + (dice.ticks(0, 40) if on["short_drain"] else 1000 * dice.grid_ps),
         sample_ps=dice.ticks(1, 12) if on["sampled"] else 0,
         records=int(not on["no_records"]),
     )
@@ -143,8 +145,10 @@ def make_class(dice: Dice, n_group: int) -> ClassRow:
 def make_traffic(dice: Dice, n_class: int) -> Traffic:
     """Arrivals on the grid, many at one instant; outputs of 0 (if switched on) and 1 are frequent."""
     on = dice.on
-    n = dice.whole(1, 60) if dice.maybe(12) else dice.whole(10, 60)
-    gaps = [dice.ticks(0, 1) if on["crowd"] else dice.ticks(0, 5) * dice.maybe() for _ in range(n)]
+    n = dice.whole(1, 60) if dice.maybe(12) else dice.whole(20, 90)
+    gaps = [dice.ticks(0, 1) if on["crowd"] else dice.ticks(0, 6) * dice.maybe() for _ in range(n)]
+    if dice.maybe():
+        gaps[n // 2] = dice.ticks(20, 120)  # long enough for a fleet to go to sleep
     least = 0 if on["embeddings"] else 1
     most = 60 if on["long_outputs"] else 9
     outputs = [dice.whole(least, 1) if dice.maybe(4) else dice.whole(least, most) for _ in range(n)]
@@ -181,8 +185,7 @@ def make_pool(dice: Dice, group: int) -> PoolRow:
         chunked=int(not (on["whole_prompts"] and dice.maybe())),
         delay_ps=dice.ticks(0, 12),
         gpus=dice.whole(1, 4),
-        **make_scaling(dice),
-        **make_metrics(dice),
+        **(make_metrics(dice) | make_scaling(dice)),
         stage_ps=make_stages(dice),
     )
 
@@ -212,7 +215,8 @@ def make_scaling(dice: Dice) -> dict[str, Any]:
     """Bounds, the replicas at the start and the controller of a pool."""
     least = 0 if dice.on["to_zero"] else dice.whole(1, 2)
     most = dice.whole(max(1, least), 5)
-    row: dict[str, Any] = {"n_min": least, "n_max": most, "initial": dice.whole(least, most)}
+    initial = dice.whole(least, most) if dice.maybe() else least
+    row: dict[str, Any] = {"n_min": least, "n_max": most, "initial": initial}
     kind = dice.whole(a.FIXED, a.USER if dice.on["users_laws"] else a.QUEUE) if dice.on["scaled"] else a.FIXED
     par = np.zeros(SCALER_PAR, dtype=np.int64)
     if kind == a.FIXED:
@@ -221,7 +225,7 @@ def make_scaling(dice: Dice) -> dict[str, Any]:
         row["tick_ps"] = dice.ticks(1, 8)
         fill_hpa(dice, par)
     elif kind == a.QUEUE:
-        row["tick_ps"] = 0
+        row |= {"tick_ps": 0, "source": a.SRC_OUTSTANDING if dice.maybe(5) else a.SRC_BACKLOG}
         fill_queue(dice, par, least, most)
     else:
         row["tick_ps"] = dice.ticks(1, 8)
@@ -233,18 +237,19 @@ def fill_hpa(dice: Dice, par: np.ndarray, behavior: int = 1) -> None:
     tolerance = dice.one_of((0, 100, 300))
     hpa_par(
         par,
-        target_milli=dice.whole(200, 4000),
+        target_milli=dice.whole(200, 3000),
         tolerance_up_milli=tolerance,
         tolerance_down_milli=tolerance,
         up_window_ps=dice.ticks(0, 12) * dice.maybe(),
-        down_window_ps=dice.ticks(0, 30),
+        down_window_ps=dice.ticks(0, 15),
         up_select=dice.whole(0, 5) % 3,
         down_select=dice.whole(0, 5) % 3,
         behavior=behavior,
     )
     for direction in (UP, DOWN):
         for _ in range(dice.whole(1, 3)):
-            hpa_policy(par, direction, dice.whole(0, 1), dice.one_of((1, 2, 50, 100)), dice.ticks(1, 20))
+            kind, value = dice.one_of(((POLICY_PODS, 1), (POLICY_PODS, 2), (POLICY_PERCENT, 50), (POLICY_PERCENT, 100)))
+            hpa_policy(par, direction, kind, value, dice.ticks(1, 20))
 
 
 def fill_queue(dice: Dice, par: np.ndarray, least: int, most: int) -> None:
@@ -255,7 +260,7 @@ def fill_queue(dice: Dice, par: np.ndarray, least: int, most: int) -> None:
         most,
         activation_milli=1000 * dice.whole(0, 2),
         polling_interval_ps=dice.ticks(1, 9),
-        cooldown_ps=dice.ticks(0, 30),
+        cooldown_ps=dice.ticks(0, 12),
         sync_period_ps=dice.ticks(1, 9),
     )
     fill_hpa(dice, par[keda.KEDA_HPA_PAR :], behavior=dice.whole(0, 1))

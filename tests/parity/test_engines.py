@@ -1,0 +1,133 @@
+"""One answer from every engine: each byte of the final state, and the digest, over random fleets."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from sim.arrays import PoolRow, RunRow, Traffic
+from sim.engine import simpy
+from sim.engine.result import make_result
+
+from .engines import (
+    BATCH_ENGINES,
+    first_difference,
+    laws_of,
+    outcome_of,
+    outcomes,
+    repeat,
+    repeat_plain,
+    run_on_loop,
+    run_on_simpy,
+    seed_differences,
+)
+from .fleets import ClassRow, Fleet, GroupRow, fleet
+
+ROOT = Path(__file__).parents[2]
+SEEDS = range(150)
+MORE_SEEDS = range(150, 4300)
+BLOCKS = 5
+
+
+def assert_engines_agree(seeds: range) -> None:
+    """The compiled loop and SimPy leave the same bytes; failing seeds come with the line that repeats them."""
+    failed = {seed: lines for seed in seeds if (lines := seed_differences(seed))}
+    told = "\n".join(f"{repeat(seed)}   # {lines}" for seed, lines in list(failed.items())[:10])
+    assert not failed, f"{len(failed)} of {len(seeds)} seeds differ; repeat with\n{told}"
+
+
+def assert_plain_python_agrees(seeds: range, folder: Path) -> None:
+    """The compiled loop leaves the same bytes as the same source without a compiler, in a process of its own."""
+    path = folder / f"plain-{seeds.start}.json"
+    words = ["--write", str(path), f"{seeds.start}:{seeds.stop}"]
+    environment = {**os.environ, "NUMBA_DISABLE_JIT": "1"}
+    command = [sys.executable, "-W", "ignore", "-m", "tests.parity.engines", *words]
+    done = subprocess.run(command, env=environment, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    expected = {seed: tuple(outcome) for seed, outcome in json.loads(path.read_text()).items()}
+    assert expected.keys() == {str(seed) for seed in seeds}
+    failed = [seed for seed, outcome in outcomes(seeds).items() if outcome != expected[seed]]
+    assert not failed, f"{len(failed)} of {len(seeds)} seeds differ; repeat with\n" + "\n".join(
+        repeat_plain(int(seed)) for seed in failed[:10]
+    )
+
+
+@pytest.mark.parametrize("block", range(BLOCKS))
+def test_the_compiled_loop_and_simpy_leave_the_same_bytes(block: int) -> None:
+    assert_engines_agree(SEEDS[block::BLOCKS])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("block", range(BLOCKS))
+def test_the_compiled_loop_and_simpy_leave_the_same_bytes_thousands_of_times(block: int) -> None:
+    assert_engines_agree(MORE_SEEDS[block::BLOCKS])
+
+
+def test_plain_python_leaves_the_same_bytes(tmp_path: Path) -> None:
+    assert_plain_python_agrees(SEEDS, tmp_path)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("block", range(BLOCKS))
+def test_plain_python_leaves_the_same_bytes_thousands_of_times(block: int, tmp_path: Path) -> None:
+    size = len(MORE_SEEDS) // BLOCKS
+    assert_plain_python_agrees(MORE_SEEDS[block * size : (block + 1) * size], tmp_path)
+
+
+@pytest.mark.parametrize("name", BATCH_ENGINES)
+def test_many_at_once_are_as_one_by_one(name: str) -> None:
+    fleets = [fleet(seed) for seed in SEEDS[:60]]
+    for seed, made, state in zip(SEEDS, fleets, BATCH_ENGINES[name](fleets), strict=False):
+        assert outcome_of(made, state) == outcome_of(made, run_on_loop(made)), repeat(seed)
+
+
+def flood(n: int) -> Fleet:
+    """Far more requests at once than a run has room for at first."""
+    traffic = Traffic(np.zeros(n, dtype=np.int64), np.full(n, 3), np.arange(n) % 5 + 1, np.zeros(n, dtype=np.int64))
+    speed = np.full(9, 10**7)
+    pool = PoolRow(speed, speed // 100, 5000, 0, 100, 8, 64, 1000, n_max=2, initial=2)
+    run = RunRow(seed=1, duration_ps=10**9, warmup_ps=0, end_ps=10**13, sample_ps=10**8)
+    return Fleet(run, traffic, [ClassRow()], [GroupRow()], [pool], {}, 1)
+
+
+def test_a_flood_makes_room_on_every_engine() -> None:
+    made = flood(3000)
+    one, other = run_on_loop(made), run_on_simpy(made)
+    assert first_difference(one, other) == ""
+    assert make_result(made.params, one).counts["completed"][0] == 3000
+
+
+@pytest.mark.parametrize("seed", [seed for seed in range(4000, 4400) if fleet(seed).user_pools][:15])
+def test_a_users_law_is_called_at_the_same_instants_with_the_same_sight(seed: int) -> None:
+    made = fleet(seed)
+    seen: list[list[tuple[float, ...]]] = []
+    for run in ("loop", "simpy"):
+        seen.append([])
+        policies = laws_of(made)
+        laws = dict(policies.laws)
+        for pool, law in laws.items():
+            policies.laws[pool] = watched(law, seen[-1])
+        if run == "loop":
+            from sim.engine.host import run_plan
+
+            run_plan(made.params, policies)
+        else:
+            simpy.Fleet(made.params, policies).run()
+    assert seen[0] == seen[1], repeat(seed)
+
+
+def watched(law: object, seen: list[tuple[float, ...]]) -> object:
+    """The same law, writing down all that it sees."""
+
+    def told(view: object) -> object:
+        flat = np.concatenate([np.atleast_1d(np.nan_to_num(np.asarray(part, dtype=float), nan=-1.0)) for part in view])
+        seen.append(tuple(flat.tolist()))
+        return law(view)
+
+    return told
