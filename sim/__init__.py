@@ -9,11 +9,11 @@ if TYPE_CHECKING:
     from sim.errors import InputError
     from sim.runner import Run
     from sim.scenario.scenario import Scenario
-    from sim.sweep.run import Sweep
+    from sim.sweeps.run import Sweep
 
 __all__ = ["Comparison", "InputError", "Run", "Scenario", "Sweep", "compare", "fleet", "load", "run", "sweep"]
 
-_HOME = {"InputError": "sim.errors", "Run": "sim.runner", "Scenario": "sim.scenario.scenario", "Sweep": "sim.sweep.run"}
+_HOME = {"InputError": "sim.errors", "Run": "sim.runner", "Scenario": "sim.scenario.scenario", "Sweep": "sim.sweeps.run"}
 
 
 def __getattr__(name: str) -> Any:

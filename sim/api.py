@@ -13,7 +13,7 @@ from typing import Any
 
 from sim.runner import Run, laws_of, simulate
 from sim.scenario.scenario import Scenario
-from sim.sweep.run import Sweep
+from sim.sweeps.run import Sweep
 
 Progress = Callable[..., None]
 
@@ -95,7 +95,7 @@ def sweep(
     finished runs as it goes on. `.table()` has a row per run, `.statistics()` means with 95 % intervals.
     Raises InputError.
     """
-    from sim.sweep.run import sweep as run_sweep
+    from sim.sweeps.run import sweep as run_sweep
 
     if isinstance(scenario, Scenario):
         stories = {scenario.name: scenario}

@@ -26,7 +26,7 @@ fleetsim: simulate a fleet that serves AI models, before money is spent
 
   fleetsim run SCENARIO [key=value ...]        run it, show and keep the results
   fleetsim compare SCENARIO key=a,b,c [...]    run every variant, side by side
-  fleetsim run|compare ... seed=1..100         once for each seed: means with 95 % intervals
+  fleetsim run SCENARIO seed=1..100 [...]      once for each seed, as compare too: means with intervals
   fleetsim show SCENARIO [key=value ...]       every key with its unit and source; --json, --all
   fleetsim list [GROUP]                        what there is to choose from
   fleetsim plot RUN                            a run's picture, as HTML and PNG

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from sim.cli import seeds_and_rest
 from sim.scenario.compose import load_scenario, variants
 from sim.scenario.slo import parse_slo
 
@@ -30,7 +31,9 @@ def test_example_file(block: str, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_example_command(command: str) -> None:
-    name, *overrides = shlex.split(command)
+    name, *words = shlex.split(command)
+    seeds, overrides = seeds_and_rest(words)
+    assert (seeds is None) == ("seed=1.." not in command)
     for single in variants(overrides).values():
         assert load_scenario(name, single)
 
@@ -41,4 +44,4 @@ def test_example_limit(text: str) -> None:
 
 
 def test_there_are_examples() -> None:
-    assert (len(BLOCKS), len(COMMANDS), len(LIMITS)) == (2, 4, 4)
+    assert (len(BLOCKS), len(COMMANDS), len(LIMITS)) == (2, 6, 4)

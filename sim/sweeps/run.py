@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from sim.scenario.scenario import Scenario
-from sim.sweep.jobs import make_jobs
-from sim.sweep.workers import Done, run_jobs
+from sim.sweeps.jobs import make_jobs
+from sim.sweeps.workers import Done, run_jobs
 
 SHARD_S = 2.0  # a shard is written when this much time has passed since the last one
 Tick = Callable[..., None]

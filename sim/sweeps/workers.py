@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from sim.engine.host import Policies, run_plan
 from sim.runner import Run, choose_engine, finished_run, laws_of
-from sim.sweep.jobs import Job, Packer
+from sim.sweeps.jobs import Job, Packer
 
 AHEAD = 4  # jobs that wait in line for each thread: enough to keep it busy, few enough to hold little memory
 GPU_CHUNK = 65_536  # runs that are packed before the device is given them

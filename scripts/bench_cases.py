@@ -1,0 +1,251 @@
+"""What scripts/bench measures: every case takes a scale and returns its figures."""
+
+from __future__ import annotations
+
+import os
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+from bench_kit import (
+    LOAD,
+    SERVERS,
+    Figure,
+    Scale,
+    erlang_wait,
+    fleet,
+    interleaved,
+    per_second,
+    queue_params,
+    rate_for,
+    ratios,
+    simpy_queue,
+)
+
+from sim.engine.host import run_plan
+from sim.engine.result import make_result
+from sim.units import PS_PER_S
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+# ---- cases: the compiled loop ------------------------------------------------------------------------------
+def case_reference(scale: Scale) -> list[Figure]:
+    """16 replicas at 85 % of what they can serve, every metric on; with and without a row per request."""
+    n = scale.n(200_000)
+    works = {kept: fleet(n, records=kept) for kept in (0, 1)}
+    took = interleaved({k: lambda p=p: run_plan(p) for k, p in works.items()}, scale.repeats)
+    return [
+        Figure("records off", "requests/s", per_second(n, took[0]), goal=2.0e6),
+        Figure("records on", "requests/s", per_second(n, took[1]), goal=2.0e6),
+        Figure("records off, one request", "ns", [s / n * 1e9 for s in took[0]]),
+    ]
+
+
+def case_replicas(scale: Scale) -> list[Figure]:
+    """Fleets of 1 to 1,000 replicas, each replica as busy as in the reference."""
+    sizes = {1: 100_000, 16: 100_000, 128: 150_000, 1000: 400_000}
+    runs = {replicas: fleet(scale.n(n), replicas) for replicas, n in sizes.items()}
+    took = interleaved({k: lambda p=p: run_plan(p) for k, p in runs.items()}, scale.repeats)
+    return [
+        Figure(
+            f"{k:,} replicas",
+            "requests/s",
+            per_second(scale.n(sizes[k]), took[k]),
+            goal=1e6 if k == 1000 else None,
+        )
+        for k in sizes
+    ]
+
+
+def case_output(scale: Scale) -> list[Figure]:
+    """Output lengths at equal batch occupancy and without preemption: a jump of many steps is one event."""
+    n = scale.n(60_000)
+    lengths = (32, 128, 512, 2048)
+    runs = {k: fleet(n, output=k, rate_per_s=rate_for(k, n), blocks=10**6) for k in lengths}
+    ends = {k: make_result(p, run_plan(p)).pools[0] for k, p in runs.items()}
+    took = interleaved({k: lambda p=p: run_plan(p) for k, p in runs.items()}, scale.repeats)
+    figures = []
+    for k in lengths:
+        seen = ends[k]["slot_ps"] / max(1, ends[k]["ready_ps"])
+        note = f"occupancy {seen:.1f}, preemptions {ends[k]['run_preemptions']}"
+        figures.append(Figure(f"{k:,} output tokens", "requests/s", per_second(n, took[k]), note=note))
+    for k in lengths[1:]:
+        goal = 1.15 if k == 2048 else None
+        figures.append(
+            Figure(f"cost of {k:,} over 32", "×", ratios(took[k], took[32]), goal=goal, at_least=False)
+        )
+    return figures
+
+
+def case_simpy(scale: Scale) -> list[Figure]:
+    """The SimPy engine and the compiled loop on the reference scenario, in turn."""
+    from sim.engine.simpy import Fleet
+
+    few, many = fleet(scale.n(6_000)), fleet(scale.n(200_000))
+    works = {"simpy": lambda: Fleet(few).run(), "cpu": lambda: run_plan(many)}
+    took = interleaved(works, scale.repeats)
+    simpy = per_second(scale.n(6_000), took["simpy"])
+    cpu = per_second(scale.n(200_000), took["cpu"])
+    return [
+        Figure("SimPy engine", "requests/s", simpy, goal=10_000),
+        Figure("compiled loop", "requests/s", cpu),
+        Figure("compiled over SimPy", "×", ratios(cpu, simpy), goal=150),
+    ]
+
+
+# ---- cases: a plain queue ----------------------------------------------------------------------------------
+def case_queue(scale: Scale) -> list[Figure]:
+    """M/M/8 at 80 % load through the compiled loop, and as an idiomatic SimPy model."""
+    n, few = scale.n(400_000), scale.n(10_000)
+    p = queue_params(n)
+    took = interleaved({"simpy": lambda: simpy_queue(few), "cpu": lambda: run_plan(p)}, scale.repeats)
+    simpy, cpu = per_second(few, took["simpy"]), per_second(n, took["cpu"])
+    wait = make_result(p, run_plan(p)).sums["queue_wait"][0] / n / PS_PER_S
+    return [
+        Figure("simpy.Resource", "customers/s", simpy),
+        Figure(
+            "compiled loop",
+            "customers/s",
+            cpu,
+            note=f"mean wait {wait:.4f} services; Erlang C: {erlang_wait(SERVERS, LOAD):.4f}",
+        ),
+        Figure("compiled over simpy.Resource", "×", ratios(cpu, simpy), goal=200),
+    ]
+
+
+# ---- cases: threads ----------------------------------------------------------------------------------------
+def case_threads(scale: Scale) -> list[Figure]:
+    """Eight packed scenarios on one thread and on two (wall time), and a whole sweep from its scenario."""
+    import sim
+
+    runs = [fleet(scale.n(50_000), seed=seed) for seed in range(8)]
+    pools = {k: ThreadPoolExecutor(k) for k in (1, 2)}
+    works = {k: lambda pool=pool: list(pool.map(run_plan, runs)) for k, pool in pools.items()}
+    took = interleaved(works, scale.repeats, time.perf_counter)
+    story = sim.load("first_run", [f"duration_s={max(30, int(600 * scale.size))}"])
+    seeds = range(1, 1 + max(4, scale.n(64)))
+    sweeps = {k: lambda k=k: sim.sweep(story, seeds, threads=k) for k in (1, 2)}
+    swept = interleaved(sweeps, max(3, scale.repeats // 2), time.perf_counter)
+    for pool in pools.values():
+        pool.shutdown()
+    return [
+        Figure("2 threads over 1, packed scenarios", "×", ratios(took[1], took[2]), goal=1.6),
+        Figure("sweep of first_run, 1 thread", "runs/s", per_second(len(seeds), swept[1])),
+        Figure("sweep of first_run, 2 threads", "runs/s", per_second(len(seeds), swept[2])),
+        Figure("2 threads over 1, whole sweep", "×", ratios(swept[1], swept[2])),
+    ]
+
+
+# ---- cases: memory, traffic, start -------------------------------------------------------------------------
+def case_memory(scale: Scale) -> list[Figure]:
+    """Bytes that a run holds: its trace, and its state with and without a row per request."""
+    n = scale.n(20_000)
+    short, long = fleet(n, sample_s=0), fleet(10 * n, sample_s=0)
+    kept = fleet(10 * n, sample_s=0, records=1)
+    sizes = {key: run_plan(p).m.nbytes for key, p in {"short": short, "long": long, "kept": kept}.items()}
+    rss = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+    note = f"{n:,} requests → {10 * n:,}"
+    return [
+        Figure("trace, one request", "bytes", [long.trace.nbytes / (10 * n)]),
+        Figure("state, records off", "kB", [sizes["long"] / 1e3]),
+        Figure("its growth with 10 × the requests", "×", [sizes["long"] / sizes["short"]], 1.0, False, note),
+        Figure("records on, one request more", "bytes", [(sizes["kept"] - sizes["long"]) / (10 * n)]),
+        Figure("peak resident size of this process", "MB", [rss / 1e6]),
+    ]
+
+
+def case_traffic(scale: Scale) -> list[Figure]:
+    """A million requests of the chat preset, from its distributions to arrays."""
+    import sim
+    from sim.workload.requests import make_requests
+
+    rate = scale.n(1_000_000) / 3600
+    story = sim.load("first_run", ["duration_s=3600", f"traffic.arrivals.rate_per_s={rate}"])
+    n = len(make_requests(story, 1).arrival_ps)
+    took = interleaved({"traffic": lambda: make_requests(story, 1)}, scale.repeats)["traffic"]
+    scaled = [s * 1e6 / max(1, n) for s in took]
+    return [Figure("a million requests", "s", scaled, goal=2.0, at_least=False, note=f"{n:,} made")]
+
+
+_START = (
+    "import time; t = time.perf_counter(); import sys; sys.path[:0] = sys.argv[1:]\n"
+    "from bench_kit import fleet\nfrom sim.engine.host import run_plan\n"
+    "run_plan(fleet(20)); print(time.perf_counter() - t)"
+)
+
+
+def start_s(cache: str) -> float:
+    """Wall seconds of a fresh process from its first import to the end of a tiny run."""
+    env = {**os.environ, "FLEETSIM_CACHE_DIR": cache}
+    words = [sys.executable, "-c", _START, str(ROOT / "scripts"), str(ROOT)]
+    return float(subprocess.run(words, env=env, check=True, capture_output=True, text=True).stdout)
+
+
+def case_start(scale: Scale) -> list[Figure]:
+    """The first run of an installation, which compiles, and every other one."""
+    run_plan(fleet(20))  # the cache holds the loop from here on
+    figures = []
+    if scale.slow:
+        with tempfile.TemporaryDirectory() as cache:
+            figures.append(Figure("first start: compile the loop", "s", [start_s(cache)]))
+    from sim.engine.cpu import cache_dir
+
+    warm = [start_s(str(cache_dir().parent)) for _ in range(scale.repeats)]
+    return [*figures, Figure("start with the loop in the cache", "s", warm)]
+
+
+def case_command(scale: Scale) -> list[Figure]:
+    """`fleetsim run first_run` as a user waits for it."""
+    main = (
+        "import sys; sys.path.insert(0, sys.argv.pop(1)); from sim.cli import main; raise SystemExit(main())"
+    )
+    values = []
+    with tempfile.TemporaryDirectory() as out:
+        words = [sys.executable, "-c", main, str(ROOT), "run", "first_run", f"output.dir={out}"]
+        for _ in range(scale.repeats + 1):
+            begun = time.perf_counter()
+            done = subprocess.run(words, capture_output=True, text=True, cwd=ROOT)
+            values.append(time.perf_counter() - begun)
+            if done.returncode not in (0, 3):
+                raise RuntimeError(
+                    f"fleetsim run first_run ended with {done.returncode}: {done.stderr[-500:]}"
+                )
+    return [Figure("fleetsim run first_run", "s", values[1:])]
+
+
+# ---- cases: the machine ------------------------------------------------------------------------------------
+def chase(table: np.ndarray, n: int) -> int:
+    """A fixed mixture of dependent loads, branches and integer arithmetic."""
+    at, total = 0, 0
+    for i in range(n):
+        at = table[at]
+        total = total + at if at & 1 else total ^ (i * at)
+    return total
+
+
+def case_calibration(scale: Scale) -> list[Figure]:
+    """The same work on every machine and at every moment: divide by it to compare figures."""
+    import numba
+
+    table = np.roll(np.random.default_rng(0).permutation(1 << 14), 1).astype(np.int64)
+    compiled = numba.njit(chase)
+    n, few = scale.n(5_000_000), scale.n(100_000)
+    boxed = table.tolist()
+    works = {"compiled": lambda: compiled(table, n), "python": lambda: chase(boxed, few)}
+    took = interleaved(works, scale.repeats)
+    return [
+        Figure("compiled loop", "million turns/s", [x / 1e6 for x in per_second(n, took["compiled"])]),
+        Figure("the same in Python", "million turns/s", [x / 1e6 for x in per_second(few, took["python"])]),
+    ]
+
+
+CASES: dict[str, Callable[[Scale], list[Figure]]] = {
+    name.removeprefix("case_"): work for name, work in list(globals().items()) if name.startswith("case_")
+}
