@@ -1,7 +1,7 @@
 """How fast the simulator is on this machine: prints medians and ratios, and keeps a history of them.
 
-Single-threaded work is timed by this process's CPU time, threads and whole commands by the wall clock. Works that
-a ratio compares run in turn, and the ratio is taken turn by turn: a busy machine slows both sides alike.
+Single-threaded work is timed by this process's CPU time, threads and whole commands by the wall clock. Works
+that a ratio compares run in turn, and the ratio is taken turn by turn: a busy machine slows both sides alike.
 """
 
 from __future__ import annotations

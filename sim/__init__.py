@@ -13,7 +13,12 @@ if TYPE_CHECKING:
 
 __all__ = ["Comparison", "InputError", "Run", "Scenario", "Sweep", "compare", "fleet", "load", "run", "sweep"]
 
-_HOME = {"InputError": "sim.errors", "Run": "sim.runner", "Scenario": "sim.scenario.scenario", "Sweep": "sim.sweeps.run"}
+_HOME = {
+    "InputError": "sim.errors",
+    "Run": "sim.runner",
+    "Scenario": "sim.scenario.scenario",
+    "Sweep": "sim.sweeps.run",
+}
 
 
 def __getattr__(name: str) -> Any:

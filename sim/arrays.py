@@ -114,7 +114,9 @@ def make_params(
     """Lay out what a run never changes. Pools must come sorted by group."""
     n_replica = sum(pool.n_max for pool in pools)
     if n_replica > REPLICAS_MAX:
-        raise InputError(f"pools: {n_replica} replica places are more than the {REPLICAS_MAX} a fleet can have")
+        raise InputError(
+            f"pools: {n_replica} replica places are more than the {REPLICAS_MAX} a fleet can have"
+        )
     p_run = np.zeros(a.P_SIZE, dtype=np.int64)
     p_run[a.P_SEED] = run.seed
     p_run[a.P_N_REQUEST] = len(traffic.arrival_ps)
@@ -252,7 +254,7 @@ def state_sizes(p: a.Params) -> dict[str, int]:
         "ready": n_replica,
         "ring": n_pool * int(p.m[a.P_RING]) * 2,
         "scaler": n_pool * SCALER_STATE,
-        "count": n_class * a.C_SIZE,
+        "counts": n_class * a.C_SIZE,
         "hist": n_class * a.N_METRIC * N_BUCKET,
         "mark": a.N_MARK * n_pool * a.M_SIZE,
         "record": n_request * a.X_SIZE if p.m[a.P_RECORDS] else 0,

@@ -55,7 +55,10 @@ def plan(scenario: Scenario, seed: int | None = None, requests: Requests | None 
     models = scenario.models
     pools = sorted(scenario.pools, key=lambda pool: models.index(pool.model.name))
     tables = [make_step_table(pool) for pool in pools]
-    rows = [pool_row(pool, table, models.index(pool.model.name)) for pool, table in zip(pools, tables, strict=True)]
+    rows = [
+        pool_row(pool, table, models.index(pool.model.name))
+        for pool, table in zip(pools, tables, strict=True)
+    ]
     if requests is None:
         requests = make_requests(scenario, seed)
     params = make_params(
@@ -175,7 +178,7 @@ def stage_rows(pool: Pool) -> np.ndarray:
     return rows
 
 
-# ---- autoscalers -------------------------------------------------------------------------------------------------
+# ---- autoscalers ----------------------------------------------------------------------
 def scaler_row(pool: Pool) -> tuple[int, int, int, np.ndarray]:
     """(code, first tick ps, fixed target, parameters) of a pool's controller."""
     scaler = pool.autoscaler
@@ -210,7 +213,10 @@ def fill_hpa(pool: Pool, scaler: Hpa, par: np.ndarray) -> None:
         up_select=SELECT[scaler.scale_up.select_policy],
         down_select=SELECT[scaler.scale_down.select_policy],
     )
-    for direction, name, rules in ((UP, "scale_up", scaler.scale_up), (DOWN, "scale_down", scaler.scale_down)):
+    for direction, name, rules in (
+        (UP, "scale_up", scaler.scale_up),
+        (DOWN, "scale_down", scaler.scale_down),
+    ):
         _add_policies(par, direction, f"{key}.{name}", rules)
     if not hpa_fits(par, s_to_ps(scaler.sync_period_s)):
         raise InputError(
@@ -223,7 +229,9 @@ def _add_policies(par: np.ndarray, direction: int, key: str, rules: ScalingRules
     for policy in rules.policies:
         kind = POLICY_PODS if policy.type == "pods" else POLICY_PERCENT
         if not hpa_policy(par, direction, kind, policy.value, s_to_ps(policy.period_s)):
-            raise InputError(f"{key}.policies: {len(rules.policies)} policies; allowed: at most {HPA_POLICY_CAP}")
+            raise InputError(
+                f"{key}.policies: {len(rules.policies)} policies; allowed: at most {HPA_POLICY_CAP}"
+            )
 
 
 def fill_queue(pool: Pool, scaler: Queue, par: np.ndarray) -> None:

@@ -110,7 +110,7 @@ def finished_run(packed: Plan, state: a.State, engine: str, wall_s: float) -> Ru
     return Run(packed.scenario, result, with_verdicts(summary, found), found, engine, wall_s)
 
 
-# ---- engines -----------------------------------------------------------------------------------------------------
+# ---- engines ----------------------------------------------------------------------
 def run_on_cpu(packed: Plan, policies: Policies, progress: Tick | None) -> a.State:
     """The compiled engine, a watcher thread telling how far the arrivals are."""
     from sim.engine.cpu import is_compiled
@@ -155,7 +155,7 @@ ENGINES: dict[str, Callable[[Plan, Policies, Tick | None], a.State]] = {
 }
 
 
-# ---- users' own policies -----------------------------------------------------------------------------------------
+# ---- users' own policies ----------------------------------------------------------------------
 def laws_of(packed: Plan) -> dict[int, Law]:
     """The user's law of each pool that has one, each file read once."""
     found: dict[str, Law] = {}

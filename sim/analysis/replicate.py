@@ -49,7 +49,9 @@ def replicate(
     kept = tuple(m for m in measures if any(row.get(m.key) is not None for row in rows))
     by_seed = {name: {row["seed"]: row for row in rows if row["variant"] == name} for name in variants}
     base = by_seed[variants[0]]
-    return Replication(kept, [_one(name, by_seed[name], base, kept, name == variants[0]) for name in variants])
+    return Replication(
+        kept, [_one(name, by_seed[name], base, kept, name == variants[0]) for name in variants]
+    )
 
 
 def _one(

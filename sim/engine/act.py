@@ -45,7 +45,9 @@ def act(p, st, what, which, value, t):  # type: ignore[no-untyped-def]
     elif what == ACT_METRIC:
         return metric_milli(p, st, which, t)
     elif what == ACT_BLOCKS:
-        return blocks_used(p, st, which, p.m[p.pool + st.m[st.rep + which * R_SIZE + R_POOL] * L_SIZE + L_BLOCKS], t)
+        return blocks_used(
+            p, st, which, p.m[p.pool + st.m[st.rep + which * R_SIZE + R_POOL] * L_SIZE + L_BLOCKS], t
+        )
     elif what == ACT_FAULT:
         on_fault(p, st, t)
     elif what == ACT_READY:

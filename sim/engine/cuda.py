@@ -86,7 +86,7 @@ def kernels() -> Kernels:
     return Kernels(make(advance_kernel), make(control_kernel), make(look_kernel))
 
 
-# ---- is there a device? ------------------------------------------------------------------------------------------
+# ---- is there a device? ----------------------------------------------------------------------
 def why_not() -> str | None:
     """Why no GPU can be used here, in a few words; None when one can."""
     if importlib.util.find_spec("numba.cuda") is None and importlib.util.find_spec("numba_cuda") is None:
@@ -114,7 +114,7 @@ def free_bytes() -> int:
     return int(free * MEMORY_SHARE)
 
 
-# ---- running -----------------------------------------------------------------------------------------------------
+# ---- running ----------------------------------------------------------------------
 def run_many(
     runs: Sequence[a.Params], policies: Sequence[Policies] | None = None, progress: Tick | None = None
 ) -> list[a.State]:

@@ -29,7 +29,9 @@ class Observation(NamedTuple):
     held: np.ndarray  # requests the gateway holds for the pool's model
     kv_use: np.ndarray  # share of the ready replicas' KV blocks in use
     arrivals: np.ndarray  # requests for the pool's model since the start
-    metric: np.ndarray  # what the pool's metrics pipeline delivers, summed over replicas; NaN before the first sample
+    metric: (
+        np.ndarray
+    )  # what the pool's metrics pipeline delivers, summed over replicas; NaN before the first sample
     min_replicas: np.ndarray
     max_replicas: np.ndarray
 
@@ -76,7 +78,9 @@ def _targets(law: Law, seen: Observation) -> np.ndarray:
 def observe(p: a.Params, st: a.State, t: int) -> Observation:
     """What a policy sees at t."""
     n_pool = int(p.m[a.P_N_POOL])
-    counts = {name: np.zeros(n_pool, dtype=np.int64) for name in ("draining", "waiting", "running", "used", "total")}
+    counts = {
+        name: np.zeros(n_pool, dtype=np.int64) for name in ("draining", "waiting", "running", "used", "total")
+    }
     sizes, limits = state_sizes(p), pool_rows(p)
     for pool, row in enumerate(limits):
         for r in range(int(row[a.L_FIRST]), int(row[a.L_FIRST] + row[a.L_N])):

@@ -43,7 +43,11 @@ def compile_ptx(kernel: str, target: str) -> str:
     class Device:
         compute_capability = (major, minor)
 
-    cuda.dispatcher.get_current_device = lambda: Device  # rules called by a kernel ask the driver which device it is
+    cuda.dispatcher.get_current_device = lambda: (
+        Device
+    )  # rules called by a kernel ask the driver which device it is
     python = getattr(engine, kernel + "_kernel")
-    ptx, _ = cuda.compile(python, signature(kernel), cc=(major, minor), device=False, abi="numba", output="ptx")
+    ptx, _ = cuda.compile(
+        python, signature(kernel), cc=(major, minor), device=False, abi="numba", output="ptx"
+    )
     return str(ptx)

@@ -126,7 +126,9 @@ def make_digest(p: Params, st: State) -> int:
     """64 bits that stand for the requests, the time series and the summary of a run."""
     h = hashlib.sha256()
     h.update(np.array([st.m[S_DIGEST], st.m[S_N_SAMPLE], st.m[S_NOW]], dtype="<i8").tobytes())
-    h.update(np.ascontiguousarray(st.m[st.count : st.record], dtype="<i8").tobytes())  # counts, histograms, marks
+    h.update(
+        np.ascontiguousarray(st.m[st.counts : st.record], dtype="<i8").tobytes()
+    )  # counts, histograms, marks
     return int.from_bytes(h.digest()[:8], "big")
 
 
@@ -194,7 +196,7 @@ def _histograms(p: Params, st: State) -> np.ndarray:
 
 
 def _sums(p: Params, st: State) -> dict[str, list[int]]:
-    rows = table(st, "count", state_sizes(p), C_SIZE)
+    rows = table(st, "counts", state_sizes(p), C_SIZE)
     sums = {}
     for name in RESULT_METRICS:
         at = C_SUM + 2 * METRICS.index(_FROM.get(name, name))
@@ -221,7 +223,7 @@ _COUNTS = {
 
 
 def _counts(p: Params, st: State) -> dict[str, np.ndarray]:
-    rows = table(st, "count", state_sizes(p), C_SIZE)
+    rows = table(st, "counts", state_sizes(p), C_SIZE)
     counts = {name: np.concatenate([[rows[:, at].sum()], rows[:, at]]) for name, at in _COUNTS.items()}
     gone = counts["completed"] + counts["rejected"] + counts["timed_out"] + counts["failed"]
     counts["inside"] = counts["offered"] - gone

@@ -1,4 +1,4 @@
-"""The SimPy engine: a process for each actor, asleep until its next instant, calling the same rules as the compiled loop.
+"""The SimPy engine: a process for each actor, asleep until its next instant, calling the compiled loop's rules.
 
 It is observable and steppable, and open to a user's own SimPy processes, which may read the fleet and scale it. An
 event's priority is its phase and entity, so that ties fall in the model's written order.
@@ -64,7 +64,7 @@ class Fleet:
         while self.env.peek() == 0 and self.env._queue[0][1] < _ENTITIES:
             self.env.step()  # every process runs up to its first sleep
 
-    # ---- for users -----------------------------------------------------------------------------------------------
+    # ---- for users ------------------------------------------------------------------
     @property
     def time_s(self) -> float:
         """The simulated time."""
@@ -110,7 +110,7 @@ class Fleet:
         self._boundary_ps = st.m[st.tree + leaves : st.tree + leaves + n]
         self._stage_ps = st.m[st.due + leaves : st.due + leaves + n]
 
-    # ---- processes -----------------------------------------------------------------------------------------------
+    # ---- processes ------------------------------------------------------------------
     def _replica(self, r: int) -> _Process:
         """One replica: its stages, then its steps."""
         while True:

@@ -33,7 +33,7 @@ SLOT_BITS = 24
 SLOT_MASK = (1 << SLOT_BITS) - 1
 
 
-# ---- lists -------------------------------------------------------------------------------------------------------
+# ---- lists ----------------------------------------------------------------------
 @jit
 def push_running(st, ro, s):
     """Append to the running batch."""
@@ -144,7 +144,7 @@ def insert_waiting(p, st, ro, s):
     st.m[ro + R_N_WAIT] += 1
 
 
-# ---- completion heap ---------------------------------------------------------------------------------------------
+# ---- completion heap ----------------------------------------------------------------------
 @jit
 def heap_push(st, ro, finish_step, s):
     """Add a sequence to the decode set's heap."""
@@ -208,7 +208,7 @@ def heap_remove(st, ro, s):
     return finish_step
 
 
-# ---- longest gaps ------------------------------------------------------------------------------------------------
+# ---- longest gaps ----------------------------------------------------------------------
 # A stack of (start step, longest gap since), gaps strictly falling. Sequences that joined at or after an entry's start
 # and before the next entry's have seen no gap longer than the entry's.
 @jit

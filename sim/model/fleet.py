@@ -1,7 +1,7 @@
 """The one switch: what happens next, and who handles it.
 
-Events are totally ordered by (time, phase, entity): faults, stage changes, control instants (scrapes, samples, ticks), gateway
-releases and arrivals, replica boundaries; replicas in index order.
+Events are totally ordered by (time, phase, entity): faults, stage changes, control instants (scrapes, samples,
+ticks), gateway releases and arrivals, replica boundaries; replicas in index order.
 """
 
 from __future__ import annotations

@@ -14,8 +14,7 @@ import numpy as np
 I64 = np.ndarray  # one-dimensional int64
 
 
-
-# ---- codes -----------------------------------------------------------------------------------------------------
+# ---- codes ----------------------------------------------------------------------
 NEW, OK, DONE, NEED_SLOTS, NEED_POLICY = range(5)  # status of a run
 
 PHASE_FAULT, PHASE_NODE, PHASE_STAGE, PHASE_SAMPLE, PHASE_TICK = 0, 1, 2, 3, 4
@@ -68,7 +67,7 @@ METRICS = ("ttft", "itl", "tpot", "e2e", "queue_wait")
 M_TTFT, M_ITL, M_TPOT, M_E2E, M_QUEUE_WAIT = range(5)
 N_METRIC = 5
 
-# ---- parameters --------------------------------------------------------------------------------------------------
+# ---- parameters ----------------------------------------------------------------------
 # Params.m, from its start
 (
     P_SEED,
@@ -139,7 +138,7 @@ L_SIZE = 29
 N_QUANTILE_BITS = 10  # a stage's duration is one of 1024 equally likely values
 N_QUANTILE = 1 << N_QUANTILE_BITS
 
-# ---- state -------------------------------------------------------------------------------------------------------
+# ---- state ----------------------------------------------------------------------
 # State.m, from its start
 (
     S_STATUS,
@@ -257,7 +256,7 @@ R_SIZE = 37
 F_SIZE = 19
 SEQ_WAITING, SEQ_SINGLE, SEQ_DECODE = range(3)
 
-# State.count: a row a class; sums are two limbs of 62 bits each
+# State.counts: a row a class; sums are two limbs of 62 bits each
 (
     C_OFFERED,
     C_COMPLETED,
@@ -392,7 +391,7 @@ class State(NamedTuple):
     ready: int  # (replica,) per group: its ready replicas in order
     ring: int  # (pool, P_RING, 2) (time, milli value) scraped
     scaler: int  # (pool, SCALER_STATE) what the controllers remember
-    count: int  # (class, C_SIZE)
+    counts: int  # (class, C_SIZE)
     hist: int  # (class, N_METRIC, N_BUCKET)
     mark: int  # (N_MARK, pool, M_SIZE)
     record: int  # (request, X_SIZE) or nothing

@@ -66,7 +66,7 @@ from sim.rng import STREAM_STAGE, draw
 from sim.units import NEVER
 
 
-# ---- areas under the replica counts ------------------------------------------------------------------------------
+# ---- areas under the replica counts ----------------------------------------------------------------------
 @jit_call
 def settle_areas(st, pool, t):
     """Bring replica·seconds billed and ready of a pool up to t; before every change of their counts."""
@@ -105,7 +105,7 @@ def is_starting(stage):
     return STAGE_SLICE <= stage <= STAGE_ENGINE
 
 
-# ---- stages ------------------------------------------------------------------------------------------------------
+# ---- stages ----------------------------------------------------------------------
 @jit_call
 def stage_ps(p, pool, stage, index):
     """How long the index-th start of a pool spends in a stage."""
@@ -216,7 +216,7 @@ def on_stage(p, st, r, t):
         enter_start_stage(p, st, r, stage + 1, t)
 
 
-# ---- scaling -----------------------------------------------------------------------------------------------------
+# ---- scaling ----------------------------------------------------------------------
 @jit_call
 def choose_place(p, st, pool):
     """The lowest free place of a pool, or −1."""
@@ -239,7 +239,11 @@ def choose_leaver(p, st, pool):
         if stage == STAGE_GONE or stage == STAGE_DRAINING:
             continue
         is_ready = 1 if stage == STAGE_READY else 0
-        since = st.m[st.rep + r * R_SIZE + R_READY_PS] if is_ready == 1 else st.m[st.rep + r * R_SIZE + R_STARTED_PS]
+        since = (
+            st.m[st.rep + r * R_SIZE + R_READY_PS]
+            if is_ready == 1
+            else st.m[st.rep + r * R_SIZE + R_STARTED_PS]
+        )
         if best < 0 or is_ready < best_ready or (is_ready == best_ready and since >= best_since):
             best = r
             best_ready = is_ready

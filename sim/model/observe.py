@@ -95,7 +95,7 @@ from sim.model.replica import blocks_used
 from sim.model.request import _SEED
 
 
-# ---- the metrics pipeline ----------------------------------------------------------------------------------------
+# ---- the metrics pipeline ----------------------------------------------------------------------
 @jit_call
 def replica_milli(p, st, r, source, t):
     """What one ready replica reports, in thousandths."""
@@ -173,7 +173,7 @@ def metric_milli(p, st, pool, t):
     return total // count
 
 
-# ---- samples -----------------------------------------------------------------------------------------------------
+# ---- samples ----------------------------------------------------------------------
 @jit_call
 def sample(p, st, t):
     """Write one row of the time series per pool and fold it into the digest."""
@@ -229,7 +229,7 @@ def sample_replica(p, st, r, o, t):
         st.m[st.sample + o + T_BLOCKS] += blocks
 
 
-# ---- marks -------------------------------------------------------------------------------------------------------
+# ---- marks ----------------------------------------------------------------------
 @jit_call
 def set_mark(p, st, mark, t):
     """Keep what every pool has done by t."""

@@ -89,7 +89,7 @@ from sim.model.tree import tree_key, tree_set
 from sim.units import NEVER
 
 
-# ---- the end of a jump -------------------------------------------------------------------------------------------
+# ---- the end of a jump ----------------------------------------------------------------------
 @jit
 def count_gaps(p, st, r, k, g, d, span):
     """Every sequence of the decode set saw k gaps: g, g + d, …"""
@@ -98,7 +98,7 @@ def count_gaps(p, st, r, k, g, d, span):
         n = st.m[st.mix + r * n_class + c]
         if n > 0:
             observe_series(st.m, st.hist + (c * N_METRIC + M_ITL) * N_BUCKET, g, d, k, n)
-            add_wide(st.m, st.count + c * C_SIZE + C_SUM + 2 * M_ITL, n * span)
+            add_wide(st.m, st.counts + c * C_SIZE + C_SUM + 2 * M_ITL, n * span)
     gap_seen(st, st.rep + r * R_SIZE, g + d * (k - 1))
 
 
@@ -134,9 +134,7 @@ def end_jump(p, st, r, t):
     add_wide(st.m, ro + R_SLOT_LO, st.m[ro + R_N_RUN] * span)
     if n > 0:
         lo = p.pool + st.m[ro + R_POOL] * L_SIZE
-        st.m[ro + R_FREE_BLOCKS] -= jump_blocks(
-            st.m, st.m[ro + R_RESIDUE], p.m[lo + L_BLOCK], n, step, 1, k
-        )
+        st.m[ro + R_FREE_BLOCKS] -= jump_blocks(st.m, st.m[ro + R_RESIDUE], p.m[lo + L_BLOCK], n, step, 1, k)
         st.m[ro + R_KV_READ] += k * st.m[ro + R_KV] + n * ((k * (k - 1)) >> 1)
         st.m[ro + R_KV] += n * k
         st.m[ro + R_DECODE_TOKENS] += n * k
@@ -166,7 +164,7 @@ def end_finished(p, st, r, t):
         retire(p, st, r, s, held, t)
 
 
-# ---- the next step -----------------------------------------------------------------------------------------------
+# ---- the next step ----------------------------------------------------------------------
 @jit
 def chunk_of(p, lo, tokens, budget):
     """How many of the missing tokens a step computes."""
@@ -480,7 +478,7 @@ def on_boundary(p, st, r, t):
     start_step(p, st, r, t)
 
 
-# ---- from outside ------------------------------------------------------------------------------------------------
+# ---- from outside ----------------------------------------------------------------------
 @jit
 def cut_jump(p, st, r, t):
     """Something new waits at t: end the jump at the first boundary that reaches it."""

@@ -178,7 +178,7 @@ def meets_objectives(p, k, ttft_ps, gap_max_ps, tpot_ps, e2e_ps):
 def measure(st, k, metric, value_ps):
     """Count a duration in its class's histogram and sum."""
     observe(st.m, st.hist, k, metric, value_ps)
-    add_wide(st.m, st.count + k * C_SIZE + C_SUM + 2 * metric, value_ps)
+    add_wide(st.m, st.counts + k * C_SIZE + C_SUM + 2 * metric, value_ps)
 
 
 @jit
@@ -192,7 +192,7 @@ def complete(p, st, s, r, t):
     first = st.m[so + F_FIRST_PS]
     gap_max = st.m[so + F_GAP_MAX]
     output = st.m[so + F_OUTPUT]
-    co = st.count + k * C_SIZE
+    co = st.counts + k * C_SIZE
     st.m[co + C_ALL_COMPLETED] += 1
     if is_measured(p, arrival):
         tpot = 0
@@ -227,7 +227,7 @@ def complete(p, st, s, r, t):
 @jit
 def reject(p, st, i, t, reason):
     """A request was turned away on arrival."""
-    co = st.count + class_of(p, i) * C_SIZE
+    co = st.counts + class_of(p, i) * C_SIZE
     st.m[co + C_ALL_REJECTED] += 1
     if is_measured(p, t):
         st.m[co + C_REJECTED] += 1
@@ -237,7 +237,7 @@ def reject(p, st, i, t, reason):
 @jit
 def offer(p, st, i, t):
     """A request arrived: count it."""
-    co = st.count + class_of(p, i) * C_SIZE
+    co = st.counts + class_of(p, i) * C_SIZE
     st.m[co + C_ALL_OFFERED] += 1
     if is_measured(p, t):
         st.m[co + C_OFFERED] += 1
@@ -247,7 +247,7 @@ def offer(p, st, i, t):
 def fail(p, st, s, r, reason):
     """A request is lost with whatever it had received; its user sees an error."""
     so = st.slot + s * F_SIZE
-    co = st.count + st.m[so + F_CLASS] * C_SIZE
+    co = st.counts + st.m[so + F_CLASS] * C_SIZE
     st.m[co + C_ALL_FAILED] += 1
     if is_measured(p, st.m[so + F_ARRIVAL_PS]):
         st.m[co + C_FAILED] += 1
@@ -287,9 +287,7 @@ def is_missed(p, st, so):
     age = st.m[S_NOW] - st.m[so + F_ARRIVAL_PS]
     first = st.m[so + F_FIRST_PS]
     ttft = first - st.m[so + F_ARRIVAL_PS] if first >= 0 else age
-    return (
-        ttft > p.m[ko + K_TTFT_PS] or st.m[so + F_GAP_MAX] > p.m[ko + K_ITL_PS] or age > p.m[ko + K_E2E_PS]
-    )
+    return ttft > p.m[ko + K_TTFT_PS] or st.m[so + F_GAP_MAX] > p.m[ko + K_ITL_PS] or age > p.m[ko + K_E2E_PS]
 
 
 @jit_call
@@ -297,5 +295,5 @@ def leave_inside(p, st, s, r, reason):
     """The run is over and a request is still inside: write down how far it came, and whether it is a miss already."""
     so = st.slot + s * F_SIZE
     if is_measured(p, st.m[so + F_ARRIVAL_PS]) and is_missed(p, st, so):
-        st.m[st.count + st.m[so + F_CLASS] * C_SIZE + C_INSIDE_MISSED] += 1
+        st.m[st.counts + st.m[so + F_CLASS] * C_SIZE + C_INSIDE_MISSED] += 1
     leave(p, st, s, r, INSIDE, reason)

@@ -156,7 +156,7 @@ def lone_gap(p, st, s, gap_ps):
     if is_measured(p, st.m[so + F_ARRIVAL_PS]):
         k = st.m[so + F_CLASS]
         observe(st.m, st.hist, k, M_ITL, gap_ps)
-        add_wide(st.m, st.count + k * C_SIZE + C_SUM + 2 * M_ITL, gap_ps)
+        add_wide(st.m, st.counts + k * C_SIZE + C_SUM + 2 * M_ITL, gap_ps)
 
 
 @jit_call

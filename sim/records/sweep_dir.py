@@ -37,7 +37,9 @@ class SweepDir:
         with told_clearly(path):
             (path / SHARDS).mkdir(parents=True)
         plan = {
-            "variants": {name: {"config_hash": config_hash(s), "config": resolved(s)} for name, s in variants.items()},
+            "variants": {
+                name: {"config_hash": config_hash(s), "config": resolved(s)} for name, s in variants.items()
+            },
             "seeds": list(seeds),
             "versions": versions(),
         }

@@ -26,7 +26,12 @@ def print_sweep(sweep: Any, console: Console) -> None:
     console.print(f"{n:,} runs, {len(sweep.seeds):,} seeds each · {sweep.wall_s:.1f} s · {speed}")
     for row in found.rows:
         table = Table(title=row.name, title_justify="left", title_style="bold", box=None, pad_edge=False)
-        for header in ("measure", "mean", "± 95 %", *(() if row is found.rows[0] else ("against the first", "± 95 %"))):
+        for header in (
+            "measure",
+            "mean",
+            "± 95 %",
+            *(() if row is found.rows[0] else ("against the first", "± 95 %")),
+        ):
             table.add_column(header, justify="left" if header == "measure" else "right")
         for i, measure in enumerate(found.measures):
             table.add_row(measure.label, *_cells(measure, row, i, row is found.rows[0]))

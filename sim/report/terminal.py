@@ -133,7 +133,9 @@ def comparison_table(comparison: Comparison, width: int) -> Table:
 
     Differences against the baseline stand below the values.
     """
-    if width < COLUMN_WIDTH * (len(comparison.measures) + 2) and len(comparison.rows) < len(comparison.measures):
+    if width < COLUMN_WIDTH * (len(comparison.measures) + 2) and len(comparison.rows) < len(
+        comparison.measures
+    ):
         return table_by_measure(comparison)
     return table_by_run(comparison)
 

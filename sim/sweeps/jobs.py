@@ -25,7 +25,9 @@ class Job(NamedTuple):
 def make_jobs(variants: Mapping[str, Scenario], seeds: Sequence[int]) -> list[Job]:
     """Every variant with every seed, all variants of a seed together; records off, for a sweep keeps summaries."""
     if len(variants) * len(seeds) > RUNS_MAX:
-        raise InputError(f"seed: {len(seeds)} seeds × {len(variants)} variants; allowed: at most {RUNS_MAX} runs")
+        raise InputError(
+            f"seed: {len(seeds)} seeds × {len(variants)} variants; allowed: at most {RUNS_MAX} runs"
+        )
     if len(set(seeds)) < len(seeds):
         raise InputError("seed: a seed is named twice")
     quiet = {
@@ -33,7 +35,9 @@ def make_jobs(variants: Mapping[str, Scenario], seeds: Sequence[int]) -> list[Jo
         for name, story in variants.items()
     }
     return [
-        Job(name, seed, dataclasses.replace(story, seed=seed)) for seed in seeds for name, story in quiet.items()
+        Job(name, seed, dataclasses.replace(story, seed=seed))
+        for seed in seeds
+        for name, story in quiet.items()
     ]
 
 

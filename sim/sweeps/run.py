@@ -68,7 +68,9 @@ def sweep(
                 n = len(found.rows) + len(fresh)
                 progress(n / len(jobs), 1.0, f"simulating, {n / (now_s - begun):,.0f} runs/s")
     finally:
-        found.rows = sorted(found.rows + fresh, key=lambda row: (found.variants.index(row["variant"]), row["seed"]))
+        found.rows = sorted(
+            found.rows + fresh, key=lambda row: (found.variants.index(row["variant"]), row["seed"])
+        )
         found.wall_s = time.perf_counter() - begun
         if keeper is not None:
             keeper.keep(fresh)

@@ -18,16 +18,20 @@ Tick = Callable[..., None]
 
 
 class Done(NamedTuple):
-    """A finished job; `index` is its place in the sweep."""
+    """A finished job; `place` is where it stands in the sweep."""
 
-    index: int
+    place: int
     job: Job
     run: Run
 
 
 def n_threads(asked: int | None) -> int:
     """Threads to use: as asked for, or one per core that this process may use."""
-    return asked or len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else asked or os.cpu_count() or 1
+    return (
+        asked or len(os.sched_getaffinity(0))
+        if hasattr(os, "sched_getaffinity")
+        else asked or os.cpu_count() or 1
+    )
 
 
 def run_jobs(jobs: Sequence[Job], engine: str, threads: int | None) -> Iterator[Done]:
@@ -67,7 +71,7 @@ def _run_chunk(jobs: Sequence[Job], first: int, end: int, engine: str) -> list[D
     return [_run_one(i, jobs[i], packer, engine) for i in range(first, min(end, len(jobs)))]
 
 
-def _run_one(index: int, job: Job, packer: Packer, engine: str) -> Done:
+def _run_one(place: int, job: Job, packer: Packer, engine: str) -> Done:
     packed = packer(job)
     policies = Policies(laws_of(packed))
     begun = time.perf_counter()
@@ -77,7 +81,7 @@ def _run_one(index: int, job: Job, packer: Packer, engine: str) -> Done:
         state = Fleet(packed.params, policies).run()
     else:
         state = run_plan(packed.params, policies)
-    return Done(index, job, finished_run(packed, state, engine, time.perf_counter() - begun))
+    return Done(place, job, finished_run(packed, state, engine, time.perf_counter() - begun))
 
 
 def run_on_gpu(jobs: Sequence[Job]) -> Iterator[Done]:

@@ -168,7 +168,7 @@ def rows_of(p: a.Params, st: a.State, place: list[int]) -> list[dict[str, Any]]:
     return rows
 
 
-# ---- what differs --------------------------------------------------------------------------------------------------
+# ---- what differs ----------------------------------------------------------------------
 def seed_differences(seed: int) -> list[str]:
     """Where product and plain model differ on the case of a seed, one line each."""
     return case_differences(seed_case(seed))
@@ -265,7 +265,7 @@ def _unlike(what: str, found: dict[Any, dict[str, Any]], expected: dict[Any, dic
 def measures_of(p: a.Params, st: a.State) -> dict[Any, dict[str, Any]]:
     """(class, metric) → sum and histogram of the product."""
     sizes = state_sizes(p)
-    sums = table(st, "count", sizes, a.C_SIZE)
+    sums = table(st, "counts", sizes, a.C_SIZE)
     hist = table(st, "hist", sizes, N_BUCKET).reshape(-1, a.N_METRIC, N_BUCKET)
     return {
         (k, name): {

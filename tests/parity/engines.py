@@ -27,7 +27,7 @@ from .fleets import Fleet, fleet
 Outcome = tuple[str, int]  # (hash of every byte of the final state, digest)
 
 
-# ---- users' laws ---------------------------------------------------------------------------------------------------
+# ---- users' laws ----------------------------------------------------------------------
 def by_arithmetic(seen: Observation) -> np.ndarray:
     """A law that a compiler could take."""
     return (seen.outstanding + seen.held + 2) // 3
@@ -52,7 +52,7 @@ def laws_of(made: Fleet) -> Policies:
     return Policies({pool: laws[(made.run.seed + n // 2) % 2] for n, pool in enumerate(made.user_pools)})
 
 
-# ---- engines -------------------------------------------------------------------------------------------------------
+# ---- engines ----------------------------------------------------------------------
 def run_on_loop(made: Fleet) -> a.State:
     """The event loop: compiled, or plain Python where the JIT is off."""
     return run_plan(made.params, laws_of(made))
@@ -88,7 +88,7 @@ BATCH_ENGINES: dict[str, Callable[[Iterable[Fleet]], list[a.State]]] = {
 }
 
 
-# ---- what is compared ----------------------------------------------------------------------------------------------
+# ---- what is compared ----------------------------------------------------------------------
 def outcome_of(made: Fleet, st: a.State) -> Outcome:
     """Every byte of a final state, and the digest of its result."""
     return hashlib.sha256(st.m.tobytes()).hexdigest()[:24], make_result(made.params, st).digest

@@ -210,7 +210,7 @@ def make_metrics(dice: Dice) -> dict[str, int]:
     }
 
 
-# ---- controllers ---------------------------------------------------------------------------------------------------
+# ---- controllers ----------------------------------------------------------------------
 def make_scaling(dice: Dice) -> dict[str, Any]:
     """Bounds, the replicas at the start and the controller of a pool."""
     least = 0 if dice.on["to_zero"] else dice.whole(1, 2)

@@ -28,7 +28,7 @@ def told(made: Fleet, st: a.State) -> dict[str, np.ndarray]:
     sizes = state_sizes(made.params)
     return {
         "record": table(st, "record", sizes, a.X_SIZE),
-        "count": table(st, "count", sizes, a.C_SIZE),
+        "count": table(st, "counts", sizes, a.C_SIZE),
         "hist": st.m[st.hist : st.mark],
     }
 
@@ -40,7 +40,7 @@ def assert_same_requests(seed: int, made: Fleet, one: a.State, other_made: Fleet
         assert np.array_equal(ours[name], theirs[name]), f"{name} differs; {repeat(seed)}"
 
 
-# ---- control stops -------------------------------------------------------------------------------------------------
+# ---- control stops ----------------------------------------------------------------------
 def assert_stops_do_not_matter(seeds: range) -> None:
     for seed in seeds:
         made = fleet(seed, no_records=False)
@@ -74,7 +74,7 @@ def test_a_finer_time_series_holds_the_rows_of_the_coarser_one() -> None:
             assert np.array_equal(coarse_rows[name][kept], fine_rows[name][common]), f"{name}; {repeat(seed)}"
 
 
-# ---- storage -------------------------------------------------------------------------------------------------------
+# ---- storage ----------------------------------------------------------------------
 @few
 def test_room_for_requests_in_flight_may_grow_from_one(seeds: range) -> None:
     for seed in seeds:
@@ -98,7 +98,7 @@ def test_without_records_everything_else_is_the_same(seeds: range) -> None:
             assert all(np.array_equal(ours[name], theirs[name]) for name in ours), repeat(seed)
 
 
-# ---- watching ------------------------------------------------------------------------------------------------------
+# ---- watching ----------------------------------------------------------------------
 @few
 def test_looking_at_every_step_changes_nothing(seeds: range) -> None:
     for seed in seeds[:8]:
