@@ -12,6 +12,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
+from statistics import median
 
 import numpy as np
 from bench_kit import (
@@ -145,12 +146,9 @@ def case_threads(scale: Scale) -> list[Figure]:
             "2 threads over 1, fastest turns", "×", best, goal=1.6, note="other work on the machine lowers it"
         ),
         Figure("2 threads over 1, turn by turn", "×", ratios(took[1], took[2])),
-        Figure(
-            "CPU time of 2 threads over 1",
-            "×",
-            ratios(spent[2], spent[1]),
-            note="1: they do not disturb each other",
-        ),
+        Figure("cores that 1 thread got", "cores", ratios([median(spent[1])] * len(took[1]), took[1])),
+        Figure("cores that 2 threads got", "cores", ratios([median(spent[2])] * len(took[2]), took[2])),
+        Figure("CPU time of 2 threads over 1", "×", ratios(spent[2], spent[1])),
         Figure("sweep of first_run, 1 thread", "runs/s", per_second(len(seeds), swept[1])),
         Figure("sweep of first_run, 2 threads", "runs/s", per_second(len(seeds), swept[2])),
         Figure("2 threads over 1, whole sweep", "×", ratios(swept[1], swept[2])),

@@ -6,8 +6,9 @@ makes division behave as it does on a device; fastmath stays off, so that every 
 
 from __future__ import annotations
 
+import contextlib
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numba
@@ -44,3 +45,25 @@ def door(rule: Any) -> Callable[..., Any]:
         return rule(*args)
 
     return numba.njit(error_model="numpy")(call)  # type: ignore[no-any-return]
+
+
+@contextlib.contextmanager
+def offsets() -> Iterator[None]:
+    """While this lasts, numba compiles `a[i]` without its test for a negative i: rules count from the start of an array.
+
+    That test costs a third of the loop's time. numba has no option for it; its lock keeps other threads from compiling
+    meanwhile.
+    """
+    from numba.core.compiler_lock import global_compiler_lock
+    from numba.np import arrayobj
+
+    def as_it_is(context, builder, idxty, idx, size):  # type: ignore[no-untyped-def]
+        return context.cast(builder, idx, idxty, numba.types.intp)
+
+    with global_compiler_lock:
+        before = arrayobj.fix_integer_index
+        arrayobj.fix_integer_index = as_it_is
+        try:
+            yield
+        finally:
+            arrayobj.fix_integer_index = before

@@ -11,6 +11,7 @@ from typing import Any
 
 from sim.engine.act import act
 from sim.engine.loop import run_until_host
+from sim.jit import offsets
 from sim.model import layout as a
 
 
@@ -41,17 +42,18 @@ def is_compiled() -> bool:
 @functools.cache
 def compiled_loop() -> Callable[[a.Params, a.State], int]:
     """The loop as machine code; compiled on first use, or read from the cache."""
-    return compiled(run_until_host)
+    return compiled(run_until_host, 0)
 
 
 @functools.cache
 def compiled_act() -> Callable[..., int]:
     """Single rules as machine code."""
-    return compiled(act)
+    return compiled(act, 4)
 
 
-def compiled(function: Callable[..., Any]) -> Any:
-    """A function that calls rules, as machine code kept in the cache; as it is where the JIT is off."""
+def compiled(function: Callable[..., Any], n_int: int) -> Any:
+    """A function of (Params, State, n_int integers) that calls rules, as machine code kept in the cache; as it is
+    where the JIT is off."""
     import numba
 
     if numba.config.DISABLE_JIT:
@@ -65,6 +67,21 @@ def compiled(function: Callable[..., Any]) -> Any:
     before = numba.config.CACHE_DIR
     numba.config.CACHE_DIR = str(folder)
     try:
-        return numba.njit(error_model="numpy", nogil=True, cache=cache, _nrt=False)(function)
+        made = numba.njit(error_model="numpy", nogil=True, cache=cache, _nrt=False)(function)
+        with offsets():
+            made.compile(_signature(n_int))
+        made.disable_compile()
+        return made
     finally:
         numba.config.CACHE_DIR = before
+
+
+def _signature(n_int: int) -> tuple[Any, ...]:
+    """The types of (Params, State, n_int integers)."""
+    import numpy as np
+    from numba import types, typeof
+
+    words = np.zeros(1, dtype=np.int64)
+    p = a.Params(words, words, *[0] * (len(a.Params._fields) - 2))
+    st = a.State(words, *[0] * (len(a.State._fields) - 1))
+    return (typeof(p), typeof(st), *[types.int64] * n_int)

@@ -1,69 +1,91 @@
-"""The CUDA engine: the same rules, one scenario a thread. The only file that imports numba.cuda.
+"""The CUDA engine: the same rules, one scenario a thread.
 
-A launch advances every scenario to its next control instant and a second kernel controls: the event loop keeps its
-registers for itself, launches stay short, and between two of them the host can report, stop or step in.
+A launch advances every scenario to its next control instant, or by so many arrivals, and a second kernel controls: the
+event loop keeps its registers for itself, launches stay short, and between two of them the host can report, stop or
+step in.
 """
 
 from __future__ import annotations
 
 import functools
 import importlib.util
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from sim.engine import cuda_words
 from sim.engine.cpu import compiled_loop
+from sim.engine.cuda_words import params_row, state_row
 from sim.engine.host import Policies, serve
-from sim.engine.rows import Batch, batches, params_row, state_row
+from sim.engine.rows import WORD, Batch, batches
 from sim.errors import InputError
 from sim.model import layout as a
 from sim.model.control import control
 from sim.model.fleet import advance, begin, finish
-from sim.model.layout import DONE, NEW, OK, S_NOW, S_STATUS, S_STOP
+from sim.model.layout import DONE, NEW, OK, S_STATUS, S_STOP
 
 THREADS = 64  # a block: small ones spread scenarios of uneven length better
 MEMORY_SHARE = 0.8  # of the free device memory, for one batch
+ARRIVALS_PER_LAUNCH = 1000  # of each scenario, on average over its run
+BYTES_BACK = 1 << 28  # of finished states copied to the host at a time
 Tick = Callable[..., None]
 
 
+# ---- kernels -----------------------------------------------------------------------------------------------------
 class Kernels(NamedTuple):
     """The device's functions."""
 
+    fill: Any
     advance: Any
     control: Any
     look: Any
+    take: Any
 
 
-def advance_kernel(params, trace, trace_at, states, p_at, st_at):  # type: ignore[no-untyped-def]
-    """Every event of each scenario before its next control instant."""
+def fill_kernel(states, fresh):  # type: ignore[no-untyped-def]
+    """Give every scenario the state that all of a batch begin with; a block a row."""
+    for word in range(cuda.threadIdx.x, fresh.shape[0], cuda.blockDim.x):
+        states[cuda.blockIdx.x, word] = fresh[word]
+
+
+def advance_kernel(params, trace, trace_at, states, reached, p_at, st_at, slice_ps):  # type: ignore[no-untyped-def]
+    """Every event of each scenario before its next control instant, or before slice_ps more have passed."""
     s = cuda.grid(1)
     if s < states.shape[0] and states[s, S_STATUS] == OK:
-        p = params_row(params[s], trace[trace_at[s, 0] : trace_at[s, 1]], p_at)
+        p = params_row(params[s], trace[trace_at[s] :], p_at)
         st = state_row(states[s], st_at)
-        advance(p, st, st.m[S_STOP])
+        stop_ps = min(states[s, S_STOP], reached[s] + slice_ps)
+        reached[s] = stop_ps
+        advance(p, st, stop_ps)
 
 
-def control_kernel(params, trace, trace_at, states, p_at, st_at):  # type: ignore[no-untyped-def]
-    """Begin new scenarios, control those at their instant, close those that are over."""
+def control_kernel(params, trace, trace_at, states, reached, p_at, st_at):  # type: ignore[no-untyped-def]
+    """Begin new scenarios, control those that have reached their instant, close those that are over."""
     s = cuda.grid(1)
     if s < states.shape[0]:
-        p = params_row(params[s], trace[trace_at[s, 0] : trace_at[s, 1]], p_at)
+        p = params_row(params[s], trace[trace_at[s] :], p_at)
         st = state_row(states[s], st_at)
-        if st.m[S_STATUS] == NEW:
+        if states[s, S_STATUS] == NEW:
             begin(p, st)
-        elif st.m[S_STATUS] == OK:
-            control(p, st, st.m[S_STOP])
-            if st.m[S_STATUS] == DONE:
+        elif states[s, S_STATUS] == OK and reached[s] == states[s, S_STOP]:
+            control(p, st, reached[s])
+            if states[s, S_STATUS] == DONE:
                 finish(p, st)
 
 
-def look_kernel(states, seen):  # type: ignore[no-untyped-def]
+def look_kernel(states, reached, seen):  # type: ignore[no-untyped-def]
     """Where each scenario stands: its status and its clock."""
     s = cuda.grid(1)
     if s < states.shape[0]:
         seen[s, 0] = states[s, S_STATUS]
-        seen[s, 1] = states[s, S_NOW]
+        seen[s, 1] = reached[s]
+
+
+def take_kernel(states, first, rows):  # type: ignore[no-untyped-def]
+    """Gather what is worth keeping of some finished states: all but the slots; a block a row."""
+    for word in range(cuda.threadIdx.x, rows.shape[1], cuda.blockDim.x):
+        rows[cuda.blockIdx.x, word] = states[first + cuda.blockIdx.x, word]
 
 
 cuda: Any = None  # numba.cuda, once it is needed: importing it takes most of a second
@@ -71,22 +93,34 @@ cuda: Any = None  # numba.cuda, once it is needed: importing it takes most of a 
 
 def load_cuda() -> Any:
     """numba.cuda, imported on first use. The kernels find it under this module's name `cuda`."""
-    global cuda  # noqa: PLW0603
+    global cuda
     if cuda is None:
         from numba import cuda as loaded
 
+        if not is_simulated():
+            cuda_words.install(loaded)
         cuda = loaded
     return cuda
 
 
+def is_simulated() -> bool:
+    """Whether kernels run as Python threads, in numba's simulator of a device."""
+    import numba
+
+    return bool(numba.config.ENABLE_CUDASIM)
+
+
 @functools.cache
-def kernels() -> Kernels:
-    """The kernels, compiled when first launched."""
+def kernels(max_registers: int | None = None) -> Kernels:
+    """The kernels, compiled when first launched; `max_registers` limits those of a thread of the event loop."""
     make = load_cuda().jit
-    return Kernels(make(advance_kernel), make(control_kernel), make(look_kernel))
+    loop = make if max_registers is None else make(max_registers=max_registers)
+    return Kernels(
+        make(fill_kernel), loop(advance_kernel), make(control_kernel), make(look_kernel), make(take_kernel)
+    )
 
 
-# ---- is there a device? ----------------------------------------------------------------------
+# ---- is there a device? ------------------------------------------------------------------------------------------
 def why_not() -> str | None:
     """Why no GPU can be used here, in a few words; None when one can."""
     if importlib.util.find_spec("numba.cuda") is None and importlib.util.find_spec("numba_cuda") is None:
@@ -108,84 +142,121 @@ def need_device() -> None:
 
 def free_bytes() -> int:
     """Device memory that a batch may take."""
-    if hasattr(load_cuda(), "simulator"):
+    if is_simulated():
         return 1 << 28
+    load_cuda()
     free, _ = cuda.current_context().get_memory_info()
-    return int(free * MEMORY_SHARE)
+    return max(0, int(free * MEMORY_SHARE) - BYTES_BACK)
 
 
-# ---- running ----------------------------------------------------------------------
+# ---- running -----------------------------------------------------------------------------------------------------
 def run_many(
     runs: Sequence[a.Params], policies: Sequence[Policies] | None = None, progress: Tick | None = None
 ) -> list[a.State]:
     """Run scenarios on the device, batch by batch, and return their final states in the order given."""
+    finals = dict(run_each(runs, policies, progress))
+    return [finals[i] for i in range(len(runs))]
+
+
+def run_each(
+    runs: Sequence[a.Params], policies: Sequence[Policies] | None = None, progress: Tick | None = None
+) -> Iterator[tuple[int, a.State]]:
+    """As run_many, but each run's (place, final state) as soon as its batch is over: an interrupt, or a caller that
+    stops listening, loses the batch at work and nothing else. Final states come without their slots.
+    """
     policies = policies or [Policies({}) for _ in runs]
-    finals: list[a.State | None] = [None] * len(runs)
     done = 0
     for batch in batches(runs, free_bytes()):
-        share = len(batch.index) / len(runs)
+        share = len(batch.which) / len(runs)
         tick = None if progress is None else functools.partial(_report, progress, done / len(runs), share)
-        states = run_batch(batch, [runs[i] for i in batch.index], [policies[i] for i in batch.index], tick)
-        for i, state in zip(batch.index, states, strict=True):
-            finals[i] = state
-        done += len(batch.index)
-    return finals  # type: ignore[return-value]
+        mine = [runs[i] for i in batch.which], [policies[i] for i in batch.which]
+        for row, state in run_batch(batch, *mine, tick):
+            yield batch.which[row], state
+        done += len(batch.which)
+        if progress is not None:
+            _report(progress, done / len(runs), 0.0, 1.0)
 
 
 def _report(progress: Tick, before: float, share: float, part: float) -> None:
     progress(before + share * part, 1.0, "simulating on the GPU")
 
 
+class Resident:
+    """A batch in the device's memory."""
+
+    def __init__(self, batch: Batch, runs: Sequence[a.Params]) -> None:
+        self.batch, self.n = batch, len(batch.which)
+        self.kernels, self.grid = kernels(), (-(-self.n // THREADS), THREADS)
+        self.slice_ps = min(slice_of(p) for p in runs)
+        self.states = cuda.device_array((self.n, len(batch.fresh)), dtype=np.int64)
+        self.reached = cuda.to_device(np.zeros(self.n, dtype=np.int64))
+        self.seen = cuda.to_device(np.zeros((self.n, 2), dtype=np.int64))
+        fixed = [cuda.to_device(x) for x in (batch.params, batch.trace, batch.trace_at)]
+        self.args = (*fixed, self.states, self.reached, batch.p_at, batch.st_at)
+        self.kernels.fill[(self.n, THREADS)](self.states, cuda.to_device(batch.fresh))
+        self.kernels.control[self.grid](*self.args)
+
+    def launch(self) -> np.ndarray:
+        """One step of every scenario; returns (run, 2) status and clock, ps."""
+        self.kernels.advance[self.grid](*self.args, self.slice_ps)
+        self.kernels.control[self.grid](*self.args)
+        self.kernels.look[self.grid](self.states, self.reached, self.seen)
+        return self.seen.copy_to_host()  # type: ignore[no-any-return]
+
+    def get(self, row: int) -> a.State:
+        """One scenario's state, slots and all."""
+        return a.State(self.states[row].copy_to_host(), *self.batch.st_at)
+
+    def put(self, row: int, st: a.State) -> None:
+        """Give a scenario back the state that the host has changed."""
+        self.states[row].copy_to_device(st.m)
+
+    def finals(self) -> Iterator[tuple[int, a.State]]:
+        """Every row's final state without its slots, a few hundred MB at a time."""
+        words = self.batch.st_at[-1]
+        size = max(1, min(self.n, BYTES_BACK // (WORD * words)))
+        rows = cuda.device_array((size, words), dtype=np.int64)
+        for first in range(0, self.n, size):
+            n = min(size, self.n - first)
+            self.kernels.take[(n, THREADS)](self.states, first, rows)
+            for at, m in enumerate(rows.copy_to_host()[:n]):
+                yield first + at, a.State(m, *self.batch.st_at)
+
+
+def slice_of(p: a.Params) -> int:
+    """How much simulated time a launch may cover, ps: that of a thousand arrivals, so that it takes under a second."""
+    return max(1, int(p.m[a.P_DURATION_PS]) * ARRIVALS_PER_LAUNCH // max(1, int(p.m[a.P_N_REQUEST])))
+
+
 def run_batch(
     batch: Batch, runs: Sequence[a.Params], policies: Sequence[Policies], tick: Callable[[float], None] | None
-) -> list[a.State]:
-    """Launch until every scenario of a batch is over."""
-    kernel = kernels()
-    n = len(batch.index)
-    grid = (-(-n // THREADS), THREADS)
-    states = cuda.to_device(batch.states)
-    fixed = [cuda.to_device(x) for x in (batch.params, batch.trace, batch.trace_at)]
-    seen = cuda.to_device(np.zeros((n, 2), dtype=np.int64))
+) -> Iterator[tuple[int, a.State]]:
+    """Launch until every scenario of a batch is over; (row, final state) of each, without slots."""
+    resident = Resident(batch, runs)
     taken_over: dict[int, a.State] = {}
     end_ps = max(int(p.m[a.P_END_PS]) for p in runs)
-    kernel.control[grid](*fixed, states, batch.p_at, batch.st_at)
     while True:
-        kernel.advance[grid](*fixed, states, batch.p_at, batch.st_at)
-        kernel.control[grid](*fixed, states, batch.p_at, batch.st_at)
-        kernel.look[grid](states, seen)
-        now = seen.copy_to_host()
-        for s in np.nonzero((now[:, 0] != a.OK) & (now[:, 0] != a.DONE))[0]:
-            _step_in(batch, runs, policies, states, int(s), int(now[s, 0]), taken_over)
-        if np.all(now[:, 0] == a.DONE) or _all_done(now, taken_over):
+        now = resident.launch()
+        for row in np.flatnonzero((now[:, 0] != a.OK) & (now[:, 0] != a.DONE)).tolist():
+            if row not in taken_over:
+                _step_in(resident, runs[row], policies[row], row, int(now[row, 0]), taken_over)
+        if np.count_nonzero(now[:, 0] == a.DONE) + len(taken_over) == len(runs):
             break
         if tick is not None:
             tick(float(now[:, 1].mean()) / end_ps)
-    finals = states.copy_to_host()
-    return [taken_over.get(s) or a.State(finals[s], *batch.st_at) for s in range(n)]
-
-
-def _all_done(now: np.ndarray, taken_over: dict[int, a.State]) -> bool:
-    return all(status == a.DONE or s in taken_over for s, status in enumerate(now[:, 0]))
+    for row, state in resident.finals():
+        yield row, taken_over.get(row, state)
 
 
 def _step_in(
-    batch: Batch,
-    runs: Sequence[a.Params],
-    policies: Sequence[Policies],
-    states: Any,
-    s: int,
-    status: int,
-    taken_over: dict[int, a.State],
+    resident: Resident, p: a.Params, policies: Policies, row: int, status: int, taken_over: dict[int, a.State]
 ) -> None:
     """The host answers a policy and puts the state back, or takes over a run that needs more room than a row has."""
-    if s in taken_over:
-        return
-    st = a.State(states[s].copy_to_host(), *batch.st_at)
-    st = serve(runs[s], st, status, policies[s])
+    st = serve(p, resident.get(row), status, policies)
     if status == a.NEED_SLOTS:
         loop = compiled_loop()
-        while (status := int(loop(runs[s], st))) != a.DONE:
-            st = serve(runs[s], st, status, policies[s])
-        taken_over[s] = st
+        while (status := int(loop(p, st))) != a.DONE:
+            st = serve(p, st, status, policies)
+        taken_over[row] = st._replace(m=st.m[: st.slot])
     else:
-        states[s].copy_to_device(st.m)
+        resident.put(row, st)

@@ -91,7 +91,7 @@ def _add_words(cuda: Any) -> Any:
 
 def _add_row(cuda: Any, build: Any, fields: tuple[str, ...], words: Any) -> None:
     """The device's twin of a NamedTuple of rows and starts, and how `build` makes it."""
-    ext, types = cuda.extending, cuda.types
+    ir, ext, types = import_module("llvmlite.ir"), cuda.extending, cuda.types
     cgutils, templates = cuda.cgutils, import_module("numba.cuda.typing.templates")
     n_array = sum(name in ("m", "trace") for name in fields)
     kinds = [words] * n_array + [types.int64] * (len(fields) - n_array)
@@ -130,7 +130,7 @@ def _add_row(cuda: Any, build: Any, fields: tuple[str, ...], words: Any) -> None
             made = cgutils.create_struct_proxy(row)(target, builder)
             for i, name in enumerate(fields[:n_array]):
                 array = target.make_array(arrays[i])(target, builder, builder.extract_value(args[0], i))
-                setattr(made, name, builder.addrspacecast(array.data, made_type(builder)))
+                setattr(made, name, builder.addrspacecast(array.data, ir.IntType(64).as_pointer(1)))
             for i, name in enumerate(fields[n_array:]):
                 setattr(made, name, builder.extract_value(args[1], i))
             return made._getvalue()
@@ -141,11 +141,6 @@ def _add_row(cuda: Any, build: Any, fields: tuple[str, ...], words: Any) -> None
         ext.overload(build)(lambda m, trace, at: lambda m, trace, at: make((m, trace), at))
     else:
         ext.overload(build)(lambda m, at: lambda m, at: make((m, m), at))
-
-
-def made_type(builder: Any) -> Any:
-    """An address in the device's global memory."""
-    return import_module("llvmlite.ir").IntType(64).as_pointer(1)
 
 
 def _hide(builder: Any, address: Any) -> Any:

@@ -2,97 +2,77 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
 
-from sim.arrays import new_state, state_sizes
-from sim.jit import jit
-from sim.model.layout import P_N_CLASS, P_N_POOL, Params, State
+from sim.arrays import group_rows, new_state, pool_rows, state_sizes
+from sim.model import layout as a
 
-SLOTS_PER_RUN = 4096  # requests in flight that a run in a batch has room for before the host takes it over
+SLOTS_PER_RUN = 4096  # requests in flight that a row has room for at most before the host takes its run over
+SLOTS_TO_SPARE = 256  # beyond twice the sequences that a fleet can run at once
+WORD = 8  # bytes
 
 
 class Batch(NamedTuple):
-    """Runs of one shape. `index` says which of the caller's runs each row is."""
+    """Runs of one shape. `which` says which of the caller's runs each row is."""
 
-    index: list[int]
+    which: list[int]
     params: np.ndarray  # (run, words)
     trace: np.ndarray  # every distinct trace once
-    trace_at: np.ndarray  # (run, 2) where each run's trace begins and ends
-    states: np.ndarray  # (run, words)
+    trace_at: np.ndarray  # (run,) where each run's trace begins
+    fresh: np.ndarray  # (words,) the state that every run begins with
     p_at: tuple[int, ...]  # where the tables of Params start
     st_at: tuple[int, ...]  # where the tables of State start
 
 
-@jit
-def params_row(m, trace, at):
-    """One run's parameters."""
-    return Params(m, trace, at[0], at[1], at[2], at[3], at[4], at[5], at[6])
+def n_slots(p: a.Params) -> int:
+    """Requests in flight that a run's row has room for."""
+    pools = pool_rows(p)
+    seats = int((pools[:, a.L_N] * pools[:, a.L_MAX_SEQS]).sum())
+    return min(SLOTS_PER_RUN, 2 * seats + SLOTS_TO_SPARE, max(1, int(p.m[a.P_N_REQUEST])))
 
 
-@jit
-def state_row(m, at):
-    """One run's state."""
-    return State(
-        m,
-        at[0],
-        at[1],
-        at[2],
-        at[3],
-        at[4],
-        at[5],
-        at[6],
-        at[7],
-        at[8],
-        at[9],
-        at[10],
-        at[11],
-        at[12],
-        at[13],
-        at[14],
-        at[15],
-    )
+def row_words(p: a.Params) -> int:
+    """Words of device memory that a run takes for itself: parameters, state, and where it stands."""
+    return len(p.m) + sum(state_sizes(p).values()) + n_slots(p) * a.F_SIZE + 4
 
 
-def shape_of(p: Params) -> tuple[int, ...]:
-    """Runs with the same shape can lie in one batch."""
-    return (len(p.m), *p[2:], *state_sizes(p).values())
+def shape_of(p: a.Params) -> tuple[int, ...]:
+    """Runs with the same shape begin with the same state and can lie in one batch."""
+    places = pool_rows(p)[:, [a.L_N, a.L_MAX_SEQS, a.L_BLOCK]].reshape(-1)
+    return (len(p.m), *p[2:], *state_sizes(p).values(), *(int(x) for x in places))
 
 
-def policy_kinds(p: Params) -> tuple[int, ...]:
+def policy_kinds(p: a.Params) -> tuple[int, ...]:
     """What neighbours in a batch should share, so that a warp takes the same branches."""
-    from sim.arrays import group_rows, pool_rows
-    from sim.model.layout import G_ROUTER, L_BATCHING, L_SCALER, L_SCHEDULING
-
-    pools = pool_rows(p)[:, [L_SCALER, L_BATCHING, L_SCHEDULING]]
-    return (*pools.reshape(-1), *group_rows(p)[:, G_ROUTER], int(p.m[P_N_CLASS]), int(p.m[P_N_POOL]))
+    pools = pool_rows(p)[:, [a.L_SCALER, a.L_BATCHING, a.L_SCHEDULING]].reshape(-1)
+    routers = group_rows(p)[:, a.G_ROUTER]
+    return (*(int(x) for x in pools), *(int(x) for x in routers))
 
 
-def batches(runs: Sequence[Params], bytes_free: int) -> list[Batch]:
-    """Put runs into batches that fit the memory, runs of one policy kind side by side."""
-    order = sorted(range(len(runs)), key=lambda i: (shape_of(runs[i]), policy_kinds(runs[i]), i))
-    made: list[Batch] = []
+def batches(runs: Sequence[a.Params], bytes_free: int) -> Iterator[Batch]:
+    """Put runs into batches that fit the memory, runs of one policy kind side by side; made one at a time."""
+    shapes = [shape_of(p) for p in runs]
+    order = sorted(range(len(runs)), key=lambda i: (shapes[i], policy_kinds(runs[i]), i))
     members: list[int] = []
+    traces: set[int] = set()
+    taken = 0
     for i in order:
-        if members and (shape_of(runs[i]) != shape_of(runs[members[0]]) or _is_full(runs, members, bytes_free)):
-            made.append(make_batch(runs, members))
-            members = []
+        words = row_words(runs[i])
+        more = words + (0 if id(runs[i].trace) in traces else len(runs[i].trace))
+        if members and (shapes[i] != shapes[members[0]] or WORD * (taken + more) > bytes_free):
+            yield make_batch(runs, members)
+            members, traces, taken, more = [], set(), 0, words + len(runs[i].trace)
         members.append(i)
+        traces.add(id(runs[i].trace))
+        taken += more
     if members:
-        made.append(make_batch(runs, members))
-    return made
+        yield make_batch(runs, members)
 
 
-def _is_full(runs: Sequence[Params], members: list[int], bytes_free: int) -> bool:
-    p = runs[members[0]]
-    words = len(p.m) + len(new_state(p, SLOTS_PER_RUN).m)
-    traces = {id(runs[i].trace): len(runs[i].trace) for i in members}
-    return 8 * (words * (len(members) + 1) + sum(traces.values()) + len(p.trace)) > bytes_free
-
-
-def make_batch(runs: Sequence[Params], members: list[int]) -> Batch:
+def make_batch(runs: Sequence[a.Params], members: list[int]) -> Batch:
     """The matrices of some runs of one shape; a trace that several of them share is kept once."""
     start: dict[int, int] = {}
     traces: list[np.ndarray] = []
@@ -103,18 +83,14 @@ def make_batch(runs: Sequence[Params], members: list[int]) -> Batch:
             start[id(trace)] = at
             traces.append(trace)
             at += len(trace)
-    spans = [(start[id(runs[i].trace)], start[id(runs[i].trace)] + len(runs[i].trace)) for i in members]
-    most = max(len(new_state(runs[i], SLOTS_PER_RUN).m) for i in members)
-    states = np.zeros((len(members), most), dtype=np.int64)
-    for row, i in enumerate(members):
-        fresh = new_state(runs[i], SLOTS_PER_RUN).m
-        states[row, : len(fresh)] = fresh
+    largest = max((runs[i] for i in members), key=n_slots)
+    fresh = new_state(largest, n_slots(largest))
     return Batch(
-        index=members,
+        which=members,
         params=np.stack([runs[i].m for i in members]),
         trace=np.concatenate(traces),
-        trace_at=np.array(spans, dtype=np.int64),
-        states=states,
+        trace_at=np.array([start[id(runs[i].trace)] for i in members], dtype=np.int64),
+        fresh=fresh.m,
         p_at=tuple(int(x) for x in runs[members[0]][2:]),
-        st_at=tuple(int(x) for x in new_state(runs[members[0]], 1)[1:]),
+        st_at=tuple(int(x) for x in fresh[1:]),
     )

@@ -69,8 +69,8 @@ def next_stop_ps(p, st):
 def stages_now(p, st, t):
     """Let every stage change at t happen: they come before whatever is next at t."""
     m = p.m[P_TREE]
-    while tree_first_key(st.m, st.due, m) <= t:
-        on_stage(p, st, tree_first(st.m, st.due), t)
+    while tree_first_key(st.m, st.due) <= t:
+        on_stage(p, st, tree_first(st.m, st.due, m), t)
 
 
 @jit_call

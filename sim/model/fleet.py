@@ -85,15 +85,15 @@ def advance(p, st, stop_ps):
     """Run every event before the control instant stop_ps, and the stage changes at it."""
     m = p.m[P_TREE]
     while st.m[S_STATUS] == OK:
-        stage_ps = tree_first_key(st.m, st.due, m)
+        stage_ps = tree_first_key(st.m, st.due)
         input_ps = st.m[S_NEXT_IN]
-        boundary_ps = tree_first_key(st.m, st.tree, m)
+        boundary_ps = tree_first_key(st.m, st.tree)
         if st.m[S_NEXT_FAULT] <= min(stage_ps, min(input_ps, boundary_ps)) and st.m[S_NEXT_FAULT] <= stop_ps:
             on_fault(p, st, st.m[S_NEXT_FAULT])
         elif stage_ps <= input_ps and stage_ps <= boundary_ps:
             if stage_ps > stop_ps:
                 break
-            on_stage(p, st, tree_first(st.m, st.due), stage_ps)
+            on_stage(p, st, tree_first(st.m, st.due, m), stage_ps)
         elif input_ps <= boundary_ps:
             if input_ps >= stop_ps:
                 break
@@ -101,7 +101,7 @@ def advance(p, st, stop_ps):
         else:
             if boundary_ps >= stop_ps:
                 break
-            on_replica(p, st, tree_first(st.m, st.tree), boundary_ps)
+            on_replica(p, st, tree_first(st.m, st.tree, m), boundary_ps)
 
 
 @jit_call

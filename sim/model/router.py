@@ -119,7 +119,7 @@ def choose_replica(p, st, g, i, t):
     n = st.m[st.group + g * H_SIZE + H_N_READY]
     router = p.m[go + G_ROUTER]
     if router == LEAST_OUTSTANDING:
-        r = first + tree_first(st.m, st.load + p.m[go + G_LOAD])
+        r = first + tree_first(st.m, st.load + p.m[go + G_LOAD], p.m[go + G_LEAVES])
     elif router == ROUND_ROBIN:
         r = st.m[st.ready + first + next_ready(st, first, n, st.m[st.group + g * H_SIZE + H_CURSOR])]
         st.m[st.group + g * H_SIZE + H_CURSOR] = r

@@ -1,6 +1,8 @@
-"""Winner trees: the smallest key among n leaves, ties to the lowest leaf, in O(log n) a change.
+"""Minimum trees: the smallest key among n leaves, ties to the lowest leaf, in O(log n) a change.
 
-A tree with m leaves (a power of two ≥ 2) takes 2·m places from `o` on: winners (1 = root), then the keys.
+A tree with m leaves (a power of two ≥ 2) takes 2·m places from `o` on: place 1 is the root, places m … 2m − 1 the
+keys, and every place between holds the smaller of its two children. A change plays all matches up to the root: no
+branch depends on their outcome, which costs less than stopping early would save.
 """
 
 from __future__ import annotations
@@ -15,47 +17,39 @@ def tree_key(tree, o, m, leaf):
 
 
 @jit
-def tree_first(tree, o):
+def tree_first(tree, o, m):
     """The leaf with the smallest key."""
+    key = tree[o + 1]
+    node = 1
+    while node < m:
+        node *= 2
+        if tree[o + node] != key:
+            node += 1
+    return node - m
+
+
+@jit
+def tree_first_key(tree, o):
+    """The smallest key."""
     return tree[o + 1]
 
 
 @jit
-def tree_first_key(tree, o, m):
-    """The smallest key."""
-    return tree[o + m + tree[o + 1]]
-
-
-@jit
 def tree_set(tree, o, m, leaf, key):
-    """Give a leaf a new key and play its matches again, as far up as the outcome can change."""
-    keys = o + m
-    tree[keys + leaf] = key
-    a = leaf & ~1
-    winner = a if tree[keys + a] <= tree[keys + a + 1] else a + 1
-    node = (m + leaf) >> 1
-    while True:
-        if tree[o + node] == winner and winner != leaf:
-            break
-        tree[o + node] = winner
-        if node == 1:
-            break
-        # the left of two subtrees holds the lower leaves, so `<=` from the left settles ties
+    """Give a leaf a new key and play its matches again."""
+    node = m + leaf
+    tree[o + node] = key
+    while node > 1:
+        other = tree[o + (node ^ 1)]
+        key = other if other < key else key
         node >>= 1
-        left = tree[o + 2 * node]
-        right = tree[o + 2 * node + 1]
-        winner = left if tree[keys + left] <= tree[keys + right] else right
+        tree[o + node] = key
 
 
 @jit_call
 def tree_build(tree, o, m):
     """Play every match; the keys are in place."""
-    keys = o + m
     for node in range(m - 1, 0, -1):
-        if 2 * node >= m:
-            left = 2 * node - m
-            right = left + 1
-        else:
-            left = tree[o + 2 * node]
-            right = tree[o + 2 * node + 1]
-        tree[o + node] = left if tree[keys + left] <= tree[keys + right] else right
+        left = tree[o + 2 * node]
+        right = tree[o + 2 * node + 1]
+        tree[o + node] = left if left <= right else right

@@ -119,7 +119,7 @@ def move(p, st, what, r, t):  # type: ignore[no-untyped-def]
 @functools.cache
 def mover() -> Callable[..., None]:
     """`move`, compiled unless the JIT is off."""
-    return compiled(move)
+    return compiled(move, 3)
 
 
 def run_model(case: Case, n_slot: int = 2) -> list[dict[str, Any]]:

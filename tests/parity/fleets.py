@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from sim.arrays import ClassRow, GroupRow, PoolRow, RunRow, Traffic, make_params
+from sim.arrays import ClassRow, FaultRow, GroupRow, PoolRow, RunRow, Traffic, make_params
 from sim.model import layout as a
 from sim.model import queue_scaler as keda
 from sim.model.control import SCALER_PAR
@@ -47,6 +47,7 @@ SWITCHES = (
     "objectives",
     "long_outputs",
     "loose",
+    "faults",
 )
 GRIDS_PS = (10**6, 10**9, 10**11 + 7)
 
@@ -59,13 +60,14 @@ class Fleet(NamedTuple):
     classes: list[ClassRow]
     groups: list[GroupRow]
     pools: list[PoolRow]
+    faults: list[FaultRow]
     on: dict[str, bool]
     grid_ps: int
 
     @property
     def params(self) -> a.Params:
         """The fleet's arrays."""
-        return make_params(*self[:5])
+        return make_params(*self[:6])
 
     @property
     def user_pools(self) -> list[int]:
@@ -112,7 +114,8 @@ def fleet(seed: int, **changes: bool) -> Fleet:
     homes = sorted([*range(len(groups)), *(dice.whole(0, len(groups) - 1) for _ in range(2 * on["more_pools"]))])
     last_ps = int(traffic.arrival_ps[-1]) if len(traffic.arrival_ps) else 0
     pools = [make_pool(dice, home) for home in homes]
-    return Fleet(make_run(dice, seed, last_ps), traffic, classes, groups, pools, on, dice.grid_ps)
+    run = make_run(dice, seed, last_ps)
+    return Fleet(run, traffic, classes, groups, pools, make_faults(dice, len(pools)), on, dice.grid_ps)
 
 
 def make_run(dice: Dice, seed: int, last_ps: int) -> RunRow:
@@ -188,6 +191,15 @@ def make_pool(dice: Dice, group: int) -> PoolRow:
         **(make_metrics(dice) | make_scaling(dice)),
         stage_ps=make_stages(dice),
     )
+
+
+def make_faults(dice: Dice, n_pool: int) -> list[FaultRow]:
+    """Some replicas are lost while there is traffic, some at one instant, some that are not there."""
+    if not dice.on["faults"]:
+        return []
+    return [
+        FaultRow(dice.ticks(0, 60), dice.whole(0, n_pool - 1), dice.whole(1, 3)) for _ in range(dice.whole(1, 5))
+    ]
 
 
 def make_stages(dice: Dice) -> np.ndarray:

@@ -93,7 +93,7 @@ def flood(n: int) -> Fleet:
     speed = np.full(9, 10**7)
     pool = PoolRow(speed, speed // 100, 5000, 0, 100, 8, 64, 1000, n_max=2, initial=2)
     run = RunRow(seed=1, duration_ps=10**9, warmup_ps=0, end_ps=10**13, sample_ps=10**8)
-    return Fleet(run, traffic, [ClassRow()], [GroupRow()], [pool], {}, 1)
+    return Fleet(run, traffic, [ClassRow()], [GroupRow()], [pool], [], {}, 1)
 
 
 def test_a_flood_makes_room_on_every_engine() -> None:

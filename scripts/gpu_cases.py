@@ -1,0 +1,151 @@
+"""The scenarios that `scripts/gpu` runs, and how many words of memory a request of theirs touches."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from sim.arrays import ClassRow, GroupRow, PoolRow, RunRow, Traffic, make_params, new_state
+from sim.model import layout as a
+from sim.model.control import SCALER_PAR
+from sim.model.hpa_layout import DOWN, POLICY_PERCENT, POLICY_PODS, UP, hpa_par, hpa_policy
+from sim.units import PS_PER_S
+
+N_TRACE = 256  # distinct traces that the scenarios of a sweep share
+MS = PS_PER_S // 1000
+
+
+# ---- the timed sweep -----------------------------------------------------------------------------------------------
+def sweep_pool(replicas: int, scaled: bool) -> PoolRow:
+    """Replicas that serve about 24 requests/s of 512 + 128 tokens each; scaled by an HPA, they start from half."""
+    par = np.zeros(SCALER_PAR, dtype=np.int64)
+    hpa_par(
+        par,
+        target_milli=24_000,
+        tolerance_up_milli=100,
+        tolerance_down_milli=100,
+        down_window_ps=60 * PS_PER_S,
+    )
+    hpa_policy(par, UP, POLICY_PODS, 4, 15 * PS_PER_S)
+    hpa_policy(par, DOWN, POLICY_PERCENT, 100, 15 * PS_PER_S)
+    least = max(1, replicas // 2) if scaled else replicas
+    return PoolRow(
+        base_ps=np.array([5 * MS, *((6 * MS + n * MS // 50) for n in range(64))]),
+        slope_ps=np.array([0] + [40_000] * 64),
+        prefill_ps=20_000_000,
+        attention_q16=40_000_000,
+        n_blocks=6000,
+        max_num_seqs=64,
+        budget=2048,
+        max_len=100_000,
+        n_min=least,
+        n_max=replicas,
+        initial=least,
+        target=replicas,
+        scaler=a.HPA if scaled else a.FIXED,
+        tick_ps=15 * PS_PER_S if scaled else 10**18,
+        scaler_par=par,
+        stage_ps=np.tile(np.linspace(0, 8 * PS_PER_S, a.N_QUANTILE).astype(np.int64), (a.N_START_STAGE, 1)),
+    )
+
+
+def sweep_traffic(replicas: int, requests: int, seed: int) -> Traffic:
+    """Poisson arrivals at 24 requests/s a replica; exponential lengths, 512 and 128 tokens on average."""
+    rng = np.random.default_rng([seed, 512])
+    gaps_s = rng.exponential(1 / (24 * replicas), requests)
+    return Traffic(
+        np.sort((gaps_s.cumsum() * PS_PER_S).astype(np.int64)),
+        np.maximum(1, rng.exponential(512, requests).astype(np.int64)),
+        np.maximum(1, rng.exponential(128, requests).astype(np.int64)),
+        np.zeros(requests, dtype=np.int64),
+    )
+
+
+def sweep(n: int, replicas: int, requests: int, n_trace: int = N_TRACE) -> Iterator[a.Params]:
+    """n scenarios of one shape: every second one scaled, seeds all different, traces shared by n / n_trace of them."""
+    made: list[a.Params] = []
+    for seed in range(min(n, n_trace)):
+        traffic = sweep_traffic(replicas, requests, seed)
+        duration_ps = int(traffic.arrival_ps[-1]) + PS_PER_S
+        run = RunRow(
+            seed, duration_ps, warmup_ps=0, end_ps=duration_ps + 600 * PS_PER_S, sample_ps=0, records=0
+        )
+        pool = sweep_pool(replicas, scaled=seed % 2 == 1)
+        made.append(make_params(run, traffic, [ClassRow()], [GroupRow()], [pool]))
+    for seed in range(n):
+        m = made[seed % len(made)].m.copy()
+        m[a.P_SEED] = seed
+        yield made[seed % len(made)]._replace(m=m)
+
+
+# ---- what a request touches ----------------------------------------------------------------------------------------
+class Counted:
+    """An array of words that counts its reads and writes."""
+
+    def __init__(self, words: np.ndarray) -> None:
+        self.words, self.reads, self.writes = words, 0, 0
+
+    def __getitem__(self, at: Any) -> Any:
+        if isinstance(at, slice):
+            return _Part(self, at.start)
+        self.reads += 1
+        return int(self.words[at])
+
+    def __setitem__(self, at: int, value: int) -> None:
+        self.writes += 1
+        self.words[at] = value
+
+
+class _Part:
+    """A slice of counted words."""
+
+    def __init__(self, whole: Counted, start: int) -> None:
+        self.whole, self.start = whole, start
+
+    def __getitem__(self, at: Any) -> Any:
+        if isinstance(at, slice):
+            return _Part(self.whole, self.start + (at.start or 0))
+        return self.whole[self.start + at]
+
+    def __setitem__(self, at: int, value: int) -> None:
+        self.whole[self.start + at] = value
+
+
+def touched(replicas: int, requests: int) -> dict[str, float]:
+    """Words read and written per request, counted while plain Python runs two scenarios of the sweep."""
+    from sim.engine.loop import run_until_host
+
+    total = dict.fromkeys(("state_reads", "state_writes", "params_reads", "trace_reads"), 0)
+    n = 0
+    for p in sweep(2, replicas, requests):
+        st = new_state(p, requests)
+        words, params, trace = Counted(st.m), Counted(p.m), Counted(p.trace)
+        run_until_host(p._replace(m=params, trace=trace), st._replace(m=words))  # type: ignore[arg-type]
+        n += requests
+        total["state_reads"] += words.reads
+        total["state_writes"] += words.writes
+        total["params_reads"] += params.reads
+        total["trace_reads"] += trace.reads
+    return {name: count / n for name, count in total.items()}
+
+
+def touched_elsewhere(replicas: int, requests: int) -> dict[str, float]:
+    """As `touched`, in a process without a compiler."""
+    words = [sys.executable, "-W", "ignore", __file__, str(replicas), str(requests)]
+    environment = {**os.environ, "NUMBA_DISABLE_JIT": "1"}
+    done = subprocess.run(words, env=environment, capture_output=True, text=True, check=True)
+    return json.loads(done.stdout)  # type: ignore[no-any-return]
+
+
+if __name__ == "__main__":
+    np.seterr(over="ignore")  # the digest's hashes wrap around
+    print(json.dumps(touched(int(sys.argv[1]), int(sys.argv[2]))))
