@@ -56,9 +56,9 @@ pip_install() {
   local python="$1"
   shift
   if "$bin/python" -m pip --version >/dev/null 2>&1; then
-    "$bin/python" -m pip install --quiet "$@"
+    "$bin/python" -m pip install --quiet --quiet "$@" # errors only
   else
-    "$python" -m pip --python "$bin/python" install --quiet "$@"
+    "$python" -m pip --python "$bin/python" install --quiet --quiet "$@"
   fi
 }
 

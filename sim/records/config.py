@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import enum
-import hashlib
 import json
 import math
 import platform
@@ -14,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from sim.records.version import SCHEMA_VERSION
+from sim.scenario.resolved import config_hash
 
-OUTSIDE_HASH = ("engine", "output")  # who computes it and where it goes change no result
 PACKAGES = ("fleetsim", "numpy", "numba", "scipy", "pyarrow", "simpy", "hydra-core", "pydantic")
 
 
@@ -68,13 +67,6 @@ def _with_infinities(value: Any) -> Any:
     if isinstance(value, list):
         return [_with_infinities(item) for item in value]
     return float(value) if value in ("inf", "-inf") else value
-
-
-def config_hash(scenario: Any) -> str:
-    """SHA-256 (hex) of everything in the resolved configuration that can change a result."""
-    config = {key: item for key, item in plain(scenario).items() if key not in OUTSIDE_HASH}
-    text = json.dumps(config, sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False)
-    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def versions() -> dict[str, str]:

@@ -6,9 +6,10 @@ import dataclasses
 import hashlib
 import json
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from sim.scenario.scenario import Scenario
+if TYPE_CHECKING:
+    from sim.scenario.scenario import Scenario
 
 WORDS = ("question", "look_at", "source", "price_source", "price_confidence", "note", "version", "error")
 OUTSIDE = ("name", "engine", "output")  # neither who computes it nor where it goes changes a result
@@ -41,7 +42,8 @@ def without_words(value: Any) -> Any:
 
 def config_hash(scenario: Scenario) -> str:
     """SHA-256 (hex) of all that a result depends on: the same on every engine and for every output folder."""
-    data = {key: value for key, value in plain(scenario).items() if key not in OUTSIDE}
-    data["output"] = {key: getattr(scenario.output, key) for key in OUTPUT_INSIDE}
+    whole = plain(scenario)
+    data = {key: value for key, value in whole.items() if key not in OUTSIDE}
+    data["output"] = {key: whole["output"][key] for key in OUTPUT_INSIDE}
     text = json.dumps(without_words(data), sort_keys=True, separators=(",", ":"), allow_nan=False)
     return hashlib.sha256(text.encode()).hexdigest()

@@ -73,6 +73,7 @@ class FakeClass:
 class FakeOutput:
     dir: str = "results"
     records: bool = True
+    sample_interval_s: float | None = None
 
 
 @dataclass(frozen=True)

@@ -18,9 +18,10 @@ from fake_result import FakeOutput, FakeScenario, spiky_run, without_requests
 from sim.analysis.summary import summarize
 from sim.errors import InputError
 from sim.records import files
-from sim.records.config import config_hash, from_json, plain, to_json
+from sim.records.config import from_json, plain, to_json
 from sim.records.files import whole_file
 from sim.records.run_dir import find_run, read_run, run_path, run_tables, write_run
+from sim.scenario.resolved import config_hash
 
 ALL_FILES = {"requests.parquet", "timeseries.parquet", "summary.parquet", "summary.json", "config.json"}
 
