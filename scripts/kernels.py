@@ -84,7 +84,10 @@ def main() -> int:
         return 0
     with ThreadPoolExecutor(2) as pool:
         found = pool.map(lambda target: rows_for(target, asked.kernel, asked.max_registers), asked.target)
-        rows = [row for part in found for row in part]
+        try:
+            rows = [row for part in found for row in part]
+        except RuntimeError as error:
+            sys.exit(f"scripts/kernels: {error}")
     print(json.dumps(rows, indent=1) if asked.json else table(rows))
     if ptx.find_ptxas() is None:
         print(

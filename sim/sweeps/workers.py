@@ -93,7 +93,6 @@ def run_on_gpu(jobs: Sequence[Job]) -> Iterator[Done]:
         part = jobs[first : first + GPU_CHUNK]
         packed = [packer(job) for job in part]
         begun = time.perf_counter()
-        states = cuda.run_many([p.params for p in packed], [Policies(laws_of(p)) for p in packed])
-        wall_s = (time.perf_counter() - begun) / len(part)
-        for i, (job, plan, state) in enumerate(zip(part, packed, states, strict=True)):
-            yield Done(first + i, job, finished_run(plan, state, "cuda", wall_s))
+        for i, state in cuda.run_each([p.params for p in packed], [Policies(laws_of(p)) for p in packed]):
+            wall_s = (time.perf_counter() - begun) / len(part)
+            yield Done(first + i, part[i], finished_run(packed[i], state, "cuda", wall_s))

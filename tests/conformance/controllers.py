@@ -29,7 +29,9 @@ def _gather() -> SimpleNamespace:
 def compiled() -> SimpleNamespace:
     """Every name of the laws' modules, compiled as the product uses them."""
     names = vars(_gather())
-    return SimpleNamespace(**{key: sim.jit.door(v) if hasattr(v, "py_func") else v for key, v in names.items()})
+    return SimpleNamespace(
+        **{key: sim.jit.door(v) if hasattr(v, "py_func") else v for key, v in names.items()}
+    )
 
 
 def plain() -> SimpleNamespace:

@@ -54,7 +54,9 @@ def params_of(case: dict[str, Any]) -> tuple[a.Params, list[int], list[tuple[int
         place += [int(firsts[order.index(i)]) + j for j in range(len(pool["ready_at"]))]
     changes = [
         (ready_ps, place_of, "ready")
-        for place_of, ready_ps in zip(place, (t for pool in case["pools"] for t in pool["ready_at"]), strict=True)
+        for place_of, ready_ps in zip(
+            place, (t for pool in case["pools"] for t in pool["ready_at"]), strict=True
+        )
         if ready_ps is not None
     ]
     changes.sort(key=lambda change: change[0])
@@ -66,7 +68,10 @@ def params_of(case: dict[str, Any]) -> tuple[a.Params, list[int], list[tuple[int
         Traffic(rows[:, 0], rows[:, 1], rows[:, 2], rows[:, 3]),
         [ClassRow(group=c.get("group", 0), priority=c.get("priority", 0)) for c in case["classes"]],
         [
-            GroupRow(router=a.ROUTERS.index(g.get("router", "round_robin")), hold_max=g.get("queue_capacity", 10**9))
+            GroupRow(
+                router=a.ROUTERS.index(g.get("router", "round_robin")),
+                hold_max=g.get("queue_capacity", 10**9),
+            )
             for g in case["groups"]
         ],
         [pool_row(pool) for pool in pools],

@@ -83,5 +83,7 @@ def test_a_fault_takes_no_more_than_there_is(engine: str) -> None:
 def test_engines_agree_on_every_byte_of_a_fault() -> None:
     requests = [(7 * i, 3 + i % 5, i % 11) for i in range(60)]
     faults = [FaultRow(50, 0), FaultRow(50, 0), FaultRow(185, 0, 2), FaultRow(300, 0)]
-    digests = {run(engine, requests, faults, n_max=4, n_min=2, initial=3).digest for engine in ("cpu", "simpy")}
+    digests = {
+        run(engine, requests, faults, n_max=4, n_min=2, initial=3).digest for engine in ("cpu", "simpy")
+    }
     assert len(digests) == 1

@@ -55,5 +55,7 @@ def test_the_same_code_without_a_compiler_is_the_plain_model() -> None:
     environment = {**os.environ, "NUMBA_DISABLE_JIT": "1"}
     command = [sys.executable, "-W", "ignore", "-m", "tests.oracle.compare", words]
     told = subprocess.run(command, env=environment, cwd=ROOT, capture_output=True, text=True, check=False)
-    assert told.returncode == 0, f"repeat with NUMBA_DISABLE_JIT=1 python -m tests.oracle.compare SEED\n{told.stdout}{told.stderr}"
+    assert told.returncode == 0, (
+        f"repeat with NUMBA_DISABLE_JIT=1 python -m tests.oracle.compare SEED\n{told.stdout}{told.stderr}"
+    )
     assert f"{len(PLAIN_SEEDS)} seeds, 0 with a difference" in told.stdout
