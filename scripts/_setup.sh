@@ -51,14 +51,15 @@ make_venv() {
   fi
 }
 
-# pip_install PYTHON ARGS: with the environment's own pip, or that of the Python it was made from.
+# pip_install PYTHON ARGS: with the environment's own pip, or that of the Python it was made from. Byte code is made
+# when a module is first imported: most are never.
 pip_install() {
   local python="$1"
   shift
   if "$bin/python" -m pip --version >/dev/null 2>&1; then
-    "$bin/python" -m pip install --quiet --quiet "$@" # errors only
+    "$bin/python" -m pip install --quiet --quiet --no-compile "$@"
   else
-    "$python" -m pip --python "$bin/python" install --quiet --quiet "$@"
+    "$python" -m pip --python "$bin/python" install --quiet --quiet --no-compile "$@"
   fi
 }
 
@@ -72,7 +73,7 @@ setup() {
     is_ready base dev && return
   fi
   python="$(find_python)"
-  say "Setting up $venv with $("$python" -V) (once; about half a minute) ..."
+  say "Setting up $venv with $("$python" -V) (once; about a minute) ..."
   "$bin/python" -c '' 2>/dev/null || make_venv "$python"
   rm -f "$venv"/stamp-*
   pip_install "$python" --editable "$target" || die "pip could not install what fleetsim needs; see above"

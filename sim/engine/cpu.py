@@ -79,7 +79,7 @@ def compiled(function: Callable[..., Any], n_int: int) -> Any:
 def _signature(n_int: int) -> tuple[Any, ...]:
     """The types of (Params, State, n_int integers)."""
     import numpy as np
-    from numba import types, typeof
+    from numba import typeof, types
 
     words = np.zeros(1, dtype=np.int64)
     p = a.Params(words, words, *[0] * (len(a.Params._fields) - 2))

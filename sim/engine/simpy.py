@@ -122,6 +122,8 @@ class Fleet:
                 yield self._alarm(min(stage_ps, boundary_ps), phase, r)
             except simpy.Interrupt:
                 continue
+            if self.is_over:
+                return
             if is_stage:
                 self._act(self.params, self.state, ACT_STAGE, r, 0, stage_ps)
             else:
@@ -136,6 +138,8 @@ class Fleet:
                 yield self._alarm(at_ps, a.PHASE_ARRIVAL)
             except simpy.Interrupt:
                 continue
+            if self.is_over:
+                return
             self._act(self.params, self.state, ACT_INPUT, 0, 0, at_ps)
             if self.state.m[a.S_STATUS] == a.NEED_SLOTS:
                 self.state = serve(self.params, self.state, a.NEED_SLOTS, self.policies)
@@ -148,6 +152,8 @@ class Fleet:
         while True:
             at_ps = int(self.state.m[a.S_NEXT_FAULT])
             yield self._alarm(at_ps, a.PHASE_FAULT, 1)
+            if self.is_over:
+                return
             self._act(self.params, self.state, ACT_FAULT, 0, 0, at_ps)
             self._wake(-1)
 

@@ -48,9 +48,10 @@ def place_labels(
 
 
 def _tries() -> list[Place]:
-    """Right of the point, above, below, left, then further off on the right."""
+    """Right of the point, above, below, left, then further off on the right and on the left."""
     near = [Place(GAP, 0.0, "left"), Place(0.0, -1.1 * LINE, "center"), Place(0.0, 1.1 * LINE, "center")]
-    return [*near, Place(-GAP, 0.0, "right"), Place(GAP, -LINE, "left"), Place(GAP, LINE, "left")]
+    far = [Place(GAP, -LINE, "left"), Place(GAP, LINE, "left")]
+    return [*near, Place(-GAP, 0.0, "right"), *far, Place(-GAP, -LINE, "right"), Place(-GAP, LINE, "right")]
 
 
 def _box(point: tuple[float, float], name: str, place: Place) -> Box:

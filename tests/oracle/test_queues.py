@@ -1,12 +1,13 @@
 """The product is M/M/1, M/M/c, M/D/1 and M/G/1 when it is set up as one, up to 95 % load.
 
 Each queue twice: every single wait against the queue's own recursion, and the mean against the formula within the
-99 % confidence interval of independent replications, which must itself be narrow for the comparison to mean much.
+99.9 % confidence interval of independent replications, which must itself be narrow for the comparison to mean much.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import product
 
 import numpy as np
 import pytest
@@ -32,13 +33,13 @@ from .queues import (
     waits_one_by_one,
 )
 
-CONFIDENCE = 0.99
-REPLICATIONS = 12
+CONFIDENCE = 0.999  # one formula in twenty files of this size would miss by chance
+REPLICATIONS = 20
 LOADS = (0.5, 0.8, 0.95)
 MORE_LOADS = (0.1, 0.3, 0.6, 0.7, 0.85, 0.9, 0.93)
 #: Requests of a replication, and how many of the first are left out: an M/M/1 forgets that it began empty after about
 #: 1 / (1 − √ρ)² services.
-SIZES = {0.95: (600_000, 40_000), 0.93: (400_000, 30_000), 0.9: (250_000, 20_000)}
+SIZES = {0.95: (450_000, 30_000), 0.93: (300_000, 30_000), 0.9: (200_000, 20_000)}
 SIZE = (80_000, 8_000)
 
 Tokens = Callable[[np.random.Generator, int], np.ndarray]
@@ -125,7 +126,7 @@ def test_sojourn_quantiles_of_a_single_server(load: float) -> None:
         expected_s = theory.mm1_sojourn_quantile(load / MEAN_S, MEAN_S, share)
         seen = theory.replication_interval(column, CONFIDENCE)
         assert abs(seen.mean - expected_s) <= seen.half_width + 0.01 * expected_s, (share, seen, expected_s)
-        assert seen.half_width < 0.05 * expected_s
+        assert seen.half_width < 0.1 * expected_s
 
 
 # ---- several servers -----------------------------------------------------------------------------------------------
@@ -146,8 +147,9 @@ def test_seats_of_a_batch_are_servers_of_one_queue(seats: int, load: float) -> N
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("load", [0.6, 0.7, 0.9, 0.95])
-@pytest.mark.parametrize("seats", [2, 3, 8, 16, 64])
+@pytest.mark.parametrize(
+    ("seats", "load"), [*product((2, 3, 8), (0.6, 0.7, 0.85, 0.9, 0.95)), (16, 0.9), (16, 0.95), (64, 0.95)]
+)
 def test_seats_of_a_batch_are_servers_of_one_queue_at_more_loads(seats: int, load: float) -> None:
     check_seats(seats, load)
 

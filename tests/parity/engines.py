@@ -1,7 +1,7 @@
 """Every way to run a fleet, and what each leaves behind as one comparable value.
 
-    python -m tests.parity.engines SEED… [A:B]               # compiled loop against SimPy
-    NUMBA_DISABLE_JIT=1 python -m tests.parity.engines --write FILE A:B   # what plain Python leaves behind, as JSON
+python -m tests.parity.engines SEED… [A:B]               # compiled loop against SimPy
+NUMBA_DISABLE_JIT=1 python -m tests.parity.engines --write FILE A:B   # what plain Python leaves behind, as JSON
 """
 
 from __future__ import annotations

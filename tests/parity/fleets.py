@@ -111,7 +111,9 @@ def fleet(seed: int, **changes: bool) -> Fleet:
     groups = [make_group(dice) for _ in range(1 + on["two_groups"])]
     classes = [make_class(dice, len(groups)) for _ in range(dice.whole(1, 4))]
     traffic = make_traffic(dice, len(classes))
-    homes = sorted([*range(len(groups)), *(dice.whole(0, len(groups) - 1) for _ in range(2 * on["more_pools"]))])
+    homes = sorted(
+        [*range(len(groups)), *(dice.whole(0, len(groups) - 1) for _ in range(2 * on["more_pools"]))]
+    )
     last_ps = int(traffic.arrival_ps[-1]) if len(traffic.arrival_ps) else 0
     pools = [make_pool(dice, home) for home in homes]
     run = make_run(dice, seed, last_ps)
@@ -125,7 +127,7 @@ def make_run(dice: Dice, seed: int, last_ps: int) -> RunRow:
     return RunRow(
         seed=seed * 2_654_435_761 % 2**63,
         duration_ps=duration_ps,
-        warmup_ps=min(duration_ps, dice.ticks(1, 30)) if on["warm_up"] else 0,
+        warmup_ps=min(duration_ps - 1, dice.ticks(1, 30)) if on["warm_up"] else 0,
         end_ps=duration_ps + (dice.ticks(0, 40) if on["short_drain"] else 1000 * dice.grid_ps),
         sample_ps=dice.ticks(1, 12) if on["sampled"] else 0,
         records=int(not on["no_records"]),
@@ -135,7 +137,8 @@ def make_run(dice: Dice, seed: int, last_ps: int) -> RunRow:
 def make_group(dice: Dice) -> GroupRow:
     """A router and the room at the gateway."""
     return GroupRow(
-        router=dice.whole(0, len(a.ROUTERS) - 1), hold_max=dice.whole(0, 3) if dice.on["tight_gateway"] else 1000
+        router=dice.whole(0, len(a.ROUTERS) - 1),
+        hold_max=dice.whole(0, 3) if dice.on["tight_gateway"] else 1000,
     )
 
 
@@ -198,7 +201,8 @@ def make_faults(dice: Dice, n_pool: int) -> list[FaultRow]:
     if not dice.on["faults"]:
         return []
     return [
-        FaultRow(dice.ticks(0, 60), dice.whole(0, n_pool - 1), dice.whole(1, 3)) for _ in range(dice.whole(1, 5))
+        FaultRow(dice.ticks(0, 60), dice.whole(0, n_pool - 1), dice.whole(1, 3))
+        for _ in range(dice.whole(1, 5))
     ]
 
 
@@ -260,7 +264,9 @@ def fill_hpa(dice: Dice, par: np.ndarray, behavior: int = 1) -> None:
     )
     for direction in (UP, DOWN):
         for _ in range(dice.whole(1, 3)):
-            kind, value = dice.one_of(((POLICY_PODS, 1), (POLICY_PODS, 2), (POLICY_PERCENT, 50), (POLICY_PERCENT, 100)))
+            kind, value = dice.one_of(
+                ((POLICY_PODS, 1), (POLICY_PODS, 2), (POLICY_PERCENT, 50), (POLICY_PERCENT, 100))
+            )
             hpa_policy(par, direction, kind, value, dice.ticks(1, 20))
 
 

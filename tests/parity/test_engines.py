@@ -89,7 +89,9 @@ def test_many_at_once_are_as_one_by_one(name: str) -> None:
 
 def flood(n: int) -> Fleet:
     """Far more requests at once than a run has room for at first."""
-    traffic = Traffic(np.zeros(n, dtype=np.int64), np.full(n, 3), np.arange(n) % 5 + 1, np.zeros(n, dtype=np.int64))
+    traffic = Traffic(
+        np.zeros(n, dtype=np.int64), np.full(n, 3), np.arange(n) % 5 + 1, np.zeros(n, dtype=np.int64)
+    )
     speed = np.full(9, 10**7)
     pool = PoolRow(speed, speed // 100, 5000, 0, 100, 8, 64, 1000, n_max=2, initial=2)
     run = RunRow(seed=1, duration_ps=10**9, warmup_ps=0, end_ps=10**13, sample_ps=10**8)
@@ -126,7 +128,9 @@ def watched(law: object, seen: list[tuple[float, ...]]) -> object:
     """The same law, writing down all that it sees."""
 
     def told(view: object) -> object:
-        flat = np.concatenate([np.atleast_1d(np.nan_to_num(np.asarray(part, dtype=float), nan=-1.0)) for part in view])
+        flat = np.concatenate(
+            [np.atleast_1d(np.nan_to_num(np.asarray(part, dtype=float), nan=-1.0)) for part in view]
+        )
         seen.append(tuple(flat.tolist()))
         return law(view)
 

@@ -69,7 +69,9 @@ def test_a_finer_time_series_holds_the_rows_of_the_coarser_one() -> None:
             continue
         coarse_rows, fine_rows = (make_result(f.params, run_on_loop(f)).samples for f in (made, fine))
         common = np.isin(fine_rows["time_ps"], coarse_rows["time_ps"])
-        kept = coarse_rows["time_ps"] <= fine_rows["time_ps"].max()  # the finer series may see the end of the run sooner
+        kept = (
+            coarse_rows["time_ps"] <= fine_rows["time_ps"].max()
+        )  # the finer series may see the end of the run sooner
         for name in coarse_rows:
             assert np.array_equal(coarse_rows[name][kept], fine_rows[name][common]), f"{name}; {repeat(seed)}"
 

@@ -1,0 +1,334 @@
+"""What holds in every run, whatever the fleet, its traffic and its controllers."""
+
+from __future__ import annotations
+
+import itertools
+from functools import cache
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from parity.engines import laws_of, run_on_loop
+from parity.fleets import Dice, Fleet, fill_hpa, fill_queue, fleet
+
+from sim.arrays import traffic_of
+from sim.engine.host import run_plan
+from sim.engine.result import RESULT_METRICS, Result, make_result
+from sim.model import layout as a
+from sim.model.control import SCALER_PAR
+from sim.units import NEVER
+
+from .walk import Walk, walked
+
+SEEDS = range(6000, 6160)
+MORE_SEEDS = range(6160, 7000)
+BLOCKS = 8
+
+
+@cache
+def finished(seed: int) -> tuple[Walk, Result]:
+    """The walked run of a seed, records on."""
+    walk = walked(fleet(seed, no_records=False))
+    return walk, make_result(walk.p, walk.st)
+
+
+def check(walk: Walk, result: Result) -> None:
+    """Every law of a finished run."""
+    areas_are_integrals(walk, result)
+    requests_are_conserved(walk, result)
+    stamps_are_in_order(result)
+    measures_are_those_of_the_requests(walk, result)
+    work_adds_up(walk, result)
+    queues_keep_littles_law(walk, result)
+    the_series_adds_up(walk, result)
+    nothing_is_left_behind(walk, result)
+
+
+# ---- areas ---------------------------------------------------------------------------------------------------------
+def areas_are_integrals(walk: Walk, result: Result) -> None:
+    """Billed, ready, busy and slot time are what one gets by counting between events; billed ≥ ready, billed ≥ busy."""
+    for pool, row in enumerate(result.pools):
+        for name in ("billed_ps", "ready_ps", "busy_ps", "slot_ps"):
+            assert row[f"run_{name}"] == walk.areas[name, pool], name
+        for prefix in ("", "run_"):
+            assert row[prefix + "billed_ps"] >= max(row[prefix + "ready_ps"], row[prefix + "busy_ps"]) >= 0
+            assert (
+                row[prefix + "busy_ps"]
+                <= row[prefix + "slot_ps"]
+                <= row[prefix + "busy_ps"] * row["max_num_seqs"]
+            )
+            assert row[prefix + "gpu_ps"] == row[prefix + "billed_ps"] * row["gpus_per_replica"]
+        assert all(row[name] <= row[f"run_{name}"] for name in row if f"run_{name}" in row)
+
+
+# ---- requests ------------------------------------------------------------------------------------------------------
+def requests_are_conserved(walk: Walk, result: Result) -> None:
+    """Per class: offered = completed + rejected + failed + inside, over the window as the rows have it, and over all."""
+    counts, rows = result.counts, result.requests
+    run = walk.made.run
+    arrived = rows["arrival_ps"] <= min(result.end_ps, run.end_ps - 1)
+    measured = (rows["arrival_ps"] >= run.warmup_ps) & (rows["arrival_ps"] < run.duration_ps)
+    for k in range(len(walk.made.classes)):
+        mine = rows["class_id"] == k
+        for name in ("completed", "rejected", "failed"):
+            code = a.OUTCOMES.index(name)
+            assert counts[name][1 + k] == (mine & measured & (rows["outcome"] == code)).sum(), name
+            assert counts[f"all_{name}"][1 + k] == (mine & (rows["outcome"] == code)).sum(), name
+        assert counts["all_offered"][1 + k] == (mine & arrived).sum()
+        assert counts["offered"][1 + k] == (mine & arrived & measured).sum()
+        inside = mine & arrived & measured & (rows["outcome"] == a.INSIDE)
+        assert counts["inside"][1 + k] == inside.sum()
+    for name, column in counts.items():
+        assert column[0] == column[1:].sum(), name
+    assert np.all(rows["outcome"][~arrived] == a.INSIDE)
+    assert np.array_equal(
+        rows["outcome"] == a.REJECTED, np.isin(rows["reason"], (a.TOO_LONG, a.GATEWAY_FULL))
+    )
+
+
+def stamps_are_in_order(result: Result) -> None:
+    """arrival ≤ routed ≤ scheduled < first token ≤ last token ≤ end; nothing after what did not happen."""
+    rows = result.requests
+    stamps = [
+        rows[name] for name in ("arrival_ps", "routed_ps", "scheduled_ps", "first_token_ps", "last_token_ps")
+    ]
+    for i, (before, after) in enumerate(itertools.pairwise(stamps)):
+        happened = after >= 0
+        assert np.all(before[happened] >= 0)
+        assert np.all(before[happened] < after[happened] if i == 2 else before[happened] <= after[happened])
+        assert np.all(after[happened] <= result.end_ps)
+    done = rows["outcome"] == a.COMPLETED
+    assert np.array_equal(done, rows["last_token_ps"] >= 0)
+    assert np.array_equal(rows["routed_ps"] >= 0, rows["replica_id"] >= 0)
+    span = (rows["last_token_ps"] - rows["first_token_ps"])[done]
+    longest, tokens = rows["itl_max_ps"][done], rows["output_tokens"][done]
+    assert np.array_equal(longest > 0, tokens >= 2)
+    assert np.all(np.where(tokens >= 2, (longest <= span) & (longest * (tokens - 1) >= span), span == 0))
+
+
+def measures_are_those_of_the_requests(walk: Walk, result: Result) -> None:
+    """Histograms hold one entry per measured request (gap for gap), sums are the rows' sums, `met` is who met all."""
+    rows, run = result.requests, walk.made.run
+    measured = (rows["arrival_ps"] >= run.warmup_ps) & (rows["arrival_ps"] < run.duration_ps)
+    done = measured & (rows["outcome"] == a.COMPLETED)
+    long = done & (rows["output_tokens"] > 1)
+    span = rows["last_token_ps"] - rows["first_token_ps"]
+    values = {
+        "ttft": (done, rows["first_token_ps"] - rows["arrival_ps"]),
+        "e2e": (done, rows["last_token_ps"] - rows["arrival_ps"]),
+        "queue_wait": (done, rows["scheduled_ps"] - rows["arrival_ps"]),
+        "tpot": (long, span // np.maximum(1, rows["output_tokens"] - 1)),
+    }
+    for k, limits in enumerate(walk.made.classes):
+        mine = rows["class_id"] == k
+        met = done & mine & (rows["itl_max_ps"] <= limits.itl_ps)
+        for name, (who, value) in values.items():
+            at = RESULT_METRICS.index(name)
+            assert result.hist[1 + k, at].sum() == (who & mine).sum(), name
+            assert result.sums[name][1 + k] == sum(value[who & mine].tolist()), name
+            met &= ~who | (value <= getattr(limits, f"{name}_ps", NEVER))
+        assert result.counts["met"][1 + k] == met.sum()
+        gaps = result.hist[1 + k, RESULT_METRICS.index("itl")].sum()
+        known = np.maximum(0, rows["output_tokens"] - 1)[done & mine].sum()
+        unfinished = measured & mine & (rows["first_token_ps"] >= 0) & ~done
+        assert known <= gaps <= known + np.maximum(0, rows["output_tokens"] - 2)[unfinished].sum()
+        if not unfinished.any():
+            assert result.sums["itl"][1 + k] == sum(span[done & mine].tolist())
+
+
+# ---- work ----------------------------------------------------------------------------------------------------------
+def work_adds_up(walk: Walk, result: Result) -> None:
+    """A step is prefill or decode; every token is computed once, and again only after a preemption."""
+    rows = result.requests
+    lost = (rows["outcome"] == a.FAILED).any()
+    for pool, (row, marks) in enumerate(zip(result.pools, walk.rows("pool", a.Q_SIZE), strict=True)):
+        mine = rows["pool_id"] == pool
+        assert row["run_preemptions"] == rows["preemptions"][mine].sum() == marks[a.Q_PREEMPTED]
+        assert row["run_completions"] == (mine & (rows["outcome"] == a.COMPLETED)).sum()
+        assert marks[a.Q_ROUTED] == mine.sum()
+        assert row["run_prefill_ps"] + row["run_decode_ps"] <= row["run_busy_ps"]
+        engines = walk.replicas[walk.home == pool]
+        if not lost:
+            assert np.all(engines[:, a.R_PREFILL_PS] + engines[:, a.R_DECODE_PS] == engines[:, a.R_BUSY_PS])
+        if np.all(rows["outcome"][mine] == a.COMPLETED):
+            prompts = rows["prompt_tokens"][mine].sum()
+            decodes = np.maximum(0, rows["output_tokens"][mine] - 1).sum()
+            again = row["run_preemptions"] > 0
+            assert row["run_prefill_tokens"] >= prompts if again else row["run_prefill_tokens"] == prompts
+            assert row["run_decode_tokens"] <= decodes if again else row["run_decode_tokens"] == decodes
+
+
+def queues_keep_littles_law(walk: Walk, result: Result) -> None:
+    """The area under a queue's length is the time that its requests spent in it: at the gateway, waiting, in all."""
+    rows, end_ps = result.requests, result.end_ps
+    if (rows["outcome"] == a.FAILED).any():
+        return
+    arrived = (rows["arrival_ps"] < walk.made.run.end_ps) & (rows["outcome"] != a.REJECTED)
+    until = {name: np.where(rows[name] >= 0, rows[name], end_ps) for name in rows if name.endswith("_ps")}
+    held = until["routed_ps"] - rows["arrival_ps"]
+    assert walk.areas["held", 0] == held[arrived].sum()
+    inside = until["last_token_ps"] - rows["arrival_ps"]
+    assert walk.areas["in_flight", 0] == inside[arrived].sum()
+    waiting = (until["scheduled_ps"] - until["routed_ps"])[arrived].sum()
+    again = rows["preemptions"].sum() > 0
+    assert walk.areas["waiting", 0] >= waiting if again else walk.areas["waiting", 0] == waiting
+
+
+# ---- time series ---------------------------------------------------------------------------------------------------
+def the_series_adds_up(walk: Walk, result: Result) -> None:
+    """Every row has its replicas in one stage each; what is cumulative never falls; nobody is counted twice."""
+    rows = result.samples
+    names = a.STAGE_NAMES[1:]
+    for pool, limits in enumerate(walk.pools):
+        mine = rows["pool_id"] == pool
+        series = {name: rows[name][mine] for name in rows}
+        places = sum(series[name] for name in names)
+        assert np.all(places <= limits[a.L_N])
+        assert np.all(series["ready"] + series["draining"] <= limits[a.L_N])
+        assert np.all(series["kv_blocks_used"] <= series["kv_blocks_total"])
+        assert np.all(
+            series["kv_blocks_total"] == (series["ready"] + series["draining"]) * limits[a.L_BLOCKS]
+        )
+        assert np.all(series["running"] <= (series["ready"] + series["draining"]) * limits[a.L_MAX_SEQS])
+        for name in ("time_ps", "arrivals", "routed", "completions", "preemptions", "gpu_ps"):
+            assert np.all(np.diff(series[name]) >= 0), name
+        if not (result.requests["outcome"] == a.FAILED).any():
+            assert np.all(series["routed"] - series["completions"] == series["waiting"] + series["running"])
+        billed = (places - series["waiting_slice"]).astype(object) * int(limits[a.L_GPUS])
+        assert np.all(
+            np.diff(series["gpu_ps"]) <= int(limits[a.L_N] * limits[a.L_GPUS]) * np.diff(series["time_ps"])
+        )
+        assert np.all(billed >= 0)
+
+
+def nothing_is_left_behind(walk: Walk, result: Result) -> None:
+    """When the run is over every slot is free again; engines that have emptied hold no block and no sequence."""
+    m = walk.st.m
+    n_slot = (len(m) - walk.st.slot) // a.F_SIZE
+    assert m[a.S_IN_FLIGHT] == 0
+    assert m[a.S_CURSOR] == len(traffic_of(walk.p).arrival_ps) or result.end_ps == walk.made.run.end_ps
+    free, slot = 0, int(m[a.S_FREE])
+    while slot >= 0:
+        free, slot = free + 1, int(m[walk.st.slot + slot * a.F_SIZE + a.F_NEXT])
+    assert free == n_slot
+    for r, row in enumerate(walk.replicas):
+        if row[a.R_N_RUN] == 0 and row[a.R_STAGE] == a.STAGE_READY:
+            limits = walk.pools[walk.home[r]]
+            assert row[a.R_FREE_BLOCKS] == limits[a.L_BLOCKS]
+            assert (row[a.R_N_DECODE], row[a.R_KV], row[a.R_N_CHUNK], row[a.R_STACK_N]) == (0, 0, 0, 0)
+            assert not m[row[a.R_RESIDUE] : row[a.R_RESIDUE] + limits[a.L_BLOCK]].any()
+
+
+# ---- tests ---------------------------------------------------------------------------------------------------------
+def check_seeds(seeds: range) -> None:
+    for seed in seeds:
+        try:
+            check(*finished(seed))
+        except AssertionError as error:
+            line = f"python -m tests.laws.repeat {seed}"
+            raise AssertionError(f"seed {seed}: {error}\nrepeat with {line}") from error
+
+
+@pytest.mark.parametrize("block", range(BLOCKS))
+def test_the_laws_hold(block: int) -> None:
+    check_seeds(SEEDS[block::BLOCKS])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("block", range(BLOCKS))
+def test_the_laws_hold_in_hundreds_of_fleets(block: int) -> None:
+    check_seeds(MORE_SEEDS[block::BLOCKS])
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.integers(0, 10**9), st.dictionaries(st.sampled_from(sorted(fleet(0).on)), st.booleans()))
+def test_the_laws_hold_wherever_hypothesis_looks(seed: int, switches: dict[str, bool]) -> None:
+    walk = walked(fleet(seed, **{**switches, "no_records": False}))
+    check(walk, make_result(walk.p, walk.st))
+
+
+def test_the_fleets_are_as_nasty_as_they_should_be() -> None:
+    """The laws would be cheap if nothing happened: everything that can happen does, often."""
+    seen = {
+        "preempted": 0,
+        "too_long": 0,
+        "gateway_full": 0,
+        "held": 0,
+        "failed": 0,
+        "started": 0,
+        "drained": 0,
+    }
+    for seed in SEEDS:
+        _, result = finished(seed)
+        rows = result.requests
+        seen["preempted"] += bool(rows["preemptions"].any())
+        seen["too_long"] += bool((rows["reason"] == a.TOO_LONG).any())
+        seen["gateway_full"] += bool((rows["reason"] == a.GATEWAY_FULL).any())
+        seen["held"] += bool((rows["routed_ps"] > rows["arrival_ps"]).any())
+        seen["failed"] += bool((rows["outcome"] == a.FAILED).any())
+        seen["started"] += any(pool["run_replicas_started"] for pool in result.pools)
+        seen["drained"] += any(pool["scaled_down"] for pool in result.pools)
+    assert all(count >= len(SEEDS) // 25 for count in seen.values()), seen
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_the_same_seed_twice_is_the_same_run(seed: int) -> None:
+    one, other = (run_on_loop(fleet(seed)) for _ in range(2))
+    assert np.array_equal(one.m, other.m)
+
+
+def test_another_seed_is_another_run() -> None:
+    made = next(
+        made for made in map(fleet, range(100)) if made.groups[0].router == a.RANDOM and made.on["more_pools"]
+    )
+    digests = {
+        make_result(other.params, run_on_loop(other)).digest
+        for other in (made._replace(run=made.run._replace(seed=seed)) for seed in range(20))
+    }
+    assert len(digests) > 5
+
+
+# ---- common random numbers -----------------------------------------------------------------------------------------
+def other_policy(made: Fleet, kind: int) -> Fleet:
+    """The same fleet under another controller."""
+    dice = Dice(made.run.seed % 10**6)
+    dice.grid_ps = made.grid_ps
+    pools = []
+    for pool in made.pools:
+        par = np.zeros(SCALER_PAR, dtype=np.int64)
+        if kind == a.HPA:
+            fill_hpa(dice, par)
+        elif kind == a.QUEUE:
+            fill_queue(dice, par, pool.n_min, pool.n_max)
+        tick_ps = dice.ticks(1, 5) if kind == a.HPA else 0
+        pools.append(
+            pool._replace(
+                scaler=kind, scaler_par=par, tick_ps=tick_ps, target=pool.n_max, source=a.SRC_BACKLOG
+            )
+        )
+    return made._replace(pools=pools)
+
+
+def test_the_nth_cold_start_of_a_pool_takes_as_long_under_every_policy() -> None:
+    common = different = 0
+    for seed in range(7000, 7040):
+        made = fleet(seed, cold_starts=True, scaled=True, users_laws=False)
+        starts = [walked(other_policy(made, kind)).starts for kind in (a.FIXED, a.HPA, a.QUEUE)]
+        for one, other in ((starts[0], starts[1]), (starts[0], starts[2]), (starts[1], starts[2])):
+            for key in one.keys() & other.keys():
+                assert one[key] == other[key], f"start {key} of seed {seed}"
+                common += 1
+        different += len(set(starts[0].values()) | set(starts[1].values())) > 1
+    assert common > 50
+    assert different > 10
+
+
+def test_a_run_leaves_its_parameters_alone() -> None:
+    for seed in range(20):
+        made = fleet(seed)
+        params = made.params
+        kept = params.m.copy(), params.trace.copy()
+        run_plan(params, laws_of(made))
+        assert np.array_equal(params.m, kept[0])
+        assert np.array_equal(params.trace, kept[1])

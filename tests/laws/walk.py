@@ -1,0 +1,223 @@
+"""A run taken apart: walked event by event, everything that must hold checked after each, areas measured by hand."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import numpy as np
+from parity.engines import laws_of
+from parity.fleets import Fleet
+
+from sim.arrays import group_rows, pool_rows, state_sizes, table
+from sim.engine import simpy
+from sim.engine.act import ACT_BLOCKS, ACT_METRIC
+from sim.engine.cpu import compiled_act
+from sim.model import layout as a
+
+IN_USE = (a.STAGE_READY, a.STAGE_DRAINING)
+
+
+class Walk:
+    """One run on SimPy, stopped after every event."""
+
+    def __init__(self, made: Fleet) -> None:
+        self.made = made
+        self.fleet = simpy.Fleet(made.params, laws_of(made))
+        self.p = self.fleet.params
+        self.sizes = state_sizes(self.p)
+        self.pools, self.groups = pool_rows(self.p), group_rows(self.p)
+        self.home = np.repeat(np.arange(len(self.pools)), self.pools[:, a.L_N])
+        self.group_of = self.pools[self.home, a.L_GROUP]
+        self.now_ps = 0
+        self.areas: Counter[tuple[str, int]] = Counter()  # (what, pool or group or 0) → ps
+        self.starts: dict[tuple[int, int], int] = {}  # (pool, n-th cold start) → how long it took, ps
+        self._begun: dict[int, tuple[int, int]] = {}
+        self.scraped: list[list[tuple[int, int]]] = [[] for _ in self.pools]
+
+    # ---- what there is -----------------------------------------------------------------------------------------------
+    @property
+    def st(self) -> a.State:
+        """The state; it moves when it grows."""
+        return self.fleet.state
+
+    def rows(self, name: str, width: int) -> np.ndarray:
+        """A table of the state."""
+        return table(self.st, name, self.sizes, width)
+
+    @property
+    def replicas(self) -> np.ndarray:
+        """(replica, R_SIZE)."""
+        return self.rows("rep", a.R_SIZE)
+
+    def act(self, what: int, which: int) -> int:
+        """Ask the model something at this instant."""
+        return int(compiled_act()(self.p, self.st, what, which, 0, self.now_ps))
+
+    def chain(self, slot: int, link: int = a.F_NEXT) -> list[int]:
+        """The slots of a list."""
+        found = []
+        while slot >= 0:
+            found.append(int(slot))
+            slot = self.st.m[self.st.slot + slot * a.F_SIZE + link]
+        return found
+
+    # ---- walking -----------------------------------------------------------------------------------------------------
+    def run(self) -> Walk:
+        """Walk to the end."""
+        self.note_starts()
+        while not self.fleet.is_over:
+            next_ps = self.fleet.env.peek()
+            assert next_ps >= self.now_ps, "the clock went back"
+            if next_ps > self.now_ps:
+                self.check_instant()
+                self.add_areas(int(next_ps) - self.now_ps)
+                self.now_ps = int(next_ps)
+            scrapes = [int(t) for t in self.rows("pool", a.Q_SIZE)[:, a.Q_NEXT_SCRAPE]]
+            self.fleet.step()
+            self.note_scrapes(scrapes)
+            if not self.fleet.is_over:
+                self.note_starts()
+                self.check_event()
+        return self
+
+    def note_starts(self) -> None:
+        """When cold starts begin and end; the n-th of a pool is known by its number."""
+        for r, row in enumerate(self.replicas):
+            stage, index = row[a.R_STAGE], int(row[a.R_INDEX])
+            if a.STAGE_SLICE <= stage <= a.STAGE_ENGINE:
+                self._begun[r] = (index, int(row[a.R_STARTED_PS]))
+            elif stage == a.STAGE_READY and index >= 0:
+                key = (int(self.home[r]), index)
+                self.starts.setdefault(key, int(row[a.R_READY_PS] - row[a.R_STARTED_PS]))
+
+    def add_areas(self, span_ps: int) -> None:
+        """Everything that is counted in replica·time or request·time, over a span in which nothing happens."""
+        for r, row in enumerate(self.replicas):
+            pool = int(self.home[r])
+            self.areas["billed_ps", pool] += span_ps * int(row[a.R_STAGE] > a.STAGE_SLICE)
+            self.areas["ready_ps", pool] += span_ps * int(row[a.R_STAGE] == a.STAGE_READY)
+            self.areas["busy_ps", pool] += span_ps * int(row[a.R_JUMP_K] > 0)
+            self.areas["slot_ps", pool] += span_ps * int(row[a.R_N_RUN]) * int(row[a.R_JUMP_K] > 0)
+            self.areas["waiting", 0] += span_ps * int(row[a.R_N_WAIT])
+        self.areas["held", 0] += span_ps * int(self.rows("group", a.H_SIZE)[:, a.H_HELD].sum())
+        self.areas["in_flight", 0] += span_ps * int(self.st.m[a.S_IN_FLIGHT])
+
+    # ---- the metrics pipeline ----------------------------------------------------------------------------------------
+    def note_scrapes(self, due_ps: list[int]) -> None:
+        """Check what a scrape that was due just now has written, and what a controller reads from all of them."""
+        pools = self.rows("pool", a.Q_SIZE)
+        ring = self.rows("ring", 2).reshape(len(self.pools), -1, 2)
+        for pool, t in enumerate(due_ps):
+            if pools[pool, a.Q_NEXT_SCRAPE] == t:
+                continue
+            n = int(pools[pool, a.Q_RING_N])
+            time_ps, value = (int(x) for x in ring[pool, (n - 1) % ring.shape[1]])
+            assert (time_ps, n) == (t, len(self.scraped[pool]) + 1)
+            self.scraped[pool].append((time_ps, value))
+            assert pools[pool, a.Q_NEXT_SCRAPE] == t + self.pools[pool, a.L_SCRAPE_PS]
+            assert self.act(ACT_METRIC, pool) == self.read_metric(pool, t)
+
+    def read_metric(self, pool: int, t: int) -> int:
+        """What the controller of a pool may know at t, from every sample there ever was."""
+        until = t - int(self.pools[pool, a.L_LAG_PS])
+        since = until - int(self.pools[pool, a.L_WINDOW_PS])
+        known = [sample for sample in self.scraped[pool] if sample[0] <= until]
+        recent = [value for time_ps, value in known if time_ps > since] or [value for _, value in known[-1:]]
+        return sum(recent) // len(recent) if recent else -1
+
+    # ---- after every event -------------------------------------------------------------------------------------------
+    def check_event(self) -> None:
+        """What holds after every single event."""
+        self.check_stages()
+        self.check_engines()
+        self.check_population()
+
+    def check_stages(self) -> None:
+        """Counts per stage are those of the replicas; the ready list is the ready replicas in order."""
+        stage = self.replicas[:, a.R_STAGE]
+        pools = self.rows("pool", a.Q_SIZE)
+        for pool, row in enumerate(pools):
+            mine = stage[self.home == pool]
+            ready = int((mine == a.STAGE_READY).sum())
+            starting = int(((mine >= a.STAGE_SLICE) & (mine <= a.STAGE_ENGINE)).sum())
+            assert (row[a.Q_N_READY], row[a.Q_N_STARTING]) == (ready, starting)
+            assert row[a.Q_N_BILLED] == (mine > a.STAGE_SLICE).sum()
+            assert (
+                self.pools[pool, a.L_MIN] <= row[a.Q_WANTED] <= self.pools[pool, a.L_MAX] or self.now_ps == 0
+            )
+            assert ready + starting <= max(
+                row[a.Q_WANTED], self.pools[pool, a.L_INITIAL] * (row[a.Q_SCALED_DOWN] == 0)
+            )
+        listed = self.st.m[self.st.ready : self.st.ready + len(stage)]
+        for g, row in enumerate(self.groups):
+            n = int(self.rows("group", a.H_SIZE)[g, a.H_N_READY])
+            found = listed[row[a.G_FIRST] : row[a.G_FIRST] + n]
+            assert found.tolist() == np.flatnonzero((stage == a.STAGE_READY) & (self.group_of == g)).tolist()
+
+    def check_engines(self) -> None:
+        """Batches, queues and KV blocks keep their limits; nothing is left in a replica that is not in use."""
+        for r, row in enumerate(self.replicas):
+            limits = self.pools[self.home[r]]
+            running, waiting = self.chain(row[a.R_RUN_HEAD]), self.chain(row[a.R_WAIT_HEAD])
+            assert len(running) == row[a.R_N_RUN] <= limits[a.L_MAX_SEQS]
+            assert len(waiting) == row[a.R_N_WAIT]
+            assert row[a.R_N_DECODE] <= row[a.R_N_RUN]
+            if row[a.R_STAGE] in IN_USE:
+                assert 0 <= self.act(ACT_BLOCKS, r) <= limits[a.L_BLOCKS]
+                assert row[a.R_N_RUN] > 0 or row[a.R_FREE_BLOCKS] == limits[a.L_BLOCKS]
+            else:
+                assert not running
+                assert not waiting
+                assert row[a.R_JUMP_K] == 0
+
+    def check_population(self) -> None:
+        """Whoever arrived is done, turned away, lost, held or at exactly one replica."""
+        counts = self.rows("counts", a.C_SIZE)
+        gone = counts[:, [a.C_ALL_COMPLETED, a.C_ALL_REJECTED, a.C_ALL_FAILED]].sum()
+        at_replicas = self.replicas[:, [a.R_N_RUN, a.R_N_WAIT]].sum()
+        held = self.rows("group", a.H_SIZE)[:, a.H_HELD].sum()
+        in_flight = self.st.m[a.S_IN_FLIGHT]
+        assert in_flight == at_replicas + held
+        assert self.st.m[a.S_CURSOR] == gone + in_flight == counts[:, a.C_ALL_OFFERED].sum()
+
+    # ---- at the end of every instant -----------------------------------------------------------------------------------
+    def check_instant(self) -> None:
+        """What holds when time moves on: nobody idles while there is work that fits."""
+        for r, row in enumerate(self.replicas):
+            if row[a.R_N_RUN] > 0:
+                assert row[a.R_JUMP_K] > 0, f"replica {r} holds a batch and stands still"
+            elif row[a.R_N_WAIT] > 0 and row[a.R_STAGE] in IN_USE:
+                assert self.waits_for_a_batch(row, self.pools[self.home[r]]), (
+                    f"replica {r} idles with work that fits"
+                )
+            assert (row[a.R_JUMP_K] == 0) == (row[a.R_N_RUN] == 0)
+        ready = self.replicas[:, a.R_STAGE] == a.STAGE_READY
+        for g, row in enumerate(self.rows("group", a.H_SIZE)):
+            for slot in self.chain(row[a.H_HEAD])[: row[a.H_HELD]] if row[a.H_HELD] else []:
+                asked = self.st.m[self.st.slot + slot * a.F_SIZE :]
+                pools = set(self.home[ready & (self.group_of == g)].tolist())
+                assert not any(self.fits(pool, asked) for pool in pools), "held while a replica could take it"
+
+    def fits(self, pool: int, asked: np.ndarray) -> bool:
+        """Whether a request fits an empty replica."""
+        limits = self.pools[pool]
+        tokens = asked[a.F_PROMPT] + max(asked[a.F_OUTPUT], 1) - 1
+        blocks = -(-tokens // limits[a.L_BLOCK])
+        return bool(
+            asked[a.F_PROMPT] + asked[a.F_OUTPUT] <= limits[a.L_MAX_LEN] and blocks <= limits[a.L_BLOCKS]
+        )
+
+    def waits_for_a_batch(self, row: np.ndarray, limits: np.ndarray) -> bool:
+        """Whether static or dynamic batching still waits for more requests or for its delay."""
+        if row[a.R_STAGE] == a.STAGE_DRAINING or row[a.R_N_WAIT] >= limits[a.L_MAX_SEQS]:
+            return False
+        slots = self.chain(row[a.R_WAIT_HEAD])
+        oldest_ps = min(self.st.m[self.st.slot + slot * a.F_SIZE + a.F_ROUTED_PS] for slot in slots)
+        if limits[a.L_BATCHING] == a.DYNAMIC:
+            return bool(oldest_ps + limits[a.L_DELAY_PS] > self.now_ps)
+        return bool(limits[a.L_BATCHING] == a.STATIC)
+
+
+def walked(made: Fleet) -> Walk:
+    """A fleet walked to its end."""
+    return Walk(made).run()

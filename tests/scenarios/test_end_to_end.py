@@ -1,0 +1,209 @@
+"""Whole stories from their file to their tables, on every engine that a machine without a GPU has."""
+
+from __future__ import annotations
+
+import csv
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from conftest import shared_data
+
+import sim
+from sim.engine.host import run_plan
+from sim.model import layout as a
+from sim.pack import plan
+from sim.scenario.catalogue import scenario_files
+from sim.units import PS_PER_S
+
+AZURE = "traces/azure_llm_2023/original/AzureLLMInferenceTrace_{}.head.csv"
+#: What makes a story short. A day that begins at midnight has nobody in its first minutes.
+SHORT = {
+    "quiet_day": ["duration_s=600", "drain_s=300", "traffic.curves.start_hour=9"],
+    "spiky_hour": [
+        "duration_s=240",
+        "drain_s=60",
+        "traffic.spikes=[{at_s:60,height:8,length_s:60,ramp_s:10}]",
+    ],
+    "replicas_lost": ["duration_s=60", "drain_s=60", "faults=[{at_s:20,replicas:1}]"],
+}
+SHORTER = ["duration_s=90", "drain_s=60"]
+
+
+def short(name: str) -> list[str]:
+    """Overrides that make a scenario of the catalogue short; skips where its trace is not there."""
+    if name.startswith("azure_"):
+        path = shared_data(AZURE.format(name.removeprefix("azure_")))
+        return [*SHORTER, f"traffic.trace.file={path}"]
+    return SHORT.get(name, SHORTER)
+
+
+# ---- the catalogue -------------------------------------------------------------------------------------------------
+@pytest.mark.parametrize("name", sorted(scenario_files()))
+def test_every_scenario_runs_and_adds_up(name: str, tmp_path: Path) -> None:
+    run = sim.run(name, short(name), out=tmp_path)
+    counts = run.result.counts
+    assert counts["completed"][0] > 0
+    ends = sum(counts[key] for key in ("completed", "rejected", "timed_out", "failed", "inside"))
+    assert np.array_equal(counts["offered"], ends)
+    assert run.requests.num_rows == counts["all_offered"][0]
+    assert run.timeseries.num_rows == len(run.result.samples["time_ps"]) > 0
+    assert run.path is not None
+    assert {path.name for path in run.path.iterdir()} >= {
+        "requests.parquet",
+        "timeseries.parquet",
+        "summary.json",
+    }
+
+
+@pytest.mark.parametrize("name", sorted(scenario_files()))
+def test_two_engines_agree_on_every_scenario(name: str) -> None:
+    compiled, stepped = (sim.run(name, [*short(name), f"engine={engine}"]) for engine in ("cpu", "simpy"))
+    assert compiled.digest == stepped.digest
+    assert compiled.requests.equals(stepped.requests)
+    assert compiled.timeseries.equals(stepped.timeseries)
+
+
+def test_two_engines_agree_on_the_whole_first_run() -> None:
+    compiled, stepped = (sim.run("first_run", [f"engine={engine}"]) for engine in ("cpu", "simpy"))
+    assert compiled.digest == stepped.digest
+    assert {**compiled.summary, "engine": ""} == {**stepped.summary, "engine": ""}
+
+
+@pytest.mark.parametrize("autoscaler", ["fixed", "hpa", "hpa_fast", "queue", "queue_to_zero", "fixed_max"])
+def test_two_engines_agree_on_a_spike_under_every_autoscaler(autoscaler: str) -> None:
+    overrides = [*short("spiky_hour"), f"autoscaler={autoscaler}", "coldstart=warm_cache"]
+    compiled, stepped = (
+        sim.run("spiky_hour", [*overrides, f"engine={engine}"]) for engine in ("cpu", "simpy")
+    )
+    assert compiled.digest == stepped.digest
+
+
+@pytest.mark.parametrize("router", ["round_robin", "random", "least_outstanding", "power_of_two", "least_kv"])
+def test_two_engines_agree_on_a_spike_under_every_router(router: str) -> None:
+    overrides = [*short("spiky_hour"), f"router={router}"]
+    compiled, stepped = (
+        sim.run("spiky_hour", [*overrides, f"engine={engine}"]) for engine in ("cpu", "simpy")
+    )
+    assert compiled.digest == stepped.digest
+
+
+# ---- recorded traffic ----------------------------------------------------------------------------------------------
+def recorded(path: Path) -> list[tuple[float, int, int]]:
+    """(seconds since the first row, prompt tokens, output tokens) of an Azure file, read without the product."""
+    with path.open() as file:
+        rows = [
+            (datetime.fromisoformat(row["TIMESTAMP"][:26]), row["TIMESTAMP"][26:], row)
+            for row in csv.DictReader(file)
+        ]
+    first = rows[0][0].timestamp() + float(f"0.000000{rows[0][1] or 0}")
+    return [
+        (
+            at.timestamp() + float(f"0.000000{rest or 0}") - first,
+            int(row["ContextTokens"]),
+            int(row["GeneratedTokens"]),
+        )
+        for at, rest, row in rows
+    ]
+
+
+@pytest.mark.parametrize("kind", ["conv", "code"])
+def test_an_azure_trace_runs_from_its_csv(kind: str) -> None:
+    path = shared_data(AZURE.format(kind))
+    run = sim.run(f"azure_{kind}", [f"traffic.trace.file={path}", "drain_s=3600"])
+    expected = [row for row in recorded(path) if row[0] < run.scenario.duration_s]
+    assert len(expected) > 5000
+    rows = run.result.requests
+    assert len(rows["arrival_ps"]) == len(expected)
+    assert rows["prompt_tokens"].tolist() == [prompt for _, prompt, _ in expected]
+    assert rows["output_tokens"].tolist() == [output for _, _, output in expected]
+    assert np.allclose(rows["arrival_ps"] / PS_PER_S, [at for at, _, _ in expected], atol=2e-6)
+    counts = run.result.counts
+    assert counts["completed"][0] + counts["rejected"][0] == len(expected)
+    assert counts["completed"][0] > 0.99 * len(expected)
+    assert counts["tokens_out"][0] == rows["output_tokens"][rows["outcome"] == a.COMPLETED].sum()
+
+
+# ---- a user's own law ----------------------------------------------------------------------------------------------
+LAWS = """
+import math
+
+import numba
+
+
+def plain(seen):
+    return (seen.outstanding + seen.held + 15) // 16
+
+
+@numba.njit
+def count(outstanding, held):
+    return (outstanding + held + 15) // 16
+
+
+def compiled(seen):
+    return count(seen.outstanding, seen.held)
+
+
+def remembering():
+    past = {}
+
+    def law(seen):
+        past[seen.time_s] = float(seen.arrivals.sum())
+        times = sorted(past)[-5:]
+        rate = (past[times[-1]] - past[times[0]]) / max(times[-1] - times[0], 1.0)
+        return [math.ceil(rate / 4)] * len(seen.wanted)
+
+    return law
+"""
+
+
+@pytest.mark.parametrize("law", ["plain", "compiled", "remembering"])
+def test_a_users_law_scales_the_same_on_two_engines(law: str, tmp_path: Path) -> None:
+    path = tmp_path / "my_policy.py"
+    path.write_text(LAWS)
+    overrides = [
+        *short("spiky_hour"),
+        "coldstart=warm_cache",
+        "autoscaler=user",
+        f"autoscaler.law={path}:{law}",
+    ]
+    compiled, stepped = (
+        sim.run("spiky_hour", [*overrides, f"engine={engine}"]) for engine in ("cpu", "simpy")
+    )
+    assert compiled.digest == stepped.digest
+    assert compiled.result.pools[0]["scaled_up"] > 0
+    assert sim.run("spiky_hour", overrides).digest == compiled.digest
+
+
+def test_what_a_law_could_be_compiled_to_makes_no_difference(tmp_path: Path) -> None:
+    path = tmp_path / "my_policy.py"
+    path.write_text(LAWS)
+    overrides = [*short("spiky_hour"), "coldstart=warm_cache", "autoscaler=user"]
+    digests = {
+        sim.run("spiky_hour", [*overrides, f"autoscaler.law={path}:{law}"]).digest
+        for law in ("plain", "compiled")
+    }
+    assert len(digests) == 1
+
+
+# ---- memory --------------------------------------------------------------------------------------------------------
+def sizes(overrides: list[str]) -> tuple[int, int, int]:
+    """(requests, words of the final state, bytes of the trace) of a run."""
+    packed: Any = plan(sim.load("first_run", overrides))
+    state = run_plan(packed.params)
+    return int(packed.params.m[a.P_N_REQUEST]), len(state.m), packed.params.trace.nbytes
+
+
+def test_without_records_only_the_trace_grows_with_the_requests() -> None:
+    once, ten_times = (sizes([f"duration_s={600 * times}", "output.records=false"]) for times in (1, 10))
+    assert ten_times[0] > 8 * once[0]
+    # the time series has about as many rows either way: its step grows with the run
+    assert ten_times[1] <= 1.1 * once[1]
+    assert (once[2], ten_times[2]) == (16 * once[0], 16 * ten_times[0])
+
+
+def test_records_take_a_row_per_request_and_nothing_else() -> None:
+    n, words, _ = sizes(["duration_s=600"])
+    assert words == sizes(["duration_s=600", "output.records=false"])[1] + n * a.X_SIZE
