@@ -206,6 +206,7 @@ def nothing_is_left_behind(walk: Walk, result: Result) -> None:
     """When the run is over every slot is free again; engines that have emptied hold no block and no sequence."""
     m = walk.st.m
     n_slot = (len(m) - walk.st.slot) // a.F_SIZE
+    assert walk.made.run.duration_ps <= result.end_ps <= walk.made.run.end_ps
     assert m[a.S_IN_FLIGHT] == 0
     assert m[a.S_CURSOR] == len(traffic_of(walk.p).arrival_ps) or result.end_ps == walk.made.run.end_ps
     free, slot = 0, int(m[a.S_FREE])
@@ -241,7 +242,7 @@ def test_the_laws_hold_in_hundreds_of_fleets(block: int) -> None:
     check_seeds(MORE_SEEDS[block::BLOCKS])
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30, deadline=None, print_blob=True)
 @given(st.integers(0, 10**9), st.dictionaries(st.sampled_from(sorted(fleet(0).on)), st.booleans()))
 def test_the_laws_hold_wherever_hypothesis_looks(seed: int, switches: dict[str, bool]) -> None:
     walk = walked(fleet(seed, **{**switches, "no_records": False}))
@@ -312,7 +313,7 @@ def other_policy(made: Fleet, kind: int) -> Fleet:
 
 def test_the_nth_cold_start_of_a_pool_takes_as_long_under_every_policy() -> None:
     common = different = 0
-    for seed in range(7000, 7040):
+    for seed in range(7000, 7024):
         made = fleet(seed, cold_starts=True, scaled=True, users_laws=False)
         starts = [walked(other_policy(made, kind)).starts for kind in (a.FIXED, a.HPA, a.QUEUE)]
         for one, other in ((starts[0], starts[1]), (starts[0], starts[2]), (starts[1], starts[2])):

@@ -13,8 +13,23 @@ from sim.engine import simpy
 from sim.engine.act import ACT_BLOCKS, ACT_METRIC
 from sim.engine.cpu import compiled_act
 from sim.model import layout as a
+from sim.units import PS_PER_S
 
 IN_USE = (a.STAGE_READY, a.STAGE_DRAINING)
+
+
+class Before:
+    """What the next event finds: clocks of the controllers, what they would scrape, the replicas' stages."""
+
+    def __init__(self, walk: Walk) -> None:
+        pools = walk.rows("pool", a.Q_SIZE)
+        self.scrapes_ps = [int(t) for t in pools[:, a.Q_NEXT_SCRAPE]]
+        self.ticks_ps = [int(t) for t in pools[:, a.Q_NEXT_TICK]]
+        due = [t == walk.now_ps for t in self.scrapes_ps]
+        self.metrics = [walk.metric_now(pool) if due[pool] else 0 for pool in range(len(pools))]
+        self.stages = walk.replicas[:, a.R_STAGE].copy()
+        self.ready_ps = walk.replicas[:, a.R_READY_PS].copy()
+        self.started_ps = walk.replicas[:, a.R_STARTED_PS].copy()
 
 
 class Walk:
@@ -72,9 +87,10 @@ class Walk:
                 self.check_instant()
                 self.add_areas(int(next_ps) - self.now_ps)
                 self.now_ps = int(next_ps)
-            scrapes = [int(t) for t in self.rows("pool", a.Q_SIZE)[:, a.Q_NEXT_SCRAPE]]
+            before = Before(self)
             self.fleet.step()
-            self.note_scrapes(scrapes)
+            self.check_scrapes(before)
+            self.check_scaling(before)
             if not self.fleet.is_over:
                 self.note_starts()
                 self.check_event()
@@ -102,20 +118,67 @@ class Walk:
         self.areas["held", 0] += span_ps * int(self.rows("group", a.H_SIZE)[:, a.H_HELD].sum())
         self.areas["in_flight", 0] += span_ps * int(self.st.m[a.S_IN_FLIGHT])
 
-    # ---- the metrics pipeline ----------------------------------------------------------------------------------------
-    def note_scrapes(self, due_ps: list[int]) -> None:
-        """Check what a scrape that was due just now has written, and what a controller reads from all of them."""
+    # ---- control -----------------------------------------------------------------------------------------------------
+    def check_scrapes(self, before: Before) -> None:
+        """A scrape that was due just now has written what the world was, and a controller reads what it should."""
         pools = self.rows("pool", a.Q_SIZE)
         ring = self.rows("ring", 2).reshape(len(self.pools), -1, 2)
-        for pool, t in enumerate(due_ps):
+        for pool, t in enumerate(before.scrapes_ps):
             if pools[pool, a.Q_NEXT_SCRAPE] == t:
                 continue
             n = int(pools[pool, a.Q_RING_N])
             time_ps, value = (int(x) for x in ring[pool, (n - 1) % ring.shape[1]])
             assert (time_ps, n) == (t, len(self.scraped[pool]) + 1)
+            # a rate is rounded down to thousandths, its period to microseconds
+            rate = self.pools[pool, a.L_SOURCE] == a.SRC_ARRIVAL_RATE
+            slack = 1 + value * 10**6 // int(self.pools[pool, a.L_SCRAPE_PS]) if rate else 0
+            assert abs(value - before.metrics[pool]) <= slack, (
+                f"pool {pool} scraped {value} for {before.metrics[pool]}"
+            )
             self.scraped[pool].append((time_ps, value))
             assert pools[pool, a.Q_NEXT_SCRAPE] == t + self.pools[pool, a.L_SCRAPE_PS]
             assert self.act(ACT_METRIC, pool) == self.read_metric(pool, t)
+
+    def metric_now(self, pool: int) -> int:
+        """What a scrape of the pool would find now, in thousandths."""
+        source, limits = int(self.pools[pool, a.L_SOURCE]), self.pools[pool]
+        group = self.rows("group", a.H_SIZE)[limits[a.L_GROUP]]
+        if source == a.SRC_ARRIVAL_RATE:
+            new = int(group[a.H_ARRIVALS] - self.rows("pool", a.Q_SIZE)[pool, a.Q_LAST_ARRIVALS])
+            return new * 1000 * PS_PER_S // int(limits[a.L_SCRAPE_PS])
+        ready = [r for r in np.flatnonzero(self.home == pool) if self.replicas[r, a.R_STAGE] == a.STAGE_READY]
+        if source == a.SRC_KV_USE:
+            return sum(1000 * self.act(ACT_BLOCKS, int(r)) // int(limits[a.L_BLOCKS]) for r in ready)
+        waiting = int(self.replicas[ready, a.R_N_WAIT].sum())
+        running = int(self.replicas[ready, a.R_N_RUN].sum())
+        return (
+            1000
+            * {
+                a.SRC_OUTSTANDING: waiting + running,
+                a.SRC_WAITING: waiting,
+                a.SRC_RUNNING: running,
+                a.SRC_BACKLOG: waiting + int(group[a.H_HELD]),
+            }[source]
+        )
+
+    def check_scaling(self, before: Before) -> None:
+        """A tick starts replicas in the lowest free places, and stops starting ones before the youngest ready ones."""
+        pools = self.rows("pool", a.Q_SIZE)
+        for pool, due_ps in enumerate(before.ticks_ps):
+            if pools[pool, a.Q_NEXT_TICK] == due_ps or due_ps != self.now_ps:
+                continue
+            mine = np.flatnonzero(self.home == pool)
+            was, stage = before.stages[mine], self.replicas[mine, a.R_STAGE]
+            active = (stage >= a.STAGE_SLICE) & (stage <= a.STAGE_READY)
+            was_active = (was >= a.STAGE_SLICE) & (was <= a.STAGE_READY)
+            wanted = int(pools[pool, a.Q_WANTED])
+            assert active.sum() == wanted or (active.sum() < wanted and np.all(stage != a.STAGE_GONE))
+            started, left = np.flatnonzero(active & ~was_active), np.flatnonzero(was_active & ~active)
+            assert started.tolist() == np.flatnonzero(was == a.STAGE_GONE)[: len(started)].tolist()
+            since = np.where(was == a.STAGE_READY, before.ready_ps[mine], before.started_ps[mine])
+            order = sorted(np.flatnonzero(was_active), key=lambda i: (was[i] == a.STAGE_READY, -since[i], -i))
+            assert sorted(order[: len(left)]) == left.tolist()
+            assert len(started) == 0 or len(left) == 0
 
     def read_metric(self, pool: int, t: int) -> int:
         """What the controller of a pool may know at t, from every sample there ever was."""

@@ -180,9 +180,9 @@ def seed_differences(seed: int) -> list[str]:
 
 
 def seed_case(seed: int) -> Case:
-    """The case of a seed: many with longer times (most histogram buckets are wider than the grid), longer outputs
-    (for long jumps) or more requests."""
-    case = stretched(random_case(seed), (1, 10_007, 10**9 + 7)[seed % 3])
+    """The case of a seed: many with longer times (most histogram buckets are wider than the grid; some begin on it),
+    longer outputs (for long jumps) or more requests."""
+    case = stretched(random_case(seed), (1, 1 << 20, 10**9 + 7)[seed % 3])
     if seed % 5 == 4:
         case = lengthened(case, 2 + seed % 17)
     if seed % 7 == 6:
