@@ -74,9 +74,13 @@ setup() {
   fi
   python="$(find_python)"
   say "Setting up $venv with $("$python" -V) (once; about a minute) ..."
-  "$bin/python" -c '' 2>/dev/null || make_venv "$python"
+  if [[ -e "$venv/unfinished" ]] || ! "$bin/python" -c '' 2>/dev/null; then
+    make_venv "$python" # what a broken installation left behind can confuse pip
+  fi
   rm -f "$venv"/stamp-*
+  touch "$venv/unfinished"
   pip_install "$python" --editable "$target" || die "pip could not install what fleetsim needs; see above"
   stamp >"$venv/stamp-$kind"
+  rm "$venv/unfinished"
   say "... done in $((SECONDS - begun)) s"
 }

@@ -30,6 +30,7 @@ fleetsim: simulate a fleet that serves AI models, before money is spent
   fleetsim show SCENARIO [key=value ...]       every key with its unit and source; --json, --all
   fleetsim list [GROUP]                        what there is to choose from
   fleetsim plot RUN                            a run's picture, as HTML and PNG
+  fleetsim why RUN [class=NAME] [measure=e2e]  what its misses spent their time on
   fleetsim calibrate FILE.csv                  fit step times to measured ones; --coefficients
   fleetsim completion bash|zsh|fish            tab completion for your shell
   fleetsim --version, --help
@@ -68,6 +69,7 @@ def dispatch(words: list[str]) -> int:
         "show": show,
         "list": list_,
         "plot": plot,
+        "why": why,
         "calibrate": calibrate,
         "completion": completion,
         "__complete": complete,
@@ -174,6 +176,15 @@ def plot(words: list[str]) -> int:
     from sim.report.plot import plot_run
 
     for path in plot_run(find_run(words[0])):
+        say(f"{path}\n")
+    return OK
+
+
+def why(words: list[str]) -> int:
+    """`why RUN [class=NAME] [measure=ttft|e2e]`: what the misses of a run that was kept spent their time on."""
+    from sim.report.plot_why import why_run
+
+    for path in why_run(words, console()):
         say(f"{path}\n")
     return OK
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from sim.errors import InputError
 
-VERBS = ("run", "compare", "show", "list", "plot", "calibrate", "completion")
+VERBS = ("run", "compare", "show", "list", "plot", "why", "calibrate", "completion")
 STORY_VERBS = ("run", "compare", "show")
 
 BASH = r"""# fleetsim: tab completion for bash. Add to ~/.bashrc:  source <(fleetsim completion bash)
@@ -62,7 +62,28 @@ def following(before: Sequence[str], word: str) -> Iterable[str]:
         return groups()
     if verb == "completion":
         return SCRIPTS
-    return files(word, ".csv" if verb == "calibrate" else "")
+    if verb == "why" and len(before) > 1:
+        return why_settings(before[1])
+    kept = ["latest", *runs()] if verb in ("plot", "why") and "/" not in word else []
+    return [*kept, *files(word, ".csv" if verb == "calibrate" else "")]
+
+
+def runs() -> list[str]:
+    """Names of the runs that were kept here."""
+    return [path.parent.name for path in Path("results").glob("*/summary.json")]
+
+
+def why_settings(run: str) -> list[str]:
+    """What `why` can be asked of a run."""
+    from sim.records.config import read_json
+    from sim.records.run_dir import CONFIG_JSON, find_run
+
+    measures = ["measure=e2e", "measure=ttft"]
+    try:
+        config = read_json(find_run(run) / CONFIG_JSON)["config"]
+        return [*(f"class={c['name']}" for c in config["classes"]), *measures]
+    except (InputError, OSError, ValueError, KeyError):
+        return ["class=", *measures]
 
 
 def scenarios() -> list[str]:
@@ -120,10 +141,12 @@ def keys(story: str, typed: str) -> list[str]:
 
 def places(story: str, group: str) -> list[str]:
     """Where one pool or class of the scenario can have its own option of a group."""
-    from sim.scenario.inherit import POOL_GROUPS
+    from sim.scenario.inherit import CLASS_GROUPS, POOL_GROUPS
 
     if group == "traffic":
         return [f"classes.{name}" for name in entries(story, "classes")]
+    if group in CLASS_GROUPS:
+        return [f"classes.{name}.{group}" for name in entries(story, "classes")]
     inner = f".{group}" if group in POOL_GROUPS else ""
     return [f"pools.{name}{inner}" for name in entries(story, "pools")]
 
@@ -150,7 +173,7 @@ def below(story: str, typed: str) -> list[str]:
     prefix, _, _ = typed.rpartition(".")
     parts = prefix.split(".") if prefix else []
     start = f"{prefix}." if prefix else ""
-    if parts in (["pools"], ["classes"]):
+    if parts in (["pools"], ["classes"], ["tenants"]):
         return [f"{start}{name}." for name in entries(story, parts[0])]
     found = []
     for name, hints in children(parts).items():
@@ -162,19 +185,31 @@ def below(story: str, typed: str) -> list[str]:
 def children(parts: Sequence[str]) -> dict[str, list]:
     """The keys below a path that the user writes, each with what it may hold."""
     from sim.scenario.fields import Hint, fields_of, hints_at, is_description
+    from sim.scenario.inherit import CLASS_GROUPS
     from sim.scenario.pool import Pool
     from sim.scenario.scenario import Scenario
+    from sim.scenario.tenant import Tenant
     from sim.scenario.traffic import TrafficClass
 
     if not parts:
-        dots = {name: [Hint(Pool)] for name in ("pool", "traffic", "pools", "classes")}
-        return {**fields_of(Scenario), **{k: v for k, v in fields_of(Pool).items() if k != "name"}, **dots}
+        dots = {name: [Hint(Pool)] for name in ("pool", "traffic", "pools", "classes", "tenants")}
+        shared = {k: v for k, v in fields_of(TrafficClass).items() if k in CLASS_GROUPS}
+        of_pool = {k: v for k, v in fields_of(Pool).items() if k != "name"}
+        return {**fields_of(Scenario), **of_pool, **shared, **dots}
     group, *rest = parts
-    if group in ("pools", "classes"):
+    if group in ("pools", "classes", "tenants"):
         rest = rest[1:]
-    owner = {"pool": Pool, "pools": Pool, "traffic": TrafficClass, "classes": TrafficClass}.get(group)
+    owners = {
+        "pool": Pool,
+        "pools": Pool,
+        "traffic": TrafficClass,
+        "classes": TrafficClass,
+        "tenants": Tenant,
+    }
+    owner = owners.get(group)
     if owner is None:
-        owner, rest = (Pool if group in fields_of(Pool) else Scenario), list(parts)
+        of_class = TrafficClass if group in CLASS_GROUPS else Scenario
+        owner, rest = (Pool if group in fields_of(Pool) else of_class), list(parts)
     hints = hints_at(owner, rest, None) if rest else [Hint(owner)]
     return {k: v for hint in hints if is_description(hint) for k, v in fields_of(hint.type).items()}
 

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from sim.arrays import ClassRow, FaultRow, GroupRow, PoolRow, RunRow, Traffic, make_params
+from sim.arrays import FaultRow, GroupRow, PoolRow, RunRow, Traffic, make_params
 from sim.errors import InputError
 from sim.model import layout as a
 from sim.model import queue_scaler as keda
@@ -26,9 +26,13 @@ from sim.model.hpa_layout import (
     hpa_par,
     hpa_policy,
 )
+from sim.pack_traffic import class_rows, tenant_rows
 from sim.scenario.autoscaler import Hpa, Queue, ScalingRules
 from sim.scenario.pool import Pool
+from sim.scenario.pool_choice import is_ordered, preferred, round_trip_s
+from sim.scenario.router import ConsistentHash, SessionAffinity, WeightedScore
 from sim.scenario.scenario import Scenario
+from sim.scenario.traffic import TrafficClass
 from sim.steptime import StepTable, make_step_table
 from sim.units import HORIZON_MAX_S, NEVER, s_to_ps
 from sim.workload.dists import quantile_table
@@ -55,24 +59,80 @@ def plan(scenario: Scenario, seed: int | None = None, requests: Requests | None 
     models = scenario.models
     pools = sorted(scenario.pools, key=lambda pool: models.index(pool.model.name))
     tables = [make_step_table(pool) for pool in pools]
+    groups = ("",) if scenario.pool_choice.across_models else models
     rows = [
-        pool_row(pool, table, models.index(pool.model.name))
+        pool_row(pool, table, group_of(pool.model.name, groups))
         for pool, table in zip(pools, tables, strict=True)
     ]
+    prices = [usd_per_token(pool, table) for pool, table in zip(pools, tables, strict=True)]
     if requests is None:
         requests = make_requests(scenario, seed)
     params = make_params(
         run_row(scenario, seed),
-        Traffic(*requests[:4]),
-        [class_row(c, models) for c in scenario.classes],
+        Traffic(*requests[:6]),
         [
-            GroupRow(router=a.ROUTERS.index(scenario.router.kind), hold_max=scenario.gateway.queue_capacity)
-            for _ in models
+            row._replace(
+                group=group_of(c.model, groups),
+                pools=tuple(preferred(scenario, c, pools, prices)),
+                ordered=int(is_ordered(scenario, c)),
+                network_ps=network_row(c, scenario, pools),
+            )
+            for c, row in zip(scenario.classes, class_rows(scenario), strict=True)
         ],
+        [group_row(scenario) for _ in groups],
         rows,
         fault_rows(scenario, [pool.name for pool in pools]),
+        tenant_rows(scenario),
     )
     return Plan(params, tables, dataclasses.replace(scenario, pools=tuple(pools), seed=seed))
+
+
+def group_of(model: str | None, groups: tuple[str, ...]) -> int:
+    """The group that a model belongs to: its own, or the one for all."""
+    return groups.index(model) if model in groups else 0
+
+
+def group_row(scenario: Scenario) -> GroupRow:
+    """A model's router and gateway in numbers."""
+    router, choice = scenario.router, scenario.pool_choice
+    spill = NEVER if choice.spill_over is None else max(1, thousandths(choice.spill_over))
+    row = GroupRow(
+        router=a.ROUTERS.index(router.kind),
+        hold_max=scenario.gateway.queue_capacity,
+        spill_milli=spill,
+        outstanding_max=scenario.gateway.max_outstanding_per_replica or NEVER,
+        hold_order=a.HOLD_ORDERS.index(scenario.gateway.hold_order),
+    )
+    if isinstance(router, SessionAffinity):
+        return row._replace(factor_milli=thousandths(router.overload_factor), load_min=router.load_min)
+    if isinstance(router, ConsistentHash):
+        return row._replace(factor_milli=thousandths(router.load_factor), virtual_nodes=router.virtual_nodes)
+    if isinstance(router, WeightedScore):
+        w = router.weights
+        return row._replace(
+            weights_milli=(thousandths(w.outstanding), thousandths(w.waiting), thousandths(w.kv_use)),
+            snapshot_ps=s_to_ps(router.snapshot_s),
+            count_own=int(router.count_own),
+        )
+    return row
+
+
+def network_row(entry: TrafficClass, scenario: Scenario, pools: list[Pool]) -> tuple[int, ...]:
+    """What the network and the gateway add to an answer from each pool, ps."""
+    choice, own_s = scenario.pool_choice, scenario.gateway.latency_s
+    trips = [round_trip_s(choice, entry.location, pool.region) or 0.0 for pool in pools]
+    return tuple(s_to_ps(own_s + trip_s) for trip_s in trips) if any(trips) or own_s > 0 else ()
+
+
+def usd_per_token(pool: Pool, table: StepTable) -> float:
+    """What an output token costs when a replica's batch is full, but for a factor that all pools share."""
+    n = len(table.base_ps) - 1
+    return pool.usd_per_gpu_hour * pool.gpus_per_replica * int(table.base_ps[n]) / max(1, n)
+
+
+def thousandths(value: float) -> int:
+    """A number in thousandths."""
+    return round(value * 1000)
 
 
 def fault_rows(scenario: Scenario, names: list[str]) -> list[FaultRow]:
@@ -102,23 +162,6 @@ def sample_interval_s(scenario: Scenario) -> float:
         return scenario.output.sample_interval_s
     aim = scenario.duration_s / SAMPLES_AIM
     return next((step for step in NICE_STEPS_S if step >= aim), math.ceil(aim / 900) * 900.0)
-
-
-def class_row(c: object, models: tuple[str, ...]) -> ClassRow:
-    """A traffic class in numbers."""
-    limits = c.objectives  # type: ignore[attr-defined]
-    return ClassRow(
-        group=models.index(c.model) if c.model else 0,  # type: ignore[attr-defined]
-        priority=c.priority,  # type: ignore[attr-defined]
-        ttft_ps=_limit_ps(limits.ttft_s),
-        itl_ps=_limit_ps(limits.itl_s),
-        tpot_ps=_limit_ps(limits.tpot_s),
-        e2e_ps=_limit_ps(limits.e2e_s),
-    )
-
-
-def _limit_ps(limit_s: float | None) -> int:
-    return NEVER if limit_s is None else s_to_ps(limit_s)
 
 
 def pool_row(pool: Pool, table: StepTable, group: int) -> PoolRow:
@@ -161,6 +204,7 @@ def pool_row(pool: Pool, table: StepTable, group: int) -> PoolRow:
         lag_ps=s_to_ps(metrics.lag_s),
         scaler_par=par,
         stage_ps=stage_rows(pool),
+        prefix_runs=runtime.prefix_runs if runtime.prefix_caching else 0,
     )
 
 

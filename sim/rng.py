@@ -11,7 +11,12 @@ import numpy as np
 from sim.jit import jit
 
 STREAM_STAGE = 1  # + stage: durations of replica stages; entity = pool, index = n-th start
-STREAM_ROUTE = 16  # router choices; entity = request, index = attempt
+STREAM_ROUTE = 16  # router choices; entity = request, index = 2 · attempt from 0, and the next one
+STREAM_PATIENCE = 17  # how patient a client is; entity = request
+STREAM_RETRY = 18  # jitter of waits between attempts; entity = request, index = attempts so far
+STREAM_GUARD = 19  # verdicts of guardrails; entity = request, index = attempt
+STREAM_RING = 20  # virtual nodes of a ring; entity = place in the group, index = node
+STREAM_KEY = 21  # keys on a ring; entity 0: index = session, entity 1: index = request
 
 _M0 = np.uint64(0xD2511F53)
 _M1 = np.uint64(0xCD9E8D57)

@@ -9,7 +9,7 @@ import numpy as np
 from sim.analysis.percentiles import Population, lost_in_proportion, statistics
 from sim.engine.result import RESULT_METRICS
 
-MANY_OR_NONE = ("itl", "tpot")  # measures that a request can have several of, or none
+MANY_OR_NONE = ("itl", "tpot", "itl_max")  # measures that a request can have several of, or none
 
 
 def latencies(result: Any, scope: int, edges_ps: np.ndarray) -> dict[str, dict[str, float | None]]:
@@ -21,7 +21,8 @@ def population(result: Any, measure: str, scope: int) -> Population:
     """The durations of one measure, and how many the requests that were not served lack."""
     counts = np.asarray(result.hist[scope, RESULT_METRICS.index(measure)])
     n_values = int(counts.sum())
-    n_offered, n_completed = count(result, "offered", scope), count(result, "completed", scope)
+    tries = "attempts" if measure == "attempt_ttft" else "offered"
+    n_offered, n_completed = count(result, tries, scope), count(result, "completed", scope)
     if measure in MANY_OR_NONE:
         n_lost = lost_in_proportion(n_values, n_completed, n_offered - n_completed)
     else:

@@ -7,15 +7,19 @@ from typing import Any
 
 import numpy as np
 
+from sim.analysis.bills import class_usd
 from sim.analysis.cost import bill_lines, per_million_tokens, token_cost, total_usd
 from sim.analysis.latency import count, latencies
 from sim.analysis.replicas import replica_counts
+from sim.analysis.tenants import members, with_tenants
 from sim.analysis.use import kv_use, shares, use_parts
+from sim.model.layout import REASONS
 from sim.records.version import SCHEMA_VERSION
 from sim.records.window import measured_window_ps
 from sim.units import PS_PER_S, ps_to_s
 
 FATES = ("offered", "completed", "rejected", "timed_out", "failed", "inside")
+TRIES = ("attempts", "retries", "hedges", "wasted_tokens")
 S_PER_HOUR = 3600.0
 
 
@@ -34,11 +38,22 @@ def summarize(
     edges = _edges_ps() if edges_ps is None else edges_ps
     pool_ids = range(len(scenario.pools))
     tokens = (count(result, "tokens_in", 0), count(result, "tokens_out", 0))
+    usd = _class_usd(scenario, result)
+    whole = with_tenants(scenario, result)
+    first_tenant = 1 + len(scenario.classes)
     return {
         **_heading(scenario, result, engine),
         **_scope(scenario, result, 0, edges),
         **_pools(scenario, result, pool_ids, tokens, step_tables),
-        "classes": {c.name: _scope(scenario, result, 1 + i, edges) for i, c in enumerate(scenario.classes)},
+        "usd_idle": total_usd([_lines(scenario, result)]) - sum(usd),
+        "classes": {
+            c.name: {**_scope(scenario, result, 1 + i, edges), "usd": usd[i]}
+            for i, c in enumerate(scenario.classes)
+        },
+        "tenants": {
+            name: {**_scope(scenario, whole, first_tenant + i, edges), "usd": sum(usd[c] for c in classes)}
+            for i, (name, classes) in enumerate(members(scenario).items())
+        },
         "pools": {
             pool.name: _pool(scenario, result, i, step_tables) for i, pool in enumerate(scenario.pools)
         },
@@ -77,8 +92,19 @@ def _scope(scenario: Any, result: Any, scope: int, edges: np.ndarray) -> dict[st
         "goodput_per_s": _ratio(met, window_s),
         "input_tokens_per_s": _ratio(count(result, "tokens_in", scope), window_s),
         "output_tokens_per_s": _ratio(count(result, "tokens_out", scope), window_s),
+        "prefix_hit_ratio": _ratio(
+            count(result, "cached_tokens", scope), count(result, "asked_tokens", scope)
+        ),
         **latencies(result, scope, edges),
+        **{name: count(result, name, scope) for name in TRIES},
+        "reasons": _reasons(result, scope),
     }
+
+
+def _reasons(result: Any, scope: int) -> dict[str, int]:
+    """Requests that were not served, by reason; those that did not happen are left out."""
+    found = {reason: count(result, f"reason_{reason}", scope) for reason in REASONS if reason}
+    return {reason: n for reason, n in found.items() if n > 0}
 
 
 def _censored(result: Any, scope: int) -> int:
@@ -98,6 +124,8 @@ def _pool(scenario: Any, result: Any, pool_id: int, step_tables: Sequence[Any]) 
         "gpus_per_replica": int(pool.tp) * int(pool.pp),
         "completions": int(counters["completions"]),
         "steps": int(counters["steps"]),
+        "prefix_hit_ratio": _ratio(int(counters["cached_tokens"]), int(counters["asked_tokens"])),
+        "prefix_runs_dropped": int(counters["prefix_runs_dropped"]),
         **_pools(scenario, result, [pool_id], tokens, step_tables),
     }
 
@@ -129,6 +157,16 @@ def _pools(
         "preemptions": sum(int(c["preemptions"]) for c in chosen),
         **replica_counts(result, pool_ids, end_ps - start_ps),
     }
+
+
+def _class_usd(scenario: Any, result: Any) -> list[float]:
+    """What each class costs."""
+    start_ps, end_ps = measured_window_ps(scenario)
+    both = list(zip(scenario.pools, result.pools, strict=True))
+    pool_usd = [total_usd([bill_lines(pool, c["gpu_ps"], end_ps - start_ps)]) for pool, c in both]
+    return class_usd(
+        scenario, result, pool_usd, [token_cost(u, c) for u, (_, c) in zip(pool_usd, both, strict=True)]
+    )
 
 
 def _lines(scenario: Any, result: Any) -> list[dict[str, Any]]:

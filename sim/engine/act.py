@@ -5,7 +5,7 @@ from __future__ import annotations
 from sim.model.control import apply_policy, control
 from sim.model.faults import on_fault
 from sim.model.fleet import begin, finish, on_replica
-from sim.model.gateway import on_input
+from sim.model.inputs import on_input
 from sim.model.layout import L_BLOCKS, L_SIZE, R_POOL, R_SIZE
 from sim.model.lifecycle import become_ready, begin_drain, on_stage, scale_to
 from sim.model.observe import metric_milli

@@ -8,28 +8,42 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from sim.arrays import pool_rows, state_sizes, table, traffic_of
+from sim.engine.blame import blame_columns, network_ps
 from sim.model.layout import (
+    B_SIZE,
     C_ALL_COMPLETED,
     C_ALL_FAILED,
     C_ALL_OFFERED,
     C_ALL_REJECTED,
+    C_ALL_TIMED_OUT,
+    C_ASKED_TOKENS,
+    C_ATTEMPTS,
+    C_CACHED_TOKENS,
     C_COMPLETED,
+    C_ENDED,
     C_FAILED,
+    C_HEDGES,
     C_INSIDE_MISSED,
     C_MET,
+    C_MORE_SUM,
     C_OFFERED,
+    C_REASON,
     C_REJECTED,
+    C_RETRIES,
     C_SIZE,
     C_SUM,
     C_TIMED_OUT,
     C_TOKENS_IN,
     C_TOKENS_OUT,
+    C_WASTED_TOKENS,
     L_FIRST,
     L_GPUS,
     L_MAX_SEQS,
     L_N,
+    M_ASKED_TOKENS,
     M_BILLED,
     M_BUSY,
+    M_CACHED_TOKENS,
     M_COMPLETED,
     M_DECODE_PS,
     M_DECODE_TOKENS,
@@ -39,6 +53,7 @@ from sim.model.layout import (
     M_PREFILL_SQUARES,
     M_PREFILL_TOKENS,
     M_READY,
+    M_RUNS_DROPPED,
     M_SIZE,
     M_SLOT,
     M_STARTED,
@@ -47,23 +62,31 @@ from sim.model.layout import (
     MARK_WARM,
     MARK_WINDOW,
     METRICS,
+    MORE_METRICS,
     N_MARK,
     N_METRIC,
+    N_MORE,
+    OUTCOMES,
+    P_ATTEMPTS,
     P_N_POOL,
     P_RECORDS,
     Q_PEAK_READY,
     Q_SCALED_DOWN,
     Q_SCALED_UP,
     Q_SIZE,
+    REASONS,
     S_DIGEST,
     S_N_SAMPLE,
     S_NOW,
     STAGE_NAMES,
     T_ARRIVALS,
+    T_ASKED_TOKENS,
     T_BILLED_HI,
     T_BILLED_LO,
     T_BLOCKS,
+    T_BLOCKS_CACHED,
     T_BLOCKS_USED,
+    T_CACHED_TOKENS,
     T_COMPLETED,
     T_HELD,
     T_POOL,
@@ -75,6 +98,8 @@ from sim.model.layout import (
     T_TIME_PS,
     T_WAITING,
     T_WANTED,
+    X_ATTEMPTS,
+    X_CACHED,
     X_FIRST_PS,
     X_GAP_MAX_PS,
     X_LAST_PS,
@@ -85,14 +110,16 @@ from sim.model.layout import (
     X_ROUTED_PS,
     X_SCHEDULED_PS,
     X_SIZE,
+    X_TAKEN_PS,
+    X_WASTED,
     Params,
     State,
 )
 from sim.model.metrics import N_BUCKET, wide
 
 #: The measures of a result's histograms and sums, in order.
-RESULT_METRICS = ("ttft", "attempt_ttft", "itl", "tpot", "e2e", "queue_wait")
-_FROM = {"attempt_ttft": "ttft"}  # without retries a request has one attempt, and the two are one measure
+RESULT_METRICS = ("ttft", "attempt_ttft", "itl", "tpot", "e2e", "queue_wait", "itl_max")
+_SINGLE = {"attempt_ttft": "ttft"}  # where a request has one attempt, the two are one measure
 
 
 class Result(NamedTuple):
@@ -142,7 +169,8 @@ def _requests(p: Params, st: State) -> dict[str, np.ndarray]:
     pool_of = np.repeat(np.arange(len(pools)), pools[:, L_N])
     pool = np.where(served, pool_of[np.maximum(replica, 0)], -1)
     first = pools[:, L_FIRST]
-    return {
+    many = bool(p.m[P_ATTEMPTS])
+    columns = {
         "request_id": np.arange(len(rows), dtype=np.int64),
         "class_id": traffic.class_id,
         "arrival_ps": traffic.arrival_ps,
@@ -154,12 +182,17 @@ def _requests(p: Params, st: State) -> dict[str, np.ndarray]:
         "output_tokens": traffic.output_tokens,
         "pool_id": pool,
         "replica_id": np.where(served, replica - first[np.maximum(pool, 0)], -1),
-        "attempts": np.ones(len(rows), dtype=np.int64),
+        "attempts": rows[:, X_ATTEMPTS] if many else np.ones(len(rows), dtype=np.int64),
+        "taken_ps": rows[:, X_TAKEN_PS] if many else traffic.arrival_ps,
+        "wasted_tokens": rows[:, X_WASTED] if many else np.zeros(len(rows), dtype=np.int64),
+        "network_ps": network_ps(p, traffic.class_id, pool),
         "preemptions": rows[:, X_PREEMPTIONS],
         "itl_max_ps": rows[:, X_GAP_MAX_PS],
         "outcome": rows[:, X_OUTCOME],
         "reason": rows[:, X_REASON],
+        "cached_tokens": rows[:, X_CACHED],
     }
+    return columns | blame_columns(columns, st.m[st.blame : st.sample].reshape(B_SIZE, -1))
 
 
 _SAMPLE_COLUMNS = {
@@ -176,6 +209,9 @@ _SAMPLE_COLUMNS = {
     "routed": T_ROUTED,
     "completions": T_COMPLETED,
     "preemptions": T_PREEMPTED,
+    "kv_blocks_cached": T_BLOCKS_CACHED,
+    "asked_tokens": T_ASKED_TOKENS,
+    "cached_tokens": T_CACHED_TOKENS,
 }
 
 
@@ -190,19 +226,34 @@ def _samples(p: Params, st: State) -> dict[str, np.ndarray]:
 
 
 def _histograms(p: Params, st: State) -> np.ndarray:
-    by_class = table(st, "hist", state_sizes(p), N_BUCKET).reshape(-1, N_METRIC, N_BUCKET)
-    order = [METRICS.index(_FROM.get(name, name)) for name in RESULT_METRICS]
-    return np.concatenate([by_class.sum(axis=0, keepdims=True), by_class])[:, order]
+    sizes = state_sizes(p)
+    by_class = table(st, "hist", sizes, N_BUCKET).reshape(-1, N_METRIC, N_BUCKET)
+    more = table(st, "more", sizes, N_BUCKET).reshape(-1, N_MORE, N_BUCKET)
+    columns = []
+    for name in RESULT_METRICS:
+        kept_apart = name in MORE_METRICS and len(more) > 0
+        found = more[:, MORE_METRICS.index(name)] if kept_apart else by_class[:, _place(name)]
+        columns.append(np.concatenate([found.sum(axis=0, keepdims=True), found]))
+    return np.stack(columns, axis=1)
+
+
+def _place(name: str) -> int:
+    """Where a measure's histogram and sum stand among those that every run keeps."""
+    return METRICS.index(_SINGLE.get(name, name))
 
 
 def _sums(p: Params, st: State) -> dict[str, list[int]]:
     rows = table(st, "counts", state_sizes(p), C_SIZE)
     sums = {}
     for name in RESULT_METRICS:
-        at = C_SUM + 2 * METRICS.index(_FROM.get(name, name))
+        at = C_SUM + 2 * _place(name) if name not in MORE_METRICS or not p.m[P_ATTEMPTS] else _more_at(name)
         by_class = [wide(row[at], row[at + 1]) for row in rows]
         sums[name] = [sum(by_class), *by_class]
     return sums
+
+
+def _more_at(name: str) -> int:
+    return C_MORE_SUM + 2 * MORE_METRICS.index(name)
 
 
 _COUNTS = {
@@ -217,17 +268,35 @@ _COUNTS = {
     "all_offered": C_ALL_OFFERED,
     "all_completed": C_ALL_COMPLETED,
     "all_rejected": C_ALL_REJECTED,
+    "all_timed_out": C_ALL_TIMED_OUT,
     "all_failed": C_ALL_FAILED,
     "inside_missed": C_INSIDE_MISSED,
+    "asked_tokens": C_ASKED_TOKENS,
+    "cached_tokens": C_CACHED_TOKENS,
+    "attempts": C_ATTEMPTS,
+    "retries": C_RETRIES,
+    "hedges": C_HEDGES,
+    "wasted_tokens": C_WASTED_TOKENS,
+    **{f"attempts_{outcome}": C_ENDED + i for i, outcome in enumerate((*OUTCOMES[1:], "cancelled"))},
+    **{f"reason_{reason}": C_REASON + i for i, reason in enumerate(REASONS) if reason},
 }
 
 
 def _counts(p: Params, st: State) -> dict[str, np.ndarray]:
     rows = table(st, "counts", state_sizes(p), C_SIZE)
     counts = {name: np.concatenate([[rows[:, at].sum()], rows[:, at]]) for name, at in _COUNTS.items()}
+    if not p.m[P_ATTEMPTS]:
+        _count_single(counts)
     gone = counts["completed"] + counts["rejected"] + counts["timed_out"] + counts["failed"]
     counts["inside"] = counts["offered"] - gone
     return counts
+
+
+def _count_single(counts: dict[str, np.ndarray]) -> None:
+    """Where every request has one attempt, the attempts are the requests."""
+    counts["attempts"] = counts["offered"]
+    for outcome in OUTCOMES[1:]:
+        counts[f"attempts_{outcome}"] = counts[outcome]
 
 
 _WIDE_MARKS = {
@@ -247,6 +316,9 @@ _PLAIN_MARKS = {
     "completions": M_COMPLETED,
     "preemptions": M_PREEMPTED,
     "replicas_started": M_STARTED,
+    "asked_tokens": M_ASKED_TOKENS,
+    "cached_tokens": M_CACHED_TOKENS,
+    "prefix_runs_dropped": M_RUNS_DROPPED,
 }
 
 

@@ -41,7 +41,7 @@ def row_words(p: a.Params) -> int:
 
 def shape_of(p: a.Params) -> tuple[int, ...]:
     """Runs with the same shape begin with the same state and can lie in one batch."""
-    places = pool_rows(p)[:, [a.L_N, a.L_MAX_SEQS, a.L_BLOCK]].reshape(-1)
+    places = pool_rows(p)[:, [a.L_N, a.L_MAX_SEQS, a.L_BLOCK, a.L_PREFIX_RUNS]].reshape(-1)
     return (len(p.m), *p[2:], *state_sizes(p).values(), *(int(x) for x in places))
 
 

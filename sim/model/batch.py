@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from sim.jit import jit, jit_call
 from sim.model.layout import (
-    F_ARRIVAL_PS,
     F_CLASS,
     F_NEXT,
     F_PREV,
     F_REQUEST,
     F_SIZE,
     F_START,
+    F_TAKEN_PS,
     K_PRIORITY,
     K_SIZE,
     R_HEAP,
@@ -110,23 +110,39 @@ def pop_waiting(st, ro):
     return s
 
 
+@jit_call
+def drop_waiting(st, ro, s):
+    """Take out of the waiting queue; the others keep their order."""
+    before = st.m[st.slot + s * F_SIZE + F_PREV]
+    after = st.m[st.slot + s * F_SIZE + F_NEXT]
+    if before >= 0:
+        st.m[st.slot + before * F_SIZE + F_NEXT] = after
+    else:
+        st.m[ro + R_WAIT_HEAD] = after
+    if after >= 0:
+        st.m[st.slot + after * F_SIZE + F_PREV] = before
+    else:
+        st.m[ro + R_WAIT_TAIL] = before
+    st.m[ro + R_N_WAIT] -= 1
+
+
 @jit
 def comes_before(p, st, a, b):
-    """Whether slot a is served before slot b under the priority policy: (priority, arrival, request)."""
+    """Whether slot a is served before slot b under the priority policy: (priority, when taken, request)."""
     ao = st.slot + a * F_SIZE
     bo = st.slot + b * F_SIZE
     pa = p.m[p.klass + st.m[ao + F_CLASS] * K_SIZE + K_PRIORITY]
     pb = p.m[p.klass + st.m[bo + F_CLASS] * K_SIZE + K_PRIORITY]
     if pa != pb:
         return pa < pb
-    if st.m[ao + F_ARRIVAL_PS] != st.m[bo + F_ARRIVAL_PS]:
-        return st.m[ao + F_ARRIVAL_PS] < st.m[bo + F_ARRIVAL_PS]
+    if st.m[ao + F_TAKEN_PS] != st.m[bo + F_TAKEN_PS]:
+        return st.m[ao + F_TAKEN_PS] < st.m[bo + F_TAKEN_PS]
     return st.m[ao + F_REQUEST] < st.m[bo + F_REQUEST]
 
 
 @jit_call
 def insert_waiting(p, st, ro, s):
-    """Put into a waiting queue that is sorted by (priority, arrival, request)."""
+    """Put into a waiting queue that is sorted by (priority, when taken, request)."""
     behind = st.m[ro + R_WAIT_TAIL]
     while behind >= 0 and comes_before(p, st, s, behind):
         behind = st.m[st.slot + behind * F_SIZE + F_PREV]

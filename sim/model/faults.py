@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from sim.jit import jit_call
+from sim.model.blame import group_closes
 from sim.model.layout import (
     F_NEXT,
     F_SIZE,
@@ -11,6 +12,7 @@ from sim.model.layout import (
     L_GROUP,
     L_N,
     L_SIZE,
+    P_ATTEMPTS,
     P_FAULTS,
     P_N_CLASS,
     P_N_FAULT,
@@ -24,6 +26,7 @@ from sim.model.layout import (
     R_KV,
     R_N_CHUNK,
     R_N_DECODE,
+    R_N_GHOST,
     R_N_RUN,
     R_N_WAIT,
     R_POOL,
@@ -48,6 +51,7 @@ from sim.model.layout import (
 )
 from sim.model.lifecycle import drop_ready, scale_to, vanish
 from sim.model.metrics import add_wide
+from sim.model.patience import lose_attempt
 from sim.model.replica import settle
 from sim.model.request import fail
 from sim.model.tree import tree_set
@@ -100,19 +104,24 @@ def lose(p, st, r, t):
         st.m[ro + R_BUSY_PS] += span
         add_wide(st.m, ro + R_SLOT_LO, span * st.m[ro + R_N_RUN])
     if st.m[ro + R_STAGE] == STAGE_READY:
-        drop_ready(p, st, p.m[p.pool + st.m[ro + R_POOL] * L_SIZE + L_GROUP], r)
-    fail_list(p, st, r, st.m[ro + R_WAIT_HEAD])
-    fail_list(p, st, r, st.m[ro + R_RUN_HEAD])
+        g = p.m[p.pool + st.m[ro + R_POOL] * L_SIZE + L_GROUP]
+        drop_ready(p, st, g, r)
+        group_closes(st, g, t)
+    fail_list(p, st, r, st.m[ro + R_WAIT_HEAD], t)
+    fail_list(p, st, r, st.m[ro + R_RUN_HEAD], t)
     clear_engine(p, st, r)
     vanish(p, st, r, t)
 
 
 @jit_call
-def fail_list(p, st, r, s):
-    """Every request of a list of slots fails with its replica."""
+def fail_list(p, st, r, s, t):
+    """Every attempt of a list of slots fails with its replica."""
     while s >= 0:
         after = st.m[st.slot + s * F_SIZE + F_NEXT]
-        fail(p, st, s, r, REPLICA_LOST)
+        if p.m[P_ATTEMPTS] == 1:
+            lose_attempt(p, st, s, r, REPLICA_LOST, t)
+        else:
+            fail(p, st, s, r, REPLICA_LOST)
         s = after
 
 
@@ -121,7 +130,17 @@ def clear_engine(p, st, r):
     """An engine without requests, its step count and its totals kept."""
     ro = st.rep + r * R_SIZE
     lo = p.pool + st.m[ro + R_POOL] * L_SIZE
-    for field in (R_JUMP_K, R_N_RUN, R_N_WAIT, R_N_DECODE, R_KV, R_N_CHUNK, R_BATCH_LEFT, R_STACK_N):
+    for field in (
+        R_JUMP_K,
+        R_N_RUN,
+        R_N_WAIT,
+        R_N_DECODE,
+        R_KV,
+        R_N_CHUNK,
+        R_BATCH_LEFT,
+        R_STACK_N,
+        R_N_GHOST,
+    ):
         st.m[ro + field] = 0
     for field in (R_RUN_HEAD, R_RUN_TAIL, R_WAIT_HEAD, R_WAIT_TAIL):
         st.m[ro + field] = -1

@@ -9,16 +9,18 @@ from __future__ import annotations
 from sim.jit import jit, jit_call
 from sim.model.control import next_stop_ps
 from sim.model.faults import on_fault, set_next_fault
-from sim.model.gateway import on_input, set_next_in
+from sim.model.holding import note_room
+from sim.model.inputs import on_input, set_next_in
 from sim.model.layout import (
+    F_HEAP_SLOT,
     F_NEXT,
+    F_REPLICA,
     F_SIZE,
+    F_STATE,
     G_LEAVES,
     G_LOAD,
     G_SIZE,
     H_CURSOR,
-    H_HEAD,
-    H_HELD,
     H_SIZE,
     HORIZON,
     L_FIRST,
@@ -28,8 +30,14 @@ from sim.model.layout import (
     L_SIZE,
     L_TICK_PS,
     MARK_RUN,
+    N_HEAD,
+    N_HELD,
+    N_SIZE,
     OK,
+    P_ATTEMPTS,
+    P_CAPPED,
     P_N_GROUP,
+    P_N_LANE,
     P_N_POOL,
     P_N_REPLICA,
     P_SAMPLE_PS,
@@ -50,16 +58,20 @@ from sim.model.layout import (
     R_STAGE,
     R_WAIT_HEAD,
     R_WAIT_TAIL,
+    S_N_TIMER,
     S_NEXT_FAULT,
     S_NEXT_IN,
     S_NEXT_MARK,
     S_NEXT_SAMPLE,
     S_NOW,
+    S_RELEASE,
     S_STATUS,
     S_STOP,
+    SEQ_AWAY,
     STAGE_DRAINING,
 )
 from sim.model.lifecycle import become_ready, on_stage
+from sim.model.limits import fill_limits
 from sim.model.observe import set_mark
 from sim.model.replica import on_boundary, settle
 from sim.model.request import leave_inside
@@ -75,7 +87,10 @@ def on_replica(p, st, r, t):
     """A boundary of replica r, and what it means outside it: its load, and its end when it has drained."""
     on_boundary(p, st, r, t)
     ro = st.rep + r * R_SIZE
-    refresh_load(p, st, p.m[p.pool + st.m[ro + R_POOL] * L_SIZE + L_GROUP], r)
+    g = p.m[p.pool + st.m[ro + R_POOL] * L_SIZE + L_GROUP]
+    refresh_load(p, st, g, r)
+    if p.m[P_CAPPED] == 1:
+        note_room(p, st, g, t + 1)
     if st.m[ro + R_STAGE] == STAGE_DRAINING and st.m[ro + R_N_RUN] + st.m[ro + R_N_WAIT] == 0:
         tree_set(st.m, st.due, p.m[P_TREE], r, t + 1)
 
@@ -131,6 +146,9 @@ def begin(p, st):
     st.m[S_STATUS] = OK
     st.m[S_NEXT_SAMPLE] = 0 if p.m[P_SAMPLE_PS] > 0 else NEVER
     st.m[S_NEXT_MARK] = p.m[P_WARMUP_PS]
+    st.m[S_RELEASE] = NEVER
+    if p.m[P_ATTEMPTS] == 1:
+        fill_limits(p, st)
     set_next_in(p, st)
     set_next_fault(p, st)
     st.m[S_STOP] = next_stop_ps(p, st)
@@ -160,20 +178,28 @@ def finish(p, st):
     for r in range(p.m[P_N_REPLICA]):
         settle(p, st, r, t)
     set_mark(p, st, MARK_RUN, t)
-    for g in range(p.m[P_N_GROUP]):
-        s = st.m[st.group + g * H_SIZE + H_HEAD]
-        for _ in range(st.m[st.group + g * H_SIZE + H_HELD]):
-            after = st.m[st.slot + s * F_SIZE + F_NEXT]
-            leave_inside(p, st, s, -1, HORIZON)
-            s = after
+    for lane in range(p.m[P_N_GROUP] * p.m[P_N_LANE]):
+        no = st.lane + lane * N_SIZE
+        if st.m[no + N_HELD] > 0:
+            leave_list(p, st, -1, st.m[no + N_HEAD])
+    leave_away(p, st)
     for r in range(p.m[P_N_REPLICA]):
         leave_list(p, st, r, st.m[st.rep + r * R_SIZE + R_WAIT_HEAD])
         leave_list(p, st, r, st.m[st.rep + r * R_SIZE + R_RUN_HEAD])
 
 
 @jit_call
+def leave_away(p, st):
+    """Write down the requests that wait for their next attempt, or are at a station, as still inside."""
+    for j in range(st.m[S_N_TIMER]):
+        s = st.m[st.slot + j * F_SIZE + F_HEAP_SLOT]
+        if st.m[st.slot + s * F_SIZE + F_STATE] >= SEQ_AWAY:
+            leave_inside(p, st, s, st.m[st.slot + s * F_SIZE + F_REPLICA], HORIZON)
+
+
+@jit_call
 def leave_list(p, st, r, s):
-    """Write down a list of slots of replica r as still inside."""
+    """Write down a list of slots of replica r, or of the gateway (−1), as still inside."""
     while s >= 0:
         after = st.m[st.slot + s * F_SIZE + F_NEXT]
         leave_inside(p, st, s, r, HORIZON)

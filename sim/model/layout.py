@@ -19,6 +19,7 @@ NEW, OK, DONE, NEED_SLOTS, NEED_POLICY = range(5)  # status of a run
 
 PHASE_FAULT, PHASE_NODE, PHASE_STAGE, PHASE_SAMPLE, PHASE_TICK = 0, 1, 2, 3, 4
 PHASE_DEADLINE, PHASE_RETRY, PHASE_TURN, PHASE_ARRIVAL, PHASE_BOUNDARY = 5, 6, 7, 8, 9
+PHASE_STATION = PHASE_ARRIVAL  # of a timer: after turns, before releases and arrivals
 
 (
     STAGE_GONE,
@@ -45,11 +46,67 @@ STAGE_NAMES = (
 
 OUTCOMES = ("inside", "completed", "rejected", "timed_out", "failed")
 INSIDE, COMPLETED, REJECTED, TIMED_OUT, FAILED = range(5)
-REASONS = ("", "too_long", "gateway_full", "horizon", "replica_lost")
-NO_REASON, TOO_LONG, GATEWAY_FULL, HORIZON, REPLICA_LOST = range(5)
+REASONS = (
+    "",
+    "too_long",
+    "gateway_full",
+    "horizon",
+    "replica_lost",
+    "rate_limited",
+    "concurrency",
+    "shed",
+    "queue_time",
+    "in_gateway",
+    "in_cpu_stage",
+    "in_queue",
+    "in_prefill",
+    "in_stream",
+    "blocked",
+    "over_limit",
+)
+(
+    NO_REASON,
+    TOO_LONG,
+    GATEWAY_FULL,
+    HORIZON,
+    REPLICA_LOST,
+    RATE_LIMITED,
+    CONCURRENCY,
+    SHED,
+    QUEUE_TIME,
+    IN_GATEWAY,
+    IN_CPU_STAGE,
+    IN_QUEUE,
+    IN_PREFILL,
+    IN_STREAM,
+    BLOCKED,
+    OVER_LIMIT,
+) = range(16)
+N_REASON = 16
 
-ROUTERS = ("round_robin", "random", "least_outstanding", "power_of_two", "least_kv")
+# outcomes of an attempt: those of a request, and
+CANCELLED = 5  # its twin answered first
+N_ENDED = 5  # completed … cancelled: the ways in which an attempt ends
+
+JITTERS = ("none", "full", "equal")
+NO_JITTER, FULL_JITTER, EQUAL_JITTER = range(3)
+RETRY_REJECTED, RETRY_TIMED_OUT, RETRY_FAILED = 1, 2, 4
+
+ROUTERS = (
+    "round_robin",
+    "random",
+    "least_outstanding",
+    "power_of_two",
+    "least_kv",
+    "session_affinity",
+    "consistent_hash",
+    "weighted_score",
+)
 ROUND_ROBIN, RANDOM, LEAST_OUTSTANDING, POWER_OF_TWO, LEAST_KV = range(5)
+SESSION_AFFINITY, CONSISTENT_HASH, WEIGHTED_SCORE = 5, 6, 7
+
+HOLD_ORDERS = ("fifo", "priority", "fair")
+HOLD_FIFO, HOLD_PRIORITY, HOLD_FAIR = range(3)
 
 BATCHINGS = ("continuous", "static", "dynamic", "none")
 CONTINUOUS, STATIC, DYNAMIC, NO_BATCHING = range(4)
@@ -63,9 +120,28 @@ FIXED, HPA, QUEUE, USER = range(4)
 METRIC_SOURCES = ("outstanding", "waiting", "running", "kv_use", "arrival_rate", "backlog")
 SRC_OUTSTANDING, SRC_WAITING, SRC_RUNNING, SRC_KV_USE, SRC_ARRIVAL_RATE, SRC_BACKLOG = range(6)
 
-METRICS = ("ttft", "itl", "tpot", "e2e", "queue_wait")
-M_TTFT, M_ITL, M_TPOT, M_E2E, M_QUEUE_WAIT = range(5)
-N_METRIC = 5
+METRICS = ("ttft", "itl", "tpot", "e2e", "queue_wait", "itl_max")
+M_TTFT, M_ITL, M_TPOT, M_E2E, M_QUEUE_WAIT, M_ITL_MAX = range(6)
+N_METRIC = 6
+MORE_METRICS = ("attempt_ttft",)  # kept where attempts are
+MORE_ATTEMPT_TTFT = 0
+N_MORE = 1
+
+# what a request's time is blamed on: the parts of ttft in the order of its life, then those of what follows
+BLAME_TTFT = (
+    "retry",
+    "gateway",
+    "cpu",
+    "network",
+    "cold_start",
+    "queue",
+    "prefill",
+    "interference",
+    "preemption",
+)
+BLAME_STREAM = ("interference", "preemption", "decode")
+BLAME_TTFT_COLUMNS = tuple(f"blame_{cause}_ps" for cause in BLAME_TTFT)
+BLAME_STREAM_COLUMNS = tuple(f"blame_stream_{cause}_ps" for cause in BLAME_STREAM)
 
 # ---- parameters ----------------------------------------------------------------------
 # Params.m, from its start
@@ -86,20 +162,110 @@ N_METRIC = 5
     P_RING,  # samples in a metrics ring
     P_N_FAULT,
     P_FAULTS,  # where the scripted faults start in Params.m: (fault, Y_SIZE), by time
-) = range(16)
-P_SIZE = 16
+    P_N_SESSION,  # sessions, 0 = no request belongs to one: the trace has no third word
+    P_ATTEMPTS,  # 1 = requests may be refused, given up or tried again: attempts are kept apart
+    P_N_TENANT,
+    P_LIMITS,  # where the limits start in Params.m: (class, then tenant, V_SIZE)
+    P_LEAF,  # where the requests' leaf segments start in Params.trace, 0 = no request shares a prefix
+    P_SHARED,  # …and the tokens of each that lie in segments
+    P_SEGMENT,  # …and the segments: (segment, SEG_SIZE)
+    P_N_SEGMENT,
+    P_N_LANE,  # of a group: tenants where one shares fairly, else 1
+    P_WEIGHTS,  # where the tenants' weights start in Params.m
+    P_CAPPED,  # 1 = some group's replicas may hold only so many requests
+    P_STATIONS,  # where the CPU stations start in Params.m: (station, WORK_SIZE)
+    P_N_STATION,
+    P_N_CONTENT,  # different questions, 0 = no response cache
+    P_CONTENTS,  # where what each request asks for starts in Params.trace
+    P_CACHE_ENTRIES,
+    P_CACHE_LIFE_PS,
+    P_CACHE_PS,  # how long an answer from the cache takes
+) = range(34)
+P_SIZE = 34
+
+# CPU stations
+WORK_FIRST, WORK_N = range(2)  # first worker, workers
+WORK_SIZE = 2
+
+# a class's visits: how many before the GPU, how many after, then a row each
+VISIT_STATION, VISIT_BASE_PS, VISIT_PROMPT_PS, VISIT_OUTPUT_PS = range(4)
+VISIT_SIZE = 4
+
+# limits of a class or a tenant; credits are picoseconds, a period of 0 is no limit
+V_REQUEST_PS, V_REQUEST_CAP, V_TOKEN_PS, V_TOKEN_CAP, V_CONCURRENT = range(5)
+V_SIZE = 5
+
+# segments of prompts, in Params.trace
+SEG_PARENT, SEG_START = range(2)  # −1 = none; the token of the prompt at which the segment begins
+SEG_SIZE = 2
 
 # scripted faults
 Y_TIME_PS, Y_POOL, Y_REPLICAS = range(3)
 Y_SIZE = 3
 
 # Params.klass, a row a class
-K_GROUP, K_PRIORITY, K_TTFT_PS, K_ITL_PS, K_TPOT_PS, K_E2E_PS = range(6)  # objectives: NEVER = none
-K_SIZE = 6
+(
+    K_GROUP,
+    K_PRIORITY,
+    K_TTFT_PS,  # objectives: NEVER = none
+    K_ITL_PS,
+    K_TPOT_PS,
+    K_E2E_PS,
+    K_TENANT,
+    K_SHED_MILLI,
+    K_WAIT_MAX_PS,
+    K_PATIENCE,  # where its patience starts in Params.m: (2, N_QUANTILE) first token, total; 0 = endless
+    K_ATTEMPTS_MAX,
+    K_RETRY_ON,
+    K_BACKOFF,  # where its waits start in Params.m: (attempts_max − 1,)
+    K_JITTER,
+    K_BUDGET_RATIO,
+    K_BUDGET_BURST,  # NEVER = no budget
+    K_HEDGE_PS,
+    K_PROMPT_MAX,  # tokens; NEVER = any
+    K_OUTPUT_MAX,
+    K_POOLS,  # where the list of the pools that may serve it starts in Params.m, in order of preference
+    K_N_POOL,  # how many there are, 0 = all of the group's
+    K_ORDERED,  # 1 = the first of them that has room, 0 = the router looks at all of them alike
+    K_NETWORK,  # where its times to each pool and back start in Params.m; 0 = none
+    K_VISITS,  # where its visits to CPU stations start in Params.m
+    K_WITHHELD,  # 1 = clients see nothing of an answer before it is complete and checked
+    K_BLOCKED_Q20,  # share of answers that the guardrail blocks, of 2²⁰
+    K_FALLBACK,  # the group that blocked ones are sent to, or −1
+    K_DEADLINE_PS,  # counted from arrival, NEVER = none
+    K_WINDOW_FROM_PS,  # of a day: attempts first start between these two
+    K_WINDOW_TO_PS,
+    K_DEFER_MAX_PS,  # … unless that is further away, 0 = at once
+) = range(31)
+K_SIZE = 31
 
 # Params.group, a row a model that is served
-G_ROUTER, G_FIRST, G_N, G_LOAD, G_LEAVES, G_HOLD_MAX, G_FIRST_POOL, G_N_POOL = range(8)
-G_SIZE = 8
+(
+    G_ROUTER,
+    G_FIRST,
+    G_N,
+    G_LOAD,
+    G_LEAVES,
+    G_HOLD_MAX,
+    G_FIRST_POOL,
+    G_N_POOL,
+    G_FACTOR_MILLI,  # session affinity, consistent hashing: the most that a replica may hold, times the mean
+    G_LOAD_MIN,  # session affinity: below so many requests a replica is never overloaded
+    G_RING,  # where the group's ring starts in Params.m: hash of a virtual node, its last PLACE_BITS the replica's
+    G_N_RING,  # place in the group; sorted
+    G_W_OUTSTANDING,  # weighted score: weights in thousandths, of a request, of a waiting one, of all KV blocks
+    G_W_WAITING,
+    G_W_KV,
+    G_SNAPSHOT_PS,  # how old a snapshot gets, 0 = a new one for every request
+    G_COUNT_OWN,  # 1 = the router adds what it has sent since
+    G_SPILL_MILLI,  # a pool has room up to so many requests per ready replica
+    G_TREE,  # 1 = the load tree is kept
+    G_OUTSTANDING_MAX,  # of a replica, NEVER = no limit: the gateway holds more
+    G_HOLD_ORDER,
+) = range(21)
+G_SIZE = 21
+PLACE_BITS = 17
+PLACES_MAX = (1 << PLACE_BITS) - 1
 
 # Params.pool
 (
@@ -132,8 +298,10 @@ G_SIZE = 8
     L_SCRAPE_PS,
     L_WINDOW_PS,
     L_LAG_PS,
-) = range(29)
-L_SIZE = 29
+    L_PREFIX_RUNS,  # runs of blocks that its prefix cache can tell apart, 0 = no prefix cache
+    L_PREFIX_BUCKETS,  # of its hash table, a power of two
+) = range(31)
+L_SIZE = 31
 
 N_QUANTILE_BITS = 10  # a stage's duration is one of 1024 equally likely values
 N_QUANTILE = 1 << N_QUANTILE_BITS
@@ -144,8 +312,8 @@ N_QUANTILE = 1 << N_QUANTILE_BITS
     S_STATUS,
     S_NOW,
     S_CURSOR,  # next request to arrive
-    S_NEXT_IN,  # next arrival or gateway release
-    S_RELEASE,  # 1 = a group's held requests are to be released at S_NEXT_IN
+    S_NEXT_IN,  # next timer, gateway release or arrival
+    S_RELEASE,  # when held requests are to be released, or NEVER
     S_FREE,  # head of the list of free slots
     S_IN_FLIGHT,
     S_DIGEST,
@@ -157,8 +325,21 @@ N_QUANTILE = 1 << N_QUANTILE_BITS
     S_MARKS,  # marks set so far
     S_NEXT_FAULT,
     S_FAULT,  # faults that have struck
-) = range(16)
-S_SIZE = 16
+    S_N_TIMER,
+    S_RELEASES,  # releases so far
+    S_CACHE_FIRST,  # response cache: last used, least recently used, entries
+    S_CACHE_LAST,
+    S_CACHED,
+) = range(21)
+S_SIZE = 21
+
+# State.station: two limbs of work taken in and of waiting for it to begin, and how often
+D_BUSY, _D1, D_WAIT, _D3, D_JOBS = range(5)
+D_SIZE = 5
+
+# State.content: a row a question
+E_FILLED_PS, E_PREV, E_NEXT = range(3)  # when its answer was complete + 1, 0 = not kept
+E_SIZE = 3
 
 # State.pool
 (
@@ -182,12 +363,37 @@ S_SIZE = 16
     Q_PEAK_READY,
     Q_SCALED_UP,  # how often the target rose and fell
     Q_SCALED_DOWN,
-) = range(20)
-Q_SIZE = 20
+    Q_STARTING_PS,  # how long some replica was starting, up to Q_AREA_PS
+    Q_ASKED_TOKENS,  # prompt tokens of the sequences admitted, looked up in the prefix cache
+    Q_CACHED_TOKENS,  # of these, found in it
+    Q_RUNS_DROPPED,  # runs evicted before their time, because the table of runs was full
+) = range(24)
+Q_SIZE = 24
 
 # State.group
-H_HELD, H_HEAD, H_TAIL, H_ARRIVALS, H_N_READY, H_CURSOR = range(6)
-H_SIZE = 6
+(
+    H_HELD,
+    H_ARRIVALS,
+    H_N_READY,
+    H_CURSOR,
+    H_DONE,  # completions, counted where attempts are kept apart
+    H_DONE_PS,  # the last of them
+    H_DONE_GAP_PS,  # the smoothed time between two
+    H_CLOSED_PS,  # how long it had no ready replica, up to the last time
+    H_CLOSED_SINCE_PS,
+    H_SNAPSHOT,  # weighted scores: the interval of the last snapshot + 1
+) = range(10)
+H_SIZE = 10
+
+# State.lane: held requests of a group, all of them or a tenant's
+N_HEAD, N_TAIL, N_HELD, N_SERVED, N_STAMP = range(
+    5
+)  # served: thousandths of weighted tokens; stamp: a release
+N_SIZE = 5
+
+# State.limit: a row a class, then a row a tenant
+J_REQUEST_PS, J_TOKEN_PS, J_LAST_PS, J_IN_FLIGHT, J_BUDGET = range(5)
+J_SIZE = 5
 
 # State.rep
 (
@@ -228,15 +434,17 @@ H_SIZE = 6
     R_SLOT_LO,
     R_SLOT_HI,
     R_DRAIN_PS,
-) = range(37)
-R_SIZE = 37
+    R_N_GHOST,  # running attempts whose client has gone: freed at the next boundary
+    R_PREFIX,  # where its prefix cache starts in State.m, 0 = it has none
+) = range(39)
+R_SIZE = 39
 
 # State.slot: a request in flight
 (
     F_REQUEST,
     F_NEXT,
     F_PREV,
-    F_STATE,  # 0 waiting, 1 scheduled one by one, 2 in the decode set
+    F_STATE,  # SEQ_…
     F_PROMPT,
     F_OUTPUT,
     F_GENERATED,  # tokens so far; in the decode set: so far when it joined
@@ -252,9 +460,70 @@ R_SIZE = 37
     F_PREEMPTIONS,
     F_CLASS,
     F_MARK,  # step + 1 in which a walk scheduled it
-) = range(19)
-F_SIZE = 19
-SEQ_WAITING, SEQ_SINGLE, SEQ_DECODE = range(3)
+    F_TAKEN_PS,  # when the gateway took this attempt; the rest is kept where attempts are
+    F_CLOCK_PS,  # the clock of its present part of life, read where that began
+    F_SINCE_PS,  # since when it has been preempted or passed over
+    F_LOST,  # computed tokens that preemption took and it has not got back, 0 = none
+    F_COLD_HELD_PS,  # held while no replica was ready: the first of B_SIZE parts of its time
+    F_COLD_QUEUE_PS,  # queued while replicas of its pool were starting
+    F_PREFILL_PS,  # its prompt's chunks, each alone in a step
+    F_PREEMPTED_FIRST_PS,  # preempted until caught up, before the first token
+    F_PREEMPTED_PS,  # and after it
+    F_INTERFERED_PS,  # after the first token: others' chunks in its steps, and steps without it
+    F_ATTEMPT,
+    F_ATTEMPTS,  # of the request so far
+    F_REPLICA,
+    F_GHOST,  # GHOST_…
+    F_TWIN,  # the slot of the other of two hedged attempts, or −1
+    F_WASTED,  # tokens computed for earlier attempts
+    F_COUNTED,  # 1 = counts against its limits' concurrency
+    F_GIVE_UP_PS,  # when its client gives it up without a first token, NEVER = not at all
+    F_TOTAL_PS,  # when its client gives it up whatever came
+    F_HELD,  # leading blocks that it holds in the prefix cache
+    F_CACHED,  # tokens found in the prefix cache when it was first scheduled
+    F_GROUP,  # whose turn it is: its class's, or the fallback
+    F_STEP,  # which station of its class it is at
+    F_STEP_PS,  # when that is done
+    F_FROM_CACHE,  # 1 = answered by the response cache
+    F_LET_IN_PS,  # when it had passed the stations before the GPU
+    F_TIMER,  # its timer's place in the heap, or −1
+    F_HEAP_PS,  # the j-th timer lies in the row of slot j: time, order among equals, slot
+    F_HEAP_KEY,
+    F_HEAP_SLOT,
+) = range(49)
+F_SIZE = 49
+F_BLAME = F_COLD_HELD_PS
+B_COLD_HELD, B_COLD_QUEUE, B_PREFILL, B_PREEMPTED_FIRST, B_PREEMPTED, B_INTERFERED = range(6)
+B_SIZE = 6
+# waiting or running at a replica: scheduled one by one, or in the decode set; held by the gateway; away until a timer;
+# at a station before the GPU, or on its way out
+SEQ_WAITING, SEQ_SINGLE, SEQ_DECODE, SEQ_HELD, SEQ_AWAY, SEQ_BEFORE, SEQ_AFTER = range(7)
+# still wanted; its client has gone while it runs; its twin has answered
+GHOST_NOT, GHOST_GONE, GHOST_BEATEN = range(3)
+
+# A replica's prefix cache: its own numbers, the buckets of a hash table (segment → its shallowest run), the runs.
+# Places are offsets in State.m, 0 = none.
+(
+    Z_FREE,  # list of unused runs, through U_DEEP
+    Z_N_FREE,
+    Z_CACHED,  # blocks that are cached and held by nobody
+    Z_OLDEST,  # of the runs held by nobody, the first to be evicted
+    Z_NEWEST,
+    Z_LEAVER,  # 1 + the first slot of those that finished at this boundary, by request, through F_PREV
+) = range(6)
+Z_SIZE = 6
+(
+    U_SEGMENT,
+    U_FIRST,  # blocks U_FIRST … U_LAST − 1 of every sequence that goes through the segment
+    U_LAST,
+    U_REFS,  # sequences that hold it
+    U_DEEP,  # the next run of its segment, towards the end
+    U_SHALLOW,
+    U_CHAIN,  # the next segment of its bucket
+    U_OLDER,
+    U_NEWER,
+) = range(9)
+U_SIZE = 9
 
 # State.counts: a row a class; sums are two limbs of 62 bits each
 (
@@ -271,9 +540,22 @@ SEQ_WAITING, SEQ_SINGLE, SEQ_DECODE = range(3)
     C_ALL_REJECTED,
     C_ALL_FAILED,
     C_INSIDE_MISSED,  # still inside at the end, an objective already out of reach
+    C_ASKED_TOKENS,  # prompt tokens of measured requests when first scheduled, in pools with a prefix cache
+    C_CACHED_TOKENS,  # of these, found in it
     C_SUM,  # then N_METRIC × (lo, hi)
-) = range(14)
-C_SIZE = C_SUM + 2 * N_METRIC
+) = range(16)
+(
+    C_ALL_TIMED_OUT,
+    C_ATTEMPTS,
+    C_RETRIES,
+    C_HEDGES,
+    C_WASTED_TOKENS,
+    C_CACHED,  # requests that the response cache answered
+    C_ENDED,  # attempts by how they ended: C_ENDED + outcome − 1
+) = range(C_SUM + 2 * N_METRIC, C_SUM + 2 * N_METRIC + 7)
+C_REASON = C_ENDED + N_ENDED  # requests by reason: C_REASON + reason
+C_MORE_SUM = C_REASON + N_REASON  # then N_MORE × (lo, hi)
+C_SIZE = C_MORE_SUM + 2 * N_MORE
 
 # State.record: a row a request
 (
@@ -286,8 +568,12 @@ C_SIZE = C_SUM + 2 * N_METRIC
     X_GAP_MAX_PS,
     X_OUTCOME,
     X_REASON,
-) = range(9)
-X_SIZE = 9
+    X_ATTEMPTS,
+    X_TAKEN_PS,
+    X_WASTED,
+    X_CACHED,
+) = range(13)
+X_SIZE = 13
 
 # State.sample: a row a (sample, pool)
 (
@@ -313,8 +599,11 @@ X_SIZE = 9
     T_PREEMPTED,
     T_BILLED_LO,
     T_BILLED_HI,
-) = range(22)
-T_SIZE = 22
+    T_ASKED_TOKENS,
+    T_CACHED_TOKENS,
+    T_BLOCKS_CACHED,  # held by nobody, so free to be taken
+) = range(25)
+T_SIZE = 25
 
 # State.mark: what a pool has done by the end of warm-up (0), of the measured window (1) and of the run (2)
 (
@@ -339,10 +628,20 @@ T_SIZE = 22
     M_PREEMPTED,
     M_STARTED,
     M_TIME_PS,
-) = range(21)
-M_SIZE = 21
+    M_ASKED_TOKENS,
+    M_CACHED_TOKENS,
+    M_RUNS_DROPPED,
+) = range(24)
+M_SIZE = 24
 N_MARK = 3
 MARK_WARM, MARK_WINDOW, MARK_RUN = range(N_MARK)
+
+# State.session and State.snapshot
+SESSION_SIZE = 2
+W_START, W_OUTSTANDING, W_WAITING, W_KV, W_SENT = range(5)  # which start of its pool; KV in 1 / KV_PARTS
+W_SIZE = 5
+KV_PARTS = 10_000
+SESSIONS_MAX = (1 << 27) - 1
 
 LIMB_BITS = 62
 LIMB = 1 << LIMB_BITS
@@ -362,7 +661,7 @@ class Params(NamedTuple):
     """
 
     m: I64
-    trace: I64  # (2 · request,) arrival ps, then prompt << 39 | output << 15 | class
+    trace: I64  # (2 · request,) arrival ps, then prompt << 39 | output << 15 | class; then what else requests have
     klass: int  # (class, K_SIZE)
     group: int  # (group, G_SIZE)
     pool: int  # (pool, L_SIZE)
@@ -375,9 +674,10 @@ class Params(NamedTuple):
 class State(NamedTuple):
     """Everything a run changes: one array, and where its tables start in it. Copying the array copies the run.
 
-    State.m begins with the run's own numbers (S_…). Three tables have no start here, for the rows of `rep` hold
+    State.m begins with the run's own numbers (S_…). Four tables have no start here, for the rows of `rep` hold
     theirs: the completion heap (max_num_seqs: finish step · 2²⁴ + slot), the residue counts (block_size: decode
-    sequences by (computed − step) mod block_size) and the stack of longest gaps (max_num_seqs + 2 pairs).
+    sequences by (computed − step) mod block_size), the stack of longest gaps (max_num_seqs + 2 pairs) and the
+    prefix cache (Z_SIZE, buckets, runs).
     """
 
     m: I64
@@ -391,9 +691,20 @@ class State(NamedTuple):
     ready: int  # (replica,) per group: its ready replicas in order
     ring: int  # (pool, P_RING, 2) (time, milli value) scraped
     scaler: int  # (pool, SCALER_STATE) what the controllers remember
+    session: int  # (session, SESSION_SIZE) under session affinity: its last replica + 1, and which start of it; or nothing
+    snapshot: (
+        int  # (replica, W_SIZE) under weighted scores: the last snapshot, what was sent since; or nothing
+    )
+    lane: int  # (group, P_N_LANE, N_SIZE)
+    worker: int  # (worker,) of the CPU stations: when it is free
+    station: int  # (station, D_SIZE)
+    content: int  # (question, E_SIZE) of the response cache
+    limit: int  # (class, then tenant, J_SIZE)
     counts: int  # (class, C_SIZE)
     hist: int  # (class, N_METRIC, N_BUCKET)
+    more: int  # (class, N_MORE, N_BUCKET) where attempts are kept apart, else nothing
     mark: int  # (N_MARK, pool, M_SIZE)
     record: int  # (request, X_SIZE) or nothing
+    blame: int  # (B_SIZE, request) parts of its time, or nothing; memory is touched where one is not 0
     sample: int  # (sample, pool, T_SIZE)
     slot: int  # (slot, F_SIZE), last, so that it can grow

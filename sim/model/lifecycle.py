@@ -7,6 +7,7 @@ durations under every policy. The cluster that a stage waits for will stand behi
 from __future__ import annotations
 
 from sim.jit import jit, jit_call
+from sim.model.blame import group_closes, group_opens
 from sim.model.layout import (
     G_FIRST,
     G_LEAVES,
@@ -38,6 +39,7 @@ from sim.model.layout import (
     Q_SCALED_UP,
     Q_SIZE,
     Q_STARTED,
+    Q_STARTING_PS,
     Q_WANTED,
     R_BATCH_LEFT,
     R_DRAIN_PS,
@@ -61,6 +63,7 @@ from sim.model.layout import (
 from sim.model.metrics import add_wide
 from sim.model.replica import on_enqueued
 from sim.model.router import refresh_load
+from sim.model.runs import clear_prefix
 from sim.model.tree import tree_set
 from sim.rng import STREAM_STAGE, draw
 from sim.units import NEVER
@@ -74,6 +77,8 @@ def settle_areas(st, pool, t):
     dt = t - st.m[qo + Q_AREA_PS]
     add_wide(st.m, qo + Q_BILLED_LO, st.m[qo + Q_N_BILLED] * dt)
     add_wide(st.m, qo + Q_READY_LO, st.m[qo + Q_N_READY] * dt)
+    if st.m[qo + Q_N_STARTING] > 0:
+        st.m[qo + Q_STARTING_PS] += dt
     st.m[qo + Q_AREA_PS] = t
 
 
@@ -150,10 +155,12 @@ def become_ready(p, st, r, t):
     st.m[ro + R_READY_PS] = t
     st.m[ro + R_FREE_BLOCKS] = p.m[lo + L_BLOCKS]
     st.m[ro + R_BATCH_LEFT] = 0
+    clear_prefix(p, st, r)
+    group_opens(st, g, t)
     insert_ready(p, st, g, r)
     refresh_load(p, st, g, r)
     if st.m[st.group + g * H_SIZE + H_HELD] > 0:
-        st.m[S_RELEASE] = 1
+        st.m[S_RELEASE] = t
         st.m[S_NEXT_IN] = t
 
 
@@ -191,6 +198,7 @@ def begin_drain(p, st, r, t):
     ro = st.rep + r * R_SIZE
     g = p.m[p.pool + st.m[ro + R_POOL] * L_SIZE + L_GROUP]
     drop_ready(p, st, g, r)
+    group_closes(st, g, t)
     enter(p, st, r, STAGE_DRAINING, t)
     st.m[ro + R_DRAIN_PS] = t
     if st.m[ro + R_N_WAIT] + st.m[ro + R_N_RUN] == 0:

@@ -19,8 +19,10 @@ from sim.model.layout import (
     L_SIZE,
     L_SOURCE,
     L_WINDOW_PS,
+    M_ASKED_TOKENS,
     M_BILLED,
     M_BUSY,
+    M_CACHED_TOKENS,
     M_COMPLETED,
     M_DECODE_PS,
     M_DECODE_TOKENS,
@@ -30,6 +32,7 @@ from sim.model.layout import (
     M_PREFILL_SQUARES,
     M_PREFILL_TOKENS,
     M_READY,
+    M_RUNS_DROPPED,
     M_SIZE,
     M_SLOT,
     M_STARTED,
@@ -37,13 +40,16 @@ from sim.model.layout import (
     M_TIME_PS,
     P_N_POOL,
     P_RING,
+    Q_ASKED_TOKENS,
     Q_BILLED_LO,
+    Q_CACHED_TOKENS,
     Q_COMPLETED,
     Q_LAST_ARRIVALS,
     Q_PREEMPTED,
     Q_READY_LO,
     Q_RING_N,
     Q_ROUTED,
+    Q_RUNS_DROPPED,
     Q_SIZE,
     Q_STARTED,
     Q_WANTED,
@@ -58,6 +64,7 @@ from sim.model.layout import (
     R_PREFILL_PS,
     R_PREFILL_SQUARES,
     R_PREFILL_TOKENS,
+    R_PREFIX,
     R_SIZE,
     R_SLOT_HI,
     R_SLOT_LO,
@@ -73,10 +80,13 @@ from sim.model.layout import (
     STAGE_GONE,
     STAGE_READY,
     T_ARRIVALS,
+    T_ASKED_TOKENS,
     T_BILLED_HI,
     T_BILLED_LO,
     T_BLOCKS,
+    T_BLOCKS_CACHED,
     T_BLOCKS_USED,
+    T_CACHED_TOKENS,
     T_COMPLETED,
     T_HELD,
     T_POOL,
@@ -91,8 +101,8 @@ from sim.model.layout import (
 )
 from sim.model.lifecycle import settle_areas
 from sim.model.metrics import add_wide, finished, mixed
-from sim.model.replica import blocks_used
-from sim.model.request import _SEED
+from sim.model.replica import blocks_cached, blocks_used
+from sim.model.row import SEED
 
 
 # ---- the metrics pipeline ----------------------------------------------------------------------
@@ -183,7 +193,7 @@ def sample(p, st, t):
     for pool in range(n_pool):
         o = (row * n_pool + pool) * T_SIZE
         sample_pool(p, st, pool, o, t)
-        h = _SEED
+        h = SEED
         for j in range(T_SIZE):
             h = mixed(h, st.m[st.sample + o + j])
         st.m[S_DIGEST] += finished(h)
@@ -211,6 +221,8 @@ def sample_pool(p, st, pool, o, t):
     st.m[st.sample + o + T_PREEMPTED] = st.m[qo + Q_PREEMPTED]
     st.m[st.sample + o + T_BILLED_LO] = st.m[qo + Q_BILLED_LO]
     st.m[st.sample + o + T_BILLED_HI] = st.m[qo + Q_BILLED_LO + 1]
+    st.m[st.sample + o + T_ASKED_TOKENS] = st.m[qo + Q_ASKED_TOKENS]
+    st.m[st.sample + o + T_CACHED_TOKENS] = st.m[qo + Q_CACHED_TOKENS]
 
 
 @jit_call
@@ -227,6 +239,8 @@ def sample_replica(p, st, r, o, t):
         st.m[st.sample + o + T_RUNNING] += st.m[ro + R_N_RUN]
         st.m[st.sample + o + T_BLOCKS_USED] += blocks_used(p, st, r, blocks, t)
         st.m[st.sample + o + T_BLOCKS] += blocks
+        if st.m[ro + R_PREFIX] > 0:
+            st.m[st.sample + o + T_BLOCKS_CACHED] += blocks_cached(p, st, r, blocks, t)
 
 
 # ---- marks ----------------------------------------------------------------------
@@ -245,6 +259,9 @@ def set_mark(p, st, mark, t):
         st.m[mo + M_COMPLETED] = st.m[qo + Q_COMPLETED]
         st.m[mo + M_PREEMPTED] = st.m[qo + Q_PREEMPTED]
         st.m[mo + M_STARTED] = st.m[qo + Q_STARTED]
+        st.m[mo + M_ASKED_TOKENS] = st.m[qo + Q_ASKED_TOKENS]
+        st.m[mo + M_CACHED_TOKENS] = st.m[qo + Q_CACHED_TOKENS]
+        st.m[mo + M_RUNS_DROPPED] = st.m[qo + Q_RUNS_DROPPED]
         st.m[mo + M_TIME_PS] = t
         first = p.m[p.pool + pool * L_SIZE + L_FIRST]
         for r in range(first, first + p.m[p.pool + pool * L_SIZE + L_N]):

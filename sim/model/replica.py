@@ -8,14 +8,17 @@ bit.
 from __future__ import annotations
 
 from sim.jit import jit, jit_call
+from sim.model.attempts import drop_slot
 from sim.model.batch import (
     SLOT_MASK,
     comes_before,
+    drop_running,
     gap_seen,
     heap_pop,
     pop_waiting,
     push_running,
 )
+from sim.model.blame import queued_until
 from sim.model.kv import blocks_of, jump_blocks, step_blocks, steps_that_fit
 from sim.model.layout import (
     C_SIZE,
@@ -23,8 +26,10 @@ from sim.model.layout import (
     CONTINUOUS,
     DYNAMIC,
     F_CHUNK,
+    F_CLASS,
     F_COMPUTED,
     F_GENERATED,
+    F_GHOST,
     F_MARK,
     F_NEXT,
     F_PREV,
@@ -34,6 +39,7 @@ from sim.model.layout import (
     F_SIZE,
     F_STATE,
     FCFS,
+    GHOST_GONE,
     L_BATCHING,
     L_BLOCK,
     L_BUDGET,
@@ -63,12 +69,14 @@ from sim.model.layout import (
     R_KV_READ,
     R_N_CHUNK,
     R_N_DECODE,
+    R_N_GHOST,
     R_N_RUN,
     R_N_WAIT,
     R_POOL,
     R_PREFILL_PS,
     R_PREFILL_SQUARES,
     R_PREFILL_TOKENS,
+    R_PREFIX,
     R_RESIDUE,
     R_RUN_HEAD,
     R_RUN_TAIL,
@@ -81,9 +89,11 @@ from sim.model.layout import (
     SEQ_DECODE,
     SEQ_SINGLE,
     STAGE_DRAINING,
+    Z_CACHED,
 )
 from sim.model.metrics import N_BUCKET, add_wide, observe_series
-from sim.model.sequence import end_chunk, leave_decode, preempt, retire, unlist_decode
+from sim.model.prefix import HIT_BITS, HIT_MASK, find_prefix, hold_prompt, leave_finished, take_prefix
+from sim.model.sequence import blocks_back, end_chunk, leave_decode, preempt, retire, unlist_decode
 from sim.model.steps import prefill_ps, span_ps, steps_before, steps_reaching
 from sim.model.tree import tree_key, tree_set
 from sim.units import NEVER
@@ -144,11 +154,38 @@ def end_jump(p, st, r, t):
         decode_ps = st.m[ro + R_JUMP_DECODE_PS]
         st.m[ro + R_DECODE_PS] += decode_ps
         st.m[ro + R_PREFILL_PS] += span - decode_ps
+        if st.m[ro + R_N_GHOST] > 0:
+            bury(p, st, r, t)
         end_finished(p, st, r, t)
         end_chunks(p, st, r, t)
     else:
         st.m[ro + R_DECODE_PS] += span
+        if st.m[ro + R_N_GHOST] > 0:
+            bury(p, st, r, t)
         end_finished(p, st, r, t)
+    if st.m[ro + R_PREFIX] > 0:
+        leave_finished(p, st, r)
+
+
+@jit_call
+def bury(p, st, r, t):
+    """Attempts whose client has gone leave the batch, with the step that has just ended."""
+    ro = st.rep + r * R_SIZE
+    s = st.m[ro + R_RUN_HEAD]
+    while st.m[ro + R_N_GHOST] > 0:
+        so = st.slot + s * F_SIZE
+        after = st.m[so + F_NEXT]
+        if st.m[so + F_GHOST] == GHOST_GONE:
+            st.m[ro + R_N_GHOST] -= 1
+            if st.m[so + F_STATE] == SEQ_DECODE:
+                st.m[st.mix + r * p.m[P_N_CLASS] + st.m[so + F_CLASS]] += 1  # it left the mix with its client
+                leave_decode(p, st, r, s, t)
+            elif st.m[so + F_CHUNK] > 0:
+                st.m[ro + R_N_CHUNK] -= 1
+            drop_running(st, ro, s)
+            blocks_back(p, st, r, s, st.m[so + F_COMPUTED] + st.m[so + F_CHUNK])
+            drop_slot(st, s)
+        s = after
 
 
 @jit
@@ -190,13 +227,16 @@ def blocks_for(p, st, lo, so, chunk):
 
 
 @jit
-def give_chunk(p, st, ro, s, chunk, blocks):
+def give_chunk(p, st, r, s, chunk, blocks):
     """Schedule a chunk of a sequence outside the decode set."""
+    ro = st.rep + r * R_SIZE
     so = st.slot + s * F_SIZE
     st.m[ro + R_FREE_BLOCKS] -= blocks
     st.m[so + F_CHUNK] = chunk
     st.m[so + F_MARK] = st.m[ro + R_STEP] + 1
     st.m[ro + R_N_CHUNK] += 1
+    if st.m[ro + R_PREFIX] > 0:
+        hold_prompt(p, st, r, s, st.m[so + F_COMPUTED] + chunk)
 
 
 @jit
@@ -223,7 +263,7 @@ def schedule_running(p, st, r, budget, t):
         return walk_running(p, st, r, budget, t)
     st.m[ro + R_FREE_BLOCKS] -= need
     if chunk > 0:
-        give_chunk(p, st, ro, tail, chunk, blocks)
+        give_chunk(p, st, r, tail, chunk, blocks)
     return budget - n - chunk
 
 
@@ -260,7 +300,7 @@ def walk_running(p, st, r, budget, t):
             st.m[so + F_CHUNK] = 1
             st.m[so + F_MARK] = step + 1
         else:
-            give_chunk(p, st, ro, s, chunk, blocks)
+            give_chunk(p, st, r, s, chunk, blocks)
         budget -= chunk
         s = st.m[so + F_NEXT]
     pass_over(p, st, r, t)
@@ -321,23 +361,33 @@ def admit(p, st, r, budget, t):
             break
         s = st.m[ro + R_WAIT_HEAD]
         so = st.slot + s * F_SIZE
-        chunk = chunk_of(p, lo, missing_of(st, so), budget)
+        hit = 0
+        loose = 0
+        if st.m[ro + R_PREFIX] > 0:
+            found = find_prefix(p, st, r, s)
+            hit = found >> HIT_BITS
+            loose = found & HIT_MASK
+        missing = missing_of(st, so) - hit * p.m[lo + L_BLOCK]
+        chunk = chunk_of(p, lo, missing, budget)
         if p.m[lo + L_CHUNKED] == 0:
-            whole = chunk_of(p, lo, missing_of(st, so), NEVER)
+            whole = chunk_of(p, lo, missing, NEVER)
             if whole > budget and st.m[ro + R_N_CHUNK] + st.m[ro + R_N_DECODE] > 0:
                 break
             if whole > budget:
                 budget = whole  # a prompt longer than the budget is computed whole, in a step of its own
             chunk = whole
         blocks = blocks_of(chunk, p.m[lo + L_BLOCK])
-        if blocks > st.m[ro + R_FREE_BLOCKS]:
+        if blocks + loose > st.m[ro + R_FREE_BLOCKS]:
             break
+        if st.m[ro + R_PREFIX] > 0:
+            take_prefix(p, st, r, s, hit)
         pop_waiting(st, ro)
         push_running(st, ro, s)
         st.m[so + F_STATE] = SEQ_SINGLE
         if st.m[so + F_SCHEDULED_PS] < 0:
             st.m[so + F_SCHEDULED_PS] = t
-        give_chunk(p, st, ro, s, chunk, blocks)
+            queued_until(st, st.m[ro + R_POOL], so, t)
+        give_chunk(p, st, r, s, chunk, blocks)
         budget -= chunk
         if gated:
             st.m[ro + R_BATCH_LEFT] -= 1
@@ -524,6 +574,8 @@ def settle(p, st, r, t):
         if done > 0:
             st.m[ro + R_JUMP_K] = done
             end_jump(p, st, r, start + span_ps(done, g, d))
+            block = p.m[p.pool + st.m[ro + R_POOL] * L_SIZE + L_BLOCK]
+            st.m[ro + R_FREE_BLOCKS] -= step_blocks(st.m, st.m[ro + R_RESIDUE], block, st.m[ro + R_STEP])
             launch(p, st, r, start + span_ps(done, g, d), 1, g + d * done, 0)
 
 
@@ -546,3 +598,10 @@ def blocks_used(p, st, r, n_blocks, t):
             done + 1,
         )
     return used
+
+
+@jit_call
+def blocks_cached(p, st, r, n_blocks, t):
+    """Cached KV blocks that nobody holds at t, seen from outside: what a jump has taken by then is gone."""
+    ro = st.rep + r * R_SIZE
+    return min(st.m[st.m[ro + R_PREFIX] + Z_CACHED], n_blocks - blocks_used(p, st, r, n_blocks, t))

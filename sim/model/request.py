@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import numpy as np
-
 from sim.jit import jit, jit_call
+from sim.model.attempts import answered, goes_on, is_beaten, is_extra
 from sim.model.batch import gap_longest
+from sim.model.blame import blame_nobody
 from sim.model.layout import (
     C_ALL_COMPLETED,
     C_ALL_FAILED,
@@ -16,6 +16,7 @@ from sim.model.layout import (
     C_INSIDE_MISSED,
     C_MET,
     C_OFFERED,
+    C_REASON,
     C_REJECTED,
     C_SIZE,
     C_SUM,
@@ -25,12 +26,14 @@ from sim.model.layout import (
     CLASSES_MAX,
     COMPLETED,
     F_ARRIVAL_PS,
+    F_CACHED,
     F_CHUNK,
     F_CLASS,
     F_COMPUTED,
     F_FIRST_PS,
     F_GAP_MAX,
     F_GENERATED,
+    F_HELD,
     F_LAST_PS,
     F_MARK,
     F_NEXT,
@@ -43,46 +46,44 @@ from sim.model.layout import (
     F_SIZE,
     F_START,
     F_STATE,
+    F_STEP,
+    F_TAKEN_PS,
     FAILED,
     INSIDE,
     K_E2E_PS,
     K_ITL_PS,
+    K_NETWORK,
     K_SIZE,
     K_TPOT_PS,
     K_TTFT_PS,
     M_E2E,
+    M_ITL_MAX,
     M_QUEUE_WAIT,
     M_TPOT,
     M_TTFT,
     NO_REASON,
+    P_ATTEMPTS,
     P_DURATION_PS,
     P_N_REQUEST,
-    P_RECORDS,
+    P_N_SESSION,
     P_WARMUP_PS,
+    PHASE_STATION,
+    R_POOL,
     R_SIZE,
     REJECTED,
-    S_DIGEST,
     S_FREE,
     S_IN_FLIGHT,
     S_NOW,
+    SEQ_AFTER,
     SEQ_DECODE,
     SEQ_WAITING,
     TOKEN_BITS,
     TOKENS_MAX,
-    X_FIRST_PS,
-    X_GAP_MAX_PS,
-    X_LAST_PS,
-    X_OUTCOME,
-    X_PREEMPTIONS,
-    X_REASON,
-    X_REPLICA,
-    X_ROUTED_PS,
-    X_SCHEDULED_PS,
-    X_SIZE,
 )
-from sim.model.metrics import add_wide, finished, mixed, observe
-
-_SEED = np.uint64(0x5851F42D4C957F2D)
+from sim.model.metrics import add_wide, observe
+from sim.model.row import note_cached, write_row
+from sim.model.stations import n_before
+from sim.model.timers import arm
 
 
 @jit
@@ -101,6 +102,12 @@ def output_of(p, i):
 def class_of(p, i):
     """The class of request i."""
     return p.trace[p.m[P_N_REQUEST] + i] & CLASSES_MAX
+
+
+@jit
+def session_of(p, i):
+    """The session of request i, or −1."""
+    return p.trace[2 * p.m[P_N_REQUEST] + i] if p.m[P_N_SESSION] > 0 else -1
 
 
 @jit
@@ -125,6 +132,7 @@ def take_slot(p, st, i, t):
     st.m[so + F_CHUNK] = 0
     st.m[so + F_LAST_PS] = -1
     st.m[so + F_ARRIVAL_PS] = t
+    st.m[so + F_TAKEN_PS] = t
     st.m[so + F_ROUTED_PS] = -1
     st.m[so + F_SCHEDULED_PS] = -1
     st.m[so + F_FIRST_PS] = -1
@@ -132,6 +140,9 @@ def take_slot(p, st, i, t):
     st.m[so + F_PREEMPTIONS] = 0
     st.m[so + F_CLASS] = class_of(p, i)
     st.m[so + F_MARK] = 0
+    st.m[so + F_HELD] = 0
+    st.m[so + F_CACHED] = 0
+    blame_nobody(st, so)
     return s
 
 
@@ -141,25 +152,6 @@ def free_slot(st, s):
     st.m[st.slot + s * F_SIZE + F_NEXT] = st.m[S_FREE]
     st.m[S_FREE] = s
     st.m[S_IN_FLIGHT] -= 1
-
-
-@jit
-def write_row(p, st, i, routed, scheduled, first, last, replica, preemptions, gap_max, outcome, reason):
-    """Fold a request's row into the digest and keep it where records are on."""
-    h = mixed(mixed(mixed(mixed(_SEED, i), routed), scheduled), first)
-    h = mixed(mixed(mixed(mixed(h, last), replica), preemptions), gap_max)
-    st.m[S_DIGEST] += finished(mixed(h, outcome * 256 + reason))
-    if p.m[P_RECORDS] == 1:
-        o = i * X_SIZE
-        st.m[st.record + o + X_ROUTED_PS] = routed
-        st.m[st.record + o + X_SCHEDULED_PS] = scheduled
-        st.m[st.record + o + X_FIRST_PS] = first
-        st.m[st.record + o + X_LAST_PS] = last
-        st.m[st.record + o + X_REPLICA] = replica
-        st.m[st.record + o + X_PREEMPTIONS] = preemptions
-        st.m[st.record + o + X_GAP_MAX_PS] = gap_max
-        st.m[st.record + o + X_OUTCOME] = outcome
-        st.m[st.record + o + X_REASON] = reason
 
 
 @jit
@@ -181,9 +173,40 @@ def measure(st, k, metric, value_ps):
     add_wide(st.m, st.counts + k * C_SIZE + C_SUM + 2 * metric, value_ps)
 
 
+@jit_call
+def network_of(p, st, k, r):
+    """Between the users of class k and replica r and back, the gateway included, ps."""
+    network = p.m[p.klass + k * K_SIZE + K_NETWORK]
+    return p.m[network + st.m[st.rep + r * R_SIZE + R_POOL]] if network > 0 and r >= 0 else 0
+
+
 @jit
 def complete(p, st, s, r, t):
-    """A request was answered in full at t by replica r: measure it, write it down, free its slot."""
+    """Replica r has emitted the last token of an answer at t."""
+    if p.m[P_ATTEMPTS] == 1:
+        last_token(p, st, s, r, t)
+    else:
+        conclude(p, st, s, r, t, t)
+
+
+@jit_call
+def last_token(p, st, s, r, t):
+    """As complete, where there may be more to do: another attempt was first, stations follow, or it is an end."""
+    if is_beaten(p, st, s):
+        return
+    if goes_on(p, st, s):
+        st.m[st.slot + s * F_SIZE + F_LAST_PS] = t
+        st.m[st.slot + s * F_SIZE + F_STATE] = SEQ_AFTER
+        st.m[st.slot + s * F_SIZE + F_STEP] = n_before(p, st.m[st.slot + s * F_SIZE + F_CLASS]) - 1
+        arm(st, s, PHASE_STATION, t + 1)
+        return
+    answered(p, st, s, t)
+    conclude(p, st, s, r, t, t)
+
+
+@jit
+def conclude(p, st, s, r, last, t):
+    """A request is answered in full at t, its last token computed at `last`: measure it, write it down, free its slot."""
     so = st.slot + s * F_SIZE
     i = st.m[so + F_REQUEST]
     k = st.m[so + F_CLASS]
@@ -195,18 +218,23 @@ def complete(p, st, s, r, t):
     co = st.counts + k * C_SIZE
     st.m[co + C_ALL_COMPLETED] += 1
     if is_measured(p, arrival):
+        if p.m[p.klass + k * K_SIZE + K_NETWORK] > 0:
+            arrival -= network_of(p, st, k, r)  # as its user sees it
         tpot = 0
         if output > 1:
-            tpot = (t - first) // (output - 1)
+            tpot = (last - first) // (output - 1)
             measure(st, k, M_TPOT, tpot)
+            measure(st, k, M_ITL_MAX, gap_max)
         measure(st, k, M_TTFT, first - arrival)
         measure(st, k, M_E2E, t - arrival)
-        measure(st, k, M_QUEUE_WAIT, scheduled - arrival)
+        measure(st, k, M_QUEUE_WAIT, scheduled - st.m[so + F_TAKEN_PS])
         st.m[co + C_COMPLETED] += 1
         st.m[co + C_TOKENS_IN] += st.m[so + F_PROMPT]
         st.m[co + C_TOKENS_OUT] += output
         if meets_objectives(p, k, first - arrival, gap_max, tpot, t - arrival):
             st.m[co + C_MET] += 1
+    if st.m[so + F_CACHED] > 0:
+        note_cached(p, st, so)
     write_row(
         p,
         st,
@@ -220,6 +248,7 @@ def complete(p, st, s, r, t):
         gap_max,
         COMPLETED,
         NO_REASON,
+        s,
     )
     free_slot(st, s)
 
@@ -231,7 +260,8 @@ def reject(p, st, i, t, reason):
     st.m[co + C_ALL_REJECTED] += 1
     if is_measured(p, t):
         st.m[co + C_REJECTED] += 1
-    write_row(p, st, i, -1, -1, -1, -1, -1, 0, -1, REJECTED, reason)
+        st.m[co + C_REASON + reason] += 1
+    write_row(p, st, i, -1, -1, -1, -1, -1, 0, -1, REJECTED, reason, -1)
 
 
 @jit
@@ -251,6 +281,7 @@ def fail(p, st, s, r, reason):
     st.m[co + C_ALL_FAILED] += 1
     if is_measured(p, st.m[so + F_ARRIVAL_PS]):
         st.m[co + C_FAILED] += 1
+        st.m[co + C_REASON + reason] += 1
     leave(p, st, s, r, FAILED, reason)
 
 
@@ -263,6 +294,8 @@ def leave(p, st, s, r, outcome, reason):
         longest = max(longest, gap_longest(st, st.rep + r * R_SIZE, st.m[so + F_START]))
     if longest == 0:
         longest = -1
+    if st.m[so + F_CACHED] > 0:
+        note_cached(p, st, so)
     write_row(
         p,
         st,
@@ -276,17 +309,19 @@ def leave(p, st, s, r, outcome, reason):
         longest,
         outcome,
         reason,
+        s,
     )
     free_slot(st, s)
 
 
 @jit_call
-def is_missed(p, st, so):
-    """Whether a request that is still inside now can no longer meet an objective of its class."""
+def is_missed(p, st, so, r):
+    """Whether a request that is still inside, at replica r or nowhere, can no longer meet an objective of its class."""
     ko = p.klass + st.m[so + F_CLASS] * K_SIZE
-    age = st.m[S_NOW] - st.m[so + F_ARRIVAL_PS]
+    asked = st.m[so + F_ARRIVAL_PS] - network_of(p, st, st.m[so + F_CLASS], r)
+    age = st.m[S_NOW] - asked
     first = st.m[so + F_FIRST_PS]
-    ttft = first - st.m[so + F_ARRIVAL_PS] if first >= 0 else age
+    ttft = first - asked if first >= 0 else age
     return ttft > p.m[ko + K_TTFT_PS] or st.m[so + F_GAP_MAX] > p.m[ko + K_ITL_PS] or age > p.m[ko + K_E2E_PS]
 
 
@@ -294,6 +329,9 @@ def is_missed(p, st, so):
 def leave_inside(p, st, s, r, reason):
     """The run is over and a request is still inside: write down how far it came, and whether it is a miss already."""
     so = st.slot + s * F_SIZE
-    if is_measured(p, st.m[so + F_ARRIVAL_PS]) and is_missed(p, st, so):
+    if p.m[P_ATTEMPTS] == 1 and is_extra(st, s):
+        free_slot(st, s)
+        return
+    if is_measured(p, st.m[so + F_ARRIVAL_PS]) and is_missed(p, st, so, r):
         st.m[st.counts + st.m[so + F_CLASS] * C_SIZE + C_INSIDE_MISSED] += 1
     leave(p, st, s, r, INSIDE, reason)

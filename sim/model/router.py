@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from sim.jit import jit, jit_call
+from sim.model.affinity import consistent_hash, session_affinity
 from sim.model.kv import blocks_of
 from sim.model.layout import (
+    CONSISTENT_HASH,
     G_FIRST,
     G_FIRST_POOL,
     G_LEAVES,
@@ -12,29 +14,41 @@ from sim.model.layout import (
     G_N_POOL,
     G_ROUTER,
     G_SIZE,
+    G_SPILL_MILLI,
+    G_TREE,
     H_CURSOR,
     H_N_READY,
     H_SIZE,
+    K_N_POOL,
+    K_ORDERED,
+    K_POOLS,
+    K_SIZE,
     L_BLOCK,
     L_BLOCKS,
+    L_FIRST,
     L_MAX_LEN,
     L_SIZE,
     LEAST_OUTSTANDING,
     P_SEED,
     POWER_OF_TWO,
-    R_N_RUN,
-    R_N_WAIT,
+    Q_N_READY,
+    Q_SIZE,
     R_POOL,
     R_SIZE,
     R_STAGE,
     RANDOM,
     ROUND_ROBIN,
+    SESSION_AFFINITY,
     STAGE_READY,
+    WEIGHTED_SCORE,
 )
+from sim.model.load import least_outstanding, outstanding_of, place_above, total_outstanding
 from sim.model.replica import blocks_used
-from sim.model.request import output_of, prompt_of
+from sim.model.request import class_of, output_of, prompt_of
+from sim.model.score import weighted_score
 from sim.model.tree import tree_first, tree_set
 from sim.rng import STREAM_ROUTE, draw_below
+from sim.units import NEVER
 
 
 @jit
@@ -51,7 +65,9 @@ def fits(p, pool, i):
 
 @jit
 def n_fitting_pools(p, g, i):
-    """In how many pools of the group request i fits."""
+    """In how many pools of the group that may serve it request i fits."""
+    if is_choosy(p, i):
+        return n_listed_pools(p, i)
     go = p.group + g * G_SIZE
     n = 0
     for pool in range(p.m[go + G_FIRST_POOL], p.m[go + G_FIRST_POOL] + p.m[go + G_N_POOL]):
@@ -61,33 +77,48 @@ def n_fitting_pools(p, g, i):
 
 
 @jit
-def outstanding_of(st, r):
-    """Requests waiting or running at a replica."""
-    return st.m[st.rep + r * R_SIZE + R_N_WAIT] + st.m[st.rep + r * R_SIZE + R_N_RUN]
+def is_choosy(p, i):
+    """Whether not every pool of its group may serve request i, or not all alike."""
+    return p.m[p.klass + class_of(p, i) * K_SIZE + K_N_POOL] > 0
 
 
 @jit_call
-def next_ready(st, first, n, after):
-    """The place in a group's ready list of the first replica above `after`, cyclic."""
-    low = 0
-    high = n
-    while low < high:
-        middle = (low + high) >> 1
-        if st.m[st.ready + first + middle] > after:
-            high = middle
-        else:
-            low = middle + 1
-    return low if low < n else 0
+def n_listed_pools(p, i):
+    """In how many pools of its class's list request i fits."""
+    ko = p.klass + class_of(p, i) * K_SIZE
+    n = 0
+    for j in range(p.m[ko + K_POOLS], p.m[ko + K_POOLS] + p.m[ko + K_N_POOL]):
+        if fits(p, p.m[j], i):
+            n += 1
+    return n
+
+
+@jit
+def may_serve(p, pool, i):
+    """Whether request i fits a pool that may serve it."""
+    ko = p.klass + class_of(p, i) * K_SIZE
+    listed = p.m[ko + K_N_POOL] == 0
+    for j in range(p.m[ko + K_POOLS], p.m[ko + K_POOLS] + p.m[ko + K_N_POOL]):
+        if p.m[j] == pool:
+            listed = True
+    return listed and fits(p, pool, i)
+
+
+@jit
+def next_ready(st, at, n, after):
+    """The place in a list of ready replicas of the first one above `after`, cyclic."""
+    j = place_above(st, at, n, after)
+    return j if j < n else 0
 
 
 @jit_call
-def least_kv(p, st, first, n, t):
-    """The ready replica with the smallest share of its KV blocks in use; ties to the first."""
+def least_kv(p, st, at, n, t):
+    """The replica of a list with the smallest share of its KV blocks in use; ties to the first."""
     best = -1
     best_used = 0
     best_blocks = 1
-    for j in range(n):
-        r = st.m[st.ready + first + j]
+    for j in range(at, at + n):
+        r = st.m[j]
         blocks = p.m[p.pool + st.m[st.rep + r * R_SIZE + R_POOL] * L_SIZE + L_BLOCKS]
         used = blocks_used(p, st, r, blocks, t)
         if best < 0 or used * best_blocks < best_used * blocks:
@@ -98,59 +129,113 @@ def least_kv(p, st, first, n, t):
 
 
 @jit_call
-def power_of_two(p, st, first, n, i):
-    """The less loaded of two different ready replicas drawn at random; ties to the first drawn."""
-    a = draw_below(p.m[P_SEED], STREAM_ROUTE, i, 0, n)
+def power_of_two(p, st, at, n, i, attempt):
+    """The less loaded of two different replicas of a list drawn at random; ties to the first drawn."""
+    a = draw_below(p.m[P_SEED], STREAM_ROUTE, i, 2 * attempt, n)
     if n == 1:
-        return st.m[st.ready + first]
-    b = draw_below(p.m[P_SEED], STREAM_ROUTE, i, 1, n - 1)
+        return st.m[at]
+    b = draw_below(p.m[P_SEED], STREAM_ROUTE, i, 2 * attempt + 1, n - 1)
     if b >= a:
         b += 1
-    ra = st.m[st.ready + first + a]
-    rb = st.m[st.ready + first + b]
+    ra = st.m[at + a]
+    rb = st.m[at + b]
     return rb if outstanding_of(st, rb) < outstanding_of(st, ra) else ra
 
 
 @jit
-def choose_replica(p, st, g, i, t):
-    """The replica for request i among the group's ready ones; there is at least one."""
+def choose_replica(p, st, g, i, attempt, t):
+    """The replica for request i among the group's ready ones, of which there is at least one; `attempt` counts from 0."""
     go = p.group + g * G_SIZE
-    first = p.m[go + G_FIRST]
-    n = st.m[st.group + g * H_SIZE + H_N_READY]
-    router = p.m[go + G_ROUTER]
-    if router == LEAST_OUTSTANDING:
-        r = first + tree_first(st.m, st.load + p.m[go + G_LOAD], p.m[go + G_LEAVES])
-    elif router == ROUND_ROBIN:
-        r = st.m[st.ready + first + next_ready(st, first, n, st.m[st.group + g * H_SIZE + H_CURSOR])]
+    if p.m[go + G_ROUTER] == LEAST_OUTSTANDING:
+        first = p.m[go + G_FIRST]
+        return first + tree_first(st.m, st.load + p.m[go + G_LOAD], p.m[go + G_LEAVES])
+    return choose_among(
+        p, st, g, i, attempt, t, st.ready + p.m[go + G_FIRST], st.m[st.group + g * H_SIZE + H_N_READY]
+    )
+
+
+@jit_call
+def choose_among(p, st, g, i, attempt, t, at, n):
+    """The router's choice from n ready replicas that are listed in order from `at` on; there is at least one."""
+    router = p.m[p.group + g * G_SIZE + G_ROUTER]
+    if router == ROUND_ROBIN:
+        r = st.m[at + next_ready(st, at, n, st.m[st.group + g * H_SIZE + H_CURSOR])]
         st.m[st.group + g * H_SIZE + H_CURSOR] = r
     elif router == RANDOM:
-        r = st.m[st.ready + first + draw_below(p.m[P_SEED], STREAM_ROUTE, i, 0, n)]
+        r = st.m[at + draw_below(p.m[P_SEED], STREAM_ROUTE, i, 2 * attempt, n)]
     elif router == POWER_OF_TWO:
-        r = power_of_two(p, st, first, n, i)
+        r = power_of_two(p, st, at, n, i, attempt)
+    elif router == LEAST_OUTSTANDING:
+        r = least_outstanding(st, at, n)
+    elif router == SESSION_AFFINITY:
+        r = session_affinity(p, st, g, i, at, n)
+    elif router == CONSISTENT_HASH:
+        r = consistent_hash(p, st, g, i, at, n)
+    elif router == WEIGHTED_SCORE:
+        r = weighted_score(p, st, g, at, n, t)
     else:
-        r = least_kv(p, st, first, n, t)
+        r = least_kv(p, st, at, n, t)
     return r
 
 
 @jit_call
-def choose_fitting(p, st, g, i, t):
-    """As choose_replica for a request that fits only some of the group's pools; −1 when none of those is ready.
+def choose_fitting(p, st, g, i, attempt, most, t):
+    """As choose_replica for a request that not all of the group's pools may take, or not all alike, or where a replica may
+    hold fewer than `most`; −1 when none that may is ready.
+    """
+    if p.m[p.klass + class_of(p, i) * K_SIZE + K_ORDERED] == 1 and most == NEVER:
+        return choose_in_order(p, st, g, i, attempt, t)
+    return choose_narrowed(p, st, g, i, attempt, most, t)
+
+
+@jit_call
+def choose_narrowed(p, st, g, i, attempt, most, t):
+    """The router's choice among the replicas that hold fewer than `most`, of all the pools that may take request i.
 
     The list of ready replicas is narrowed for the choice and put back: rare, so it may cost O(n).
     """
-    go = p.group + g * G_SIZE
-    first = p.m[go + G_FIRST]
+    first = p.m[p.group + g * G_SIZE + G_FIRST]
     n = st.m[st.group + g * H_SIZE + H_N_READY]
     kept = 0
     for j in range(n):
-        if fits(p, st.m[st.rep + st.m[st.ready + first + j] * R_SIZE + R_POOL], i):
+        r = st.m[st.ready + first + j]
+        if outstanding_of(st, r) < most and may_serve(p, st.m[st.rep + r * R_SIZE + R_POOL], i):
             swap_in(st, first, kept, j)
             kept += 1
     r = -1
     if kept > 0:
-        r = choose_among(p, st, g, i, t, first, kept)
+        r = choose_among(p, st, g, i, attempt, t, st.ready + first, kept)
     sort_ready(st, first, n)
     return r
+
+
+@jit_call
+def choose_in_order(p, st, g, i, attempt, t):
+    """The router's choice in the first pool of the class's list that has room: with this request, no more per ready
+    replica than the limit. Where none has, in the one with the fewest per ready replica; ties to the first.
+    """
+    go = p.group + g * G_SIZE
+    ko = p.klass + class_of(p, i) * K_SIZE
+    at = st.ready + p.m[go + G_FIRST]
+    n = st.m[st.group + g * H_SIZE + H_N_READY]
+    spill = p.m[go + G_SPILL_MILLI]
+    best = -1
+    best_n = 0
+    best_held = 0
+    for j in range(p.m[ko + K_POOLS], p.m[ko + K_POOLS] + p.m[ko + K_N_POOL]):
+        pool = p.m[j]
+        ready = st.m[st.pool + pool * Q_SIZE + Q_N_READY]
+        if ready == 0 or not fits(p, pool, i):
+            continue
+        start = at + place_above(st, at, n, p.m[p.pool + pool * L_SIZE + L_FIRST] - 1)
+        held = total_outstanding(st, start, ready) if spill != NEVER else 0
+        if spill == NEVER or 1000 * (held + 1) <= spill * ready:
+            return choose_among(p, st, g, i, attempt, t, start, ready)
+        if best < 0 or held * best_n < best_held * ready:
+            best = start
+            best_n = ready
+            best_held = held
+    return choose_among(p, st, g, i, attempt, t, best, best_n) if best >= 0 else -1
 
 
 @jit
@@ -176,31 +261,10 @@ def sort_ready(st, first, n):
 
 
 @jit
-def choose_among(p, st, g, i, t, first, n):
-    """The switch of choose_replica over the first n of the ready list, without the load tree."""
-    router = p.m[p.group + g * G_SIZE + G_ROUTER]
-    if router == ROUND_ROBIN:
-        r = st.m[st.ready + first + next_ready(st, first, n, st.m[st.group + g * H_SIZE + H_CURSOR])]
-        st.m[st.group + g * H_SIZE + H_CURSOR] = r
-    elif router == RANDOM:
-        r = st.m[st.ready + first + draw_below(p.m[P_SEED], STREAM_ROUTE, i, 0, n)]
-    elif router == POWER_OF_TWO:
-        r = power_of_two(p, st, first, n, i)
-    elif router == LEAST_OUTSTANDING:
-        r = st.m[st.ready + first]
-        for j in range(1, n):
-            if outstanding_of(st, st.m[st.ready + first + j]) < outstanding_of(st, r):
-                r = st.m[st.ready + first + j]
-    else:
-        r = least_kv(p, st, first, n, t)
-    return r
-
-
-@jit
 def refresh_load(p, st, g, r):
     """Tell the load tree how many requests ready replica r holds now."""
     go = p.group + g * G_SIZE
-    if p.m[go + G_ROUTER] == LEAST_OUTSTANDING and st.m[st.rep + r * R_SIZE + R_STAGE] == STAGE_READY:
+    if p.m[go + G_TREE] == 1 and st.m[st.rep + r * R_SIZE + R_STAGE] == STAGE_READY:
         o = st.load + p.m[go + G_LOAD]
         m = p.m[go + G_LEAVES]
         leaf = r - p.m[go + G_FIRST]

@@ -7,6 +7,7 @@ computed, or it was preempted or passed over) is scheduled one by one and rememb
 from __future__ import annotations
 
 from sim.jit import jit, jit_call
+from sim.model.attempts import win
 from sim.model.batch import (
     drop_running,
     gap_longest,
@@ -16,6 +17,7 @@ from sim.model.batch import (
     insert_waiting,
     push_waiting_front,
 )
+from sim.model.blame import blame_chunk, decodes_from, decodes_until, lose_tokens
 from sim.model.kv import blocks_of
 from sim.model.layout import (
     C_SIZE,
@@ -31,6 +33,7 @@ from sim.model.layout import (
     F_OUTPUT,
     F_PREEMPTIONS,
     F_PROMPT,
+    F_SINCE_PS,
     F_SIZE,
     F_START,
     F_STATE,
@@ -40,6 +43,7 @@ from sim.model.layout import (
     L_SCHEDULING,
     L_SIZE,
     M_ITL,
+    P_ATTEMPTS,
     P_N_CLASS,
     PRIORITY,
     Q_COMPLETED,
@@ -50,6 +54,7 @@ from sim.model.layout import (
     R_KV,
     R_N_DECODE,
     R_POOL,
+    R_PREFIX,
     R_RESIDUE,
     R_SIZE,
     R_STACK_N,
@@ -59,6 +64,7 @@ from sim.model.layout import (
     SEQ_WAITING,
 )
 from sim.model.metrics import add_wide, observe
+from sim.model.prefix import leave_prefix, will_leave
 from sim.model.request import complete, is_measured
 
 
@@ -72,6 +78,7 @@ def join_decode(p, st, r, s):
     computed = st.m[so + F_COMPUTED]
     gap_start(st, ro, p.m[lo + L_MAX_SEQS] + 2, step)
     st.m[so + F_STATE] = SEQ_DECODE
+    decodes_from(st, ro, so)
     st.m[so + F_START] = step
     st.m[so + F_COMPUTED] = computed - step
     st.m[st.m[ro + R_RESIDUE] + (computed - step) % p.m[lo + L_BLOCK]] += 1
@@ -96,6 +103,7 @@ def unlist_decode(p, st, r, s):
     # an entry without a gap says that none was seen yet
     if longest > st.m[so + F_GAP_MAX] and longest > 0:
         st.m[so + F_GAP_MAX] = longest
+    decodes_until(st, ro, so)
     if st.m[ro + R_N_DECODE] == 0:
         st.m[ro + R_STACK_N] = 0
     st.m[so + F_COMPUTED] = computed
@@ -111,8 +119,19 @@ def leave_decode(p, st, r, s, t):
     unlist_decode(p, st, r, s)
     st.m[so + F_GENERATED] = st.m[so + F_OUTPUT] - (finish_step - st.m[ro + R_STEP])
     st.m[so + F_LAST_PS] = t
+    st.m[so + F_SINCE_PS] = t
     st.m[so + F_STATE] = SEQ_SINGLE
     st.m[so + F_CHUNK] = 0
+
+
+@jit
+def blocks_back(p, st, r, s, tokens):
+    """A sequence with so many tokens that has left the batch at a boundary gives its blocks back."""
+    ro = st.rep + r * R_SIZE
+    if st.m[ro + R_PREFIX] > 0:
+        will_leave(p, st, r, s, tokens)
+    else:
+        st.m[ro + R_FREE_BLOCKS] += blocks_of(tokens, p.m[p.pool + st.m[ro + R_POOL] * L_SIZE + L_BLOCK])
 
 
 @jit
@@ -120,9 +139,9 @@ def retire(p, st, r, s, held_tokens, t):
     """A sequence has emitted its last token at t: it leaves the batch and its request is complete."""
     ro = st.rep + r * R_SIZE
     pool = st.m[ro + R_POOL]
-    st.m[ro + R_FREE_BLOCKS] += blocks_of(held_tokens, p.m[p.pool + pool * L_SIZE + L_BLOCK])
     st.m[st.pool + pool * Q_SIZE + Q_COMPLETED] += 1
     drop_running(st, ro, s)
+    blocks_back(p, st, r, s, held_tokens)
     complete(p, st, s, r, t)
 
 
@@ -130,7 +149,9 @@ def retire(p, st, r, s, held_tokens, t):
 def end_chunk(p, st, r, s, t):
     """The step that computed a chunk of this sequence ended at t (the replica's step count is already advanced)."""
     so = st.slot + s * F_SIZE
-    computed = st.m[so + F_COMPUTED] + st.m[so + F_CHUNK]
+    chunk = st.m[so + F_CHUNK]
+    computed = st.m[so + F_COMPUTED] + chunk
+    blame_chunk(p, st, st.rep + r * R_SIZE, so, computed - chunk, chunk, t)
     st.m[so + F_COMPUTED] = computed
     st.m[so + F_CHUNK] = 0
     generated = st.m[so + F_GENERATED]
@@ -138,6 +159,8 @@ def end_chunk(p, st, r, s, t):
         return
     if generated == 0:
         st.m[so + F_FIRST_PS] = t
+        if p.m[P_ATTEMPTS] == 1:
+            win(st, s, t)
     else:
         lone_gap(p, st, s, t - st.m[so + F_LAST_PS])
     st.m[so + F_GENERATED] = generated + 1
@@ -171,8 +194,12 @@ def preempt(p, st, r, s, chunk, t):
     lo = p.pool + pool * L_SIZE
     if st.m[so + F_STATE] == SEQ_DECODE:
         leave_decode(p, st, r, s, t)
-    held = blocks_of(st.m[so + F_COMPUTED] + chunk, p.m[lo + L_BLOCK])
-    st.m[ro + R_FREE_BLOCKS] += held
+    lose_tokens(st, so, t)
+    tokens = st.m[so + F_COMPUTED] + chunk
+    if st.m[ro + R_PREFIX] > 0:
+        leave_prefix(p, st, r, s, tokens)
+    else:
+        st.m[ro + R_FREE_BLOCKS] += blocks_of(tokens, p.m[lo + L_BLOCK])
     st.m[so + F_COMPUTED] = 0
     st.m[so + F_CHUNK] = 0
     st.m[so + F_STATE] = SEQ_WAITING

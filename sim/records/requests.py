@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from sim.model.layout import OUTCOMES, REASONS
+from sim.model.layout import BLAME_STREAM_COLUMNS, BLAME_TTFT_COLUMNS, OUTCOMES, REASONS
 from sim.records.columns import coded, durations, integers, moments, names_of
 from sim.records.schema import REQUESTS, schema
 from sim.records.window import measured_window_ps
@@ -33,6 +33,7 @@ def requests_table(
         **_place(scenario, rows),
         **_times(rows),
         **_outcome(rows),
+        **_blame(rows),
     }
     arrays = [made[column.name] for column in REQUESTS]
     return pa.Table.from_arrays(arrays, schema=schema(REQUESTS, footer))
@@ -60,6 +61,7 @@ def _identity(scenario: Any, rows: Mapping[str, np.ndarray]) -> dict[str, pa.Arr
         "measured": pa.array((arrival_ps >= start_ps) & (arrival_ps < end_ps)),
         "prompt_tokens": integers(rows["prompt_tokens"], np.int32),
         "output_tokens": integers(rows["output_tokens"], np.int32),
+        "cached_tokens": integers(rows["cached_tokens"], np.int32),
     }
 
 
@@ -81,27 +83,38 @@ def _place(scenario: Any, rows: Mapping[str, np.ndarray]) -> dict[str, pa.Array]
 def _times(rows: Mapping[str, np.ndarray]) -> dict[str, pa.Array]:
     """Every instant, and the durations between them that people ask for."""
     made: dict[str, pa.Array] = {}
-    for event in ("arrival", "routed", "scheduled", "first_token", "last_token"):
+    for event in ("arrival", "taken", "routed", "scheduled", "first_token", "last_token"):
         made |= moments(event, rows[f"{event}_ps"])
     arrival, first, last = rows["arrival_ps"], rows["first_token_ps"], rows["last_token_ps"]
-    attempt = rows.get("attempt_ps", arrival)
+    taken, network = rows["taken_ps"], rows["network_ps"]
+    seen = [np.where(event >= 0, event + network, -1) for event in (first, last)]  # by the user
     n_gaps = rows["output_tokens"].astype(np.int64) - 1
     gap_last = np.where(n_gaps >= 1, last, -1)
     itl_max = np.where(n_gaps >= 1, rows["itl_max_ps"], -1)
     return made | {
-        "queue_wait_s": durations(arrival, rows["scheduled_ps"]),
-        "ttft_s": durations(arrival, first),
-        "attempt_ttft_s": durations(attempt, first),
+        "queue_wait_s": durations(taken, rows["scheduled_ps"]),
+        "ttft_s": durations(arrival, seen[0]),
+        "attempt_ttft_s": durations(taken, first),
         "tpot_s": durations(first, gap_last, np.maximum(n_gaps, 1)),
         "itl_max_s": durations(np.zeros_like(itl_max), itl_max),
         "itl_max_ps": integers(itl_max, np.int64, null_below=0),
-        "e2e_s": durations(arrival, last),
+        "e2e_s": durations(arrival, seen[1]),
+        "network_s": durations(np.zeros_like(network), network),
+    }
+
+
+def _blame(rows: Mapping[str, np.ndarray]) -> dict[str, pa.Array]:
+    """What its time was spent on; null where the first or the last token did not come."""
+    return {
+        name: integers(rows[name], np.int64, null_below=0)
+        for name in (*BLAME_TTFT_COLUMNS, *BLAME_STREAM_COLUMNS)
     }
 
 
 def _outcome(rows: Mapping[str, np.ndarray]) -> dict[str, pa.Array]:
     return {
         "attempts": integers(rows["attempts"], np.int32),
+        "wasted_tokens": integers(rows["wasted_tokens"], np.int64),
         "preemptions": integers(rows["preemptions"], np.int32),
         "outcome": coded(rows["outcome"], list(OUTCOMES)),
         "reason": coded(rows["reason"], [name or None for name in REASONS]),

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import pyarrow as pa
 
-from sim.model.layout import STAGE_NAMES
+from sim.model.layout import BLAME_STREAM, BLAME_TTFT, STAGE_NAMES
 from sim.records.version import SCHEMA_VERSION
 
 NAME = pa.dictionary(pa.int32(), pa.string())  # few different texts, many rows
@@ -34,6 +34,27 @@ def _duration(name: str, means: str) -> Column:
     return Column(f"{name}_s", pa.float64(), "s", means)
 
 
+BLAME = {  # what each part of a request's time was spent on
+    "retry": "arrival until the answering attempt was taken: earlier attempts and the waits between them",
+    "gateway": "held at the gateway although replicas of its model were ready",
+    "cpu": "in the gateway's CPU stages",
+    "network": "on the way to the router and back",
+    "cold_start": "held while no replica of its model was ready, or queued while replicas of its pool started",
+    "queue": "queued at its replica behind others, the cold start's part left out",
+    "prefill": "its prompt's chunks, as long as each would have taken alone in a step",
+    "interference": "the rest of the time it was being computed: others' prompts and tokens in its steps",
+    "preemption": "from being preempted until all it had lost was computed again",
+    "decode": "the rest: the steps that computed its tokens",
+}
+
+
+def _blame() -> list[Column]:
+    """The parts of ttft, then the parts of what follows the first token."""
+    until = [(f"blame_{cause}_ps", f"of ttft: {BLAME[cause]}") for cause in BLAME_TTFT]
+    after = [(f"blame_stream_{cause}_ps", f"after the first token: {BLAME[cause]}") for cause in BLAME_STREAM]
+    return [Column(name, pa.int64(), "ps", means) for name, means in (*until, *after)]
+
+
 REQUESTS: list[Column] = [
     Column("request_id", pa.int64(), "id", "row number in the table of requests"),
     Column("class", NAME, "name", "traffic class"),
@@ -48,22 +69,31 @@ REQUESTS: list[Column] = [
     Column("measured", pa.bool_(), "bool", "arrived inside the measured window"),
     Column("prompt_tokens", pa.int32(), "tokens", "tokens of the prompt"),
     Column("output_tokens", pa.int32(), "tokens", "tokens the answer has when complete; 0 for an embedding"),
+    Column(
+        "cached_tokens", pa.int32(), "tokens", "of the prompt, found in the prefix cache when first scheduled"
+    ),
     *_moment("arrival", "when the first attempt reached the gateway"),
-    *_moment("routed", "when a replica was chosen"),
+    *_moment("taken", "when the last attempt reached the gateway"),
+    *_moment("routed", "when a replica was chosen for it"),
     *_moment("scheduled", "when the request first took part in a step"),
     *_moment("first_token", "when the first token came"),
     *_moment("last_token", "when the last token came: the completion"),
     Column("attempts", pa.int32(), "1", "attempts made"),
+    Column("wasted_tokens", pa.int64(), "tokens", "tokens computed for attempts that answered nobody"),
     Column("preemptions", pa.int32(), "1", "times its KV cache was taken away"),
     Column("outcome", NAME, "name", "inside, completed, rejected, timed_out or failed"),
     Column("reason", NAME, "name", "why it was not completed; null when it was"),
-    _duration("queue_wait", "first scheduled - arrival"),
-    _duration("ttft", "first token of the answering attempt - arrival of the first attempt"),
+    _duration("queue_wait", "first scheduled - when the gateway took that attempt"),
+    _duration("ttft", "first token of the answering attempt - arrival of the first attempt, and the network"),
     _duration("attempt_ttft", "first token - when the gateway took that attempt"),
     _duration("tpot", "(last token - first token) / (tokens - 1); null below two tokens"),
     _duration("itl_max", "longest gap between consecutive tokens; null below two tokens"),
     Column("itl_max_ps", pa.int64(), "ps", "longest gap between consecutive tokens, exact"),
-    _duration("e2e", "last token - arrival"),
+    _duration(
+        "network", "to the pool that took it and back, and the gateway's own time; 0 when never routed"
+    ),
+    _duration("e2e", "last token - arrival, and the network"),
+    *_blame(),
 ]
 
 STAGES = STAGE_NAMES[1:]  # of a replica's life, in order; gone ones are not counted
@@ -83,6 +113,7 @@ TIMESERIES: list[Column] = [
     Column("kv_blocks_used", pa.int64(), "blocks", "KV blocks in use on ready replicas"),
     Column("kv_blocks_total", pa.int64(), "blocks", "KV blocks that ready replicas have"),
     Column("kv_use", pa.float64(), "1", "share of KV blocks in use; null with no ready replica"),
+    Column("kv_blocks_cached", pa.int64(), "blocks", "of those not in use, how many hold cached prefixes"),
     Column(
         "arrivals",
         pa.int64(),
@@ -92,6 +123,14 @@ TIMESERIES: list[Column] = [
     Column("routed", pa.int64(), "requests", "sent to the pool in the interval"),
     Column("completions", pa.int64(), "requests", "completed by the pool in the interval"),
     Column("preemptions", pa.int64(), "1", "preemptions in the interval"),
+    Column("asked_tokens", pa.int64(), "tokens", "of prompts looked up in prefix caches in the interval"),
+    Column("cached_tokens", pa.int64(), "tokens", "of these, found"),
+    Column(
+        "prefix_hit_ratio",
+        pa.float64(),
+        "1",
+        "cached_tokens / asked_tokens; null where nothing was looked up",
+    ),
     Column("gpu_s", pa.float64(), "s", "GPU seconds billed in the interval"),
     Column("usd", pa.float64(), "usd", "cost of the interval"),
 ]

@@ -9,7 +9,16 @@ import pyarrow as pa
 
 from sim.records.schema import Column, schema, summary_unit
 
-NOT_FLAT = ("classes", "pools", "usd_lines", "verdicts", "look_at", "engine")  # kept in summary.json only
+NOT_FLAT = (
+    "reasons",
+    "classes",
+    "tenants",
+    "pools",
+    "usd_lines",
+    "verdicts",
+    "look_at",
+    "engine",
+)  # kept in summary.json only
 
 
 def flat_summary(summary: Mapping[str, Any]) -> dict[str, Any]:

@@ -13,8 +13,8 @@ from sim.records.cost import fixed_usd, gpu_usd
 from sim.records.schema import STAGES, TIMESERIES, schema
 from sim.units import PS_PER_S
 
-CUMULATIVE = ("arrivals", "routed", "completions", "preemptions")
-LEVELS = ("held", "waiting", "running", "kv_blocks_used", "kv_blocks_total")
+CUMULATIVE = ("arrivals", "routed", "completions", "preemptions", "asked_tokens", "cached_tokens")
+LEVELS = ("held", "waiting", "running", "kv_blocks_used", "kv_blocks_total", "kv_blocks_cached")
 
 
 def timeseries_table(scenario: Any, result: Any, footer: Mapping[str, str] | None = None) -> pa.Table:
@@ -61,7 +61,10 @@ def _levels(rows: Mapping[str, np.ndarray]) -> dict[str, pa.Array]:
 def _intervals(scenario: Any, rows: Mapping[str, np.ndarray]) -> dict[str, pa.Array]:
     """What happened, and was billed, since the sample before."""
     pool_id = rows["pool_id"]
-    counts = {name: pa.array(per_interval(rows[name], pool_id)) for name in CUMULATIVE}
+    added = {name: per_interval(rows[name], pool_id) for name in CUMULATIVE}
+    counts = {name: pa.array(values) for name, values in added.items()}
+    asked, cached = added["asked_tokens"], added["cached_tokens"]
+    counts["prefix_hit_ratio"] = pa.array(cached / np.maximum(asked, 1), mask=asked <= 0)
     elapsed_ps = per_interval(rows["time_ps"], pool_id)
     gpu_ps = per_interval(rows["gpu_ps"], pool_id)
     pools = scenario.pools

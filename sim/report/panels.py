@@ -81,7 +81,7 @@ def replicas_panel(axis: Axis, samples: Samples) -> Panel:
     upwards = ["ready", *(name for name in reversed(stages) if name not in ("ready", "draining")), "draining"]
     seen = {STAGE_LABELS[name]: stages[name] for name in upwards if stages[name].any() or name == "ready"}
     colours = {label: STAGE_COLOURS[label] for label in seen}
-    area = _areas(axis, long_rows(axis, samples.time_s, seen), colours, "replicas", interpolate="step-after")
+    area = areas(axis, long_rows(axis, samples.time_s, seen), colours, "replicas", interpolate="step-after")
     wanted = long_rows(axis, samples.time_s, {"wanted": samples.wanted})
     line = _line_over(axis, wanted, "wanted", interpolate="step-after", strokeDash=[4, 2])
     return Panel("Replicas by stage", 120, axis, [area, line])
@@ -93,7 +93,7 @@ def queue_panel(axis: Axis, samples: Samples) -> Panel:
     if samples.held.any():
         waiting = {"held at the gateway": samples.held, **waiting}
     colours = {name: QUEUE_COLOURS[name] for name in waiting}
-    area = _areas(axis, long_rows(axis, samples.time_s, waiting), colours, "requests")
+    area = areas(axis, long_rows(axis, samples.time_s, waiting), colours, "requests")
     running = long_rows(axis, samples.time_s, {"running": samples.running})
     return Panel("Requests waiting and running", 110, axis, [area, _line_over(axis, running, "running")])
 
@@ -174,12 +174,15 @@ def _lines(axis: Axis, data: Rows, colours: dict[str, str], y: Any, point: bool 
     return marks.encode(x=x_of(axis), y=y, color=_colour(colours, "stroke"))
 
 
-def _areas(axis: Axis, data: Rows, colours: dict[str, str], title: str, **mark: Any) -> Any:
-    """Series stacked in their order."""
+def areas(
+    axis: Axis, data: Rows, colours: dict[str, str], title: str, top: float | None = None, **mark: Any
+) -> Any:
+    """Series stacked in their order, up to `top` where that is known."""
     import altair as alt
 
     marks = alt.Chart(alt.InlineData(data)).mark_area(**mark)
-    y = alt.Y("y:Q", stack="zero", title=title)
+    scale = alt.Scale(domain=[0, top]) if top is not None else alt.Undefined
+    y = alt.Y("y:Q", stack="zero", title=title, scale=scale)
     return marks.encode(x=x_of(axis), y=y, color=_colour(colours, "square"), order="order:Q")
 
 

@@ -35,7 +35,7 @@ def plot_run(
 
 def run_chart(run: RunFiles) -> Any:
     """The altair chart of a run."""
-    summary, samples = run.summary, fleet_samples(run.tables.timeseries)
+    summary, samples = run.summary, fleet_samples(run.tables.timeseries, run.config)
     below = time_axis(last_event_s(samples, summary["duration_s"]))
     above = below._replace(is_named=False)
     ttft = ttft_over_time(run.tables.requests, float(summary["duration_s"]))

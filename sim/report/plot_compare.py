@@ -38,7 +38,7 @@ def comparison_chart(runs: Mapping[str, RunFiles]) -> Any:
     """The altair chart of several runs."""
     import altair as alt
 
-    samples = {name: fleet_samples(run.tables.timeseries) for name, run in runs.items()}
+    samples = {name: fleet_samples(run.tables.timeseries, run.config) for name, run in runs.items()}
     ends_s = [last_event_s(samples[name], run.summary["duration_s"]) for name, run in runs.items()]
     axis = time_axis(max(ends_s))
     first = next(iter(runs.values()))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -30,10 +30,14 @@ class Samples(NamedTuple):
     running: np.ndarray
 
 
-def fleet_samples(table: Any) -> Samples:
-    """Sums the pools of each sample, what a model's pools share being taken once, and thins to MAX_POINTS."""
+def fleet_samples(table: Any, config: Mapping[str, Any] | None = None) -> Samples:
+    """Sums the pools of each sample, what a model's pools share being taken once, and thins to MAX_POINTS.
+
+    Under `pool_choice.across_models`, which `config` tells, all pools share it.
+    """
     times, when = np.unique(_numbers(table, "time_ps"), return_inverse=True)
-    once = _first_of_model(table)
+    choice = (config or {}).get("config", {}).get("pool_choice", {})
+    once = _first_of_group(table, choice.get("across_models", False))
     step = -(-len(times) // MAX_POINTS)
 
     def total(name: str, keep: str | None = None, weight: np.ndarray | float = 1.0) -> np.ndarray:
@@ -103,9 +107,10 @@ def _distinct(limits: list[tuple[float, str]]) -> list[tuple[float, str]]:
     return list({value: (value, label) for value, label in reversed(limits)}.values())[::-1]
 
 
-def _first_of_model(table: Any) -> np.ndarray:
-    """1 for rows of the first pool of each model, else 0."""
+def _first_of_group(table: Any, across_models: bool) -> np.ndarray:
+    """1 for rows of the first pool of each model, or of all, else 0."""
     pools, models = table.column("pool").to_pylist(), table.column("model").to_pylist()
+    models = [""] * len(models) if across_models else models
     first: dict[str, str] = {}
     for pool, model in zip(pools, models, strict=True):
         first.setdefault(model, pool)

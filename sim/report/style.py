@@ -22,6 +22,20 @@ STAGE_COLOURS = {  # from what is far from serving (pale) to what serves
 }
 
 
+CAUSE_COLOURS = {  # what a request's time went to: waiting in warm colours, computing in cool ones
+    "retries": PURPLE,
+    "gateway": "#8C6D31",
+    "CPU stages": "#C9B458",
+    "network": GREY,
+    "cold start": ORANGE,
+    "queue behind others": RED,
+    "prefill": GREEN,
+    "interference": BLUE,
+    "preemption": "#555555",
+    "decode": SKY,
+}
+
+
 def configured(chart: Any) -> Any:
     """A finished chart with the common look."""
     return (

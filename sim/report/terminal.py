@@ -46,6 +46,8 @@ def print_run(run: Run, console: Console) -> None:
     console.print()
     console.print(Text(summary["question"] or summary["scenario"], style="bold"))
     console.print(_came_out(summary, getattr(run, "wall_s", None)))
+    for line in (*tries_lines(summary), *who_lines(summary)):
+        console.print(Text(line))
     for verdict in summary.get("verdicts", []):
         console.print(verdict_line(verdict))
     console.print(latency_table(summary))
@@ -96,6 +98,33 @@ def latency_table(summary: Mapping[str, Any]) -> Table:
     for name, cells in _latency_rows(summary):
         table.add_row(name, *cells)
     return table
+
+
+def tries_lines(summary: Mapping[str, Any]) -> list[str]:
+    """Where requests were tried again or not served: how often, why, and what was computed for nobody."""
+    lines = []
+    if summary["retries"] or summary["hedges"]:
+        lines.append(
+            f"{number(summary['attempts'])} attempts: {number(summary['retries'])} retries,"
+            f" {number(summary['hedges'])} hedges"
+        )
+    if summary["reasons"]:
+        why = ", ".join(f"{number(n)} {reason}" for reason, n in summary["reasons"].items())
+        lines.append(f"not served: {why} · {number(summary['wasted_tokens'])} tokens computed for nobody")
+    return lines
+
+
+def who_lines(summary: Mapping[str, Any]) -> list[str]:
+    """A line for each class and each tenant, where there are several classes."""
+    if len(summary["classes"]) < 2:
+        return []
+    who = [(name, section) for name, section in summary["classes"].items()]
+    who += [(f"tenant {name}", section) for name, section in summary.get("tenants", {}).items()]
+    return [
+        f"  {name}: {number(section['offered'])} requests, {share(section['served_fraction'])} served,"
+        f" SLO met by {share(section['slo_attainment'])} · {usd(section['usd'])}"
+        for name, section in who
+    ]
 
 
 def fleet_lines(summary: Mapping[str, Any]) -> list[str]:

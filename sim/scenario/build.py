@@ -11,14 +11,23 @@ from pydantic import TypeAdapter, ValidationError
 from sim.errors import InputError, problem
 from sim.scenario.check import problems_between, unreadable
 from sim.scenario.fields import child_of
-from sim.scenario.inherit import POOL_GROUPS, merged_classes, merged_pools, models_of, with_model_name
+from sim.scenario.inherit import (
+    CLASS_GROUPS,
+    POOL_GROUPS,
+    merged_classes,
+    merged_pools,
+    merged_tenants,
+    models_of,
+    with_model_name,
+)
 from sim.scenario.problems import Path, error_lines, key_text, not_a_key, printable
 from sim.scenario.scenario import Scenario
 from sim.scenario.types import KEY_PATTERN
 
 OWN_KEYS = tuple(Scenario.__dataclass_fields__)
-TOP_LEVEL = tuple(dict.fromkeys((*OWN_KEYS, "traffic", "pool", *POOL_GROUPS)))
-MAPPINGS = ("pool", "pools", "classes", "traffic", *POOL_GROUPS)
+TOP_LEVEL = tuple(dict.fromkeys((*OWN_KEYS, "traffic", "pool", *POOL_GROUPS, *CLASS_GROUPS)))
+NAMED = ("pools", "classes", "tenants")
+MAPPINGS = (*NAMED, "pool", "traffic", *POOL_GROUPS, *CLASS_GROUPS)
 
 
 def from_dict(raw: Mapping[str, Any]) -> Scenario:
@@ -29,8 +38,11 @@ def from_dict(raw: Mapping[str, Any]) -> Scenario:
     pools = merged_pools(raw)
     classes = {name: with_model_name(spec, models_of(pools)) for name, spec in merged_classes(raw).items()}
     data = {key: value for key, value in raw.items() if key in OWN_KEYS}
-    data |= {"pools": list(pools.values()), "classes": list(classes.values())}
-    scenario, problems = validated(data, shower(raw, list(pools), list(classes)))
+    named = {"pools": pools, "classes": classes, "tenants": merged_tenants(raw)}
+    data |= {group: list(entries.values()) for group, entries in named.items()}
+    scenario, problems = validated(
+        data, shower(raw, {group: list(entries) for group, entries in named.items()})
+    )
     if scenario is not None:
         problems = problems_between(scenario, Said(raw))
     elif isinstance(raw.get("slo"), list):
@@ -54,7 +66,7 @@ def shape_problems(raw: Mapping[str, Any]) -> list[str]:
     for key in MAPPINGS:
         if raw.get(key) is not None and not isinstance(raw[key], Mapping):
             lines.append(f"{key}: {raw[key]!r} is not a mapping of keys and values")
-    for group in ("pools", "classes"):
+    for group in NAMED:
         entries = raw.get(group)
         for name, entry in entries.items() if isinstance(entries, Mapping) else ():
             if entry is not None and not isinstance(entry, Mapping):
@@ -78,26 +90,27 @@ def has_path(data: Any, path: Path) -> bool:
 def where_said(raw: Mapping[str, Any], group: str, name: str, rest: Path) -> Path:
     """The path under which the user said (or should say) what pool or class `name` has at `rest`."""
     own: Path = (group, name, *rest)
-    shared = shared_path(raw, group, rest)
-    for path in (own, shared):
+    shared = shared_paths(group, rest)
+    for path in (own, *shared):
         if has_path(raw, path):
             return path
-    for path in (own, shared):
+    for path in (own, *shared):
         if len(rest) > 1 and has_path(raw, path[:-1]):
             return path
-    return own if raw.get(group) else shared
+    return own if raw.get(group) else shared[0]
 
 
-def shared_path(raw: Mapping[str, Any], group: str, rest: Path) -> Path:
-    """Where the top level says it for every pool, or for every class."""
+def shared_paths(group: str, rest: Path) -> list[Path]:
+    """Where the top level says it for every pool, or for every class; tenants share nothing."""
+    if group == "tenants":
+        return []
     if group == "classes":
-        return ("traffic", *rest)
-    return rest if rest and rest[0] in POOL_GROUPS else ("pool", *rest)
+        return [("traffic", *rest), *([rest] if rest and rest[0] in CLASS_GROUPS else [])]
+    return [rest if rest and rest[0] in POOL_GROUPS else ("pool", *rest)]
 
 
-def shower(raw: Mapping[str, Any], pools: list[str], classes: list[str]) -> Callable[[Path, str], Path]:
-    """A function from a path in the merged data to the path in `raw`."""
-    names = {"pools": pools, "classes": classes}
+def shower(raw: Mapping[str, Any], names: Mapping[str, list[str]]) -> Callable[[Path, str], Path]:
+    """A function from a path in the merged data to the path in `raw`; `names` are those of pools, classes, tenants."""
 
     def shown(path: Path, _kind: str) -> Path:
         if len(path) >= 2 and path[0] in names and isinstance(path[1], int):
@@ -119,6 +132,10 @@ class Said(NamedTuple):
     def class_key(self, name: str, *keys: str | int) -> str:
         """The key text under which the traffic class has it."""
         return key_text(where_said(self.raw, "classes", name, keys))
+
+    def tenant_key(self, name: str, *keys: str | int) -> str:
+        """The key text under which the tenant has it."""
+        return key_text(("tenants", name, *keys))
 
     def has(self, pool: str, *keys: str | int) -> bool:
         """True when it was written, for this pool or for all, as something else than null."""

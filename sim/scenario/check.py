@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import Protocol
 
 from sim.errors import InputError, nearest, problem
 from sim.scenario.autoscaler import Fixed, Queue, User
+from sim.scenario.check_traffic import traffic_problems
 from sim.scenario.coldstart import STAGES
-from sim.scenario.dist import Constant, Dist, Quantiles, Uniform
 from sim.scenario.inherit import slug
 from sim.scenario.pool import Pool
+from sim.scenario.pool_choice import choice_problems
+from sim.scenario.ranges import lowest
+from sim.scenario.said import Said
 from sim.scenario.scenario import Scenario
 from sim.scenario.slo import parse_slo
 from sim.scenario.traffic import TrafficClass
@@ -19,25 +21,18 @@ from sim.units import HORIZON_MAX_S
 WAKING = ("backlog", "arrival_rate")  # metrics that are there without a replica
 
 
-class Said(Protocol):
-    """What the user wrote about a pool: the key they used, and whether they said it at all."""
-
-    def key(self, pool: str, *keys: str | int) -> str: ...
-
-    def class_key(self, name: str, *keys: str | int) -> str: ...
-
-    def has(self, pool: str, *keys: str | int) -> bool: ...
-
-
 def problems_between(scenario: Scenario, said: Said) -> list[str]:
-    """Every broken rule as one line."""
-    return [
+    """Every broken rule as one line, once however many pools or classes inherit it."""
+    lines = [
         *time_problems(scenario),
         *(line for pool in scenario.pools for line in pool_problems(pool, said)),
         *(line for entry in scenario.classes for line in class_problems(entry, scenario, said)),
+        *traffic_problems(scenario, said),
+        *choice_problems(scenario, said),
         *fault_problems(scenario),
         *slo_problems(scenario),
     ]
+    return list(dict.fromkeys(lines))
 
 
 def time_problems(scenario: Scenario) -> Iterator[str]:
@@ -126,7 +121,7 @@ def class_problems(entry: TrafficClass, scenario: Scenario, said: Said) -> Itera
     """A class's model is served by some pool, and said when there are several."""
     models = scenario.models
     key = said.class_key(entry.name, "model")
-    if entry.model is None and len(models) > 1:
+    if entry.model is None and len(models) > 1 and not scenario.pool_choice.across_models:
         yield f"{key}: is missing; several models are served: {', '.join(map(slug, models))}"
     if entry.model is not None and entry.model not in models:
         names = [slug(model) for model in models]
@@ -147,16 +142,3 @@ def unreadable(limits: Iterable[str], classes: list[str]) -> Iterator[str]:
             parse_slo(text, classes)
         except InputError as error:
             yield from error.problems
-
-
-def lowest(dist: Dist) -> float:
-    """The least that can be drawn: of the families, only these can have any sign."""
-    low = 0.0
-    if isinstance(dist, Constant):
-        low = dist.value
-    elif isinstance(dist, Uniform):
-        low = dist.low
-    elif isinstance(dist, Quantiles):
-        low = dist.v[0]
-    low = low if dist.max is None else min(low, dist.max)
-    return low if dist.min is None else max(low, dist.min)

@@ -7,13 +7,17 @@ from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 from sim.scenario.fields import unit_of
-from sim.scenario.inherit import POOL_GROUPS
+from sim.scenario.inherit import CLASS_GROUPS, POOL_GROUPS
+from sim.scenario.limits import Caps, Limits
 from sim.scenario.metrics import Metrics
+from sim.scenario.patience import Patience
+from sim.scenario.retry import Retry
 from sim.scenario.scenario import Scenario
 
 SOURCES = ("source", "price_source", "price_confidence", "note")
 
 
+OF_ITSELF = (Caps, Limits, Patience, Retry)  # where its class comes from says nothing about these
 DRAWN = ("value", "mean", "low", "high", "median", "p99", "min", "max", "v")  # of a distribution, in its unit
 
 
@@ -36,7 +40,8 @@ def describe(scenario: Scenario, said: Mapping[str, str] | None = None) -> list[
 def leaves(value: Any, prefix: str, source: str) -> Iterator[tuple[str, Any, str]]:
     """(key, value, source) of every value that is no description itself."""
     is_pipeline = isinstance(value, Metrics)  # its `source` is the metric that it carries
-    own = source if is_pipeline else getattr(value, "source", "") or source
+    above = "" if isinstance(value, OF_ITSELF) else source
+    own = source if is_pipeline else getattr(value, "source", "") or above
     for field in dataclasses.fields(value):
         item = getattr(value, field.name)
         if field.name in SOURCES and not is_pipeline:
@@ -52,7 +57,7 @@ def below(item: Any, key: str, source: str) -> Iterator[tuple[str, Any, str]]:
         yield from leaves(item, key, source)
     elif isinstance(item, tuple) and item and dataclasses.is_dataclass(item[0]):
         for place, entry in enumerate(item):
-            inner = f"{key}.{entry.name}" if key in ("pools", "classes") else f"{key}.{place}"
+            inner = f"{key}.{entry.name}" if key in ("pools", "classes", "tenants") else f"{key}.{place}"
             yield from leaves(entry, inner, source)
     else:
         yield key, list(item) if isinstance(item, tuple) else item, source
@@ -65,7 +70,7 @@ def user_key(scenario: Scenario, key: str) -> str:
     if group == "pools" and len(scenario.pools) == 1 and name == "main":
         return rest if rest.partition(".")[0] in POOL_GROUPS else f"pool.{rest}"
     if group == "classes" and len(scenario.classes) == 1:
-        return f"traffic.{rest}"
+        return rest if rest.partition(".")[0] in CLASS_GROUPS else f"traffic.{rest}"
     return key
 
 
@@ -74,7 +79,7 @@ def shared_key(key: str) -> str:
     group, _, rest = key.partition(".")
     _, _, rest = rest.partition(".")
     if group == "classes":
-        return f"traffic.{rest}"
+        return rest if rest.partition(".")[0] in CLASS_GROUPS else f"traffic.{rest}"
     if group != "pools":
         return key
     return rest if rest.partition(".")[0] in POOL_GROUPS else f"pool.{rest}"

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 from sim.errors import InputError
-from sim.scenario.inherit import POOL_GROUPS, merge
+from sim.scenario.inherit import CLASS_GROUPS, POOL_GROUPS, merge
 
 
 class Edit(NamedTuple):
@@ -77,7 +77,8 @@ def inherited(data: dict[str, Any], path: Sequence[str]) -> Any:
     rest = [part for part in rest if part]
     if group not in ("pools", "classes") or not rest:
         return None
-    top = ["traffic"] if group == "classes" else [] if rest[0] in POOL_GROUPS else ["pool"]
+    at_top = CLASS_GROUPS if group == "classes" else POOL_GROUPS
+    top = [] if rest[0] in at_top else ["traffic" if group == "classes" else "pool"]
     value: Any = data
     for part in [*top, *rest]:
         value = value.get(part) if isinstance(value, dict) else None

@@ -75,10 +75,14 @@ def is_description(hint: Hint) -> bool:
     return hasattr(hint.type, "__pydantic_fields__")
 
 
-def tag_of(owner: type) -> str:
-    """The `kind` of one member of a union of dataclasses, or an empty string."""
+def tags_of(owner: type) -> list[str]:
+    """The kinds that one member of a union of dataclasses stands for."""
     hints = fields_of(owner).get("kind", [])
-    return str(get_args(hints[0].type)[0]) if hints and get_origin(hints[0].type) is Literal else ""
+    return (
+        [str(tag) for tag in get_args(hints[0].type)]
+        if hints and get_origin(hints[0].type) is Literal
+        else []
+    )
 
 
 def step_into(hints: list[Hint], part: str | int, value: Any) -> list[Hint]:
@@ -87,7 +91,7 @@ def step_into(hints: list[Hint], part: str | int, value: Any) -> list[Hint]:
         return [inner for hint in hints for inner in items_of(hint)]
     owners = [hint.type for hint in hints if is_description(hint)]
     kind = value.get("kind") if isinstance(value, dict) else None
-    chosen = [owner for owner in owners if tag_of(owner) == kind] or owners
+    chosen = [owner for owner in owners if kind in tags_of(owner)] or owners
     return [hint for owner in chosen for hint in fields_of(owner).get(str(part), [])]
 
 
@@ -119,7 +123,7 @@ def child_of(value: Any, part: str | int) -> Any:
 def names_of(hints: list[Hint]) -> list[str]:
     """The names a Literal allows, and the kinds a union of descriptions has."""
     named = [str(n) for hint in hints if get_origin(hint.type) is Literal for n in get_args(hint.type)]
-    return named + [tag for hint in hints if is_description(hint) and (tag := tag_of(hint.type))]
+    return named + [tag for hint in hints if is_description(hint) for tag in tags_of(hint.type)]
 
 
 def allowed_text(hints: list[Hint], key: str) -> str:
@@ -141,8 +145,8 @@ def words_of(hint: Hint) -> str:
         return ", ".join(str(name) for name in get_args(hint.type))
     if get_origin(hint.type) in (tuple, list):
         return "a list"
-    tag = tag_of(hint.type) if is_description(hint) else ""
-    return f"a mapping of kind {tag}" if tag else "a mapping"
+    tags = tags_of(hint.type) if is_description(hint) else []
+    return f"a mapping of kind {', '.join(tags)}" if tags else "a mapping"
 
 
 def range_text(constraints: tuple[Any, ...]) -> str:

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 POOL_GROUPS = ("gpu", "model", "runtime", "coldstart", "autoscaler", "metrics", "price")
+CLASS_GROUPS = ("patience", "retry")
 IDENTITY = ("name", "kind")
 USUAL_METRIC = {"hpa": "outstanding", "queue": "backlog"}  # of the autoscalers that follow one metric
 
@@ -106,14 +107,23 @@ def models_of(pools: Mapping[str, Any]) -> list[str]:
     return [name for name in names if isinstance(name, str)]
 
 
+def merged_tenants(raw: Mapping[str, Any]) -> dict[str, Any]:
+    """Every tenant by name; one that says nothing has weight 1 and no limits."""
+    return {name: named(name, spec or {}) for name, spec in (raw.get("tenants") or {}).items()}
+
+
 def merged_classes(raw: Mapping[str, Any]) -> dict[str, Any]:
-    """Every traffic class complete, by name; without `classes` there is one, called as `traffic` is."""
+    """Every traffic class complete, by name; without `classes` there is one, called as `traffic` is.
+
+    Under all of them lie the top level's groups of a class, which another kind of traffic does not replace.
+    """
+    groups = {group: raw[group] for group in CLASS_GROUPS if raw.get(group) is not None}
     base = raw.get("traffic") or {}
     own = raw.get("classes")
     if not own:
         name = base.get("name") or "default" if isinstance(base, Mapping) else "default"
-        return {name: {**base, "name": name} if isinstance(base, Mapping) else base}
-    return {name: named(name, merge(base, spec or {})) for name, spec in own.items()}
+        return {name: named(name, merge(groups, base))}
+    return {name: named(name, merge(groups, merge(base, spec or {}))) for name, spec in own.items()}
 
 
 def named(name: str, spec: Any) -> Any:

@@ -14,17 +14,22 @@ from sim.scenario.hardware import Gpu, KvPrecision, Model, Precision, Roofline, 
 from sim.scenario.metrics import Metrics
 from sim.scenario.price import Price
 from sim.scenario.runtime import Runtime
-from sim.scenario.types import CONFIG, Int, Key, Text
+from sim.scenario.types import CONFIG, Int, Key, Tags, Text, Tier
 
 REPLICAS_MAX = 10_000
 Replicas = Annotated[Int, Field(ge=1, le=REPLICAS_MAX)]
 ReplicasOrZero = Annotated[Int, Field(ge=0, le=REPLICAS_MAX)]
+Preference = Annotated[Int, Field(ge=-1000, le=1000)]
 Parallel = Annotated[Int, Field(ge=1, le=128)]
 
 
 @dataclass(frozen=True, kw_only=True, config=CONFIG)
 class Pool:
-    """`tp`·`pp` GPUs a replica; `initial_replicas` are ready at t = 0 (None: `min_replicas`)."""
+    """`tp`·`pp` GPUs a replica; `initial_replicas` are ready at t = 0 (None: `min_replicas`).
+
+    Classes that ask for a tier, for tags of `compliance` or for users nearby find the pool by them; a lower
+    `preference` comes before any price.
+    """
 
     name: Key
     gpu: Gpu
@@ -41,6 +46,10 @@ class Pool:
     min_replicas: ReplicasOrZero = 1
     max_replicas: Replicas = 16
     initial_replicas: ReplicasOrZero | None = None
+    tier: Tier = 0
+    compliance: Tags = ()
+    region: Key | None = None
+    preference: Preference = 0
     steptime: StepTime = field(default_factory=Roofline)
     source: Text = ""
 

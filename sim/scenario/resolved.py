@@ -28,7 +28,7 @@ def plain(value: Any) -> Any:
 def resolved(scenario: Scenario) -> dict[str, Any]:
     """Every key with its value, pools and classes by name; `from_dict` makes the same scenario of it."""
     data = plain(scenario)
-    for group in ("pools", "classes"):
+    for group in ("pools", "classes", "tenants"):
         data[group] = {entry["name"]: entry for entry in data[group]}
     return data
 

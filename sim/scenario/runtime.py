@@ -17,7 +17,9 @@ class Runtime:
     """How one replica batches requests and holds their KV cache.
 
     `num_kv_blocks` replaces the count that follows from the memory left beside the weights;
-    `max_batch_delay_s` is read by `dynamic` batching alone.
+    `max_batch_delay_s` is read by `dynamic` batching alone. With `prefix_caching` full blocks stay after their
+    sequence has left, in the same memory, until it is needed; `prefix_runs` is how many stretches of blocks a
+    replica tells apart.
     """
 
     name: Name
@@ -32,4 +34,6 @@ class Runtime:
     chunked_prefill: Flag = True
     max_batch_delay_s: NonNegative = 0.0
     num_kv_blocks: Count | None = None
+    prefix_caching: Flag = False
+    prefix_runs: Annotated[Count, Field(le=1_000_000)] = 4096
     source: Text = ""

@@ -9,9 +9,12 @@ from pydantic import Field, StringConstraints
 from pydantic.dataclasses import dataclass
 
 from sim.scenario.faults import Faults
-from sim.scenario.gateway import Gateway, Router
+from sim.scenario.gateway import Gateway
 from sim.scenario.output import Engine, Output
 from sim.scenario.pool import Pool
+from sim.scenario.pool_choice import PoolChoice
+from sim.scenario.router import AnyRouter, Router
+from sim.scenario.tenant import Tenant
 from sim.scenario.traffic import TrafficClass
 from sim.scenario.types import CONFIG, SEED_MAX, Int, Key, NonNegative, Positive, Text
 from sim.units import HORIZON_MAX_S
@@ -38,8 +41,10 @@ class Scenario:
     warmup_s: DrainS = 0.0
     drain_s: DrainS = 600.0
     classes: Annotated[tuple[TrafficClass, ...], Field(max_length=100)]
+    tenants: Annotated[tuple[Tenant, ...], Field(max_length=1000)] = ()
     pools: Annotated[tuple[Pool, ...], Field(max_length=100)]
-    router: Router = field(default_factory=Router)
+    router: AnyRouter = field(default_factory=Router)
+    pool_choice: PoolChoice = field(default_factory=PoolChoice)
     gateway: Gateway = field(default_factory=Gateway)
     faults: Faults = ()
     slo: tuple[Limit, ...] = ()

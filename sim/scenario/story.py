@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from sim.errors import InputError
 from sim.scenario.catalogue import GROUPS, option_files, scenario_file, unknown_group, unknown_option
-from sim.scenario.inherit import POOL_GROUPS, merge
+from sim.scenario.inherit import CLASS_GROUPS, POOL_GROUPS, merge
 from sim.scenario.yaml_file import read_yaml
 
 BASES_MAX = 8
@@ -113,7 +113,8 @@ def may_stand_at(group: str, package: str) -> bool:
         return len(parts) == 2 and parts[0] == "classes"
     if group == "pool":
         return len(parts) == 2 and parts[0] == "pools"
-    return group in POOL_GROUPS and len(parts) == 3 and parts[0] == "pools" and parts[2] == group
+    of = "pools" if group in POOL_GROUPS else "classes" if group in CLASS_GROUPS else ""
+    return len(parts) == 3 and parts[0] == of and parts[2] == group
 
 
 def places_of(group: str) -> str:
@@ -124,6 +125,8 @@ def places_of(group: str) -> str:
         return "pool can be chosen for one pool, as pool@pools.NAME"
     if group in POOL_GROUPS:
         return f"{group} can be chosen for one pool, as {group}@pools.NAME.{group}"
+    if group in CLASS_GROUPS:
+        return f"{group} can be chosen for one class, as {group}@classes.NAME.{group}"
     return f"{group} holds for the whole scenario: write {group}=…"
 
 

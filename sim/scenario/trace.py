@@ -7,7 +7,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, StringConstraints, model_validator
 from pydantic.dataclasses import dataclass
 
-from sim.scenario.types import CONFIG, Flag, NonNegative, Positive
+from sim.scenario.types import CONFIG, Count, Flag, NonNegative, Positive
 
 Format = Literal["auto", "azure", "burstgpt", "mooncake", "vidur", "splitwise", "csv", "parquet"]
 TimeUnit = Literal["s", "ms", "us", "ns", "timestamp"]
@@ -30,7 +30,8 @@ class Trace:
     `start_s` and `end_s` cut the recorded time [start_s, end_s), which then starts at t = 0. `speed_up` 2
     makes an hour last half an hour. `scale` below one keeps that share of the requests, above one lays
     time-shifted copies over each other (`copy_shift_s_max` limits the shift). `repeat` plays it again until
-    the run ends. `failed_rows` concerns BurstGPT, where an answer of 0 tokens marks a failed call.
+    the run ends. Block hashes that a trace has (`hash_ids`) name `hash_block_tokens` tokens each; copies and rounds are
+    other people's prompts. `failed_rows` concerns BurstGPT, where an answer of 0 tokens marks a failed call.
     """
 
     file: Annotated[str, StringConstraints(min_length=1, max_length=4096)]
@@ -46,6 +47,7 @@ class Trace:
     scale: Annotated[Positive, Field(le=10_000)] = 1.0
     copy_shift_s_max: NonNegative | None = None
     repeat: Flag = False
+    hash_block_tokens: Count = 512
 
     @model_validator(mode="after")
     def _check(self) -> Self:

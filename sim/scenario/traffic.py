@@ -10,11 +10,17 @@ from pydantic.dataclasses import dataclass
 
 from sim.scenario.arrivals import Arrivals, Poisson, Rho
 from sim.scenario.dist import Constant, Dist
+from sim.scenario.limits import Caps, Limits
+from sim.scenario.patience import Patience
+from sim.scenario.retry import Retry
 from sim.scenario.trace import Trace
-from sim.scenario.types import CONFIG, Flag, Int, Name, NonNegative, Positive, Text
+from sim.scenario.types import CONFIG, Flag, Int, Key, Name, NonNegative, Positive, Share, Tags, Text, Tier
+from sim.units import HORIZON_MAX_S
 
 HoursOfDay = Annotated[tuple[NonNegative, ...], Field(min_length=24, max_length=24)]
 DaysOfWeek = Annotated[tuple[NonNegative, ...], Field(min_length=7, max_length=7)]
+Outstanding = Annotated[Positive, Field(le=1e9)]
+QueueS = Annotated[NonNegative, Field(le=HORIZON_MAX_S)]
 Priority = Annotated[Int, Field(ge=-(2**31), le=2**31 - 1)]
 
 
@@ -56,16 +62,25 @@ class Objectives:
 
 @dataclass(frozen=True, kw_only=True, config=CONFIG)
 class TrafficClass:
-    """Requests that share a model, a priority and objectives.
+    """Requests that share a model, a priority, objectives, and how their clients behave.
 
     Lengths are drawn from `prompt_tokens` and `output_tokens`, rounded to whole tokens (a prompt has at least
     one; an output of 0 is an embedding), with Spearman correlation `prompt_output_spearman` between them.
     A `trace` replaces both lengths, and if it has arrival times, `arrivals` and `curves` too.
+
+    With a `share`, the class has no arrivals of its own: all classes with one split what `traffic` says, each
+    arrival going to a class by chance; their shares sum to one. An attempt is refused while its model's ready
+    replicas have more than `shed_above` requests each, or when it would queue for more than `max_queue_s`.
+
+    Only pools of at least `min_tier` that have every tag of `needs`, no farther from the users' `location` than
+    `max_rtt_s`, serve the class; `route_to` names its pools in order of preference.
     """
 
     name: Name = "default"
+    tenant: Key | None = None
     model: Name | None = None
     priority: Priority = 0
+    share: Share | None = None
     arrivals: Arrivals = field(default_factory=lambda: Poisson(rate_per_s=1.0))
     curves: Curves = field(default_factory=Curves)
     spikes: Annotated[tuple[Spike, ...], Field(max_length=1000)] = ()
@@ -73,6 +88,17 @@ class TrafficClass:
     output_tokens: Dist = field(default_factory=lambda: Constant(value=200))
     prompt_output_spearman: Rho = 0.0
     trace: Trace | None = None
+    caps: Caps = field(default_factory=Caps)
     objectives: Objectives = field(default_factory=Objectives)
+    patience: Patience = field(default_factory=Patience)
+    retry: Retry = field(default_factory=Retry)
+    limits: Limits = field(default_factory=Limits)
+    shed_above: Outstanding | None = None
+    max_queue_s: QueueS | None = None
+    route_to: Tags = ()
+    min_tier: Tier = 0
+    needs: Tags = ()
+    location: Key | None = None
+    max_rtt_s: NonNegative | None = None
     source: Text = ""
     note: Text = ""

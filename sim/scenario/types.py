@@ -24,6 +24,7 @@ Share = Annotated[float, Strict(), Field(gt=0, le=1)]  # (0, 1]
 Probability = Annotated[float, Strict(), Field(ge=0, le=1)]
 Count = Annotated[int, Strict(), Field(ge=1, le=INT_MAX)]
 CountOrZero = Annotated[int, Strict(), Field(ge=0, le=INT_MAX)]
+Tier = Annotated[int, Strict(), Field(ge=0, le=1000)]  # of capability: more can do more
 Text = Annotated[str, StringConstraints(max_length=2000)]
 Name = Annotated[  # what a thing is called, as `Llama 3.1 8B`
     str, StringConstraints(min_length=1, max_length=100, pattern=r"^[A-Za-z0-9][A-Za-z0-9_.\- /()+]*$")
@@ -31,3 +32,4 @@ Name = Annotated[  # what a thing is called, as `Llama 3.1 8B`
 Key = Annotated[  # a name that stands in key paths and folder names, as `spiky_hour`
     str, StringConstraints(min_length=1, max_length=64, pattern=KEY_PATTERN)
 ]
+Tags = Annotated[tuple[Key, ...], Field(max_length=100)]

@@ -19,6 +19,7 @@ from sim.workload.json_lines import json_blocks
 
 BLOCK_BYTES = 16 * 2**20
 BLOCK_ROWS = 200_000
+HASHES = ("hash_ids", "prefix_hash_ids")  # a Parquet file's lists of block hashes
 NUMBER = r"^[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?$"
 ZONE = r"(Z|[+-]\d\d(:?\d\d)?)\s*$"
 
@@ -33,7 +34,7 @@ class Part(NamedTuple):
     hash_ids: list[list[int]] | None
 
 
-def read_trace(trace: Trace) -> TraceRows:
+def read_trace(trace: Trace, with_hashes: bool = False) -> TraceRows:
     """A trace up to its `end_s`; raise InputError with file, line, column and value of each broken row."""
     path = Path(trace.file)
     if not path.is_file():
@@ -41,7 +42,7 @@ def read_trace(trace: Trace) -> TraceRows:
     faults = Faults(trace.file)
     try:
         layout = choose_layout(trace, _header(trace, path))
-        parts = _read_parts(trace, path, layout, faults)
+        parts = _read_parts(trace, path, layout, faults, with_hashes)
     except (OSError, ValueError) as error:  # Arrow's own errors are among these
         reason = (str(error).splitlines() or ["unreadable"])[0]
         raise InputError(problem("trace.file", trace.file, f"a readable trace ({reason})")) from error
@@ -49,11 +50,11 @@ def read_trace(trace: Trace) -> TraceRows:
     return _join(trace, layout, parts)
 
 
-def _read_parts(trace: Trace, path: Path, layout: Layout, faults: Faults) -> list[Part]:
+def _read_parts(trace: Trace, path: Path, layout: Layout, faults: Faults, with_hashes: bool) -> list[Part]:
     """Every block checked, up to the first that lies wholly after the window."""
     parts: list[Part] = []
     first = last = 0
-    for block in _blocks(trace, path, layout, faults):
+    for block in _blocks(trace, path, layout, faults, with_hashes):
         part = _drop_failed(trace, layout, _check(block, layout, faults))
         if part.arrival_ns is not None and len(part.line):
             first = first if parts else int(part.arrival_ns[0])
@@ -158,22 +159,24 @@ def _header(trace: Trace, path: Path) -> list[str]:
     return [name.strip() for name in next(csv.reader(first_line), [])]
 
 
-def _blocks(trace: Trace, path: Path, layout: Layout, faults: Faults) -> Iterator[Block]:
+def _blocks(trace: Trace, path: Path, layout: Layout, faults: Faults, with_hashes: bool) -> Iterator[Block]:
     kind = _kind(trace, path)
     if kind == "jsonl":
         return json_blocks(path, required(layout), faults)
     if kind == "parquet":
-        return _parquet_blocks(path, layout)
+        return _parquet_blocks(path, layout, with_hashes)
     return _csv_blocks(path, _header(trace, path), layout, faults)
 
 
-def _parquet_blocks(path: Path, layout: Layout) -> Iterator[Block]:
+def _parquet_blocks(path: Path, layout: Layout, with_hashes: bool) -> Iterator[Block]:
     from pyarrow import parquet
 
-    n_read = 0
-    for batch in parquet.ParquetFile(path).iter_batches(BLOCK_ROWS, columns=list(required(layout))):
+    file, n_read = parquet.ParquetFile(path), 0
+    hashes = [name for name in HASHES if with_hashes and name in file.schema_arrow.names][:1]
+    for batch in file.iter_batches(BLOCK_ROWS, columns=[*required(layout), *hashes]):
         line = np.arange(n_read + 1, n_read + batch.num_rows + 1)
-        yield Block(line, _parsed({name: batch.column(name) for name in required(layout)}, layout))
+        ids = [row or [] for name in hashes for row in batch.column(name).to_pylist()] if hashes else None
+        yield Block(line, _parsed({name: batch.column(name) for name in required(layout)}, layout), ids)
         n_read += batch.num_rows
 
 

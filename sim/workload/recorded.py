@@ -20,10 +20,19 @@ NS_PER_S = 10**9
 
 def replay(trace: Trace, rows: TraceRows, duration_s: float, seed: int, name: str) -> tuple[Ints, Ints]:
     """(arrival_ps, index into `rows`) of the requests a trace with arrival times makes in [0, duration_s)."""
+    arrival_ps, place = replay_copies(trace, rows, duration_s, seed, name)
+    return arrival_ps, place % len(rows.row)
+
+
+def replay_copies(
+    trace: Trace, rows: TraceRows, duration_s: float, seed: int, name: str
+) -> tuple[Ints, Ints]:
+    """As `replay`; places count on through the copies that `scale` and `repeat` make: copy · rows + index."""
     at_ns, index, span_ns = window(trace, rows)
     at_ns, index = rescale(trace, rows.row, at_ns, index, span_ns, generator(seed, "trace", name))
     if trace.repeat:
-        at_ns, index = _repeat(trace, at_ns, index, span_ns, duration_s)
+        n_place = math.ceil(max(trace.scale, 1.0)) * len(rows.row)
+        at_ns, index = _repeat(trace, at_ns, index, span_ns, duration_s, n_place)
     near_end = at_ns < (duration_s + 1.0) * trace.speed_up * NS_PER_S  # no overflow below
     at_ps = speed_up(at_ns[near_end], trace.speed_up)
     is_inside = at_ps < s_to_ps(duration_s)
@@ -61,7 +70,8 @@ def rescale(
     """`scale` times as many requests: whole copies shifted round the window, and a thinned one for the rest.
 
     A row is kept when its own uniform, a function of (seed, class, position in the file), is below the share:
-    the rows kept at a lower scale are among those kept at a higher one. The first copy is not shifted.
+    the rows kept at a lower scale are among those kept at a higher one. The first copy is not shifted. Places of
+    the c-th copy begin at c times the rows.
     """
     if trace.scale == 1.0:
         return at_ns, index
@@ -72,7 +82,7 @@ def rescale(
         kept = keep < trace.scale - copy
         shift_ns = 0 if copy == 0 else int(rng.random() * min(shift_ns_max, span_ns))
         times.append((at_ns[kept] + shift_ns) % span_ns if copy else at_ns[kept])
-        sources.append(index[kept])
+        sources.append(index[kept] + copy * len(row))
     at_ns, index = np.concatenate(times), np.concatenate(sources)
     order = np.argsort(at_ns, kind="stable")
     return at_ns[order], index[order]
@@ -85,8 +95,10 @@ def speed_up(at_ns: Ints, factor: float) -> Ints:
     return np.rint(at_ns * 1000.0 / factor).astype(np.int64)
 
 
-def _repeat(trace: Trace, at_ns: Ints, index: Ints, span_ns: int, duration_s: float) -> tuple[Ints, Ints]:
-    """The window again and again until `duration_s`."""
+def _repeat(
+    trace: Trace, at_ns: Ints, index: Ints, span_ns: int, duration_s: float, n_place: int
+) -> tuple[Ints, Ints]:
+    """The window again and again until `duration_s`; each round has `n_place` places of its own."""
     n_round = math.ceil(duration_s * trace.speed_up * NS_PER_S / span_ns)
     if n_round * len(index) > REQUESTS_MAX:
         raise InputError(
@@ -94,4 +106,5 @@ def _repeat(trace: Trace, at_ns: Ints, index: Ints, span_ns: int, duration_s: fl
             f" allowed: at most {REQUESTS_MAX:,}"
         )
     start_ns = np.arange(n_round, dtype=np.int64) * span_ns
-    return (start_ns[:, None] + at_ns).ravel(), np.tile(index, n_round)
+    first = np.arange(n_round, dtype=np.int64) * n_place
+    return (start_ns[:, None] + at_ns).ravel(), (first[:, None] + index).ravel()

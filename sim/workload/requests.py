@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from sim.errors import InputError, problem
+from sim.rows import Chains
+from sim.scenario.limits import Caps
 from sim.scenario.scenario import Scenario
 from sim.scenario.trace import Trace
 from sim.scenario.traffic import TrafficClass
 from sim.units import PS_PER_S, s_to_ps
 from sim.workload.arrivals import arrival_times_s
 from sim.workload.lengths import make_lengths
+from sim.workload.prefix import cut, fold, joined, picked, runs_of
 from sim.workload.readers import read_trace
-from sim.workload.recorded import replay
+from sim.workload.recorded import replay_copies
+from sim.workload.streams import generator
+
+SHARED = "shared arrivals"  # no class can be called so
 
 
 class Requests(NamedTuple):
@@ -25,6 +32,22 @@ class Requests(NamedTuple):
     prompt_tokens: NDArray[np.int32]  # (request,) ≥ 1
     output_tokens: NDArray[np.int32]  # (request,) ≥ 0; 0 is an embedding
     class_id: NDArray[np.int32]  # (request,) index into scenario.classes
+    session_id: NDArray[np.int64] | None = None  # (request,) −1 = none; None: no request belongs to one
+    chains: Chains | None = None  # what prompts begin with, where a prefix cache asks
+
+
+class Calls(NamedTuple):
+    """When somebody calls, and how long the calls are where a trace says so."""
+
+    arrival_ps: NDArray[np.int64]
+    lengths: tuple[NDArray[np.int32], NDArray[np.int32]] | None
+    chains: Chains | None = None  # what the prompts begin with, where the trace says so and somebody asks
+
+    def where(self, chosen: NDArray[np.bool_]) -> Calls:
+        """The calls that are chosen."""
+        lengths = self.lengths and (self.lengths[0][chosen], self.lengths[1][chosen])
+        chains = self.chains and picked(self.chains, np.flatnonzero(chosen))
+        return Calls(self.arrival_ps[chosen], lengths, chains)
 
 
 def make_requests(scenario: Scenario, seed: int) -> Requests:
@@ -32,36 +55,80 @@ def make_requests(scenario: Scenario, seed: int) -> Requests:
 
     Raise InputError when a trace cannot be used or when there would be too many requests.
     """
+    is_cached = any(pool.runtime.prefix_caching for pool in scenario.pools)
+    shared = shared_arrivals(scenario, seed, is_cached)
     parts = [
-        class_requests(traffic, class_id, scenario.duration_s, seed)
+        capped(
+            class_requests(traffic, class_id, scenario.duration_s, seed, shared.get(class_id), is_cached),
+            traffic.caps,
+        )
         for class_id, traffic in enumerate(scenario.classes)
     ]
     return parts[0] if len(parts) == 1 else merge(parts)
 
 
-def class_requests(traffic: TrafficClass, class_id: int, duration_s: float, seed: int) -> Requests:
-    """The requests of one class alone."""
-    if traffic.trace is not None:
-        return _recorded_requests(traffic, traffic.trace, class_id, duration_s, seed)
-    arrival_ps = to_ps(arrival_times_s(traffic, duration_s, seed), duration_s)
-    prompt, output = make_lengths(traffic, len(arrival_ps), seed)
-    return Requests(arrival_ps, prompt, output, np.full(len(arrival_ps), class_id, dtype=np.int32))
-
-
-def _recorded_requests(
-    traffic: TrafficClass, trace: Trace, class_id: int, duration_s: float, seed: int
+def class_requests(
+    traffic: TrafficClass,
+    class_id: int,
+    duration_s: float,
+    seed: int,
+    calls: Calls | None = None,
+    with_prefixes: bool = False,
 ) -> Requests:
-    """The requests of a trace; where it holds lengths only, they go round in file order."""
-    rows = read_trace(trace)
+    """The requests of one class alone; `calls` are those that it has from a process shared with others.
+
+    What prompts begin with is found out only where it is asked for.
+    """
+    calls = calls or make_calls(traffic, duration_s, seed, with_prefixes)
+    n = len(calls.arrival_ps)
+    prompt, output = calls.lengths or make_lengths(traffic, n, seed)
+    classes = np.full(n, class_id, dtype=np.int32)
+    return Requests(calls.arrival_ps, prompt, output, classes, chains=calls.chains)
+
+
+def make_calls(traffic: TrafficClass, duration_s: float, seed: int, with_prefixes: bool = False) -> Calls:
+    """When somebody calls; and from a trace how long the calls are, in file order where it holds lengths only."""
+    trace = traffic.trace
+    if trace is None:
+        return Calls(to_ps(arrival_times_s(traffic, duration_s, seed), duration_s), None)
+    rows = read_trace(trace, with_prefixes)
     if rows.arrival_ns is None:
         _check_lengths_only(trace)
         arrival_ps = to_ps(arrival_times_s(traffic, duration_s, seed), duration_s)
-        index = np.arange(len(arrival_ps)) % len(rows.row)
+        place = np.arange(len(arrival_ps))
     else:
         _check_timed(traffic, trace)
-        arrival_ps, index = replay(trace, rows, duration_s, seed, traffic.name)
-    classes = np.full(len(arrival_ps), class_id, dtype=np.int32)
-    return Requests(arrival_ps, rows.prompt_tokens[index], rows.output_tokens[index], classes)
+        arrival_ps, place = replay_copies(trace, rows, duration_s, seed, traffic.name)
+    copy, index = np.divmod(place, len(rows.row))
+    chains = None
+    if with_prefixes and rows.hash_ids is not None and rows.hash_start is not None:
+        runs = runs_of(rows.hash_ids, rows.hash_start)
+        chains = picked(fold(runs, rows.prompt_tokens, trace.hash_block_tokens), index, copy)
+    return Calls(arrival_ps, (rows.prompt_tokens[index], rows.output_tokens[index]), chains)
+
+
+def shared_arrivals(scenario: Scenario, seed: int, with_prefixes: bool = False) -> dict[int, Calls]:
+    """Class → its calls, for the classes with a share of one process: each call goes to one of them by chance."""
+    sharing = [i for i, traffic in enumerate(scenario.classes) if traffic.share is not None]
+    if not sharing:
+        return {}
+    shared = replace(scenario.classes[sharing[0]], name=SHARED)
+    whole = make_calls(shared, scenario.duration_s, seed, with_prefixes)
+    bounds = np.cumsum([scenario.classes[i].share for i in sharing])
+    u = generator(seed, "share", SHARED).random(len(whole.arrival_ps)) * bounds[-1]
+    chosen = np.minimum(np.searchsorted(bounds, u, side="right"), len(sharing) - 1)
+    return {i: whole.where(chosen == place) for place, i in enumerate(sharing)}
+
+
+def capped(requests: Requests, caps: Caps) -> Requests:
+    """Prompts truncated and answers clamped to the most that a class allows; what is refused stays as it is."""
+    prompt, output = requests.prompt_tokens, requests.output_tokens
+    if caps.input_tokens is not None and caps.long_input == "truncate":
+        prompt = np.minimum(prompt, caps.input_tokens).astype(np.int32)
+    if caps.output_tokens is not None and caps.long_output == "clamp":
+        output = np.minimum(output, caps.output_tokens).astype(np.int32)
+    chains = requests.chains and cut(requests.chains, prompt, output)
+    return requests._replace(prompt_tokens=prompt, output_tokens=output, chains=chains)
 
 
 def _check_timed(traffic: TrafficClass, trace: Trace) -> None:
@@ -82,9 +149,28 @@ def _check_lengths_only(trace: Trace) -> None:
 
 def merge(parts: list[Requests]) -> Requests:
     """Several classes' requests as one table; at equal times the earlier part comes first."""
-    joined = [np.concatenate(columns) for columns in zip(*parts, strict=True)]
-    order = np.argsort(joined[0], kind="stable")
-    return Requests(*(column[order] for column in joined))
+    arrival, prompt, output, klass = (
+        np.concatenate(column) for column in zip(*(part[:4] for part in parts), strict=True)
+    )
+    order = np.argsort(arrival, kind="stable")
+    chains = joined([part.chains for part in parts], [len(part.arrival_ps) for part in parts])
+    chains = chains and picked(chains, order)
+    sessions = _sessions_of(parts, order)
+    return Requests(arrival[order], prompt[order], output[order], klass[order], sessions, chains)
+
+
+def _sessions_of(parts: list[Requests], order: NDArray[np.intp]) -> NDArray[np.int64] | None:
+    """The sessions of several classes, numbered through."""
+    if all(part.session_id is None for part in parts):
+        return None
+    columns, first = [], 0
+    for part in parts:
+        if part.session_id is None:
+            columns.append(np.full(len(part.arrival_ps), -1, dtype=np.int64))
+            continue
+        columns.append(np.where(part.session_id >= 0, part.session_id + first, -1))
+        first += int(part.session_id.max(initial=-1)) + 1
+    return np.concatenate(columns)[order]
 
 
 def to_ps(times_s: NDArray[np.float64], end_s: float) -> NDArray[np.int64]:

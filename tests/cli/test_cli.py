@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from sim import cli
+from sim.scenario.catalogue import option_files
 
 REPO = Path(__file__).resolve().parents[2]
 
@@ -113,6 +114,9 @@ def test_every_verb_in_the_help_exists(capsys: pytest.CaptureFixture[str]) -> No
         (["completion", "tcsh"], "bash, zsh, fish"),
         (["completion"], "bash, zsh, fish"),
         (["plot"], "plot: needs the folder of one run"),
+        (["why"], "why: needs a run first"),
+        (["why", "no-such-run"], "run: 'no-such-run' is not valid"),
+        (["why", "latest", "clas=chat"], "did you mean 'class'?"),
         (["calibrate"], "calibrate: needs one CSV file"),
         (["calibrate", "no-such-file.csv"], "no-such-file.csv"),
         (["show", "first_run", "name=a\x1b[31mb"], "\\x1b"),
@@ -201,7 +205,8 @@ def test_list(capsys: pytest.CaptureFixture[str]) -> None:
     assert "scenarios: " in out
     assert "  spiky_hour " in out
     assert cli.main(["list", "router"]) == 0
-    assert len(capsys.readouterr().out.splitlines()) == 6
+    listed = capsys.readouterr().out.splitlines()
+    assert len(listed) == 1 + len(option_files("router"))
 
 
 def test_run_keeps_its_results_where_the_scenario_says(stub: Any, capsys: pytest.CaptureFixture[str]) -> None:

@@ -12,7 +12,7 @@ import pytest
 from sim.engine import ptx
 
 SCRIPT = Path(__file__).parents[2] / "scripts" / "kernels.py"
-BUDGET = 96  # registers of a thread of the event loop, so that an SM holds 640 of them or more
+BUDGET = 208  # registers of a thread of the event loop; 88 before clients had attempts (docs/kernels.md)
 targets = pytest.mark.parametrize(
     "target", [pytest.param(t, marks=[] if t == "9.0" else [pytest.mark.slow]) for t in ptx.TARGETS]
 )

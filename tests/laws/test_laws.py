@@ -24,6 +24,21 @@ from .walk import Walk, walked
 SEEDS = range(6000, 6160)
 MORE_SEEDS = range(6160, 7000)
 BLOCKS = 8
+REASON_NAMES = set(a.REASONS)
+REASONS = {
+    a.COMPLETED: (a.NO_REASON,),
+    a.REJECTED: (
+        a.TOO_LONG,
+        a.OVER_LIMIT,
+        a.GATEWAY_FULL,
+        a.RATE_LIMITED,
+        a.CONCURRENCY,
+        a.SHED,
+        a.QUEUE_TIME,
+    ),
+    a.TIMED_OUT: (a.IN_GATEWAY, a.IN_QUEUE, a.IN_PREFILL, a.IN_STREAM),
+    a.FAILED: (a.REPLICA_LOST,),
+}
 
 
 @cache
@@ -37,7 +52,9 @@ def check(walk: Walk, result: Result) -> None:
     """Every law of a finished run."""
     areas_are_integrals(walk, result)
     requests_are_conserved(walk, result)
+    attempts_are_conserved(walk, result)
     stamps_are_in_order(result)
+    blame_sums_to_the_whole(walk, result)
     measures_are_those_of_the_requests(walk, result)
     work_adds_up(walk, result)
     queues_keep_littles_law(walk, result)
@@ -64,14 +81,14 @@ def areas_are_integrals(walk: Walk, result: Result) -> None:
 
 # ---- requests ------------------------------------------------------------------------------------------------------
 def requests_are_conserved(walk: Walk, result: Result) -> None:
-    """Per class: offered = completed + rejected + failed + inside, over the window as the rows have it, and over all."""
+    """Per class: offered = completed + rejected + timed out + failed + inside, in the window and over all."""
     counts, rows = result.counts, result.requests
     run = walk.made.run
     arrived = rows["arrival_ps"] <= min(result.end_ps, run.end_ps - 1)
     measured = (rows["arrival_ps"] >= run.warmup_ps) & (rows["arrival_ps"] < run.duration_ps)
     for k in range(len(walk.made.classes)):
         mine = rows["class_id"] == k
-        for name in ("completed", "rejected", "failed"):
+        for name in ("completed", "rejected", "timed_out", "failed"):
             code = a.OUTCOMES.index(name)
             assert counts[name][1 + k] == (mine & measured & (rows["outcome"] == code)).sum(), name
             assert counts[f"all_{name}"][1 + k] == (mine & (rows["outcome"] == code)).sum(), name
@@ -82,21 +99,61 @@ def requests_are_conserved(walk: Walk, result: Result) -> None:
     for name, column in counts.items():
         assert column[0] == column[1:].sum(), name
     assert np.all(rows["outcome"][~arrived] == a.INSIDE)
-    assert np.array_equal(
-        rows["outcome"] == a.REJECTED, np.isin(rows["reason"], (a.TOO_LONG, a.GATEWAY_FULL))
-    )
+    for outcome, reasons in REASONS.items():
+        assert np.all(np.isin(rows["reason"][arrived & (rows["outcome"] == outcome)], reasons))
+
+
+def attempts_are_conserved(walk: Walk, result: Result) -> None:
+    """Per class: attempts = the rows' = by how they ended + under way; each is a first one, a retry or a hedge."""
+    counts, rows, run = result.counts, result.requests, walk.made.run
+    ends = [f"attempts_{name}" for name in (*a.OUTCOMES[1:], "cancelled")]
+    measured = (rows["arrival_ps"] >= run.warmup_ps) & (rows["arrival_ps"] < run.duration_ps)
+    measured &= rows["arrival_ps"] <= min(result.end_ps, run.end_ps - 1)
+    for k, row in enumerate(walk.made.classes):
+        mine = measured & (rows["class_id"] == k)
+        assert counts["attempts"][1 + k] == rows["attempts"][mine].sum()
+        assert np.all(rows["attempts"][mine] <= row.attempts_max)
+        assert counts["wasted_tokens"][1 + k] == rows["wasted_tokens"][mine].sum()
+        assert counts["attempts_completed"][1 + k] == counts["completed"][1 + k]
+        under_way = counts["attempts"][1 + k] - sum(counts[name][1 + k] for name in ends)
+        assert (
+            0
+            <= under_way
+            <= 2 * (mine & (rows["outcome"] == a.INSIDE)).sum()
+            + (mine & (rows["outcome"] == a.COMPLETED)).sum() * (row.hedge_ps != NEVER)
+        )
+        retries, hedges = counts["retries"][1 + k], counts["hedges"][1 + k]
+        if walk.p.m[a.P_ATTEMPTS]:
+            assert counts["attempts"][1 + k] == counts["offered"][1 + k] + retries + hedges
+        first = counts["all_offered"][1 + k]
+        if row.budget_burst_milli != NEVER:
+            assert 1000 * retries <= row.budget_burst_milli + first * row.budget_ratio_milli
+        if row.hedge_ps == NEVER:
+            assert hedges == 0
+        at = RESULT_METRICS.index("attempt_ttft")
+        assert counts["completed"][1 + k] <= result.hist[1 + k, at].sum() <= counts["attempts"][1 + k]
+    answered = (rows["outcome"] == a.COMPLETED) & (rows["attempts"] == 1)
+    assert np.all(rows["wasted_tokens"][answered | (measured & (rows["reason"] == a.TOO_LONG))] == 0)
+
+
+def is_simple(result: Result) -> bool:
+    """Whether every request had one attempt, and nobody gave up or was lost: then the rows tell all there was."""
+    rows = result.requests
+    gone = np.isin(rows["outcome"], (a.TIMED_OUT, a.FAILED))
+    return not gone.any() and bool(np.all(rows["attempts"] <= 1))
 
 
 def stamps_are_in_order(result: Result) -> None:
-    """arrival ≤ routed ≤ scheduled < first token ≤ last token ≤ end; nothing after what did not happen."""
+    """arrival ≤ taken ≤ routed ≤ scheduled < first token ≤ last token ≤ end; nothing after what did not happen."""
     rows = result.requests
     stamps = [
-        rows[name] for name in ("arrival_ps", "routed_ps", "scheduled_ps", "first_token_ps", "last_token_ps")
+        rows[name]
+        for name in ("arrival_ps", "taken_ps", "routed_ps", "scheduled_ps", "first_token_ps", "last_token_ps")
     ]
     for i, (before, after) in enumerate(itertools.pairwise(stamps)):
         happened = after >= 0
         assert np.all(before[happened] >= 0)
-        assert np.all(before[happened] < after[happened] if i == 2 else before[happened] <= after[happened])
+        assert np.all(before[happened] < after[happened] if i == 3 else before[happened] <= after[happened])
         assert np.all(after[happened] <= result.end_ps)
     done = rows["outcome"] == a.COMPLETED
     assert np.array_equal(done, rows["last_token_ps"] >= 0)
@@ -107,6 +164,27 @@ def stamps_are_in_order(result: Result) -> None:
     assert np.all(np.where(tokens >= 2, (longest <= span) & (longest * (tokens - 1) >= span), span == 0))
 
 
+def blame_sums_to_the_whole(walk: Walk, result: Result) -> None:
+    """No part is negative; they sum to ttft and to e2e; each is there where what it is blamed on was there."""
+    rows = result.requests
+    first, last = rows["first_token_ps"] >= 0, rows["last_token_ps"] >= 0
+    of_ttft, of_stream = (
+        [rows[name] for name in names] for names in (a.BLAME_TTFT_COLUMNS, a.BLAME_STREAM_COLUMNS)
+    )
+    assert all(np.all(part[first] >= 0) and np.all(part[~first] == -1) for part in of_ttft)
+    assert all(np.all(part[last] >= 0) and np.all(part[~last] == -1) for part in of_stream)
+    asked = rows["arrival_ps"] - rows["network_ps"]  # as the user sees it
+    assert np.array_equal(sum(of_ttft)[first], (rows["first_token_ps"] - asked)[first])
+    assert np.array_equal(sum(of_ttft + of_stream)[last], (rows["last_token_ps"] - asked)[last])
+    assert np.all(rows["blame_retry_ps"][first] == (rows["taken_ps"] - rows["arrival_ps"])[first])
+    assert np.all((rows["blame_prefill_ps"] > 0)[first & (rows["preemptions"] == 0)])
+    lost = np.maximum(rows["blame_preemption_ps"], 0) + np.maximum(rows["blame_stream_preemption_ps"], 0)
+    assert np.all((rows["preemptions"] > 0)[lost > 0])
+    assert np.all((lost > 0)[last & (rows["preemptions"] > 0)])
+    if sum(pool["run_replicas_started"] for pool in result.pools) == 0:
+        assert np.all(rows["blame_cold_start_ps"][first] == 0)
+
+
 def measures_are_those_of_the_requests(walk: Walk, result: Result) -> None:
     """Histograms hold one entry per measured request (gap for gap), sums are the rows' sums, `met` is who met all."""
     rows, run = result.requests, walk.made.run
@@ -114,10 +192,11 @@ def measures_are_those_of_the_requests(walk: Walk, result: Result) -> None:
     done = measured & (rows["outcome"] == a.COMPLETED)
     long = done & (rows["output_tokens"] > 1)
     span = rows["last_token_ps"] - rows["first_token_ps"]
+    asked = rows["arrival_ps"] - rows["network_ps"]  # as the user sees it
     values = {
-        "ttft": (done, rows["first_token_ps"] - rows["arrival_ps"]),
-        "e2e": (done, rows["last_token_ps"] - rows["arrival_ps"]),
-        "queue_wait": (done, rows["scheduled_ps"] - rows["arrival_ps"]),
+        "ttft": (done, rows["first_token_ps"] - asked),
+        "e2e": (done, rows["last_token_ps"] - asked),
+        "queue_wait": (done, rows["scheduled_ps"] - rows["taken_ps"]),
         "tpot": (long, span // np.maximum(1, rows["output_tokens"] - 1)),
     }
     for k, limits in enumerate(walk.made.classes):
@@ -132,8 +211,9 @@ def measures_are_those_of_the_requests(walk: Walk, result: Result) -> None:
         gaps = result.hist[1 + k, RESULT_METRICS.index("itl")].sum()
         known = np.maximum(0, rows["output_tokens"] - 1)[done & mine].sum()
         unfinished = measured & mine & (rows["first_token_ps"] >= 0) & ~done
-        assert known <= gaps <= known + np.maximum(0, rows["output_tokens"] - 2)[unfinished].sum()
-        if not unfinished.any():
+        others = (rows["attempts"] * np.maximum(0, rows["output_tokens"] - 2))[measured & mine].sum()
+        assert known <= gaps <= known + others
+        if not unfinished.any() and is_simple(result):
             assert result.sums["itl"][1 + k] == sum(span[done & mine].tolist())
 
 
@@ -141,28 +221,39 @@ def measures_are_those_of_the_requests(walk: Walk, result: Result) -> None:
 def work_adds_up(walk: Walk, result: Result) -> None:
     """A step is prefill or decode; every token is computed once, and again only after a preemption."""
     rows = result.requests
-    lost = (rows["outcome"] == a.FAILED).any()
+    simple = is_simple(result)
+    lost = walk.made.on.get("faults", False)
     for pool, (row, marks) in enumerate(zip(result.pools, walk.rows("pool", a.Q_SIZE), strict=True)):
         mine = rows["pool_id"] == pool
-        assert row["run_preemptions"] == rows["preemptions"][mine].sum() == marks[a.Q_PREEMPTED]
-        assert row["run_completions"] == (mine & (rows["outcome"] == a.COMPLETED)).sum()
-        assert marks[a.Q_ROUTED] == mine.sum()
+        preemptions, done = rows["preemptions"][mine].sum(), (mine & (rows["outcome"] == a.COMPLETED)).sum()
+        assert row["run_preemptions"] == marks[a.Q_PREEMPTED] >= preemptions
+        assert row["run_completions"] >= done
+        assert marks[a.Q_ROUTED] >= mine.sum()
+        if np.all(rows["attempts"] <= 1):
+            assert (row["run_preemptions"], row["run_completions"]) == (preemptions, done)
+            assert marks[a.Q_ROUTED] == mine.sum()
         assert row["run_prefill_ps"] + row["run_decode_ps"] <= row["run_busy_ps"]
         engines = walk.replicas[walk.home == pool]
         if not lost:
             assert np.all(engines[:, a.R_PREFILL_PS] + engines[:, a.R_DECODE_PS] == engines[:, a.R_BUSY_PS])
-        if np.all(rows["outcome"][mine] == a.COMPLETED):
+        if simple and np.all(rows["outcome"][mine] == a.COMPLETED):
             prompts = rows["prompt_tokens"][mine].sum()
             decodes = np.maximum(0, rows["output_tokens"][mine] - 1).sum()
             again = row["run_preemptions"] > 0
-            assert row["run_prefill_tokens"] >= prompts if again else row["run_prefill_tokens"] == prompts
+            found = row["run_cached_tokens"]
+            assert found == rows["cached_tokens"][mine].sum() <= row["run_asked_tokens"]
+            if again:
+                assert row["run_prefill_tokens"] + found >= prompts or row["run_asked_tokens"] > 0
+            else:
+                assert row["run_prefill_tokens"] + found == prompts
+                assert row["run_asked_tokens"] in (0, prompts)
             assert row["run_decode_tokens"] <= decodes if again else row["run_decode_tokens"] == decodes
 
 
 def queues_keep_littles_law(walk: Walk, result: Result) -> None:
     """The area under a queue's length is the time that its requests spent in it: at the gateway, waiting, in all."""
     rows, end_ps = result.requests, result.end_ps
-    if (rows["outcome"] == a.FAILED).any():
+    if not is_simple(result):
         return
     arrived = (rows["arrival_ps"] < walk.made.run.end_ps) & (rows["outcome"] != a.REJECTED)
     until = {name: np.where(rows[name] >= 0, rows[name], end_ps) for name in rows if name.endswith("_ps")}
@@ -193,7 +284,7 @@ def the_series_adds_up(walk: Walk, result: Result) -> None:
         assert np.all(series["running"] <= (series["ready"] + series["draining"]) * limits[a.L_MAX_SEQS])
         for name in ("time_ps", "arrivals", "routed", "completions", "preemptions", "gpu_ps"):
             assert np.all(np.diff(series[name]) >= 0), name
-        if not (result.requests["outcome"] == a.FAILED).any():
+        if is_simple(result):
             assert np.all(series["routed"] - series["completions"] == series["waiting"] + series["running"])
         billed = (places - series["waiting_slice"]).astype(object) * int(limits[a.L_GPUS])
         assert np.all(
@@ -257,6 +348,16 @@ def test_the_fleets_are_as_nasty_as_they_should_be() -> None:
         "gateway_full": 0,
         "held": 0,
         "failed": 0,
+        "rate_limited": 0,
+        "concurrency": 0,
+        "shed": 0,
+        "queue_time": 0,
+        "in_queue": 0,
+        "in_prefill": 0,
+        "in_stream": 0,
+        "retried": 0,
+        "hedged": 0,
+        "wasted": 0,
         "started": 0,
         "drained": 0,
     }
@@ -266,7 +367,12 @@ def test_the_fleets_are_as_nasty_as_they_should_be() -> None:
         seen["preempted"] += bool(rows["preemptions"].any())
         seen["too_long"] += bool((rows["reason"] == a.TOO_LONG).any())
         seen["gateway_full"] += bool((rows["reason"] == a.GATEWAY_FULL).any())
-        seen["held"] += bool((rows["routed_ps"] > rows["arrival_ps"]).any())
+        for name in REASON_NAMES & seen.keys() - {"too_long", "gateway_full"}:
+            seen[name] += bool((rows["reason"] == a.REASONS.index(name)).any())
+        seen["retried"] += result.counts["retries"][0] > 0
+        seen["hedged"] += result.counts["attempts_cancelled"][0] > 0
+        seen["wasted"] += bool((rows["wasted_tokens"] > 0).any())
+        seen["held"] += bool((rows["routed_ps"] > rows["taken_ps"]).any())
         seen["failed"] += bool((rows["outcome"] == a.FAILED).any())
         seen["started"] += any(pool["run_replicas_started"] for pool in result.pools)
         seen["drained"] += any(pool["scaled_down"] for pool in result.pools)
@@ -281,7 +387,11 @@ def test_the_same_seed_twice_is_the_same_run(seed: int) -> None:
 
 def test_another_seed_is_another_run() -> None:
     made = next(
-        made for made in map(fleet, range(100)) if made.groups[0].router == a.RANDOM and made.on["more_pools"]
+        made
+        for made in map(fleet, range(1000))
+        if made.groups[0].router == a.RANDOM
+        and sum(pool.initial for pool in made.pools if pool.group == 0) > 1
+        and make_result(made.params, run_on_loop(made)).counts["completed"][0] > 12
     )
     digests = {
         make_result(other.params, run_on_loop(other)).digest

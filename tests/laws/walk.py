@@ -8,12 +8,15 @@ import numpy as np
 from parity.engines import laws_of
 from parity.fleets import Fleet
 
+from laws import users
 from sim.arrays import group_rows, pool_rows, state_sizes, table
 from sim.engine import simpy
 from sim.engine.act import ACT_BLOCKS, ACT_METRIC
 from sim.engine.cpu import compiled_act
 from sim.model import layout as a
-from sim.units import PS_PER_S
+from sim.units import NEVER, PS_PER_S
+
+from .prefix_laws import check_cache
 
 IN_USE = (a.STAGE_READY, a.STAGE_DRAINING)
 
@@ -30,6 +33,8 @@ class Before:
         self.stages = walk.replicas[:, a.R_STAGE].copy()
         self.ready_ps = walk.replicas[:, a.R_READY_PS].copy()
         self.started_ps = walk.replicas[:, a.R_STARTED_PS].copy()
+        self.outstanding = walk.outstanding()
+        self.cursor = int(walk.st.m[a.S_CURSOR])
 
 
 class Walk:
@@ -64,6 +69,16 @@ class Walk:
         """(replica, R_SIZE)."""
         return self.rows("rep", a.R_SIZE)
 
+    def outstanding(self) -> np.ndarray:
+        """Requests waiting or running at each replica."""
+        return np.asarray(self.replicas[:, a.R_N_RUN] + self.replicas[:, a.R_N_WAIT])
+
+    def held(self, group: int) -> list[int]:
+        """The slots that the gateway holds for a group, lane by lane."""
+        n_lane = int(self.p.m[a.P_N_LANE])
+        lanes = self.rows("lane", a.N_SIZE)[group * n_lane : (group + 1) * n_lane]
+        return [slot for lane in lanes if lane[a.N_HELD] for slot in self.chain(lane[a.N_HEAD])]
+
     def act(self, what: int, which: int) -> int:
         """Ask the model something at this instant."""
         return int(compiled_act()(self.p, self.st, what, which, 0, self.now_ps))
@@ -91,6 +106,7 @@ class Walk:
             self.fleet.step()
             self.check_scrapes(before)
             self.check_scaling(before)
+            self.check_routing(before)
             if not self.fleet.is_over:
                 self.note_starts()
                 self.check_event()
@@ -180,6 +196,24 @@ class Walk:
             assert sorted(order[: len(left)]) == left.tolist()
             assert len(started) == 0 or len(left) == 0
 
+    def check_routing(self, before: Before) -> None:
+        """A request that arrived went to one ready replica, not to the fullest where the router looks at several."""
+        if self.st.m[a.S_CURSOR] == before.cursor:
+            return
+        changed = np.flatnonzero(self.outstanding() != before.outstanding)
+        assert len(changed) <= 1
+        for r in changed:
+            assert before.stages[r] == a.STAGE_READY
+            assert self.outstanding()[r] == before.outstanding[r] + 1
+            group = int(self.group_of[r])
+            router = self.groups[group, a.G_ROUTER]
+            others = np.flatnonzero((before.stages == a.STAGE_READY) & (self.home == self.home[r]))
+            load = before.outstanding[others[others != r]]
+            if len(load) and router in (a.POWER_OF_TWO, a.LEAST_OUTSTANDING):
+                limit = load.min() if router == a.LEAST_OUTSTANDING else load.max()
+                mixed = len(set(self.home[self.group_of == group].tolist())) > 1
+                assert before.outstanding[r] <= limit or (mixed and router == a.POWER_OF_TWO)
+
     def read_metric(self, pool: int, t: int) -> int:
         """What the controller of a pool may know at t, from every sample there ever was."""
         until = t - int(self.pools[pool, a.L_LAG_PS])
@@ -225,6 +259,8 @@ class Walk:
             assert len(running) == row[a.R_N_RUN] <= limits[a.L_MAX_SEQS]
             assert len(waiting) == row[a.R_N_WAIT]
             assert row[a.R_N_DECODE] <= row[a.R_N_RUN]
+            if row[a.R_STAGE] in IN_USE and row[a.R_PREFIX] > 0:
+                check_cache(self.p, self.st, r, running)
             if row[a.R_STAGE] in IN_USE:
                 assert 0 <= self.act(ACT_BLOCKS, r) <= limits[a.L_BLOCKS]
                 assert row[a.R_N_RUN] > 0 or row[a.R_FREE_BLOCKS] == limits[a.L_BLOCKS]
@@ -234,14 +270,42 @@ class Walk:
                 assert row[a.R_JUMP_K] == 0
 
     def check_population(self) -> None:
-        """Whoever arrived is done, turned away, lost, held or at exactly one replica."""
+        """Whoever arrived is done, turned away, has given up, is lost, held, away or at exactly one replica."""
         counts = self.rows("counts", a.C_SIZE)
-        gone = counts[:, [a.C_ALL_COMPLETED, a.C_ALL_REJECTED, a.C_ALL_FAILED]].sum()
+        ends = [a.C_ALL_COMPLETED, a.C_ALL_REJECTED, a.C_ALL_TIMED_OUT, a.C_ALL_FAILED]
         at_replicas = self.replicas[:, [a.R_N_RUN, a.R_N_WAIT]].sum()
         held = self.rows("group", a.H_SIZE)[:, a.H_HELD].sum()
-        in_flight = self.st.m[a.S_IN_FLIGHT]
-        assert in_flight == at_replicas + held
-        assert self.st.m[a.S_CURSOR] == gone + in_flight == counts[:, a.C_ALL_OFFERED].sum()
+        used = self.used_slots()
+        state = self.slots[used, a.F_STATE]
+        inside = used[self.slots[used, a.F_GHOST] == a.GHOST_NOT] if self.p.m[a.P_ATTEMPTS] else used
+        of = self.slots[inside][:, [a.F_CLASS, a.F_REQUEST]]
+        assert self.st.m[a.S_IN_FLIGHT] == len(used)
+        assert held == (state == a.SEQ_HELD).sum()
+        assert at_replicas == np.isin(state, (a.SEQ_WAITING, a.SEQ_SINGLE, a.SEQ_DECODE)).sum()
+        for k, row in enumerate(counts):
+            waits = len(set(of[of[:, 0] == k, 1].tolist()))
+            assert row[ends].sum() + waits == row[a.C_ALL_OFFERED]
+        assert self.st.m[a.S_CURSOR] == counts[:, a.C_ALL_OFFERED].sum()
+        if self.p.m[a.P_ATTEMPTS]:
+            users.check_attempts(self, used, inside)
+            users.check_limits(self, used)
+            users.check_timers(self, used)
+
+    @property
+    def slots(self) -> np.ndarray:
+        """(slot, F_SIZE)."""
+        return self.st.m[self.st.slot :].reshape(-1, a.F_SIZE)
+
+    def used_slots(self) -> np.ndarray:
+        """The slots that hold an attempt: all that are not free, each in one list at most."""
+        lists = [self.chain(row[link]) for row in self.replicas for link in (a.R_RUN_HEAD, a.R_WAIT_HEAD)]
+        free = self.chain(int(self.st.m[a.S_FREE]))
+        listed = [slot for chain in (*lists, free) for slot in chain]
+        assert len(set(listed)) == len(listed), "a slot is in two lists"
+        used = np.setdiff1d(np.arange(len(self.slots)), free)
+        elsewhere = ~np.isin(self.slots[used, a.F_STATE], (a.SEQ_WAITING, a.SEQ_SINGLE, a.SEQ_DECODE))
+        assert sorted(used[~elsewhere]) == sorted(slot for chain in lists for slot in chain)
+        return used
 
     # ---- at the end of every instant -----------------------------------------------------------------------------------
     def check_instant(self) -> None:
@@ -255,10 +319,14 @@ class Walk:
                 )
             assert (row[a.R_JUMP_K] == 0) == (row[a.R_N_RUN] == 0)
         ready = self.replicas[:, a.R_STAGE] == a.STAGE_READY
-        for g, row in enumerate(self.rows("group", a.H_SIZE)):
-            for slot in self.chain(row[a.H_HEAD])[: row[a.H_HELD]] if row[a.H_HELD] else []:
+        for g in range(len(self.rows("group", a.H_SIZE))):
+            for slot in self.held(g):
                 asked = self.st.m[self.st.slot + slot * a.F_SIZE :]
-                pools = set(self.home[ready & (self.group_of == g)].tolist())
+                has_room = self.outstanding() < self.groups[g, a.G_OUTSTANDING_MAX]
+                if has_room.any() and self.st.m[a.S_RELEASE] != NEVER:
+                    continue  # they are about to go
+                pools = set(self.home[ready & (self.group_of == g) & has_room].tolist())
+                pools &= set(self.made.classes[int(asked[a.F_CLASS])].pools or pools)
                 assert not any(self.fits(pool, asked) for pool in pools), "held while a replica could take it"
 
     def fits(self, pool: int, asked: np.ndarray) -> bool:

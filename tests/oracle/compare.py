@@ -18,9 +18,11 @@ import numpy as np
 
 from sim.arrays import (
     ClassRow,
+    FaultRow,
     GroupRow,
     PoolRow,
     RunRow,
+    TenantRow,
     Traffic,
     grow_slots,
     make_params,
@@ -28,20 +30,28 @@ from sim.arrays import (
     pool_rows,
     state_sizes,
     table,
+    traffic_of,
 )
 from sim.engine.cpu import compiled
-from sim.engine.result import _requests
+from sim.engine.result import _counts, _requests
 from sim.model import layout as a
+from sim.model.faults import lose
 from sim.model.fleet import advance, begin, finish
-from sim.model.lifecycle import become_ready, begin_drain
+from sim.model.lifecycle import become_ready, begin_drain, enter
 from sim.model.metrics import N_BUCKET, bucket_edges_ps, wide
+from sim.rows import Chains, LimitRow
+from sim.units import NEVER
 
 from .naive import Run, run
+from .naive_gateway import CLASS_DEFAULTS
 from .naive_replica import POOL_DEFAULTS
 from .random_cases import Case
 from .random_cases import case as random_case
 
-COLUMNS = ("outcome", "reason", "routed_ps", "scheduled_ps", "first_token_ps", "last_token_ps", "preemptions")
+STAMPS = ("taken_ps", "routed_ps", "scheduled_ps", "first_token_ps", "last_token_ps")
+COLUMNS = ("outcome", "reason", *STAMPS, "preemptions", "attempts", "wasted_tokens")
+ENDLESS = ("prompt_max", "output_max", "shed_milli", "wait_max_ps", "budget_burst_milli", "hedge_ps")
+RETRY_BITS = {"rejected": a.RETRY_REJECTED, "timed_out": a.RETRY_TIMED_OUT, "failed": a.RETRY_FAILED}
 
 
 def params_of(case: dict[str, Any]) -> tuple[a.Params, list[int], list[tuple[int, int, str]]]:
@@ -64,9 +74,9 @@ def params_of(case: dict[str, Any]) -> tuple[a.Params, list[int], list[tuple[int
     rows = np.array(case["requests"], dtype=np.int64).reshape(-1, 4)
     end_ps = case["end_ps"]
     params = make_params(
-        RunRow(seed=1, duration_ps=end_ps, warmup_ps=0, end_ps=end_ps, sample_ps=0),
-        Traffic(rows[:, 0], rows[:, 1], rows[:, 2], rows[:, 3]),
-        [ClassRow(group=c.get("group", 0), priority=c.get("priority", 0)) for c in case["classes"]],
+        RunRow(seed=case.get("seed", 1), duration_ps=end_ps, warmup_ps=0, end_ps=end_ps, sample_ps=0),
+        Traffic(rows[:, 0], rows[:, 1], rows[:, 2], rows[:, 3], chains=chains_of(case)),
+        [class_row({**CLASS_DEFAULTS, **row}) for row in case["classes"]],
         [
             GroupRow(
                 router=a.ROUTERS.index(g.get("router", "round_robin")),
@@ -75,8 +85,41 @@ def params_of(case: dict[str, Any]) -> tuple[a.Params, list[int], list[tuple[int
             for g in case["groups"]
         ],
         [pool_row(pool) for pool in pools],
+        faults=[FaultRow(NEVER, 0)] * any(what == "lose" for _, _, what in later),
+        tenants=[TenantRow(limit=limit_row(tenant["limit"])) for tenant in case.get("tenants") or []],
     )
-    return params, place, sorted(changes + later, key=lambda change: change[0])
+    return params, place, sorted(changes + later, key=lambda change: (change[0], change[2] != "lose"))
+
+
+def class_row(row: dict[str, Any]) -> ClassRow:
+    """A class of a case in the product's numbers."""
+    endless = {key: NEVER if row[key] is None else row[key] for key in ENDLESS}
+    same = ("group", "priority", "tenant", "attempts_max", "budget_ratio_milli")
+    patience = ("first_patience_ps", "total_patience_ps")
+    return ClassRow(
+        **{key: row[key] for key in same},
+        **endless,
+        **{key: None if row[key] is None else np.array(row[key]) for key in patience},
+        retry_on=sum(RETRY_BITS[name] for name in row["retry_on"]),
+        backoff_ps=tuple(row["backoff_ps"]),
+        jitter=a.JITTERS.index(row["jitter"]),
+        limit=limit_row(row["limit"]),
+    )
+
+
+def limit_row(limit: dict[str, Any] | None) -> LimitRow | None:
+    """A limit of a case in the product's numbers."""
+    if limit is None:
+        return None
+    most = limit["concurrent_max"]
+    return LimitRow(**{**limit, "concurrent_max": NEVER if most is None else most})
+
+
+def chains_of(case: dict[str, Any]) -> Chains | None:
+    """What the prompts of a case have in common."""
+    if "chains" not in case:
+        return None
+    return Chains(*(np.array(case["chains"][name]) for name in ("leaf", "shared", "parent", "start")))
 
 
 def pool_row(pool: dict[str, Any]) -> PoolRow:
@@ -101,10 +144,12 @@ def pool_row(pool: dict[str, Any]) -> PoolRow:
         n_min=0,
         n_max=len(pool["ready_at"]),
         initial=0,
+        prefix_runs=pool.get("prefix_runs", 0),
     )
 
 
-BEGIN, ADVANCE, READY, DRAIN, FINISH = range(5)
+BEGIN, ADVANCE, READY, DRAIN, LOSE, START, FINISH = range(7)
+MOVES = {"ready": READY, "drain": DRAIN, "lose": LOSE, "start": START}
 
 
 def move(p, st, what, r, t):  # type: ignore[no-untyped-def]
@@ -117,6 +162,11 @@ def move(p, st, what, r, t):  # type: ignore[no-untyped-def]
         become_ready(p, st, r, t)
     elif what == DRAIN:
         begin_drain(p, st, r, t)
+    elif what == START:
+        enter(p, st, r, a.STAGE_ENGINE, t)
+    elif what == LOSE:
+        if st.m[st.rep + r * a.R_SIZE + a.R_STAGE] != a.STAGE_GONE:  # else it had drained before
+            lose(p, st, r, t)
     else:
         finish(p, st)
 
@@ -132,16 +182,23 @@ def run_model(case: Case, n_slot: int = 2) -> list[dict[str, Any]]:
     return rows_of(*end_of(case, n_slot))
 
 
-def end_of(case: Case, n_slot: int = 2) -> tuple[a.Params, a.State, list[int]]:
-    """The case on the product's event loop, its scripted changes made at their instants: how it ends."""
+def end_of(
+    case: Case, n_slot: int = 2, starts: Iterable[tuple[int, int]] = ()
+) -> tuple[a.Params, a.State, list[int]]:
+    """The case on the product's event loop, its scripted changes made at their instants: how it ends.
+
+    `starts` are (time_ps, replica) at which replicas begin to start, before they become ready.
+    """
     p, place, changes = params_of(case)
+    begun = [(time_ps, place[replica], "start") for time_ps, replica in starts]
+    changes = sorted([*begun, *changes], key=lambda change: change[0])
     st = new_state(p, n_slot)
     mover()(p, st, BEGIN, 0, 0)
     for time_ps, r, what in [*changes, (case["end_ps"], -1, "end")]:
         st = advance_to(p, st, min(time_ps, case["end_ps"]))
         if time_ps >= case["end_ps"]:
             break
-        mover()(p, st, READY if what == "ready" else DRAIN, r, time_ps)
+        mover()(p, st, MOVES[what], r, time_ps)
     st.m[a.S_NOW] = case["end_ps"]
     mover()(p, st, FINISH, 0, 0)
     return p, st, place
@@ -160,6 +217,7 @@ def advance_to(p: a.Params, st: a.State, time_ps: int) -> a.State:
 def rows_of(p: a.Params, st: a.State, place: list[int]) -> list[dict[str, Any]]:
     """The finished requests in the plain model's words."""
     table = _requests(p, st)
+    traffic = traffic_of(p)
     first = pool_rows(p)[:, a.L_FIRST]
     rows = []
     for i in range(int(p.m[a.P_N_REQUEST])):
@@ -167,6 +225,8 @@ def rows_of(p: a.Params, st: a.State, place: list[int]) -> list[dict[str, Any]]:
         row["outcome"] = a.OUTCOMES[row["outcome"]]
         row["reason"] = a.REASONS[row["reason"]] if row["outcome"] != "inside" else ""
         at = int(first[table["pool_id"][i]] + table["replica_id"][i]) if table["pool_id"][i] >= 0 else -1
+        if row["outcome"] == "inside" and traffic.arrival_ps[i] >= st.m[a.S_NOW]:  # it never arrived
+            row |= {"attempts": 0, "wasted_tokens": 0, "taken_ps": -1}
         row["replica"] = place.index(at) if at >= 0 else -1
         row["itl_max_ps"] = max(0, int(table["itl_max_ps"][i]))
         rows.append(row)
@@ -179,10 +239,10 @@ def seed_differences(seed: int) -> list[str]:
     return case_differences(seed_case(seed))
 
 
-def seed_case(seed: int) -> Case:
-    """The case of a seed: many with longer times (most histogram buckets are wider than the grid; some begin on it),
-    longer outputs (for long jumps) or more requests."""
-    case = stretched(random_case(seed), (1, 1 << 20, 10**9 + 7)[seed % 3])
+def seed_case(seed: int, calm: bool = False) -> Case:
+    """The case of a seed, or its calm one: many with longer times (most histogram buckets are wider than the grid;
+    some begin on it), longer outputs (for long jumps) or more requests."""
+    case = stretched(random_case(seed, calm), (1, 1 << 20, 10**9 + 7)[seed % 3])
     if seed % 5 == 4:
         case = lengthened(case, 2 + seed % 17)
     if seed % 7 == 6:
@@ -231,9 +291,22 @@ def stretched(case: Case, factor: int) -> Case:
         }
         for pool in case["pools"]
     ]
+    limits = ("request_ps", "token_ps")
+    waits = ("wait_max_ps", "hedge_ps", "first_patience_ps", "total_patience_ps", "backoff_ps", "limit")
+
+    def longer(value: Any) -> Any:
+        """A time, a list of times, or a limit."""
+        if isinstance(value, dict):
+            return {**value, **{key: value[key] * factor for key in limits}}
+        if isinstance(value, list):
+            return [longer(one) for one in value]
+        return None if value is None else value * factor
+
     return {
         **case,
         "pools": pools,
+        "classes": [{**row, **{key: longer(row[key]) for key in waits}} for row in case["classes"]],
+        "tenants": [{"limit": longer(tenant["limit"])} for tenant in case["tenants"]],
         "requests": [(at * factor, *rest) for at, *rest in case["requests"]],
         "interventions": [(at * factor, *rest) for at, *rest in case["interventions"]],
         "end_ps": case["end_ps"] * factor,
@@ -242,12 +315,16 @@ def stretched(case: Case, factor: int) -> Case:
 
 def case_differences(case: Case, n_slot: int = 2) -> list[str]:
     """Requests, every gap and every other measure, the work of each replica: one line for each difference."""
-    told = run(**case)
-    p, st, place = end_of(case, n_slot)
+    return ends_differ(case, run(**case), *end_of(case, n_slot))
+
+
+def ends_differ(case: Case, told: Run, p: a.Params, st: a.State, place: list[int]) -> list[str]:
+    """What the plain model told of a case, and how the product's run of it ended."""
     expected = [{key: row[key] for key in row if key != "gaps"} for row in told.requests]
     return [
         *differences(rows_of(p, st, place), expected),
         *_unlike("measures", measures_of(p, st), measures_told(case, told)),
+        *_unlike("class", counts_of(p, st), counts_told(case, told)),
         *_unlike("replica", work_of(p, st, place), work_told(case, told)),
     ]
 
@@ -272,29 +349,82 @@ def measures_of(p: a.Params, st: a.State) -> dict[Any, dict[str, Any]]:
     sizes = state_sizes(p)
     sums = table(st, "counts", sizes, a.C_SIZE)
     hist = table(st, "hist", sizes, N_BUCKET).reshape(-1, a.N_METRIC, N_BUCKET)
+    more = table(st, "more", sizes, N_BUCKET).reshape(-1, a.N_MORE, N_BUCKET)
+    kept = [(name, hist, m, a.C_SUM + 2 * m) for m, name in enumerate(a.METRICS)]
+    if len(more):
+        kept += [(name, more, m, a.C_MORE_SUM + 2 * m) for m, name in enumerate(a.MORE_METRICS)]
     return {
         (k, name): {
-            "sum": wide(sums[k, a.C_SUM + 2 * m], sums[k, a.C_SUM + 2 * m + 1]),
-            "buckets": {int(b): int(hist[k, m, b]) for b in hist[k, m].nonzero()[0]},
+            "sum": wide(sums[k, at], sums[k, at + 1]),
+            "buckets": {int(b): int(found[k, m, b]) for b in found[k, m].nonzero()[0]},
         }
         for k in range(len(sums))
-        for m, name in enumerate(a.METRICS)
+        for name, found, m, at in kept
     }
 
 
 def measures_told(case: Case, told: Run) -> dict[Any, dict[str, Any]]:
-    """(class, metric) → sum and histogram of what the plain model saw, every gap of every request among it."""
-    values: dict[Any, list[int]] = {(k, name): [] for k in range(len(case["classes"])) for name in a.METRICS}
+    """(class, metric) → sum and histogram of what the plain model saw, every gap of every attempt among it."""
+    apart = a.MORE_METRICS * has_attempts(case)
+    values: dict[Any, list[int]] = {
+        (k, name): [] for k in range(len(case["classes"])) for name in (*a.METRICS, *apart)
+    }
+    for attempt in told.attempts:
+        k = case["requests"][attempt["request"]][3]
+        values[k, "itl"] += attempt["gaps"]
+        if apart and attempt["end_ps"] >= 0 and attempt["first_token_ps"] >= 0:
+            values[k, "attempt_ttft"].append(attempt["first_token_ps"] - attempt["taken_ps"])
     for (arrival_ps, _, output, k), row in zip(case["requests"], told.requests, strict=True):
-        values[k, "itl"] += row["gaps"]
         if row["outcome"] != "completed":
             continue
         values[k, "ttft"].append(row["first_token_ps"] - arrival_ps)
         values[k, "e2e"].append(row["last_token_ps"] - arrival_ps)
-        values[k, "queue_wait"].append(row["scheduled_ps"] - arrival_ps)
+        values[k, "queue_wait"].append(row["scheduled_ps"] - row["taken_ps"])
         if output > 1:
             values[k, "tpot"].append((row["last_token_ps"] - row["first_token_ps"]) // (output - 1))
+            values[k, "itl_max"].append(row["itl_max_ps"])
     return {key: {"sum": sum(seen), "buckets": _buckets(seen)} for key, seen in values.items()}
+
+
+def has_attempts(case: Case) -> bool:
+    """Whether the product keeps attempts apart."""
+    limited = any(tenant["limit"] is not None for tenant in case.get("tenants") or [])
+    lost = any(what == "lose" for _, _, what in case.get("interventions") or [])
+    return (
+        limited or lost or any(class_row({**CLASS_DEFAULTS, **row}).has_attempts for row in case["classes"])
+    )
+
+
+def counts_of(p: a.Params, st: a.State) -> dict[Any, dict[str, Any]]:
+    """Class → what the product counted."""
+    counts = _counts(p, st)
+    n_class = int(p.m[a.P_N_CLASS])
+    return {k: {name: int(column[1 + k]) for name, column in counts.items()} for k in range(n_class)}
+
+
+def counts_told(case: Case, told: Run) -> dict[Any, dict[str, Any]]:
+    """Class → how many requests and attempts ended how in the plain model."""
+    found: dict[Any, dict[str, Any]] = {}
+    for k in range(len(case["classes"])):
+        ours = [i for i, asked in enumerate(case["requests"]) if asked[3] == k]
+        rows = [told.requests[i] for i in ours if told.requests[i]["attempts"] > 0]
+        tries = [attempt for attempt in told.attempts if case["requests"][attempt["request"]][3] == k]
+        fates = Counter(row["outcome"] for row in rows)
+        ends = Counter(attempt["outcome"] for attempt in tries)
+        found[k] = {
+            "offered": len(rows),
+            **{name: fates[name] for name in ("completed", "rejected", "timed_out", "failed", "inside")},
+            "attempts": len(tries),
+            **{f"attempts_{name}": ends[name] for name in ("completed", "rejected", "timed_out", "failed")},
+            "attempts_cancelled": ends["cancelled"],
+            "wasted_tokens": sum(row["wasted_tokens"] for row in rows),
+        }
+        if has_attempts(case):
+            reasons = Counter(row["reason"] for row in rows if row["reason"])
+            found[k] |= {f"reason_{name}": n for name, n in reasons.items()}
+            hedges = sum(attempt["is_hedge"] for attempt in tries)
+            found[k] |= {"hedges": hedges, "retries": len(tries) - len(rows) - hedges}
+    return found
 
 
 @functools.cache
@@ -333,25 +463,30 @@ def work_told(case: Case, told: Run) -> dict[Any, dict[str, Any]]:
     return {
         r: {
             **{key: row[key] for key in ("busy_ps", "steps", "cut_ps")},
-            **(tokens_told(case, pools[r], row["log"]) if row["cut_ps"] == 0 else {}),
+            **(tokens_told(case, pools[r], row["log"]) if is_whole(row) else {}),
         }
         for r, row in enumerate(told.replicas)
     }
 
 
+def is_whole(row: dict[str, Any]) -> bool:
+    """Whether no step of a replica was cut off, by the end or by its loss."""
+    return row["cut_ps"] == 0 and not any("lost_ps" in step for step in row["log"])
+
+
 def tokens_told(case: Case, pool: dict[str, Any], log: list[dict[str, Any]]) -> dict[str, int]:
     """Tokens computed in prompts and in decoding, tokens attended in decoding, and the time of either."""
     work = dict.fromkeys(("prefill", "decode", "kv_read", "prefill_ps", "decode_ps"), 0)
-    emitted: Counter[int] = Counter()
+    emitted: Counter[tuple[int, int]] = Counter()
     for step in log:
         decoding = attended = 0
-        for number, computed, chunk in step["chunks"]:
-            left = case["requests"][number][1] + emitted[number] - computed
-            if emitted[number] and left == 1:
+        for (number, computed, chunk), n in zip(step["chunks"], step["attempts"], strict=True):
+            left = case["requests"][number][1] + emitted[number, n] - computed
+            if emitted[number, n] and left == 1:
                 decoding, attended = decoding + 1, attended + computed + 1
             else:
                 work["prefill"] += chunk
-            emitted[number] += chunk == left
+            emitted[number, n] += chunk == left
         work["decode"] += decoding
         work["kv_read"] += attended
         decode_ps = pool["base_ps"][decoding] + pool["slope_ps"][decoding] * attended if decoding else 0

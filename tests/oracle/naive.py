@@ -2,21 +2,30 @@
 
 Every step walks every sequence and moves every KV block by hand; no step is skipped, no sum is closed. It
 shares no code with the product. Times are int picoseconds, -1 = has not happened. At one instant the
-order is: replicas become ready or drain, held requests are released, requests arrive, replica boundaries
-in index order.
+order is: replicas are lost, become ready or drain; deadlines, retries, then hedges and cancels, each by
+request and attempt; held attempts are released, requests arrive; replica boundaries in index order. What
+makes something of an earlier kind due at the same instant (a retry without a wait) has it done next.
 
 Input of `simulate` and `run` (all plain ints, strings, lists, dicts; a key with a default may be left
 out):
 
     requests       [(arrival_ps, prompt, output, class_id)], arrivals in order; the row number is the id
-    classes        [{priority=0, group=0}]
+    classes        [{priority=0, group=0, tenant=0, shed_milli=None, wait_max_ps=None, attempts_max=1,
+                     prompt_max=None, output_max=None,
+                     first_patience_ps=None, total_patience_ps=None (1024 quantiles each), hedge_ps=None,
+                     retry_on=() of "rejected", "timed_out", "failed"; backoff_ps=() one for each retry,
+                     jitter="none" | "full" | "equal", budget_ratio_milli=0, budget_burst_milli=None,
+                     limit=None | {request_ps=0, request_burst=0, token_ps=0, token_burst=0,
+                     concurrent_max=None}}]
     groups         [{router="round_robin" | "least_outstanding" | "least_kv", queue_capacity=10**9}]
     pools          [{group=0, ready_at=[ps | None, ...], base_ps=[max_num_seqs+1], slope_ps=[max_num_seqs+1],
                      prefill_ps_per_token=0, attention_q16=0, n_kv_blocks, block_size=16, max_num_seqs,
                      max_num_batched_tokens, max_model_len=10**9, long_prefill_token_threshold=0,
                      scheduling="fcfs" | "priority", batching="continuous" | "static" | "dynamic" | "none",
                      max_batch_delay_ps=0, chunked_prefill=True}]; ready_at has one entry per replica
-    interventions  [(time_ps, replica, "ready" | "drain")]; a replica's index counts through all pools
+    interventions  [(time_ps, replica, "ready" | "drain" | "lose")]; a replica's index counts through all pools
+    tenants        [{limit=None}]; default one
+    seed           of the draws, by name: patience of a request, jitter of a retry
 
 Where the rules leave room, this model decides:
 
@@ -34,86 +43,62 @@ Where the rules leave room, this model decides:
  6. A dynamic batch's delay runs from the instant its oldest waiting request was routed to the replica.
  7. In a static or dynamic batch the number of places is fixed at its start, not who takes them. A
     preempted member gives its place back and the head of the queue takes it; the batch ends when no place
-    is open and the last has finished.
+    is open and the last has finished. A member whose client leaves goes like one that has finished; a
+    place that nobody is left to take is given up.
  8. A static batch that never fills never starts and its requests end as inside, but a draining replica
     starts with what it holds.
  9. A request without a gap has itl_max_ps 0; one that has not finished keeps its gaps and last_token_ps
-    -1.
-10. Interventions at one instant act in the order given, after the ready_at of that instant.
+    -1. Gaps are those that a client saw: what comes out after it left is nobody's.
+10. Interventions at one instant act in the order given, after the ready_at of that instant; losses first.
+11. What a lost replica held fails in the order of its queue, then of its batch; a step cut off counts as
+    busy as far as it went, its tokens were never computed.
+12. To a replica each attempt is a request of its own: under priority its rank is (priority, when it was
+    taken, request, attempt), and a dynamic batch's delay starts when it is routed.
+13. An attempt that passes the limits is charged and in flight even if it is then shed or rejected, which
+    ends it at once. A ghost counts as outstanding until it is gone, but not as in flight.
+14. Every first attempt pays into the budget, before anything is asked of it, even one that is too long.
+15. Completions that the smoothed time counts are answers only. Two at one instant are 0 ps apart.
+16. Wherever a rule says n of a request's next attempt, backoff or draw, it is the number of attempts so
+    far (a twin may have raised it since the attempt began that now ends).
+17. An attempt gets a twin only while no other attempt of its request may still answer; that holds for a
+    twin that is left alone too.
+18. Once one of two has emitted its first token (of those at one instant: the lower replica index, then the
+    later place in the batch), the other no longer belongs to the request: it goes on as if nothing had happened
+    until it is cancelled, and nothing else happens to it. If it completes, or is lost with its replica,
+    before that, it is cancelled then.
+19. A request's row shows its answering attempt; without one, the last to end; while one is under way, the
+    highest numbered of those that may answer. Its preemptions and gaps are that attempt's alone.
+20. Wasted is what had been computed by the last boundary when the client left or the replica was lost.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any, NamedTuple
 
+from .naive_gateway import Group, Limit, Request, TrafficClass
 from .naive_replica import Replica, Sequence
+
+DEADLINE, RETRY, HEDGE = range(3)
 
 
 class Run(NamedTuple):
-    """What `run` found: one dict per request (by id) and one per replica (by index)."""
+    """What `run` found: one dict per request (by id), replica (by index), and attempt (by request, n)."""
 
     requests: list[dict[str, Any]]
     replicas: list[dict[str, Any]]
+    attempts: list[dict[str, Any]]
 
 
-class Group:
-    """The replicas that serve one model, the router in front of them and the queue at the gateway."""
-
-    def __init__(self, group: dict[str, Any], replicas: list[Replica]) -> None:
-        self.router = group.get("router", "round_robin")
-        self.queue_capacity = group.get("queue_capacity", 10**9)
-        self.replicas = replicas
-        self.held: list[Sequence] = []
-        self.last_index = -1
-
-    def arrive(self, seq: Sequence, now_ps: int) -> None:
-        """Reject, route or hold a request."""
-        if not any(replica.fits(seq) for replica in self.replicas):
-            seq.outcome, seq.reason = "rejected", "too_long"
-        elif self.route(seq, now_ps):
-            pass
-        elif len(self.held) >= self.queue_capacity:
-            seq.outcome, seq.reason = "rejected", "gateway_full"
-        else:
-            self.held.append(seq)
-
-    def release(self, now_ps: int) -> None:
-        """Route what was held, first come first, as far as ready replicas take it."""
-        self.held = [seq for seq in self.held if not self.route(seq, now_ps)]
-
-    def route(self, seq: Sequence, now_ps: int) -> bool:
-        """Send the request to a ready replica in which it fits; False if there is none."""
-        ready = [replica for replica in self.replicas if replica.state == "ready" and replica.fits(seq)]
-        if not ready:
-            return False
-        chosen = self.choose(ready)
-        self.last_index = chosen.index
-        chosen.take(seq, now_ps)
-        return True
-
-    def choose(self, ready: list[Replica]) -> Replica:
-        """The router's choice; a tie goes to the lowest index."""
-        if self.router == "round_robin":
-            return next((replica for replica in ready if replica.index > self.last_index), ready[0])
-        if self.router == "least_outstanding":
-            return min(ready, key=lambda replica: len(replica.waiting) + len(replica.running))
-        assert self.router == "least_kv", self.router
-        best = ready[0]
-        for other in ready[1:]:
-            if used(other) * best.pool["n_kv_blocks"] < used(best) * other.pool["n_kv_blocks"]:
-                best = other
-        return best
-
-
-def used(replica: Replica) -> int:
-    """KV blocks in use, those of the step under way included."""
-    return int(replica.pool["n_kv_blocks"]) - len(replica.free)
-
-
-def act(replica: Replica, what: str) -> None:
-    """A replica becomes ready, or stops receiving (it finishes what it has)."""
+def act(replica: Replica, what: str, now_ps: int) -> None:
+    """A replica becomes ready, stops receiving (it finishes what it has), or is lost."""
+    if what == "lose":
+        assert replica.state != "off", f"replica {replica.index} cannot be lost: it is off"
+        replica.state = "off"
+        replica.lose(now_ps)
+        return
     before, after = {"ready": ("off", "ready"), "drain": ("ready", "draining")}[what]
     assert replica.state == before, f"replica {replica.index} cannot {what}: it is {replica.state}"
     replica.state = after
@@ -125,13 +110,28 @@ class Fleet:
 
     groups: list[Group]
     replicas: list[Replica]
-    changes: list[tuple[int, int, str]]  # (time_ps, replica, "ready" | "drain")
-    arriving: list[tuple[Sequence, Group]]
+    changes: list[tuple[int, int, str]]  # (time_ps, replica, "ready" | "drain" | "lose")
+    arriving: list[Request]
+    under_way: list[Request]  # arrived, and an attempt of theirs has not ended or will be made
+
+    def due(self) -> list[tuple[int, tuple[int, int, int], Callable[[int], None]]]:
+        """What users do next, as things stand: (when, (phase, request, attempt), what)."""
+        found: list[tuple[int, tuple[int, int, int], Callable[[int], None]]] = []
+        for request in self.under_way:
+            if request.retry_ps >= 0:
+                next_n = len(request.attempts) + 1
+                found.append((request.retry_ps, (RETRY, request.id, next_n), request.retry))
+            for attempt in request.attempts:
+                if attempt.outcome == "inside":
+                    found += dues(request, attempt)
+        return found
 
     def next_ps(self) -> int | None:
         """The next instant at which anything happens; None if nothing ever does."""
+        self.under_way = [request for request in self.under_way if is_under_way(request)]
         pending = [time_ps for time_ps, _, _ in self.changes[:1]]
-        pending += [seq.arrival_ps for seq, _ in self.arriving[:1]]
+        pending += [request.arrival_ps for request in self.arriving[:1]]
+        pending += [time_ps for time_ps, _, _ in self.due()]
         pending += [wake_ps for replica in self.replicas if (wake_ps := replica.wake_ps()) is not None]
         return min(pending, default=None)
 
@@ -139,35 +139,68 @@ class Fleet:
         """All that happens at one instant, in order."""
         while self.changes and self.changes[0][0] == now_ps:
             _, index, what = self.changes.pop(0)
-            act(self.replicas[index], what)
+            act(self.replicas[index], what, now_ps)
+        self.users_act(now_ps)
         for group in self.groups:
             group.release(now_ps)
-        while self.arriving and self.arriving[0][0].arrival_ps == now_ps:
-            seq, group = self.arriving.pop(0)
-            group.arrive(seq, now_ps)
+        while self.arriving and self.arriving[0].arrival_ps == now_ps:
+            request = self.arriving.pop(0)
+            self.under_way.append(request)
+            request.attempt(now_ps)
+            self.users_act(now_ps)
         for replica in self.replicas:
             replica.boundary(now_ps)
 
+    def users_act(self, now_ps: int) -> None:
+        """Deadlines, retries, hedges and cancels of this instant, always the first that there is."""
+        while now := [event for event in self.due() if event[0] == now_ps]:
+            _, _, what = min(now, key=lambda event: event[1])
+            what(now_ps)
+
+
+def dues(
+    request: Request, attempt: Sequence
+) -> list[tuple[int, tuple[int, int, int], Callable[[int], None]]]:
+    """What the user of an attempt under way does next, as things stand."""
+    if attempt.cancel_ps >= 0:
+        key = (HEDGE, request.id, attempt.n)
+        return [(attempt.cancel_ps, key, lambda now_ps: request.cancel(attempt, now_ps))]
+    deadline_ps = request.deadline_ps(attempt)
+    found: list[tuple[int, tuple[int, int, int], Callable[[int], None]]] = []
+    if deadline_ps is not None:
+        key = (DEADLINE, request.id, attempt.n)
+        found.append((deadline_ps, key, lambda now_ps: request.time_out(attempt, now_ps)))
+    if attempt.hedge_ps >= 0:
+        key = (HEDGE, request.id, attempt.n)
+        found.append((attempt.hedge_ps, key, lambda now_ps: request.hedge(attempt, now_ps)))
+    return found
+
+
+def is_under_way(request: Request) -> bool:
+    """Whether anything of the request is still to come."""
+    return request.retry_ps >= 0 or any(attempt.outcome == "inside" for attempt in request.attempts)
+
 
 def make_fleet(
-    sequences: list[Sequence],
-    group_ids: list[int],
+    requests: list[Request],
     pools: list[dict[str, Any]],
     groups: list[dict[str, Any]],
     interventions: list[tuple[int, int, str]],
+    make_replica: Callable[[int, dict[str, Any]], Replica] = Replica,
 ) -> Fleet:
-    """The fleet before anything happened; `group_ids` holds the group of each sequence."""
+    """The fleet before anything happened; a request's `group` is still a number."""
     owners = [pool for pool in pools for _ in pool["ready_at"]]
-    replicas = [Replica(index, pool) for index, pool in enumerate(owners)]
+    replicas = [make_replica(index, pool) for index, pool in enumerate(owners)]
     fronts = [
-        Group(group, [replica for replica in replicas if replica.pool["group"] == number])
+        Group(group, [replica for replica in replicas if replica.pool["group"] == number], replicas)
         for number, group in enumerate(groups)
     ]
+    for request in requests:
+        request.group = fronts[request.klass.row["group"]]
     ready_at = [ready_ps for pool in pools for ready_ps in pool["ready_at"]]
     changes = [(ready_ps, index, "ready") for index, ready_ps in enumerate(ready_at) if ready_ps is not None]
-    changes = sorted(changes + interventions, key=lambda change: change[0])
-    arriving = [(seq, fronts[group_id]) for seq, group_id in zip(sequences, group_ids, strict=True)]
-    return Fleet(fronts, replicas, changes, arriving)
+    changes = sorted(changes + interventions, key=lambda change: (change[0], change[2] != "lose"))
+    return Fleet(fronts, replicas, changes, requests, [])
 
 
 def run(
@@ -177,27 +210,26 @@ def run(
     groups: list[dict[str, Any]],
     end_ps: int,
     interventions: list[tuple[int, int, str]] | None = None,
+    tenants: list[dict[str, Any]] | None = None,
+    seed: int = 1,
+    make_replica: Callable[[int, dict[str, Any]], Replica] = Replica,
 ) -> Run:
     """Simulate [0, end_ps). The module's docstring says what the arguments hold and what is decided where."""
     assert all(a[0] <= b[0] for a, b in pairwise(requests)), "arrivals out of order"
-    sequences = [
-        Sequence(number, arrival_ps, prompt, output, classes[class_id].get("priority", 0))
+    limits = [Limit(tenant.get("limit")) for tenant in tenants or [{}]]
+    kinds = [TrafficClass(number, row, limits) for number, row in enumerate(classes)]
+    asked = [
+        Request(number, arrival_ps, prompt, output, kinds[class_id], seed)
         for number, (arrival_ps, prompt, output, class_id) in enumerate(requests)
     ]
-    group_ids = [classes[request[3]].get("group", 0) for request in requests]
-    fleet = make_fleet(sequences, group_ids, pools, groups, interventions or [])
+    fleet = make_fleet(list(asked), pools, groups, interventions or [], make_replica)
     while (now_ps := fleet.next_ps()) is not None and now_ps < end_ps:
         fleet.live(now_ps)
-    return Run([seq.report() for seq in sequences], [replica.report(end_ps) for replica in fleet.replicas])
+    attempts = [attempt.told() for request in asked for attempt in request.attempts]
+    replicas = [replica.report(end_ps) for replica in fleet.replicas]
+    return Run([request.report() for request in asked], replicas, attempts)
 
 
-def simulate(
-    requests: list[tuple[int, int, int, int]],
-    pools: list[dict[str, Any]],
-    classes: list[dict[str, Any]],
-    groups: list[dict[str, Any]],
-    end_ps: int,
-    interventions: list[tuple[int, int, str]] | None = None,
-) -> list[dict[str, Any]]:
-    """The requests of `run`, by id: outcome, reason, stamps, replica, preemptions, itl_max_ps, gaps."""
-    return run(requests, pools, classes, groups, end_ps, interventions).requests
+def simulate(*case: Any, **more: Any) -> list[dict[str, Any]]:
+    """The requests of `run`, by id: outcome, reason, stamps, replica, preemptions, itl_max_ps, gaps and more."""
+    return run(*case, **more).requests

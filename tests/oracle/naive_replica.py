@@ -25,13 +25,22 @@ POOL_DEFAULTS: dict[str, Any] = {
 
 @dataclass(eq=False)
 class Sequence:
-    """One request and what a replica knows of it."""
+    """One attempt at a request, and what a replica knows of it; `arrival_ps` is when the gateway took it."""
 
     id: int
     arrival_ps: int
     prompt: int
     output: int
     priority: int
+    n: int = 1
+    request: Any = None
+    is_hedge: bool = False  # made beside another one
+    counted: bool = False  # it passed the limits
+    hedge_ps: int = -1  # when its client may try a second one beside it
+    cancel_ps: int = -1  # when its client leaves, because its twin was faster
+    end_ps: int = -1  # as the client sees it
+    ghost: bool = False  # its client has left while it was in a batch
+    wasted: int = 0
     computed: int = 0
     blocks: list[int] = field(default_factory=list)
     token_ps: list[int] = field(default_factory=list)
@@ -54,19 +63,44 @@ class Sequence:
         return self.length - self.computed
 
     @property
-    def rank(self) -> tuple[int, int, int]:
+    def rank(self) -> tuple[int, int, int, int]:
         """The place in a priority queue, smallest first; the largest is preempted first."""
-        return (self.priority, self.arrival_ps, self.id)
+        return (self.priority, self.arrival_ps, self.id, self.n)
+
+    @property
+    def finished(self) -> bool:
+        """Whether its last token is out."""
+        return self.completed_ps >= 0
 
     def advance(self, chunk: int, now_ps: int) -> None:
         """Count `chunk` tokens as computed at `now_ps`; emit one when caught up, finish after the last."""
         self.computed += chunk
-        if self.left > 0:
+        if self.left > 0 or self.ghost:
             return
         if self.output > 0:
             self.token_ps.append(now_ps)
+        if len(self.token_ps) <= 1:
+            self.request.emits(self, now_ps)
         if len(self.token_ps) == self.output:
-            self.completed_ps, self.outcome = now_ps, "completed"
+            self.completed_ps = now_ps
+            self.request.completes(self, now_ps)
+
+    def end(self, outcome: str, reason: str, now_ps: int) -> None:
+        """The client has its answer, or will not get one from this attempt."""
+        assert self.outcome == "inside"
+        self.outcome, self.reason, self.end_ps = outcome, reason, now_ps
+        self.hedge_ps = self.cancel_ps = -1
+
+    def told(self) -> dict[str, Any]:
+        """The attempt as it ended."""
+        identity = {"request": self.id, "n": self.n, "taken_ps": self.arrival_ps, "end_ps": self.end_ps}
+        return {
+            **identity,
+            **self.report(),
+            "wasted": self.wasted,
+            "counted": self.counted,
+            "is_hedge": self.is_hedge,
+        }
 
     def report(self) -> dict[str, Any]:
         """The request's row of the result."""
@@ -78,7 +112,7 @@ class Sequence:
             "routed_ps": self.routed_ps,
             "scheduled_ps": self.scheduled_ps,
             "first_token_ps": first_ps,
-            "last_token_ps": self.completed_ps,
+            "last_token_ps": self.completed_ps if self.outcome == "completed" else -1,
             "replica": self.replica,
             "preemptions": self.preemptions,
             "itl_max_ps": max(gaps, default=0),
@@ -103,6 +137,8 @@ class Replica:
         self.members: list[Sequence] = []  # of the static or dynamic batch, unfinished
         self.places = 0  # of that batch, not yet taken
         self.steps: list[dict[str, Any]] = []
+        self.now_ps = 0
+        self.evicted: list[tuple[int, int, int]] = []  # (when, who, computed tokens it lost)
 
     def fits(self, seq: Sequence) -> bool:
         """Whether the request could ever run here, alone."""
@@ -113,6 +149,10 @@ class Replica:
     def blocks_of(self, tokens: int) -> int:
         """Blocks that hold so many tokens."""
         return -(-tokens // self.pool["block_size"])
+
+    def available(self) -> int:
+        """Blocks that can be had."""
+        return len(self.free)
 
     def wake_ps(self) -> int | None:
         """When this replica does something by itself next: its step ends, or a batch delay runs out."""
@@ -140,6 +180,7 @@ class Replica:
 
     def boundary(self, now_ps: int) -> None:
         """End the step that ends now, then start one if none is under way and there is work."""
+        self.now_ps = now_ps
         if self.step_end_ps == now_ps:
             self.end_step(now_ps)
         if self.step_end_ps < 0:
@@ -147,14 +188,36 @@ class Replica:
         self.check_blocks()
 
     def end_step(self, now_ps: int) -> None:
-        """Tokens come out; finished sequences leave and free their blocks."""
-        for seq, chunk in self.work.items():
+        """Tokens come out, of the last in the batch first; finished sequences leave and free their blocks."""
+        for seq, chunk in reversed(self.work.items()):
             seq.advance(chunk, now_ps)
-            if seq.outcome == "completed":
-                self.running.remove(seq)
-                self.give_back(seq)
-        self.members = [seq for seq in self.members if seq.outcome != "completed"]
+        for seq in [seq for seq in self.running if seq.finished or seq.ghost]:
+            self.running.remove(seq)
+            self.give_back(seq)
+            if seq.finished:
+                waste(seq)
+        self.members = [seq for seq in self.members if seq in self.running]
         self.work, self.step_end_ps = {}, -1
+
+    def leave(self, seq: Sequence) -> None:
+        """A client leaves: out of the queue at once, out of the batch when the step under way has ended."""
+        waste(seq)
+        if seq in self.running:
+            seq.ghost = True
+        else:
+            self.waiting.remove(seq)
+            self.places = min(self.places, len(self.waiting))
+
+    def lose(self, now_ps: int) -> None:
+        """Everything here is lost; the place can be used again."""
+        lost = [seq for seq in self.waiting + self.running if not seq.ghost]
+        if self.step_end_ps >= 0:
+            self.steps[-1]["lost_ps"] = now_ps
+        self.running, self.waiting, self.members, self.places = [], [], [], 0
+        self.free, self.step_end_ps, self.work = list(range(self.pool["n_kv_blocks"])), -1, {}
+        for seq in lost:
+            waste(seq)
+            seq.request.lose(seq, now_ps)
 
     def start_step(self, now_ps: int) -> None:
         """Schedule a step at `now_ps`, again while preemption leaves it empty; idle without work."""
@@ -171,7 +234,8 @@ class Replica:
         assert dt_ps >= 1
         self.step_end_ps = now_ps + dt_ps
         chunks = [(seq.id, seq.computed, chunk) for seq, chunk in self.work.items()]
-        self.steps.append({"start_ps": now_ps, "dt_ps": dt_ps, "chunks": chunks})
+        attempts = [seq.n for seq in self.work]
+        self.steps.append({"start_ps": now_ps, "dt_ps": dt_ps, "chunks": chunks, "attempts": attempts})
 
     def schedule_running(self) -> tuple[int, bool]:
         """Running sequences, in order; (budget left, whether anything was preempted)."""
@@ -244,6 +308,7 @@ class Replica:
         if seq in self.members:
             self.members.remove(seq)
             self.places += 1
+        self.evicted.append((self.now_ps, seq.id, seq.computed))
         seq.computed = 0
         seq.preemptions += 1
         self.waiting.insert(0, seq)
@@ -299,7 +364,21 @@ class Replica:
 
     def report(self, end_ps: int) -> dict[str, Any]:
         """The replica's row: steps that ended, their time, and how long one cut off by the end had run."""
-        over = [step for step in self.steps if step["start_ps"] + step["dt_ps"] < end_ps]
-        cut_ps = sum(end_ps - step["start_ps"] for step in self.steps[len(over) :])
+        whole = [step for step in self.steps if "lost_ps" not in step]
+        over = [step for step in whole if step["start_ps"] + step["dt_ps"] < end_ps]
+        cut_ps = sum(end_ps - step["start_ps"] for step in whole[len(over) :])
         busy_ps = sum(step["dt_ps"] for step in over)
-        return {"busy_ps": busy_ps, "steps": len(over), "cut_ps": cut_ps, "log": self.steps}
+        busy_ps += sum(step["lost_ps"] - step["start_ps"] for step in self.steps if "lost_ps" in step)
+        return {
+            "busy_ps": busy_ps,
+            "steps": len(over),
+            "cut_ps": cut_ps,
+            "log": self.steps,
+            "evicted": self.evicted,
+        }
+
+
+def waste(seq: Sequence) -> None:
+    """A client leaves its attempt: unless it is the answer, what was computed by the last boundary is wasted."""
+    if seq.outcome != "completed":
+        seq.wasted = seq.computed

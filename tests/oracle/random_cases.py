@@ -39,13 +39,26 @@ SWITCHES = (
     "embeddings",
     "short_context",
     "early_end",
+    "losses",
+)
+USERS = (  # what makes attempts of requests, off in a third of the cases
+    "patience",
+    "retries",
+    "budgets",
+    "jitter",
+    "limits",
+    "tenants",
+    "shed",
+    "queue_time",
+    "hedges",
+    "caps",
 )
 
 
-def case(seed: int) -> Case:
-    """The case of a seed, always the same."""
+def case(seed: int, calm: bool = False) -> Case:
+    """The case of a seed, always the same; a calm one without what makes attempts of requests, and without losses."""
     rng = np.random.default_rng(seed)
-    return make_case(lambda low, high: int(rng.integers(low, high, endpoint=True)))
+    return make_case(lambda low, high: int(rng.integers(low, high, endpoint=True)), calm)
 
 
 @st.composite
@@ -54,16 +67,25 @@ def cases(draw: st.DrawFn) -> Case:
     return make_case(lambda low, high: draw(st.integers(low, high)))
 
 
-def make_case(pick: Pick) -> Case:
+def make_case(pick: Pick, calm: bool = False) -> Case:
     """A case out of whole numbers, wherever they come from."""
     on = {name: pick(0, 1) == 1 for name in SWITCHES}
+    restless = pick(0, 2) > 0 and not calm
+    on |= {name: pick(0, 1) == 1 and restless for name in USERS}
+    on["losses"] &= not calm
     on["small_cache"] |= pick(0, 1) == 1  # preemption is what there is most to get wrong about
     grid_ps = (1, 5, 10)[pick(0, 2)]
     groups = [make_group(pick, on) for _ in range(1 + on["two_groups"])]
     classes = [
-        {"priority": pick(-1, 2) if on["priority"] else 0, "group": pick(0, len(groups) - 1)}
+        {
+            "priority": pick(-1, 2) if on["priority"] else 0,
+            "group": pick(0, len(groups) - 1),
+            **make_users(pick, on, grid_ps),
+        }
         for _ in range(pick(1, 4))
     ]
+    n_tenant = 1 + max(row["tenant"] for row in classes)
+    tenants = [{"limit": make_limit(pick, on, grid_ps)} for _ in range(n_tenant)]
     requests = make_requests(pick, on, grid_ps, len(classes))
     homes = list(range(len(groups))) + [pick(0, len(groups) - 1)] * on["two_pools"]
     pools = [make_pool(pick, on, grid_ps, home) for home in homes]
@@ -74,6 +96,55 @@ def make_case(pick: Pick) -> Case:
         "groups": groups,
         "end_ps": grid_ps * pick(1, 80) if on["early_end"] else 10**7,
         "interventions": make_interventions(pick, on, grid_ps, pools),
+        "tenants": tenants,
+        "seed": pick(0, 2**40),
+    }
+
+
+def make_users(pick: Pick, on: dict[str, bool], grid_ps: int) -> dict[str, Any]:
+    """How patient the users of a class are, what they do about it, and what the gateway lets them do."""
+    attempts_max = pick(1, 4) if on["retries"] or on["hedges"] else 1
+    return {
+        "tenant": pick(0, 2) if on["tenants"] else 0,
+        "shed_milli": 500 * pick(0, 9) if on["shed"] and pick(0, 2) else None,
+        "wait_max_ps": grid_ps * pick(0, 9) if on["queue_time"] and pick(0, 2) else None,
+        "first_patience_ps": make_patience(pick, grid_ps, 9) if on["patience"] and pick(0, 2) else None,
+        "total_patience_ps": make_patience(pick, grid_ps, 25) if on["patience"] and pick(0, 2) else None,
+        "attempts_max": attempts_max,
+        "retry_on": [name for name in ("rejected", "timed_out", "failed") if pick(0, 3)] * on["retries"],
+        "backoff_ps": [make_backoff(pick, on, grid_ps) for _ in range(attempts_max - 1)],
+        "jitter": ("none", "full", "equal")[pick(0, 2)] if on["jitter"] else "none",
+        "budget_ratio_milli": pick(0, 7) * 100 if on["budgets"] else 0,
+        "budget_burst_milli": pick(0, 30) * 100 if on["budgets"] and pick(0, 3) else None,
+        "hedge_ps": grid_ps * pick(1, 6) if on["hedges"] and pick(0, 3) else None,
+        "limit": make_limit(pick, on, grid_ps),
+        "prompt_max": pick(5, PROMPT_MAX) if on["caps"] and pick(0, 1) else None,
+        "output_max": pick(3, OUTPUT_MAX) if on["caps"] and pick(0, 1) else None,
+    }
+
+
+def make_patience(pick: Pick, grid_ps: int, most: int) -> list[int]:
+    """1024 quantiles, often all the same, sometimes no patience at all."""
+    values = sorted(grid_ps * pick(min(1, pick(0, 4)), most) for _ in range(pick(1, 3)))
+    return [values[i * len(values) // 1024] for i in range(1024)]
+
+
+def make_backoff(pick: Pick, on: dict[str, bool], grid_ps: int) -> int:
+    """A wait between attempts: often none; long enough to be cut into 2**20 parts if there is jitter."""
+    back = grid_ps * pick(0, 6)
+    return back + (pick(0, 12) << 20) + pick(0, 1) if on["jitter"] and pick(0, 2) == 0 else back
+
+
+def make_limit(pick: Pick, on: dict[str, bool], grid_ps: int) -> dict[str, Any] | None:
+    """A limit in some of requests, tokens and attempts at once."""
+    if not on["limits"] or pick(0, 2) == 0:
+        return None
+    return {
+        "request_ps": grid_ps * pick(0, 5) + pick(0, 1),
+        "request_burst": pick(0, 6),
+        "token_ps": pick(0, 2 * grid_ps) if pick(0, 1) else 0,
+        "token_burst": pick(0, 60),
+        "concurrent_max": pick(0, 6) if pick(0, 1) else None,
     }
 
 
@@ -137,9 +208,16 @@ def make_speed(pick: Pick, on: dict[str, bool], grid_ps: int, max_num_seqs: int)
 def make_interventions(
     pick: Pick, on: dict[str, bool], grid_ps: int, pools: list[dict[str, Any]]
 ) -> list[tuple[int, int, str]]:
-    """Some replicas drain some time after they became ready; sometimes all do."""
-    if not on["drains"]:
-        return []
+    """Some replicas drain some time after they became ready, sometimes all do; some are lost, and some come back."""
+    found: list[tuple[int, int, str]] = []
     ready_at = [ready_ps for pool in pools for ready_ps in pool["ready_at"]]
-    drained = [index for index in range(len(ready_at)) if pick(0, 1)]
-    return sorted((ready_at[index] + grid_ps * pick(0, 25), index, "drain") for index in drained)
+    for index, at_ps in enumerate(ready_at):
+        if on["drains"] and pick(0, 1):
+            at_ps += grid_ps * pick(0, 25)
+            found.append((at_ps, index, "drain"))
+        while on["losses"] and pick(0, 2) == 0:
+            at_ps += grid_ps * pick(1, 25)
+            found.append((at_ps, index, "lose"))
+            at_ps += grid_ps * pick(1, 25)
+            found.append((at_ps, index, "ready"))
+    return sorted(found, key=lambda change: (change[0], change[2] != "lose"))

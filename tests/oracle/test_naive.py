@@ -23,6 +23,9 @@ def test_one_request_alone() -> None:
             "preemptions": 0,
             "itl_max_ps": 17,
             "gaps": [16, 17],
+            "attempts": 1,
+            "taken_ps": 7,
+            "wasted_tokens": 0,
         }
     ]
     assert (told.replicas[0]["busy_ps"], told.replicas[0]["steps"]) == (168, 3)

@@ -11,12 +11,24 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from sim.arrays import ClassRow, FaultRow, GroupRow, PoolRow, RunRow, Traffic, make_params
+from sim.arrays import (
+    ClassRow,
+    FaultRow,
+    GroupRow,
+    PoolRow,
+    RunRow,
+    TenantRow,
+    Traffic,
+    make_params,
+)
 from sim.model import layout as a
 from sim.model import queue_scaler as keda
 from sim.model.control import SCALER_PAR
 from sim.model.hpa_layout import DOWN, POLICY_PERCENT, POLICY_PODS, UP, hpa_par, hpa_policy
+from sim.rows import LimitRow
 from sim.units import NEVER
+
+from .prefixes import with_prefixes
 
 SWITCHES = (
     "priority",
@@ -48,7 +60,24 @@ SWITCHES = (
     "long_outputs",
     "loose",
     "faults",
+    "sessions",
+    "roomy_router",
+    "choosy",
+    "far_away",
+    "prefix_cache",
+    "users",
+    "patience",
+    "retries",
+    "budgets",
+    "jitter",
+    "hedges",
+    "limits",
+    "tenants",
+    "shed",
+    "queue_time",
+    "caps",
 )
+USERS = SWITCHES[SWITCHES.index("users") + 1 :]  # what needs `users` to be on as well
 GRIDS_PS = (10**6, 10**9, 10**11 + 7)
 
 
@@ -63,11 +92,12 @@ class Fleet(NamedTuple):
     faults: list[FaultRow]
     on: dict[str, bool]
     grid_ps: int
+    tenants: list[TenantRow] | None = None
 
     @property
     def params(self) -> a.Params:
         """The fleet's arrays."""
-        return make_params(*self[:6])
+        return make_params(*self[:6], tenants=self.tenants)
 
     @property
     def user_pools(self) -> list[int]:
@@ -83,6 +113,7 @@ class Dice:
         self.on = {name: self.maybe() for name in SWITCHES}
         self.on["scaled"] |= self.maybe()  # controllers are what most can go wrong about
         self.on["short_drain"] &= self.maybe()
+        self.on["loose"] &= self.maybe()
         self.grid_ps = self.one_of(GRIDS_PS)
 
     def whole(self, low: int, high: int) -> int:
@@ -108,6 +139,7 @@ def fleet(seed: int, **changes: bool) -> Fleet:
     dice = Dice(seed)
     dice.on.update(changes)
     on = dice.on
+    on |= {name: on[name] and on["users"] for name in USERS}
     groups = [make_group(dice) for _ in range(1 + on["two_groups"])]
     classes = [make_class(dice, len(groups)) for _ in range(dice.whole(1, 4))]
     traffic = make_traffic(dice, len(classes))
@@ -116,8 +148,18 @@ def fleet(seed: int, **changes: bool) -> Fleet:
     )
     last_ps = int(traffic.arrival_ps[-1]) if len(traffic.arrival_ps) else 0
     pools = [make_pool(dice, home) for home in homes]
+    classes = [make_choosy(dice, c, homes) for c in classes] if on["choosy"] else classes
+    if on["far_away"]:
+        classes = [c._replace(network_ps=tuple(dice.ticks(0, 4) for _ in homes)) for c in classes]
+    if on["prefix_cache"]:
+        traffic, pools = with_prefixes(seed, traffic, pools)
     run = make_run(dice, seed, last_ps)
-    return Fleet(run, traffic, classes, groups, pools, make_faults(dice, len(pools)), on, dice.grid_ps)
+    faults = make_faults(dice, len(pools))
+    classes = [c._replace(**make_users(dice)) for c in classes]
+    tenants = [
+        TenantRow(limit=make_limit(dice)) for _ in range(1 + max((c.tenant for c in classes), default=0))
+    ]
+    return Fleet(run, traffic, classes, groups, pools, faults, on, dice.grid_ps, tenants)
 
 
 def make_run(dice: Dice, seed: int, last_ps: int) -> RunRow:
@@ -139,13 +181,74 @@ def make_group(dice: Dice) -> GroupRow:
     return GroupRow(
         router=dice.whole(0, len(a.ROUTERS) - 1),
         hold_max=dice.whole(0, 3) if dice.on["tight_gateway"] else 1000,
+        factor_milli=dice.whole(1500, 4000) if dice.on["roomy_router"] else dice.whole(1000, 1300),
+        load_min=dice.whole(1, 4) if dice.on["roomy_router"] else 0,
+        virtual_nodes=dice.whole(1, 9),
+        weights_milli=(
+            dice.one_of((0, 1, 1000)),
+            dice.one_of((0, 1000, 2500)),
+            dice.one_of((0, 999, 10_000)),
+        ),
+        snapshot_ps=dice.ticks(0, 12) * dice.maybe(),
+        count_own=dice.whole(0, 1),
+        spill_milli=dice.whole(300, 4000) if dice.maybe() else NEVER,
     )
 
 
 def make_class(dice: Dice, n_group: int) -> ClassRow:
     """A traffic class, its objectives near what requests see."""
-    limits = [dice.ticks(1, 12) if dice.on["objectives"] and dice.maybe() else NEVER for _ in range(4)]
+    ranges = ((1, 10), (1, 4), (1, 4), (2, 20))  # ttft, itl, tpot, e2e: often exactly what a request sees
+    limits = [dice.ticks(*span) if dice.on["objectives"] and dice.maybe() else NEVER for span in ranges]
     return ClassRow(dice.whole(0, n_group - 1), dice.whole(-1, 2) if dice.on["priority"] else 0, *limits)
+
+
+def make_choosy(dice: Dice, row: ClassRow, homes: list[int]) -> ClassRow:
+    """The class with some of its group's pools, in some order, if it is to have a list."""
+    mine = [pool for pool, home in enumerate(homes) if home == row.group]
+    order = [mine[i] for i in dice.rng.permutation(len(mine))]
+    return row._replace(pools=tuple(order[: dice.whole(0, len(order))]), ordered=dice.whole(0, 1))
+
+
+def make_users(dice: Dice) -> dict[str, Any]:
+    """How patient the users of a class are, what they do about it, and what the gateway lets them do."""
+    on, ticks = dice.on, dice.ticks
+    tries = dice.whole(1, 4) if on["retries"] or on["hedges"] else 1
+    return {
+        "tenant": dice.whole(0, 2) if on["tenants"] else 0,
+        "shed_milli": 500 * dice.whole(0, 12) if on["shed"] and not dice.maybe(3) else NEVER,
+        "wait_max_ps": ticks(0, 12) if on["queue_time"] and not dice.maybe(3) else NEVER,
+        "first_patience_ps": make_patience(dice, 12) if on["patience"] and not dice.maybe(3) else None,
+        "total_patience_ps": make_patience(dice, 40) if on["patience"] and not dice.maybe(3) else None,
+        "attempts_max": tries,
+        "retry_on": dice.whole(0, 7) if on["retries"] else 0,
+        "backoff_ps": tuple(ticks(0, 8) for _ in range(tries - 1)),
+        "jitter": dice.whole(0, 2) if on["jitter"] else a.NO_JITTER,
+        "budget_ratio_milli": 100 * dice.whole(0, 7),
+        "budget_burst_milli": 100 * dice.whole(0, 30) if on["budgets"] and not dice.maybe(3) else NEVER,
+        "hedge_ps": ticks(1, 8) if on["hedges"] and not dice.maybe(3) else NEVER,
+        "limit": make_limit(dice),
+        "prompt_max": dice.whole(6, 14) if on["caps"] and dice.maybe() else NEVER,
+        "output_max": dice.whole(3, 9) if on["caps"] and dice.maybe() else NEVER,
+    }
+
+
+def make_patience(dice: Dice, most: int) -> np.ndarray:
+    """A quantile table of patience, some of it endless, some of it none at all."""
+    values = [dice.ticks(0 if dice.maybe(8) else 1, most) for _ in range(dice.whole(1, 3))]
+    return np.sort(np.resize([NEVER if dice.maybe(6) else value for value in values], a.N_QUANTILE))
+
+
+def make_limit(dice: Dice) -> LimitRow | None:
+    """A limit in some of requests, tokens and attempts at once."""
+    if not dice.on["limits"] or dice.maybe(3):
+        return None
+    return LimitRow(
+        request_ps=dice.ticks(0, 5),
+        request_burst=dice.whole(0, 8),
+        token_ps=dice.whole(0, dice.grid_ps) if dice.maybe() else 0,
+        token_burst=dice.whole(0, 90),
+        concurrent_max=dice.whole(0, 8) if dice.maybe() else NEVER,
+    )
 
 
 def make_traffic(dice: Dice, n_class: int) -> Traffic:
@@ -163,6 +266,7 @@ def make_traffic(dice: Dice, n_class: int) -> Traffic:
         prompt_tokens=np.array([dice.whole(1, 14) for _ in range(n)]),
         output_tokens=np.array(outputs),
         class_id=np.array([dice.whole(0, n_class - 1) for _ in range(n)]),
+        session_id=np.array([dice.whole(-1, n // 6) for _ in range(n)]) if on["sessions"] else None,
     )
 
 

@@ -27,6 +27,13 @@ SHORT = {
         "drain_s=60",
         "traffic.spikes=[{at_s:60,height:8,length_s:60,ramp_s:10}]",
     ],
+    "retry_storm": ["duration_s=90", "drain_s=60", "traffic.spikes=[{at_s:10,height:6,length_s:30}]"],
+    "black_friday": [
+        "duration_s=90",
+        "drain_s=60",
+        "traffic.spikes=[{at_s:10,height:10,ramp_s:5,length_s:60}]",
+    ],
+    "batch_and_chat": ["duration_s=90", "drain_s=60", "classes.batch.arrivals={requests:60,at_s:10}"],
     "replicas_lost": ["duration_s=60", "drain_s=60", "faults=[{at_s:20,replicas:1}]"],
 }
 SHORTER = ["duration_s=90", "drain_s=60"]
@@ -81,7 +88,7 @@ def test_two_engines_agree_on_a_spike_under_every_autoscaler(autoscaler: str) ->
     assert compiled.digest == stepped.digest
 
 
-@pytest.mark.parametrize("router", ["round_robin", "random", "least_outstanding", "power_of_two", "least_kv"])
+@pytest.mark.parametrize("router", a.ROUTERS)
 def test_two_engines_agree_on_a_spike_under_every_router(router: str) -> None:
     overrides = [*short("spiky_hour"), f"router={router}"]
     compiled, stepped = (
@@ -206,4 +213,4 @@ def test_without_records_only_the_trace_grows_with_the_requests() -> None:
 
 def test_records_take_a_row_per_request_and_nothing_else() -> None:
     n, words, _ = sizes(["duration_s=600"])
-    assert words == sizes(["duration_s=600", "output.records=false"])[1] + n * a.X_SIZE
+    assert words == sizes(["duration_s=600", "output.records=false"])[1] + n * (a.X_SIZE + a.B_SIZE)

@@ -11,9 +11,11 @@ from typing import NamedTuple
 
 import numpy as np
 
+from sim.engine.blame import blame_columns
 from sim.engine.result import RESULT_METRICS, Result
-from sim.model.layout import STAGE_NAMES
+from sim.model.layout import B_PREFILL, B_SIZE, REASONS, STAGE_NAMES
 from sim.model.metrics import N_BUCKET, bucket_edges_ps
+from sim.scenario.pool_choice import PoolChoice
 
 PS = 10**12
 STEP_S = 10
@@ -59,6 +61,9 @@ class FakePool:
     usd_per_gpu_hour: float = 3.6
     tp: int = 1
     pp: int = 1
+    tier: int = 0
+    compliance: tuple[str, ...] = ()
+    region: str | None = None
 
 
 @dataclass(frozen=True)
@@ -67,6 +72,17 @@ class FakeClass:
     model: str | None = None
     priority: int = 0
     objectives: FakeObjectives = FakeObjectives()
+    tenant: str | None = None
+    route_to: tuple[str, ...] = ()
+    min_tier: int = 0
+    needs: tuple[str, ...] = ()
+    location: str | None = None
+    max_rtt_s: float | None = None
+
+
+@dataclass(frozen=True)
+class FakeTenant:
+    name: str = "acme"
 
 
 @dataclass(frozen=True)
@@ -88,7 +104,13 @@ class FakeScenario:
     classes: tuple[FakeClass, ...] = (FakeClass(),)
     pools: tuple[FakePool, ...] = (FakePool(),)
     slo: tuple[str, ...] = ("ttft.p99 < 1 s", "slo_attainment >= 0.9", "usd_per_hour < 40")
+    tenants: tuple[FakeTenant, ...] = ()
+    pool_choice: PoolChoice = field(default_factory=PoolChoice)
     output: FakeOutput = field(default_factory=FakeOutput)
+
+    @property
+    def models(self) -> tuple[str, ...]:
+        return tuple(dict.fromkeys(pool.model.name for pool in self.pools))
 
 
 def spiky_run(
@@ -146,6 +168,16 @@ def measured(
         counts[name] = _per_scope(rows, rows["outcome"] == fate, n_class)
     counts["inside_missed"] = counts["inside"].copy()  # the fake run ends long after every objective
     counts["offered"] = _per_scope(rows, rows["outcome"] >= 0, n_class)
+    counts["attempts"] = counts["offered"].copy()
+    cache = ("asked_tokens", "cached_tokens")
+    for name in (
+        *cache,
+        "retries",
+        "hedges",
+        "wasted_tokens",
+        *(f"reason_{reason}" for reason in REASONS if reason),
+    ):
+        counts[name] = np.zeros_like(counts["offered"])
     ttft_ps = durations_ps(rows, "ttft")
     counts["met"] = _per_scope(rows, (ttft_ps >= 0) & (ttft_ps <= PS), n_class)
     for name, column in {"tokens_in": "prompt_tokens", "tokens_out": "output_tokens"}.items():
@@ -162,9 +194,10 @@ def durations_ps(rows: dict[str, np.ndarray], name: str) -> np.ndarray:
         "queue_wait": ("arrival_ps", "scheduled_ps"),
         "tpot": ("first_token_ps", "last_token_ps"),
         "itl": ("first_token_ps", "last_token_ps"),
+        "itl_max": ("first_token_ps", "last_token_ps"),
     }[name]
     taken = rows[end] - rows[start]
-    if name in ("tpot", "itl"):
+    if name in ("tpot", "itl", "itl_max"):
         taken = np.where(rows["output_tokens"] > 1, taken // np.maximum(rows["output_tokens"] - 1, 1), -1)
     return np.where((rows[start] < 0) | (rows[end] < 0), -1, taken)
 
@@ -231,7 +264,7 @@ def _requests(
     gone = outcome == 2
     for column in (scheduled, first, last):
         column[gone] = -1
-    return {
+    rows = {
         "request_id": np.arange(n, dtype=np.int64),
         "class_id": np.zeros(n, dtype=np.int32),
         "arrival_ps": arrival,
@@ -244,11 +277,18 @@ def _requests(
         "pool_id": np.where(gone, -1, 0),
         "replica_id": np.where(gone, -1, draw.integers(0, 4, n)),
         "attempts": np.ones(n, dtype=np.int32),
+        "taken_ps": arrival,
+        "wasted_tokens": np.zeros(n, dtype=np.int64),
+        "network_ps": np.zeros(n, dtype=np.int64),
         "preemptions": np.zeros(n, dtype=np.int32),
         "itl_max_ps": np.where(gone | (output < 2), -1, gap),
         "outcome": outcome,
         "reason": np.where(gone, 2, 0),
+        "cached_tokens": np.zeros(n, dtype=np.int64),
     }
+    parts = np.zeros((B_SIZE, n), dtype=np.int64)
+    parts[B_PREFILL] = first - scheduled
+    return rows | blame_columns(rows, parts)
 
 
 def _samples(rows: dict[str, np.ndarray], time_s: np.ndarray, fleet: Fleet) -> dict[str, np.ndarray]:
@@ -280,6 +320,9 @@ def _samples(rows: dict[str, np.ndarray], time_s: np.ndarray, fleet: Fleet) -> d
         "routed": entered,
         "completions": completed,
         "preemptions": nothing,
+        "kv_blocks_cached": nothing,
+        "asked_tokens": nothing,
+        "cached_tokens": nothing,
         "gpu_ps": np.concatenate([[0], np.cumsum(held_gpu)[:-1]]) * PS,
     }
 
@@ -312,6 +355,9 @@ def _pool_counters(
         "preemptions": 0,
         "completions": int(done.sum()),
         "replicas_started": started,
+        "asked_tokens": 0,
+        "cached_tokens": 0,
+        "prefix_runs_dropped": 0,
     }
     run = {f"run_{name}": value for name, value in counters.items()}
     run["run_gpu_ps"] = run["run_billed_ps"] = int(samples["gpu_ps"][-1])

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from fake_result import spiky_run, two_pools, without_requests
 from hypothesis import given, settings
@@ -142,6 +143,19 @@ def test_samples_add_pools_but_count_what_they_share_once(tmp_path: Path) -> Non
     assert np.array_equal(two.arrivals, one.arrivals)
     assert np.array_equal(two.completions, 2 * one.completions)
     assert np.array_equal(two.stages["ready"], 2 * one.stages["ready"])
+
+
+def test_pools_of_several_models_may_share_one_gateway(tmp_path: Path) -> None:
+    table = read_run(written(tmp_path / "two", *two_pools(*spiky_run(n=500)))).tables.timeseries
+    names = [f"model of {pool}" for pool in table.column("pool").to_pylist()]
+    at = table.column_names.index("model")
+    table = table.set_column(at, "model", pa.array(names))
+    apart, shared = (
+        fleet_samples(table),
+        fleet_samples(table, {"config": {"pool_choice": {"across_models": True}}}),
+    )
+    assert np.array_equal(apart.arrivals, 2 * shared.arrivals)
+    assert shared.arrivals.sum() > 0
 
 
 def test_thinning_keeps_totals_peaks_and_ends() -> None:

@@ -44,4 +44,4 @@ def test_example_limit(text: str) -> None:
 
 
 def test_there_are_examples() -> None:
-    assert (len(BLOCKS), len(COMMANDS), len(LIMITS)) == (2, 6, 4)
+    assert (len(BLOCKS), len(COMMANDS), len(LIMITS)) == (2, 7, 4)

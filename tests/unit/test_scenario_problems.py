@@ -66,6 +66,13 @@ VALUES = [
         "backlog or arrival_rate while min_replicas is 0",
     ),
     ("router.kind=round_robbin", "router.kind: 'round_robbin'", "did you mean 'round_robin'"),
+    ("router=consistent_hsh", "router: 'consistent_hsh'", "did you mean 'consistent_hash'"),
+    ("router={kind:consistent_hash,load_factor:0.9}", "router.load_factor: 0.9", "a number ≥ 1"),
+    ("router={kind:consistent_hash,load_facto:2}", "router.load_facto: no such key", "load_factor"),
+    ("router={kind:random,load_factor:2}", "router.load_factor: no such key", "allowed: kind, source"),
+    ("router={kind:weighted_score,weights:{running:1}}", "router.weights.running: no such key", "kv_use"),
+    ("router={kind:weighted_score,snapshot_s:-1}", "router.snapshot_s: -1", "≥ 0 and ≤ 3888000, in s"),
+    ("router={kind:session_affinity,load_min:-1}", "router.load_min: -1", "a whole number ≥ 0"),
     (
         "coldstart.stages=[{name:engine,duration:1},{name:image,duration:1}]",
         "coldstart.stages:",

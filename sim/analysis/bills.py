@@ -1,0 +1,46 @@
+"""Who a bill is for: a fleet's cost split among the traffic classes that it served."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from sim.analysis.cost import TokenCost
+from sim.analysis.latency import count
+from sim.scenario.pool_choice import serving_pools
+
+
+def class_usd(
+    scenario: Any, result: Any, pool_usd: Sequence[float], costs: Sequence[TokenCost]
+) -> list[float]:
+    """What each class costs: its part of the bill of the pools that may serve it, by tokens of completed requests.
+
+    A pool's cost is split into prompts and answers by step time, as its prices are, idle time in proportion; each
+    part goes to the classes by their tokens. What nobody was served for is nobody's.
+    """
+    usd = [0.0] * len(scenario.classes)
+    for classes, pools in communities(scenario):
+        prompt_usd, output_usd = (
+            sum(costs[i].prompt_usd for i in pools),
+            sum(costs[i].output_usd for i in pools),
+        )
+        busy_usd = prompt_usd + output_usd
+        scale = sum(pool_usd[i] for i in pools) / busy_usd if busy_usd else 0.0
+        for part, name in ((prompt_usd * scale, "tokens_in"), (output_usd * scale, "tokens_out")):
+            tokens = [count(result, name, 1 + i) for i in classes]
+            for i, n in zip(classes, tokens, strict=True):
+                usd[i] += part * n / sum(tokens) if n else 0.0
+    return usd
+
+
+def communities(scenario: Any) -> list[tuple[list[int], list[int]]]:
+    """(classes, pools) by number that have to do with each other: which of a class's pools served it is not counted."""
+    names = [pool.name for pool in scenario.pools]
+    found: list[tuple[list[int], set[int]]] = []
+    for i, entry in enumerate(scenario.classes):
+        classes, pools = [i], {names.index(pool.name) for pool in serving_pools(scenario, entry)}
+        for other in [other for other in found if other[1] & pools]:
+            found.remove(other)
+            classes, pools = other[0] + classes, other[1] | pools
+        found.append((classes, pools))
+    return [(classes, sorted(pools)) for classes, pools in found]

@@ -1,0 +1,68 @@
+"""Whom a request's time is blamed on: every part of its ttft and e2e, which sum to them exactly."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from sim.model.layout import (
+    B_COLD_HELD,
+    B_COLD_QUEUE,
+    B_INTERFERED,
+    B_PREEMPTED,
+    B_PREEMPTED_FIRST,
+    B_PREFILL,
+    BLAME_STREAM_COLUMNS,
+    BLAME_TTFT_COLUMNS,
+    K_NETWORK,
+    K_SIZE,
+    Params,
+)
+
+
+def blame_columns(rows: Mapping[str, np.ndarray], parts: np.ndarray) -> dict[str, np.ndarray]:
+    """Column → (request,) ps, −1 where the first or the last token did not come. The network lies outside all instants.
+
+    `rows` are the requests' instants, `parts` (B_SIZE, request) what the model kept of each.
+    """
+    first, last = rows["first_token_ps"], rows["last_token_ps"]
+    arrival, routed, scheduled = rows["arrival_ps"], rows["routed_ps"], rows["scheduled_ps"]
+    taken = rows.get("taken_ps", arrival)
+    nothing = np.zeros(len(arrival), dtype=np.int64)
+    cpu, network = (rows.get(f"{name}_ps", nothing) for name in ("cpu", "network"))
+    held, queued = parts[B_COLD_HELD], parts[B_COLD_QUEUE]
+    prefill, preempted = parts[B_PREFILL], parts[B_PREEMPTED_FIRST]
+    of_ttft = (
+        taken - arrival,
+        routed - taken - cpu - held,
+        cpu,
+        network,
+        held + queued,
+        scheduled - routed - queued,
+        prefill,
+        first - scheduled - prefill - preempted,
+        preempted,
+    )
+    interfered, later = parts[B_INTERFERED], parts[B_PREEMPTED]
+    of_stream = (interfered, later, last - first - interfered - later)
+    return {
+        **{
+            name: np.where(first >= 0, part, -1)
+            for name, part in zip(BLAME_TTFT_COLUMNS, of_ttft, strict=True)
+        },
+        **{
+            name: np.where(last >= 0, part, -1)
+            for name, part in zip(BLAME_STREAM_COLUMNS, of_stream, strict=True)
+        },
+    }
+
+
+def network_ps(p: Params, class_id: np.ndarray, pool: np.ndarray) -> np.ndarray:
+    """Between each request's users and the pool that took its last attempt, and back; 0 when never routed."""
+    found = np.zeros(len(pool), dtype=np.int64)
+    for k, start in enumerate(p.m[p.klass : p.group].reshape(-1, K_SIZE)[:, K_NETWORK]):
+        if start > 0:
+            mine = (class_id == k) & (pool >= 0)
+            found[mine] = p.m[start + pool[mine]]
+    return found

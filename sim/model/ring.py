@@ -1,0 +1,28 @@
+"""The ring of consistent hashing, made on the host before a run."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from sim.jit import plain
+from sim.model.layout import CONSISTENT_HASH, G_N, G_N_RING, G_RING, G_ROUTER, PLACE_BITS
+from sim.rng import STREAM_RING, draw
+
+
+def make_ring(n_place: int, virtual_nodes: int, seed: int) -> np.ndarray:
+    """Virtual nodes of a group's replica places, sorted: the hash with the place in its lowest bits."""
+    places = np.repeat(np.arange(n_place), virtual_nodes)
+    nodes = np.tile(np.arange(virtual_nodes), n_place)
+    h = plain(draw)(seed, STREAM_RING, places, nodes)
+    return np.sort((h >> PLACE_BITS << PLACE_BITS) | places)
+
+
+def make_rings(groups: np.ndarray, virtual_nodes: list[int], seed: int, start: int) -> list[np.ndarray]:
+    """The rings of the groups that hash, to lie from `start` on; where each begins is written into its group's row."""
+    rings = []
+    for row, nodes in zip(groups, virtual_nodes, strict=True):
+        if row[G_ROUTER] == CONSISTENT_HASH:
+            rings.append(make_ring(int(row[G_N]), nodes, seed))
+            row[[G_RING, G_N_RING]] = start, len(rings[-1])
+            start += len(rings[-1])
+    return rings

@@ -1,0 +1,266 @@
+"""A run in plain numbers, one row a thing: what `sim.arrays` lays out.
+
+`sim.pack` fills these rows from a scenario; tests fill them by hand.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from sim.errors import InputError
+from sim.model import layout as a
+from sim.units import NEVER
+
+
+class LimitRow(NamedTuple):
+    """What a class or a tenant may use: a period of 0 is no limit, a burst is a bucket's size in requests or tokens."""
+
+    request_ps: int = 0  # of simulated time earn one request
+    request_burst: int = 0
+    token_ps: int = 0  # … one token, of prompt or answer
+    token_burst: int = 0
+    concurrent_max: int = NEVER
+
+
+class TenantRow(NamedTuple):
+    """A tenant: its share where tenants compete, and its limits."""
+
+    weight: int = 1
+    limit: LimitRow | None = None
+
+
+class VisitRow(NamedTuple):
+    """A visit to a CPU station, and how long it takes."""
+
+    station: int
+    base_ps: int = 0
+    prompt_ps: int = 0  # a prompt token
+    output_ps: int = 0  # a token of the answer
+
+
+class FrontRow(NamedTuple):
+    """What all of the gateway shares: workers of its CPU stations, and its response cache."""
+
+    workers: tuple[int, ...] = ()  # a station
+    cache_entries: int = 0
+    cache_life_ps: int = NEVER
+    cache_ps: int = 0  # how long an answer from the cache takes
+
+
+class ClassRow(NamedTuple):
+    """A traffic class: its model's group, its priority (lower goes first), its objectives, its clients' ways, and the
+    pools of the group that may serve it (none named: all), in order of preference if `ordered`.
+    """
+
+    group: int = 0
+    priority: int = 0
+    ttft_ps: int = NEVER
+    itl_ps: int = NEVER
+    tpot_ps: int = NEVER
+    e2e_ps: int = NEVER
+    tenant: int = 0
+    shed_milli: int = NEVER  # attempts are shed from so many thousandths of a request per ready replica on
+    wait_max_ps: int = NEVER  # attempts are refused that would queue longer
+    first_patience_ps: np.ndarray | None = None  # (N_QUANTILE,) how long clients wait for a first token
+    total_patience_ps: np.ndarray | None = None  # (N_QUANTILE,) … for the last one
+    attempts_max: int = 1
+    retry_on: int = 0  # RETRY_… bits
+    backoff_ps: tuple[int, ...] = ()  # (attempts_max − 1,) the wait before attempt 2, 3, …
+    jitter: int = a.NO_JITTER
+    budget_ratio_milli: int = 0
+    budget_burst_milli: int = NEVER  # NEVER = no budget
+    hedge_ps: int = NEVER
+    limit: LimitRow | None = None
+    prompt_max: int = NEVER  # tokens; attempts are refused that have more
+    output_max: int = NEVER
+    pools: tuple[int, ...] = ()
+    ordered: int = 0
+    network_ps: tuple[int, ...] = ()  # (pool,) of the whole fleet: what users see added to an answer; none: 0
+    before: tuple[VisitRow, ...] = ()  # stations before the GPU
+    after: tuple[VisitRow, ...] = ()  # … and after it
+    withheld: int = 0  # 1 = nothing is shown before the answer is complete and checked
+    blocked_q20: int = 0  # share of answers that the guardrail blocks, of 2²⁰
+    fallback: int = -1  # the group that those are sent to
+    deadline_ps: int = NEVER  # counted from arrival
+    window_ps: tuple[int, int] = (0, 0)  # of a day: requests start between these two …
+    defer_max_ps: int = 0  # … unless they had to wait longer
+
+    @property
+    def has_attempts(self) -> bool:
+        """Whether its requests may be refused, given up or tried again, or are measured in two places."""
+        return any(
+            getattr(self, name) != self._field_defaults[name]
+            for name in (
+                "shed_milli",
+                "wait_max_ps",
+                "attempts_max",
+                "hedge_ps",
+                "before",
+                "after",
+                "withheld",
+                "blocked_q20",
+                "deadline_ps",
+                "defer_max_ps",
+                "prompt_max",
+                "output_max",
+            )
+        ) or any(
+            x is not None
+            for x in (self.first_patience_ps, self.total_patience_ps, self.limit, *self.network_ps[:1])
+        )
+
+
+class GroupRow(NamedTuple):
+    """A model that is served: its router with its settings, and how many requests the gateway holds for it."""
+
+    router: int = a.LEAST_OUTSTANDING
+    hold_max: int = 100_000
+    factor_milli: int = 1250  # ≥ 1000
+    load_min: int = 0
+    virtual_nodes: int = 100
+    weights_milli: tuple[int, int, int] = (1000, 0, 0)  # of a request, a waiting one, all KV blocks
+    snapshot_ps: int = 0
+    count_own: int = 1
+    spill_milli: int = NEVER
+    outstanding_max: int = NEVER  # of a replica: the gateway holds more
+    hold_order: int = a.HOLD_FIFO
+
+
+class PoolRow(NamedTuple):
+    """A pool in numbers; times in ps, see `sim.model.layout` for the codes."""
+
+    base_ps: np.ndarray  # (max_num_seqs + 1,)
+    slope_ps: np.ndarray  # (max_num_seqs + 1,)
+    prefill_ps: int
+    attention_q16: int
+    n_blocks: int
+    max_num_seqs: int
+    budget: int
+    max_len: int
+    group: int = 0
+    block: int = 16
+    batching: int = a.CONTINUOUS
+    scheduling: int = a.FCFS
+    threshold: int = 0
+    chunked: int = 1
+    delay_ps: int = 0
+    gpus: int = 1
+    n_min: int = 1
+    n_max: int = 1
+    initial: int = 1
+    scaler: int = a.FIXED
+    tick_ps: int = NEVER
+    target: int = 1
+    source: int = a.SRC_OUTSTANDING
+    scrape_ps: int = 15 * 10**12
+    window_ps: int = 0
+    lag_ps: int = 0
+    scaler_par: np.ndarray | None = None  # (SCALER_PAR,)
+    stage_ps: np.ndarray | None = None  # (N_START_STAGE, N_QUANTILE)
+    prefix_runs: int = 0  # of its prefix cache, 0 = it has none
+
+
+class FaultRow(NamedTuple):
+    """Some replicas of a pool are lost."""
+
+    time_ps: int
+    pool: int
+    replicas: int = 1
+
+
+class RunRow(NamedTuple):
+    """The run as a whole."""
+
+    seed: int
+    duration_ps: int
+    warmup_ps: int
+    end_ps: int
+    sample_ps: int
+    records: int = 1
+
+
+class Chains(NamedTuple):
+    """What prompts begin with: a tree of segments, and which of them each request goes through.
+
+    Tokens [0, shared) of a request lie on the way from the root to its leaf segment; those behind are its own. A
+    segment begins where its parent ends; siblings begin at the same token and differ in it. A leaf may reach beyond
+    what a request has of it.
+    """
+
+    leaf: np.ndarray  # (request,) −1 = none
+    shared_tokens: np.ndarray  # (request,) of prompt and answer
+    parent: np.ndarray  # (segment,) −1 = it begins prompts
+    start: np.ndarray  # (segment,) the token at which it begins
+
+
+class Traffic(NamedTuple):
+    """Requests sorted by arrival; the row number is a request's identity."""
+
+    arrival_ps: np.ndarray
+    prompt_tokens: np.ndarray
+    output_tokens: np.ndarray
+    class_id: np.ndarray
+    session_id: np.ndarray | None = None  # −1 = none; None = no request belongs to a session
+    chains: Chains | None = None  # what prompts have in common, where it matters
+    content_id: np.ndarray | None = None  # what each request asks for, −1 = nothing that is ever asked again
+
+
+def words_of(chains: Chains | None) -> list[np.ndarray]:
+    """The words that requests and segments take behind the trace: none where no prompt shares anything."""
+    if chains is None:
+        return []
+    leaf, shared, parent, start = (np.asarray(column, dtype=np.int64) for column in chains)
+    return [leaf, shared, np.stack([parent, start], axis=1).reshape(-1)]
+
+
+def places_of(chains: Chains | None, at: int) -> list[int]:
+    """Where the leaves, the shared tokens and the segments begin behind `at`, and how many segments there are."""
+    if chains is None:
+        return [0, 0, 0, 0]
+    n = len(chains.leaf)
+    return [at, at + n, at + 2 * n, len(chains.parent)]
+
+
+def prefix_words(pools: np.ndarray) -> np.ndarray:
+    """Words that the prefix cache of each replica place takes, from the pools' parameters."""
+    rows = np.repeat(pools, pools[:, a.L_N], axis=0)
+    runs = rows[:, a.L_PREFIX_RUNS]
+    return np.asarray((runs > 0) * (a.Z_SIZE + rows[:, a.L_PREFIX_BUCKETS] + runs * a.U_SIZE))
+
+
+def checked_sessions(session_id: np.ndarray) -> np.ndarray:
+    """The session of each request; InputError where a number is out of range."""
+    for wrong in session_id[(session_id < -1) | (session_id > a.SESSIONS_MAX)][:1]:
+        raise InputError(f"traffic: a session number of {wrong}; allowed: -1 (none) to {a.SESSIONS_MAX}")
+    return np.asarray(session_id, dtype=np.int64)
+
+
+def power_of_two(n: int) -> int:
+    """The smallest power of two that is at least n and at least 2."""
+    return max(2, 1 << (n - 1).bit_length())
+
+
+def pool_table(pools: list[PoolRow]) -> np.ndarray:
+    """The pools' parameters, in words."""
+    rows = np.zeros((len(pools), a.L_SIZE), dtype=np.int64)
+    first = table = 0
+    for i, pool in enumerate(pools):
+        row = rows[i]
+        row[a.L_FIRST], row[a.L_N], row[a.L_GROUP] = first, pool.n_max, pool.group
+        row[a.L_MAX_SEQS], row[a.L_BUDGET] = pool.max_num_seqs, pool.budget
+        row[a.L_BLOCK], row[a.L_BLOCKS] = pool.block, pool.n_blocks
+        row[a.L_BATCHING], row[a.L_SCHEDULING] = pool.batching, pool.scheduling
+        row[a.L_THRESHOLD], row[a.L_CHUNKED], row[a.L_DELAY_PS] = pool.threshold, pool.chunked, pool.delay_ps
+        row[a.L_MAX_LEN], row[a.L_PREFILL_PS] = pool.max_len, pool.prefill_ps
+        row[a.L_ATTENTION_Q16], row[a.L_TABLE], row[a.L_GPUS] = pool.attention_q16, table, pool.gpus
+        row[a.L_MIN], row[a.L_MAX], row[a.L_INITIAL] = pool.n_min, pool.n_max, pool.initial
+        row[a.L_SCALER], row[a.L_TICK_PS], row[a.L_TARGET] = pool.scaler, pool.tick_ps, pool.target
+        row[a.L_SOURCE], row[a.L_SCRAPE_PS] = pool.source, pool.scrape_ps
+        row[a.L_WINDOW_PS], row[a.L_LAG_PS] = pool.window_ps, pool.lag_ps
+        row[a.L_PREFIX_RUNS] = pool.prefix_runs
+        row[a.L_PREFIX_BUCKETS] = power_of_two(pool.prefix_runs) if pool.prefix_runs else 0
+        first += pool.n_max
+        table += len(pool.base_ps)
+    return rows.reshape(-1)

@@ -1,0 +1,69 @@
+"""What holds of users after every event: attempts, limits, budgets and timers, counted again from the slots."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from sim.model import layout as a
+from sim.units import NEVER
+
+if TYPE_CHECKING:
+    from .walk import Walk
+
+
+def check_attempts(walk: Walk, used: np.ndarray, inside: np.ndarray) -> None:
+    """Per class: attempts = those that ended + those under way; a request has two at most, and no more than allowed."""
+    slots, run = walk.slots, walk.made.run
+    live = used[(slots[used, a.F_STATE] != a.SEQ_AWAY) & (slots[used, a.F_GHOST] != a.GHOST_GONE)]
+    arrival = slots[live, a.F_ARRIVAL_PS]
+    live = live[(arrival >= run.warmup_ps) & (arrival < run.duration_ps)]
+    counts = walk.rows("counts", a.C_SIZE)
+    for k, row in enumerate(counts):
+        ended = row[a.C_ENDED : a.C_ENDED + a.N_ENDED].sum()
+        assert row[a.C_ATTEMPTS] == ended + (slots[live, a.F_CLASS] == k).sum()
+        assert row[a.C_ATTEMPTS] == row[a.C_OFFERED] + row[a.C_RETRIES] + row[a.C_HEDGES]
+        most = walk.made.classes[k].attempts_max
+        assert np.all(slots[used[slots[used, a.F_CLASS] == k], a.F_ATTEMPTS] <= most)
+    _, twins = np.unique(slots[inside, a.F_REQUEST], return_counts=True)
+    assert np.all(twins <= 2)
+    for s in inside:
+        twin = int(slots[s, a.F_TWIN])
+        if twin >= 0:
+            assert slots[twin, a.F_TWIN] == s
+            assert slots[twin, a.F_REQUEST] == slots[s, a.F_REQUEST]
+            assert slots[twin, a.F_ATTEMPT] != slots[s, a.F_ATTEMPT]
+            assert slots[[s, twin], a.F_FIRST_PS].tolist() == [-1, -1], "one of two twins has answered"
+
+
+def check_limits(walk: Walk, used: np.ndarray) -> None:
+    """A bucket is never over its size or below nothing; in flight are as many as count; budgets keep their bounds."""
+    slots, n_class = walk.slots, len(walk.made.classes)
+    limits = walk.rows("limit", a.J_SIZE)
+    start = int(walk.p.m[a.P_LIMITS])
+    sizes = walk.p.m[start : start + len(limits) * a.V_SIZE].reshape(-1, a.V_SIZE)
+    for credit, size in ((a.J_REQUEST_PS, a.V_REQUEST_CAP), (a.J_TOKEN_PS, a.V_TOKEN_CAP)):
+        assert np.all(limits[:, credit] >= 0)
+        assert np.all(limits[:, credit] <= sizes[:, size])
+    counted = slots[used[slots[used, a.F_COUNTED] == 1], a.F_CLASS]
+    tenants = np.array([c.tenant for c in walk.made.classes])[counted]
+    for row, limit in enumerate(limits):
+        mine = (counted == row).sum() if row < n_class else (tenants == row - n_class).sum()
+        assert limit[a.J_IN_FLIGHT] == mine <= sizes[row, a.V_CONCURRENT]
+        if row < n_class and walk.made.classes[row].budget_burst_milli != NEVER:
+            assert 0 <= limit[a.J_BUDGET] <= walk.made.classes[row].budget_burst_milli
+
+
+def check_timers(walk: Walk, used: np.ndarray) -> None:
+    """The timers are a heap, none is late, each is its slot's only one; whoever is away has one."""
+    slots, n = walk.slots, int(walk.st.m[a.S_N_TIMER])
+    heap = [(int(row[a.F_HEAP_PS]), int(row[a.F_HEAP_KEY])) for row in slots[:n]]
+    owners = slots[:n, a.F_HEAP_SLOT]
+    assert all(heap[(j - 1) >> 1] <= heap[j] for j in range(1, n))
+    assert not heap or heap[0][0] >= walk.now_ps
+    assert slots[owners, a.F_TIMER].tolist() == list(range(n))
+    armed = used[slots[used, a.F_TIMER] >= 0]
+    assert sorted(armed) == sorted(owners.tolist())
+    away = used[slots[used, a.F_STATE] == a.SEQ_AWAY]
+    assert np.all(slots[away, a.F_TIMER] >= 0)

@@ -1,0 +1,255 @@
+"""What every router must say, written down again the slow way: lists, sums, whole rings walked one node at a time.
+
+    NUMBA_DISABLE_JIT=1 python -m tests.oracle.routers 0:300
+
+runs fleets of tests/parity in plain Python and asks the reference at every single routing; it prints a line for each
+answer that differs, then how many of each router's there were. The only thing it shares with the product is the source
+of random bits.
+"""
+
+from __future__ import annotations
+
+import math
+import sys
+from collections import Counter
+from collections.abc import Callable
+from fractions import Fraction
+from typing import Any, NamedTuple
+
+from sim.model import layout as a
+from sim.model.replica import blocks_used
+from sim.rng import STREAM_KEY, STREAM_RING, STREAM_ROUTE, draw
+from tests.parity.engines import run_on_loop, seeds_of
+from tests.parity.fleets import Fleet, fleet
+
+
+class Seen(NamedTuple):
+    """A ready replica as a router sees it."""
+
+    index: int
+    start: int  # which start of its pool it is: another one in the same place is another replica
+    pool: int
+    running: int
+    waiting: int
+    used: int  # KV blocks
+
+    @property
+    def outstanding(self) -> int:
+        """Requests running or waiting."""
+        return self.running + self.waiting
+
+
+class View(NamedTuple):
+    """A snapshot: of (replica, its start) what it held then, and what was sent to it since."""
+
+    interval: int | None
+    told: dict[tuple[int, int], Seen]
+    sent: Counter[tuple[int, int]]
+
+
+class Reference:
+    """The routers of a fleet's groups, with a memory of their own."""
+
+    def __init__(self, made: Fleet) -> None:
+        self.made = made
+        self.seed = made.run.seed
+        self.last = [-1] * len(made.groups)
+        self.homes: dict[int, tuple[int, int]] = {}  # session → (replica, its start)
+        self.views: dict[int, View] = {}
+        places = [sum(pool.n_max for pool in made.pools if pool.group == g) for g in range(len(made.groups))]
+        self.firsts = [sum(places[:g]) for g in range(len(places))]
+        self.rings = [
+            self.ring(n, group.virtual_nodes) if group.router == a.CONSISTENT_HASH else []
+            for n, group in zip(places, made.groups, strict=True)
+        ]
+
+    # ---- who can take a request ----------------------------------------------------------------------
+    def fits(self, pool: int, i: int) -> bool:
+        """Whether request i alone fits a replica of the pool."""
+        row, prompt, output = self.made.pools[pool], *self.lengths(i)
+        blocks = math.ceil((prompt + max(output, 1) - 1) / row.block)
+        return prompt + output <= row.max_len and blocks <= row.n_blocks
+
+    def lengths(self, i: int) -> tuple[int, int]:
+        """Prompt and output tokens of request i."""
+        traffic = self.made.traffic
+        return int(traffic.prompt_tokens[i]), int(traffic.output_tokens[i])
+
+    def session(self, i: int) -> int:
+        """The session of request i, or −1."""
+        column = self.made.traffic.session_id
+        return -1 if column is None else int(column[i])
+
+    def choose(self, g: int, i: int, attempt: int, t: int, ready: list[Seen]) -> int:
+        """The replica that request i goes to at t, or −1 while nobody can take it."""
+        able = self.able(g, i, [seen for seen in ready if self.fits(seen.pool, i)])
+        if not able:
+            return -1
+        if self.made.groups[g].router == a.WEIGHTED_SCORE:
+            return self.by_score(g, t, ready, able)
+        return self.among(g, i, attempt, able)
+
+    def able(self, g: int, i: int, ready: list[Seen]) -> list[Seen]:
+        """Those of the pools that its class may use, or of the one it prefers."""
+        group, row = self.made.groups[g], self.made.classes[int(self.made.traffic.class_id[i])]
+        pools = row.pools
+        if not pools:
+            return ready
+        if not row.ordered:
+            return [seen for seen in ready if seen.pool in pools]
+        parts = [part for pool in pools if (part := [seen for seen in ready if seen.pool == pool])]
+        for part in parts:
+            if 1000 * (sum(seen.outstanding for seen in part) + 1) <= group.spill_milli * len(part):
+                return part
+        means = [Fraction(sum(seen.outstanding for seen in part), len(part)) for part in parts]
+        return parts[means.index(min(means))] if parts else []
+
+    # ---- the routers ----------------------------------------------------------------------
+    def among(self, g: int, i: int, attempt: int, able: list[Seen]) -> int:
+        """The router's choice."""
+        router = self.made.groups[g].router
+        if router == a.ROUND_ROBIN:
+            later = [seen.index for seen in able if seen.index > self.last[g]]
+            self.last[g] = min(later or [seen.index for seen in able])
+            return self.last[g]
+        if router == a.RANDOM:
+            return self.drawn(able, i, 2 * attempt).index
+        if router == a.POWER_OF_TWO:
+            one = self.drawn(able, i, 2 * attempt)
+            rest = [seen for seen in able if seen is not one]
+            other = self.drawn(rest, i, 2 * attempt + 1) if rest else one
+            return other.index if other.outstanding < one.outstanding else one.index
+        if router == a.LEAST_KV:
+            return min(able, key=lambda seen: Fraction(seen.used, self.made.pools[seen.pool].n_blocks)).index
+        if router == a.SESSION_AFFINITY:
+            return self.at_home(g, i, able)
+        if router == a.CONSISTENT_HASH:
+            return self.clockwise(g, i, able)
+        assert router == a.LEAST_OUTSTANDING
+        return least(able).index
+
+    def drawn(self, able: list[Seen], i: int, n: int) -> Seen:
+        """One of them at random."""
+        word = int(draw(self.seed, STREAM_ROUTE, i, n))
+        return able[(word >> 32) * len(able) >> 31]
+
+    def most(self, g: int, able: list[Seen]) -> int:
+        """How many requests a replica may hold once one more is routed."""
+        total = sum(seen.outstanding for seen in able) + 1
+        return math.ceil(Fraction(self.made.groups[g].factor_milli, 1000) * total / len(able))
+
+    def at_home(self, g: int, i: int, able: list[Seen]) -> int:
+        """Session affinity."""
+        session = self.session(i)
+        chosen = least(able)
+        for seen in able:
+            at_home = self.homes.get(session) == (seen.index, seen.start)
+            calm = seen.outstanding + 1 <= max(self.most(g, able), self.made.groups[g].load_min)
+            if session >= 0 and at_home and calm:
+                chosen = seen
+        if session >= 0:
+            self.homes[session] = chosen.index, chosen.start
+        return chosen.index
+
+    def ring(self, n_place: int, virtual_nodes: int) -> list[tuple[int, int]]:
+        """(hash, place) of every virtual node."""
+        return [
+            (int(draw(self.seed, STREAM_RING, place, node)) >> a.PLACE_BITS, place)
+            for place in range(n_place)
+            for node in range(virtual_nodes)
+        ]
+
+    def clockwise(self, g: int, i: int, able: list[Seen]) -> int:
+        """Consistent hashing: the nearest virtual node ahead of the key whose replica has room."""
+        session = self.session(i)
+        word = draw(self.seed, STREAM_KEY, 1, i) if session < 0 else draw(self.seed, STREAM_KEY, 0, session)
+        key, circle = int(word) >> a.PLACE_BITS, 1 << (63 - a.PLACE_BITS)
+        most = self.most(g, able)
+        roomy = {seen.index - self.firsts[g] for seen in able if seen.outstanding + 1 <= most}
+        _, place = min(((h - key) % circle, place) for h, place in self.rings[g] if place in roomy)
+        return self.firsts[g] + place
+
+    def by_score(self, g: int, t: int, ready: list[Seen], able: list[Seen]) -> int:
+        """The lowest score in the snapshot of t's interval; nothing is known of who is not in it."""
+        group = self.made.groups[g]
+        interval = t // group.snapshot_ps if group.snapshot_ps else None
+        if interval is None or g not in self.views or self.views[g].interval != interval:
+            self.views[g] = View(interval, {(seen.index, seen.start): seen for seen in ready}, Counter())
+        view = self.views[g]
+
+        def score(seen: Seen) -> Fraction:
+            who = seen.index, seen.start
+            outstanding, waiting, kv = group.weights_milli
+            total = Fraction(outstanding * view.sent[who] * group.count_own)
+            if who in view.told:
+                told = view.told[who]
+                parts = told.used * a.KV_PARTS // self.made.pools[told.pool].n_blocks
+                total += outstanding * told.outstanding + waiting * told.waiting
+                total += Fraction(kv * parts, a.KV_PARTS)
+            return total
+
+        chosen = min(able, key=score)
+        view.sent[chosen.index, chosen.start] += 1
+        return chosen.index
+
+
+def least(able: list[Seen]) -> Seen:
+    """The replica with the fewest requests; ties to the first."""
+    return min(able, key=lambda seen: seen.outstanding)
+
+
+# ---- the product, asked at every routing ----------------------------------------------------------------------
+def ready_of(p: a.Params, st: a.State, g: int, t: int) -> list[Seen]:
+    """The ready replicas of a group."""
+    found = []
+    for r in range(int(p.m[a.P_N_REPLICA])):
+        row = st.m[st.rep + r * a.R_SIZE : st.rep + (r + 1) * a.R_SIZE]
+        pool = int(row[a.R_POOL])
+        limits = p.m[p.pool + pool * a.L_SIZE : p.pool + (pool + 1) * a.L_SIZE]
+        if row[a.R_STAGE] == a.STAGE_READY and limits[a.L_GROUP] == g:
+            used = int(blocks_used(p, st, r, int(limits[a.L_BLOCKS]), t))
+            found.append(Seen(r, int(row[a.R_INDEX]), pool, int(row[a.R_N_RUN]), int(row[a.R_N_WAIT]), used))
+    return found
+
+
+def asked(made: Fleet, counts: Counter[str]) -> list[str]:
+    """Run a fleet in plain Python; a line for each routing in which product and reference differ."""
+    from sim.model import gateway, tries
+
+    reference, lines = Reference(made), []
+    product: Callable[..., Any] = gateway.find_replica
+
+    def find_replica(p, st, g, i, attempt, *rest):  # type: ignore[no-untyped-def]
+        t = int(rest[-1])
+        expected = reference.choose(int(g), int(i), int(attempt), t, ready_of(p, st, int(g), t))
+        found = int(product(p, st, g, i, attempt, *rest))
+        counts[a.ROUTERS[made.groups[int(g)].router]] += expected >= 0
+        if found != expected:
+            lines.append(f"request {i} at {t} ps goes to {found}, expected {expected}")
+        return found
+
+    gateway.find_replica = tries.find_replica = find_replica
+    try:
+        run_on_loop(made)
+    finally:
+        gateway.find_replica = tries.find_replica = product
+    return lines
+
+
+def main(words: list[str]) -> int:
+    """Ask about the fleets of the seeds; 0 when nothing differs."""
+    counts: Counter[str] = Counter()
+    failed = 0
+    for seed in seeds_of(words):
+        lines = asked(fleet(seed), counts)
+        failed += bool(lines)
+        for line in lines[:3]:
+            print(f"seed {seed}: {line}")
+    for router in a.ROUTERS:
+        print(f"{router}: {counts[router]} routings")
+    print(f"{len(seeds_of(words))} seeds, {failed} with a difference")
+    return int(failed > 0)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
