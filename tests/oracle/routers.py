@@ -214,7 +214,7 @@ def ready_of(p: a.Params, st: a.State, g: int, t: int) -> list[Seen]:
 
 def asked(made: Fleet, counts: Counter[str]) -> list[str]:
     """Run a fleet in plain Python; a line for each routing in which product and reference differ."""
-    from sim.model import gateway, tries
+    from sim.model import gateway, holding, inputs
 
     reference, lines = Reference(made), []
     product: Callable[..., Any] = gateway.find_replica
@@ -228,11 +228,11 @@ def asked(made: Fleet, counts: Counter[str]) -> list[str]:
             lines.append(f"request {i} at {t} ps goes to {found}, expected {expected}")
         return found
 
-    gateway.find_replica = tries.find_replica = find_replica
+    inputs.find_replica = holding.find_replica = find_replica
     try:
         run_on_loop(made)
     finally:
-        gateway.find_replica = tries.find_replica = product
+        inputs.find_replica = holding.find_replica = product
     return lines
 
 
