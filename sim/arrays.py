@@ -22,7 +22,9 @@ from sim.rows import (
     RunRow,
     TenantRow,
     Traffic,
+    Turns,
     checked_sessions,
+    checked_turns,
     places_of,
     pool_table,
     power_of_two,
@@ -82,7 +84,14 @@ def make_params(
     scripted = np.array([row for fault in sorted(faults or []) for row in fault], dtype=np.int64)
     p_run[a.P_N_FAULT], p_run[a.P_FAULTS] = len(faults or []), starts[-1]
     doors = make_doors(
-        classes, groups, tenants, front or FrontRow(), bool(faults), p_run, starts[-1] + len(scripted)
+        classes,
+        groups,
+        tenants,
+        front or FrontRow(),
+        bool(faults),
+        traffic.turns is not None,
+        p_run,
+        starts[-1] + len(scripted),
     )
     at = starts[-1] + len(scripted) + sum(len(table) for table in doors)
     tables["klass"], ways = make_classes(classes, at)
@@ -115,6 +124,9 @@ def _trace(traffic: Traffic, n_class: int, p_run: np.ndarray) -> list[np.ndarray
         p_run[a.P_N_CONTENT] = int(np.max(traffic.content_id, initial=-1)) + 1
         p_run[a.P_CONTENTS] = sum(len(column) for column in words)
         words.append(np.asarray(traffic.content_id, dtype=np.int64))
+    if traffic.turns is not None:
+        p_run[a.P_TURNS] = sum(len(column) for column in words)
+        words.append(checked_turns(traffic.turns, words[0]))
     return words
 
 
@@ -128,7 +140,17 @@ def traffic_of(p: a.Params) -> Traffic:
         (packed >> a.CLASS_BITS) & a.TOKENS_MAX,
         packed & a.CLASSES_MAX,
         p.trace[2 * n : 3 * n] if p.m[a.P_N_SESSION] > 0 else None,
+        turns=turns_of(p),
     )
+
+
+def turns_of(p: a.Params) -> Turns | None:
+    """The turns of a run's sessions; None where every request arrives by itself."""
+    start = int(p.m[a.P_TURNS])
+    if start == 0:
+        return None
+    rows = p.trace[start : start + int(p.m[a.P_N_REQUEST]) * a.TURN_SIZE].reshape(-1, a.TURN_SIZE)
+    return Turns(*rows.T)
 
 
 def _stages(pool: PoolRow) -> np.ndarray:
@@ -156,7 +178,7 @@ def _groups(groups: list[GroupRow], pools: list[PoolRow]) -> np.ndarray:
         rows[g, [a.G_FACTOR_MILLI, a.G_LOAD_MIN]] = group.factor_milli, group.load_min
         rows[g, [a.G_W_OUTSTANDING, a.G_W_WAITING, a.G_W_KV]] = group.weights_milli
         rows[g, [a.G_SNAPSHOT_PS, a.G_COUNT_OWN]] = group.snapshot_ps, group.count_own
-        rows[g, a.G_SPILL_MILLI] = group.spill_milli
+        rows[g, [a.G_SPILL_MILLI, a.G_MATCH_MILLI]] = group.spill_milli, group.match_milli
         rows[g, [a.G_OUTSTANDING_MAX, a.G_HOLD_ORDER]] = group.outstanding_max, group.hold_order
         rows[g, a.G_TREE] = group.router == a.LEAST_OUTSTANDING or group.outstanding_max != NEVER
         first += n
@@ -210,6 +232,7 @@ def state_sizes(p: a.Params) -> dict[str, int]:
         "mark": a.N_MARK * n_pool * a.M_SIZE,
         "record": n_request * a.X_SIZE if p.m[a.P_RECORDS] else 0,
         "blame": n_request * a.B_SIZE if p.m[a.P_RECORDS] else 0,
+        "arrived": n_request if p.m[a.P_RECORDS] and p.m[a.P_TURNS] else 0,
         "sample": int(p.m[a.P_N_SAMPLE]) * n_pool * a.T_SIZE,
         "prefix": int(prefix_words(pool_rows(p)).sum()),
     }

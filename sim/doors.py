@@ -25,6 +25,7 @@ def make_doors(
     tenants: list[TenantRow],
     front: FrontRow,
     has_faults: bool,
+    has_turns: bool,
     p_run: np.ndarray,
     start: int,
 ) -> list[np.ndarray]:
@@ -34,6 +35,7 @@ def make_doors(
         or any(c.has_attempts for c in classes)
         or any(tenant.limit is not None for tenant in tenants)
         or front.cache_entries > 0
+        or has_turns
         or any(group.outstanding_max != NEVER or group.hold_order != a.HOLD_FIFO for group in groups)
     )
     p_run[a.P_CAPPED] = int(any(group.outstanding_max != NEVER for group in groups))
@@ -69,6 +71,8 @@ def make_classes(classes: list[ClassRow], start: int) -> tuple[np.ndarray, np.nd
         row[[a.K_WITHHELD, a.K_BLOCKED_Q20, a.K_FALLBACK]] = c.withheld, c.blocked_q20, c.fallback
         row[[a.K_DEADLINE_PS, a.K_DEFER_MAX_PS]] = c.deadline_ps, c.defer_max_ps
         row[[a.K_WINDOW_FROM_PS, a.K_WINDOW_TO_PS]] = c.window_ps
+        row[[a.K_PERSISTENT, a.K_SESSION_MAX]] = c.persistent, c.session_max
+        row[[a.K_GAP_PS, a.K_TTFT_MAX_PS]] = c.gap_ps, c.ttft_max_ps
         row[a.K_VISITS] = start
         visits = [len(c.before), len(c.after), *(x for visit in (*c.before, *c.after) for x in visit)]
         tables.append(np.array(visits, dtype=np.int64))

@@ -30,7 +30,7 @@ from sim.pack_traffic import class_rows, tenant_rows
 from sim.scenario.autoscaler import Hpa, Queue, ScalingRules
 from sim.scenario.pool import Pool
 from sim.scenario.pool_choice import is_ordered, preferred, round_trip_s
-from sim.scenario.router import ConsistentHash, SessionAffinity, WeightedScore
+from sim.scenario.router import ConsistentHash, PrefixAware, SessionAffinity, WeightedScore
 from sim.scenario.scenario import Scenario
 from sim.scenario.traffic import TrafficClass
 from sim.steptime import StepTable, make_step_table
@@ -107,6 +107,12 @@ def group_row(scenario: Scenario) -> GroupRow:
         return row._replace(factor_milli=thousandths(router.overload_factor), load_min=router.load_min)
     if isinstance(router, ConsistentHash):
         return row._replace(factor_milli=thousandths(router.load_factor), virtual_nodes=router.virtual_nodes)
+    if isinstance(router, PrefixAware):
+        return row._replace(
+            match_milli=thousandths(router.match_min),
+            load_min=router.imbalance_min,
+            factor_milli=thousandths(router.imbalance_factor),
+        )
     if isinstance(router, WeightedScore):
         w = router.weights
         return row._replace(

@@ -86,6 +86,10 @@ class ClassRow(NamedTuple):
     deadline_ps: int = NEVER  # counted from arrival
     window_ps: tuple[int, int] = (0, 0)  # of a day: requests start between these two …
     defer_max_ps: int = 0  # … unless they had to wait longer
+    persistent: int = 0  # 1 = a session goes on after a turn that was not answered
+    session_max: int = NEVER  # tokens; turns are refused that would bring their session above it
+    gap_ps: int = NEVER  # clients go that have seen no new token for so long
+    ttft_max_ps: int = NEVER  # attempts are refused whose first token is expected later
 
     @property
     def has_attempts(self) -> bool:
@@ -105,6 +109,9 @@ class ClassRow(NamedTuple):
                 "defer_max_ps",
                 "prompt_max",
                 "output_max",
+                "session_max",
+                "gap_ps",
+                "ttft_max_ps",
             )
         ) or any(
             x is not None
@@ -126,6 +133,7 @@ class GroupRow(NamedTuple):
     spill_milli: int = NEVER
     outstanding_max: int = NEVER  # of a replica: the gateway holds more
     hold_order: int = a.HOLD_FIFO
+    match_milli: int = 300  # of a prompt, to be routed by what is cached
 
 
 class PoolRow(NamedTuple):
@@ -195,8 +203,18 @@ class Chains(NamedTuple):
     start: np.ndarray  # (segment,) the token at which it begins
 
 
+class Turns(NamedTuple):
+    """Which request follows which in a session: its user has read the answer and thought, its agent has run a tool."""
+
+    after: np.ndarray  # (request,) the one that follows it, −1 = none
+    pause_ps: np.ndarray  # (request,) between its end and the arrival of that one, ≥ 1
+    tokens: np.ndarray  # (request,) of its session, up to and with this request
+
+
 class Traffic(NamedTuple):
-    """Requests sorted by arrival; the row number is a request's identity."""
+    """Requests sorted by arrival; the row number is a request's identity. Those that follow another one in a session in
+    closed loop arrive NEVER by themselves.
+    """
 
     arrival_ps: np.ndarray
     prompt_tokens: np.ndarray
@@ -205,6 +223,7 @@ class Traffic(NamedTuple):
     session_id: np.ndarray | None = None  # −1 = none; None = no request belongs to a session
     chains: Chains | None = None  # what prompts have in common, where it matters
     content_id: np.ndarray | None = None  # what each request asks for, −1 = nothing that is ever asked again
+    turns: Turns | None = None  # None: every request arrives by itself
 
 
 def words_of(chains: Chains | None) -> list[np.ndarray]:
@@ -235,6 +254,17 @@ def checked_sessions(session_id: np.ndarray) -> np.ndarray:
     for wrong in session_id[(session_id < -1) | (session_id > a.SESSIONS_MAX)][:1]:
         raise InputError(f"traffic: a session number of {wrong}; allowed: -1 (none) to {a.SESSIONS_MAX}")
     return np.asarray(session_id, dtype=np.int64)
+
+
+def checked_turns(turns: Turns, arrival_ps: np.ndarray) -> np.ndarray:
+    """The turns as words, (request · TURN_SIZE,); InputError where one follows that arrives by itself, or two."""
+    after, pause_ps, tokens = (np.asarray(column, dtype=np.int64) for column in turns)
+    follows = np.bincount(after[after >= 0], minlength=len(arrival_ps))
+    for i in np.flatnonzero((follows > 0) != (arrival_ps == NEVER))[:1]:
+        raise InputError(f"traffic: request {i} arrives by itself and follows another one, or does neither")
+    for i in np.flatnonzero(follows > 1)[:1]:
+        raise InputError(f"traffic: request {i} follows two others")
+    return np.stack([after, np.maximum(pause_ps, 1), tokens], axis=1).reshape(-1)
 
 
 def power_of_two(n: int) -> int:

@@ -9,10 +9,13 @@ import numpy as np
 from sim.model.layout import (
     B_COLD_HELD,
     B_COLD_QUEUE,
+    B_CPU_AFTER,
+    B_CPU_BEFORE,
     B_INTERFERED,
     B_PREEMPTED,
     B_PREEMPTED_FIRST,
     B_PREFILL,
+    B_WITHHELD,
     BLAME_STREAM_COLUMNS,
     BLAME_TTFT_COLUMNS,
     K_NETWORK,
@@ -29,23 +32,30 @@ def blame_columns(rows: Mapping[str, np.ndarray], parts: np.ndarray) -> dict[str
     first, last = rows["first_token_ps"], rows["last_token_ps"]
     arrival, routed, scheduled = rows["arrival_ps"], rows["routed_ps"], rows["scheduled_ps"]
     taken = rows.get("taken_ps", arrival)
-    nothing = np.zeros(len(arrival), dtype=np.int64)
-    cpu, network = (rows.get(f"{name}_ps", nothing) for name in ("cpu", "network"))
+    network = rows.get("network_ps", np.zeros(len(arrival), dtype=np.int64))
     held, queued = parts[B_COLD_HELD], parts[B_COLD_QUEUE]
-    prefill, preempted = parts[B_PREFILL], parts[B_PREEMPTED_FIRST]
+    prefill, preempted, withheld = parts[B_PREFILL], parts[B_PREEMPTED_FIRST], parts[B_WITHHELD]
+    before, after = parts[B_CPU_BEFORE], parts[B_CPU_AFTER]
+    at_once = first == last  # nothing was shown before the answer was complete and checked
+    checked = np.where(at_once, after, 0)
+    served = (first >= 0) & (rows["pool_id"] < 0)  # by the response cache
+    looked_up = np.where(served, first - scheduled, 0)
     of_ttft = (
         taken - arrival,
-        routed - taken - cpu - held,
-        cpu,
+        routed - taken - before - held + looked_up,
+        before + checked,
         network,
         held + queued,
         scheduled - routed - queued,
         prefill,
-        first - scheduled - prefill - preempted,
+        first - scheduled - prefill - preempted - withheld - checked - looked_up,
         preempted,
+        withheld,
     )
-    interfered, later = parts[B_INTERFERED], parts[B_PREEMPTED]
-    of_stream = (interfered, later, last - first - interfered - later)
+    interfered, later, after = (
+        np.where(at_once, 0, part) for part in (parts[B_INTERFERED], parts[B_PREEMPTED], after)
+    )
+    of_stream = (interfered, later, last - first - interfered - later - after, after)
     return {
         **{
             name: np.where(first >= 0, part, -1)

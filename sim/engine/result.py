@@ -70,6 +70,7 @@ from sim.model.layout import (
     P_ATTEMPTS,
     P_N_POOL,
     P_RECORDS,
+    P_TURNS,
     Q_PEAK_READY,
     Q_SCALED_DOWN,
     Q_SCALED_UP,
@@ -116,6 +117,7 @@ from sim.model.layout import (
     State,
 )
 from sim.model.metrics import N_BUCKET, wide
+from sim.units import NEVER
 
 #: The measures of a result's histograms and sums, in order.
 RESULT_METRICS = ("ttft", "attempt_ttft", "itl", "tpot", "e2e", "queue_wait", "itl_max")
@@ -170,10 +172,11 @@ def _requests(p: Params, st: State) -> dict[str, np.ndarray]:
     pool = np.where(served, pool_of[np.maximum(replica, 0)], -1)
     first = pools[:, L_FIRST]
     many = bool(p.m[P_ATTEMPTS])
+    arrival, came = _arrivals(p, st, traffic.arrival_ps)
     columns = {
         "request_id": np.arange(len(rows), dtype=np.int64),
         "class_id": traffic.class_id,
-        "arrival_ps": traffic.arrival_ps,
+        "arrival_ps": arrival,
         "routed_ps": rows[:, X_ROUTED_PS],
         "scheduled_ps": rows[:, X_SCHEDULED_PS],
         "first_token_ps": rows[:, X_FIRST_PS],
@@ -183,7 +186,7 @@ def _requests(p: Params, st: State) -> dict[str, np.ndarray]:
         "pool_id": pool,
         "replica_id": np.where(served, replica - first[np.maximum(pool, 0)], -1),
         "attempts": rows[:, X_ATTEMPTS] if many else np.ones(len(rows), dtype=np.int64),
-        "taken_ps": rows[:, X_TAKEN_PS] if many else traffic.arrival_ps,
+        "taken_ps": rows[:, X_TAKEN_PS] if many else arrival,
         "wasted_tokens": rows[:, X_WASTED] if many else np.zeros(len(rows), dtype=np.int64),
         "network_ps": network_ps(p, traffic.class_id, pool),
         "preemptions": rows[:, X_PREEMPTIONS],
@@ -192,7 +195,16 @@ def _requests(p: Params, st: State) -> dict[str, np.ndarray]:
         "reason": rows[:, X_REASON],
         "cached_tokens": rows[:, X_CACHED],
     }
-    return columns | blame_columns(columns, st.m[st.blame : st.sample].reshape(B_SIZE, -1))
+    columns |= blame_columns(columns, st.m[st.blame : st.arrived].reshape(B_SIZE, -1))
+    return columns if came.all() else {name: column[came] for name, column in columns.items()}
+
+
+def _arrivals(p: Params, st: State, planned: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """(when each request arrived, whether it did): the later turns of a session come when it is their turn."""
+    if p.m[P_TURNS] == 0:
+        return planned, np.ones(len(planned), dtype=bool)
+    arrived = st.m[st.arrived : st.sample]
+    return np.where(planned == NEVER, arrived, planned), (planned != NEVER) | (arrived > 0)
 
 
 _SAMPLE_COLUMNS = {

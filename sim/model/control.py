@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from sim.jit import jit_call
 from sim.model.hpa import hpa_tick
+from sim.model.inputs import next_arrival_ps
 from sim.model.layout import (
     DONE,
     HPA,
@@ -23,7 +24,6 @@ from sim.model.layout import (
     P_DURATION_PS,
     P_END_PS,
     P_N_POOL,
-    P_N_REQUEST,
     P_SAMPLE_PS,
     P_TREE,
     Q_N_READY,
@@ -33,7 +33,6 @@ from sim.model.layout import (
     Q_SIZE,
     Q_WANTED,
     QUEUE,
-    S_CURSOR,
     S_IN_FLIGHT,
     S_MARKS,
     S_NEXT_MARK,
@@ -78,7 +77,7 @@ def is_over(p, st, t):
     """Whether nothing is left to simulate at the control instant t."""
     if t >= p.m[P_END_PS]:
         return True
-    idle = st.m[S_IN_FLIGHT] == 0 and st.m[S_CURSOR] == p.m[P_N_REQUEST]
+    idle = st.m[S_IN_FLIGHT] == 0 and next_arrival_ps(p, st) == NEVER
     return idle and t >= p.m[P_DURATION_PS]
 
 

@@ -63,6 +63,8 @@ REASONS = (
     "in_stream",
     "blocked",
     "over_limit",
+    "predicted_ttft",
+    "stalled",
 )
 (
     NO_REASON,
@@ -81,8 +83,10 @@ REASONS = (
     IN_STREAM,
     BLOCKED,
     OVER_LIMIT,
-) = range(16)
-N_REASON = 16
+    PREDICTED_TTFT,
+    STALLED,
+) = range(18)
+N_REASON = 18
 
 # outcomes of an attempt: those of a request, and
 CANCELLED = 5  # its twin answered first
@@ -101,9 +105,10 @@ ROUTERS = (
     "session_affinity",
     "consistent_hash",
     "weighted_score",
+    "prefix_aware",
 )
 ROUND_ROBIN, RANDOM, LEAST_OUTSTANDING, POWER_OF_TWO, LEAST_KV = range(5)
-SESSION_AFFINITY, CONSISTENT_HASH, WEIGHTED_SCORE = 5, 6, 7
+SESSION_AFFINITY, CONSISTENT_HASH, WEIGHTED_SCORE, PREFIX_AWARE = 5, 6, 7, 8
 
 HOLD_ORDERS = ("fifo", "priority", "fair")
 HOLD_FIFO, HOLD_PRIORITY, HOLD_FAIR = range(3)
@@ -138,8 +143,9 @@ BLAME_TTFT = (
     "prefill",
     "interference",
     "preemption",
+    "withheld",
 )
-BLAME_STREAM = ("interference", "preemption", "decode")
+BLAME_STREAM = ("interference", "preemption", "decode", "cpu")
 BLAME_TTFT_COLUMNS = tuple(f"blame_{cause}_ps" for cause in BLAME_TTFT)
 BLAME_STREAM_COLUMNS = tuple(f"blame_stream_{cause}_ps" for cause in BLAME_STREAM)
 
@@ -180,8 +186,9 @@ BLAME_STREAM_COLUMNS = tuple(f"blame_stream_{cause}_ps" for cause in BLAME_STREA
     P_CACHE_ENTRIES,
     P_CACHE_LIFE_PS,
     P_CACHE_PS,  # how long an answer from the cache takes
-) = range(34)
-P_SIZE = 34
+    P_TURNS,  # where the sessions' turns start in Params.trace: (request, TURN_SIZE); 0 = all requests come by themselves
+) = range(35)
+P_SIZE = 35
 
 # CPU stations
 WORK_FIRST, WORK_N = range(2)  # first worker, workers
@@ -198,6 +205,11 @@ V_SIZE = 5
 # segments of prompts, in Params.trace
 SEG_PARENT, SEG_START = range(2)  # −1 = none; the token of the prompt at which the segment begins
 SEG_SIZE = 2
+
+# turns of sessions, in Params.trace: the request that follows this one, or −1; how long after its end that comes; the
+# tokens of its session up to and with this request
+TURN_NEXT, TURN_PAUSE_PS, TURN_TOKENS = range(3)
+TURN_SIZE = 3
 
 # scripted faults
 Y_TIME_PS, Y_POOL, Y_REPLICAS = range(3)
@@ -236,8 +248,12 @@ Y_SIZE = 3
     K_WINDOW_FROM_PS,  # of a day: attempts first start between these two
     K_WINDOW_TO_PS,
     K_DEFER_MAX_PS,  # … unless that is further away, 0 = at once
-) = range(31)
-K_SIZE = 31
+    K_PERSISTENT,  # 1 = the next turn of a session comes even when this one was not answered
+    K_SESSION_MAX,  # tokens of a session; NEVER = any
+    K_GAP_PS,  # a client that has seen nothing new for so long goes, NEVER = does not mind
+    K_TTFT_MAX_PS,  # attempts are refused whose first token would come later, NEVER = none
+) = range(35)
+K_SIZE = 35
 
 # Params.group, a row a model that is served
 (
@@ -249,8 +265,8 @@ K_SIZE = 31
     G_HOLD_MAX,
     G_FIRST_POOL,
     G_N_POOL,
-    G_FACTOR_MILLI,  # session affinity, consistent hashing: the most that a replica may hold, times the mean
-    G_LOAD_MIN,  # session affinity: below so many requests a replica is never overloaded
+    G_FACTOR_MILLI,  # the most that a replica may hold, times the mean; prefix aware: times the least
+    G_LOAD_MIN,  # session affinity: below so many requests a replica is never overloaded; prefix aware: above the least
     G_RING,  # where the group's ring starts in Params.m: hash of a virtual node, its last PLACE_BITS the replica's
     G_N_RING,  # place in the group; sorted
     G_W_OUTSTANDING,  # weighted score: weights in thousandths, of a request, of a waiting one, of all KV blocks
@@ -262,8 +278,9 @@ K_SIZE = 31
     G_TREE,  # 1 = the load tree is kept
     G_OUTSTANDING_MAX,  # of a replica, NEVER = no limit: the gateway holds more
     G_HOLD_ORDER,
-) = range(21)
-G_SIZE = 21
+    G_MATCH_MILLI,  # prefix aware: the share of a prompt that must be cached, in thousandths
+) = range(22)
+G_SIZE = 22
 PLACE_BITS = 17
 PLACES_MAX = (1 << PLACE_BITS) - 1
 
@@ -470,6 +487,9 @@ R_SIZE = 39
     F_PREEMPTED_FIRST_PS,  # preempted until caught up, before the first token
     F_PREEMPTED_PS,  # and after it
     F_INTERFERED_PS,  # after the first token: others' chunks in its steps, and steps without it
+    F_CPU_BEFORE_PS,  # at CPU stations before the GPU
+    F_CPU_AFTER_PS,  # … and after it
+    F_WITHHELD_PS,  # the answer came and nothing of it was shown
     F_ATTEMPT,
     F_ATTEMPTS,  # of the request so far
     F_REPLICA,
@@ -485,19 +505,19 @@ R_SIZE = 39
     F_STEP,  # which station of its class it is at
     F_STEP_PS,  # when that is done
     F_FROM_CACHE,  # 1 = answered by the response cache
-    F_LET_IN_PS,  # when it had passed the stations before the GPU
     F_TIMER,  # its timer's place in the heap, or −1
     F_HEAP_PS,  # the j-th timer lies in the row of slot j: time, order among equals, slot
     F_HEAP_KEY,
     F_HEAP_SLOT,
-) = range(49)
-F_SIZE = 49
+) = range(51)
+F_SIZE = 51
 F_BLAME = F_COLD_HELD_PS
 B_COLD_HELD, B_COLD_QUEUE, B_PREFILL, B_PREEMPTED_FIRST, B_PREEMPTED, B_INTERFERED = range(6)
-B_SIZE = 6
+B_CPU_BEFORE, B_CPU_AFTER, B_WITHHELD = range(6, 9)
+B_SIZE = 9
 # waiting or running at a replica: scheduled one by one, or in the decode set; held by the gateway; away until a timer;
-# at a station before the GPU, or on its way out
-SEQ_WAITING, SEQ_SINGLE, SEQ_DECODE, SEQ_HELD, SEQ_AWAY, SEQ_BEFORE, SEQ_AFTER = range(7)
+# at a station before the GPU, or on its way out; over, and the next turn of its session has not come yet
+SEQ_WAITING, SEQ_SINGLE, SEQ_DECODE, SEQ_HELD, SEQ_AWAY, SEQ_BEFORE, SEQ_AFTER, SEQ_THINKING = range(8)
 # still wanted; its client has gone while it runs; its twin has answered
 GHOST_NOT, GHOST_GONE, GHOST_BEATEN = range(3)
 
@@ -706,5 +726,6 @@ class State(NamedTuple):
     mark: int  # (N_MARK, pool, M_SIZE)
     record: int  # (request, X_SIZE) or nothing
     blame: int  # (B_SIZE, request) parts of its time, or nothing; memory is touched where one is not 0
+    arrived: int  # (request,) when the turns of sessions came, 0 = not at all; or nothing
     sample: int  # (sample, pool, T_SIZE)
     slot: int  # (slot, F_SIZE), last, so that it can grow

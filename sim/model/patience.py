@@ -22,12 +22,14 @@ from sim.model.layout import (
     C_HEDGES,
     C_SIZE,
     CANCELLED,
+    COMPLETED,
     F_ARRIVAL_PS,
     F_ATTEMPT,
     F_ATTEMPTS,
     F_CLASS,
     F_COMPUTED,
     F_COUNTED,
+    F_CPU_AFTER_PS,
     F_FIRST_PS,
     F_FROM_CACHE,
     F_GAP_MAX,
@@ -45,6 +47,7 @@ from sim.model.layout import (
     F_TIMER,
     F_TOTAL_PS,
     F_TWIN,
+    F_WITHHELD_PS,
     FAILED,
     GHOST_BEATEN,
     GHOST_GONE,
@@ -85,17 +88,21 @@ from sim.model.layout import (
     SEQ_BEFORE,
     SEQ_DECODE,
     SEQ_HELD,
+    SEQ_THINKING,
     SEQ_WAITING,
     STAGE_DRAINING,
+    STALLED,
     TIMED_OUT,
 )
 from sim.model.replica import cut_jump, gate_opens_ps, settle
 from sim.model.request import conclude, take_slot
 from sim.model.router import refresh_load
+from sim.model.stalls import stall_ps
 from sim.model.stations import enter_station, n_after, n_before
 from sim.model.timers import disarm, first_phase, first_timer
 from sim.model.tree import tree_set
-from sim.model.tries import end_attempt, let_in, next_attempt, retry, sees_nothing, take_attempt, watch
+from sim.model.tries import end_attempt, let_in, next_attempt, retry, sees_nothing, start, take_attempt, watch
+from sim.model.turns import come, next_turn
 from sim.rng import STREAM_GUARD, draw_below
 
 
@@ -226,10 +233,15 @@ def where_it_is(st, s):
 def on_deadline(p, st, s, t):
     """The client of slot s looks at its watch: it gives up, or has its first token and waits for the rest."""
     so = st.slot + s * F_SIZE
-    if t < st.m[so + F_TOTAL_PS] and not (sees_nothing(p, st, s) and t >= st.m[so + F_GIVE_UP_PS]):
+    stalled = stall_ps(p, st, s, t) <= t
+    if (
+        t < st.m[so + F_TOTAL_PS]
+        and not (sees_nothing(p, st, s) and t >= st.m[so + F_GIVE_UP_PS])
+        and not stalled
+    ):
         watch(p, st, s, t)
         return
-    reason = where_it_is(st, s)
+    reason = STALLED if stalled and t < st.m[so + F_TOTAL_PS] else where_it_is(st, s)
     r = st.m[so + F_REPLICA]
     if withdraw(p, st, s, t):
         s = split_off(st, s)
@@ -304,11 +316,15 @@ def go_out(p, st, s, t):
             end_attempt(p, st, s, st.m[so + F_REPLICA], REJECTED, BLOCKED, t)
         return
     last = st.m[so + F_LAST_PS]
+    st.m[so + F_CPU_AFTER_PS] = t - last
     if p.m[ko + K_WITHHELD] == 1:
+        st.m[so + F_WITHHELD_PS] = last - st.m[so + F_FIRST_PS]
         st.m[so + F_FIRST_PS] = t
         last = t
+    r = st.m[so + F_REPLICA]
     answered(p, st, s, t)
-    conclude(p, st, s, st.m[so + F_REPLICA], last, t)
+    conclude(p, st, s, r, last, t)
+    next_turn(p, st, s, r, COMPLETED, t)
 
 
 @jit_call
@@ -326,6 +342,9 @@ def on_timer(p, st, t):
         retry(p, st, s, t)
     elif phase == PHASE_STATION:
         on_station(p, st, s, t)
+    elif st.m[st.slot + s * F_SIZE + F_STATE] == SEQ_THINKING:
+        come(p, st, s, t)
+        start(p, st, s, t)
     elif st.m[st.slot + s * F_SIZE + F_GHOST] == GHOST_BEATEN:
         cancel(p, st, s, t)
     else:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from sim.jit import jit, jit_call
-from sim.model.attempts import answered, goes_on, is_beaten, is_extra
+from sim.model.attempts import is_extra
 from sim.model.batch import gap_longest
 from sim.model.blame import blame_nobody
 from sim.model.layout import (
@@ -46,7 +46,6 @@ from sim.model.layout import (
     F_SIZE,
     F_START,
     F_STATE,
-    F_STEP,
     F_TAKEN_PS,
     FAILED,
     INSIDE,
@@ -67,14 +66,12 @@ from sim.model.layout import (
     P_N_REQUEST,
     P_N_SESSION,
     P_WARMUP_PS,
-    PHASE_STATION,
     R_POOL,
     R_SIZE,
     REJECTED,
     S_FREE,
     S_IN_FLIGHT,
     S_NOW,
-    SEQ_AFTER,
     SEQ_DECODE,
     SEQ_WAITING,
     TOKEN_BITS,
@@ -82,8 +79,6 @@ from sim.model.layout import (
 )
 from sim.model.metrics import add_wide, observe
 from sim.model.row import note_cached, write_row
-from sim.model.stations import n_before
-from sim.model.timers import arm
 
 
 @jit
@@ -178,30 +173,6 @@ def network_of(p, st, k, r):
     """Between the users of class k and replica r and back, the gateway included, ps."""
     network = p.m[p.klass + k * K_SIZE + K_NETWORK]
     return p.m[network + st.m[st.rep + r * R_SIZE + R_POOL]] if network > 0 and r >= 0 else 0
-
-
-@jit
-def complete(p, st, s, r, t):
-    """Replica r has emitted the last token of an answer at t."""
-    if p.m[P_ATTEMPTS] == 1:
-        last_token(p, st, s, r, t)
-    else:
-        conclude(p, st, s, r, t, t)
-
-
-@jit_call
-def last_token(p, st, s, r, t):
-    """As complete, where there may be more to do: another attempt was first, stations follow, or it is an end."""
-    if is_beaten(p, st, s):
-        return
-    if goes_on(p, st, s):
-        st.m[st.slot + s * F_SIZE + F_LAST_PS] = t
-        st.m[st.slot + s * F_SIZE + F_STATE] = SEQ_AFTER
-        st.m[st.slot + s * F_SIZE + F_STEP] = n_before(p, st.m[st.slot + s * F_SIZE + F_CLASS]) - 1
-        arm(st, s, PHASE_STATION, t + 1)
-        return
-    answered(p, st, s, t)
-    conclude(p, st, s, r, t, t)
 
 
 @jit

@@ -31,6 +31,7 @@ from sim.model.layout import (
     LEAST_OUTSTANDING,
     P_SEED,
     POWER_OF_TWO,
+    PREFIX_AWARE,
     Q_N_READY,
     Q_SIZE,
     R_POOL,
@@ -43,6 +44,7 @@ from sim.model.layout import (
     WEIGHTED_SCORE,
 )
 from sim.model.load import least_outstanding, outstanding_of, place_above, total_outstanding
+from sim.model.prefix_aware import prefix_aware
 from sim.model.replica import blocks_used
 from sim.model.request import class_of, output_of, prompt_of
 from sim.model.score import weighted_score
@@ -173,6 +175,8 @@ def choose_among(p, st, g, i, attempt, t, at, n):
         r = consistent_hash(p, st, g, i, at, n)
     elif router == WEIGHTED_SCORE:
         r = weighted_score(p, st, g, at, n, t)
+    elif router == PREFIX_AWARE:
+        r = prefix_aware(p, st, g, i, at, n, t)
     else:
         r = least_kv(p, st, at, n, t)
     return r

@@ -81,6 +81,14 @@ def write_attempts(p, st, i, s, h):
 
 
 @jit_call
+def note_arrival(p, st, i, t):
+    """A request that does not come at a time of the table arrives at t."""
+    st.m[S_DIGEST] += finished(mixed(mixed(SEED, i), t))
+    if p.m[P_RECORDS] == 1:
+        st.m[st.arrived + i] = t
+
+
+@jit_call
 def note_cached(p, st, so):
     """A request that is about to be written down had found part of its prompt in a prefix cache."""
     i = st.m[so + F_REQUEST]

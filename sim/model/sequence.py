@@ -18,6 +18,7 @@ from sim.model.batch import (
     push_waiting_front,
 )
 from sim.model.blame import blame_chunk, decodes_from, decodes_until, lose_tokens
+from sim.model.ends import complete
 from sim.model.kv import blocks_of
 from sim.model.layout import (
     C_SIZE,
@@ -65,7 +66,7 @@ from sim.model.layout import (
 )
 from sim.model.metrics import add_wide, observe
 from sim.model.prefix import leave_prefix, will_leave
-from sim.model.request import complete, is_measured
+from sim.model.request import is_measured
 
 
 @jit

@@ -26,6 +26,7 @@ from sim.model.layout import (
     F_CHUNK,
     F_CLASS,
     F_COMPUTED,
+    F_CPU_BEFORE_PS,
     F_FIRST_PS,
     F_FROM_CACHE,
     F_GAP_MAX,
@@ -34,7 +35,6 @@ from sim.model.layout import (
     F_GROUP,
     F_HELD,
     F_LAST_PS,
-    F_LET_IN_PS,
     F_MARK,
     F_PREEMPTIONS,
     F_PROMPT,
@@ -89,8 +89,10 @@ from sim.model.layout import (
 from sim.model.limits import deposit, limits_reason, load_reason, pay_retry
 from sim.model.request import leave, take_slot
 from sim.model.router import n_fitting_pools
+from sim.model.stalls import stall_ps
 from sim.model.stations import enter_station, n_after, n_before
 from sim.model.timers import arm, disarm
+from sim.model.turns import next_turn
 from sim.rng import STREAM_PATIENCE, STREAM_RETRY, draw_below
 from sim.units import NEVER
 
@@ -101,9 +103,15 @@ DAY_PS = 86_400 * 10**12
 # ---- an attempt begins ----------------------------------------------------------------------
 @jit_call
 def take_request(p, st, i, t):
-    """Request i arrives at t: it is tried, or deferred; the caller has made sure that a slot is free."""
+    """Request i of the table arrives at t; the caller has made sure that a slot is free."""
     s = take_slot(p, st, i, t)
     begin_request(p, st, s)
+    start(p, st, s, t)
+
+
+@jit_call
+def start(p, st, s, t):
+    """The request in slot s has arrived at t: it is tried, or deferred."""
     wait = deferral_ps(p, st.m[st.slot + s * F_SIZE + F_CLASS], t)
     if wait > 0:
         st.m[st.slot + s * F_SIZE + F_STATE] = SEQ_AWAY
@@ -157,7 +165,7 @@ def take_attempt(p, st, s, t):
         from_cache(p, st, s, t)
         return
     if reason == NO_REASON:
-        reason = load_reason(p, st, k, g)
+        reason = load_reason(p, st, k, g, st.m[so + F_PROMPT])
     if reason != NO_REASON:
         end_attempt(p, st, s, -1, REJECTED, reason, t)
         return
@@ -191,7 +199,7 @@ def let_in(p, st, s, t):
     so = st.slot + s * F_SIZE
     g = st.m[so + F_GROUP]
     st.m[so + F_STATE] = SEQ_WAITING
-    st.m[so + F_LET_IN_PS] = t
+    st.m[so + F_CPU_BEFORE_PS] = t - st.m[so + F_TAKEN_PS]
     watch(p, st, s, t)
     r = find_room(p, st, g, st.m[so + F_REQUEST], st.m[so + F_ATTEMPT] - 1, t)
     if r >= 0:
@@ -210,7 +218,7 @@ def new_attempt(st, s, t):
     so = st.slot + s * F_SIZE
     for field in (F_GENERATED, F_COMPUTED, F_CHUNK, F_PREEMPTIONS, F_MARK, F_START, F_HELD, F_CACHED):
         st.m[so + field] = 0
-    for field in (F_LET_IN_PS, F_LAST_PS, F_ROUTED_PS, F_SCHEDULED_PS, F_FIRST_PS, F_GAP_MAX, F_REPLICA):
+    for field in (F_LAST_PS, F_ROUTED_PS, F_SCHEDULED_PS, F_FIRST_PS, F_GAP_MAX, F_REPLICA):
         st.m[so + field] = -1
     st.m[so + F_STATE] = SEQ_WAITING
     st.m[so + F_TAKEN_PS] = t
@@ -250,7 +258,7 @@ def watch(p, st, s, t):
     """Set the timer of an attempt after t: its deadline, the hedge before it, or the end of its work at a station."""
     so = st.slot + s * F_SIZE
     phase = PHASE_DEADLINE
-    due = st.m[so + F_TOTAL_PS]
+    due = min(st.m[so + F_TOTAL_PS], stall_ps(p, st, s, t))
     if sees_nothing(p, st, s):
         due = min(due, st.m[so + F_GIVE_UP_PS])
         after = p.m[p.klass + st.m[so + F_CLASS] * K_SIZE + K_HEDGE_PS]
@@ -293,6 +301,7 @@ def end_attempt(p, st, s, r, outcome, reason, t):
         st.m[co + C_REJECTED + outcome - REJECTED] += 1
         st.m[co + C_REASON + reason] += 1
     leave(p, st, s, r, outcome, reason)
+    next_turn(p, st, s, r, outcome, t)
 
 
 @jit_call

@@ -32,6 +32,7 @@ CAUSE_COLOURS = {  # what a request's time went to: waiting in warm colours, com
     "prefill": GREEN,
     "interference": BLUE,
     "preemption": "#555555",
+    "withheld": "#A6761D",
     "decode": SKY,
 }
 

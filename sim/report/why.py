@@ -21,6 +21,7 @@ WHERE = {  # how a cause reads after "went to"
     "prefill": "their own prefill",
     "interference": "interference from others' prompts and tokens",
     "preemption": "preemption",
+    "withheld": "answers that are shown only when complete",
     "decode": "their own decoding",
 }
 LABELS = {
@@ -33,6 +34,7 @@ LABELS = {
     "prefill": "prefill",
     "interference": "interference",
     "preemption": "preemption",
+    "withheld": "withheld",
     "decode": "decode",
 }
 UNTIL = {"ttft": "time to first token", "e2e": "time to last token"}

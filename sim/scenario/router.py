@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
-from sim.scenario.types import CONFIG, CountOrZero, Flag, Int, NonNegative, Text
+from sim.scenario.types import CONFIG, CountOrZero, Flag, Int, NonNegative, Share, Text
 from sim.units import HORIZON_MAX_S
 
 Weight = Annotated[NonNegative, Field(le=1000)]
@@ -71,4 +71,20 @@ class WeightedScore:
     source: Text = ""
 
 
-AnyRouter = Annotated[Router | SessionAffinity | ConsistentHash | WeightedScore, Field(discriminator="kind")]
+@dataclass(frozen=True, kw_only=True, config=CONFIG)
+class PrefixAware:
+    """The replica that has the longest prefix of the prompt in its cache, if that is more than `match_min` of the
+    prompt; else the least loaded, as when the fullest replica has more than `imbalance_min` requests over the emptiest
+    and more than `imbalance_factor` times as many. Pools need `runtime.prefix_caching`.
+    """
+
+    kind: Literal["prefix_aware"] = "prefix_aware"
+    match_min: Share = 0.3
+    imbalance_min: CountOrZero = 64
+    imbalance_factor: LoadFactor = 1.5
+    source: Text = ""
+
+
+AnyRouter = Annotated[
+    Router | SessionAffinity | ConsistentHash | WeightedScore | PrefixAware, Field(discriminator="kind")
+]

@@ -35,8 +35,9 @@ REASONS = {
         a.CONCURRENCY,
         a.SHED,
         a.QUEUE_TIME,
+        a.PREDICTED_TTFT,
     ),
-    a.TIMED_OUT: (a.IN_GATEWAY, a.IN_QUEUE, a.IN_PREFILL, a.IN_STREAM),
+    a.TIMED_OUT: (a.IN_GATEWAY, a.IN_QUEUE, a.IN_PREFILL, a.IN_STREAM, a.STALLED),
     a.FAILED: (a.REPLICA_LOST,),
 }
 
@@ -144,8 +145,12 @@ def is_simple(result: Result) -> bool:
 
 
 def stamps_are_in_order(result: Result) -> None:
-    """arrival ≤ taken ≤ routed ≤ scheduled < first token ≤ last token ≤ end; nothing after what did not happen."""
-    rows = result.requests
+    """arrival ≤ taken ≤ routed ≤ scheduled < first token ≤ last token ≤ end; nothing after what did not happen.
+
+    Some of the table may arrive after the end.
+    """
+    came = result.requests["arrival_ps"] <= result.end_ps
+    rows = {name: column[came] for name, column in result.requests.items()}
     stamps = [
         rows[name]
         for name in ("arrival_ps", "taken_ps", "routed_ps", "scheduled_ps", "first_token_ps", "last_token_ps")
@@ -299,7 +304,8 @@ def nothing_is_left_behind(walk: Walk, result: Result) -> None:
     n_slot = (len(m) - walk.st.slot) // a.F_SIZE
     assert walk.made.run.duration_ps <= result.end_ps <= walk.made.run.end_ps
     assert m[a.S_IN_FLIGHT] == 0
-    assert m[a.S_CURSOR] == len(traffic_of(walk.p).arrival_ps) or result.end_ps == walk.made.run.end_ps
+    n_own = (traffic_of(walk.p).arrival_ps != NEVER).sum()
+    assert m[a.S_CURSOR] == n_own or result.end_ps == walk.made.run.end_ps
     free, slot = 0, int(m[a.S_FREE])
     while slot >= 0:
         free, slot = free + 1, int(m[walk.st.slot + slot * a.F_SIZE + a.F_NEXT])

@@ -65,5 +65,5 @@ def check_timers(walk: Walk, used: np.ndarray) -> None:
     assert slots[owners, a.F_TIMER].tolist() == list(range(n))
     armed = used[slots[used, a.F_TIMER] >= 0]
     assert sorted(armed) == sorted(owners.tolist())
-    away = used[slots[used, a.F_STATE] == a.SEQ_AWAY]
+    away = used[np.isin(slots[used, a.F_STATE], (a.SEQ_AWAY, a.SEQ_THINKING))]
     assert np.all(slots[away, a.F_TIMER] >= 0)

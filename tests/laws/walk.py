@@ -132,7 +132,8 @@ class Walk:
             self.areas["slot_ps", pool] += span_ps * int(row[a.R_N_RUN]) * int(row[a.R_JUMP_K] > 0)
             self.areas["waiting", 0] += span_ps * int(row[a.R_N_WAIT])
         self.areas["held", 0] += span_ps * int(self.rows("group", a.H_SIZE)[:, a.H_HELD].sum())
-        self.areas["in_flight", 0] += span_ps * int(self.st.m[a.S_IN_FLIGHT])
+        in_flight = int(self.st.m[a.S_IN_FLIGHT]) - len(self.thinking())
+        self.areas["in_flight", 0] += span_ps * in_flight
 
     # ---- control -----------------------------------------------------------------------------------------------------
     def check_scrapes(self, before: Before) -> None:
@@ -278,18 +279,25 @@ class Walk:
         used = self.used_slots()
         state = self.slots[used, a.F_STATE]
         inside = used[self.slots[used, a.F_GHOST] == a.GHOST_NOT] if self.p.m[a.P_ATTEMPTS] else used
-        of = self.slots[inside][:, [a.F_CLASS, a.F_REQUEST]]
+        of = self.slots[np.setdiff1d(inside, self.thinking())][:, [a.F_CLASS, a.F_REQUEST]]
         assert self.st.m[a.S_IN_FLIGHT] == len(used)
         assert held == (state == a.SEQ_HELD).sum()
         assert at_replicas == np.isin(state, (a.SEQ_WAITING, a.SEQ_SINGLE, a.SEQ_DECODE)).sum()
         for k, row in enumerate(counts):
             waits = len(set(of[of[:, 0] == k, 1].tolist()))
             assert row[ends].sum() + waits == row[a.C_ALL_OFFERED]
-        assert self.st.m[a.S_CURSOR] == counts[:, a.C_ALL_OFFERED].sum()
+        turns = (self.rows("arrived", 1) > 0).sum()
+        assert self.st.m[a.S_CURSOR] + turns == counts[:, a.C_ALL_OFFERED].sum()
         if self.p.m[a.P_ATTEMPTS]:
-            users.check_attempts(self, used, inside)
+            thinking = self.thinking()
+            users.check_attempts(self, np.setdiff1d(used, thinking), np.setdiff1d(inside, thinking))
             users.check_limits(self, used)
             users.check_timers(self, used)
+
+    def thinking(self) -> np.ndarray:
+        """The slots of turns that have not come yet."""
+        used = np.setdiff1d(np.arange(len(self.slots)), self.chain(int(self.st.m[a.S_FREE])))
+        return used[self.slots[used, a.F_STATE] == a.SEQ_THINKING]
 
     @property
     def slots(self) -> np.ndarray:

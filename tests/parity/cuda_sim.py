@@ -18,7 +18,7 @@ from sim.engine import cuda, rows
 from sim.engine.host import run_plan
 from sim.engine.result import make_digest
 from sim.model import layout as a
-from sim.units import PS_PER_S
+from sim.units import NEVER, PS_PER_S
 
 from .engines import laws_of, run_on_loop, seeds_of
 from .fleets import Fleet, fleet
@@ -48,7 +48,8 @@ def alike(seed: int, n: int) -> list[Fleet]:
     """A fleet of a seed with its traffic moved in time by a tick or two: one shape."""
     made = fleet(seed, no_records=True)
     moved = [
-        made.traffic._replace(arrival_ps=made.traffic.arrival_ps + i * made.grid_ps // 2) for i in range(n)
+        made.traffic._replace(arrival_ps=np.minimum(made.traffic.arrival_ps + i * made.grid_ps // 2, NEVER))
+        for i in range(n)
     ]
     run = made.run._replace(end_ps=made.run.end_ps + n * made.grid_ps)
     return [
@@ -145,7 +146,8 @@ def faults(words: list[str]) -> Told:
     from sim.arrays import FaultRow, make_params
 
     made = fleet(int(words[0]), no_records=False)
-    at_ps = int(made.traffic.arrival_ps[len(made.traffic.arrival_ps) // 2])
+    own_ps = made.traffic.arrival_ps[made.traffic.arrival_ps != NEVER]
+    at_ps = int(own_ps[len(own_ps) // 2])
     params = make_params(*made[:5], [FaultRow(at_ps, 0), FaultRow(at_ps + made.grid_ps, 0, 2)])
     expected = run_plan(params, laws_of(made))
     found = cuda.run_many([params], [laws_of(made)])[0]

@@ -29,6 +29,7 @@ from sim.rows import LimitRow
 from sim.units import NEVER
 
 from .prefixes import with_prefixes
+from .sessions import in_turns
 
 SWITCHES = (
     "priority",
@@ -76,6 +77,9 @@ SWITCHES = (
     "shed",
     "queue_time",
     "caps",
+    "turns",
+    "stalls",
+    "predictions",
 )
 USERS = SWITCHES[SWITCHES.index("users") + 1 :]  # what needs `users` to be on as well
 GRIDS_PS = (10**6, 10**9, 10**11 + 7)
@@ -153,6 +157,8 @@ def fleet(seed: int, **changes: bool) -> Fleet:
         classes = [c._replace(network_ps=tuple(dice.ticks(0, 4) for _ in homes)) for c in classes]
     if on["prefix_cache"]:
         traffic, pools = with_prefixes(seed, traffic, pools)
+    if on["turns"]:
+        traffic = in_turns(seed, traffic, dice.grid_ps)
     run = make_run(dice, seed, last_ps)
     faults = make_faults(dice, len(pools))
     classes = [c._replace(**make_users(dice)) for c in classes]
@@ -192,6 +198,7 @@ def make_group(dice: Dice) -> GroupRow:
         snapshot_ps=dice.ticks(0, 12) * dice.maybe(),
         count_own=dice.whole(0, 1),
         spill_milli=dice.whole(300, 4000) if dice.maybe() else NEVER,
+        match_milli=dice.one_of((0, 300, 800)),
     )
 
 
@@ -229,6 +236,10 @@ def make_users(dice: Dice) -> dict[str, Any]:
         "limit": make_limit(dice),
         "prompt_max": dice.whole(6, 14) if on["caps"] and dice.maybe() else NEVER,
         "output_max": dice.whole(3, 9) if on["caps"] and dice.maybe() else NEVER,
+        "session_max": dice.whole(20, 90) if on["caps"] and dice.maybe() else NEVER,
+        "persistent": dice.whole(0, 1),
+        "gap_ps": ticks(1, 8) if on["stalls"] and not dice.maybe(3) else NEVER,
+        "ttft_max_ps": ticks(0, 20) if on["predictions"] and not dice.maybe(3) else NEVER,
     }
 
 

@@ -28,7 +28,8 @@ def told(made: Fleet, st: a.State) -> dict[str, np.ndarray]:
     sizes = state_sizes(made.params)
     return {
         "record": table(st, "record", sizes, a.X_SIZE),
-        "blame": st.m[st.blame : st.sample],
+        "blame": st.m[st.blame : st.arrived],
+        "arrived": st.m[st.arrived : st.sample],
         "count": table(st, "counts", sizes, a.C_SIZE),
         "hist": st.m[st.hist : st.mark],
     }
