@@ -144,6 +144,11 @@ def traffic_of(p: a.Params) -> Traffic:
     )
 
 
+def n_own(p: a.Params) -> int:
+    """Requests that arrive by themselves: the first of every session, and all that belong to none."""
+    return int(np.searchsorted(p.trace[: int(p.m[a.P_N_REQUEST])], NEVER))
+
+
 def turns_of(p: a.Params) -> Turns | None:
     """The turns of a run's sessions; None where every request arrives by itself."""
     start = int(p.m[a.P_TURNS])

@@ -69,7 +69,7 @@ def plan(scenario: Scenario, seed: int | None = None, requests: Requests | None 
         requests = make_requests(scenario, seed)
     params = make_params(
         run_row(scenario, seed),
-        Traffic(*requests[:6]),
+        Traffic(*requests[:6], turns=requests.turns),
         [
             row._replace(
                 group=group_of(c.model, groups),

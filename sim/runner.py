@@ -12,6 +12,7 @@ from typing import Any
 
 from sim.analysis.summary import summarize
 from sim.analysis.verdicts import Verdict, verdicts, with_verdicts
+from sim.arrays import n_own
 from sim.engine.host import Law, Policies
 from sim.engine.result import Result, make_result
 from sim.errors import InputError, problem
@@ -132,7 +133,7 @@ def run_on_simpy(packed: Plan, policies: Policies, progress: Tick | None) -> a.S
     fleet = Fleet(packed.params, policies)
     if progress is None:
         return fleet.run()
-    n = max(1, int(packed.params.m[a.P_N_REQUEST]))
+    n = max(1, n_own(packed.params))
     steps = 50
     for i in range(1, steps):
         if not fleet.is_over:

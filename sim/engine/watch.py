@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 
+from sim.arrays import n_own
 from sim.engine.host import Policies, run_plan
 from sim.model import layout as a
 
@@ -14,7 +15,7 @@ EVERY_S = 0.2
 def watched(p: a.Params, policies: Policies, progress: Callable[..., None]) -> a.State:
     """Run a plan and report the share of requests that have arrived."""
     done = threading.Event()
-    n = max(1, int(p.m[a.P_N_REQUEST]))
+    n = max(1, n_own(p))
     watchers: list[threading.Thread] = []
 
     def watch(state: a.State) -> None:

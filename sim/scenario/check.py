@@ -29,6 +29,7 @@ def problems_between(scenario: Scenario, said: Said) -> list[str]:
         *(line for entry in scenario.classes for line in class_problems(entry, scenario, said)),
         *traffic_problems(scenario, said),
         *choice_problems(scenario, said),
+        *router_problems(scenario),
         *fault_problems(scenario),
         *slo_problems(scenario),
     ]
@@ -42,6 +43,13 @@ def time_problems(scenario: Scenario) -> Iterator[str]:
     if scenario.duration_s + scenario.drain_s > HORIZON_MAX_S:
         room = HORIZON_MAX_S - scenario.duration_s
         yield problem("drain_s", scenario.drain_s, f"≤ {room:g} s: duration_s + drain_s end within 45 days")
+
+
+def router_problems(scenario: Scenario) -> Iterator[str]:
+    """A router that looks into prefix caches finds some."""
+    cached = any(pool.runtime.prefix_caching for pool in scenario.pools)
+    if scenario.router.kind == "prefix_aware" and not cached:
+        yield "router.kind: prefix_aware finds no prefix cache; set runtime.prefix_caching=true, or take another router"
 
 
 def fault_problems(scenario: Scenario) -> Iterator[str]:

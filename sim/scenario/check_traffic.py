@@ -29,6 +29,7 @@ def traffic_problems(scenario: Scenario, said: Said) -> Iterator[str]:
         yield from retry_problems(entry, scenario, said)
         yield from limit_problems(entry.limits, said.class_key(entry.name, "limits"))
         yield from token_problems(entry, said)
+        yield from session_problems(entry, said)
     yield from share_problems(scenario, said)
     yield from tenant_problems(scenario, said)
 
@@ -53,6 +54,9 @@ def patience_problems(entry: TrafficClass, said: Said) -> Iterator[str]:
     if first is not None and total is not None and first >= total > 0:
         key = said.class_key(entry.name, "patience", "first_token_s")
         yield problem(key, first, f"less than total_s ({total:g} s), or null: it would never run out first")
+    if patience.stall_s is not None and total is not None and patience.stall_s >= total > 0:
+        key = said.class_key(entry.name, "patience", "stall_s")
+        yield problem(key, patience.stall_s, f"less than total_s ({total:g} s), or null: no stall could be so long")
 
 
 def retry_problems(entry: TrafficClass, scenario: Scenario, said: Said) -> Iterator[str]:
@@ -151,6 +155,35 @@ def token_problems(entry: TrafficClass, said: Said) -> Iterator[str]:
     if limits.tokens_per_s is not None and limits.tokens_burst < min(least, caps.input_tokens or least):
         allowed = f"≥ {least}, the tokens of the shortest request: none would ever pass"
         yield problem(key("limits", "token_burst"), limits.tokens_burst, allowed)
+
+
+def session_problems(entry: TrafficClass, said: Said) -> Iterator[str]:
+    """Sessions are made, not recorded; pauses are no shorter than nothing, and tools are described where they are used."""
+
+    def key(*parts: str) -> str:
+        return said.class_key(entry.name, *parts)
+
+    sessions = entry.sessions
+    if entry.trace is not None:
+        for name in ("sessions", "system_prompt_tokens"):
+            if getattr(entry, name):
+                yield f"{key(name)}: cannot go with a trace, whose requests have their own times and lengths"
+    if sessions is None:
+        if entry.caps.session_tokens is not None:
+            value = entry.caps.session_tokens
+            yield problem(key("caps", "session_tokens"), value, "null while the class has no sessions")
+        return
+    for name in ("think_s", "tool_s"):
+        if lowest(getattr(sessions, name)) < 0:
+            yield f"{key('sessions', name)}: can be negative; give it `min: 0`"
+    if constant_of(sessions.calls_per_turn) == 1:
+        for name in ("tool_s", "tool_tokens"):
+            if constant_of(getattr(sessions, name)) != 0:
+                yield f"{key('sessions', name)}: has no use while calls_per_turn is 1: no tool is called"
+        if sessions.call_tokens is not None:
+            yield f"{key('sessions', 'call_tokens')}: has no use while calls_per_turn is 1: no tool is called"
+    if constant_of(sessions.turns) == 1 and constant_of(sessions.calls_per_turn) == 1:
+        yield problem(key("sessions", "turns"), 1, "more than 1, or calls_per_turn above 1, or no sessions")
 
 
 def share_problems(scenario: Scenario, said: Said) -> Iterator[str]:

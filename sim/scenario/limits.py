@@ -49,10 +49,12 @@ class Caps:
     """The most tokens a request may have; None allows any.
 
     A prompt above `input_tokens` is refused, or loses what is above it (`truncate`); an answer above
-    `output_tokens` ends there (`clamp`), or its request is refused.
+    `output_tokens` ends there (`clamp`), or its request is refused. A turn is refused that would bring its session's
+    prompts and answers above `session_tokens`.
     """
 
     input_tokens: Count | None = None
     output_tokens: Count | None = None
     long_input: Literal["reject", "truncate"] = "reject"
     long_output: Literal["clamp", "reject"] = "clamp"
+    session_tokens: Count | None = None

@@ -13,8 +13,9 @@ from sim.scenario.dist import Constant, Dist
 from sim.scenario.limits import Caps, Limits
 from sim.scenario.patience import Patience
 from sim.scenario.retry import Retry
+from sim.scenario.sessions import Sessions
 from sim.scenario.trace import Trace
-from sim.scenario.types import CONFIG, Flag, Int, Key, Name, NonNegative, Positive, Share, Tags, Text, Tier
+from sim.scenario.types import CONFIG, CountOrZero, Flag, Int, Key, Name, NonNegative, Positive, Share, Tags, Text, Tier
 from sim.units import HORIZON_MAX_S
 
 HoursOfDay = Annotated[tuple[NonNegative, ...], Field(min_length=24, max_length=24)]
@@ -70,7 +71,11 @@ class TrafficClass:
 
     With a `share`, the class has no arrivals of its own: all classes with one split what `traffic` says, each
     arrival going to a class by chance; their shares sum to one. An attempt is refused while its model's ready
-    replicas have more than `shed_above` requests each, or when it would queue for more than `max_queue_s`.
+    replicas have more than `shed_above` requests each, when it would queue for more than `max_queue_s`, or when its
+    first token is expected later than `max_ttft_s`.
+
+    Every prompt begins with the same `system_prompt_tokens`, on top of its own; with `sessions`, arrivals are
+    beginnings of sessions.
 
     Only pools of at least `min_tier` that have every tag of `needs`, no farther from the users' `location` than
     `max_rtt_s`, serve the class; `route_to` names its pools in order of preference.
@@ -87,6 +92,8 @@ class TrafficClass:
     prompt_tokens: Dist = field(default_factory=lambda: Constant(value=1000))
     output_tokens: Dist = field(default_factory=lambda: Constant(value=200))
     prompt_output_spearman: Rho = 0.0
+    system_prompt_tokens: CountOrZero = 0
+    sessions: Sessions | None = None
     trace: Trace | None = None
     caps: Caps = field(default_factory=Caps)
     objectives: Objectives = field(default_factory=Objectives)
@@ -95,6 +102,7 @@ class TrafficClass:
     limits: Limits = field(default_factory=Limits)
     shed_above: Outstanding | None = None
     max_queue_s: QueueS | None = None
+    max_ttft_s: QueueS | None = None
     route_to: Tags = ()
     min_tier: Tier = 0
     needs: Tags = ()

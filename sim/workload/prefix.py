@@ -105,6 +105,11 @@ def fold(rows: list[Runs], prompt_tokens: NDArray[np.int32], block_tokens: int) 
     return Chains(leaf, shared, np.array(tree.parent, dtype=np.int64), start)
 
 
+def same_beginning(n: int, tokens: int) -> Chains:
+    """`n` prompts that begin with the same tokens and have nothing else in common."""
+    return Chains(np.zeros(n, dtype=np.int64), np.full(n, tokens), np.array([-1]), np.array([0]))
+
+
 def picked(chains: Chains, index: Ints, copy: Ints | None = None) -> Chains:
     """The rows at `index`. Rows of another copy have nothing in common with the first one's: they are other people's."""
     n = len(chains.parent)

@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sim.errors import InputError, problem
-from sim.rows import Chains
+from sim.model.layout import TOKENS_MAX
+from sim.rows import Chains, Turns
 from sim.scenario.limits import Caps
 from sim.scenario.scenario import Scenario
 from sim.scenario.trace import Trace
@@ -17,9 +18,10 @@ from sim.scenario.traffic import TrafficClass
 from sim.units import PS_PER_S, s_to_ps
 from sim.workload.arrivals import arrival_times_s
 from sim.workload.lengths import make_lengths
-from sim.workload.prefix import cut, fold, joined, picked, runs_of
+from sim.workload.prefix import cut, fold, joined, picked, runs_of, same_beginning
 from sim.workload.readers import read_trace
 from sim.workload.recorded import replay_copies
+from sim.workload.sessions import make_sessions
 from sim.workload.streams import generator
 
 SHARED = "shared arrivals"  # no class can be called so
@@ -28,12 +30,13 @@ SHARED = "shared arrivals"  # no class can be called so
 class Requests(NamedTuple):
     """Sorted by (arrival_ps, class_id, order within the class); the row number is the request's id."""
 
-    arrival_ps: NDArray[np.int64]  # (request,) in [0, duration)
+    arrival_ps: NDArray[np.int64]  # (request,) in [0, duration), or NEVER where one follows another in a session
     prompt_tokens: NDArray[np.int32]  # (request,) ≥ 1
     output_tokens: NDArray[np.int32]  # (request,) ≥ 0; 0 is an embedding
     class_id: NDArray[np.int32]  # (request,) index into scenario.classes
     session_id: NDArray[np.int64] | None = None  # (request,) −1 = none; None: no request belongs to one
     chains: Chains | None = None  # what prompts begin with, where a prefix cache asks
+    turns: Turns | None = None  # which request follows which in sessions, where there are any
 
 
 class Calls(NamedTuple):
@@ -80,10 +83,18 @@ def class_requests(
     What prompts begin with is found out only where it is asked for.
     """
     calls = calls or make_calls(traffic, duration_s, seed, with_prefixes)
+    if traffic.sessions is not None:
+        made = make_sessions(traffic, calls.arrival_ps, s_to_ps(duration_s), seed, with_prefixes)
+        classes = np.full(len(made.arrival_ps), class_id, dtype=np.int32)
+        return Requests(*made[:3], classes, *made[3:])
     n = len(calls.arrival_ps)
     prompt, output = calls.lengths or make_lengths(traffic, n, seed)
     classes = np.full(n, class_id, dtype=np.int32)
-    return Requests(calls.arrival_ps, prompt, output, classes, chains=calls.chains)
+    chains = calls.chains
+    if traffic.system_prompt_tokens:
+        prompt = np.minimum(prompt.astype(np.int64) + traffic.system_prompt_tokens, TOKENS_MAX).astype(np.int32)
+        chains = same_beginning(n, traffic.system_prompt_tokens) if with_prefixes else None
+    return Requests(calls.arrival_ps, prompt, output, classes, chains=chains)
 
 
 def make_calls(traffic: TrafficClass, duration_s: float, seed: int, with_prefixes: bool = False) -> Calls:
@@ -156,7 +167,25 @@ def merge(parts: list[Requests]) -> Requests:
     chains = joined([part.chains for part in parts], [len(part.arrival_ps) for part in parts])
     chains = chains and picked(chains, order)
     sessions = _sessions_of(parts, order)
-    return Requests(arrival[order], prompt[order], output[order], klass[order], sessions, chains)
+    turns = _turns_of(parts, order)
+    return Requests(arrival[order], prompt[order], output[order], klass[order], sessions, chains, turns)
+
+
+def _turns_of(parts: list[Requests], order: NDArray[np.intp]) -> Turns | None:
+    """Which request follows which, in the order of the whole table."""
+    if all(part.turns is None for part in parts):
+        return None
+    place = np.empty(len(order), dtype=np.int64)
+    place[order] = np.arange(len(order))
+    columns: list[tuple[NDArray[np.int64], ...]] = []
+    first = 0
+    for part in parts:
+        n = len(part.arrival_ps)
+        after, pause, tokens = part.turns or (np.full(n, -1), np.zeros(n, np.int64), np.zeros(n, np.int64))
+        follows = after >= 0
+        columns.append((np.where(follows, place[np.where(follows, after + first, 0)], -1), pause, tokens))
+        first += n
+    return Turns(*(np.concatenate(column)[order] for column in zip(*columns, strict=True)))
 
 
 def _sessions_of(parts: list[Requests], order: NDArray[np.intp]) -> NDArray[np.int64] | None:

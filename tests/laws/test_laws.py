@@ -55,6 +55,7 @@ def check(walk: Walk, result: Result) -> None:
     requests_are_conserved(walk, result)
     attempts_are_conserved(walk, result)
     stamps_are_in_order(result)
+    turns_follow_answers(walk, result)
     blame_sums_to_the_whole(walk, result)
     measures_are_those_of_the_requests(walk, result)
     work_adds_up(walk, result)
@@ -135,6 +136,29 @@ def attempts_are_conserved(walk: Walk, result: Result) -> None:
         assert counts["completed"][1 + k] <= result.hist[1 + k, at].sum() <= counts["attempts"][1 + k]
     answered = (rows["outcome"] == a.COMPLETED) & (rows["attempts"] == 1)
     assert np.all(rows["wasted_tokens"][answered | (measured & (rows["reason"] == a.TOO_LONG))] == 0)
+
+
+def turns_follow_answers(walk: Walk, result: Result) -> None:
+    """The next turn of a session comes so long after the answer was seen, to the picosecond, or not at all."""
+    turns, run = walk.made.traffic.turns, walk.made.run
+    if turns is None:
+        return
+    rows = result.requests
+    place = {int(i): n for n, i in enumerate(rows["request_id"])}
+    for i, (after, pause_ps) in enumerate(zip(turns.after, turns.pause_ps, strict=True)):
+        if after < 0:
+            continue
+        n, follower = place.get(i), place.get(int(after))
+        outcome = -1 if n is None else int(rows["outcome"][n])
+        if outcome == a.COMPLETED:
+            seen_ps = rows["last_token_ps"][n] + rows["network_ps"][n]
+            comes_ps = int(seen_ps + max(1, pause_ps))
+            assert (follower is None) == (comes_ps >= run.duration_ps)
+            assert follower is None or rows["arrival_ps"][follower] == comes_ps
+        elif outcome < 0 or outcome == a.INSIDE or not walk.made.classes[rows["class_id"][n]].persistent:
+            assert follower is None
+        elif follower is not None:
+            assert rows["arrival_ps"][n] < rows["arrival_ps"][follower] < run.duration_ps
 
 
 def is_simple(result: Result) -> bool:
