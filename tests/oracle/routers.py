@@ -17,8 +17,11 @@ from fractions import Fraction
 from typing import Any, NamedTuple
 
 from sim.model import layout as a
-from sim.model.replica import blocks_used
+from sim.model.replica import blocks_used, settle
+from sim.model.runs import trim
 from sim.rng import STREAM_KEY, STREAM_RING, STREAM_ROUTE, draw
+from tests.laws.prefix_laws import segments_of
+from tests.oracle.naive_prefix import tokens_of
 from tests.parity.engines import run_on_loop, seeds_of
 from tests.parity.fleets import Fleet, fleet
 
@@ -32,6 +35,7 @@ class Seen(NamedTuple):
     running: int
     waiting: int
     used: int  # KV blocks
+    cached: frozenset[tuple[int, int]] = frozenset()  # (segment, block) in its prefix cache
 
     @property
     def outstanding(self) -> int:
@@ -125,8 +129,39 @@ class Reference:
             return self.at_home(g, i, able)
         if router == a.CONSISTENT_HASH:
             return self.clockwise(g, i, able)
+        if router == a.PREFIX_AWARE:
+            return self.by_prefix(g, i, able).index
         assert router == a.LEAST_OUTSTANDING
         return least(able).index
+
+    def by_prefix(self, g: int, i: int, able: list[Seen]) -> Seen:
+        """The longest cached prefix, where that is long enough and load is balanced."""
+        group, prompt = self.made.groups[g], self.lengths(i)[0]
+        held = [seen.outstanding for seen in able]
+        if max(held) - min(held) > group.load_min and Fraction(max(held)) > Fraction(
+            group.factor_milli * min(held), 1000
+        ):
+            return least(able)
+        longest = max(able, key=lambda seen: (self.known(i, seen), -seen.outstanding, -seen.index))
+        share = Fraction(self.known(i, longest), prompt)
+        return longest if share > Fraction(group.match_milli, 1000) and share > 0 else least(able)
+
+    def known(self, i: int, seen: Seen) -> int:
+        """Leading tokens of the prompt of request i, but the last, whose full blocks a replica has."""
+        block, n = self.made.pools[seen.pool].block, 0
+        names = self.names(i)
+        while (n + 1) * block < len(names) and (names[(n + 1) * block - 1], n) in seen.cached:
+            n += 1
+        return n * block
+
+    def names(self, i: int) -> list[int]:
+        """The segment of each token of a prompt, token by token; its own segment comes behind all that are shared."""
+        prompt, chains = self.lengths(i)[0], self.made.traffic.chains
+        if chains is None:
+            return [i] * prompt
+        columns = {"leaf": chains.leaf, "shared": chains.shared_tokens} | chains._asdict()
+        own = len(chains.parent) + i
+        return [own if kind == "own" else who for kind, who, _ in tokens_of(i, prompt, columns)]
 
     def drawn(self, able: list[Seen], i: int, n: int) -> Seen:
         """One of them at random."""
@@ -208,8 +243,24 @@ def ready_of(p: a.Params, st: a.State, g: int, t: int) -> list[Seen]:
         limits = p.m[p.pool + pool * a.L_SIZE : p.pool + (pool + 1) * a.L_SIZE]
         if row[a.R_STAGE] == a.STAGE_READY and limits[a.L_GROUP] == g:
             used = int(blocks_used(p, st, r, int(limits[a.L_BLOCKS]), t))
-            found.append(Seen(r, int(row[a.R_INDEX]), pool, int(row[a.R_N_RUN]), int(row[a.R_N_WAIT]), used))
+            cached = blocks_known(p, st, r, limits, t) if row[a.R_PREFIX] else frozenset()
+            held = int(row[a.R_N_RUN]), int(row[a.R_N_WAIT])
+            found.append(Seen(r, int(row[a.R_INDEX]), pool, *held, used, cached))
     return found
+
+
+def blocks_known(p: a.Params, st: a.State, r: int, limits: Any, t: int) -> frozenset[tuple[int, int]]:
+    """What a replica's prefix cache holds at t: looked up in a copy, for a look settles what is under way."""
+    copy = st._replace(m=st.m.copy())
+    settle(p, copy, r, t)
+    trim(p, copy, r)
+    runs = segments_of(copy, int(copy.m[copy.rep + r * a.R_SIZE + a.R_PREFIX]), limits)
+    return frozenset(
+        (segment, block)
+        for segment, places in runs.items()
+        for u in places
+        for block in range(int(copy.m[u + a.U_FIRST]), int(copy.m[u + a.U_LAST]))
+    )
 
 
 def asked(made: Fleet, counts: Counter[str]) -> list[str]:

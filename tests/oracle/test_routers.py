@@ -16,6 +16,7 @@ from sim.arrays import GroupRow, PoolRow, RunRow, Traffic
 from sim.engine.result import make_result
 from sim.model import layout as a
 from sim.model.ring import make_ring
+from sim.rows import Chains
 from sim.units import NEVER
 
 ROOT = Path(__file__).parents[2]
@@ -191,6 +192,40 @@ def test_a_replica_that_is_new_since_the_snapshot_counts_as_empty() -> None:
         first = (found["arrival_ps"] >= 9100 * MS) & (found["arrival_ps"] < 10_000 * MS)
         assert found["replica_id"][first][0] == 3
         assert count_own or set(found["replica_id"][first]) == {3}
+
+
+# ---- prefix caches ----------------------------------------------------------------------
+def chatting(gap_ps: int, **changes: int) -> dict[str, np.ndarray]:
+    """Sixty sessions of ten prompts, each with the one before it inside, on four replicas with a prefix cache."""
+    sessions = np.random.default_rng(7).permutation(np.repeat(np.arange(60), 10))
+    turn = np.array([np.sum(sessions[:i] == who) for i, who in enumerate(sessions)])
+    group = GroupRow(a.PREFIX_AWARE, load_min=4, factor_milli=1500)._replace(**changes)
+    made = story(group, [pool_of(4, prefix_runs=5000)], sessions, gap_ps)
+    prompt = 64 * (1 + turn)
+    shared = Chains(sessions, prompt, np.full(60, -1), np.zeros(60, dtype=np.int64))
+    return make_result(
+        made.params,
+        run_on_loop(made._replace(traffic=made.traffic._replace(prompt_tokens=prompt, chains=shared))),
+    ).requests | {"session": sessions, "turn": turn}
+
+
+def test_who_has_the_prefix_gets_the_request() -> None:
+    found = chatting(300 * MS)
+    later = found["turn"] > 1
+    assert np.all(found["cached_tokens"][later] >= 64 * found["turn"][later] - 16)
+    assert all(len(set(found["replica_id"][found["session"] == who])) == 1 for who in range(60))
+    assert len(set(found["replica_id"])) == 1, "one at a time, every new session finds the first replica idle"
+
+
+def test_who_has_the_prefix_is_left_alone_when_it_is_too_busy() -> None:
+    """Sent faster than one replica serves, sessions spread, and some move; without a prefix none would come back."""
+    found = chatting(10 * MS)
+    assert set(found["replica_id"]) == {0, 1, 2, 3}
+    blind = chatting(10 * MS, router=a.ROUND_ROBIN)
+    assert found["cached_tokens"].sum() > 1.4 * blind["cached_tokens"].sum()
+    picky = chatting(300 * MS, match_milli=1000)
+    plain = chatting(300 * MS, router=a.LEAST_OUTSTANDING)
+    assert np.array_equal(picky["replica_id"], plain["replica_id"]), "no prompt is cached in full"
 
 
 # ---- pools in order of preference ----------------------------------------------------------------------
