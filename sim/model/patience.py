@@ -308,7 +308,7 @@ def go_out(p, st, s, t):
         st.m[so + F_FIRST_PS] = t
         last = t
     answered(p, st, s, t)
-    conclude(p, st, s, st.m[so + F_REPLICA], last, t)
+    conclude(p, st, s, st.m[so + F_REPLICA], last, t, True)
 
 
 @jit_call

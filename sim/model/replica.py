@@ -150,19 +150,14 @@ def end_jump(p, st, r, t):
         st.m[ro + R_DECODE_TOKENS] += n * k
         count_gaps(p, st, r, k, g, d, span)
     st.m[ro + R_STEP] = step + k
+    decode_ps = st.m[ro + R_JUMP_DECODE_PS] if st.m[ro + R_N_CHUNK] > 0 else span
+    st.m[ro + R_DECODE_PS] += decode_ps
+    st.m[ro + R_PREFILL_PS] += span - decode_ps
+    if st.m[ro + R_N_GHOST] > 0:
+        bury(p, st, r, t)
+    end_finished(p, st, r, t)
     if st.m[ro + R_N_CHUNK] > 0:
-        decode_ps = st.m[ro + R_JUMP_DECODE_PS]
-        st.m[ro + R_DECODE_PS] += decode_ps
-        st.m[ro + R_PREFILL_PS] += span - decode_ps
-        if st.m[ro + R_N_GHOST] > 0:
-            bury(p, st, r, t)
-        end_finished(p, st, r, t)
         end_chunks(p, st, r, t)
-    else:
-        st.m[ro + R_DECODE_PS] += span
-        if st.m[ro + R_N_GHOST] > 0:
-            bury(p, st, r, t)
-        end_finished(p, st, r, t)
     if st.m[ro + R_PREFIX] > 0:
         leave_finished(p, st, r)
 

@@ -173,7 +173,7 @@ def measure(st, k, metric, value_ps):
     add_wide(st.m, st.counts + k * C_SIZE + C_SUM + 2 * metric, value_ps)
 
 
-@jit_call
+@jit
 def network_of(p, st, k, r):
     """Between the users of class k and replica r and back, the gateway included, ps."""
     network = p.m[p.klass + k * K_SIZE + K_NETWORK]
@@ -186,7 +186,7 @@ def complete(p, st, s, r, t):
     if p.m[P_ATTEMPTS] == 1:
         last_token(p, st, s, r, t)
     else:
-        conclude(p, st, s, r, t, t)
+        conclude(p, st, s, r, t, t, False)
 
 
 @jit_call
@@ -201,12 +201,15 @@ def last_token(p, st, s, r, t):
         arm(st, s, PHASE_STATION, t + 1)
         return
     answered(p, st, s, t)
-    conclude(p, st, s, r, t, t)
+    conclude(p, st, s, r, t, t, True)
 
 
 @jit
-def conclude(p, st, s, r, last, t):
-    """A request is answered in full at t, its last token computed at `last`: measure it, write it down, free its slot."""
+def conclude(p, st, s, r, last, t, tried):
+    """A request is answered in full at t, its last token computed at `last`: measure it, write it down, free its slot.
+
+    `tried`: as for write_row.
+    """
     so = st.slot + s * F_SIZE
     i = st.m[so + F_REQUEST]
     k = st.m[so + F_CLASS]
@@ -218,8 +221,7 @@ def conclude(p, st, s, r, last, t):
     co = st.counts + k * C_SIZE
     st.m[co + C_ALL_COMPLETED] += 1
     if is_measured(p, arrival):
-        if p.m[p.klass + k * K_SIZE + K_NETWORK] > 0:
-            arrival -= network_of(p, st, k, r)  # as its user sees it
+        arrival -= network_of(p, st, k, r)  # as its user sees it
         tpot = 0
         if output > 1:
             tpot = (last - first) // (output - 1)
@@ -233,8 +235,6 @@ def conclude(p, st, s, r, last, t):
         st.m[co + C_TOKENS_OUT] += output
         if meets_objectives(p, k, first - arrival, gap_max, tpot, t - arrival):
             st.m[co + C_MET] += 1
-    if st.m[so + F_CACHED] > 0:
-        note_cached(p, st, so)
     write_row(
         p,
         st,
@@ -249,7 +249,10 @@ def conclude(p, st, s, r, last, t):
         COMPLETED,
         NO_REASON,
         s,
+        tried,
     )
+    if st.m[so + F_CACHED] > 0:
+        note_cached(p, st, so)
     free_slot(st, s)
 
 
@@ -261,7 +264,7 @@ def reject(p, st, i, t, reason):
     if is_measured(p, t):
         st.m[co + C_REJECTED] += 1
         st.m[co + C_REASON + reason] += 1
-    write_row(p, st, i, -1, -1, -1, -1, -1, 0, -1, REJECTED, reason, -1)
+    write_row(p, st, i, -1, -1, -1, -1, -1, 0, -1, REJECTED, reason, -1, False)
 
 
 @jit
@@ -310,6 +313,7 @@ def leave(p, st, s, r, outcome, reason):
         outcome,
         reason,
         s,
+        p.m[P_ATTEMPTS] == 1,
     )
     free_slot(st, s)
 
