@@ -349,9 +349,8 @@ def admit(p, st, r, budget, t):
     """Take waiting sequences into the batch while budget, places and blocks last."""
     ro = st.rep + r * R_SIZE
     lo = p.pool + st.m[ro + R_POOL] * L_SIZE
-    max_seqs = p.m[lo + L_MAX_SEQS]
     gated = p.m[lo + L_BATCHING] != CONTINUOUS
-    while st.m[ro + R_N_WAIT] > 0 and budget > 0 and st.m[ro + R_N_RUN] < max_seqs:
+    while st.m[ro + R_N_WAIT] > 0 and budget > 0 and st.m[ro + R_N_RUN] < p.m[lo + L_MAX_SEQS]:
         if gated and st.m[ro + R_BATCH_LEFT] == 0:
             break
         s = st.m[ro + R_WAIT_HEAD]
