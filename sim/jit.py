@@ -31,6 +31,7 @@ def jit_call(function: Callable[..., Any]) -> Any:
 
     It has to be said: a rule that is first called by an inlined one would inherit that from it.
     """
+    function.is_call = True  # type: ignore[attr-defined]  # so that a device's compiler can tell (sim.engine.cuda_words)
     return numba.njit(error_model="numpy", forceinline=False, **_BARE)(function)
 
 

@@ -33,8 +33,11 @@ def state_row(m, at):  # type: ignore[no-untyped-def]
 def install(cuda: Any) -> None:
     """Teach numba.cuda to compile `params_row`, `state_row` and what the rules do with them."""
     words = _add_words(cuda)
-    for build, row in ((params_row, Params), (state_row, State)):
-        _add_row(cuda, build, row._fields, words)
+    rows = {
+        _add_row(cuda, build, row._fields, words): row._fields
+        for build, row in ((params_row, Params), (state_row, State))
+    }
+    _keep_calls(rows)
 
 
 def _add_words(cuda: Any) -> Any:
@@ -89,11 +92,11 @@ def _add_words(cuda: Any) -> Any:
     return words
 
 
-def _add_row(cuda: Any, build: Any, fields: tuple[str, ...], words: Any) -> None:
+def _add_row(cuda: Any, build: Any, fields: tuple[str, ...], words: Any) -> Any:
     """The device's twin of a NamedTuple of rows and starts, and how `build` makes it."""
     ir, ext, types = import_module("llvmlite.ir"), cuda.extending, cuda.types
     cgutils, templates = cuda.cgutils, import_module("numba.cuda.typing.templates")
-    n_array = sum(name in ("m", "trace") for name in fields)
+    n_array = _n_array(fields)
     kinds = [words] * n_array + [types.int64] * (len(fields) - n_array)
     hidden: weakref.WeakKeyDictionary[Any, dict[str, Any]] = weakref.WeakKeyDictionary()
 
@@ -131,8 +134,12 @@ def _add_row(cuda: Any, build: Any, fields: tuple[str, ...], words: Any) -> None
             for i, name in enumerate(fields[:n_array]):
                 array = target.make_array(arrays[i])(target, builder, builder.extract_value(args[0], i))
                 setattr(made, name, builder.addrspacecast(array.data, ir.IntType(64).as_pointer(1)))
+            kept = _shared_starts(builder.module, row, fields)
+            kept.initializer = ir.Constant(kept.value_type, ir.Undefined)
             for i, name in enumerate(fields[n_array:]):
-                setattr(made, name, builder.extract_value(args[1], i))
+                start = builder.extract_value(args[1], i)
+                setattr(made, name, start)
+                builder.store(start, _element(builder, kept, i))
             return made._getvalue()
 
         return templates.signature(row, arrays, starts), lower
@@ -141,6 +148,106 @@ def _add_row(cuda: Any, build: Any, fields: tuple[str, ...], words: Any) -> None
         ext.overload(build)(lambda m, trace, at: lambda m, trace, at: make((m, trace), at))
     else:
         ext.overload(build)(lambda m, at: lambda m, at: make((m, m), at))
+    return row
+
+
+def _n_array(fields: tuple[str, ...]) -> int:
+    """How many of a row's fields, all at its front, are arrays."""
+    return sum(name in ("m", "trace") for name in fields)
+
+
+def _shared_starts(module: Any, row: Any, fields: tuple[str, ...]) -> Any:
+    """Where the starts of a row's tables lie in shared memory, for rules that are calls."""
+    ir = import_module("llvmlite.ir")
+    name = f"{row.name}_starts"
+    if name not in module.globals:
+        kind = ir.ArrayType(ir.IntType(64), len(fields) - _n_array(fields))
+        ir.GlobalVariable(module, kind, name, addrspace=3).align = 8
+    return module.globals[name]
+
+
+def _element(builder: Any, array: Any, i: int) -> Any:
+    word = import_module("llvmlite.ir").IntType(32)
+    return builder.gep(array, [word(0), word(i)], inbounds=True)
+
+
+def _keep_calls(rows: dict[Any, tuple[str, ...]]) -> None:
+    """Make `sim.jit.jit_call` mean on the device what it says: the compiler would inline nearly all of them.
+
+    Called is not the rule itself but a function around it that takes no starts of tables: thirty words in registers
+    or on the stack would cost each call more than the rule. It reads those it needs from shared memory, where the
+    kernel has put them.
+    """
+    dispatcher = import_module("numba.cuda.dispatcher").CUDADispatcher
+    compile_device, template = dispatcher.compile_device, dispatcher.get_call_template
+    unliteral = import_module("numba.cuda.types").unliteral
+
+    def compiled(self, args, return_type=None):  # type: ignore[no-untyped-def]
+        is_new = args not in self.overloads
+        made = compile_device(self, args, return_type)
+        if is_new and getattr(self.py_func, "is_call", False):
+            call = _far_call(made, rows)
+            del made.target_context._defns[made.entry_point]
+            made.target_context._defns[made.entry_point].append(call, call.signature)
+        return made
+
+    def of_types(self, args, kws):  # type: ignore[no-untyped-def]
+        words = {name: unliteral(kind) for name, kind in kws.items()}
+        return template(self, tuple(unliteral(kind) for kind in args), words)
+
+    dispatcher.compile_device, dispatcher.get_call_template = compiled, of_types
+
+
+def _far_call(made: Any, rows: dict[Any, tuple[str, ...]]) -> Any:
+    """Add to a compiled rule the function by which it is called; returns how a caller calls it."""
+    ir = import_module("llvmlite.ir")
+    about, context, module = made.fndesc, made.target_context, made.library._module
+    value = {kind: context.get_value_type(kind) for kind in (*about.argtypes, about.restype)}
+    is_void = about.restype == import_module("numba.cuda.types").none
+    n_array = {row: _n_array(fields) for row, fields in rows.items()}
+    flat: list[Any] = []
+    for kind in about.argtypes:
+        flat += value[kind].elements[: n_array[kind]] if kind in rows else [value[kind]]
+    returned = ir.VoidType() if is_void else value[about.restype]
+    name = about.llvm_func_name + "_call"
+
+    def declare(module):  # type: ignore[no-untyped-def]
+        return module.globals.get(name) or ir.Function(module, ir.FunctionType(returned, flat), name)
+
+    far = declare(module)
+    far.attributes.add("noinline")
+    builder = ir.IRBuilder(far.append_basic_block("entry"))
+    words, args = list(far.args), []
+    for kind in about.argtypes:
+        if kind not in rows:
+            args.append(words.pop(0))
+            continue
+        row = ir.Constant(value[kind], ir.Undefined)
+        starts = _shared_starts(module, kind, rows[kind])
+        for i in range(len(rows[kind])):
+            of_array = i < n_array[kind]
+            word = words.pop(0) if of_array else builder.load(_element(builder, starts, i - n_array[kind]))
+            row = builder.insert_value(row, word, i)
+        args.append(row)
+    rule = made.library.get_function(about.llvm_func_name)
+    rule.attributes.add("alwaysinline")
+    _, result = about.call_conv.call_function(builder, rule, about.restype, about.argtypes, args)
+    if is_void:
+        builder.ret_void()
+    else:
+        builder.ret(result)
+
+    def call(context, builder, signature, args):  # type: ignore[no-untyped-def]
+        given: list[Any] = []
+        for kind, arg in zip(about.argtypes, args, strict=True):
+            places = range(n_array[kind]) if kind in rows else None
+            given += [arg] if places is None else [builder.extract_value(arg, i) for i in places]
+        result = builder.call(declare(builder.module), given)
+        return context.get_dummy_value() if is_void else result
+
+    call.signature = about.argtypes  # type: ignore[attr-defined]
+    call.libs = (made.library,)  # type: ignore[attr-defined]
+    return call
 
 
 def _hide(builder: Any, address: Any) -> Any:

@@ -27,7 +27,7 @@ def complete(p, st, s, r, t):
     if p.m[P_ATTEMPTS] == 1:
         last_token(p, st, s, r, t)
     else:
-        conclude(p, st, s, r, t, t)
+        conclude(p, st, s, r, t, t, False)
 
 
 @jit_call
@@ -42,5 +42,5 @@ def last_token(p, st, s, r, t):
         arm(st, s, PHASE_STATION, t + 1)
         return
     answered(p, st, s, t)
-    conclude(p, st, s, r, t, t)
+    conclude(p, st, s, r, t, t, True)
     next_turn(p, st, s, r, COMPLETED, t)

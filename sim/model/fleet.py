@@ -98,7 +98,6 @@ def on_replica(p, st, r, t):
 @jit
 def advance(p, st, stop_ps):
     """Run every event before the control instant stop_ps, and the stage changes at it."""
-    m = p.m[P_TREE]
     while st.m[S_STATUS] == OK:
         stage_ps = tree_first_key(st.m, st.due)
         input_ps = st.m[S_NEXT_IN]
@@ -108,7 +107,7 @@ def advance(p, st, stop_ps):
         elif stage_ps <= input_ps and stage_ps <= boundary_ps:
             if stage_ps > stop_ps:
                 break
-            on_stage(p, st, tree_first(st.m, st.due, m), stage_ps)
+            on_stage(p, st, tree_first(st.m, st.due, p.m[P_TREE]), stage_ps)
         elif input_ps <= boundary_ps:
             if input_ps >= stop_ps:
                 break
@@ -116,7 +115,7 @@ def advance(p, st, stop_ps):
         else:
             if boundary_ps >= stop_ps:
                 break
-            on_replica(p, st, tree_first(st.m, st.tree, m), boundary_ps)
+            on_replica(p, st, tree_first(st.m, st.tree, p.m[P_TREE]), boundary_ps)
 
 
 @jit_call

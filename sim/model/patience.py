@@ -323,7 +323,7 @@ def go_out(p, st, s, t):
         last = t
     r = st.m[so + F_REPLICA]
     answered(p, st, s, t)
-    conclude(p, st, s, r, last, t)
+    conclude(p, st, s, r, last, t, True)
     next_turn(p, st, s, r, COMPLETED, t)
 
 

@@ -150,19 +150,14 @@ def end_jump(p, st, r, t):
         st.m[ro + R_DECODE_TOKENS] += n * k
         count_gaps(p, st, r, k, g, d, span)
     st.m[ro + R_STEP] = step + k
+    decode_ps = st.m[ro + R_JUMP_DECODE_PS] if st.m[ro + R_N_CHUNK] > 0 else span
+    st.m[ro + R_DECODE_PS] += decode_ps
+    st.m[ro + R_PREFILL_PS] += span - decode_ps
+    if st.m[ro + R_N_GHOST] > 0:
+        bury(p, st, r, t)
+    end_finished(p, st, r, t)
     if st.m[ro + R_N_CHUNK] > 0:
-        decode_ps = st.m[ro + R_JUMP_DECODE_PS]
-        st.m[ro + R_DECODE_PS] += decode_ps
-        st.m[ro + R_PREFILL_PS] += span - decode_ps
-        if st.m[ro + R_N_GHOST] > 0:
-            bury(p, st, r, t)
-        end_finished(p, st, r, t)
         end_chunks(p, st, r, t)
-    else:
-        st.m[ro + R_DECODE_PS] += span
-        if st.m[ro + R_N_GHOST] > 0:
-            bury(p, st, r, t)
-        end_finished(p, st, r, t)
     if st.m[ro + R_PREFIX] > 0:
         leave_finished(p, st, r)
 
@@ -354,9 +349,8 @@ def admit(p, st, r, budget, t):
     """Take waiting sequences into the batch while budget, places and blocks last."""
     ro = st.rep + r * R_SIZE
     lo = p.pool + st.m[ro + R_POOL] * L_SIZE
-    max_seqs = p.m[lo + L_MAX_SEQS]
     gated = p.m[lo + L_BATCHING] != CONTINUOUS
-    while st.m[ro + R_N_WAIT] > 0 and budget > 0 and st.m[ro + R_N_RUN] < max_seqs:
+    while st.m[ro + R_N_WAIT] > 0 and budget > 0 and st.m[ro + R_N_RUN] < p.m[lo + L_MAX_SEQS]:
         if gated and st.m[ro + R_BATCH_LEFT] == 0:
             break
         s = st.m[ro + R_WAIT_HEAD]

@@ -168,7 +168,7 @@ def measure(st, k, metric, value_ps):
     add_wide(st.m, st.counts + k * C_SIZE + C_SUM + 2 * metric, value_ps)
 
 
-@jit_call
+@jit
 def network_of(p, st, k, r):
     """Between the users of class k and replica r and back, the gateway included, ps."""
     network = p.m[p.klass + k * K_SIZE + K_NETWORK]
@@ -176,8 +176,11 @@ def network_of(p, st, k, r):
 
 
 @jit
-def conclude(p, st, s, r, last, t):
-    """A request is answered in full at t, its last token computed at `last`: measure it, write it down, free its slot."""
+def conclude(p, st, s, r, last, t, tried):
+    """A request is answered in full at t, its last token computed at `last`: measure it, write it down, free its slot.
+
+    `tried`: as for write_row.
+    """
     so = st.slot + s * F_SIZE
     i = st.m[so + F_REQUEST]
     k = st.m[so + F_CLASS]
@@ -189,8 +192,7 @@ def conclude(p, st, s, r, last, t):
     co = st.counts + k * C_SIZE
     st.m[co + C_ALL_COMPLETED] += 1
     if is_measured(p, arrival):
-        if p.m[p.klass + k * K_SIZE + K_NETWORK] > 0:
-            arrival -= network_of(p, st, k, r)  # as its user sees it
+        arrival -= network_of(p, st, k, r)  # as its user sees it
         tpot = 0
         if output > 1:
             tpot = (last - first) // (output - 1)
@@ -204,8 +206,6 @@ def conclude(p, st, s, r, last, t):
         st.m[co + C_TOKENS_OUT] += output
         if meets_objectives(p, k, first - arrival, gap_max, tpot, t - arrival):
             st.m[co + C_MET] += 1
-    if st.m[so + F_CACHED] > 0:
-        note_cached(p, st, so)
     write_row(
         p,
         st,
@@ -220,7 +220,10 @@ def conclude(p, st, s, r, last, t):
         COMPLETED,
         NO_REASON,
         s,
+        tried,
     )
+    if st.m[so + F_CACHED] > 0:
+        note_cached(p, st, so)
     free_slot(st, s)
 
 
@@ -232,7 +235,7 @@ def reject(p, st, i, t, reason):
     if is_measured(p, t):
         st.m[co + C_REJECTED] += 1
         st.m[co + C_REASON + reason] += 1
-    write_row(p, st, i, -1, -1, -1, -1, -1, 0, -1, REJECTED, reason, -1)
+    write_row(p, st, i, -1, -1, -1, -1, -1, 0, -1, REJECTED, reason, -1, False)
 
 
 @jit
@@ -281,6 +284,7 @@ def leave(p, st, s, r, outcome, reason):
         outcome,
         reason,
         s,
+        p.m[P_ATTEMPTS] == 1,
     )
     free_slot(st, s)
 

@@ -13,7 +13,6 @@ from sim.model.layout import (
     F_SIZE,
     F_TAKEN_PS,
     F_WASTED,
-    P_ATTEMPTS,
     P_RECORDS,
     S_DIGEST,
     X_ATTEMPTS,
@@ -37,12 +36,18 @@ SEED = np.uint64(0x5851F42D4C957F2D)
 
 
 @jit
-def write_row(p, st, i, routed, scheduled, first, last, replica, preemptions, gap_max, outcome, reason, s):
-    """Fold a request's row into the digest and keep it where records are on; s is its slot, or −1."""
+def write_row(
+    p, st, i, routed, scheduled, first, last, replica, preemptions, gap_max, outcome, reason, s, tried
+):
+    """Fold a request's row into the digest and keep it where records are on; s is its slot, or −1.
+
+    `tried` says whether clients may try again (P_ATTEMPTS). Who knows it says True or False: the compiler then leaves
+    the rest out of that copy of the rule.
+    """
     h = mixed(mixed(mixed(mixed(SEED, i), routed), scheduled), first)
     h = mixed(mixed(mixed(mixed(h, last), replica), preemptions), gap_max)
     h = mixed(h, outcome * 256 + reason)
-    if p.m[P_ATTEMPTS] == 1 and s >= 0:
+    if tried:
         h = write_attempts(p, st, i, s, h)
     st.m[S_DIGEST] += finished(h)
     if p.m[P_RECORDS] == 1:

@@ -75,9 +75,9 @@ def join_decode(p, st, r, s):
     ro = st.rep + r * R_SIZE
     so = st.slot + s * F_SIZE
     lo = p.pool + st.m[ro + R_POOL] * L_SIZE
+    gap_start(st, ro, p.m[lo + L_MAX_SEQS] + 2, st.m[ro + R_STEP])
     step = st.m[ro + R_STEP]
     computed = st.m[so + F_COMPUTED]
-    gap_start(st, ro, p.m[lo + L_MAX_SEQS] + 2, step)
     st.m[so + F_STATE] = SEQ_DECODE
     decodes_from(st, ro, so)
     st.m[so + F_START] = step

@@ -56,7 +56,9 @@ def patience_problems(entry: TrafficClass, said: Said) -> Iterator[str]:
         yield problem(key, first, f"less than total_s ({total:g} s), or null: it would never run out first")
     if patience.stall_s is not None and total is not None and patience.stall_s >= total > 0:
         key = said.class_key(entry.name, "patience", "stall_s")
-        yield problem(key, patience.stall_s, f"less than total_s ({total:g} s), or null: no stall could be so long")
+        yield problem(
+            key, patience.stall_s, f"less than total_s ({total:g} s), or null: no stall could be so long"
+        )
 
 
 def retry_problems(entry: TrafficClass, scenario: Scenario, said: Said) -> Iterator[str]:

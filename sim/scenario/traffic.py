@@ -15,7 +15,20 @@ from sim.scenario.patience import Patience
 from sim.scenario.retry import Retry
 from sim.scenario.sessions import Sessions
 from sim.scenario.trace import Trace
-from sim.scenario.types import CONFIG, CountOrZero, Flag, Int, Key, Name, NonNegative, Positive, Share, Tags, Text, Tier
+from sim.scenario.types import (
+    CONFIG,
+    CountOrZero,
+    Flag,
+    Int,
+    Key,
+    Name,
+    NonNegative,
+    Positive,
+    Share,
+    Tags,
+    Text,
+    Tier,
+)
 from sim.units import HORIZON_MAX_S
 
 HoursOfDay = Annotated[tuple[NonNegative, ...], Field(min_length=24, max_length=24)]

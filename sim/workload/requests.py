@@ -30,7 +30,9 @@ SHARED = "shared arrivals"  # no class can be called so
 class Requests(NamedTuple):
     """Sorted by (arrival_ps, class_id, order within the class); the row number is the request's id."""
 
-    arrival_ps: NDArray[np.int64]  # (request,) in [0, duration), or NEVER where one follows another in a session
+    arrival_ps: NDArray[
+        np.int64
+    ]  # (request,) in [0, duration), or NEVER where one follows another in a session
     prompt_tokens: NDArray[np.int32]  # (request,) ≥ 1
     output_tokens: NDArray[np.int32]  # (request,) ≥ 0; 0 is an embedding
     class_id: NDArray[np.int32]  # (request,) index into scenario.classes
@@ -92,7 +94,9 @@ def class_requests(
     classes = np.full(n, class_id, dtype=np.int32)
     chains = calls.chains
     if traffic.system_prompt_tokens:
-        prompt = np.minimum(prompt.astype(np.int64) + traffic.system_prompt_tokens, TOKENS_MAX).astype(np.int32)
+        prompt = np.minimum(prompt.astype(np.int64) + traffic.system_prompt_tokens, TOKENS_MAX).astype(
+            np.int32
+        )
         chains = same_beginning(n, traffic.system_prompt_tokens) if with_prefixes else None
     return Requests(calls.arrival_ps, prompt, output, classes, chains=chains)
 
