@@ -182,7 +182,7 @@ def withdraw(p, st, s, t):
     cut_jump(p, st, r, t)
     waste(p, st, s, computed_of(st, s, r))
     note_gap(st, s, r)
-    if st.m[so + F_STATE] == SEQ_DECODE:  # what its last step emits is nobody's gap
+    if st.m[so + F_STATE] == SEQ_DECODE and counts_for(p, st, s):  # what its last step emits is nobody's gap
         st.m[st.mix + r * p.m[P_N_CLASS] + st.m[so + F_CLASS]] -= 1
     st.m[st.rep + r * R_SIZE + R_N_GHOST] += 1
     return True
