@@ -3,7 +3,15 @@
 from __future__ import annotations
 
 from sim.jit import jit, jit_call
-from sim.model.attempts import answered, goes_on, is_beaten, is_extra
+from sim.model.attempts import (
+    answered,
+    first_seen_ps,
+    gives_up_at,
+    goes_on,
+    is_beaten,
+    is_extra,
+    is_withheld,
+)
 from sim.model.batch import gap_longest
 from sim.model.blame import blame_nobody
 from sim.model.layout import (
@@ -54,7 +62,6 @@ from sim.model.layout import (
     K_ITL_PS,
     K_NETWORK,
     K_SIZE,
-    K_TPOT_PS,
     K_TTFT_PS,
     M_E2E,
     M_ITL_MAX,
@@ -67,6 +74,7 @@ from sim.model.layout import (
     P_N_REQUEST,
     P_N_SESSION,
     P_WARMUP_PS,
+    PHASE_DEADLINE,
     PHASE_STATION,
     R_POOL,
     R_SIZE,
@@ -80,7 +88,7 @@ from sim.model.layout import (
     TOKEN_BITS,
     TOKENS_MAX,
 )
-from sim.model.metrics import add_wide, observe
+from sim.model.metrics import add_wide, meets_objectives, observe
 from sim.model.row import note_cached, write_row
 from sim.model.stations import n_before
 from sim.model.timers import arm
@@ -155,18 +163,6 @@ def free_slot(st, s):
 
 
 @jit
-def meets_objectives(p, k, ttft_ps, gap_max_ps, tpot_ps, e2e_ps):
-    """Whether a served request met every objective of its class."""
-    ko = p.klass + k * K_SIZE
-    return (
-        ttft_ps <= p.m[ko + K_TTFT_PS]
-        and gap_max_ps <= p.m[ko + K_ITL_PS]
-        and tpot_ps <= p.m[ko + K_TPOT_PS]
-        and e2e_ps <= p.m[ko + K_E2E_PS]
-    )
-
-
-@jit
 def measure(st, k, metric, value_ps):
     """Count a duration in its class's histogram and sum."""
     observe(st.m, st.hist, k, metric, value_ps)
@@ -198,9 +194,11 @@ def last_token(p, st, s, r, t):
         st.m[st.slot + s * F_SIZE + F_LAST_PS] = t
         st.m[st.slot + s * F_SIZE + F_STATE] = SEQ_AFTER
         st.m[st.slot + s * F_SIZE + F_STEP] = n_before(p, st.m[st.slot + s * F_SIZE + F_CLASS]) - 1
-        arm(st, s, PHASE_STATION, t + 1)
+        arm(st, s, PHASE_DEADLINE if gives_up_at(p, st, s, t + 1) else PHASE_STATION, t + 1)
         return
     answered(p, st, s, t)
+    if is_withheld(p, st, s):
+        st.m[st.slot + s * F_SIZE + F_FIRST_PS] = t
     conclude(p, st, s, r, t, t)
 
 
@@ -302,7 +300,7 @@ def leave(p, st, s, r, outcome, reason):
         st.m[so + F_REQUEST],
         st.m[so + F_ROUTED_PS],
         st.m[so + F_SCHEDULED_PS],
-        st.m[so + F_FIRST_PS],
+        first_seen_ps(p, st, s),
         -1,
         r,
         st.m[so + F_PREEMPTIONS],
@@ -315,12 +313,13 @@ def leave(p, st, s, r, outcome, reason):
 
 
 @jit_call
-def is_missed(p, st, so, r):
+def is_missed(p, st, s, r):
     """Whether a request that is still inside, at replica r or nowhere, can no longer meet an objective of its class."""
+    so = st.slot + s * F_SIZE
     ko = p.klass + st.m[so + F_CLASS] * K_SIZE
     asked = st.m[so + F_ARRIVAL_PS] - network_of(p, st, st.m[so + F_CLASS], r)
     age = st.m[S_NOW] - asked
-    first = st.m[so + F_FIRST_PS]
+    first = first_seen_ps(p, st, s)
     ttft = first - asked if first >= 0 else age
     return ttft > p.m[ko + K_TTFT_PS] or st.m[so + F_GAP_MAX] > p.m[ko + K_ITL_PS] or age > p.m[ko + K_E2E_PS]
 
@@ -332,6 +331,6 @@ def leave_inside(p, st, s, r, reason):
     if p.m[P_ATTEMPTS] == 1 and is_extra(st, s):
         free_slot(st, s)
         return
-    if is_measured(p, st.m[so + F_ARRIVAL_PS]) and is_missed(p, st, so, r):
+    if is_measured(p, st.m[so + F_ARRIVAL_PS]) and is_missed(p, st, s, r):
         st.m[st.counts + st.m[so + F_CLASS] * C_SIZE + C_INSIDE_MISSED] += 1
     leave(p, st, s, r, INSIDE, reason)
