@@ -46,6 +46,7 @@ from sim.model.layout import (
     K_WITHHELD,
     MORE_ATTEMPT_TTFT,
     N_MORE,
+    P_CACHE_ENTRIES,
     P_DURATION_PS,
     P_WARMUP_PS,
     PHASE_TURN,
@@ -149,9 +150,13 @@ def is_beaten(p, st, s):
 
 @jit_call
 def goes_on(p, st, s):
-    """Whether more follows the last token: stations after the GPU, or the verdict of a guardrail."""
+    """Whether more follows the last token: stations after the GPU, the verdict of a guardrail, a place in the cache.
+
+    Answers of one boundary come to the cache in the order of their requests, not in that of a replica's slots.
+    """
     k = st.m[st.slot + s * F_SIZE + F_CLASS]
-    return n_after(p, k) > 0 or p.m[p.klass + k * K_SIZE + K_BLOCKED_Q20] > 0
+    is_kept = p.m[P_CACHE_ENTRIES] > 0 and content_of(p, st, s) >= 0
+    return is_kept or n_after(p, k) > 0 or p.m[p.klass + k * K_SIZE + K_BLOCKED_Q20] > 0
 
 
 @jit_call

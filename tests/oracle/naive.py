@@ -77,7 +77,8 @@ Where the rules leave room, this model decides:
 20. Wasted is what had been computed by the last boundary when the client left or the replica was lost.
 21. An answer from the cache is its attempt's first token, and its all, when it comes; until then its client has
     patience, a deadline and a twin like any other. It counts as routed and scheduled when it was asked for.
-22. What is behind the GPU begins a picosecond after the last token; a guardrail alone gives its verdict then.
+22. What is behind the GPU begins a picosecond after the last token; a guardrail alone gives its verdict then, and
+    the cache alone takes an answer then: those of one boundary in the order of their requests.
 23. Of a withheld answer nothing is seen before it is complete: that is its first token and its last. The gateway
     sees the tokens: the first decides between twins. Gaps are the replica's.
 24. A blocked answer is a rejected attempt. Its request goes to the fallback group at once and stays there, twins

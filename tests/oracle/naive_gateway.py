@@ -282,7 +282,8 @@ class Request:
             self.end_attempt(attempt, "cancelled", "", now_ps)
             return
         after = list(self.klass.row["after"])
-        if after or self.klass.row["blocked_q20"] > 0:
+        is_kept = self.front.cache.entries > 0 and self.content >= 0
+        if after or is_kept or self.klass.row["blocked_q20"] > 0:
             attempt.place, attempt.to_visit, attempt.step_ps = "after", after, now_ps + 1
         else:
             self.answer(attempt, now_ps)

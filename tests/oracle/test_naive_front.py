@@ -164,13 +164,18 @@ def test_the_plain_dice_of_guardrails_are_the_products() -> None:
 
 # ---- response cache ----------------------------------------------------------------------
 def test_an_answer_is_kept_from_when_it_is_complete_while_it_is_young() -> None:
-    # A until 10: at 10 it is not there yet; at 11 it is, 3 ps later out; at 15 it is 5 old: too old. The one of 10 is
-    # complete at 20: at 24 there again
-    requests = [(at, 1, 1, 7) for at in (0, 10, 11, 15)] + [(24, 1, 1, 7)]
+    # A is complete at 11: at 10 it is not there yet, at 11 it is, 3 ps later out; at 16 it is 5 old: too old. The one
+    # of 10 is complete at 21: at 25 there again
+    requests = [(at, 1, 1, 7) for at in (0, 10, 11, 16, 25)]
     found = told(requests, users={}, front={"cache_entries": 1, "cache_life_ps": 5, "cache_ps": 3})
     assert column(found, "replica") == [0, 0, -1, 0, -1]
-    assert column(found, "first_token_ps") == [10, 20, 14, 30, 27]
-    assert column(found, "last_token_ps") == [10, 20, 14, 30, 27]
+    assert column(found, "first_token_ps") == [10, 20, 14, 30, 28]
+    assert column(found, "last_token_ps") == [11, 21, 14, 31, 28]
+
+
+def test_answers_of_one_instant_are_kept_in_the_order_of_their_requests() -> None:
+    requests = [(0, 1, 1, 7), (0, 1, 1, 8), (20, 1, 1, 7), (20, 1, 1, 8)]
+    assert column(told(requests, users={}, front={"cache_entries": 1}), "replica") == [0, 0, 0, -1]
 
 
 def test_the_least_recently_used_answer_goes() -> None:
@@ -205,13 +210,13 @@ def test_the_answer_from_the_cache_is_not_there_before_it_comes() -> None:
 
 
 def test_an_answer_from_the_cache_beats_the_twin() -> None:
-    # A asks a slow replica; B (1) gets the same answer from the fast one at 11; A's twin (30) finds it in the cache
+    # A asks a slow replica; B (1) gets the same answer from the fast one at 12; A's twin (30) finds it in the cache
     slow, fast = pool(base_ps=[100] * 9), pool()
     users = {"attempts_max": 2, "hedge_ps": 30, "backoff_ps": [0]}
     found = told(
         [(0, 1, 2, 7), (1, 1, 1, 7, 1)], slow, fast, users=users, front={"cache_entries": 1, "cache_ps": 2}
     )
-    assert column(found, "last_token_ps") == [32, 11]
+    assert column(found, "last_token_ps") == [32, 12]
     assert [attempt["outcome"] for attempt in found.attempts] == ["cancelled", "completed", "completed"]
     assert found.attempts[0]["end_ps"] == 33
 
