@@ -26,6 +26,7 @@ from sim.model.layout import (
     F_FIRST_PS,
     F_FROM_CACHE,
     F_GHOST,
+    F_GIVE_UP_PS,
     F_GROUP,
     F_NEXT,
     F_OUTPUT,
@@ -34,6 +35,7 @@ from sim.model.layout import (
     F_SIZE,
     F_TAKEN_PS,
     F_TIMER,
+    F_TOTAL_PS,
     F_TWIN,
     F_WASTED,
     GHOST_BEATEN,
@@ -41,8 +43,10 @@ from sim.model.layout import (
     K_BLOCKED_Q20,
     K_GROUP,
     K_SIZE,
+    K_WITHHELD,
     MORE_ATTEMPT_TTFT,
     N_MORE,
+    P_CACHE_ENTRIES,
     P_DURATION_PS,
     P_WARMUP_PS,
     PHASE_TURN,
@@ -146,9 +150,32 @@ def is_beaten(p, st, s):
 
 @jit_call
 def goes_on(p, st, s):
-    """Whether more follows the last token: stations after the GPU, or the verdict of a guardrail."""
+    """Whether more follows the last token: stations after the GPU, the verdict of a guardrail, a place in the cache.
+
+    Answers of one boundary come to the cache in the order of their requests, not in that of a replica's slots.
+    """
     k = st.m[st.slot + s * F_SIZE + F_CLASS]
-    return n_after(p, k) > 0 or p.m[p.klass + k * K_SIZE + K_BLOCKED_Q20] > 0
+    is_kept = p.m[P_CACHE_ENTRIES] > 0 and content_of(p, st, s) >= 0
+    return is_kept or n_after(p, k) > 0 or p.m[p.klass + k * K_SIZE + K_BLOCKED_Q20] > 0
+
+
+@jit_call
+def is_withheld(p, st, s):
+    """Whether the client of slot s sees nothing before its answer is complete."""
+    return p.m[p.klass + st.m[st.slot + s * F_SIZE + F_CLASS] * K_SIZE + K_WITHHELD] == 1
+
+
+@jit_call
+def gives_up_at(p, st, s, t):
+    """Whether the client of slot s, whose last token is computed but whose answer is not out, gives up at t."""
+    so = st.slot + s * F_SIZE
+    return st.m[so + F_TOTAL_PS] == t or (is_withheld(p, st, s) and st.m[so + F_GIVE_UP_PS] == t)
+
+
+@jit_call
+def first_seen_ps(p, st, s):
+    """When the client of slot s, whose answer is not complete, saw its first token; −1 = not yet."""
+    return -1 if is_withheld(p, st, s) else st.m[st.slot + s * F_SIZE + F_FIRST_PS]
 
 
 @jit_call

@@ -58,6 +58,6 @@ def find_replica(p, st, g, i, attempt, fitting, t):
     """A replica for an attempt at request i, counted from 0, that fits `fitting` pools of its group, or −1."""
     if st.m[st.group + g * H_SIZE + H_N_READY] == 0:
         return -1
-    if fitting == p.m[p.group + g * G_SIZE + G_N_POOL] and not is_choosy(p, i):
+    if fitting == p.m[p.group + g * G_SIZE + G_N_POOL] and not is_choosy(p, g, i):
         return choose_replica(p, st, g, i, attempt, t)
     return choose_fitting(p, st, g, i, attempt, NEVER, t)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from sim.jit import jit, plain
-from sim.model.layout import LIMB, LIMB_BITS, N_METRIC
+from sim.model.layout import K_E2E_PS, K_ITL_PS, K_SIZE, K_TPOT_PS, K_TTFT_PS, LIMB, LIMB_BITS, N_METRIC
 
 UNIT_BITS = 14
 SUB_BITS = 6
@@ -102,6 +102,18 @@ def observe_series(m, at, first_ps, growth_ps, n_steps, weight):
                 past = n_steps
             m[at + b] += weight * (past - j)
             j = past
+
+
+@jit
+def meets_objectives(p, k, ttft_ps, gap_max_ps, tpot_ps, e2e_ps):
+    """Whether a served request met every objective of its class."""
+    ko = p.klass + k * K_SIZE
+    return (
+        ttft_ps <= p.m[ko + K_TTFT_PS]
+        and gap_max_ps <= p.m[ko + K_ITL_PS]
+        and tpot_ps <= p.m[ko + K_TPOT_PS]
+        and e2e_ps <= p.m[ko + K_E2E_PS]
+    )
 
 
 @jit

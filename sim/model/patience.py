@@ -14,6 +14,7 @@ from sim.model.attempts import (
     end_of_attempt,
     take_free,
     waste,
+    win,
 )
 from sim.model.batch import drop_waiting, gap_longest
 from sim.model.holding import drop_held, note_room
@@ -106,7 +107,6 @@ from sim.model.turns import come, next_turn
 from sim.rng import STREAM_GUARD, draw_below
 
 
-# ---- with its replica ----------------------------------------------------------------------
 @jit_call
 def lose_attempt(p, st, s, r, reason, t):
     """The replica of an attempt is lost at t (its steps are settled); it fails, and ghosts are gone for good."""
@@ -189,7 +189,7 @@ def withdraw(p, st, s, t):
     cut_jump(p, st, r, t)
     waste(p, st, s, computed_of(st, s, r))
     note_gap(st, s, r)
-    if st.m[so + F_STATE] == SEQ_DECODE:  # what its last step emits is nobody's gap
+    if st.m[so + F_STATE] == SEQ_DECODE and counts_for(p, st, s):  # what its last step emits is nobody's gap
         st.m[st.mix + r * p.m[P_N_CLASS] + st.m[so + F_CLASS]] -= 1
     st.m[st.rep + r * R_SIZE + R_N_GHOST] += 1
     return True
@@ -220,10 +220,10 @@ def where_it_is(st, s):
     """The reason of a timeout: where the attempt was."""
     so = st.slot + s * F_SIZE
     state = st.m[so + F_STATE]
+    if state == SEQ_HELD or st.m[so + F_FROM_CACHE] == 1:
+        return IN_GATEWAY
     if state == SEQ_BEFORE or state == SEQ_AFTER:
         return IN_CPU_STAGE
-    if state == SEQ_HELD:
-        return IN_GATEWAY
     if st.m[so + F_SCHEDULED_PS] < 0:
         return IN_QUEUE
     return IN_PREFILL if st.m[so + F_FIRST_PS] < 0 else IN_STREAM
@@ -270,6 +270,7 @@ def hedge(p, st, s, t):
     twin = take_slot(p, st, st.m[so + F_REQUEST], st.m[so + F_ARRIVAL_PS])
     begin_request(p, st, twin)
     to = st.slot + twin * F_SIZE
+    st.m[to + F_GROUP] = st.m[so + F_GROUP]
     n = st.m[so + F_ATTEMPTS] + 1
     st.m[so + F_ATTEMPTS] = n
     st.m[to + F_ATTEMPTS] = n
@@ -283,12 +284,18 @@ def hedge(p, st, s, t):
 
 @jit_call
 def on_station(p, st, s, t):
-    """A request is done with a station at t, or comes from its replica: to the next station, in, or out."""
+    """A request is done with a station at t, or comes from its replica or the cache: to the next station, in, or out."""
     so = st.slot + s * F_SIZE
     k = st.m[so + F_CLASS]
     after = st.m[so + F_STATE] == SEQ_AFTER
     step = st.m[so + F_STEP] + 1
-    if step < n_before(p, k) + (n_after(p, k) if after else 0):
+    if st.m[so + F_FROM_CACHE] == 1:
+        st.m[so + F_FIRST_PS] = t
+        st.m[so + F_LAST_PS] = t
+        st.m[so + F_GAP_MAX] = 0
+        win(st, s, t)
+        go_out(p, st, s, t)
+    elif step < n_before(p, k) + (n_after(p, k) if after else 0):
         enter_station(p, st, s, step, t)
         watch(p, st, s, t)
     elif after:
@@ -317,12 +324,12 @@ def go_out(p, st, s, t):
         return
     last = st.m[so + F_LAST_PS]
     st.m[so + F_CPU_AFTER_PS] = t - last
+    answered(p, st, s, t)
     if p.m[ko + K_WITHHELD] == 1:
         st.m[so + F_WITHHELD_PS] = last - st.m[so + F_FIRST_PS]
         st.m[so + F_FIRST_PS] = t
         last = t
     r = st.m[so + F_REPLICA]
-    answered(p, st, s, t)
     conclude(p, st, s, r, last, t, True)
     next_turn(p, st, s, r, COMPLETED, t)
 

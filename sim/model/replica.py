@@ -25,6 +25,7 @@ from sim.model.layout import (
     C_SUM,
     CONTINUOUS,
     DYNAMIC,
+    F_ARRIVAL_PS,
     F_CHUNK,
     F_CLASS,
     F_COMPUTED,
@@ -93,6 +94,7 @@ from sim.model.layout import (
 )
 from sim.model.metrics import N_BUCKET, add_wide, observe_series
 from sim.model.prefix import HIT_BITS, HIT_MASK, find_prefix, hold_prompt, leave_finished, take_prefix
+from sim.model.request import is_measured
 from sim.model.sequence import blocks_back, end_chunk, leave_decode, preempt, retire, unlist_decode
 from sim.model.steps import prefill_ps, span_ps, steps_before, steps_reaching
 from sim.model.tree import tree_key, tree_set
@@ -173,7 +175,8 @@ def bury(p, st, r, t):
         if st.m[so + F_GHOST] == GHOST_GONE:
             st.m[ro + R_N_GHOST] -= 1
             if st.m[so + F_STATE] == SEQ_DECODE:
-                st.m[st.mix + r * p.m[P_N_CLASS] + st.m[so + F_CLASS]] += 1  # it left the mix with its client
+                if is_measured(p, st.m[so + F_ARRIVAL_PS]):  # it left the mix with its client
+                    st.m[st.mix + r * p.m[P_N_CLASS] + st.m[so + F_CLASS]] += 1
                 leave_decode(p, st, r, s, t)
             elif st.m[so + F_CHUNK] > 0:
                 st.m[ro + R_N_CHUNK] -= 1

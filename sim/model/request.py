@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from sim.jit import jit, jit_call
-from sim.model.attempts import is_extra
+from sim.model.attempts import first_seen_ps, is_extra
 from sim.model.batch import gap_longest
 from sim.model.blame import blame_nobody
 from sim.model.layout import (
@@ -53,7 +53,6 @@ from sim.model.layout import (
     K_ITL_PS,
     K_NETWORK,
     K_SIZE,
-    K_TPOT_PS,
     K_TTFT_PS,
     M_E2E,
     M_ITL_MAX,
@@ -77,7 +76,7 @@ from sim.model.layout import (
     TOKEN_BITS,
     TOKENS_MAX,
 )
-from sim.model.metrics import add_wide, observe
+from sim.model.metrics import add_wide, meets_objectives, observe
 from sim.model.row import note_cached, write_row
 
 
@@ -147,18 +146,6 @@ def free_slot(st, s):
     st.m[st.slot + s * F_SIZE + F_NEXT] = st.m[S_FREE]
     st.m[S_FREE] = s
     st.m[S_IN_FLIGHT] -= 1
-
-
-@jit
-def meets_objectives(p, k, ttft_ps, gap_max_ps, tpot_ps, e2e_ps):
-    """Whether a served request met every objective of its class."""
-    ko = p.klass + k * K_SIZE
-    return (
-        ttft_ps <= p.m[ko + K_TTFT_PS]
-        and gap_max_ps <= p.m[ko + K_ITL_PS]
-        and tpot_ps <= p.m[ko + K_TPOT_PS]
-        and e2e_ps <= p.m[ko + K_E2E_PS]
-    )
 
 
 @jit
@@ -276,7 +263,7 @@ def leave(p, st, s, r, outcome, reason):
         st.m[so + F_REQUEST],
         st.m[so + F_ROUTED_PS],
         st.m[so + F_SCHEDULED_PS],
-        st.m[so + F_FIRST_PS],
+        first_seen_ps(p, st, s),
         -1,
         r,
         st.m[so + F_PREEMPTIONS],
@@ -290,12 +277,13 @@ def leave(p, st, s, r, outcome, reason):
 
 
 @jit_call
-def is_missed(p, st, so, r):
+def is_missed(p, st, s, r):
     """Whether a request that is still inside, at replica r or nowhere, can no longer meet an objective of its class."""
+    so = st.slot + s * F_SIZE
     ko = p.klass + st.m[so + F_CLASS] * K_SIZE
     asked = st.m[so + F_ARRIVAL_PS] - network_of(p, st, st.m[so + F_CLASS], r)
     age = st.m[S_NOW] - asked
-    first = st.m[so + F_FIRST_PS]
+    first = first_seen_ps(p, st, s)
     ttft = first - asked if first >= 0 else age
     return ttft > p.m[ko + K_TTFT_PS] or st.m[so + F_GAP_MAX] > p.m[ko + K_ITL_PS] or age > p.m[ko + K_E2E_PS]
 
@@ -307,6 +295,6 @@ def leave_inside(p, st, s, r, reason):
     if p.m[P_ATTEMPTS] == 1 and is_extra(st, s):
         free_slot(st, s)
         return
-    if is_measured(p, st.m[so + F_ARRIVAL_PS]) and is_missed(p, st, so, r):
+    if is_measured(p, st.m[so + F_ARRIVAL_PS]) and is_missed(p, st, s, r):
         st.m[st.counts + st.m[so + F_CLASS] * C_SIZE + C_INSIDE_MISSED] += 1
     leave(p, st, s, r, INSIDE, reason)

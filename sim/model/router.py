@@ -19,6 +19,7 @@ from sim.model.layout import (
     H_CURSOR,
     H_N_READY,
     H_SIZE,
+    K_GROUP,
     K_N_POOL,
     K_ORDERED,
     K_POOLS,
@@ -26,6 +27,7 @@ from sim.model.layout import (
     L_BLOCK,
     L_BLOCKS,
     L_FIRST,
+    L_GROUP,
     L_MAX_LEN,
     L_SIZE,
     LEAST_OUTSTANDING,
@@ -68,7 +70,7 @@ def fits(p, pool, i):
 @jit
 def n_fitting_pools(p, g, i):
     """In how many pools of the group that may serve it request i fits."""
-    if is_choosy(p, i):
+    if is_choosy(p, g, i):
         return n_listed_pools(p, i)
     go = p.group + g * G_SIZE
     n = 0
@@ -79,9 +81,10 @@ def n_fitting_pools(p, g, i):
 
 
 @jit
-def is_choosy(p, i):
-    """Whether not every pool of its group may serve request i, or not all alike."""
-    return p.m[p.klass + class_of(p, i) * K_SIZE + K_N_POOL] > 0
+def is_choosy(p, g, i):
+    """Whether not every pool of group g may serve request i, or not all alike: never in a group it falls back to."""
+    ko = p.klass + class_of(p, i) * K_SIZE
+    return p.m[ko + K_N_POOL] > 0 and p.m[ko + K_GROUP] == g
 
 
 @jit_call
@@ -99,7 +102,7 @@ def n_listed_pools(p, i):
 def may_serve(p, pool, i):
     """Whether request i fits a pool that may serve it."""
     ko = p.klass + class_of(p, i) * K_SIZE
-    listed = p.m[ko + K_N_POOL] == 0
+    listed = not is_choosy(p, p.m[p.pool + pool * L_SIZE + L_GROUP], i)
     for j in range(p.m[ko + K_POOLS], p.m[ko + K_POOLS] + p.m[ko + K_N_POOL]):
         if p.m[j] == pool:
             listed = True
@@ -187,7 +190,8 @@ def choose_fitting(p, st, g, i, attempt, most, t):
     """As choose_replica for a request that not all of the group's pools may take, or not all alike, or where a replica may
     hold fewer than `most`; −1 when none that may is ready.
     """
-    if p.m[p.klass + class_of(p, i) * K_SIZE + K_ORDERED] == 1 and most == NEVER:
+    ordered = p.m[p.klass + class_of(p, i) * K_SIZE + K_ORDERED] == 1
+    if ordered and most == NEVER and is_choosy(p, g, i):
         return choose_in_order(p, st, g, i, attempt, t)
     return choose_narrowed(p, st, g, i, attempt, most, t)
 

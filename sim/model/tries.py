@@ -45,7 +45,6 @@ from sim.model.layout import (
     F_SIZE,
     F_START,
     F_STATE,
-    F_STEP,
     F_STEP_PS,
     F_TAKEN_PS,
     F_TOTAL_PS,
@@ -90,7 +89,7 @@ from sim.model.limits import deposit, limits_reason, load_reason, pay_retry
 from sim.model.request import leave, take_slot
 from sim.model.router import n_fitting_pools
 from sim.model.stalls import stall_ps
-from sim.model.stations import enter_station, n_after, n_before
+from sim.model.stations import enter_station, n_before
 from sim.model.timers import arm, disarm
 from sim.model.turns import next_turn
 from sim.rng import STREAM_PATIENCE, STREAM_RETRY, draw_below
@@ -115,6 +114,7 @@ def start(p, st, s, t):
     wait = deferral_ps(p, st.m[st.slot + s * F_SIZE + F_CLASS], t)
     if wait > 0:
         st.m[st.slot + s * F_SIZE + F_STATE] = SEQ_AWAY
+        st.m[st.slot + s * F_SIZE + F_TAKEN_PS] = -1
         st.m[st.slot + s * F_SIZE + F_ATTEMPT] = 0
         st.m[st.slot + s * F_SIZE + F_ATTEMPTS] = 0
         arm(st, s, PHASE_RETRY, t + wait)
@@ -161,6 +161,7 @@ def take_attempt(p, st, s, t):
     deposit(p, st, s)
     fitting = n_fitting_pools(p, g, st.m[so + F_REQUEST])
     reason = TOO_LONG if fitting == 0 else limits_reason(p, st, s, t)
+    set_patience(p, st, s, t)
     if reason == NO_REASON and is_cached(p, st, content_of(p, st, s), t):
         from_cache(p, st, s, t)
         return
@@ -169,7 +170,6 @@ def take_attempt(p, st, s, t):
     if reason != NO_REASON:
         end_attempt(p, st, s, -1, REJECTED, reason, t)
         return
-    set_patience(p, st, s, t)
     if n_before(p, k) > 0:
         st.m[so + F_STATE] = SEQ_BEFORE
         enter_station(p, st, s, 0, t)
@@ -180,17 +180,14 @@ def take_attempt(p, st, s, t):
 
 @jit_call
 def from_cache(p, st, s, t):
-    """The attempt in slot s is answered by the response cache: no replica sees it."""
+    """The attempt in slot s will be answered by the response cache: no replica sees it."""
     so = st.slot + s * F_SIZE
-    done = t + p.m[P_CACHE_PS]
     st.m[so + F_FROM_CACHE] = 1
     st.m[so + F_STATE] = SEQ_AFTER
     st.m[so + F_ROUTED_PS] = t
     st.m[so + F_SCHEDULED_PS] = t
-    st.m[so + F_FIRST_PS] = done
-    st.m[so + F_LAST_PS] = done
-    st.m[so + F_STEP] = n_before(p, st.m[so + F_CLASS]) + n_after(p, st.m[so + F_CLASS])
-    arm(st, s, PHASE_STATION, done)
+    st.m[so + F_STEP_PS] = t + p.m[P_CACHE_PS]
+    watch(p, st, s, t)
 
 
 @jit_call
@@ -218,6 +215,7 @@ def new_attempt(st, s, t):
     so = st.slot + s * F_SIZE
     for field in (F_GENERATED, F_COMPUTED, F_CHUNK, F_PREEMPTIONS, F_MARK, F_START, F_HELD, F_CACHED):
         st.m[so + field] = 0
+    st.m[so + F_FROM_CACHE] = 0
     for field in (F_LAST_PS, F_ROUTED_PS, F_SCHEDULED_PS, F_FIRST_PS, F_GAP_MAX, F_REPLICA):
         st.m[so + field] = -1
     st.m[so + F_STATE] = SEQ_WAITING
@@ -320,7 +318,7 @@ def may_retry(p, st, s, outcome, t):
     if st.m[so + F_ATTEMPTS] >= p.m[ko + K_ATTEMPTS_MAX]:
         return False
     deadline = p.m[ko + K_DEADLINE_PS]
-    if deadline != NEVER and t >= st.m[so + F_ARRIVAL_PS] + deadline:
+    if deadline != NEVER and t + backoff_ps(p, st, s) >= st.m[so + F_ARRIVAL_PS] + deadline:
         return False
     if p.m[ko + K_RETRY_ON] & (1 << (outcome - REJECTED)) == 0:
         return False

@@ -19,6 +19,7 @@ import numpy as np
 from sim.arrays import (
     ClassRow,
     FaultRow,
+    FrontRow,
     GroupRow,
     PoolRow,
     RunRow,
@@ -39,18 +40,19 @@ from sim.model.faults import lose
 from sim.model.fleet import advance, begin, finish
 from sim.model.lifecycle import become_ready, begin_drain, enter
 from sim.model.metrics import N_BUCKET, bucket_edges_ps, wide
-from sim.rows import Chains, LimitRow
+from sim.rows import Chains, LimitRow, VisitRow
 from sim.units import NEVER
 
 from .naive import Run, run
-from .naive_gateway import CLASS_DEFAULTS
+from .naive_gateway import CLASS_DEFAULTS, DAY_PS
 from .naive_replica import POOL_DEFAULTS
-from .random_cases import Case
+from .random_cases import Case, later
 from .random_cases import case as random_case
 
 STAMPS = ("taken_ps", "routed_ps", "scheduled_ps", "first_token_ps", "last_token_ps")
 COLUMNS = ("outcome", "reason", *STAMPS, "preemptions", "attempts", "wasted_tokens")
-ENDLESS = ("prompt_max", "output_max", "shed_milli", "wait_max_ps", "budget_burst_milli", "hedge_ps")
+TIMES_ENDLESS = ("wait_max_ps", "hedge_ps", "deadline_ps")
+ENDLESS = ("prompt_max", "output_max", "shed_milli", "budget_burst_milli", *TIMES_ENDLESS)
 RETRY_BITS = {"rejected": a.RETRY_REJECTED, "timed_out": a.RETRY_TIMED_OUT, "failed": a.RETRY_FAILED}
 
 
@@ -72,10 +74,18 @@ def params_of(case: dict[str, Any]) -> tuple[a.Params, list[int], list[tuple[int
     changes.sort(key=lambda change: change[0])
     later = [(t, place[r], what) for t, r, what in case.get("interventions") or []]
     rows = np.array(case["requests"], dtype=np.int64).reshape(-1, 4)
-    end_ps = case["end_ps"]
+    warmup_ps, duration_ps = measured(case)
+    contents = case.get("contents")
     params = make_params(
-        RunRow(seed=case.get("seed", 1), duration_ps=end_ps, warmup_ps=0, end_ps=end_ps, sample_ps=0),
-        Traffic(rows[:, 0], rows[:, 1], rows[:, 2], rows[:, 3], chains=chains_of(case)),
+        RunRow(case.get("seed", 1), duration_ps, warmup_ps, end_ps=case["end_ps"], sample_ps=0),
+        Traffic(
+            rows[:, 0],
+            rows[:, 1],
+            rows[:, 2],
+            rows[:, 3],
+            chains=chains_of(case),
+            content_id=None if contents is None else np.array(contents),
+        ),
         [class_row({**CLASS_DEFAULTS, **row}) for row in case["classes"]],
         [
             GroupRow(
@@ -87,14 +97,40 @@ def params_of(case: dict[str, Any]) -> tuple[a.Params, list[int], list[tuple[int
         [pool_row(pool) for pool in pools],
         faults=[FaultRow(NEVER, 0)] * any(what == "lose" for _, _, what in later),
         tenants=[TenantRow(limit=limit_row(tenant["limit"])) for tenant in case.get("tenants") or []],
+        front=front_row(case.get("front") or {}),
     )
     return params, place, sorted(changes + later, key=lambda change: (change[0], change[2] != "lose"))
+
+
+def measured(case: dict[str, Any]) -> tuple[int, int]:
+    """The requests that arrive from the first instant on and before the second are measured."""
+    found: tuple[int, int] = case.get("measured_ps") or (0, case["end_ps"])
+    return found
+
+
+def front_row(front: dict[str, Any]) -> FrontRow:
+    """What all of the gateway shares, in the product's numbers."""
+    life_ps = front.get("cache_life_ps")
+    return FrontRow(
+        tuple(front.get("workers", ())),
+        front.get("cache_entries", 0),
+        NEVER if life_ps is None else life_ps,
+        front.get("cache_ps", 0),
+    )
 
 
 def class_row(row: dict[str, Any]) -> ClassRow:
     """A class of a case in the product's numbers."""
     endless = {key: NEVER if row[key] is None else row[key] for key in ENDLESS}
-    same = ("group", "priority", "tenant", "attempts_max", "budget_ratio_milli")
+    same = (
+        "group",
+        "priority",
+        "tenant",
+        "attempts_max",
+        "budget_ratio_milli",
+        "blocked_q20",
+        "defer_max_ps",
+    )
     patience = ("first_patience_ps", "total_patience_ps")
     return ClassRow(
         **{key: row[key] for key in same},
@@ -104,6 +140,10 @@ def class_row(row: dict[str, Any]) -> ClassRow:
         backoff_ps=tuple(row["backoff_ps"]),
         jitter=a.JITTERS.index(row["jitter"]),
         limit=limit_row(row["limit"]),
+        **{key: tuple(VisitRow(*visit) for visit in row[key]) for key in ("before", "after")},
+        withheld=int(row["withheld"]),
+        fallback=-1 if row["fallback"] is None else row["fallback"],
+        window_ps=tuple(row["window_ps"]),
     )
 
 
@@ -111,7 +151,7 @@ def limit_row(limit: dict[str, Any] | None) -> LimitRow | None:
     """A limit of a case in the product's numbers."""
     if limit is None:
         return None
-    most = limit["concurrent_max"]
+    most = limit.get("concurrent_max")
     return LimitRow(**{**limit, "concurrent_max": NEVER if most is None else most})
 
 
@@ -225,7 +265,7 @@ def rows_of(p: a.Params, st: a.State, place: list[int]) -> list[dict[str, Any]]:
         row["outcome"] = a.OUTCOMES[row["outcome"]]
         row["reason"] = a.REASONS[row["reason"]] if row["outcome"] != "inside" else ""
         at = int(first[table["pool_id"][i]] + table["replica_id"][i]) if table["pool_id"][i] >= 0 else -1
-        if row["outcome"] == "inside" and traffic.arrival_ps[i] >= st.m[a.S_NOW]:  # it never arrived
+        if row["outcome"] == "inside" and traffic.arrival_ps[i] >= st.m[a.S_NOW]:  # it has not arrived
             row |= {"attempts": 0, "wasted_tokens": 0, "taken_ps": -1}
         row["replica"] = place.index(at) if at >= 0 else -1
         row["itl_max_ps"] = max(0, int(table["itl_max_ps"][i]))
@@ -247,7 +287,9 @@ def seed_case(seed: int, calm: bool = False) -> Case:
         case = lengthened(case, 2 + seed % 17)
     if seed % 7 == 6:
         case = repeated(case, 2 + seed % 4)
-    return case
+    return (
+        later(case, DAY_PS - case["end_ps"] // 200_000) if seed % 2 else case
+    )  # midnight comes in the middle
 
 
 def lengthened(case: Case, factor: int) -> Case:
@@ -276,6 +318,7 @@ def repeated(case: Case, times: int) -> Case:
     return {
         **case,
         "requests": [(at + i * round_ps, *rest) for i in range(times) for at, *rest in case["requests"]],
+        "contents": case["contents"] * times,
         "end_ps": case["end_ps"] * times,
     }
 
@@ -292,20 +335,35 @@ def stretched(case: Case, factor: int) -> Case:
         for pool in case["pools"]
     ]
     limits = ("request_ps", "token_ps")
-    waits = ("wait_max_ps", "hedge_ps", "first_patience_ps", "total_patience_ps", "backoff_ps", "limit")
+    patience = ("first_patience_ps", "total_patience_ps")
+    waits = (*TIMES_ENDLESS, *patience, "backoff_ps", "limit", "defer_max_ps", "window_ps")
+
+    def visits(row: dict[str, Any]) -> dict[str, Any]:
+        """Its stations, with longer work."""
+        return {
+            key: [(at, *(work * factor for work in works)) for at, *works in row[key]]
+            for key in ("before", "after")
+        }
 
     def longer(value: Any) -> Any:
         """A time, a list of times, or a limit."""
         if isinstance(value, dict):
             return {**value, **{key: value[key] * factor for key in limits}}
-        if isinstance(value, list):
+        if isinstance(value, (list, tuple)):
             return [longer(one) for one in value]
         return None if value is None else value * factor
 
     return {
         **case,
         "pools": pools,
-        "classes": [{**row, **{key: longer(row[key]) for key in waits}} for row in case["classes"]],
+        "classes": [
+            {**row, **{key: longer(row[key]) for key in waits}, **visits(row)} for row in case["classes"]
+        ],
+        "front": {
+            **case["front"],
+            **{key: longer(case["front"][key]) for key in ("cache_life_ps", "cache_ps")},
+        },
+        "measured_ps": longer(case["measured_ps"]),
         "tenants": [{"limit": longer(tenant["limit"])} for tenant in case["tenants"]],
         "requests": [(at * factor, *rest) for at, *rest in case["requests"]],
         "interventions": [(at * factor, *rest) for at, *rest in case["interventions"]],
@@ -320,7 +378,8 @@ def case_differences(case: Case, n_slot: int = 2) -> list[str]:
 
 def ends_differ(case: Case, told: Run, p: a.Params, st: a.State, place: list[int]) -> list[str]:
     """What the plain model told of a case, and how the product's run of it ended."""
-    expected = [{key: row[key] for key in row if key != "gaps"} for row in told.requests]
+    apart = ("gaps", "computed_ps", "place")  # of which the product tells sums at most
+    expected = [{key: row[key] for key in row if key not in apart} for row in told.requests]
     return [
         *differences(rows_of(p, st, place), expected),
         *_unlike("measures", measures_of(p, st), measures_told(case, told)),
@@ -371,28 +430,36 @@ def measures_told(case: Case, told: Run) -> dict[Any, dict[str, Any]]:
     }
     for attempt in told.attempts:
         k = case["requests"][attempt["request"]][3]
+        if not is_measured(case, attempt["request"]):
+            continue
         values[k, "itl"] += attempt["gaps"]
-        if apart and attempt["end_ps"] >= 0 and attempt["first_token_ps"] >= 0:
-            values[k, "attempt_ttft"].append(attempt["first_token_ps"] - attempt["taken_ps"])
-    for (arrival_ps, _, output, k), row in zip(case["requests"], told.requests, strict=True):
-        if row["outcome"] != "completed":
+        if apart and attempt["end_ps"] >= 0 and attempt["emitted_ps"] >= 0:
+            values[k, "attempt_ttft"].append(attempt["emitted_ps"] - attempt["taken_ps"])
+    for i, ((arrival_ps, _, output, k), row) in enumerate(zip(case["requests"], told.requests, strict=True)):
+        if row["outcome"] != "completed" or not is_measured(case, i):
             continue
         values[k, "ttft"].append(row["first_token_ps"] - arrival_ps)
         values[k, "e2e"].append(row["last_token_ps"] - arrival_ps)
         values[k, "queue_wait"].append(row["scheduled_ps"] - row["taken_ps"])
         if output > 1:
-            values[k, "tpot"].append((row["last_token_ps"] - row["first_token_ps"]) // (output - 1))
+            values[k, "tpot"].append((row["computed_ps"] - row["first_token_ps"]) // (output - 1))
             values[k, "itl_max"].append(row["itl_max_ps"])
     return {key: {"sum": sum(seen), "buckets": _buckets(seen)} for key, seen in values.items()}
+
+
+def is_measured(case: Case, i: int) -> bool:
+    """Whether request i counts."""
+    from_ps, until_ps = measured(case)
+    return bool(from_ps <= case["requests"][i][0] < until_ps)
 
 
 def has_attempts(case: Case) -> bool:
     """Whether the product keeps attempts apart."""
     limited = any(tenant["limit"] is not None for tenant in case.get("tenants") or [])
     lost = any(what == "lose" for _, _, what in case.get("interventions") or [])
-    return (
-        limited or lost or any(class_row({**CLASS_DEFAULTS, **row}).has_attempts for row in case["classes"])
-    )
+    cached = (case.get("front") or {}).get("cache_entries", 0) > 0
+    classes = [class_row({**CLASS_DEFAULTS, **row}) for row in case["classes"]]
+    return limited or lost or cached or any(row.has_attempts for row in classes)
 
 
 def counts_of(p: a.Params, st: a.State) -> dict[Any, dict[str, Any]]:
@@ -406,9 +473,9 @@ def counts_told(case: Case, told: Run) -> dict[Any, dict[str, Any]]:
     """Class → how many requests and attempts ended how in the plain model."""
     found: dict[Any, dict[str, Any]] = {}
     for k in range(len(case["classes"])):
-        ours = [i for i, asked in enumerate(case["requests"]) if asked[3] == k]
-        rows = [told.requests[i] for i in ours if told.requests[i]["attempts"] > 0]
-        tries = [attempt for attempt in told.attempts if case["requests"][attempt["request"]][3] == k]
+        ours = [i for i, asked in enumerate(case["requests"]) if asked[3] == k and is_measured(case, i)]
+        rows = [told.requests[i] for i in ours if case["requests"][i][0] < case["end_ps"]]
+        tries = [attempt for attempt in told.attempts if attempt["request"] in ours]
         fates = Counter(row["outcome"] for row in rows)
         ends = Counter(attempt["outcome"] for attempt in tries)
         found[k] = {
@@ -423,7 +490,8 @@ def counts_told(case: Case, told: Run) -> dict[Any, dict[str, Any]]:
             reasons = Counter(row["reason"] for row in rows if row["reason"])
             found[k] |= {f"reason_{name}": n for name, n in reasons.items()}
             hedges = sum(attempt["is_hedge"] for attempt in tries)
-            found[k] |= {"hedges": hedges, "retries": len(tries) - len(rows) - hedges}
+            again = [try_ for try_ in tries if try_["n"] > 1 and not try_["is_fallback"]]
+            found[k] |= {"hedges": hedges, "retries": len(again) - hedges}
     return found
 
 

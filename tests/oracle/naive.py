@@ -2,8 +2,9 @@
 
 Every step walks every sequence and moves every KV block by hand; no step is skipped, no sum is closed. It
 shares no code with the product. Times are int picoseconds, -1 = has not happened. At one instant the
-order is: replicas are lost, become ready or drain; deadlines, retries, then hedges and cancels, each by
-request and attempt; held attempts are released, requests arrive; replica boundaries in index order. What
+order is: replicas are lost, become ready or drain; deadlines, retries, then hedges and cancels, then ends of
+CPU work, each by request and attempt; held attempts are released, requests arrive; replica boundaries in index
+order. What
 makes something of an earlier kind due at the same instant (a retry without a wait) has it done next.
 
 Input of `simulate` and `run` (all plain ints, strings, lists, dicts; a key with a default may be left
@@ -16,7 +17,9 @@ out):
                      retry_on=() of "rejected", "timed_out", "failed"; backoff_ps=() one for each retry,
                      jitter="none" | "full" | "equal", budget_ratio_milli=0, budget_burst_milli=None,
                      limit=None | {request_ps=0, request_burst=0, token_ps=0, token_burst=0,
-                     concurrent_max=None}}]
+                     concurrent_max=None}, before=(), after=() of (station, base_ps, prompt_ps, output_ps),
+                     withheld=False, blocked_q20=0, fallback=None | a group, deadline_ps=None,
+                     window_ps=(from, until) of a day, defer_max_ps=0}]
     groups         [{router="round_robin" | "least_outstanding" | "least_kv", queue_capacity=10**9}]
     pools          [{group=0, ready_at=[ps | None, ...], base_ps=[max_num_seqs+1], slope_ps=[max_num_seqs+1],
                      prefill_ps_per_token=0, attention_q16=0, n_kv_blocks, block_size=16, max_num_seqs,
@@ -25,6 +28,9 @@ out):
                      max_batch_delay_ps=0, chunked_prefill=True}]; ready_at has one entry per replica
     interventions  [(time_ps, replica, "ready" | "drain" | "lose")]; a replica's index counts through all pools
     tenants        [{limit=None}]; default one
+    front          {workers=() of each station, cache_entries=0, cache_life_ps=None, cache_ps=0}
+    contents       what each request asks for, -1 = what nobody asks twice; default all -1
+    measured_ps    (from, until): arrivals that count; this model tells of all and leaves counting to others
     seed           of the draws, by name: patience of a request, jitter of a retry
 
 Where the rules leave room, this model decides:
@@ -69,6 +75,20 @@ Where the rules leave room, this model decides:
 19. A request's row shows its answering attempt; without one, the last to end; while one is under way, the
     highest numbered of those that may answer. Its preemptions and gaps are that attempt's alone.
 20. Wasted is what had been computed by the last boundary when the client left or the replica was lost.
+21. An answer from the cache is its attempt's first token, and its all, when it comes; until then its client has
+    patience, a deadline and a twin like any other. It counts as routed and scheduled when it was asked for.
+22. What is behind the GPU begins a picosecond after the last token; a guardrail alone gives its verdict then, and
+    the cache alone takes an answer then: those of one boundary in the order of their requests.
+23. Of a withheld answer nothing is seen before it is complete: that is its first token and its last. The gateway
+    sees the tokens: the first decides between twins. Gaps are the replica's.
+24. A blocked answer is a rejected attempt. Its request goes to the fallback group at once and stays there, twins
+    and retries too; that attempt is one more, whatever the class allows, and visits the stations like any other.
+    Answers of the fallback group are not judged.
+25. An answer is complete when it has passed everything: then it is in the cache, a completion of its group, and no
+    longer in flight.
+26. No retry is made that would begin at the deadline or later. A deferred request whose deadline has passed when
+    it may start is taken, and given up at once.
+27. A request that is still deferred when the run ends has no attempt yet.
 """
 
 from __future__ import annotations
@@ -78,10 +98,11 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any, NamedTuple
 
+from .naive_front import Front
 from .naive_gateway import Group, Limit, Request, TrafficClass
 from .naive_replica import Replica, Sequence
 
-DEADLINE, RETRY, HEDGE = range(3)
+DEADLINE, RETRY, HEDGE, STATION = range(4)
 
 
 class Run(NamedTuple):
@@ -146,7 +167,7 @@ class Fleet:
         while self.arriving and self.arriving[0].arrival_ps == now_ps:
             request = self.arriving.pop(0)
             self.under_way.append(request)
-            request.attempt(now_ps)
+            request.arrive(now_ps)
             self.users_act(now_ps)
         for replica in self.replicas:
             replica.boundary(now_ps)
@@ -173,6 +194,9 @@ def dues(
     if attempt.hedge_ps >= 0:
         key = (HEDGE, request.id, attempt.n)
         found.append((attempt.hedge_ps, key, lambda now_ps: request.hedge(attempt, now_ps)))
+    if attempt.step_ps >= 0:
+        key = (STATION, request.id, attempt.n)
+        found.append((attempt.step_ps, key, lambda now_ps: request.go_on(attempt, now_ps)))
     return found
 
 
@@ -186,9 +210,10 @@ def make_fleet(
     pools: list[dict[str, Any]],
     groups: list[dict[str, Any]],
     interventions: list[tuple[int, int, str]],
+    front: Front,
     make_replica: Callable[[int, dict[str, Any]], Replica] = Replica,
 ) -> Fleet:
-    """The fleet before anything happened; a request's `group` is still a number."""
+    """The fleet before anything happened."""
     owners = [pool for pool in pools for _ in pool["ready_at"]]
     replicas = [make_replica(index, pool) for index, pool in enumerate(owners)]
     fronts = [
@@ -196,7 +221,7 @@ def make_fleet(
         for number, group in enumerate(groups)
     ]
     for request in requests:
-        request.group = fronts[request.klass.row["group"]]
+        request.group, request.groups, request.front = fronts[request.klass.row["group"]], fronts, front
     ready_at = [ready_ps for pool in pools for ready_ps in pool["ready_at"]]
     changes = [(ready_ps, index, "ready") for index, ready_ps in enumerate(ready_at) if ready_ps is not None]
     changes = sorted(changes + interventions, key=lambda change: (change[0], change[2] != "lose"))
@@ -212,6 +237,9 @@ def run(
     interventions: list[tuple[int, int, str]] | None = None,
     tenants: list[dict[str, Any]] | None = None,
     seed: int = 1,
+    front: dict[str, Any] | None = None,
+    contents: list[int] | None = None,
+    measured_ps: tuple[int, int] | None = None,
     make_replica: Callable[[int, dict[str, Any]], Replica] = Replica,
 ) -> Run:
     """Simulate [0, end_ps). The module's docstring says what the arguments hold and what is decided where."""
@@ -219,10 +247,12 @@ def run(
     limits = [Limit(tenant.get("limit")) for tenant in tenants or [{}]]
     kinds = [TrafficClass(number, row, limits) for number, row in enumerate(classes)]
     asked = [
-        Request(number, arrival_ps, prompt, output, kinds[class_id], seed)
+        Request(
+            number, arrival_ps, prompt, output, kinds[class_id], seed, contents[number] if contents else -1
+        )
         for number, (arrival_ps, prompt, output, class_id) in enumerate(requests)
     ]
-    fleet = make_fleet(list(asked), pools, groups, interventions or [], make_replica)
+    fleet = make_fleet(list(asked), pools, groups, interventions or [], Front(front or {}), make_replica)
     while (now_ps := fleet.next_ps()) is not None and now_ps < end_ps:
         fleet.live(now_ps)
     attempts = [attempt.told() for request in asked for attempt in request.attempts]

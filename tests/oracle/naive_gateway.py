@@ -1,4 +1,4 @@
-"""What users and the gateway do in the plain model: attempts, patience, retries, hedges, limits, shedding.
+"""What users and the gateway do in the plain model: attempts, patience, retries, hedges, limits, shedding, stations.
 
 Times are int picoseconds; credits are exact fractions. `naive.py` says what is decided where.
 """
@@ -12,7 +12,9 @@ from typing import Any
 from .naive_replica import Replica, Sequence
 from .philox import draw_below
 
-STREAM_PATIENCE, STREAM_RETRY = 17, 18
+STREAM_PATIENCE, STREAM_RETRY, STREAM_GUARD = 17, 18, 19
+DAY_PS = 24 * 3600 * 10**12
+FINAL = ("too_long", "over_limit", "blocked")  # reasons after which nobody tries again
 
 CLASS_DEFAULTS: dict[str, Any] = {
     "priority": 0,
@@ -32,6 +34,14 @@ CLASS_DEFAULTS: dict[str, Any] = {
     "budget_burst_milli": None,
     "hedge_ps": None,
     "limit": None,
+    "before": (),
+    "after": (),
+    "withheld": False,
+    "blocked_q20": 0,
+    "fallback": None,
+    "deadline_ps": None,
+    "window_ps": (0, 0),
+    "defer_max_ps": 0,
 }
 
 
@@ -131,7 +141,10 @@ class Request:
     output: int
     klass: TrafficClass
     seed: int
-    group: Any = None
+    content: int = -1  # what it asks for
+    group: Any = None  # whose turn it is: its class's, or the fallback
+    groups: list[Any] = field(default_factory=list)  # all there are
+    front: Any = None
     attempts: list[Sequence] = field(default_factory=list)
     live: list[Sequence] = field(default_factory=list)  # those that may still answer
     shown: Sequence | None = None  # the attempt whose stamps the row has
@@ -141,8 +154,14 @@ class Request:
 
     @property
     def left(self) -> int:
-        """Attempts that may still be made."""
+        """Attempts that the user may still make."""
         return int(self.klass.row["attempts_max"]) - len(self.attempts)
+
+    @property
+    def last_call_ps(self) -> int | None:
+        """When the user wants no answer any more, whatever was tried; None = never."""
+        deadline_ps = self.klass.row["deadline_ps"]
+        return None if deadline_ps is None else self.arrival_ps + deadline_ps
 
     def patience_ps(self, what: str) -> int | None:
         """How long the user waits for the first token or for all of an attempt; None = for ever."""
@@ -151,9 +170,13 @@ class Request:
 
     def deadline_ps(self, attempt: Sequence) -> int | None:
         """When the user gives this attempt up, as things stand."""
-        first_ps = None if attempt.token_ps else self.patience_ps("first")
+        sees_nothing = attempt.emitted_ps < 0 or self.klass.row["withheld"]
+        first_ps = self.patience_ps("first") if sees_nothing else None
         spans = [span for span in (first_ps, self.patience_ps("total")) if span is not None]
-        return attempt.arrival_ps + min(spans) if spans else None
+        ends = [attempt.arrival_ps + span for span in spans]
+        if self.last_call_ps is not None:
+            ends.append(max(attempt.arrival_ps, self.last_call_ps))
+        return min(ends, default=None)
 
     def backoff_ps(self) -> int:
         """How long until the next attempt."""
@@ -165,21 +188,84 @@ class Request:
         return {"full": (most >> 20) * u, "equal": (most >> 1) + (most >> 21) * u}[jitter]
 
     # ---- an attempt's life as the client sees it ---------------------------------------------------------------
-    def attempt(self, now_ps: int) -> None:
+    def arrive(self, now_ps: int) -> None:
+        """The user asks: now, or when the hours come in which the class may start."""
+        wait_ps = self.deferral_ps(now_ps)
+        if wait_ps > 0:
+            self.retry_ps = now_ps + wait_ps
+        else:
+            self.attempt(now_ps)
+
+    def deferral_ps(self, now_ps: int) -> int:
+        """How long the request waits for its hours; it starts outside them when it had to wait longer than it may."""
+        most_ps, (opens_ps, closes_ps) = self.klass.row["defer_max_ps"], self.klass.row["window_ps"]
+        midnight_ps = now_ps - now_ps % DAY_PS
+        if closes_ps < opens_ps:
+            closes_ps += DAY_PS
+        days = [midnight_ps + n * DAY_PS for n in (-1, 0, 1)]  # the hours may have begun yesterday
+        if any(day_ps + opens_ps <= now_ps < day_ps + closes_ps for day_ps in days):
+            return 0
+        opens = [day_ps + opens_ps - now_ps for day_ps in days]
+        return min(most_ps, min(wait_ps for wait_ps in opens if wait_ps >= 0))
+
+    def attempt(self, now_ps: int, is_fallback: bool = False) -> None:
         """Make the next attempt: the gateway takes it now."""
         made = Sequence(self.id, now_ps, self.prompt, self.output, self.klass.row["priority"])
-        made.n, made.request = len(self.attempts) + 1, self
+        made.n, made.request, made.group = len(self.attempts) + 1, self, self.group
         if self.klass.row["hedge_ps"] is not None:
             made.hedge_ps = now_ps + self.klass.row["hedge_ps"]
-        made.is_hedge = bool(self.live)
+        made.is_hedge, made.is_fallback = bool(self.live), is_fallback
+        made.withheld = bool(self.klass.row["withheld"])
         self.attempts.append(made)
         self.live.append(made)
         self.shown = made
         if made.n == 1:
             self.klass.budget.deposit()
-        reason = self.group.arrive(made, self.klass, now_ps)
-        if reason:
+        if reason := self.group.refusal(made, self.klass, now_ps):
             self.end_attempt(made, "rejected", reason, now_ps)
+        elif self.front.cache.serves(self.content, now_ps):
+            made.place, made.routed_ps, made.scheduled_ps = "cache", now_ps, now_ps
+            made.step_ps = now_ps + self.front.cache_ps
+        elif reason := self.group.overload(self.klass):
+            self.end_attempt(made, "rejected", reason, now_ps)
+        else:
+            made.place, made.to_visit = "before", list(self.klass.row["before"])
+            self.go_on(made, now_ps)
+
+    def go_on(self, attempt: Sequence, now_ps: int) -> None:
+        """An attempt is done with a station, or has none behind it: to the next, in, or out."""
+        attempt.step_ps = -1
+        if attempt.place == "cache":
+            attempt.cached_ps = now_ps
+            self.emits(attempt, now_ps)
+            self.answer(attempt, now_ps)
+        elif attempt.to_visit:
+            station, base_ps, prompt_ps, output_ps = attempt.to_visit.pop(0)
+            work_ps = base_ps + prompt_ps * self.prompt + output_ps * self.output
+            attempt.step_ps = self.front.stations[station].enter(now_ps, work_ps)
+        elif attempt.place == "after":
+            self.leave_gpu(attempt, now_ps)
+        else:
+            attempt.place = "in"
+            if not attempt.group.accept(attempt, now_ps):
+                self.end_attempt(attempt, "rejected", "gateway_full", now_ps)
+
+    def leave_gpu(self, attempt: Sequence, now_ps: int) -> None:
+        """The answer has passed all stations: the guardrail lets it out or not."""
+        fallback, share = self.klass.row["fallback"], self.klass.row["blocked_q20"]
+        is_fallback = fallback is not None and attempt.group is self.groups[fallback]
+        if is_fallback or draw_below(self.seed, STREAM_GUARD, self.id, attempt.n, 2**20) >= share:
+            self.answer(attempt, now_ps)
+            return
+        attempt.wasted = attempt.computed
+        if fallback is None:
+            self.end_attempt(attempt, "rejected", "blocked", now_ps)
+            return
+        attempt.end("rejected", "blocked", now_ps)
+        self.leave_limits(attempt)
+        self.live.remove(attempt)
+        self.group = self.groups[fallback]
+        self.attempt(now_ps, is_fallback=True)
 
     def emits(self, attempt: Sequence, now_ps: int) -> None:
         """An attempt's first token is out (or all of it, if it has none): it wins."""
@@ -195,10 +281,21 @@ class Request:
         if attempt not in self.live:
             self.end_attempt(attempt, "cancelled", "", now_ps)
             return
+        after = list(self.klass.row["after"])
+        is_kept = self.front.cache.entries > 0 and self.content >= 0
+        if after or is_kept or self.klass.row["blocked_q20"] > 0:
+            attempt.place, attempt.to_visit, attempt.step_ps = "after", after, now_ps + 1
+        else:
+            self.answer(attempt, now_ps)
+
+    def answer(self, attempt: Sequence, now_ps: int) -> None:
+        """The user has all of an attempt's answer."""
         self.live, self.outcome = [], "completed"
         attempt.end("completed", "", now_ps)
         self.leave_limits(attempt)
-        self.group.note_completion(now_ps)
+        if attempt.place != "cache":
+            attempt.group.note_completion(now_ps)
+            self.front.cache.keep(self.content, now_ps)
 
     def end_attempt(self, attempt: Sequence, outcome: str, reason: str, now_ps: int) -> None:
         """An attempt ends without an answer; with the last one the request ends, or is tried again."""
@@ -211,12 +308,15 @@ class Request:
             self.shown = self.live[-1]
             return
         self.shown = attempt
-        row = self.klass.row
-        wanted = self.left > 0 and outcome in row["retry_on"] and reason not in ("too_long", "over_limit")
-        if wanted and self.klass.budget.pays():
+        wanted = self.left > 0 and outcome in self.klass.row["retry_on"] and reason not in FINAL
+        if wanted and self.is_in_time(now_ps) and self.klass.budget.pays():
             self.retry_ps = now_ps + self.backoff_ps()
         else:
             self.outcome, self.reason = outcome, reason
+
+    def is_in_time(self, now_ps: int) -> bool:
+        """Whether the next attempt would be made before the deadline."""
+        return self.last_call_ps is None or now_ps + self.backoff_ps() < self.last_call_ps
 
     def lose(self, attempt: Sequence, now_ps: int) -> None:
         """An attempt's replica is lost."""
@@ -231,7 +331,9 @@ class Request:
 
     def time_out(self, attempt: Sequence, now_ps: int) -> None:
         """The user gives an attempt up."""
-        if attempt in self.group.held:
+        if attempt.place in ("before", "after"):
+            reason = "in_cpu_stage"
+        elif attempt.place == "cache" or attempt in attempt.group.held:
             reason = "in_gateway"
         elif attempt.scheduled_ps < 0:
             reason = "in_queue"
@@ -241,11 +343,16 @@ class Request:
         self.end_attempt(attempt, "timed_out", reason, now_ps)
 
     def disconnect(self, attempt: Sequence) -> None:
-        """Out of the gateway's queue or a replica's at once; out of a running batch at its next boundary."""
-        if attempt in self.group.held:
-            self.group.held.remove(attempt)
-        else:
-            self.group.fleet[attempt.replica].leave(attempt)
+        """Out of the gateway's queue or a replica's at once; out of a running batch at its next boundary.
+
+        A station does what it was given even so.
+        """
+        if attempt.place == "after":
+            attempt.wasted = attempt.computed
+        elif attempt in attempt.group.held:
+            attempt.group.held.remove(attempt)
+        elif attempt.place == "in":
+            attempt.group.fleet[attempt.replica].leave(attempt)
 
     def cancel(self, attempt: Sequence, now_ps: int) -> None:
         """Its twin was faster."""
@@ -260,7 +367,7 @@ class Request:
     def hedge(self, attempt: Sequence, now_ps: int) -> None:
         """Give an attempt that is alone and has no token yet a twin."""
         attempt.hedge_ps = -1
-        if self.live == [attempt] and not attempt.token_ps and self.left > 0:
+        if self.live == [attempt] and attempt.emitted_ps < 0 and self.left > 0:
             self.attempt(now_ps)
 
     def report(self) -> dict[str, Any]:
@@ -289,8 +396,8 @@ class Group:
         self.completed_ps = -1
         self.gap_ps: int | None = None  # smoothed time between completions
 
-    def arrive(self, seq: Sequence, klass: TrafficClass, now_ps: int) -> str:
-        """Route or hold an attempt, or say why not."""
+    def refusal(self, seq: Sequence, klass: TrafficClass, now_ps: int) -> str:
+        """Why an attempt may not pass: its length, its class's limits, its tenant's; empty where it may."""
         if not any(replica.fits(seq) for replica in self.replicas):
             return "too_long"
         if klass.caps(seq):
@@ -301,16 +408,24 @@ class Group:
         for limit in klass.limits:
             limit.charge(seq)
         seq.counted = True
+        return ""
+
+    def overload(self, klass: TrafficClass) -> str:
+        """Why there is too much to do for an attempt of this class; empty where there is not."""
         if self.is_overloaded(klass):
             return "shed"
         if klass.row["wait_max_ps"] is not None and self.predicted_ps() > klass.row["wait_max_ps"]:
             return "queue_time"
-        if self.route(seq, now_ps):
-            return ""
-        if len(self.held) >= self.queue_capacity:
-            return "gateway_full"
-        self.held.append(seq)
         return ""
+
+    def accept(self, seq: Sequence, now_ps: int) -> bool:
+        """Route or hold an attempt, if there is room for it."""
+        if self.route(seq, now_ps):
+            return True
+        if len(self.held) >= self.queue_capacity:
+            return False
+        self.held.append(seq)
+        return True
 
     def ready(self) -> list[Replica]:
         """The replicas that receive."""

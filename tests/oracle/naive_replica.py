@@ -34,7 +34,14 @@ class Sequence:
     priority: int
     n: int = 1
     request: Any = None
+    group: Any = None  # whose replicas may take it
     is_hedge: bool = False  # made beside another one
+    is_fallback: bool = False  # made because the one before was blocked
+    withheld: bool = False  # its client sees nothing before it has it all
+    place: str = ""  # "before" or "after" the GPU at a CPU station, "in" between them, or at the "cache"
+    to_visit: list[Any] = field(default_factory=list)  # stations, before or after the GPU
+    step_ps: int = -1  # when it is done with its station, or what the cache says has come
+    cached_ps: int = -1  # when it was answered from the cache
     counted: bool = False  # it passed the limits
     hedge_ps: int = -1  # when its client may try a second one beside it
     cancel_ps: int = -1  # when its client leaves, because its twin was faster
@@ -69,8 +76,13 @@ class Sequence:
 
     @property
     def finished(self) -> bool:
-        """Whether its last token is out."""
+        """Whether its last token is computed."""
         return self.completed_ps >= 0
+
+    @property
+    def emitted_ps(self) -> int:
+        """When its first token came out of the replica or the cache, its all if it has none; -1 = not yet."""
+        return self.token_ps[0] if self.token_ps else max(self.completed_ps, self.cached_ps)
 
     def advance(self, chunk: int, now_ps: int) -> None:
         """Count `chunk` tokens as computed at `now_ps`; emit one when caught up, finish after the last."""
@@ -89,7 +101,7 @@ class Sequence:
         """The client has its answer, or will not get one from this attempt."""
         assert self.outcome == "inside"
         self.outcome, self.reason, self.end_ps = outcome, reason, now_ps
-        self.hedge_ps = self.cancel_ps = -1
+        self.hedge_ps = self.cancel_ps = self.step_ps = -1
 
     def told(self) -> dict[str, Any]:
         """The attempt as it ended."""
@@ -100,23 +112,27 @@ class Sequence:
             "wasted": self.wasted,
             "counted": self.counted,
             "is_hedge": self.is_hedge,
+            "is_fallback": self.is_fallback,
+            "emitted_ps": self.emitted_ps,
         }
 
     def report(self) -> dict[str, Any]:
         """The request's row of the result."""
         gaps = [b - a for a, b in pairwise(self.token_ps)]
-        first_ps = self.token_ps[0] if self.token_ps else self.completed_ps
+        last_ps = self.end_ps if self.outcome == "completed" else -1
         return {
             "outcome": self.outcome,
             "reason": self.reason,
             "routed_ps": self.routed_ps,
             "scheduled_ps": self.scheduled_ps,
-            "first_token_ps": first_ps,
-            "last_token_ps": self.completed_ps if self.outcome == "completed" else -1,
+            "first_token_ps": last_ps if self.withheld else self.emitted_ps,
+            "computed_ps": last_ps if self.withheld else max(self.completed_ps, self.cached_ps),
+            "last_token_ps": last_ps,
             "replica": self.replica,
             "preemptions": self.preemptions,
             "itl_max_ps": max(gaps, default=0),
             "gaps": gaps,
+            "place": self.place,
         }
 
 
@@ -194,7 +210,7 @@ class Replica:
         for seq in [seq for seq in self.running if seq.finished or seq.ghost]:
             self.running.remove(seq)
             self.give_back(seq)
-            if seq.finished:
+            if seq.finished and seq.outcome == "cancelled":
                 waste(seq)
         self.members = [seq for seq in self.members if seq in self.running]
         self.work, self.step_end_ps = {}, -1

@@ -40,6 +40,7 @@ SWITCHES = (
     "short_context",
     "early_end",
     "losses",
+    "window",
 )
 USERS = (  # what makes attempts of requests, off in a third of the cases
     "patience",
@@ -52,6 +53,14 @@ USERS = (  # what makes attempts of requests, off in a third of the cases
     "queue_time",
     "hedges",
     "caps",
+)
+FRONT = (  # what lies around the GPU and the clock, off in more
+    "stations",
+    "guardrail",
+    "withheld",
+    "response_cache",
+    "deadlines",
+    "deferred",
 )
 
 
@@ -72,6 +81,8 @@ def make_case(pick: Pick, calm: bool = False) -> Case:
     on = {name: pick(0, 1) == 1 for name in SWITCHES}
     restless = pick(0, 2) > 0 and not calm
     on |= {name: pick(0, 1) == 1 and restless for name in USERS}
+    long_way = pick(0, 3) > 0 and restless
+    on |= {name: pick(0, 1) == 1 and long_way for name in FRONT}
     on["losses"] &= not calm
     on["small_cache"] |= pick(0, 1) == 1  # preemption is what there is most to get wrong about
     grid_ps = (1, 5, 10)[pick(0, 2)]
@@ -84,13 +95,21 @@ def make_case(pick: Pick, calm: bool = False) -> Case:
         }
         for _ in range(pick(1, 4))
     ]
+    front = make_front(pick, on, grid_ps)
+    for row in classes:
+        row |= make_ways(pick, on, grid_ps, len(front["workers"]), len(groups))
     n_tenant = 1 + max(row["tenant"] for row in classes)
     tenants = [{"limit": make_limit(pick, on, grid_ps)} for _ in range(n_tenant)]
     requests = make_requests(pick, on, grid_ps, len(classes))
     homes = list(range(len(groups))) + [pick(0, len(groups) - 1)] * on["two_pools"]
     pools = [make_pool(pick, on, grid_ps, home) for home in homes]
+    kinds = pick(0, 1)  # of questions
+    until_ps = requests[-1][0] + 1
     return {
         "requests": requests,
+        "contents": [pick(-1, kinds) for _ in requests] if on["response_cache"] else [-1] * len(requests),
+        "front": front,
+        "measured_ps": (grid_ps * pick(0, 20), grid_ps * pick(21, 60)) if on["window"] else (0, until_ps),
         "pools": pools,
         "classes": classes,
         "groups": groups,
@@ -107,7 +126,7 @@ def make_users(pick: Pick, on: dict[str, bool], grid_ps: int) -> dict[str, Any]:
     return {
         "tenant": pick(0, 2) if on["tenants"] else 0,
         "shed_milli": 500 * pick(0, 9) if on["shed"] and pick(0, 2) else None,
-        "wait_max_ps": grid_ps * pick(0, 9) if on["queue_time"] and pick(0, 2) else None,
+        "wait_max_ps": grid_ps * pick(0, 4) if on["queue_time"] else None,
         "first_patience_ps": make_patience(pick, grid_ps, 9) if on["patience"] and pick(0, 2) else None,
         "total_patience_ps": make_patience(pick, grid_ps, 25) if on["patience"] and pick(0, 2) else None,
         "attempts_max": attempts_max,
@@ -121,6 +140,54 @@ def make_users(pick: Pick, on: dict[str, bool], grid_ps: int) -> dict[str, Any]:
         "prompt_max": pick(5, PROMPT_MAX) if on["caps"] and pick(0, 1) else None,
         "output_max": pick(3, OUTPUT_MAX) if on["caps"] and pick(0, 1) else None,
     }
+
+
+def make_front(pick: Pick, on: dict[str, bool], grid_ps: int) -> dict[str, Any]:
+    """A few workers at a few stations, and a cache of hardly any answers that are soon too old."""
+    size = pick(1, 4) * on["response_cache"]
+    return {
+        "workers": [pick(1, 2) for _ in range(pick(1, 3))] if on["stations"] else [],
+        "cache_entries": size,
+        "cache_life_ps": grid_ps * pick(0, 20) if pick(0, 1) else None,
+        "cache_ps": grid_ps * pick(0, 8) * pick(0, 2),
+    }
+
+
+def make_ways(pick: Pick, on: dict[str, bool], grid_ps: int, n_station: int, n_group: int) -> dict[str, Any]:
+    """What lies before and behind the GPU for a class, and when its requests start and are too late."""
+
+    def visits() -> list[tuple[int, ...]]:
+        """Some stations, the same one twice at times, some that take no time."""
+        n = pick(0, 2) if n_station else 0
+        work = (grid_ps * pick(0, 3), grid_ps * pick(0, 1) * pick(0, 1), pick(0, 1))
+        return [(pick(0, n_station - 1), *work) for _ in range(n)]
+
+    hours = sorted((grid_ps * pick(0, 60), grid_ps * pick(0, 60)))
+    return {
+        "before": visits(),
+        "after": visits(),
+        "withheld": on["withheld"] and pick(0, 2) > 0,
+        "blocked_q20": pick(2, 4) << 18 if on["guardrail"] else 0,
+        "fallback": pick(0, n_group - 1) if n_group > 1 or pick(0, 3) == 0 else None,
+        "deadline_ps": grid_ps * pick(0, 30) if on["deadlines"] and pick(0, 2) else None,
+        "window_ps": hours if pick(0, 2) else hours[::-1],
+        "defer_max_ps": grid_ps * pick(0, 30) if on["deferred"] and pick(0, 2) else 0,
+    }
+
+
+def later(case: Case, by_ps: int) -> Case:
+    """The same case, later."""
+    moved = {
+        "requests": [(at + by_ps, *rest) for at, *rest in case["requests"]],
+        "pools": [
+            {**pool, "ready_at": [ready_ps + by_ps for ready_ps in pool["ready_at"]]}
+            for pool in case["pools"]
+        ],
+        "interventions": [(at + by_ps, *rest) for at, *rest in case["interventions"]],
+        "measured_ps": tuple(at + by_ps for at in case["measured_ps"]),
+        "end_ps": case["end_ps"] + by_ps,
+    }
+    return {**case, **moved}
 
 
 def make_patience(pick: Pick, grid_ps: int, most: int) -> list[int]:

@@ -25,9 +25,10 @@ from sim.model import layout as a
 from sim.model import queue_scaler as keda
 from sim.model.control import SCALER_PAR
 from sim.model.hpa_layout import DOWN, POLICY_PERCENT, POLICY_PODS, UP, hpa_par, hpa_policy
-from sim.rows import LimitRow
+from sim.rows import FrontRow, LimitRow
 from sim.units import NEVER
 
+from .fronts import FrontDice, with_front
 from .prefixes import with_prefixes
 from .sessions import in_turns
 
@@ -97,11 +98,12 @@ class Fleet(NamedTuple):
     on: dict[str, bool]
     grid_ps: int
     tenants: list[TenantRow] | None = None
+    front: FrontRow | None = None
 
     @property
     def params(self) -> a.Params:
         """The fleet's arrays."""
-        return make_params(*self[:6], tenants=self.tenants)
+        return make_params(*self[:6], tenants=self.tenants, front=self.front)
 
     @property
     def user_pools(self) -> list[int]:
@@ -140,8 +142,8 @@ class Dice:
 
 def fleet(seed: int, **changes: bool) -> Fleet:
     """The fleet of a seed, always the same; `changes` switch features on or off."""
-    dice = Dice(seed)
-    dice.on.update(changes)
+    dice, ways = Dice(seed), FrontDice(seed)
+    dice.on.update(ways.on | changes)
     on = dice.on
     on |= {name: on[name] and on["users"] for name in USERS}
     groups = [make_group(dice) for _ in range(1 + on["two_groups"])]
@@ -165,7 +167,9 @@ def fleet(seed: int, **changes: bool) -> Fleet:
     tenants = [
         TenantRow(limit=make_limit(dice)) for _ in range(1 + max((c.tenant for c in classes), default=0))
     ]
-    return Fleet(run, traffic, classes, groups, pools, faults, on, dice.grid_ps, tenants)
+    ways.on, ways.grid_ps, ways.loose = on, dice.grid_ps, on["loose"]
+    classes, groups, tenants, traffic, front = with_front(ways, classes, groups, tenants, traffic)
+    return Fleet(run, traffic, classes, groups, pools, faults, on, dice.grid_ps, tenants, front)
 
 
 def make_run(dice: Dice, seed: int, last_ps: int) -> RunRow:
