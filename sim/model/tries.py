@@ -181,6 +181,7 @@ def from_cache(p, st, s, t):
     st.m[so + F_SCHEDULED_PS] = t
     st.m[so + F_FIRST_PS] = done
     st.m[so + F_LAST_PS] = done
+    st.m[so + F_GAP_MAX] = 0  # all tokens at once; −1 would be counted below the histogram
     st.m[so + F_STEP] = n_before(p, st.m[so + F_CLASS]) + n_after(p, st.m[so + F_CLASS])
     arm(st, s, PHASE_STATION, done)
 
