@@ -17,6 +17,7 @@ from sim.scenario.traffic import TrafficClass
 from sim.units import PS_PER_S, s_to_ps
 from sim.workload.arrivals import arrival_times_s
 from sim.workload.lengths import make_lengths
+from sim.workload.popularity import first_asked, make_contents
 from sim.workload.prefix import cut, fold, joined, picked, runs_of
 from sim.workload.readers import read_trace
 from sim.workload.recorded import replay_copies
@@ -34,6 +35,9 @@ class Requests(NamedTuple):
     class_id: NDArray[np.int32]  # (request,) index into scenario.classes
     session_id: NDArray[np.int64] | None = None  # (request,) −1 = none; None: no request belongs to one
     chains: Chains | None = None  # what prompts begin with, where a prefix cache asks
+    content_id: NDArray[np.int64] | None = (
+        None  # (request,) what it asks for, −1 = its own; None: each its own
+    )
 
 
 class Calls(NamedTuple):
@@ -83,7 +87,12 @@ def class_requests(
     n = len(calls.arrival_ps)
     prompt, output = calls.lengths or make_lengths(traffic, n, seed)
     classes = np.full(n, class_id, dtype=np.int32)
-    return Requests(calls.arrival_ps, prompt, output, classes, chains=calls.chains)
+    contents = None
+    if traffic.popularity is not None:
+        contents = make_contents(traffic.popularity, n, seed, traffic.name)
+        first = first_asked(contents)
+        prompt, output = prompt[first], output[first]
+    return Requests(calls.arrival_ps, prompt, output, classes, chains=calls.chains, content_id=contents)
 
 
 def make_calls(traffic: TrafficClass, duration_s: float, seed: int, with_prefixes: bool = False) -> Calls:
@@ -155,22 +164,33 @@ def merge(parts: list[Requests]) -> Requests:
     order = np.argsort(arrival, kind="stable")
     chains = joined([part.chains for part in parts], [len(part.arrival_ps) for part in parts])
     chains = chains and picked(chains, order)
-    sessions = _sessions_of(parts, order)
-    return Requests(arrival[order], prompt[order], output[order], klass[order], sessions, chains)
+    sessions, contents = (
+        numbered_through([getattr(part, name) for part in parts], [len(part.arrival_ps) for part in parts])
+        for name in ("session_id", "content_id")
+    )
+    return Requests(
+        arrival[order],
+        prompt[order],
+        output[order],
+        klass[order],
+        None if sessions is None else sessions[order],
+        chains,
+        None if contents is None else contents[order],
+    )
 
 
-def _sessions_of(parts: list[Requests], order: NDArray[np.intp]) -> NDArray[np.int64] | None:
-    """The sessions of several classes, numbered through."""
-    if all(part.session_id is None for part in parts):
+def numbered_through(parts: list[NDArray[np.int64] | None], lengths: list[int]) -> NDArray[np.int64] | None:
+    """Numbers that each class gives from 0 on, different from class to class; −1, and who gives none, is none."""
+    if all(part is None for part in parts):
         return None
     columns, first = [], 0
-    for part in parts:
-        if part.session_id is None:
-            columns.append(np.full(len(part.arrival_ps), -1, dtype=np.int64))
+    for part, n in zip(parts, lengths, strict=True):
+        if part is None:
+            columns.append(np.full(n, -1, dtype=np.int64))
             continue
-        columns.append(np.where(part.session_id >= 0, part.session_id + first, -1))
-        first += int(part.session_id.max(initial=-1)) + 1
-    return np.concatenate(columns)[order]
+        columns.append(np.where(part >= 0, part + first, -1))
+        first += int(part.max(initial=-1)) + 1
+    return np.concatenate(columns)
 
 
 def to_ps(times_s: NDArray[np.float64], end_s: float) -> NDArray[np.int64]:
