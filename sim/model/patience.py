@@ -14,6 +14,7 @@ from sim.model.attempts import (
     end_of_attempt,
     take_free,
     waste,
+    win,
 )
 from sim.model.batch import drop_waiting, gap_longest
 from sim.model.holding import drop_held, note_room
@@ -264,6 +265,7 @@ def hedge(p, st, s, t):
     st.m[to + F_ATTEMPT] = n
     st.m[so + F_TWIN] = twin
     st.m[to + F_TWIN] = s
+    st.m[to + F_GROUP] = st.m[so + F_GROUP]  # the fallback's, where the answer of its class's model was blocked
     if counts_for(p, st, s):
         st.m[st.counts + st.m[so + F_CLASS] * C_SIZE + C_HEDGES] += 1
     take_attempt(p, st, twin, t)
@@ -303,6 +305,8 @@ def go_out(p, st, s, t):
         else:
             end_attempt(p, st, s, st.m[so + F_REPLICA], REJECTED, BLOCKED, t)
         return
+    if st.m[so + F_FROM_CACHE] == 1:
+        win(st, s, t)  # an answer from a replica has done so with its first token
     last = st.m[so + F_LAST_PS]
     if p.m[ko + K_WITHHELD] == 1:
         st.m[so + F_FIRST_PS] = t
