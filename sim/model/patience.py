@@ -265,7 +265,9 @@ def hedge(p, st, s, t):
     st.m[to + F_ATTEMPT] = n
     st.m[so + F_TWIN] = twin
     st.m[to + F_TWIN] = s
-    st.m[to + F_GROUP] = st.m[so + F_GROUP]  # the fallback's, where the answer of its class's model was blocked
+    st.m[to + F_GROUP] = st.m[
+        so + F_GROUP
+    ]  # the fallback's, where the answer of its class's model was blocked
     if counts_for(p, st, s):
         st.m[st.counts + st.m[so + F_CLASS] * C_SIZE + C_HEDGES] += 1
     take_attempt(p, st, twin, t)
