@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
 from sim.errors import InputError
 
@@ -135,49 +136,53 @@ def keys(story: str, typed: str) -> list[str]:
     if "@" in typed:
         group = typed.partition("@")[0]
         return [f"{group}@{place}=" for place in places(story, group)]
-    chosen = [f"{group}=" for group in GROUPS] if "." not in typed else []
+    chosen = [f"{group}=" for group in GROUPS if group != "station"] if "." not in typed else []
     return chosen + below(story, typed)
 
 
 def places(story: str, group: str) -> list[str]:
-    """Where one pool or class of the scenario can have its own option of a group."""
+    """Where one pool, class or station of the scenario can have its own option of a group."""
     from sim.scenario.inherit import CLASS_GROUPS, POOL_GROUPS
 
     if group == "traffic":
         return [f"classes.{name}" for name in entries(story, "classes")]
     if group in CLASS_GROUPS:
         return [f"classes.{name}.{group}" for name in entries(story, "classes")]
+    if group == "station":
+        return [f"gateway.stations.{name}" for name in entries(story, "gateway.stations")]
     inner = f".{group}" if group in POOL_GROUPS else ""
     return [f"pools.{name}{inner}" for name in entries(story, "pools")]
 
 
 def entries(story: str, group: str) -> list[str]:
-    """Names of the scenario's own pools or classes."""
+    """Names of the scenario's own pools, classes or stations."""
     from sim.scenario.story import read_story
 
     try:
         found = read_story(story)
     except InputError:
         return []
-    chosen = [
-        c.package.split(".")[1] for c in found.choices if c.package and c.package.startswith(f"{group}.")
-    ]
-    body = found.body.get(group)
+    start = f"{group}."
+    packages = [c.package for c in found.choices if c.package and c.package.startswith(start)]
+    chosen = [package.removeprefix(start).split(".")[0] for package in packages]
+    body: Any = found.body
+    for part in group.split("."):
+        body = body.get(part) if isinstance(body, dict) else None
     return list(dict.fromkeys([*(body if isinstance(body, dict) else ()), *chosen]))
 
 
 def below(story: str, typed: str) -> list[str]:
     """Full keys whose last part is still to be typed: `gpu.memory_gb=`, `pools.code.`."""
-    from sim.scenario.fields import is_description
+    from sim.scenario.fields import entries_of, is_description
 
     prefix, _, _ = typed.rpartition(".")
     parts = prefix.split(".") if prefix else []
     start = f"{prefix}." if prefix else ""
-    if parts in (["pools"], ["classes"], ["tenants"]):
-        return [f"{start}{name}." for name in entries(story, parts[0])]
+    if prefix in ("pools", "classes", "tenants", "gateway.stations"):
+        return [f"{start}{name}." for name in entries(story, prefix)]
     found = []
     for name, hints in children(parts).items():
-        deeper = any(is_description(hint) for hint in hints)
+        deeper = any(is_description(inner) for hint in hints for inner in (hint, *entries_of(hint)))
         found.append(f"{start}{name}{'.' if deeper else '='}")
     return found
 

@@ -26,7 +26,7 @@ from sim.model.hpa_layout import (
     hpa_par,
     hpa_policy,
 )
-from sim.pack_traffic import class_rows, tenant_rows
+from sim.pack_traffic import check_work, class_rows, front_row, tenant_rows
 from sim.scenario.autoscaler import Hpa, Queue, ScalingRules
 from sim.scenario.pool import Pool
 from sim.scenario.pool_choice import is_ordered, preferred, round_trip_s
@@ -67,9 +67,11 @@ def plan(scenario: Scenario, seed: int | None = None, requests: Requests | None 
     prices = [usd_per_token(pool, table) for pool, table in zip(pools, tables, strict=True)]
     if requests is None:
         requests = make_requests(scenario, seed)
+    classes, front = class_rows(scenario), front_row(scenario)
+    check_work(scenario, classes, requests)
     params = make_params(
         run_row(scenario, seed),
-        Traffic(*requests[:6], turns=requests.turns),
+        Traffic(*requests)._replace(content_id=requests.content_id if front.cache_entries else None),
         [
             row._replace(
                 group=group_of(c.model, groups),
@@ -77,12 +79,13 @@ def plan(scenario: Scenario, seed: int | None = None, requests: Requests | None 
                 ordered=int(is_ordered(scenario, c)),
                 network_ps=network_row(c, scenario, pools),
             )
-            for c, row in zip(scenario.classes, class_rows(scenario), strict=True)
+            for c, row in zip(scenario.classes, classes, strict=True)
         ],
         [group_row(scenario) for _ in groups],
         rows,
         fault_rows(scenario, [pool.name for pool in pools]),
         tenant_rows(scenario),
+        front,
     )
     return Plan(params, tables, dataclasses.replace(scenario, pools=tuple(pools), seed=seed))
 

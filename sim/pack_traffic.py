@@ -2,33 +2,43 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 
+from sim.errors import InputError
 from sim.model import layout as a
-from sim.rows import ClassRow, LimitRow, TenantRow
+from sim.rows import ClassRow, FrontRow, LimitRow, TenantRow, VisitRow
+from sim.scenario.check_stations import clock_s
 from sim.scenario.dist import Dist
 from sim.scenario.limits import Limits
 from sim.scenario.retry import Retry
 from sim.scenario.scenario import Scenario
+from sim.scenario.station import Visit, times_of
 from sim.scenario.traffic import TrafficClass
 from sim.units import HORIZON_MAX_S, NEVER, PS_PER_S, s_to_ps
 from sim.workload.dists import quantile_table
+from sim.workload.requests import Requests
 
+DAY_S = 86_400
+PS_PER_MS, PS_PER_US = 10**9, 10**6
+VERDICTS = 1 << 20  # of so many answers a guardrail blocks a whole number
+WORK_MAX_DAYS = 50  # after a run of 45 days they still fit into 63 bits of picoseconds
 RETRY_ON = {"rejected": a.RETRY_REJECTED, "timed_out": a.RETRY_TIMED_OUT, "failed": a.RETRY_FAILED}
 
 
 def class_rows(scenario: Scenario) -> list[ClassRow]:
     """The classes, in order."""
     tenants = tenant_names(scenario)
-    return [class_row(entry, scenario.models, tenants) for entry in scenario.classes]
+    return [
+        around_gpu(with_retry(class_row(entry, scenario, tenants), entry.retry), entry, scenario)
+        for entry in scenario.classes
+    ]
 
 
-def class_row(entry: TrafficClass, models: Sequence[str], tenants: Sequence[str | None]) -> ClassRow:
-    """A traffic class in numbers."""
+def class_row(entry: TrafficClass, scenario: Scenario, tenants: list[str | None]) -> ClassRow:
+    """A traffic class in numbers, but for its retries and what stands around the GPU."""
+    models = scenario.models
     promised, patience, caps = entry.objectives, entry.patience, entry.caps
-    row = ClassRow(
+    return ClassRow(
         group=models.index(entry.model) if entry.model else 0,
         priority=entry.priority,
         ttft_ps=ps_or_never(promised.ttft_s),
@@ -48,7 +58,6 @@ def class_row(entry: TrafficClass, models: Sequence[str], tenants: Sequence[str 
         prompt_max=or_never(caps.input_tokens if caps.long_input == "reject" else None),
         output_max=or_never(caps.output_tokens if caps.long_output == "reject" else None),
     )
-    return with_retry(row, entry.retry)
 
 
 def with_retry(row: ClassRow, retry: Retry) -> ClassRow:
@@ -63,6 +72,75 @@ def with_retry(row: ClassRow, retry: Retry) -> ClassRow:
         budget_burst_milli=NEVER if budget is None else round(1000 * budget.burst),
         hedge_ps=ps_or_never(retry.hedge_after_s),
     )
+
+
+# ---- around the GPU ----------------------------------------------------------------------
+def around_gpu(row: ClassRow, entry: TrafficClass, scenario: Scenario) -> ClassRow:
+    """A class's row with its stations, its guardrail, its deadline and the hours in which it starts."""
+    guardrail = entry.guardrail
+    begin_ps, end_ps = (
+        clock_ps(text, entry.curves.start_hour) for text in entry.cheap_hours or ("00:00",) * 2
+    )
+    return row._replace(
+        before=tuple(visit_row(visit, scenario, False) for visit in entry.before),
+        after=tuple(visit_row(visit, scenario, True) for visit in entry.after),
+        withheld=int(guardrail.withheld),
+        blocked_q20=max(1, round(guardrail.blocked * VERDICTS)) if guardrail.blocked > 0 else 0,
+        fallback=-1 if guardrail.fallback is None else scenario.models.index(guardrail.fallback),
+        deadline_ps=ps_or_never(entry.deadline_s),
+        window_ps=(begin_ps, end_ps) if entry.cheap_hours else (0, 0),
+        defer_max_ps=s_to_ps(entry.defer_max_s or DAY_S) if entry.cheap_hours else 0,
+    )
+
+
+def clock_ps(text: str, start_hour: float) -> int:
+    """A time of day as picoseconds after t = 0, at which the clock shows `start_hour`: within a day."""
+    return (clock_s(text) * PS_PER_S - s_to_ps(3600 * start_hour)) % (DAY_S * PS_PER_S)
+
+
+def visit_row(visit: Visit, scenario: Scenario, is_after: bool) -> VisitRow:
+    """A visit to a station in numbers."""
+    stations = scenario.gateway.stations
+    base_ms, prompt_us, output_us = times_of(stations[visit.station], visit, is_after)
+    return VisitRow(
+        list(stations).index(visit.station),
+        round(base_ms * PS_PER_MS),
+        round(prompt_us * PS_PER_US),
+        round(output_us * PS_PER_US),
+    )
+
+
+def front_row(scenario: Scenario) -> FrontRow:
+    """The gateway's CPU stations and its response cache in numbers."""
+    row = FrontRow(workers=tuple(station.workers for station in scenario.gateway.stations.values()))
+    cache = scenario.gateway.response_cache
+    if cache is None:
+        return row
+    return row._replace(
+        cache_entries=cache.entries,
+        cache_life_ps=ps_or_never(cache.lifetime_s),
+        cache_ps=s_to_ps(cache.latency_s),
+    )
+
+
+def check_work(scenario: Scenario, rows: list[ClassRow], requests: Requests) -> None:
+    """Raise InputError where a station may be given more work than the clock can count to: weeks for each worker."""
+    days = [0.0] * len(scenario.gateway.stations)
+    for k, row in enumerate(rows):
+        mine = requests.class_id == k
+        prompt, output = (int(np.sum(x[mine], dtype=np.int64)) for x in requests[1:3])
+        for visit in (*row.before, *row.after):
+            work = int(mine.sum()) * visit.base_ps + prompt * visit.prompt_ps + output * visit.output_ps
+            days[visit.station] += work * row.attempts_max / (DAY_S * PS_PER_S)
+    stations = scenario.gateway.stations.items()
+    lines = [
+        f"gateway.stations.{name}: {found:.0f} days of work for {station.workers} workers, should every attempt be"
+        f" made; allowed: {WORK_MAX_DAYS} days a worker"
+        for (name, station), found in zip(stations, days, strict=True)
+        if found > WORK_MAX_DAYS * station.workers
+    ]
+    if lines:
+        raise InputError(lines)
 
 
 def tenant_names(scenario: Scenario) -> list[str | None]:

@@ -33,12 +33,19 @@ def class_usd(
     return usd
 
 
+def answering_pools(scenario: Any, entry: Any) -> list[Any]:
+    """The pools that may serve a class, those that answer what its guardrail blocked included."""
+    fallback = getattr(getattr(entry, "guardrail", None), "fallback", None)
+    others = [pool for pool in scenario.pools if fallback is not None and pool.model.name == fallback]
+    return [*serving_pools(scenario, entry), *others]
+
+
 def communities(scenario: Any) -> list[tuple[list[int], list[int]]]:
     """(classes, pools) by number that have to do with each other: which of a class's pools served it is not counted."""
     names = [pool.name for pool in scenario.pools]
     found: list[tuple[list[int], set[int]]] = []
     for i, entry in enumerate(scenario.classes):
-        classes, pools = [i], {names.index(pool.name) for pool in serving_pools(scenario, entry)}
+        classes, pools = [i], {names.index(pool.name) for pool in answering_pools(scenario, entry)}
         for other in [other for other in found if other[1] & pools]:
             found.remove(other)
             classes, pools = other[0] + classes, other[1] | pools

@@ -11,6 +11,7 @@ from sim.analysis.bills import class_usd
 from sim.analysis.cost import bill_lines, per_million_tokens, token_cost, total_usd
 from sim.analysis.latency import count, latencies
 from sim.analysis.replicas import replica_counts
+from sim.analysis.stations import station_measures
 from sim.analysis.tenants import members, with_tenants
 from sim.analysis.use import kv_use, shares, use_parts
 from sim.model.layout import REASONS
@@ -20,6 +21,7 @@ from sim.units import PS_PER_S, ps_to_s
 
 FATES = ("offered", "completed", "rejected", "timed_out", "failed", "inside")
 TRIES = ("attempts", "retries", "hedges", "wasted_tokens")
+ANSWERS = ("from_cache", "blocked")
 S_PER_HOUR = 3600.0
 
 
@@ -57,6 +59,7 @@ def summarize(
         "pools": {
             pool.name: _pool(scenario, result, i, step_tables) for i, pool in enumerate(scenario.pools)
         },
+        "stations": station_measures(scenario, result),
         "usd_lines": _lines(scenario, result),
     }
 
@@ -96,7 +99,7 @@ def _scope(scenario: Any, result: Any, scope: int, edges: np.ndarray) -> dict[st
             count(result, "cached_tokens", scope), count(result, "asked_tokens", scope)
         ),
         **latencies(result, scope, edges),
-        **{name: count(result, name, scope) for name in TRIES},
+        **{name: count(result, name, scope) for name in (*TRIES, *ANSWERS)},
         "reasons": _reasons(result, scope),
     }
 

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from sim.arrays import pool_rows, state_sizes, table, traffic_of
+from sim.engine.around import blocked_answers, station_rows
 from sim.engine.blame import blame_columns, network_ps
 from sim.model.layout import (
     B_SIZE,
@@ -18,6 +19,7 @@ from sim.model.layout import (
     C_ALL_TIMED_OUT,
     C_ASKED_TOKENS,
     C_ATTEMPTS,
+    C_CACHED,
     C_CACHED_TOKENS,
     C_COMPLETED,
     C_ENDED,
@@ -135,6 +137,7 @@ class Result(NamedTuple):
     pools: list[dict[str, int]]
     end_ps: int
     digest: int
+    stations: tuple[dict[str, int], ...] = ()
 
 
 def make_result(p: Params, st: State) -> Result:
@@ -148,6 +151,7 @@ def make_result(p: Params, st: State) -> Result:
         pools=[_pool(p, st, pool) for pool in range(int(p.m[P_N_POOL]))],
         end_ps=int(st.m[S_NOW]),
         digest=make_digest(p, st),
+        stations=tuple(station_rows(p, st)),
     )
 
 
@@ -289,6 +293,7 @@ _COUNTS = {
     "retries": C_RETRIES,
     "hedges": C_HEDGES,
     "wasted_tokens": C_WASTED_TOKENS,
+    "from_cache": C_CACHED,
     **{f"attempts_{outcome}": C_ENDED + i for i, outcome in enumerate((*OUTCOMES[1:], "cancelled"))},
     **{f"reason_{reason}": C_REASON + i for i, reason in enumerate(REASONS) if reason},
 }
@@ -299,6 +304,9 @@ def _counts(p: Params, st: State) -> dict[str, np.ndarray]:
     counts = {name: np.concatenate([[rows[:, at].sum()], rows[:, at]]) for name, at in _COUNTS.items()}
     if not p.m[P_ATTEMPTS]:
         _count_single(counts)
+    counts["blocked"] = (
+        blocked_answers(p, st, counts) if p.m[P_ATTEMPTS] else np.zeros_like(counts["offered"])
+    )
     gone = counts["completed"] + counts["rejected"] + counts["timed_out"] + counts["failed"]
     counts["inside"] = counts["offered"] - gone
     return counts

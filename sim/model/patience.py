@@ -270,7 +270,9 @@ def hedge(p, st, s, t):
     twin = take_slot(p, st, st.m[so + F_REQUEST], st.m[so + F_ARRIVAL_PS])
     begin_request(p, st, twin)
     to = st.slot + twin * F_SIZE
-    st.m[to + F_GROUP] = st.m[so + F_GROUP]
+    st.m[to + F_GROUP] = st.m[
+        so + F_GROUP
+    ]  # the fallback's, where an answer of its class's model was blocked
     n = st.m[so + F_ATTEMPTS] + 1
     st.m[so + F_ATTEMPTS] = n
     st.m[to + F_ATTEMPTS] = n

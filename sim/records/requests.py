@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from sim.model.layout import BLAME_STREAM_COLUMNS, BLAME_TTFT_COLUMNS, OUTCOMES, REASONS
+from sim.model.layout import BLAME_STREAM_COLUMNS, BLAME_TTFT_COLUMNS, COMPLETED, OUTCOMES, REASONS
 from sim.records.columns import coded, durations, integers, moments, names_of
 from sim.records.schema import REQUESTS, schema
 from sim.records.window import measured_window_ps
@@ -62,6 +62,7 @@ def _identity(scenario: Any, rows: Mapping[str, np.ndarray]) -> dict[str, pa.Arr
         "prompt_tokens": integers(rows["prompt_tokens"], np.int32),
         "output_tokens": integers(rows["output_tokens"], np.int32),
         "cached_tokens": integers(rows["cached_tokens"], np.int32),
+        "from_cache": pa.array((rows["outcome"] == COMPLETED) & (rows["replica_id"] < 0)),
     }
 
 

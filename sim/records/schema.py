@@ -73,6 +73,7 @@ REQUESTS: list[Column] = [
     Column(
         "cached_tokens", pa.int32(), "tokens", "of the prompt, found in the prefix cache when first scheduled"
     ),
+    Column("from_cache", pa.bool_(), "bool", "answered by the gateway's response cache"),
     *_moment("arrival", "when the first attempt reached the gateway"),
     *_moment("taken", "when the last attempt reached the gateway"),
     *_moment("routed", "when a replica was chosen for it"),

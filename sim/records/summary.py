@@ -14,6 +14,7 @@ NOT_FLAT = (
     "classes",
     "tenants",
     "pools",
+    "stations",
     "usd_lines",
     "verdicts",
     "look_at",

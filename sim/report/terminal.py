@@ -46,12 +46,12 @@ def print_run(run: Run, console: Console) -> None:
     console.print()
     console.print(Text(summary["question"] or summary["scenario"], style="bold"))
     console.print(_came_out(summary, getattr(run, "wall_s", None)))
-    for line in (*tries_lines(summary), *who_lines(summary)):
+    for line in (*tries_lines(summary), *answer_lines(summary), *who_lines(summary)):
         console.print(Text(line))
     for verdict in summary.get("verdicts", []):
         console.print(verdict_line(verdict))
     console.print(latency_table(summary))
-    for line in (*fleet_lines(summary), *bill_lines(summary)):
+    for line in (*fleet_lines(summary), *station_lines(summary), *bill_lines(summary)):
         console.print(Text(line))
     console.print(Text(f"digest {summary['digest']}", style="dim"))
     if path is not None:
@@ -112,6 +112,25 @@ def tries_lines(summary: Mapping[str, Any]) -> list[str]:
         why = ", ".join(f"{number(n)} {reason}" for reason, n in summary["reasons"].items())
         lines.append(f"not served: {why} · {number(summary['wasted_tokens'])} tokens computed for nobody")
     return lines
+
+
+def answer_lines(summary: Mapping[str, Any]) -> list[str]:
+    """Answers that came from the response cache, and those that a guardrail blocked, where there were any."""
+    n = summary["completed"]
+    cached, blocked = summary["from_cache"], summary["blocked"]
+    parts = [f"{number(cached)} ({share(cached / n)}) answered from the response cache"] if cached else []
+    parts += [f"{number(blocked)} answers blocked by a guardrail"] if blocked else []
+    return [" · ".join(parts)] if parts else []
+
+
+def station_lines(summary: Mapping[str, Any]) -> list[str]:
+    """A line for each CPU station: how busy its workers were, and how long was waited for them."""
+    return [
+        f"station {name}: {number(found['workers'])} worker{'s' * (found['workers'] > 1)},"
+        f" {share(found['run_use'])} busy, mean wait {seconds(found['run_wait_mean_s'])}"
+        f" · {number(found['run_visits'])} visits"
+        for name, found in summary["stations"].items()
+    ]
 
 
 def who_lines(summary: Mapping[str, Any]) -> list[str]:

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator
 
 from sim.errors import InputError, nearest, problem
 from sim.scenario.autoscaler import Fixed, Queue, User
+from sim.scenario.check_stations import around_problems
 from sim.scenario.check_traffic import traffic_problems
 from sim.scenario.coldstart import STAGES
 from sim.scenario.inherit import slug
@@ -28,6 +29,7 @@ def problems_between(scenario: Scenario, said: Said) -> list[str]:
         *(line for pool in scenario.pools for line in pool_problems(pool, said)),
         *(line for entry in scenario.classes for line in class_problems(entry, scenario, said)),
         *traffic_problems(scenario, said),
+        *around_problems(scenario, said),
         *choice_problems(scenario, said),
         *router_problems(scenario),
         *fault_problems(scenario),

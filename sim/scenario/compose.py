@@ -240,7 +240,7 @@ def check_key(override: Override, text: str) -> None:
         )
     if len(parts) > DEPTH_MAX:
         raise InputError(f"{text[:40]}…: at most {DEPTH_MAX} levels are allowed")
-    if parts[0] not in TOP_LEVEL:
+    if parts[0] not in TOP_LEVEL and parts[0] not in GROUPS:
         raise InputError(not_a_key(parts[0], TOP_LEVEL))
 
 

@@ -7,17 +7,28 @@ from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 from sim.scenario.fields import unit_of
+from sim.scenario.guardrail import Guardrail
 from sim.scenario.inherit import CLASS_GROUPS, POOL_GROUPS
 from sim.scenario.limits import Caps, Limits
 from sim.scenario.metrics import Metrics
 from sim.scenario.patience import Patience
+from sim.scenario.popularity import Popularity
 from sim.scenario.retry import Retry
 from sim.scenario.scenario import Scenario
+from sim.scenario.station import Visit
 
 SOURCES = ("source", "price_source", "price_confidence", "note")
 
 
-OF_ITSELF = (Caps, Limits, Patience, Retry)  # where its class comes from says nothing about these
+OF_ITSELF = (
+    Caps,
+    Guardrail,
+    Limits,
+    Patience,
+    Popularity,
+    Retry,
+    Visit,
+)  # where its class comes from says nothing about these
 DRAWN = ("value", "mean", "low", "high", "median", "p99", "min", "max", "v")  # of a distribution, in its unit
 
 
@@ -59,6 +70,9 @@ def below(item: Any, key: str, source: str) -> Iterator[tuple[str, Any, str]]:
         for place, entry in enumerate(item):
             inner = f"{key}.{entry.name}" if key in ("pools", "classes", "tenants") else f"{key}.{place}"
             yield from leaves(entry, inner, source)
+    elif isinstance(item, dict):
+        for name, entry in item.items():
+            yield from leaves(entry, f"{key}.{name}", source)
     else:
         yield key, list(item) if isinstance(item, tuple) else item, source
 

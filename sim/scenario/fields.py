@@ -7,6 +7,8 @@ import types
 from collections.abc import Sequence
 from typing import Annotated, Any, Literal, NamedTuple, Union, get_args, get_origin
 
+from sim.scenario.types import CLOCK_PATTERN
+
 UNITS = {
     "_usd_per_hour": "USD/h",
     "usd_per_hour": "USD/h",
@@ -32,6 +34,9 @@ UNITS = {
     "_replicas": "replicas",
     "max_num_seqs": "sequences",
 }
+
+
+CLOCK_TEXT = 'a time of day in quotes, as "22:00"'
 
 
 class Hint(NamedTuple):
@@ -89,6 +94,9 @@ def step_into(hints: list[Hint], part: str | int, value: Any) -> list[Hint]:
     """The hints one key or index deeper; `value` tells which member of a union is meant by its `kind`."""
     if isinstance(part, int):
         return [inner for hint in hints for inner in items_of(hint)]
+    entries = [inner for hint in hints for inner in entries_of(hint)]
+    if entries:
+        return entries
     owners = [hint.type for hint in hints if is_description(hint)]
     kind = value.get("kind") if isinstance(value, dict) else None
     chosen = [owner for owner in owners if kind in tags_of(owner)] or owners
@@ -100,6 +108,11 @@ def items_of(hint: Hint) -> list[Hint]:
     if get_origin(hint.type) in (tuple, list):
         return variants(get_args(hint.type)[0])
     return []
+
+
+def entries_of(hint: Hint) -> list[Hint]:
+    """What the entries of a mapping from names may be."""
+    return variants(get_args(hint.type)[1]) if get_origin(hint.type) is dict else []
 
 
 def hints_at(owner: type, path: Sequence[str | int], value: Any) -> list[Hint]:
@@ -137,6 +150,8 @@ def allowed_text(hints: list[Hint], key: str) -> str:
 def words_of(hint: Hint) -> str:
     """One hint in words."""
     plain = {bool: "true or false", str: "text", type(None): "null"}
+    if is_clock(hint.constraints):
+        return CLOCK_TEXT
     if hint.type in plain:
         return plain[hint.type]
     if hint.type in (int, float):
@@ -145,8 +160,15 @@ def words_of(hint: Hint) -> str:
         return ", ".join(str(name) for name in get_args(hint.type))
     if get_origin(hint.type) in (tuple, list):
         return "a list"
+    if get_origin(hint.type) is dict:
+        return "a mapping of names"
     tags = tags_of(hint.type) if is_description(hint) else []
     return f"a mapping of kind {', '.join(tags)}" if tags else "a mapping"
+
+
+def is_clock(constraints: tuple[Any, ...]) -> bool:
+    """Whether a text must be a time of day."""
+    return any(getattr(c, "pattern", None) == CLOCK_PATTERN for c in constraints)
 
 
 def range_text(constraints: tuple[Any, ...]) -> str:

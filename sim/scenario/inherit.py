@@ -94,10 +94,21 @@ def slug(name: str) -> str:
 
 
 def with_model_name(spec: Any, models: Sequence[str]) -> Any:
-    """A class asks for its model by name or, as in conf/model, by its short name; here it gets the name."""
-    if not isinstance(spec, Mapping) or not isinstance(spec.get("model"), str):
+    """A class asks for its models by name or, as in conf/model, by their short names; here it gets the names."""
+    if not isinstance(spec, Mapping):
         return spec
-    return {**spec, "model": next((m for m in models if slug(m) == slug(spec["model"])), spec["model"])}
+    named = dict(spec)
+    guardrail = spec.get("guardrail")
+    if isinstance(spec.get("model"), str):
+        named["model"] = full_name(spec["model"], models)
+    if isinstance(guardrail, Mapping) and isinstance(guardrail.get("fallback"), str):
+        named["guardrail"] = {**guardrail, "fallback": full_name(guardrail["fallback"], models)}
+    return named
+
+
+def full_name(name: str, models: Sequence[str]) -> str:
+    """The model that is meant by `name`, which stays as it is where there is none."""
+    return next((model for model in models if slug(model) == slug(name)), name)
 
 
 def models_of(pools: Mapping[str, Any]) -> list[str]:

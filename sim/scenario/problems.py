@@ -8,7 +8,16 @@ from typing import Any
 from pydantic import ValidationError
 
 from sim.errors import nearest, problem
-from sim.scenario.fields import allowed_text, child_of, fields_of, hints_at, is_description, names_of
+from sim.scenario.fields import (
+    CLOCK_TEXT,
+    allowed_text,
+    child_of,
+    fields_of,
+    hints_at,
+    is_description,
+    names_of,
+)
+from sim.scenario.types import CLOCK_PATTERN
 
 Path = tuple[str | int, ...]
 UNKNOWN_KEY = ("unexpected_keyword_argument", "extra_forbidden")
@@ -117,6 +126,8 @@ def pattern_text(error: Mapping[str, Any]) -> str:
     """What a text or a list must look like, in words."""
     context = error.get("ctx", {})
     if error["type"] == "string_pattern_mismatch":
+        if context["pattern"] == CLOCK_PATTERN:
+            return CLOCK_TEXT
         is_law = ".py:" in context["pattern"].replace("\\", "")
         return "file.py:function" if is_law else "letters, digits, _ and -"
     if error["type"] == "too_short":

@@ -100,7 +100,8 @@ def check_choice(choice: Choice, option: Any) -> None:
     """Raise InputError unless the group, the place and the option exist."""
     if choice.group not in GROUPS:
         raise InputError(unknown_group(choice.group))
-    if choice.package is not None and not may_stand_at(choice.group, choice.package):
+    is_placed = choice.package is not None or choice.group == "station"
+    if is_placed and not may_stand_at(choice.group, choice.package or ""):
         raise InputError(f"{choice.key}: {places_of(choice.group)}")
     if not isinstance(option, str) or option not in option_files(choice.group):
         raise InputError(unknown_option(choice.group, str(option), choice.key))
@@ -113,6 +114,8 @@ def may_stand_at(group: str, package: str) -> bool:
         return len(parts) == 2 and parts[0] == "classes"
     if group == "pool":
         return len(parts) == 2 and parts[0] == "pools"
+    if group == "station":
+        return len(parts) == 3 and parts[:2] == ["gateway", "stations"]
     of = "pools" if group in POOL_GROUPS else "classes" if group in CLASS_GROUPS else ""
     return len(parts) == 3 and parts[0] == of and parts[2] == group
 
@@ -123,6 +126,8 @@ def places_of(group: str) -> str:
         return "traffic can be chosen for one class, as traffic@classes.NAME"
     if group == "pool":
         return "pool can be chosen for one pool, as pool@pools.NAME"
+    if group == "station":
+        return "station is an option of one station, as station@gateway.stations.NAME"
     if group in POOL_GROUPS:
         return f"{group} can be chosen for one pool, as {group}@pools.NAME.{group}"
     if group in CLASS_GROUPS:

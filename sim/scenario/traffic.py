@@ -10,13 +10,17 @@ from pydantic.dataclasses import dataclass
 
 from sim.scenario.arrivals import Arrivals, Poisson, Rho
 from sim.scenario.dist import Constant, Dist
+from sim.scenario.guardrail import Guardrail
 from sim.scenario.limits import Caps, Limits
 from sim.scenario.patience import Patience
+from sim.scenario.popularity import Popularity
 from sim.scenario.retry import Retry
 from sim.scenario.sessions import Sessions
+from sim.scenario.station import Visits
 from sim.scenario.trace import Trace
 from sim.scenario.types import (
     CONFIG,
+    Clock,
     CountOrZero,
     Flag,
     Int,
@@ -35,6 +39,8 @@ HoursOfDay = Annotated[tuple[NonNegative, ...], Field(min_length=24, max_length=
 DaysOfWeek = Annotated[tuple[NonNegative, ...], Field(min_length=7, max_length=7)]
 Outstanding = Annotated[Positive, Field(le=1e9)]
 QueueS = Annotated[NonNegative, Field(le=HORIZON_MAX_S)]
+DeadlineS = Annotated[Positive, Field(le=HORIZON_MAX_S)]
+DeferS = Annotated[Positive, Field(le=86_400)]
 Priority = Annotated[Int, Field(ge=-(2**31), le=2**31 - 1)]
 
 
@@ -90,6 +96,10 @@ class TrafficClass:
     Every prompt begins with the same `system_prompt_tokens`, on top of its own; with `sessions`, arrivals are
     beginnings of sessions.
 
+    Its requests visit CPU stations `before` and `after` the GPU, in order; the `guardrail` judges their answers. What
+    is not answered `deadline_s` after it arrived is given up, whatever was tried. Requests that arrive outside
+    `cheap_hours` (from, to; by the clock of `curves.start_hour`) start when these begin, or after `defer_max_s`.
+
     Only pools of at least `min_tier` that have every tag of `needs`, no farther from the users' `location` than
     `max_rtt_s`, serve the class; `route_to` names its pools in order of preference.
     """
@@ -116,6 +126,13 @@ class TrafficClass:
     shed_above: Outstanding | None = None
     max_queue_s: QueueS | None = None
     max_ttft_s: QueueS | None = None
+    before: Visits = ()
+    after: Visits = ()
+    guardrail: Guardrail = field(default_factory=Guardrail)
+    popularity: Popularity | None = None
+    deadline_s: DeadlineS | None = None
+    cheap_hours: tuple[Clock, ...] | None = None
+    defer_max_s: DeferS | None = None
     route_to: Tags = ()
     min_tier: Tier = 0
     needs: Tags = ()

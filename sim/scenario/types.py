@@ -12,6 +12,7 @@ from pydantic import ConfigDict, Field, Strict, StringConstraints
 CONFIG = ConfigDict(extra="forbid", allow_inf_nan=False)
 
 KEY_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9_\-]*$"
+CLOCK_PATTERN = r"^([01][0-9]|2[0-3]):[0-5][0-9]$"
 INT_MAX = 2**31 - 1
 SEED_MAX = 2**63 - 1
 
@@ -32,4 +33,5 @@ Name = Annotated[  # what a thing is called, as `Llama 3.1 8B`
 Key = Annotated[  # a name that stands in key paths and folder names, as `spiky_hour`
     str, StringConstraints(min_length=1, max_length=64, pattern=KEY_PATTERN)
 ]
+Clock = Annotated[str, StringConstraints(pattern=CLOCK_PATTERN)]  # a time of day, as `22:00`
 Tags = Annotated[tuple[Key, ...], Field(max_length=100)]

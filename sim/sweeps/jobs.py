@@ -50,7 +50,8 @@ class Packer:
 
     def __call__(self, job: Job) -> Plan:
         """The job as arrays."""
-        key = (job.scenario.classes, job.scenario.duration_s, job.seed)
+        asks_prefixes = any(pool.runtime.prefix_caching for pool in job.scenario.pools)
+        key = (job.scenario.classes, job.scenario.duration_s, job.seed, asks_prefixes)
         if self._requests is None or key != self._key:
             self._requests, self._key = make_requests(job.scenario, job.seed), key
         return plan(job.scenario, job.seed, self._requests)

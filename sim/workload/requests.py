@@ -18,10 +18,11 @@ from sim.scenario.traffic import TrafficClass
 from sim.units import PS_PER_S, s_to_ps
 from sim.workload.arrivals import arrival_times_s
 from sim.workload.lengths import make_lengths
+from sim.workload.popularity import first_asked, make_contents
 from sim.workload.prefix import cut, fold, joined, picked, runs_of, same_beginning
 from sim.workload.readers import read_trace
 from sim.workload.recorded import replay_copies
-from sim.workload.sessions import make_sessions
+from sim.workload.sessions import joined_turns, make_sessions
 from sim.workload.streams import generator
 
 SHARED = "shared arrivals"  # no class can be called so
@@ -38,6 +39,9 @@ class Requests(NamedTuple):
     class_id: NDArray[np.int32]  # (request,) index into scenario.classes
     session_id: NDArray[np.int64] | None = None  # (request,) −1 = none; None: no request belongs to one
     chains: Chains | None = None  # what prompts begin with, where a prefix cache asks
+    content_id: NDArray[np.int64] | None = (
+        None  # (request,) what it asks for, −1 = its own; None: each its own
+    )
     turns: Turns | None = None  # which request follows which in sessions, where there are any
 
 
@@ -88,17 +92,22 @@ def class_requests(
     if traffic.sessions is not None:
         made = make_sessions(traffic, calls.arrival_ps, s_to_ps(duration_s), seed, with_prefixes)
         classes = np.full(len(made.arrival_ps), class_id, dtype=np.int32)
-        return Requests(*made[:3], classes, *made[3:])
+        return Requests(class_id=classes, **made._asdict())
     n = len(calls.arrival_ps)
     prompt, output = calls.lengths or make_lengths(traffic, n, seed)
     classes = np.full(n, class_id, dtype=np.int32)
+    contents = None
+    if traffic.popularity is not None:
+        contents = make_contents(traffic.popularity, n, seed, traffic.name)
+        first = first_asked(contents)
+        prompt, output = prompt[first], output[first]
     chains = calls.chains
     if traffic.system_prompt_tokens:
         prompt = np.minimum(prompt.astype(np.int64) + traffic.system_prompt_tokens, TOKENS_MAX).astype(
             np.int32
         )
         chains = same_beginning(n, traffic.system_prompt_tokens) if with_prefixes else None
-    return Requests(calls.arrival_ps, prompt, output, classes, chains=chains)
+    return Requests(calls.arrival_ps, prompt, output, classes, chains=chains, content_id=contents)
 
 
 def make_calls(traffic: TrafficClass, duration_s: float, seed: int, with_prefixes: bool = False) -> Calls:
@@ -170,40 +179,35 @@ def merge(parts: list[Requests]) -> Requests:
     order = np.argsort(arrival, kind="stable")
     chains = joined([part.chains for part in parts], [len(part.arrival_ps) for part in parts])
     chains = chains and picked(chains, order)
-    sessions = _sessions_of(parts, order)
-    turns = _turns_of(parts, order)
-    return Requests(arrival[order], prompt[order], output[order], klass[order], sessions, chains, turns)
+    lengths = [len(part.arrival_ps) for part in parts]
+    sessions, contents = (
+        numbered_through([getattr(part, name) for part in parts], lengths)
+        for name in ("session_id", "content_id")
+    )
+    return Requests(
+        arrival[order],
+        prompt[order],
+        output[order],
+        klass[order],
+        None if sessions is None else sessions[order],
+        chains,
+        None if contents is None else contents[order],
+        joined_turns([part.turns for part in parts], lengths, order),
+    )
 
 
-def _turns_of(parts: list[Requests], order: NDArray[np.intp]) -> Turns | None:
-    """Which request follows which, in the order of the whole table."""
-    if all(part.turns is None for part in parts):
-        return None
-    place = np.empty(len(order), dtype=np.int64)
-    place[order] = np.arange(len(order))
-    columns: list[tuple[NDArray[np.int64], ...]] = []
-    first = 0
-    for part in parts:
-        n = len(part.arrival_ps)
-        after, pause, tokens = part.turns or (np.full(n, -1), np.zeros(n, np.int64), np.zeros(n, np.int64))
-        follows = after >= 0
-        columns.append((np.where(follows, place[np.where(follows, after + first, 0)], -1), pause, tokens))
-        first += n
-    return Turns(*(np.concatenate(column)[order] for column in zip(*columns, strict=True)))
-
-
-def _sessions_of(parts: list[Requests], order: NDArray[np.intp]) -> NDArray[np.int64] | None:
-    """The sessions of several classes, numbered through."""
-    if all(part.session_id is None for part in parts):
+def numbered_through(parts: list[NDArray[np.int64] | None], lengths: list[int]) -> NDArray[np.int64] | None:
+    """Numbers that each class gives from 0 on, different from class to class; −1, and who gives none, is none."""
+    if all(part is None for part in parts):
         return None
     columns, first = [], 0
-    for part in parts:
-        if part.session_id is None:
-            columns.append(np.full(len(part.arrival_ps), -1, dtype=np.int64))
+    for part, n in zip(parts, lengths, strict=True):
+        if part is None:
+            columns.append(np.full(n, -1, dtype=np.int64))
             continue
-        columns.append(np.where(part.session_id >= 0, part.session_id + first, -1))
-        first += int(part.session_id.max(initial=-1)) + 1
-    return np.concatenate(columns)[order]
+        columns.append(np.where(part >= 0, part + first, -1))
+        first += int(part.max(initial=-1)) + 1
+    return np.concatenate(columns)
 
 
 def to_ps(times_s: NDArray[np.float64], end_s: float) -> NDArray[np.int64]:

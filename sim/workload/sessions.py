@@ -160,3 +160,17 @@ def make_chains(system_tokens: int, calls: Calls, n: int) -> Chains:
     if has_system:
         parent[0], start[0] = -1, 0
     return Chains(has_system + calls.session, calls.prompt + calls.output, parent, start)
+
+
+def joined_turns(parts: list[Turns | None], lengths: list[int], order: Ints) -> Turns | None:
+    """Several classes' turns, their requests put in this order; None where no class has sessions."""
+    if all(part is None for part in parts):
+        return None
+    place = np.empty(len(order), dtype=np.int64)
+    place[order] = np.arange(len(order))
+    firsts = np.cumsum([0, *lengths])
+    columns = []
+    for part, n, first in zip(parts, lengths, firsts, strict=False):
+        after, pause, tokens = part or (np.full(n, -1), np.zeros(n, np.int64), np.zeros(n, np.int64))
+        columns.append((np.where(after >= 0, place[np.maximum(after, 0) + first], -1), pause, tokens))
+    return Turns(*(np.concatenate(column)[order] for column in zip(*columns, strict=True)))

@@ -97,6 +97,42 @@ def test_two_engines_agree_on_a_spike_under_every_router(router: str) -> None:
     assert compiled.digest == stepped.digest
 
 
+AROUND = [  # stations, a guardrail with another model to ask, a cache, a deadline and cheap hours, all at once
+    "duration_s=240",
+    "drain_s=120",
+    "coldstart=none",
+    "pools.code.min_replicas=2",
+    "station@gateway.stations.tokeniser=tokeniser_python",
+    "station@gateway.stations.check=guardrail_check",
+    "gateway.response_cache={entries: 40, lifetime_s: 45, latency_s: 0.002}",
+    "gateway.stations.check.workers=2",
+    "classes.chat.before=[tokeniser]",
+    "classes.chat.after=[check, {station: tokeniser, base_ms: 0.5}]",
+    "classes.chat.guardrail={blocked: 0.1, fallback: qwen3_32b, withheld: true}",
+    "classes.chat.popularity={catalogue: 200, exponent: 1, cacheable: 0.7}",
+    "classes.chat.patience={first_token_s: 6, total_s: 20}",
+    "classes.chat.retry={attempts: 3, on: [timed_out], backoff: {kind: constant, base_s: 0.5}, hedge_after_s: 0.3}",
+    "classes.code.before=[{station: tokeniser, per_prompt_token_us: 30}]",
+    "classes.code.guardrail.blocked=0.05",
+    "classes.code.popularity={catalogue: 30}",
+    "classes.code.deadline_s=200",
+    "classes.code.cheap_hours=[12:01,12:03]",
+    "classes.code.curves.start_hour=12",
+    "classes.code.defer_max_s=100",
+]
+
+
+def test_two_engines_agree_with_all_that_stands_around_the_gpus() -> None:
+    compiled, stepped = (sim.run("two_models", [*AROUND, f"engine={engine}"]) for engine in ("cpu", "simpy"))
+    assert compiled.digest == stepped.digest
+    assert compiled.requests.equals(stepped.requests)
+    assert {**compiled.summary, "engine": ""} == {**stepped.summary, "engine": ""}
+    chat, code = (compiled.summary["classes"][name] for name in ("chat", "code"))
+    assert min(chat["from_cache"], chat["blocked"], code["from_cache"], code["blocked"], chat["retries"]) > 0
+    assert chat["hedges"] > 0
+    assert min(station["run_visits"] for station in compiled.summary["stations"].values()) > 100
+
+
 # ---- recorded traffic ----------------------------------------------------------------------------------------------
 def recorded(path: Path) -> list[tuple[float, int, int]]:
     """(seconds since the first row, prompt tokens, output tokens) of an Azure file, read without the product."""

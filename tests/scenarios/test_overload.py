@@ -153,3 +153,25 @@ def test_two_generations_of_gpus_need_a_router_that_looks() -> None:
     assert attainment[0] < 0.7 < 0.85 < attainment[1] < attainment[2]
     fast, slow = (by_memory.summary["pools"][name]["completions"] for name in ("fast", "slow"))
     assert fast > 1.5 * slow
+
+
+# ---- in front of the GPUs --------------------------------------------------------------------------------------------
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_a_slow_tokeniser_looks_like_too_few_gpus_until_one_looks_at_it(seed: int) -> None:
+    slow, more_gpus, more_threads = (
+        story("slow_tokeniser", f"seed={seed}", *more)
+        for more in ((), ("pool.max_replicas=8",), ("gateway.stations.tokeniser.workers=2",))
+    )
+    ttft = [run.summary["ttft"]["p50_s"] for run in (slow, more_gpus, more_threads)]
+    assert ttft[0] > 10
+    assert ttft[1] > 0.95 * ttft[0]  # twice the GPUs are no help
+    assert ttft[2] < ttft[0] / 50
+    assert more_threads.summary["slo_attainment"] > 0.98 > 0.05 > slow.summary["slo_attainment"]
+    assert more_gpus.summary["usd"] == pytest.approx(2 * slow.summary["usd"])
+    assert slow.summary["step_busy"] > 0.99  # what a dashboard shows
+    assert slow.summary["slot_use"] < 0.05
+    station = slow.summary["stations"]["tokeniser"]
+    assert station["run_use"] > 0.97
+    assert station["run_wait_mean_s"] > 0.95 * slow.summary["ttft"]["mean_s"]
+    assert np.mean(slow.result.samples["waiting"]) < 1  # at all four replicas together
+    assert more_threads.summary["stations"]["tokeniser"]["run_use"] < 0.6

@@ -37,7 +37,7 @@ OWNERS = {
 #: all that the rules of the world may import
 MODEL_IMPORTS = {"__future__", "math", "typing", "numpy", "sim.jit", "sim.model", "sim.rng", "sim.units"}
 #: parts of the catalogue whose numbers come from somewhere
-SOURCED = ("gpu", "model", "coldstart", "autoscaler", "price", "traffic")
+SOURCED = ("gpu", "model", "coldstart", "autoscaler", "price", "traffic", "station")
 #: what must not stay behind; the patterns are written so that they do not match themselves
 LEFTOVERS = {
     "a path of one machine": r"(?<![\w.}*-])/(?:work|root)/[\w.]",

@@ -175,6 +175,8 @@ def measured(
         "retries",
         "hedges",
         "wasted_tokens",
+        "from_cache",
+        "blocked",
         *(f"reason_{reason}" for reason in REASONS if reason),
     ):
         counts[name] = np.zeros_like(counts["offered"])

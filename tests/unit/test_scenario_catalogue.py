@@ -14,6 +14,7 @@ from sim.scenario.yaml_file import read_yaml
 
 OPTIONS = [(group, name) for group in GROUPS for name in yaml_files(conf_dir() / group)]
 NEEDS = {("autoscaler", "user"): ["autoscaler.law=policy.py:desired"]}
+PLACES = {"station": ("station@gateway.stations.some", ["traffic.after=[some]"])}
 
 
 def test_every_group_of_conf_is_known_and_has_options() -> None:
@@ -24,7 +25,8 @@ def test_every_group_of_conf_is_known_and_has_options() -> None:
 
 @pytest.mark.parametrize(("group", "option"), OPTIONS)
 def test_option_composes(group: str, option: str) -> None:
-    scenario = load_scenario("first_run", [f"{group}={option}", *NEEDS.get((group, option), [])])
+    key, more = PLACES.get(group, (group, []))
+    scenario = load_scenario("first_run", [f"{key}={option}", *more, *NEEDS.get((group, option), [])])
     assert from_dict(resolved(scenario)) == scenario
 
 
@@ -51,7 +53,7 @@ def test_resolved_form_reads_back_as_the_same_scenario(name: str) -> None:
     assert from_dict(resolved(scenario)) == scenario
 
 
-@pytest.mark.parametrize("group", ["gpu", "model", "coldstart", "autoscaler", "runtime", "price"])
+@pytest.mark.parametrize("group", ["gpu", "model", "coldstart", "autoscaler", "runtime", "price", "station"])
 def test_numbers_have_their_source_beside_them(group: str) -> None:
     for name, path in yaml_files(conf_dir() / group).items():
         assert read_yaml(path).get("source"), f"{group}/{name} names no source"

@@ -1,4 +1,4 @@
-"""What docs/scenarios.md shows works as it stands."""
+"""What docs/scenarios.md and docs/traffic.md show works as it stands."""
 
 from __future__ import annotations
 
@@ -12,9 +12,13 @@ from sim.cli import seeds_and_rest
 from sim.scenario.compose import load_scenario, variants
 from sim.scenario.slo import parse_slo
 
-TEXT = (Path(__file__).resolve().parents[2] / "docs" / "scenarios.md").read_text()
+DOCS = Path(__file__).resolve().parents[2] / "docs"
+TEXT = (DOCS / "scenarios.md").read_text()
+TRAFFIC = (DOCS / "traffic.md").read_text()
 BLOCKS = re.findall(r"```yaml\n(.*?)```", TEXT, re.DOTALL)
 COMMANDS = re.findall(r"^    fleetsim (?:run|compare) (.+)$", TEXT, re.MULTILINE)
+TRAFFIC_BLOCKS = re.findall(r"```yaml\n(.*?)```", TRAFFIC, re.DOTALL)
+TRAFFIC_COMMANDS = re.findall(r"^    fleetsim (?:run|compare) (.+)$", TRAFFIC, re.MULTILINE)
 LIMITS = re.findall(r"^    ([a-z.0-9_]+ (?:<|>=) [0-9.]+ ?[a-z%]*)", TEXT, re.MULTILINE)
 
 
@@ -29,7 +33,17 @@ def test_example_file(block: str, tmp_path: Path) -> None:
         assert load_scenario(str(path)).question == "Do four L40S carry Monday morning?"
 
 
-@pytest.mark.parametrize("command", COMMANDS)
+@pytest.mark.parametrize("block", TRAFFIC_BLOCKS)
+def test_example_of_what_stands_around_the_gpu(block: str, tmp_path: Path) -> None:
+    path = tmp_path / "example.yaml"
+    path.write_text(block)
+    scenario = load_scenario(str(path))
+    stations = {name: station.workers for name, station in scenario.gateway.stations.items()}
+    assert stations == {"tokeniser": 4, "check": 16, "lookup": 2}
+    assert [visit.station for visit in scenario.classes[0].before] == ["tokeniser", "lookup"]
+
+
+@pytest.mark.parametrize("command", [*COMMANDS, *TRAFFIC_COMMANDS])
 def test_example_command(command: str) -> None:
     name, *words = shlex.split(command)
     seeds, overrides = seeds_and_rest(words)
@@ -44,4 +58,5 @@ def test_example_limit(text: str) -> None:
 
 
 def test_there_are_examples() -> None:
-    assert (len(BLOCKS), len(COMMANDS), len(LIMITS)) == (2, 7, 4)
+    assert (len(BLOCKS), len(COMMANDS), len(LIMITS)) == (2, 8, 4)
+    assert (len(TRAFFIC_BLOCKS), len(TRAFFIC_COMMANDS)) == (1, 10)

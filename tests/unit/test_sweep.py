@@ -33,6 +33,23 @@ def test_threads_change_nothing_and_a_run_alone_is_the_same() -> None:
     assert len({digest for _, _, digest in alone}) == 16
 
 
+def test_a_variant_with_a_prefix_cache_knows_what_prompts_share(tmp_path: Path) -> None:
+    """Also after one without, whose requests were made without asking."""
+    rows = [
+        {"timestamp": 1000 * i, "input_length": 1024, "output_length": 5, "hash_ids": [0, i]}
+        for i in range(50)
+    ]
+    trace = tmp_path / "trace.jsonl"
+    trace.write_text("".join(f"{json.dumps(row)}\n" for row in rows))
+    usual = [*SHORT, f"traffic.trace={{file: {trace}}}"]
+    variants = {name: [*usual, f"runtime={name}"] for name in ("vllm", "vllm_prefix_cache")}
+    after, alone = (
+        sim.sweep("first_run", [1], dict(chosen)) for chosen in (variants.items(), [*variants.items()][1:])
+    )
+    assert after.rows[1]["digest"] == alone.rows[0]["digest"]
+    assert after.rows[1]["prefix_hit_ratio"] > 0.2
+
+
 def test_variants_of_a_seed_see_the_same_requests() -> None:
     rows = sim.sweep("first_run", [3], TWO).rows
     assert rows[0]["offered"] == rows[1]["offered"]

@@ -1,0 +1,70 @@
+"""What a run did around its GPUs: CPU stations, and answers that a guardrail blocked."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from sim.arrays import state_sizes, table
+from sim.model.layout import (
+    D_BUSY,
+    D_JOBS,
+    D_SIZE,
+    D_WAIT,
+    F_ARRIVAL_PS,
+    F_ATTEMPTS,
+    F_CLASS,
+    F_SIZE,
+    F_STATE,
+    P_DURATION_PS,
+    P_N_CLASS,
+    P_STATIONS,
+    P_WARMUP_PS,
+    S_NOW,
+    SEQ_AWAY,
+    WORK_FIRST,
+    WORK_N,
+    WORK_SIZE,
+    Params,
+    State,
+)
+from sim.model.metrics import wide
+
+
+def station_rows(p: Params, st: State) -> list[dict[str, int]]:
+    """Each CPU station over the whole run: its workers, visits, how long these waited and kept workers busy."""
+    rows = table(st, "station", state_sizes(p), D_SIZE)
+    works = p.m[p.m[P_STATIONS] :][: len(rows) * WORK_SIZE].reshape(-1, WORK_SIZE)
+    return [_station(st, row, work) for row, work in zip(rows, works, strict=True)]
+
+
+def _station(st: State, row: np.ndarray, work: np.ndarray) -> dict[str, int]:
+    first, n = st.worker + int(work[WORK_FIRST]), int(work[WORK_N])
+    # work counts when it joins the line: what lies beyond the end is each worker's last stretch without a pause
+    beyond = sum(max(0, int(free) - int(st.m[S_NOW])) for free in st.m[first : first + n])
+    return {
+        "workers": n,
+        "visits": int(row[D_JOBS]),
+        "wait_ps": wide(row[D_WAIT], row[D_WAIT + 1]),
+        "busy_ps": wide(row[D_BUSY], row[D_BUSY + 1]) - beyond,
+    }
+
+
+def blocked_answers(p: Params, st: State, counts: Mapping[str, np.ndarray]) -> np.ndarray:
+    """Answers to measured requests that a guardrail blocked, (1 + class,).
+
+    Those that another model was asked for instead are the attempts that are no first ones, retries or hedges.
+    """
+    sent_on = counts["attempts"] - counts["retries"] - counts["hedges"] - counts["offered"] + _unbegun(p, st)
+    return np.asarray(counts["reason_blocked"] + sent_on)
+
+
+def _unbegun(p: Params, st: State) -> np.ndarray:
+    """Measured requests that were still waiting for cheap hours when the run ended, (1 + class,)."""
+    slots = st.m[st.slot :].reshape(-1, F_SIZE)
+    arrival = slots[:, F_ARRIVAL_PS]
+    measured = (arrival >= p.m[P_WARMUP_PS]) & (arrival < p.m[P_DURATION_PS])
+    waiting = (slots[:, F_STATE] == SEQ_AWAY) & (slots[:, F_ATTEMPTS] == 0) & measured
+    by_class = np.bincount(slots[waiting, F_CLASS], minlength=int(p.m[P_N_CLASS]))
+    return np.concatenate([[by_class.sum()], by_class])
