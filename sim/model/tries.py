@@ -8,6 +8,7 @@ from sim.model.blame import blame_nobody, held_from
 from sim.model.cache import content_of, is_cached
 from sim.model.gateway import hand_over
 from sim.model.holding import find_room, hold, note_served
+from sim.model.hours import deferral_ps
 from sim.model.layout import (
     BLOCKED,
     C_ALL_FAILED,
@@ -59,14 +60,11 @@ from sim.model.layout import (
     K_ATTEMPTS_MAX,
     K_BACKOFF,
     K_DEADLINE_PS,
-    K_DEFER_MAX_PS,
     K_HEDGE_PS,
     K_JITTER,
     K_PATIENCE,
     K_RETRY_ON,
     K_SIZE,
-    K_WINDOW_FROM_PS,
-    K_WINDOW_TO_PS,
     K_WITHHELD,
     N_QUANTILE,
     NO_REASON,
@@ -96,7 +94,6 @@ from sim.rng import STREAM_PATIENCE, STREAM_RETRY, draw_below
 from sim.units import NEVER
 
 JITTER_BITS = 20
-DAY_PS = 86_400 * 10**12
 
 
 # ---- an attempt begins ----------------------------------------------------------------------
@@ -120,22 +117,6 @@ def start(p, st, s, t):
         arm(st, s, PHASE_RETRY, t + wait)
     else:
         take_attempt(p, st, s, t)
-
-
-@jit_call
-def deferral_ps(p, k, t):
-    """How long requests of a class that arrive at t wait for the hours in which they may start, if they can."""
-    ko = p.klass + k * K_SIZE
-    most = p.m[ko + K_DEFER_MAX_PS]
-    if most == 0:
-        return 0
-    start = p.m[ko + K_WINDOW_FROM_PS]
-    end = p.m[ko + K_WINDOW_TO_PS]
-    of_day = t % DAY_PS
-    inside = start <= of_day < end if start <= end else of_day >= start or of_day < end
-    if inside:
-        return 0
-    return min(most, (start - of_day) % DAY_PS)
 
 
 @jit_call

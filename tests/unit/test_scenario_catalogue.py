@@ -13,7 +13,10 @@ from sim.scenario.slo import parse_slo
 from sim.scenario.yaml_file import read_yaml
 
 OPTIONS = [(group, name) for group in GROUPS for name in yaml_files(conf_dir() / group)]
-NEEDS = {("autoscaler", "user"): ["autoscaler.law=policy.py:desired"]}
+NEEDS = {
+    ("autoscaler", "user"): ["autoscaler.law=policy.py:desired"],
+    ("router", "prefix_aware"): ["runtime=vllm_prefix_cache"],
+}
 PLACES = {"station": ("station@gateway.stations.some", ["traffic.after=[some]"])}
 
 

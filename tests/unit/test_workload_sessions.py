@@ -181,6 +181,37 @@ def test_a_session_has_so_many_tokens() -> None:
     assert set(run.summary["reasons"]) == {"over_limit"}
 
 
+# (turns and calls a session on average, median pause of a user, of a tool, s; the share of prompt tokens that came before
+# in the session or its system prompt), of ShareGPT and Mooncake, and of 458 recorded sessions of coding agents
+FIGURES = {
+    "chat_sessions": (3.54, 3.54, 128.6, None, None),
+    "agent_sessions": (10.14, 65.8, 143.7, 9.0, 0.9625),
+}
+
+
+@pytest.mark.parametrize("preset", FIGURES)
+def test_presets_are_as_their_sources_say(preset: str) -> None:
+    turns, calls, think_s, tool_s, known = FIGURES[preset]
+    overrides = [f"traffic={preset}", "traffic.sessions.context_tokens=null", "duration_s=2000000"]
+    made = make_requests(sim.load("first_run", [*overrides, "traffic.arrivals.rate_per_s=0.001"]), 1)
+    assert made.turns is not None
+    chains = sessions_of(made)
+    assert len(chains) > 1500
+    assert np.mean([len(chain) for chain in chains]) == pytest.approx(calls, rel=0.1)
+    pause_s = made.turns.pause_ps[made.turns.after >= 0] / PS_PER_S
+    if tool_s is None or known is None:
+        assert np.median(pause_s) == pytest.approx(think_s, rel=0.05)
+        return
+    # a tool answers in seconds, a user in minutes: the mixture's quantiles are those of both, by their numbers
+    share = (turns - 1) / (calls - 1)
+    assert np.mean(pause_s <= tool_s) == pytest.approx((1 - share) * 0.5 + share * 0.055, abs=0.06)
+    seen = sum(
+        made.prompt_tokens[chain[:-1]].sum() + made.output_tokens[chain[:-1]].sum() for chain in chains
+    )
+    seen += 15026 * len(chains)  # the first call finds the system prompt
+    assert seen / made.prompt_tokens.sum(dtype=np.int64) == pytest.approx(known, abs=0.035)
+
+
 WRONG: list[tuple[list[str], str]] = [
     ([TALK, "traffic.sessions.think_s=-1"], "traffic.sessions.think_s: can be negative"),
     ([TALK, "traffic.sessions.tool_s=4"], "traffic.sessions.tool_s: has no use while calls_per_turn is 1"),
@@ -192,7 +223,7 @@ WRONG: list[tuple[list[str], str]] = [
     (["router=prefix_aware"], "router.kind: prefix_aware finds no prefix cache"),
     (
         ["patience={total_s: 5, stall_s: 6}"],
-        "patience.stall_s: 6 is not valid; allowed: less than total_s (5 s)",
+        "patience.stall_s: 6.0 is not valid; allowed: less than total_s (5 s)",
     ),
 ]
 
