@@ -18,6 +18,7 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from sim.engine import ptx
+from sim.engine.cuda import REGISTERS
 
 COLUMNS = ("registers", "spill_store_bytes", "spill_load_bytes", "stack_bytes", "instructions", "ptx_bytes")
 
@@ -71,7 +72,11 @@ def main() -> int:
         "--target", nargs="+", default=list(ptx.TARGETS), help="compute capabilities, such as 9.0"
     )
     parser.add_argument("--kernel", nargs="+", default=list(ptx.KERNELS), choices=ptx.KERNELS)
-    parser.add_argument("--max-registers", type=int, help="limit the assembler, to see what would be spilled")
+    parser.add_argument("--max-registers",
+        type=int,
+        default=REGISTERS,
+        help="another limit for the assembler, to see what would be spilled",
+    )
     parser.add_argument("--json", action="store_true", help="print JSON")
     parser.add_argument(
         "--write", type=Path, metavar="FOLDER", help="only write the PTX for one target there"

@@ -264,9 +264,9 @@ def new_state(p: a.Params, n_slot: int = SLOTS_AT_FIRST) -> a.State:
     rep[:, a.R_STACK] = starts["stack"] + np.cumsum(2 * (seqs + 2)) - 2 * (seqs + 2)
     words = prefix_words(pool_rows(p))
     rep[:, a.R_PREFIX] = (starts["prefix"] + np.cumsum(words) - words) * (words > 0)
-    record = table(st, "record", sizes, a.X_SIZE)
-    record[:] = -1
-    record[:, [a.X_OUTCOME, a.X_REASON, a.X_PREEMPTIONS, a.X_WASTED, a.X_CACHED]] = 0
+    blank = np.full(a.X_SIZE, -1, dtype=np.int64)
+    blank[[a.X_OUTCOME, a.X_REASON, a.X_PREEMPTIONS, a.X_WASTED, a.X_CACHED]] = 0
+    table(st, "record", sizes, a.X_SIZE)[:] = blank  # in one pass: there may be millions of rows
     link_free(m[st.slot :].reshape(-1, a.F_SIZE), 0, -1)
     return st
 

@@ -25,6 +25,7 @@ from sim.model.control import control
 from sim.model.fleet import advance, begin, finish
 from sim.model.layout import DONE, NEW, OK, S_STATUS, S_STOP
 
+REGISTERS = 80  # of a thread: the event loop needs no more, and what it calls has to make do with them
 THREADS = 64  # a block: small ones spread scenarios of uneven length better
 MEMORY_SHARE = 0.8  # of the free device memory, for one batch
 ARRIVALS_PER_LAUNCH = 1000  # of each scenario, on average over its run
@@ -111,13 +112,11 @@ def is_simulated() -> bool:
 
 
 @functools.cache
-def kernels(max_registers: int | None = None) -> Kernels:
-    """The kernels, compiled when first launched; `max_registers` limits those of a thread of the event loop."""
-    make = load_cuda().jit
-    loop = make if max_registers is None else make(max_registers=max_registers)
-    return Kernels(
-        make(fill_kernel), loop(advance_kernel), make(control_kernel), make(look_kernel), make(take_kernel)
-    )
+def kernels(max_registers: int | None = REGISTERS) -> Kernels:
+    """The kernels, compiled when first launched; `max_registers` limits those of a thread."""
+    jit = load_cuda().jit
+    make = jit if max_registers is None or is_simulated() else jit(max_registers=max_registers)
+    return Kernels(*map(make, (fill_kernel, advance_kernel, control_kernel, look_kernel, take_kernel)))
 
 
 # ---- is there a device? ------------------------------------------------------------------------------------------

@@ -5,6 +5,7 @@ One process compiles for one compute capability: numba keeps what it compiled fo
 
 from __future__ import annotations
 
+import functools
 import importlib.util
 import re
 import shutil
@@ -18,15 +19,16 @@ from sim.model import layout as a
 
 KERNELS = engine.Kernels._fields
 TARGETS = ("8.0", "9.0", "10.0")
+SIZED, REGISTER_COUNT = 4, 0x2F  # in the notes of a cubin: one with data of its own; one with a function's registers
 
 
 class Usage(NamedTuple):
     """What one thread of a kernel takes, as ptxas counts it, and how long the machine code is."""
 
-    registers: int
-    spill_store_bytes: int
+    registers: int  # of the kernel and of what it calls: the most that any of them needs
+    spill_store_bytes: int  # of the kernel itself; a rule that is called keeps its caller's registers on the stack
     spill_load_bytes: int
-    stack_bytes: int
+    stack_bytes: int  # of the deepest chain of calls
     instructions: int
 
 
@@ -90,37 +92,75 @@ def find_ptxas() -> str | None:
     return found
 
 
-def assemble(ptx: str, target: str, ptxas: str, max_registers: int | None = None) -> Usage:
-    """What the assembler makes of a kernel. Raises RuntimeError where it refuses it."""
+def assemble(ptx: str, target: str, ptxas: str, max_registers: int | None = engine.REGISTERS) -> Usage:
+    """What the assembler makes of a kernel. Raises RuntimeError where it refuses it.
+
+    It is told that more may be linked (-c), as the linker does that numba uses: functions then keep to the calling
+    convention. Without that it would give every function of a chain of calls registers of its own.
+    """
     with tempfile.TemporaryDirectory() as folder:
         source, binary = Path(folder, "kernel.ptx"), Path(folder, "kernel.cubin")
         source.write_text(ptx)
         limit = [] if max_registers is None else [f"-maxrregcount={max_registers}"]
-        words = [ptxas, "-v", f"-arch=sm_{target.replace('.', '')}", *limit, str(source), "-o", str(binary)]
+        words = [ptxas, "-c", "-v", f"-arch=sm_{target.replace('.', '')}", *limit, str(source), "-o", str(binary)]
         done = subprocess.run(words, capture_output=True, text=True, check=False)
         if done.returncode != 0:
             raise RuntimeError(f"ptxas: {done.stderr.strip()}")
-        return usage_of(done.stderr, n_instructions(binary.read_bytes()))
+        return usage_of(done.stderr, ptx, binary.read_bytes())
 
 
-def usage_of(said: str, instructions: int) -> Usage:
-    """The numbers in what `ptxas -v` says, functions that are called included."""
-    frames = [
-        tuple(int(n) for n in found)
-        for found in re.findall(
-            r"(\d+) bytes stack frame, (\d+) bytes spill stores, (\d+) bytes spill loads", said
-        )
-    ]
-    registers = max(int(n) for n in re.findall(r"Used (\d+) registers", said))
-    stack, stores, loads = (sum(column) for column in zip(*frames, strict=True))
-    return Usage(registers, stores, loads, stack, instructions)
+def usage_of(said: str, ptx: str, cubin: bytes) -> Usage:
+    """The numbers in what `ptxas -v` says, and in what it made."""
+    pattern = r"properties for (\S+)\s+(\d+) bytes stack frame, (\d+) bytes spill stores, (\d+) bytes spill loads"
+    frames = {name: [int(n) for n in numbers] for name, *numbers in re.findall(pattern, said)}
+    calls = calls_of(ptx)
+    entry = re.search(r"\.entry (\S+?)\(", ptx)[1]  # type: ignore[index]
+
+    @functools.cache
+    def deepest(name: str) -> int:
+        return frames.get(name, [0])[0] + max(map(deepest, calls.get(name, ())), default=0)
+
+    _, stores, loads = frames[entry]
+    return Usage(max(n_registers(cubin)), stores, loads, deepest(entry), n_instructions(cubin))
+
+
+def calls_of(ptx: str) -> dict[str, set[str]]:
+    """Function of a PTX text → the functions that it calls."""
+    parts = re.split(r"^(?:\.visible |\.weak )?\.(?:entry|func)\s+(?:\([^)]*\)\s*)?(\w+)", ptx, flags=re.M)
+    found = zip(parts[1::2], parts[2::2], strict=True)
+    return {name: set(re.findall(r"\bcall(?:\.uni)?\s+(?:\(\w+\),\s*)?(\w+),?", body)) for name, body in found}
+
+
+# ---- ELF ---------------------------------------------------------------------------------------------------------
+def _word(data: bytes, at: int, size: int) -> int:
+    return int.from_bytes(data[at : at + size], "little")
+
+
+def sections(elf: bytes) -> list[tuple[bytes, bytes]]:
+    """Name and content of an ELF file's sections."""
+    table, size, count = _word(elf, 0x28, 8), _word(elf, 0x3A, 2), _word(elf, 0x3C, 2)
+    heads = [table + i * size for i in range(count)]
+    names = _word(elf, heads[_word(elf, 0x3E, 2)] + 0x18, 8)
+    found = []
+    for head in heads:
+        name, at, n = names + _word(elf, head, 4), _word(elf, head + 0x18, 8), _word(elf, head + 0x20, 8)
+        found.append((elf[name : elf.index(b"\0", name)], elf[at : at + n]))
+    return found
 
 
 def n_instructions(cubin: bytes) -> int:
-    """Machine instructions in an ELF file's code sections, 16 bytes each (since sm_70)."""
-    word = lambda at, size: int.from_bytes(cubin[at : at + size], "little")  # noqa: E731
-    table, size, count = word(0x28, 8), word(0x3A, 2), word(0x3C, 2)
-    sections = [table + i * size for i in range(count)]
-    names = word(sections[word(0x3E, 2)] + 0x18, 8)
-    code = [s for s in sections if cubin[names + word(s, 4) :].startswith(b".text.")]
-    return sum(word(s + 0x20, 8) for s in code) // 16
+    """Machine instructions in a cubin's code, 16 bytes each (since sm_70)."""
+    return sum(len(code) for name, code in sections(cubin) if name.startswith(b".text.")) // 16
+
+
+def n_registers(cubin: bytes) -> list[int]:
+    """Registers of each function of a cubin, from its notes to the linker: (format, attribute, size or value), data."""
+    found = []
+    for name, notes in sections(cubin):
+        at = 0
+        while name == b".nv.info" and at < len(notes):
+            kind, attribute = notes[at], notes[at + 1]
+            if (kind, attribute) == (SIZED, REGISTER_COUNT):
+                found.append(_word(notes, at + 8, 4))
+            at += 4 + (_word(notes, at + 2, 2) if kind == SIZED else 0)
+    return found

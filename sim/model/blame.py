@@ -3,7 +3,8 @@
 Four clocks run while something costs time: a group's while it has no ready replica, a pool's while replicas of it are
 starting, a replica's while it computes prompt chunks (R_PREFILL_PS), and the world's. A request reads a clock where a
 part of its life begins and again where it ends. What is written down are the parts that nothing else tells; the rest
-follows from a request's instants (`sim.engine.blame`).
+follows from a request's instants (`sim.engine.blame`). Where no records are kept nobody would read it, and a request
+does not look at any clock.
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ from sim.model.layout import (
     L_SIZE,
     L_TABLE,
     P_N_REQUEST,
+    P_RECORDS,
     Q_AREA_PS,
     Q_N_STARTING,
     Q_SIZE,
@@ -79,11 +81,12 @@ def starting_ps(st, pool, t):
 
 
 @jit
-def blame_nobody(st, so):
+def blame_nobody(p, st, so):
     """A request takes its slot: nothing has cost it time yet."""
-    st.m[so + F_LOST] = 0
-    for part in range(B_SIZE):
-        st.m[so + F_BLAME + part] = 0
+    if p.m[P_RECORDS] == 1:
+        st.m[so + F_LOST] = 0
+        for part in range(B_SIZE):
+            st.m[so + F_BLAME + part] = 0
 
 
 @jit_call
@@ -100,28 +103,32 @@ def held_until(st, g, s, t):
 
 
 @jit
-def queued_from(st, pool, so, t):
+def queued_from(p, st, pool, so, t):
     """A request joins the queue of a replica of a pool at t."""
-    st.m[so + F_CLOCK_PS] = starting_ps(st, pool, t)
+    if p.m[P_RECORDS] == 1:
+        st.m[so + F_CLOCK_PS] = starting_ps(st, pool, t)
 
 
 @jit
-def queued_until(st, pool, so, t):
+def queued_until(p, st, pool, so, t):
     """A request takes part in a step for the first time at t."""
-    st.m[so + F_COLD_QUEUE_PS] = starting_ps(st, pool, t) - st.m[so + F_CLOCK_PS]
+    if p.m[P_RECORDS] == 1:
+        st.m[so + F_COLD_QUEUE_PS] = starting_ps(st, pool, t) - st.m[so + F_CLOCK_PS]
 
 
 # ---- in the batch ----------------------------------------------------------------------
 @jit
-def decodes_from(st, ro, so):
+def decodes_from(p, st, ro, so):
     """A sequence joins the decode set."""
-    st.m[so + F_CLOCK_PS] = st.m[ro + R_PREFILL_PS]
+    if p.m[P_RECORDS] == 1:
+        st.m[so + F_CLOCK_PS] = st.m[ro + R_PREFILL_PS]
 
 
 @jit
-def decodes_until(st, ro, so):
+def decodes_until(p, st, ro, so):
     """A sequence leaves the decode set: prompt chunks in its steps were interference."""
-    st.m[so + F_INTERFERED_PS] += st.m[ro + R_PREFILL_PS] - st.m[so + F_CLOCK_PS]
+    if p.m[P_RECORDS] == 1:
+        st.m[so + F_INTERFERED_PS] += st.m[ro + R_PREFILL_PS] - st.m[so + F_CLOCK_PS]
 
 
 @jit

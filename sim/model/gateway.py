@@ -37,7 +37,7 @@ def enqueue(p, st, g, r, s, t):
     st.m[so + F_ROUTED_PS] = t
     st.m[so + F_REPLICA] = r
     st.m[so + F_STATE] = SEQ_WAITING
-    queued_from(st, pool, so, t)
+    queued_from(p, st, pool, so, t)
     st.m[st.pool + pool * Q_SIZE + Q_ROUTED] += 1
     if p.m[p.pool + pool * L_SIZE + L_SCHEDULING] == PRIORITY:
         insert_waiting(p, st, ro, s)

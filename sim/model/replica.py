@@ -383,7 +383,7 @@ def admit(p, st, r, budget, t):
         st.m[so + F_STATE] = SEQ_SINGLE
         if st.m[so + F_SCHEDULED_PS] < 0:
             st.m[so + F_SCHEDULED_PS] = t
-            queued_until(st, st.m[ro + R_POOL], so, t)
+            queued_until(p, st, st.m[ro + R_POOL], so, t)
         give_chunk(p, st, r, s, chunk, blocks)
         budget -= chunk
         if gated:

@@ -136,7 +136,7 @@ def take_slot(p, st, i, t):
     st.m[so + F_MARK] = 0
     st.m[so + F_HELD] = 0
     st.m[so + F_CACHED] = 0
-    blame_nobody(st, so)
+    blame_nobody(p, st, so)
     return s
 
 

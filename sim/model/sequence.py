@@ -46,6 +46,7 @@ from sim.model.layout import (
     M_ITL,
     P_ATTEMPTS,
     P_N_CLASS,
+    P_RECORDS,
     PRIORITY,
     Q_COMPLETED,
     Q_PREEMPTED,
@@ -79,7 +80,7 @@ def join_decode(p, st, r, s):
     step = st.m[ro + R_STEP]
     computed = st.m[so + F_COMPUTED]
     st.m[so + F_STATE] = SEQ_DECODE
-    decodes_from(st, ro, so)
+    decodes_from(p, st, ro, so)
     st.m[so + F_START] = step
     st.m[so + F_COMPUTED] = computed - step
     st.m[st.m[ro + R_RESIDUE] + (computed - step) % p.m[lo + L_BLOCK]] += 1
@@ -104,7 +105,7 @@ def unlist_decode(p, st, r, s):
     # an entry without a gap says that none was seen yet
     if longest > st.m[so + F_GAP_MAX] and longest > 0:
         st.m[so + F_GAP_MAX] = longest
-    decodes_until(st, ro, so)
+    decodes_until(p, st, ro, so)
     if st.m[ro + R_N_DECODE] == 0:
         st.m[ro + R_STACK_N] = 0
     st.m[so + F_COMPUTED] = computed
@@ -152,7 +153,8 @@ def end_chunk(p, st, r, s, t):
     so = st.slot + s * F_SIZE
     chunk = st.m[so + F_CHUNK]
     computed = st.m[so + F_COMPUTED] + chunk
-    blame_chunk(p, st, st.rep + r * R_SIZE, so, computed - chunk, chunk, t)
+    if p.m[P_RECORDS] == 1:
+        blame_chunk(p, st, st.rep + r * R_SIZE, so, computed - chunk, chunk, t)
     st.m[so + F_COMPUTED] = computed
     st.m[so + F_CHUNK] = 0
     generated = st.m[so + F_GENERATED]

@@ -135,7 +135,7 @@ def take_attempt(p, st, s, t):
     so = st.slot + s * F_SIZE
     k = st.m[so + F_CLASS]
     g = st.m[so + F_GROUP]
-    new_attempt(st, s, t)
+    new_attempt(p, st, s, t)
     if counts_for(p, st, s):
         st.m[st.counts + k * C_SIZE + C_ATTEMPTS] += 1
     st.m[st.group + g * H_SIZE + H_ARRIVALS] += 1
@@ -191,7 +191,7 @@ def let_in(p, st, s, t):
 
 
 @jit_call
-def new_attempt(st, s, t):
+def new_attempt(p, st, s, t):
     """Nothing has happened yet to the attempt in slot s."""
     so = st.slot + s * F_SIZE
     for field in (F_GENERATED, F_COMPUTED, F_CHUNK, F_PREEMPTIONS, F_MARK, F_START, F_HELD, F_CACHED):
@@ -201,7 +201,7 @@ def new_attempt(st, s, t):
         st.m[so + field] = -1
     st.m[so + F_STATE] = SEQ_WAITING
     st.m[so + F_TAKEN_PS] = t
-    blame_nobody(st, so)
+    blame_nobody(p, st, so)
     st.m[so + F_GIVE_UP_PS] = NEVER
     st.m[so + F_TOTAL_PS] = NEVER
 
