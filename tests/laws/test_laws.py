@@ -19,6 +19,7 @@ from sim.model import layout as a
 from sim.model.control import SCALER_PAR
 from sim.units import NEVER
 
+from .users import can_fall_back
 from .walk import Walk, walked
 
 SEEDS = range(6000, 6160)
@@ -36,8 +37,9 @@ REASONS = {
         a.SHED,
         a.QUEUE_TIME,
         a.PREDICTED_TTFT,
+        a.BLOCKED,
     ),
-    a.TIMED_OUT: (a.IN_GATEWAY, a.IN_QUEUE, a.IN_PREFILL, a.IN_STREAM, a.STALLED),
+    a.TIMED_OUT: (a.IN_GATEWAY, a.IN_CPU_STAGE, a.IN_QUEUE, a.IN_PREFILL, a.IN_STREAM, a.STALLED),
     a.FAILED: (a.REPLICA_LOST,),
 }
 
@@ -51,10 +53,11 @@ def finished(seed: int) -> tuple[Walk, Result]:
 
 def check(walk: Walk, result: Result) -> None:
     """Every law of a finished run."""
+    walk.fronts.check_stations()
     areas_are_integrals(walk, result)
     requests_are_conserved(walk, result)
     attempts_are_conserved(walk, result)
-    stamps_are_in_order(result)
+    stamps_are_in_order(walk, result)
     turns_follow_answers(walk, result)
     blame_sums_to_the_whole(walk, result)
     measures_are_those_of_the_requests(walk, result)
@@ -114,7 +117,7 @@ def attempts_are_conserved(walk: Walk, result: Result) -> None:
     for k, row in enumerate(walk.made.classes):
         mine = measured & (rows["class_id"] == k)
         assert counts["attempts"][1 + k] == rows["attempts"][mine].sum()
-        assert np.all(rows["attempts"][mine] <= row.attempts_max)
+        assert np.all(rows["attempts"][mine] <= row.attempts_max + can_fall_back(row))
         assert counts["wasted_tokens"][1 + k] == rows["wasted_tokens"][mine].sum()
         assert counts["attempts_completed"][1 + k] == counts["completed"][1 + k]
         under_way = counts["attempts"][1 + k] - sum(counts[name][1 + k] for name in ends)
@@ -126,7 +129,9 @@ def attempts_are_conserved(walk: Walk, result: Result) -> None:
         )
         retries, hedges = counts["retries"][1 + k], counts["hedges"][1 + k]
         if walk.p.m[a.P_ATTEMPTS]:
-            assert counts["attempts"][1 + k] == counts["offered"][1 + k] + retries + hedges
+            firsts = counts["offered"][1 + k] - (rows["attempts"][mine] == 0).sum()  # some are still deferred
+            again = counts["attempts"][1 + k] - (firsts + retries + hedges)
+            assert 0 <= again <= firsts * can_fall_back(row)
         first = counts["all_offered"][1 + k]
         if row.budget_burst_milli != NEVER:
             assert 1000 * retries <= row.budget_burst_milli + first * row.budget_ratio_milli
@@ -134,8 +139,8 @@ def attempts_are_conserved(walk: Walk, result: Result) -> None:
             assert hedges == 0
         at = RESULT_METRICS.index("attempt_ttft")
         assert counts["completed"][1 + k] <= result.hist[1 + k, at].sum() <= counts["attempts"][1 + k]
-    answered = (rows["outcome"] == a.COMPLETED) & (rows["attempts"] == 1)
-    assert np.all(rows["wasted_tokens"][answered | (measured & (rows["reason"] == a.TOO_LONG))] == 0)
+    once = (rows["outcome"] == a.COMPLETED) | (measured & (rows["reason"] == a.TOO_LONG))
+    assert np.all(rows["wasted_tokens"][once & (rows["attempts"] == 1)] == 0)
 
 
 def turns_follow_answers(walk: Walk, result: Result) -> None:
@@ -162,13 +167,33 @@ def turns_follow_answers(walk: Walk, result: Result) -> None:
 
 
 def is_simple(result: Result) -> bool:
-    """Whether every request had one attempt, and nobody gave up or was lost: then the rows tell all there was."""
+    """Whether every request had one attempt at a replica, and nobody gave up, was lost or blocked: then the rows tell
+    all there was.
+    """
     rows = result.requests
-    gone = np.isin(rows["outcome"], (a.TIMED_OUT, a.FAILED))
+    gone = np.isin(rows["outcome"], (a.TIMED_OUT, a.FAILED)) | (rows["reason"] == a.BLOCKED) | is_cached(rows)
     return not gone.any() and bool(np.all(rows["attempts"] <= 1))
 
 
-def stamps_are_in_order(result: Result) -> None:
+def is_cached(rows: dict[str, np.ndarray]) -> np.ndarray:
+    """The requests that the response cache answered, or would have."""
+    return (rows["routed_ps"] >= 0) & (rows["replica_id"] < 0)
+
+
+def is_streamed(walk: Walk, rows: dict[str, np.ndarray]) -> np.ndarray:
+    """The requests whose clients see each token as it is computed, and the last one last."""
+    plain = [not (c.withheld or c.after or c.blocked_q20) for c in walk.made.classes]
+    return np.array(plain)[rows["class_id"]] & ~is_kept(walk, rows)
+
+
+def is_kept(walk: Walk, rows: dict[str, np.ndarray]) -> np.ndarray:
+    """The requests whose answers have to do with the response cache."""
+    content, front = walk.made.traffic.content_id, walk.made.front
+    ids = rows["request_id"]
+    return np.zeros(len(ids), dtype=bool) if content is None or not front.cache_entries else content[ids] >= 0
+
+
+def stamps_are_in_order(walk: Walk, result: Result) -> None:
     """arrival ≤ taken ≤ routed ≤ scheduled < first token ≤ last token ≤ end; nothing after what did not happen.
 
     Some of the table may arrive after the end.
@@ -182,11 +207,20 @@ def stamps_are_in_order(result: Result) -> None:
     for i, (before, after) in enumerate(itertools.pairwise(stamps)):
         happened = after >= 0
         assert np.all(before[happened] >= 0)
-        assert np.all(before[happened] < after[happened] if i == 3 else before[happened] <= after[happened])
+        computed = (happened & ~is_cached(rows)) if i == 3 else np.zeros(len(happened), dtype=bool)
+        assert np.all(before[happened] <= after[happened])
+        assert np.all(before[computed] < after[computed])
         assert np.all(after[happened] <= result.end_ps)
     done = rows["outcome"] == a.COMPLETED
     assert np.array_equal(done, rows["last_token_ps"] >= 0)
-    assert np.array_equal(rows["routed_ps"] >= 0, rows["replica_id"] >= 0)
+    assert np.all(rows["routed_ps"][rows["replica_id"] >= 0] >= 0)
+    assert np.all(is_kept(walk, rows)[is_cached(rows)])
+    for k, row in enumerate(walk.made.classes):
+        mine = done & (rows["class_id"] == k)
+        assert not row.withheld or np.array_equal(rows["first_token_ps"][mine], rows["last_token_ps"][mine])
+        if row.deadline_ps != NEVER:
+            assert np.all(rows["last_token_ps"][mine] < rows["arrival_ps"][mine] + row.deadline_ps)
+    done &= is_streamed(walk, rows)
     span = (rows["last_token_ps"] - rows["first_token_ps"])[done]
     longest, tokens = rows["itl_max_ps"][done], rows["output_tokens"][done]
     assert np.array_equal(longest > 0, tokens >= 2)
@@ -200,18 +234,26 @@ def blame_sums_to_the_whole(walk: Walk, result: Result) -> None:
     of_ttft, of_stream = (
         [rows[name] for name in names] for names in (a.BLAME_TTFT_COLUMNS, a.BLAME_STREAM_COLUMNS)
     )
-    assert all(np.all(part[first] >= 0) and np.all(part[~first] == -1) for part in of_ttft)
-    assert all(np.all(part[last] >= 0) and np.all(part[~last] == -1) for part in of_stream)
+    told = ~is_held_back(
+        walk, rows
+    )  # else what was computed after the first token lies before the first that is seen
+    assert all(np.all(part[first & told] >= 0) and np.all(part[~first] == -1) for part in of_ttft)
+    assert all(np.all(part[last & told] >= 0) and np.all(part[~last] == -1) for part in of_stream)
     asked = rows["arrival_ps"] - rows["network_ps"]  # as the user sees it
     assert np.array_equal(sum(of_ttft)[first], (rows["first_token_ps"] - asked)[first])
     assert np.array_equal(sum(of_ttft + of_stream)[last], (rows["last_token_ps"] - asked)[last])
     assert np.all(rows["blame_retry_ps"][first] == (rows["taken_ps"] - rows["arrival_ps"])[first])
-    assert np.all((rows["blame_prefill_ps"] > 0)[first & (rows["preemptions"] == 0)])
+    assert np.all((rows["blame_prefill_ps"] > 0)[first & (rows["preemptions"] == 0) & ~is_cached(rows)])
     lost = np.maximum(rows["blame_preemption_ps"], 0) + np.maximum(rows["blame_stream_preemption_ps"], 0)
     assert np.all((rows["preemptions"] > 0)[lost > 0])
-    assert np.all((lost > 0)[last & (rows["preemptions"] > 0)])
+    assert np.all((lost > 0)[last & told & (rows["preemptions"] > 0)])
     if sum(pool["run_replicas_started"] for pool in result.pools) == 0:
         assert np.all(rows["blame_cold_start_ps"][first] == 0)
+
+
+def is_held_back(walk: Walk, rows: dict[str, np.ndarray]) -> np.ndarray:
+    """The requests whose clients see nothing before they see it all."""
+    return np.array([bool(c.withheld) for c in walk.made.classes])[rows["class_id"]]
 
 
 def measures_are_those_of_the_requests(walk: Walk, result: Result) -> None:
@@ -222,27 +264,31 @@ def measures_are_those_of_the_requests(walk: Walk, result: Result) -> None:
     long = done & (rows["output_tokens"] > 1)
     span = rows["last_token_ps"] - rows["first_token_ps"]
     asked = rows["arrival_ps"] - rows["network_ps"]  # as the user sees it
+    streamed = is_streamed(walk, rows)  # what follows the last token is no part of tpot
     values = {
         "ttft": (done, rows["first_token_ps"] - asked),
         "e2e": (done, rows["last_token_ps"] - asked),
         "queue_wait": (done, rows["scheduled_ps"] - rows["taken_ps"]),
-        "tpot": (long, span // np.maximum(1, rows["output_tokens"] - 1)),
+        "tpot": (long & streamed, span // np.maximum(1, rows["output_tokens"] - 1)),
     }
     for k, limits in enumerate(walk.made.classes):
         mine = rows["class_id"] == k
         met = done & mine & (rows["itl_max_ps"] <= limits.itl_ps)
         for name, (who, value) in values.items():
+            if name == "tpot" and not np.all(streamed[mine]):
+                continue
             at = RESULT_METRICS.index(name)
             assert result.hist[1 + k, at].sum() == (who & mine).sum(), name
             assert result.sums[name][1 + k] == sum(value[who & mine].tolist()), name
             met &= ~who | (value <= getattr(limits, f"{name}_ps", NEVER))
-        assert result.counts["met"][1 + k] == met.sum()
+        if limits.tpot_ps == NEVER or np.all(streamed[mine]):
+            assert result.counts["met"][1 + k] == met.sum()
         gaps = result.hist[1 + k, RESULT_METRICS.index("itl")].sum()
-        known = np.maximum(0, rows["output_tokens"] - 1)[done & mine].sum()
+        known = np.maximum(0, rows["output_tokens"] - 1)[done & mine & ~is_cached(rows)].sum()
         unfinished = measured & mine & (rows["first_token_ps"] >= 0) & ~done
-        others = (rows["attempts"] * np.maximum(0, rows["output_tokens"] - 2))[measured & mine].sum()
+        others = (rows["attempts"] * np.maximum(0, rows["output_tokens"] - 1))[measured & mine].sum()
         assert known <= gaps <= known + others
-        if not unfinished.any() and is_simple(result):
+        if not unfinished.any() and is_simple(result) and np.all(streamed[mine]):
             assert result.sums["itl"][1 + k] == sum(span[done & mine].tolist())
 
 
@@ -258,7 +304,7 @@ def work_adds_up(walk: Walk, result: Result) -> None:
         assert row["run_preemptions"] == marks[a.Q_PREEMPTED] >= preemptions
         assert row["run_completions"] >= done
         assert marks[a.Q_ROUTED] >= mine.sum()
-        if np.all(rows["attempts"] <= 1):
+        if simple and np.all(is_streamed(walk, rows)):
             assert (row["run_preemptions"], row["run_completions"]) == (preemptions, done)
             assert marks[a.Q_ROUTED] == mine.sum()
         assert row["run_prefill_ps"] + row["run_decode_ps"] <= row["run_busy_ps"]
@@ -287,7 +333,9 @@ def queues_keep_littles_law(walk: Walk, result: Result) -> None:
     arrived = (rows["arrival_ps"] < walk.made.run.end_ps) & (rows["outcome"] != a.REJECTED)
     until = {name: np.where(rows[name] >= 0, rows[name], end_ps) for name in rows if name.endswith("_ps")}
     held = until["routed_ps"] - rows["arrival_ps"]
-    assert walk.areas["held", 0] == held[arrived].sum()
+    if np.any(rows["outcome"] == a.REJECTED) and walk.areas["away", 0] > 0:
+        return  # when they were turned away is not told
+    assert walk.areas["held", 0] + walk.areas["away", 0] == held[arrived].sum()
     inside = until["last_token_ps"] - rows["arrival_ps"]
     assert walk.areas["in_flight", 0] == inside[arrived].sum()
     waiting = (until["scheduled_ps"] - until["routed_ps"])[arrived].sum()
@@ -388,11 +436,15 @@ def test_the_fleets_are_as_nasty_as_they_should_be() -> None:
         "retried": 0,
         "hedged": 0,
         "wasted": 0,
+        "blocked": 0,
+        "in_cpu_stage": 0,
+        "cached": 0,
+        "stations": 0,
         "started": 0,
         "drained": 0,
     }
     for seed in SEEDS:
-        _, result = finished(seed)
+        walk, result = finished(seed)
         rows = result.requests
         seen["preempted"] += bool(rows["preemptions"].any())
         seen["too_long"] += bool((rows["reason"] == a.TOO_LONG).any())
@@ -401,6 +453,8 @@ def test_the_fleets_are_as_nasty_as_they_should_be() -> None:
             seen[name] += bool((rows["reason"] == a.REASONS.index(name)).any())
         seen["retried"] += result.counts["retries"][0] > 0
         seen["hedged"] += result.counts["attempts_cancelled"][0] > 0
+        seen["cached"] += bool(is_cached(rows).any())
+        seen["stations"] += any(end > start for station in walk.fronts.jobs for start, end, _ in station)
         seen["wasted"] += bool((rows["wasted_tokens"] > 0).any())
         seen["held"] += bool((rows["routed_ps"] > rows["taken_ps"]).any())
         seen["failed"] += bool((rows["outcome"] == a.FAILED).any())

@@ -10,6 +10,8 @@ from sim.model import layout as a
 from sim.units import NEVER
 
 if TYPE_CHECKING:
+    from sim.rows import ClassRow
+
     from .walk import Walk
 
 
@@ -20,11 +22,17 @@ def check_attempts(walk: Walk, used: np.ndarray, inside: np.ndarray) -> None:
     arrival = slots[live, a.F_ARRIVAL_PS]
     live = live[(arrival >= run.warmup_ps) & (arrival < run.duration_ps)]
     counts = walk.rows("counts", a.C_SIZE)
+    waits = used[slots[used, a.F_ATTEMPTS] == 0]  # for the hours in which it may start
+    waits = waits[(slots[waits, a.F_ARRIVAL_PS] >= run.warmup_ps)]
+    waits = waits[(slots[waits, a.F_ARRIVAL_PS] < run.duration_ps)]
+    deferred = np.bincount(slots[waits, a.F_CLASS], minlength=len(counts))
     for k, row in enumerate(counts):
         ended = row[a.C_ENDED : a.C_ENDED + a.N_ENDED].sum()
         assert row[a.C_ATTEMPTS] == ended + (slots[live, a.F_CLASS] == k).sum()
-        assert row[a.C_ATTEMPTS] == row[a.C_OFFERED] + row[a.C_RETRIES] + row[a.C_HEDGES]
-        most = walk.made.classes[k].attempts_max
+        again = row[a.C_ATTEMPTS] - (row[a.C_OFFERED] - deferred[k] + row[a.C_RETRIES] + row[a.C_HEDGES])
+        falls_back = can_fall_back(walk.made.classes[k])
+        assert 0 <= again <= row[a.C_OFFERED] * falls_back, "neither first nor retry, hedge or fallback"
+        most = walk.made.classes[k].attempts_max + falls_back
         assert np.all(slots[used[slots[used, a.F_CLASS] == k], a.F_ATTEMPTS] <= most)
     _, twins = np.unique(slots[inside, a.F_REQUEST], return_counts=True)
     assert np.all(twins <= 2)
@@ -35,6 +43,11 @@ def check_attempts(walk: Walk, used: np.ndarray, inside: np.ndarray) -> None:
             assert slots[twin, a.F_REQUEST] == slots[s, a.F_REQUEST]
             assert slots[twin, a.F_ATTEMPT] != slots[s, a.F_ATTEMPT]
             assert slots[[s, twin], a.F_FIRST_PS].tolist() == [-1, -1], "one of two twins has answered"
+
+
+def can_fall_back(row: ClassRow) -> bool:
+    """Whether a request of the class may have an attempt more than its clients make."""
+    return row.fallback >= 0 and row.blocked_q20 > 0
 
 
 def check_limits(walk: Walk, used: np.ndarray) -> None:
@@ -65,5 +78,5 @@ def check_timers(walk: Walk, used: np.ndarray) -> None:
     assert slots[owners, a.F_TIMER].tolist() == list(range(n))
     armed = used[slots[used, a.F_TIMER] >= 0]
     assert sorted(armed) == sorted(owners.tolist())
-    away = used[np.isin(slots[used, a.F_STATE], (a.SEQ_AWAY, a.SEQ_THINKING))]
+    away = used[slots[used, a.F_STATE] >= a.SEQ_AWAY]  # or at a station
     assert np.all(slots[away, a.F_TIMER] >= 0)

@@ -16,6 +16,7 @@ from sim.engine.cpu import compiled_act
 from sim.model import layout as a
 from sim.units import NEVER, PS_PER_S
 
+from .front_laws import Fronts
 from .prefix_laws import check_cache
 
 IN_USE = (a.STAGE_READY, a.STAGE_DRAINING)
@@ -52,6 +53,7 @@ class Walk:
         self.areas: Counter[tuple[str, int]] = Counter()  # (what, pool or group or 0) → ps
         self.starts: dict[tuple[int, int], int] = {}  # (pool, n-th cold start) → how long it took, ps
         self._begun: dict[int, tuple[int, int]] = {}
+        self.fronts = Fronts(self)
         self.scraped: list[list[tuple[int, int]]] = [[] for _ in self.pools]
 
     # ---- what there is -----------------------------------------------------------------------------------------------
@@ -134,6 +136,8 @@ class Walk:
         self.areas["held", 0] += span_ps * int(self.rows("group", a.H_SIZE)[:, a.H_HELD].sum())
         in_flight = int(self.st.m[a.S_IN_FLIGHT]) - len(self.thinking())
         self.areas["in_flight", 0] += span_ps * in_flight
+        states = self.slots[self.used_slots(), a.F_STATE]
+        self.areas["away", 0] += span_ps * int(np.isin(states, (a.SEQ_AWAY, a.SEQ_BEFORE)).sum())
 
     # ---- control -----------------------------------------------------------------------------------------------------
     def check_scrapes(self, before: Before) -> None:
@@ -229,6 +233,7 @@ class Walk:
         self.check_stages()
         self.check_engines()
         self.check_population()
+        self.fronts.check_event()
 
     def check_stages(self) -> None:
         """Counts per stage are those of the replicas; the ready list is the ready replicas in order."""

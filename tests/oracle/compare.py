@@ -53,6 +53,7 @@ STAMPS = ("taken_ps", "routed_ps", "scheduled_ps", "first_token_ps", "last_token
 COLUMNS = ("outcome", "reason", *STAMPS, "preemptions", "attempts", "wasted_tokens")
 TIMES_ENDLESS = ("wait_max_ps", "hedge_ps", "deadline_ps")
 ENDLESS = ("prompt_max", "output_max", "shed_milli", "budget_burst_milli", *TIMES_ENDLESS)
+HOLD_ORDERS = {"fifo": a.HOLD_FIFO, "priority": a.HOLD_PRIORITY, "fair": a.HOLD_FAIR}
 RETRY_BITS = {"rejected": a.RETRY_REJECTED, "timed_out": a.RETRY_TIMED_OUT, "failed": a.RETRY_FAILED}
 
 
@@ -91,12 +92,17 @@ def params_of(case: dict[str, Any]) -> tuple[a.Params, list[int], list[tuple[int
             GroupRow(
                 router=a.ROUTERS.index(g.get("router", "round_robin")),
                 hold_max=g.get("queue_capacity", 10**9),
+                outstanding_max=NEVER if g.get("outstanding_max") is None else g["outstanding_max"],
+                hold_order=HOLD_ORDERS[g.get("hold_order", "fifo")],
             )
             for g in case["groups"]
         ],
         [pool_row(pool) for pool in pools],
         faults=[FaultRow(NEVER, 0)] * any(what == "lose" for _, _, what in later),
-        tenants=[TenantRow(limit=limit_row(tenant["limit"])) for tenant in case.get("tenants") or []],
+        tenants=[
+            TenantRow(tenant.get("weight", 1), limit_row(tenant["limit"]))
+            for tenant in case.get("tenants") or []
+        ],
         front=front_row(case.get("front") or {}),
     )
     return params, place, sorted(changes + later, key=lambda change: (change[0], change[2] != "lose"))
@@ -364,7 +370,7 @@ def stretched(case: Case, factor: int) -> Case:
             **{key: longer(case["front"][key]) for key in ("cache_life_ps", "cache_ps")},
         },
         "measured_ps": longer(case["measured_ps"]),
-        "tenants": [{"limit": longer(tenant["limit"])} for tenant in case["tenants"]],
+        "tenants": [{**tenant, "limit": longer(tenant["limit"])} for tenant in case["tenants"]],
         "requests": [(at * factor, *rest) for at, *rest in case["requests"]],
         "interventions": [(at * factor, *rest) for at, *rest in case["interventions"]],
         "end_ps": case["end_ps"] * factor,
@@ -459,7 +465,10 @@ def has_attempts(case: Case) -> bool:
     lost = any(what == "lose" for _, _, what in case.get("interventions") or [])
     cached = (case.get("front") or {}).get("cache_entries", 0) > 0
     classes = [class_row({**CLASS_DEFAULTS, **row}) for row in case["classes"]]
-    return limited or lost or cached or any(row.has_attempts for row in classes)
+    held = any(
+        group.get("outstanding_max") or group.get("hold_order", "fifo") != "fifo" for group in case["groups"]
+    )
+    return limited or lost or cached or held or any(row.has_attempts for row in classes)
 
 
 def counts_of(p: a.Params, st: a.State) -> dict[Any, dict[str, Any]]:

@@ -20,14 +20,15 @@ out):
                      concurrent_max=None}, before=(), after=() of (station, base_ps, prompt_ps, output_ps),
                      withheld=False, blocked_q20=0, fallback=None | a group, deadline_ps=None,
                      window_ps=(from, until) of a day, defer_max_ps=0}]
-    groups         [{router="round_robin" | "least_outstanding" | "least_kv", queue_capacity=10**9}]
+    groups         [{router="round_robin" | "least_outstanding" | "least_kv", queue_capacity=10**9,
+                     outstanding_max=None, hold_order="fifo" | "priority" | "fair"}]
     pools          [{group=0, ready_at=[ps | None, ...], base_ps=[max_num_seqs+1], slope_ps=[max_num_seqs+1],
                      prefill_ps_per_token=0, attention_q16=0, n_kv_blocks, block_size=16, max_num_seqs,
                      max_num_batched_tokens, max_model_len=10**9, long_prefill_token_threshold=0,
                      scheduling="fcfs" | "priority", batching="continuous" | "static" | "dynamic" | "none",
                      max_batch_delay_ps=0, chunked_prefill=True}]; ready_at has one entry per replica
     interventions  [(time_ps, replica, "ready" | "drain" | "lose")]; a replica's index counts through all pools
-    tenants        [{limit=None}]; default one
+    tenants        [{limit=None, weight=1}]; default one
     front          {workers=() of each station, cache_entries=0, cache_life_ps=None, cache_ps=0}
     contents       what each request asks for, -1 = what nobody asks twice; default all -1
     measured_ps    (from, until): arrivals that count; this model tells of all and leaves counting to others
@@ -88,7 +89,9 @@ Where the rules leave room, this model decides:
     longer in flight.
 26. No retry is made that would begin at the deadline or later. A deferred request whose deadline has passed when
     it may start is taken, and given up at once.
-27. A request that is still deferred when the run ends has no attempt yet.
+27. Where tenants share, what one was served is counted in thousandths of a weighted token, rounded down at every
+    hand-over and answer; of two equal ones the first goes. Held attempts that no replica takes let others pass.
+28. A request that is still deferred when the run ends has no attempt yet.
 """
 
 from __future__ import annotations
@@ -134,6 +137,7 @@ class Fleet:
     changes: list[tuple[int, int, str]]  # (time_ps, replica, "ready" | "drain" | "lose")
     arriving: list[Request]
     under_way: list[Request]  # arrived, and an attempt of theirs has not ended or will be made
+    look_ps: int | None = None  # when gateways look whether replicas hold less
 
     def due(self) -> list[tuple[int, tuple[int, int, int], Callable[[int], None]]]:
         """What users do next, as things stand: (when, (phase, request, attempt), what)."""
@@ -153,6 +157,7 @@ class Fleet:
         pending = [time_ps for time_ps, _, _ in self.changes[:1]]
         pending += [request.arrival_ps for request in self.arriving[:1]]
         pending += [time_ps for time_ps, _, _ in self.due()]
+        pending += [] if self.look_ps is None else [self.look_ps]
         pending += [wake_ps for replica in self.replicas if (wake_ps := replica.wake_ps()) is not None]
         return min(pending, default=None)
 
@@ -169,8 +174,11 @@ class Fleet:
             self.under_way.append(request)
             request.arrive(now_ps)
             self.users_act(now_ps)
+        before = [len(replica.waiting) + len(replica.running) for replica in self.replicas]
         for replica in self.replicas:
             replica.boundary(now_ps)
+        after = [len(replica.waiting) + len(replica.running) for replica in self.replicas]
+        self.look_ps = now_ps + 1 if after != before else None
 
     def users_act(self, now_ps: int) -> None:
         """Deadlines, retries, hedges and cancels of this instant, always the first that there is."""
@@ -211,13 +219,14 @@ def make_fleet(
     groups: list[dict[str, Any]],
     interventions: list[tuple[int, int, str]],
     front: Front,
+    weights: tuple[int, ...],
     make_replica: Callable[[int, dict[str, Any]], Replica] = Replica,
 ) -> Fleet:
     """The fleet before anything happened."""
     owners = [pool for pool in pools for _ in pool["ready_at"]]
     replicas = [make_replica(index, pool) for index, pool in enumerate(owners)]
     fronts = [
-        Group(group, [replica for replica in replicas if replica.pool["group"] == number], replicas)
+        Group(group, [replica for replica in replicas if replica.pool["group"] == number], replicas, weights)
         for number, group in enumerate(groups)
     ]
     for request in requests:
@@ -252,7 +261,10 @@ def run(
         )
         for number, (arrival_ps, prompt, output, class_id) in enumerate(requests)
     ]
-    fleet = make_fleet(list(asked), pools, groups, interventions or [], Front(front or {}), make_replica)
+    weights = tuple(tenant.get("weight", 1) for tenant in tenants or [{}])
+    fleet = make_fleet(
+        list(asked), pools, groups, interventions or [], Front(front or {}), weights, make_replica
+    )
     while (now_ps := fleet.next_ps()) is not None and now_ps < end_ps:
         fleet.live(now_ps)
     attempts = [attempt.told() for request in asked for attempt in request.attempts]

@@ -295,6 +295,7 @@ class Request:
         self.leave_limits(attempt)
         if attempt.place != "cache":
             attempt.group.note_completion(now_ps)
+            attempt.group.serve(attempt, 2 * attempt.output)
             self.front.cache.keep(self.content, now_ps)
 
     def end_attempt(self, attempt: Sequence, outcome: str, reason: str, now_ps: int) -> None:
@@ -386,9 +387,19 @@ class Request:
 class Group:
     """The replicas that serve one model, the router in front of them and the queue at the gateway."""
 
-    def __init__(self, group: dict[str, Any], replicas: list[Replica], fleet: list[Replica]) -> None:
+    def __init__(
+        self,
+        group: dict[str, Any],
+        replicas: list[Replica],
+        fleet: list[Replica],
+        weights: tuple[int, ...] = (1,),
+    ) -> None:
         self.router = group.get("router", "round_robin")
         self.queue_capacity = group.get("queue_capacity", 10**9)
+        self.outstanding_max = group.get("outstanding_max")
+        self.hold_order = group.get("hold_order", "fifo")
+        self.weights = weights
+        self.served = [0] * len(weights)  # by tenant: weighted tokens, in thousandths
         self.replicas = replicas
         self.fleet = fleet
         self.held: list[Sequence] = []
@@ -424,8 +435,17 @@ class Group:
             return True
         if len(self.held) >= self.queue_capacity:
             return False
+        if self.hold_order == "fair" and tenant_of(seq) not in map(tenant_of, self.held):
+            waiting = [self.served[tenant_of(other)] for other in self.held]
+            self.served[tenant_of(seq)] = max(self.served[tenant_of(seq)], min(waiting, default=0))
         self.held.append(seq)
+        if self.hold_order == "priority":
+            self.held.sort(key=lambda held: held.rank)
         return True
+
+    def serve(self, seq: Sequence, tokens: int) -> None:
+        """An attempt's tenant was served so many tokens."""
+        self.served[tenant_of(seq)] += 1000 * tokens // self.weights[tenant_of(seq)]
 
     def ready(self) -> list[Replica]:
         """The replicas that receive."""
@@ -452,16 +472,29 @@ class Group:
         self.completed_ps = now_ps
 
     def release(self, now_ps: int) -> None:
-        """Route what was held, first come first, as far as ready replicas take it."""
-        self.held = [seq for seq in self.held if not self.route(seq, now_ps)]
+        """Route what was held, in order, as far as ready replicas take it; where tenants share, one after the other."""
+        if self.hold_order != "fair":
+            self.held = [seq for seq in self.held if not self.route(seq, now_ps)]
+            return
+        tenants = set(map(tenant_of, self.held))
+        while tenants:
+            turn = min(tenants, key=lambda tenant: (self.served[tenant], tenant))
+            mine = [seq for seq in self.held if tenant_of(seq) == turn]
+            gone = next((seq for seq in mine if self.route(seq, now_ps)), None)
+            if gone is None or len(mine) == 1:
+                tenants.remove(turn)
+            if gone is not None:
+                self.held.remove(gone)
 
     def route(self, seq: Sequence, now_ps: int) -> bool:
         """Send the attempt to a ready replica in which it fits; False if there is none."""
-        ready = [replica for replica in self.ready() if replica.fits(seq)]
+        most = self.outstanding_max
+        ready = [replica for replica in self.ready() if replica.fits(seq) and has_place(replica, most)]
         if not ready:
             return False
         chosen = self.choose(ready)
         self.last_index = chosen.index
+        self.serve(seq, seq.prompt)
         chosen.take(seq, now_ps)
         return True
 
@@ -477,6 +510,16 @@ class Group:
             if used(other) * best.pool["n_kv_blocks"] < used(best) * other.pool["n_kv_blocks"]:
                 best = other
         return best
+
+
+def has_place(replica: Replica, most: int | None) -> bool:
+    """Whether a replica may be handed one more."""
+    return most is None or len(replica.waiting) + len(replica.running) < most
+
+
+def tenant_of(seq: Sequence) -> int:
+    """Whose attempt it is."""
+    return int(seq.request.klass.row["tenant"])
 
 
 def used(replica: Replica) -> int:

@@ -61,6 +61,8 @@ FRONT = (  # what lies around the GPU and the clock, off in more
     "response_cache",
     "deadlines",
     "deferred",
+    "capped",
+    "fair_shares",
 )
 
 
@@ -86,7 +88,7 @@ def make_case(pick: Pick, calm: bool = False) -> Case:
     on["losses"] &= not calm
     on["small_cache"] |= pick(0, 1) == 1  # preemption is what there is most to get wrong about
     grid_ps = (1, 5, 10)[pick(0, 2)]
-    groups = [make_group(pick, on) for _ in range(1 + on["two_groups"])]
+    groups = [make_group(pick, on) | make_hold(pick, on) for _ in range(1 + on["two_groups"])]
     classes = [
         {
             "priority": pick(-1, 2) if on["priority"] else 0,
@@ -99,7 +101,10 @@ def make_case(pick: Pick, calm: bool = False) -> Case:
     for row in classes:
         row |= make_ways(pick, on, grid_ps, len(front["workers"]), len(groups))
     n_tenant = 1 + max(row["tenant"] for row in classes)
-    tenants = [{"limit": make_limit(pick, on, grid_ps)} for _ in range(n_tenant)]
+    tenants = [
+        {"limit": make_limit(pick, on, grid_ps), "weight": pick(1, 3) if on["fair_shares"] else 1}
+        for _ in range(n_tenant)
+    ]
     requests = make_requests(pick, on, grid_ps, len(classes))
     homes = list(range(len(groups))) + [pick(0, len(groups) - 1)] * on["two_pools"]
     pools = [make_pool(pick, on, grid_ps, home) for home in homes]
@@ -219,6 +224,15 @@ def make_group(pick: Pick, on: dict[str, bool]) -> dict[str, Any]:
     """A router and the room at the gateway."""
     router = ("round_robin", "least_outstanding", "least_kv")[pick(0, 2)]
     return {"router": router, "queue_capacity": pick(0, 3) if on["tight_gateway"] else 1000}
+
+
+def make_hold(pick: Pick, on: dict[str, bool]) -> dict[str, Any]:
+    """How many a replica is handed, and in which order the others wait."""
+    order = ("fifo", "priority")[pick(0, 1)] if on["capped"] else "fifo"
+    return {
+        "outstanding_max": pick(1, 4) if on["capped"] else None,
+        "hold_order": "fair" if on["fair_shares"] and pick(0, 2) else order,
+    }
 
 
 def make_requests(pick: Pick, on: dict[str, bool], grid_ps: int, n_classes: int) -> list[Request]:
