@@ -52,7 +52,10 @@ def unused_problems(scenario: Scenario) -> Iterator[str]:
     visited = {visit.station for entry in scenario.classes for visit in (*entry.before, *entry.after)}
     for name in scenario.gateway.stations:
         if name not in visited:
-            yield f"gateway.stations.{name}: no class visits it; name it in traffic.before or traffic.after, or drop it"
+            close = nearest(name, visited)
+            hint = f"; did you mean {close!r}?" if close else ""
+            where = "traffic.before or traffic.after"
+            yield f"gateway.stations.{name}: no class visits it; name it in {where}, or drop it{hint}"
     cache = scenario.gateway.response_cache
     if cache is not None and all(entry.popularity is None for entry in scenario.classes):
         yield "gateway.response_cache: no class has a `popularity`, so nothing is ever asked again"

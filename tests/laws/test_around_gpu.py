@@ -95,6 +95,24 @@ def test_hits_under_zipfs_law_are_as_many_as_theory_says(exponent: float, entrie
     assert hits == pytest.approx(che_hit_ratio(np.arange(1, 2001) ** -exponent, entries), abs=0.01)
 
 
+@pytest.mark.parametrize("seed", [1, 2])
+def test_a_request_whose_hedge_the_cache_answers_is_answered_once(seed: int) -> None:
+    overrides = [
+        "traffic.popularity={catalogue: 50, exponent: 0.5}",
+        "gateway.response_cache={entries: 50, lifetime_s: 2, latency_s: 0.001}",
+        "traffic.arrivals.rate_per_s=20",
+        "traffic.retry={attempts: 2, on: [failed], hedge_after_s: 0.01}",
+        f"seed={seed}",
+    ]
+    run = sim.run("first_run", overrides)
+    table, counts = run.requests.to_pydict(), run.result.counts
+    both = zip(table["from_cache"], table["attempts"], strict=True)
+    assert sum(cached and attempts == 2 for cached, attempts in both) > 5
+    ends = sum(counts[name] for name in ("completed", "rejected", "timed_out", "failed"))
+    assert np.array_equal(ends, counts["offered"])
+    assert counts["completed"][0] == table["outcome"].count("completed")
+
+
 # ---- stations ------------------------------------------------------------------------------------------------------
 STATIONS: dict[str, tuple[str, str, int, Callable[[float, float], float]]] = {
     "M/D/1": ("base_ms: 7", "10", 1, md1_wait),

@@ -195,6 +195,11 @@ MISTAKES: list[tuple[list[str], str, str]] = [
         "≥ 1",
     ),
     ([TOK[0]], "gateway.stations.tok: no class visits it", "traffic.before or traffic.after"),
+    (
+        [*TOK, "gateway.stations.tik.workers=9"],
+        "gateway.stations.tik: no class visits it",
+        "did you mean 'tok'",
+    ),
     (["gateway.stations=3"], "gateway.stations: 3", "a mapping of names"),
     (["station=tokeniser"], "station:", "station@gateway.stations.NAME"),
     (["station@pools.a=tokeniser"], "station@pools.a:", "station@gateway.stations.NAME"),
