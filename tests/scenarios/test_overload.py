@@ -175,3 +175,34 @@ def test_a_slow_tokeniser_looks_like_too_few_gpus_until_one_looks_at_it(seed: in
     assert station["run_wait_mean_s"] > 0.95 * slow.summary["ttft"]["mean_s"]
     assert np.mean(slow.result.samples["waiting"]) < 1  # at all four replicas together
     assert more_threads.summary["stations"]["tokeniser"]["run_use"] < 0.6
+
+
+# ---- agents at nine ----------------------------------------------------------------------------------------------------
+BLIND, KNOWING = "router=round_robin", ("router=session_affinity", "router=prefix_aware")
+
+
+@pytest.mark.parametrize("router", KNOWING)
+def test_agents_want_to_go_where_their_context_is(router: str) -> None:
+    blind, knowing = (story("agents_at_nine", choice).summary for choice in (BLIND, router))
+    assert blind["prefix_hit_ratio"] < 0.7
+    assert knowing["prefix_hit_ratio"] > 0.85
+    assert knowing["ttft"]["p50_s"] < blind["ttft"]["p50_s"] / 3
+    assert knowing["slo_attainment"] > blind["slo_attainment"] + 0.1
+    assert knowing["usd"] == pytest.approx(blind["usd"])
+
+
+def test_agents_without_a_prefix_cache_compute_everything_again() -> None:
+    cached = story("agents_at_nine", KNOWING[0]).summary
+    never = story("agents_at_nine", KNOWING[0], "runtime.prefix_caching=false").summary
+    assert never["slo_attainment"] < 0.65 < cached["slo_attainment"]
+    assert never["ttft"]["p50_s"] > 10 * cached["ttft"]["p50_s"]
+
+
+def test_a_slow_fleet_is_asked_less_and_hides_it() -> None:
+    """Closed loop: no agent has two requests at once, all are answered in the end, and an hour holds fewer of them."""
+    many = story("agents_at_nine")
+    few = story("agents_at_nine", "pool.min_replicas=1", "pool.max_replicas=1")
+    assert few.summary["served_fraction"] == many.summary["served_fraction"] == 1
+    assert few.summary["offered"] < 0.8 * many.summary["offered"]
+    assert few.summary["slo_attainment"] < 0.5
+    assert set(few.result.requests["request_id"]) != set(many.result.requests["request_id"])
