@@ -199,8 +199,17 @@ def check_in_flight(attempts: list[dict[str, Any]], limit: dict[str, Any] | None
 @pytest.mark.parametrize("block", range(8))
 def test_the_laws_hold(block: int) -> None:
     for seed in SEEDS[block::8]:
-        given_case = case(seed)
+        check(seed)
+
+
+def check(seed: int) -> None:
+    """The laws on the case of a seed."""
+    given_case = case(seed)
+    try:
         laws(given_case, run(**given_case))
+    except AssertionError as error:
+        line = f"python -c 'from tests.oracle.test_random_cases import check; check({seed})'"
+        raise AssertionError(f"seed {seed}: {error}\nrepeat with {line}") from error
 
 
 @settings(max_examples=60, deadline=None)
