@@ -10,6 +10,11 @@ import numpy as np
 from sim.arrays import pool_rows, state_sizes, table, traffic_of
 from sim.engine.blame import blame_columns, network_ps
 from sim.model.layout import (
+    A_ATTEMPTS,
+    A_CACHED,
+    A_SIZE,
+    A_TAKEN_PS,
+    A_WASTED,
     B_SIZE,
     C_ALL_COMPLETED,
     C_ALL_FAILED,
@@ -98,8 +103,6 @@ from sim.model.layout import (
     T_TIME_PS,
     T_WAITING,
     T_WANTED,
-    X_ATTEMPTS,
-    X_CACHED,
     X_FIRST_PS,
     X_GAP_MAX_PS,
     X_LAST_PS,
@@ -110,8 +113,6 @@ from sim.model.layout import (
     X_ROUTED_PS,
     X_SCHEDULED_PS,
     X_SIZE,
-    X_TAKEN_PS,
-    X_WASTED,
     Params,
     State,
 )
@@ -170,6 +171,8 @@ def _requests(p: Params, st: State) -> dict[str, np.ndarray]:
     pool = np.where(served, pool_of[np.maximum(replica, 0)], -1)
     first = pools[:, L_FIRST]
     many = bool(p.m[P_ATTEMPTS])
+    tried = table(st, "tried", sizes, A_SIZE)
+    nothing = np.zeros(len(rows), dtype=np.int64)
     columns = {
         "request_id": np.arange(len(rows), dtype=np.int64),
         "class_id": traffic.class_id,
@@ -182,15 +185,15 @@ def _requests(p: Params, st: State) -> dict[str, np.ndarray]:
         "output_tokens": traffic.output_tokens,
         "pool_id": pool,
         "replica_id": np.where(served, replica - first[np.maximum(pool, 0)], -1),
-        "attempts": rows[:, X_ATTEMPTS] if many else np.ones(len(rows), dtype=np.int64),
-        "taken_ps": rows[:, X_TAKEN_PS] if many else traffic.arrival_ps,
-        "wasted_tokens": rows[:, X_WASTED] if many else np.zeros(len(rows), dtype=np.int64),
+        "attempts": tried[:, A_ATTEMPTS] if many else nothing + 1,
+        "taken_ps": tried[:, A_TAKEN_PS] if many else traffic.arrival_ps,
+        "wasted_tokens": tried[:, A_WASTED] if many else nothing,
         "network_ps": network_ps(p, traffic.class_id, pool),
         "preemptions": rows[:, X_PREEMPTIONS],
         "itl_max_ps": rows[:, X_GAP_MAX_PS],
         "outcome": rows[:, X_OUTCOME],
         "reason": rows[:, X_REASON],
-        "cached_tokens": rows[:, X_CACHED],
+        "cached_tokens": tried[:, A_CACHED] if len(tried) else nothing,
     }
     return columns | blame_columns(columns, st.m[st.blame : st.sample].reshape(B_SIZE, -1))
 

@@ -568,12 +568,12 @@ C_SIZE = C_MORE_SUM + 2 * N_MORE
     X_GAP_MAX_PS,
     X_OUTCOME,
     X_REASON,
-    X_ATTEMPTS,
-    X_TAKEN_PS,
-    X_WASTED,
-    X_CACHED,
-) = range(13)
-X_SIZE = 13
+) = range(9)
+X_SIZE = 9
+
+# State.tried: more of the same rows, where clients try again or replicas cache prefixes
+A_ATTEMPTS, A_TAKEN_PS, A_WASTED, A_CACHED = range(4)
+A_SIZE = 4
 
 # State.sample: a row a (sample, pool)
 (
@@ -705,6 +705,7 @@ class State(NamedTuple):
     more: int  # (class, N_MORE, N_BUCKET) where attempts are kept apart, else nothing
     mark: int  # (N_MARK, pool, M_SIZE)
     record: int  # (request, X_SIZE) or nothing
+    tried: int  # (request, A_SIZE) where clients try again or replicas cache prefixes, or nothing
     blame: int  # (B_SIZE, request) parts of its time, or nothing; memory is touched where one is not 0
     sample: int  # (sample, pool, T_SIZE)
     slot: int  # (slot, F_SIZE), last, so that it can grow

@@ -28,6 +28,7 @@ def told(made: Fleet, st: a.State) -> dict[str, np.ndarray]:
     sizes = state_sizes(made.params)
     return {
         "record": table(st, "record", sizes, a.X_SIZE),
+        "tried": table(st, "tried", sizes, a.A_SIZE),
         "blame": st.m[st.blame : st.sample],
         "count": table(st, "counts", sizes, a.C_SIZE),
         "hist": st.m[st.hist : st.mark],
