@@ -72,7 +72,8 @@ def main() -> int:
         "--target", nargs="+", default=list(ptx.TARGETS), help="compute capabilities, such as 9.0"
     )
     parser.add_argument("--kernel", nargs="+", default=list(ptx.KERNELS), choices=ptx.KERNELS)
-    parser.add_argument("--max-registers",
+    parser.add_argument(
+        "--max-registers",
         type=int,
         default=REGISTERS,
         help="another limit for the assembler, to see what would be spilled",

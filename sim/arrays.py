@@ -207,6 +207,7 @@ def state_sizes(p: a.Params) -> dict[str, int]:
     n_replica, leaves = int(p.m[a.P_N_REPLICA]), int(p.m[a.P_TREE])
     groups = group_rows(p)
     seqs, block = _per_replica(p)
+    prefix = int(prefix_words(pool_rows(p)).sum())
     routers = set(groups[:, a.G_ROUTER].tolist())
     stations = p.m[p.m[a.P_STATIONS] :][: p.m[a.P_N_STATION] * a.WORK_SIZE].reshape(-1, a.WORK_SIZE)
     return {
@@ -236,10 +237,11 @@ def state_sizes(p: a.Params) -> dict[str, int]:
         "more": n_class * a.N_MORE * N_BUCKET * int(p.m[a.P_ATTEMPTS]),
         "mark": a.N_MARK * n_pool * a.M_SIZE,
         "record": n_request * a.X_SIZE if p.m[a.P_RECORDS] else 0,
+        "tried": n_request * a.A_SIZE if p.m[a.P_RECORDS] and (p.m[a.P_ATTEMPTS] or prefix > 0) else 0,
         "blame": n_request * a.B_SIZE if p.m[a.P_RECORDS] else 0,
         "arrived": n_request if p.m[a.P_RECORDS] and p.m[a.P_TURNS] else 0,
         "sample": int(p.m[a.P_N_SAMPLE]) * n_pool * a.T_SIZE,
-        "prefix": int(prefix_words(pool_rows(p)).sum()),
+        "prefix": prefix,
     }
 
 
@@ -264,9 +266,13 @@ def new_state(p: a.Params, n_slot: int = SLOTS_AT_FIRST) -> a.State:
     rep[:, a.R_STACK] = starts["stack"] + np.cumsum(2 * (seqs + 2)) - 2 * (seqs + 2)
     words = prefix_words(pool_rows(p))
     rep[:, a.R_PREFIX] = (starts["prefix"] + np.cumsum(words) - words) * (words > 0)
-    blank = np.full(a.X_SIZE, -1, dtype=np.int64)
-    blank[[a.X_OUTCOME, a.X_REASON, a.X_PREEMPTIONS, a.X_WASTED, a.X_CACHED]] = 0
-    table(st, "record", sizes, a.X_SIZE)[:] = blank  # in one pass: there may be millions of rows
+    for name, width, zero in (
+        ("record", a.X_SIZE, [a.X_OUTCOME, a.X_REASON, a.X_PREEMPTIONS]),
+        ("tried", a.A_SIZE, [a.A_WASTED, a.A_CACHED]),
+    ):
+        blank = np.full(width, -1, dtype=np.int64)
+        blank[zero] = 0
+        table(st, name, sizes, width)[:] = blank  # in one pass: there may be millions of rows
     link_free(m[st.slot :].reshape(-1, a.F_SIZE), 0, -1)
     return st
 

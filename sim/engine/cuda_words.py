@@ -33,10 +33,9 @@ def state_row(m, at):  # type: ignore[no-untyped-def]
 def install(cuda: Any) -> None:
     """Teach numba.cuda to compile `params_row`, `state_row` and what the rules do with them."""
     words = _add_words(cuda)
-    rows = {
-        _add_row(cuda, build, row._fields, words): row._fields
-        for build, row in ((params_row, Params), (state_row, State))
-    }
+    rows: dict[Any, tuple[str, ...]] = {}
+    for build, row in ((params_row, Params), (state_row, State)):
+        rows[_add_row(cuda, build, row._fields, words)] = row._fields
     _keep_calls(rows)
 
 

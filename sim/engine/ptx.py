@@ -19,14 +19,19 @@ from sim.model import layout as a
 
 KERNELS = engine.Kernels._fields
 TARGETS = ("8.0", "9.0", "10.0")
-SIZED, REGISTER_COUNT = 4, 0x2F  # in the notes of a cubin: one with data of its own; one with a function's registers
+SIZED, REGISTER_COUNT = (
+    4,
+    0x2F,
+)  # in the notes of a cubin: one with data of its own; one with a function's registers
 
 
 class Usage(NamedTuple):
     """What one thread of a kernel takes, as ptxas counts it, and how long the machine code is."""
 
     registers: int  # of the kernel and of what it calls: the most that any of them needs
-    spill_store_bytes: int  # of the kernel itself; a rule that is called keeps its caller's registers on the stack
+    spill_store_bytes: (
+        int  # of the kernel itself; a rule that is called keeps its caller's registers on the stack
+    )
     spill_load_bytes: int
     stack_bytes: int  # of the deepest chain of calls
     instructions: int
@@ -102,7 +107,16 @@ def assemble(ptx: str, target: str, ptxas: str, max_registers: int | None = engi
         source, binary = Path(folder, "kernel.ptx"), Path(folder, "kernel.cubin")
         source.write_text(ptx)
         limit = [] if max_registers is None else [f"-maxrregcount={max_registers}"]
-        words = [ptxas, "-c", "-v", f"-arch=sm_{target.replace('.', '')}", *limit, str(source), "-o", str(binary)]
+        words = [
+            ptxas,
+            "-c",
+            "-v",
+            f"-arch=sm_{target.replace('.', '')}",
+            *limit,
+            str(source),
+            "-o",
+            str(binary),
+        ]
         done = subprocess.run(words, capture_output=True, text=True, check=False)
         if done.returncode != 0:
             raise RuntimeError(f"ptxas: {done.stderr.strip()}")
@@ -111,7 +125,9 @@ def assemble(ptx: str, target: str, ptxas: str, max_registers: int | None = engi
 
 def usage_of(said: str, ptx: str, cubin: bytes) -> Usage:
     """The numbers in what `ptxas -v` says, and in what it made."""
-    pattern = r"properties for (\S+)\s+(\d+) bytes stack frame, (\d+) bytes spill stores, (\d+) bytes spill loads"
+    pattern = (
+        r"properties for (\S+)\s+(\d+) bytes stack frame, (\d+) bytes spill stores, (\d+) bytes spill loads"
+    )
     frames = {name: [int(n) for n in numbers] for name, *numbers in re.findall(pattern, said)}
     calls = calls_of(ptx)
     entry = re.search(r"\.entry (\S+?)\(", ptx)[1]  # type: ignore[index]
@@ -128,7 +144,9 @@ def calls_of(ptx: str) -> dict[str, set[str]]:
     """Function of a PTX text → the functions that it calls."""
     parts = re.split(r"^(?:\.visible |\.weak )?\.(?:entry|func)\s+(?:\([^)]*\)\s*)?(\w+)", ptx, flags=re.M)
     found = zip(parts[1::2], parts[2::2], strict=True)
-    return {name: set(re.findall(r"\bcall(?:\.uni)?\s+(?:\(\w+\),\s*)?(\w+),?", body)) for name, body in found}
+    return {
+        name: set(re.findall(r"\bcall(?:\.uni)?\s+(?:\(\w+\),\s*)?(\w+),?", body)) for name, body in found
+    }
 
 
 # ---- ELF ---------------------------------------------------------------------------------------------------------

@@ -11,6 +11,11 @@ from sim.arrays import pool_rows, state_sizes, table, traffic_of
 from sim.engine.around import blocked_answers, station_rows
 from sim.engine.blame import blame_columns, network_ps
 from sim.model.layout import (
+    A_ATTEMPTS,
+    A_CACHED,
+    A_SIZE,
+    A_TAKEN_PS,
+    A_WASTED,
     B_SIZE,
     C_ALL_COMPLETED,
     C_ALL_FAILED,
@@ -101,8 +106,6 @@ from sim.model.layout import (
     T_TIME_PS,
     T_WAITING,
     T_WANTED,
-    X_ATTEMPTS,
-    X_CACHED,
     X_FIRST_PS,
     X_GAP_MAX_PS,
     X_LAST_PS,
@@ -113,8 +116,6 @@ from sim.model.layout import (
     X_ROUTED_PS,
     X_SCHEDULED_PS,
     X_SIZE,
-    X_TAKEN_PS,
-    X_WASTED,
     Params,
     State,
 )
@@ -177,6 +178,8 @@ def _requests(p: Params, st: State) -> dict[str, np.ndarray]:
     first = pools[:, L_FIRST]
     many = bool(p.m[P_ATTEMPTS])
     arrival, came = _arrivals(p, st, traffic.arrival_ps)
+    tried = table(st, "tried", sizes, A_SIZE)
+    nothing = np.zeros(len(rows), dtype=np.int64)
     columns = {
         "request_id": np.arange(len(rows), dtype=np.int64),
         "class_id": traffic.class_id,
@@ -189,17 +192,17 @@ def _requests(p: Params, st: State) -> dict[str, np.ndarray]:
         "output_tokens": traffic.output_tokens,
         "pool_id": pool,
         "replica_id": np.where(served, replica - first[np.maximum(pool, 0)], -1),
-        "attempts": rows[:, X_ATTEMPTS] if many else np.ones(len(rows), dtype=np.int64),
-        "taken_ps": rows[:, X_TAKEN_PS] if many else arrival,
-        "wasted_tokens": rows[:, X_WASTED] if many else np.zeros(len(rows), dtype=np.int64),
+        "attempts": tried[:, A_ATTEMPTS] if many else nothing + 1,
+        "taken_ps": tried[:, A_TAKEN_PS] if many else arrival,
+        "wasted_tokens": tried[:, A_WASTED] if many else nothing,
         "network_ps": network_ps(p, traffic.class_id, pool),
         "preemptions": rows[:, X_PREEMPTIONS],
         "itl_max_ps": rows[:, X_GAP_MAX_PS],
         "outcome": rows[:, X_OUTCOME],
         "reason": rows[:, X_REASON],
-        "cached_tokens": rows[:, X_CACHED],
+        "cached_tokens": tried[:, A_CACHED] if len(tried) else nothing,
     }
-    columns |= blame_columns(columns, st.m[st.blame : st.arrived].reshape(B_SIZE, -1))
+    columns |= blame_columns(columns, table(st, "blame", sizes, 1).reshape(B_SIZE, -1))
     return columns if came.all() else {name: column[came] for name, column in columns.items()}
 
 
@@ -207,7 +210,7 @@ def _arrivals(p: Params, st: State, planned: np.ndarray) -> tuple[np.ndarray, np
     """(when each request arrived, whether it did): the later turns of a session come when it is their turn."""
     if p.m[P_TURNS] == 0:
         return planned, np.ones(len(planned), dtype=bool)
-    arrived = st.m[st.arrived : st.sample]
+    arrived = table(st, "arrived", state_sizes(p), 1)[:, 0]
     return np.where(planned == NEVER, arrived, planned), (planned != NEVER) | (arrived > 0)
 
 

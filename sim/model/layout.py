@@ -588,12 +588,12 @@ C_SIZE = C_MORE_SUM + 2 * N_MORE
     X_GAP_MAX_PS,
     X_OUTCOME,
     X_REASON,
-    X_ATTEMPTS,
-    X_TAKEN_PS,
-    X_WASTED,
-    X_CACHED,
-) = range(13)
-X_SIZE = 13
+) = range(9)
+X_SIZE = 9
+
+# State.tried: more of the same rows, where clients try again or replicas cache prefixes
+A_ATTEMPTS, A_TAKEN_PS, A_WASTED, A_CACHED = range(4)
+A_SIZE = 4
 
 # State.sample: a row a (sample, pool)
 (
@@ -725,6 +725,7 @@ class State(NamedTuple):
     more: int  # (class, N_MORE, N_BUCKET) where attempts are kept apart, else nothing
     mark: int  # (N_MARK, pool, M_SIZE)
     record: int  # (request, X_SIZE) or nothing
+    tried: int  # (request, A_SIZE) where clients try again or replicas cache prefixes, or nothing
     blame: int  # (B_SIZE, request) parts of its time, or nothing; memory is touched where one is not 0
     arrived: int  # (request,) when the turns of sessions came, 0 = not at all; or nothing
     sample: int  # (sample, pool, T_SIZE)

@@ -7,6 +7,11 @@ import numpy as np
 from sim.jit import jit, jit_call
 from sim.model.blame import write_blame
 from sim.model.layout import (
+    A_ATTEMPTS,
+    A_CACHED,
+    A_SIZE,
+    A_TAKEN_PS,
+    A_WASTED,
     F_ATTEMPTS,
     F_CACHED,
     F_REQUEST,
@@ -15,8 +20,6 @@ from sim.model.layout import (
     F_WASTED,
     P_RECORDS,
     S_DIGEST,
-    X_ATTEMPTS,
-    X_CACHED,
     X_FIRST_PS,
     X_GAP_MAX_PS,
     X_LAST_PS,
@@ -27,8 +30,6 @@ from sim.model.layout import (
     X_ROUTED_PS,
     X_SCHEDULED_PS,
     X_SIZE,
-    X_TAKEN_PS,
-    X_WASTED,
 )
 from sim.model.metrics import finished, mixed
 
@@ -70,7 +71,7 @@ def write_waste(p, st, i, tokens):
     """Add what was computed for an attempt that was beaten to the row of its request, which may be written already."""
     st.m[S_DIGEST] += finished(mixed(mixed(SEED, i), tokens))
     if p.m[P_RECORDS] == 1:
-        st.m[st.record + i * X_SIZE + X_WASTED] += tokens
+        st.m[st.tried + i * A_SIZE + A_WASTED] += tokens
 
 
 @jit_call
@@ -78,10 +79,10 @@ def write_attempts(p, st, i, s, h):
     """What a request's row says of its attempts; returns the row's hash with it."""
     so = st.slot + s * F_SIZE
     if p.m[P_RECORDS] == 1:
-        o = st.record + i * X_SIZE
-        st.m[o + X_ATTEMPTS] = st.m[so + F_ATTEMPTS]
-        st.m[o + X_TAKEN_PS] = st.m[so + F_TAKEN_PS]
-        st.m[o + X_WASTED] += st.m[so + F_WASTED]
+        o = st.tried + i * A_SIZE
+        st.m[o + A_ATTEMPTS] = st.m[so + F_ATTEMPTS]
+        st.m[o + A_TAKEN_PS] = st.m[so + F_TAKEN_PS]
+        st.m[o + A_WASTED] += st.m[so + F_WASTED]
     return mixed(mixed(mixed(h, st.m[so + F_ATTEMPTS]), st.m[so + F_TAKEN_PS]), st.m[so + F_WASTED])
 
 
@@ -99,4 +100,4 @@ def note_cached(p, st, so):
     i = st.m[so + F_REQUEST]
     st.m[S_DIGEST] += finished(mixed(mixed(SEED, -1 - i), st.m[so + F_CACHED]))
     if p.m[P_RECORDS] == 1:
-        st.m[st.record + i * X_SIZE + X_CACHED] = st.m[so + F_CACHED]
+        st.m[st.tried + i * A_SIZE + A_CACHED] = st.m[so + F_CACHED]

@@ -18,9 +18,9 @@ BLOCKS = 4
 def impatient(seed: int) -> Fleet:
     """The fleet of a seed, with clients that neither wait for ever nor leave it at that.
 
-    Who waits for given hours has not tried yet, and an answer that is held back has no first token of its own.
+    Who waits for given hours has not tried yet.
     """
-    made = fleet(seed, no_records=False, warm_up=False, deferred=False, withheld=False)
+    made = fleet(seed, no_records=False, warm_up=False, deferred=False)
     dice = Dice(seed)
     return made._replace(classes=[with_attempts(dice, row) for row in made.classes])
 

@@ -58,7 +58,7 @@ def prefix_differences(case: Case) -> list[str]:
     p, st, place = end_of(case)
     lines = ends_differ(case, told, p, st, place)
     rows = table(st, "rep", state_sizes(p), a.R_SIZE)
-    kept = table(st, "record", state_sizes(p), a.X_SIZE)[:, a.X_CACHED]
+    kept = table(st, "tried", state_sizes(p), a.A_SIZE)[:, a.A_CACHED]
     n_attempts = Counter(attempt["request"] for attempt in told.attempts)
     for i, found in enumerate(kept.tolist()):
         tries = {n for row in told.replicas for j, n in row.get("hits", {}) if i == j}

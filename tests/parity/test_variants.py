@@ -28,8 +28,9 @@ def told(made: Fleet, st: a.State) -> dict[str, np.ndarray]:
     sizes = state_sizes(made.params)
     return {
         "record": table(st, "record", sizes, a.X_SIZE),
-        "blame": st.m[st.blame : st.arrived],
-        "arrived": st.m[st.arrived : st.sample],
+        "tried": table(st, "tried", sizes, a.A_SIZE),
+        "blame": table(st, "blame", sizes, 1),
+        "arrived": table(st, "arrived", sizes, 1),
         "count": table(st, "counts", sizes, a.C_SIZE),
         "hist": st.m[st.hist : st.mark],
     }
