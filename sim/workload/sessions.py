@@ -128,7 +128,10 @@ def uniforms(n: int, seed: int, what: str, name: str) -> NDArray[np.float64]:
 
 def where(calls: Calls, chosen: NDArray[np.bool_]) -> Calls:
     """The calls that are chosen."""
-    return calls if chosen.all() else Calls(*(column[chosen] for column in calls))
+    if chosen.all():
+        return calls
+    session, is_first, *lengths = calls
+    return Calls(session[chosen], is_first[chosen], *(column[chosen] for column in lengths))
 
 
 def running_total(values: Ints, is_first: NDArray[np.bool_]) -> Ints:
