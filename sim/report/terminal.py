@@ -21,6 +21,7 @@ USES = {
     "kv_use": "KV cache",
     "mfu": "model FLOPs",
     "bandwidth_use": "bandwidth",
+    "prefix_hit_ratio": "prompt tokens found in prefix caches",
 }
 
 
