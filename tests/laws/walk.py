@@ -291,8 +291,9 @@ class Walk:
         for k, row in enumerate(counts):
             waits = len(set(of[of[:, 0] == k, 1].tolist()))
             assert row[ends].sum() + waits == row[a.C_ALL_OFFERED]
-        turns = (self.rows("arrived", 1) > 0).sum()
-        assert self.st.m[a.S_CURSOR] + turns == counts[:, a.C_ALL_OFFERED].sum()
+        if self.p.m[a.P_RECORDS] or not self.p.m[a.P_TURNS]:
+            turns = (self.rows("arrived", 1) > 0).sum()
+            assert self.st.m[a.S_CURSOR] + turns == counts[:, a.C_ALL_OFFERED].sum()
         if self.p.m[a.P_ATTEMPTS]:
             thinking = self.thinking()
             users.check_attempts(self, np.setdiff1d(used, thinking), np.setdiff1d(inside, thinking))

@@ -47,8 +47,9 @@ def launch(made: Sequence[Fleet], progress: cuda.Tick | None = None) -> list[a.S
 def alike(seed: int, n: int) -> list[Fleet]:
     """A fleet of a seed with its traffic moved in time by a tick or two: one shape."""
     made = fleet(seed, no_records=True)
+    own = made.traffic.arrival_ps != NEVER
     moved = [
-        made.traffic._replace(arrival_ps=np.minimum(made.traffic.arrival_ps + i * made.grid_ps // 2, NEVER))
+        made.traffic._replace(arrival_ps=made.traffic.arrival_ps + own * (i * made.grid_ps // 2))
         for i in range(n)
     ]
     run = made.run._replace(end_ps=made.run.end_ps + n * made.grid_ps)

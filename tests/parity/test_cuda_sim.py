@@ -55,7 +55,7 @@ def test_fleets_of_many_shapes_end_as_on_the_cpu_many_times(first: int) -> None:
 
 @needs_numba_cuda
 def test_launches_cut_into_pieces_change_nothing() -> None:
-    told = on_simulator("pieces", "5")
+    told = on_simulator("pieces", "6")
     assert told["different"] == {}
     assert told["launches"][1] > told["launches"][0]
 

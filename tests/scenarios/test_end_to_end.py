@@ -90,7 +90,7 @@ def test_two_engines_agree_on_a_spike_under_every_autoscaler(autoscaler: str) ->
 
 @pytest.mark.parametrize("router", a.ROUTERS)
 def test_two_engines_agree_on_a_spike_under_every_router(router: str) -> None:
-    overrides = [*short("spiky_hour"), f"router={router}"]
+    overrides = [*short("spiky_hour"), f"router={router}", "runtime=vllm_prefix_cache"]
     compiled, stepped = (
         sim.run("spiky_hour", [*overrides, f"engine={engine}"]) for engine in ("cpu", "simpy")
     )
