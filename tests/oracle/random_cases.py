@@ -66,10 +66,12 @@ FRONT = (  # what lies around the GPU and the clock, off in more
 )
 
 
-def case(seed: int, calm: bool = False) -> Case:
-    """The case of a seed, always the same; a calm one without what makes attempts of requests, and without losses."""
+def case(seed: int, calm: bool = False, full: bool = False) -> Case:
+    """The case of a seed, always the same; a calm one without what makes attempts of requests, and without losses; a
+    full one with everything.
+    """
     rng = np.random.default_rng(seed)
-    return make_case(lambda low, high: int(rng.integers(low, high, endpoint=True)), calm)
+    return make_case(lambda low, high: int(rng.integers(low, high, endpoint=True)), calm, full)
 
 
 @st.composite
@@ -78,13 +80,14 @@ def cases(draw: st.DrawFn) -> Case:
     return make_case(lambda low, high: draw(st.integers(low, high)))
 
 
-def make_case(pick: Pick, calm: bool = False) -> Case:
+def make_case(pick: Pick, calm: bool = False, full: bool = False) -> Case:
     """A case out of whole numbers, wherever they come from."""
     on = {name: pick(0, 1) == 1 for name in SWITCHES}
     restless = pick(0, 2) > 0 and not calm
     on |= {name: pick(0, 1) == 1 and restless for name in USERS}
     long_way = pick(0, 3) > 0 and restless
     on |= {name: pick(0, 1) == 1 and long_way for name in FRONT}
+    on |= dict.fromkeys(on, True) if full else {}
     on["losses"] &= not calm
     on["small_cache"] |= pick(0, 1) == 1  # preemption is what there is most to get wrong about
     grid_ps = (1, 5, 10)[pick(0, 2)]
