@@ -156,7 +156,7 @@ def make_front(pick: Pick, on: dict[str, bool], grid_ps: int) -> dict[str, Any]:
     return {
         "workers": [pick(1, 2) for _ in range(pick(1, 3))] if on["stations"] else [],
         "cache_entries": size,
-        "cache_life_ps": grid_ps * pick(1, 20) - pick(0, 1)
+        "cache_life_ps": grid_ps * pick(1, 8) - pick(0, 1)
         if pick(0, 1)
         else None,  # answers are kept at grid + 1
         "cache_ps": grid_ps * pick(0, 8) * pick(0, 2),
