@@ -153,12 +153,11 @@ def make_users(pick: Pick, on: dict[str, bool], grid_ps: int) -> dict[str, Any]:
 def make_front(pick: Pick, on: dict[str, bool], grid_ps: int) -> dict[str, Any]:
     """A few workers at a few stations, and a cache of hardly any answers that are soon too old."""
     size = pick(1, 2) * on["response_cache"]
+    life_ps = grid_ps * pick(1, 12) - pick(0, 1)  # answers are kept a picosecond after a tick of the grid
     return {
         "workers": [pick(1, 2) for _ in range(pick(1, 3))] if on["stations"] else [],
         "cache_entries": size,
-        "cache_life_ps": grid_ps * pick(1, 8) - pick(0, 1)
-        if pick(0, 1)
-        else None,  # answers are kept at grid + 1
+        "cache_life_ps": life_ps if pick(0, 1) else None,
         "cache_ps": grid_ps * pick(0, 8) * pick(0, 2),
     }
 
