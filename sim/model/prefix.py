@@ -94,16 +94,19 @@ def find_prefix(p, st, r, s):
     hit = cached_blocks(p, st, r, st.m[so + F_REQUEST], st.m[so + F_PROMPT] + st.m[so + F_GENERATED])
     j = hit
     loose = 0
+    cuts = 0
     while j > 0:
         u = find_run(p, st, lo, o, segment_at(p, st.m[so + F_REQUEST], j - 1, p.m[lo + L_BLOCK]))
         while st.m[u + U_LAST] < j:
             u = st.m[u + U_DEEP]
-        if st.m[o + Z_N_FREE] == 0 and st.m[u + U_LAST] > hit:
+        if st.m[u + U_LAST] > j:
+            cuts += 1  # others went on in this segment where the request leaves it
+        if cuts > st.m[o + Z_N_FREE]:
             hit = st.m[u + U_FIRST]  # no run is left to cut this one in two
-        elif st.m[u + U_REFS] > 0:
-            break
-        else:
-            loose += min(st.m[u + U_LAST], hit) - st.m[u + U_FIRST]
+            loose = 0
+            cuts = 0
+        elif st.m[u + U_REFS] == 0:
+            loose += j - st.m[u + U_FIRST]
         j = st.m[u + U_FIRST]
     return (hit << HIT_BITS) | loose
 

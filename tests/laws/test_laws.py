@@ -101,6 +101,8 @@ def requests_are_conserved(walk: Walk, result: Result) -> None:
         assert counts["offered"][1 + k] == (mine & arrived & measured).sum()
         inside = mine & arrived & measured & (rows["outcome"] == a.INSIDE)
         assert counts["inside"][1 + k] == inside.sum()
+        cached = mine & measured & (rows["outcome"] == a.COMPLETED) & is_cached(rows)
+        assert walk.rows("counts", a.C_SIZE)[k, a.C_CACHED] == cached.sum()
     for name, column in counts.items():
         assert column[0] == column[1:].sum(), name
     assert np.all(rows["outcome"][~arrived] == a.INSIDE)

@@ -287,8 +287,9 @@ def seed_differences(seed: int) -> list[str]:
 
 def seed_case(seed: int, calm: bool = False) -> Case:
     """The case of a seed, or its calm one: many with longer times (most histogram buckets are wider than the grid;
-    some begin on it), longer outputs (for long jumps) or more requests."""
-    case = stretched(random_case(seed, calm), (1, 1 << 20, 10**9 + 7)[seed % 3])
+    some begin on it), longer outputs (for long jumps) or more requests; some with everything switched on."""
+    full = seed % 23 == 22 and not calm
+    case = stretched(random_case(seed, calm, full), (1, 1 << 20, 10**9 + 7)[seed % 3])
     if seed % 5 == 4:
         case = lengthened(case, 2 + seed % 17)
     if seed % 7 == 6:

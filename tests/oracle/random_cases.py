@@ -66,10 +66,12 @@ FRONT = (  # what lies around the GPU and the clock, off in more
 )
 
 
-def case(seed: int, calm: bool = False) -> Case:
-    """The case of a seed, always the same; a calm one without what makes attempts of requests, and without losses."""
+def case(seed: int, calm: bool = False, full: bool = False) -> Case:
+    """The case of a seed, always the same; a calm one without what makes attempts of requests, and without losses; a
+    full one with everything.
+    """
     rng = np.random.default_rng(seed)
-    return make_case(lambda low, high: int(rng.integers(low, high, endpoint=True)), calm)
+    return make_case(lambda low, high: int(rng.integers(low, high, endpoint=True)), calm, full)
 
 
 @st.composite
@@ -78,13 +80,14 @@ def cases(draw: st.DrawFn) -> Case:
     return make_case(lambda low, high: draw(st.integers(low, high)))
 
 
-def make_case(pick: Pick, calm: bool = False) -> Case:
+def make_case(pick: Pick, calm: bool = False, full: bool = False) -> Case:
     """A case out of whole numbers, wherever they come from."""
     on = {name: pick(0, 1) == 1 for name in SWITCHES}
     restless = pick(0, 2) > 0 and not calm
     on |= {name: pick(0, 1) == 1 and restless for name in USERS}
     long_way = pick(0, 3) > 0 and restless
     on |= {name: pick(0, 1) == 1 and long_way for name in FRONT}
+    on |= dict.fromkeys(on, True) if full else {}
     on["losses"] &= not calm
     on["small_cache"] |= pick(0, 1) == 1  # preemption is what there is most to get wrong about
     grid_ps = (1, 5, 10)[pick(0, 2)]
@@ -108,7 +111,7 @@ def make_case(pick: Pick, calm: bool = False) -> Case:
     requests = make_requests(pick, on, grid_ps, len(classes))
     homes = list(range(len(groups))) + [pick(0, len(groups) - 1)] * on["two_pools"]
     pools = [make_pool(pick, on, grid_ps, home) for home in homes]
-    kinds = pick(0, 1)  # of questions
+    kinds = pick(0, 3)  # of questions
     until_ps = requests[-1][0] + 1
     return {
         "requests": requests,
@@ -129,7 +132,7 @@ def make_users(pick: Pick, on: dict[str, bool], grid_ps: int) -> dict[str, Any]:
     """How patient the users of a class are, what they do about it, and what the gateway lets them do."""
     attempts_max = pick(1, 4) if on["retries"] or on["hedges"] else 1
     return {
-        "tenant": pick(0, 2) if on["tenants"] else 0,
+        "tenant": pick(0, 2) if on["tenants"] or on["fair_shares"] else 0,
         "shed_milli": 500 * pick(0, 9) if on["shed"] and pick(0, 2) else None,
         "wait_max_ps": grid_ps * pick(0, 4) if on["queue_time"] else None,
         "first_patience_ps": make_patience(pick, grid_ps, 9) if on["patience"] and pick(0, 2) else None,
@@ -149,11 +152,12 @@ def make_users(pick: Pick, on: dict[str, bool], grid_ps: int) -> dict[str, Any]:
 
 def make_front(pick: Pick, on: dict[str, bool], grid_ps: int) -> dict[str, Any]:
     """A few workers at a few stations, and a cache of hardly any answers that are soon too old."""
-    size = pick(1, 4) * on["response_cache"]
+    size = pick(1, 2) * on["response_cache"]
+    life_ps = grid_ps * pick(1, 12) - pick(0, 1)  # answers are kept a picosecond after a tick of the grid
     return {
         "workers": [pick(1, 2) for _ in range(pick(1, 3))] if on["stations"] else [],
         "cache_entries": size,
-        "cache_life_ps": grid_ps * pick(0, 20) if pick(0, 1) else None,
+        "cache_life_ps": life_ps if pick(0, 1) else None,
         "cache_ps": grid_ps * pick(0, 8) * pick(0, 2),
     }
 
@@ -174,7 +178,7 @@ def make_ways(pick: Pick, on: dict[str, bool], grid_ps: int, n_station: int, n_g
         "withheld": on["withheld"] and pick(0, 2) > 0,
         "blocked_q20": pick(2, 4) << 18 if on["guardrail"] else 0,
         "fallback": pick(0, n_group - 1) if n_group > 1 or pick(0, 3) == 0 else None,
-        "deadline_ps": grid_ps * pick(0, 30) if on["deadlines"] and pick(0, 2) else None,
+        "deadline_ps": grid_ps * pick(0, 30) + pick(0, 1) if on["deadlines"] and pick(0, 2) else None,
         "window_ps": hours if pick(0, 2) else hours[::-1],
         "defer_max_ps": grid_ps * pick(0, 30) if on["deferred"] and pick(0, 2) else 0,
     }
@@ -197,7 +201,8 @@ def later(case: Case, by_ps: int) -> Case:
 
 def make_patience(pick: Pick, grid_ps: int, most: int) -> list[int]:
     """1024 quantiles, often all the same, sometimes no patience at all."""
-    values = sorted(grid_ps * pick(min(1, pick(0, 4)), most) for _ in range(pick(1, 3)))
+    late_ps = max(0, pick(0, 4) - 3)  # what comes out of a replica goes on a picosecond later
+    values = sorted(late_ps + grid_ps * pick(min(1, pick(0, 4)), most) for _ in range(pick(1, 3)))
     return [values[i * len(values) // 1024] for i in range(1024)]
 
 

@@ -97,7 +97,7 @@ class Reference:
         """Those of the pools that its class may use, or of the one it prefers."""
         group, row = self.made.groups[g], self.made.classes[int(self.made.traffic.class_id[i])]
         pools = row.pools
-        if not pools:
+        if not pools or row.group != g:  # a group that it falls back to may use them all
             return ready
         if not row.ordered:
             return [seen for seen in ready if seen.pool in pools]

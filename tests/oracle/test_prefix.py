@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from typing import Any
 
 import numpy as np
 import pytest
@@ -80,9 +81,21 @@ def test_a_session_finds_its_earlier_turns_with_their_answers() -> None:
     assert naive_prefix.run(**case).replicas[0]["hits"] == {(0, 1): 0, (1, 1): 10, (2, 1): 18}
 
 
-def one_replica(
-    requests: list[tuple[int, int, int]], leaf: list[int], shared: list[int]
-) -> dict[str, object]:
+def test_what_others_have_behind_a_fork_is_not_needed() -> None:
+    """Four blocks of one token. A's second lies in a segment that forks off after its first; B goes straight on to a
+    third. C goes A's way: it finds two of the four, and needs the two that B alone had.
+    """
+    requests = [(0, 2, 1), (10**6, 3, 1), (2 * 10**6, 4, 1)]
+    case = one_replica(requests, leaf=[1, 0, 1], shared=[2, 3, 3])
+    case["chains"] |= {"parent": [-1, 0], "start": [0, 1]}
+    case["pools"][0] |= {"n_kv_blocks": 4, "block_size": 1}
+    assert prefix_differences(case) == []
+    told = naive_prefix.run(**case)
+    assert told.replicas[0]["hits"] == {(0, 1): 0, (1, 1): 1, (2, 1): 2}
+    assert told.requests[2]["outcome"] == "completed"
+
+
+def one_replica(requests: list[tuple[int, int, int]], leaf: list[int], shared: list[int]) -> dict[str, Any]:
     """A single server with blocks of two tokens."""
     return {
         "requests": [(*request, 0) for request in requests],

@@ -320,7 +320,7 @@ CORNERS = (
 )
 
 
-RARE = {"queue_time": 8, "from the cache": 10, "given up while the cache answers": 1}
+RARE = {"queue_time": 8, "from the cache": 6, "given up while the cache answers": 1}
 
 
 def corners(given_case: Case, told: Run) -> list[str]:

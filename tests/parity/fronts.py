@@ -56,7 +56,9 @@ def make_front(dice: FrontDice) -> FrontRow:
     return FrontRow(
         workers=tuple(dice.whole(1, 2) for _ in range(dice.whole(1, 3))) if on["stations"] else (),
         cache_entries=dice.whole(1, 3) if on["response_cache"] else 0,
-        cache_life_ps=dice.ticks(0, 30) if dice.maybe() else NEVER,
+        cache_life_ps=dice.ticks(1, 30) - dice.whole(0, 1)
+        if dice.maybe()
+        else NEVER,  # answers are kept at grid + 1
         cache_ps=dice.ticks(0, 6) * dice.maybe(),
     )
 
@@ -84,7 +86,9 @@ def make_way(dice: FrontDice, front: FrontRow, n_group: int) -> dict[str, Any]:
         "withheld": int(on["withheld"] and dice.maybe()),
         "blocked_q20": VERDICTS * dice.whole(0, 4) // 4 if on["guardrail"] else 0,
         "fallback": dice.whole(-1, n_group - 1),
-        "deadline_ps": dice.ticks(0, 50) if on["deadlines"] and not dice.maybe(3) else NEVER,
+        "deadline_ps": dice.ticks(0, 50) + dice.whole(0, 1)
+        if on["deadlines"] and not dice.maybe(3)
+        else NEVER,
         "window_ps": (opens_ps, closes_ps),
         "defer_max_ps": dice.ticks(0, 40) if on["deferred"] and not dice.maybe(3) else 0,
     }
