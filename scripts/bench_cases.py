@@ -52,6 +52,25 @@ def case_reference(scale: Scale) -> list[Figure]:
     ]
 
 
+def case_features(scale: Scale) -> list[Figure]:
+    """The reference without what clients and caches can do, and with all of it: cost of an attempt at a request."""
+    n = scale.n(200_000)
+    works = {on: fleet(n, features=on) for on in (False, True)}
+    ends = {on: run_plan(p) for on, p in works.items()}
+    attempts = {on: int(st.m[st.group + a.H_ARRIVALS]) for on, st in ends.items()}
+    seen = make_result(works[True], ends[True]).counts
+    took = interleaved({on: partial(run_plan, p) for on, p in works.items()}, scale.repeats)
+    rates = {on: per_second(attempts[on], took[on]) for on in works}
+    note = ", ".join(
+        f"{name} {int(seen[name][0]):,}" for name in ("timed_out", "retries", "hedges") if name in seen
+    )
+    return [
+        Figure("everything off", "attempts/s", rates[False]),
+        Figure("everything on", "attempts/s", rates[True], note=f"{attempts[True]:,} attempts; {note}"),
+        Figure("on over off, per attempt", "×", ratios(rates[True], rates[False]), goal=0.5),
+    ]
+
+
 def case_replicas(scale: Scale) -> list[Figure]:
     """Fleets of 1 to 1,000 replicas, each replica as busy as in the reference."""
     sizes = {1: 100_000, 16: 100_000, 128: 150_000, 1000: 400_000}

@@ -10,14 +10,25 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from sim.arrays import ClassRow, GroupRow, PoolRow, RunRow, Traffic, make_params
+from sim.arrays import make_params
 from sim.engine.host import run_plan
 from sim.engine.result import make_result
 from sim.model import layout as a
+from sim.rows import (
+    Chains,
+    ClassRow,
+    GroupRow,
+    LimitRow,
+    PoolRow,
+    RunRow,
+    TenantRow,
+    Traffic,
+)
 from sim.steptime.table import simple_table
 from sim.units import PS_PER_S
 
 RATE_PER_S = 30.0  # requests/s for each replica of the reference fleet: 85 % of the 35.3 it can complete
+SYSTEM_PROMPTS, SYSTEM_TOKENS = 16, 256  # where prompts share what they begin with
 OCCUPANCY = 24.0  # sequences in a batch, on average, where output lengths are compared
 Clock = Callable[[], float]
 Work = Callable[[], Any]
@@ -93,9 +104,14 @@ def fleet(
     blocks: int = 6000,
     sample_s: int = 10,
     seed: int = 0,
+    features: bool = False,
 ) -> a.Params:
     """The reference fleet: batch ≤ 64, exponential lengths of 512 prompt tokens on average, Poisson arrivals,
-    chunked prefill of 2,048 tokens a step, KV blocks of 16 tokens, least-outstanding routing."""
+    chunked prefill of 2,048 tokens a step, KV blocks of 16 tokens, least-outstanding routing.
+
+    `features` adds clients who give up, try again and hedge, rate limits, a retry budget, tenants that share what the
+    gateway holds, and prefix caches with a few system prompts.
+    """
     rng = np.random.default_rng(seed)
     prompts = np.maximum(1, rng.exponential(512, n).astype(np.int64))
     outputs = np.maximum(1, rng.exponential(output, n).astype(np.int64))
@@ -114,15 +130,37 @@ def fleet(
         n_max=replicas,
         initial=replicas,
         target=replicas,
+        prefix_runs=4096 if features else 0,
     )
     end_ps = int(arrivals_ps[-1]) + 1
     run = RunRow(1, end_ps, end_ps // 5, end_ps + 600 * PS_PER_S, sample_s * PS_PER_S, records)
+    if not features:
+        traffic = Traffic(arrivals_ps, prompts, outputs, np.zeros(n, dtype=np.int64))
+        return make_params(run, traffic, [ClassRow()], [GroupRow()], [pool])
+    shared = np.minimum(prompts, SYSTEM_TOKENS)
+    starts = np.zeros(SYSTEM_PROMPTS, dtype=np.int64)
+    chains = Chains(rng.integers(0, SYSTEM_PROMPTS, n), shared, starts - 1, starts)
+    traffic = Traffic(arrivals_ps, prompts, outputs, rng.integers(0, 2, n), chains=chains)
+    waits_ps = (-np.log1p(-(np.arange(a.N_QUANTILE) + 0.5) / a.N_QUANTILE) * PS_PER_S).astype(np.int64)
+    client = ClassRow(
+        first_patience_ps=5 * waits_ps,
+        total_patience_ps=60 * waits_ps,
+        attempts_max=3,
+        retry_on=a.RETRY_REJECTED | a.RETRY_TIMED_OUT | a.RETRY_FAILED,
+        backoff_ps=(PS_PER_S, 2 * PS_PER_S),
+        jitter=a.FULL_JITTER,
+        budget_ratio_milli=200,
+        budget_burst_milli=10_000,
+        hedge_ps=4 * PS_PER_S,
+        limit=LimitRow(int(PS_PER_S / (rate_per_s * replicas)), 100 * replicas),
+    )
     return make_params(
         run,
-        Traffic(arrivals_ps, prompts, outputs, np.zeros(n, dtype=np.int64)),
-        [ClassRow()],
-        [GroupRow()],
+        traffic,
+        [client, client._replace(tenant=1)],
+        [GroupRow(outstanding_max=48, hold_order=a.HOLD_FAIR)],
         [pool],
+        tenants=[TenantRow(2), TenantRow(1)],
     )
 
 

@@ -23,10 +23,10 @@ from sim.engine.cuda import REGISTERS
 COLUMNS = ("registers", "spill_store_bytes", "spill_load_bytes", "stack_bytes", "instructions", "ptx_bytes")
 
 
-def compile_all(target: str, folder: Path, kernels: list[str]) -> None:
+def compile_all(target: str, folder: Path, kernels: list[str], plain: bool) -> None:
     """Write FOLDER/<kernel>.ptx for one compute capability, in this process."""
     for kernel in kernels:
-        (folder / f"{kernel}.ptx").write_text(ptx.compile_ptx(kernel, target))
+        (folder / f"{kernel}.ptx").write_text(ptx.compile_ptx(kernel, target, plain))
 
 
 def row_of(kernel: str, target: str, source: str, max_registers: int | None) -> dict[str, Any]:
@@ -37,10 +37,11 @@ def row_of(kernel: str, target: str, source: str, max_registers: int | None) -> 
     return {"kernel": kernel, "target": target} | {name: row.get(name) for name in COLUMNS}
 
 
-def rows_for(target: str, kernels: list[str], max_registers: int | None) -> list[dict[str, Any]]:
+def rows_for(target: str, kernels: list[str], max_registers: int | None, plain: bool) -> list[dict[str, Any]]:
     """Every kernel for one compute capability, compiled in a process of its own."""
     with tempfile.TemporaryDirectory() as folder:
         words = [sys.executable, __file__, "--write", folder, "--target", target, "--kernel", *kernels]
+        words += ["--plain"] * plain
         begun = time.perf_counter()
         done = subprocess.run(words, capture_output=True, text=True, check=False)
         if done.returncode != 0:
@@ -78,6 +79,11 @@ def main() -> int:
         default=REGISTERS,
         help="another limit for the assembler, to see what would be spilled",
     )
+    parser.add_argument(
+        "--plain",
+        action="store_true",
+        help="leave out the rules of attempts, prefix caches and choosy routers",
+    )
     parser.add_argument("--json", action="store_true", help="print JSON")
     parser.add_argument(
         "--write", type=Path, metavar="FOLDER", help="only write the PTX for one target there"
@@ -86,10 +92,12 @@ def main() -> int:
     if (reason := ptx.why_not()) is not None:
         sys.exit(f"scripts/kernels: nothing can be compiled here: {reason}")
     if asked.write is not None:
-        compile_all(asked.target[0], asked.write, asked.kernel)
+        compile_all(asked.target[0], asked.write, asked.kernel, asked.plain)
         return 0
     with ThreadPoolExecutor(2) as pool:
-        found = pool.map(lambda target: rows_for(target, asked.kernel, asked.max_registers), asked.target)
+        found = pool.map(
+            lambda target: rows_for(target, asked.kernel, asked.max_registers, asked.plain), asked.target
+        )
         try:
             rows = [row for part in found for row in part]
         except RuntimeError as error:

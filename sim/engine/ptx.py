@@ -15,10 +15,36 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from sim.engine import cuda as engine
+from sim.engine import cuda_words
 from sim.model import layout as a
 
 KERNELS = engine.Kernels._fields
 TARGETS = ("8.0", "9.0", "10.0")
+#: Where the event loop calls what only some runs need: attempts and their timers, prefix caches, routers that choose.
+FEATURES = frozenset(
+    [
+        "take_request",
+        "on_timer",
+        "last_token",
+        "win",
+        "bury",
+        "note_room",
+        "release",
+        "hold",
+        "held_from",
+        "find_prefix",
+        "take_prefix",
+        "hold_prompt",
+        "will_leave",
+        "leave_finished",
+        "note_cached",
+        "n_listed_pools",
+        "choose_fitting",
+        "choose_among",
+        "insert_waiting",
+        "oldest_routed_ps",
+    ]
+)
 SIZED, REGISTER_COUNT = (
     4,
     0x2F,
@@ -67,8 +93,9 @@ def signature(kernel: str) -> Any:
     )
 
 
-def compile_ptx(kernel: str, target: str) -> str:
-    """The PTX of one kernel for a compute capability such as "9.0"."""
+def compile_ptx(kernel: str, target: str, plain: bool = False) -> str:
+    """The PTX of one kernel for a compute capability such as "9.0"; `plain` leaves FEATURES out, to see what they take."""
+    cuda_words.LEFT_OUT = set(FEATURES) if plain else set()
     capability = tuple(int(part) for part in target.split("."))
     cuda = engine.load_cuda()
 

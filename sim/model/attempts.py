@@ -6,7 +6,7 @@ a slot and knows the other's.
 
 from __future__ import annotations
 
-from sim.jit import jit_call
+from sim.jit import jit, jit_call
 from sim.model.cache import content_of, keep_answer
 from sim.model.lanes import OUTPUT_WEIGHT, note_served
 from sim.model.layout import (
@@ -60,13 +60,13 @@ from sim.model.stations import n_after
 from sim.model.timers import arm, disarm
 
 
-@jit_call
+@jit
 def counts_for(p, st, s):
     """Whether the request in slot s is measured: it arrived after warm-up and before the end."""
     return p.m[P_WARMUP_PS] <= st.m[st.slot + s * F_SIZE + F_ARRIVAL_PS] < p.m[P_DURATION_PS]
 
 
-@jit_call
+@jit
 def begin_request(p, st, s):
     """Slot s holds a request that has not been tried yet."""
     so = st.slot + s * F_SIZE
@@ -82,7 +82,7 @@ def begin_request(p, st, s):
     st.m[so + F_TIMER] = -1
 
 
-@jit_call
+@jit
 def take_free(st):
     """A free slot; the caller has made sure that there is one."""
     s = st.m[S_FREE]
@@ -91,7 +91,7 @@ def take_free(st):
     return s
 
 
-@jit_call
+@jit
 def drop_slot(st, s):
     """Give a slot back without a word about its request."""
     st.m[st.slot + s * F_SIZE + F_NEXT] = st.m[S_FREE]
@@ -99,7 +99,7 @@ def drop_slot(st, s):
     st.m[S_IN_FLIGHT] -= 1
 
 
-@jit_call
+@jit
 def measure_more(st, k, metric, value_ps):
     """Count a duration in one of the histograms that are kept where attempts are."""
     st.m[st.more + (k * N_MORE + metric) * N_BUCKET + bucket_of(value_ps)] += 1
@@ -136,7 +136,7 @@ def waste(p, st, s, tokens):
         st.m[st.counts + st.m[so + F_CLASS] * C_SIZE + C_WASTED_TOKENS] += tokens
 
 
-@jit_call
+@jit
 def is_beaten(p, st, s):
     """Whether the twin of an attempt that has emitted its last token had answered before it; then that is all."""
     so = st.slot + s * F_SIZE
@@ -148,7 +148,7 @@ def is_beaten(p, st, s):
     return False
 
 
-@jit_call
+@jit
 def goes_on(p, st, s):
     """Whether more follows the last token: stations after the GPU, the verdict of a guardrail, a place in the cache.
 
@@ -178,7 +178,7 @@ def first_seen_ps(p, st, s):
     return -1 if is_withheld(p, st, s) else st.m[st.slot + s * F_SIZE + F_FIRST_PS]
 
 
-@jit_call
+@jit
 def answered(p, st, s, t):
     """An attempt has answered its request at t: its end, its tenant's share, the cache."""
     so = st.slot + s * F_SIZE

@@ -6,7 +6,7 @@ answer is kept from when it was complete, and served while it is younger than it
 
 from __future__ import annotations
 
-from sim.jit import jit_call
+from sim.jit import jit, jit_call
 from sim.model.layout import (
     E_FILLED_PS,
     E_NEXT,
@@ -26,7 +26,7 @@ from sim.model.layout import (
 ABSENT = 0  # of E_FILLED_PS, which holds the time + 1
 
 
-@jit_call
+@jit
 def content_of(p, st, s):
     """What the request in slot s asks for, or −1."""
     if p.m[P_N_CONTENT] == 0:
@@ -68,7 +68,7 @@ def link_first(st, content, filled):
     st.m[S_CACHED] += 1
 
 
-@jit_call
+@jit
 def is_cached(p, st, content, t):
     """Whether an answer lies in the cache at t; it is then the last used. One that is too old goes."""
     if content < 0:
@@ -83,7 +83,7 @@ def is_cached(p, st, content, t):
     return True
 
 
-@jit_call
+@jit
 def keep_answer(p, st, content, t):
     """An answer is complete at t: keep it, and let the least recently used go where there is no room."""
     if content < 0 or p.m[P_CACHE_ENTRIES] == 0:

@@ -7,7 +7,7 @@ served the fewest weighted tokens goes first, and a tenant that comes back from 
 
 from __future__ import annotations
 
-from sim.jit import jit_call
+from sim.jit import jit, jit_call
 from sim.model.batch import comes_before
 from sim.model.blame import held_until
 from sim.model.gateway import find_replica, hand_over
@@ -22,13 +22,16 @@ from sim.model.layout import (
     F_STATE,
     G_HOLD_ORDER,
     G_LOAD,
+    G_N_POOL,
     G_OUTSTANDING_MAX,
+    G_ROUTER,
     G_SIZE,
     H_HELD,
     H_N_READY,
     H_SIZE,
     HOLD_FAIR,
     HOLD_PRIORITY,
+    LEAST_OUTSTANDING,
     N_HEAD,
     N_HELD,
     N_SERVED,
@@ -43,13 +46,13 @@ from sim.model.layout import (
     S_RELEASES,
     SEQ_HELD,
 )
-from sim.model.router import choose_fitting, n_fitting_pools
+from sim.model.router import choose_fitting, choose_replica, is_choosy, n_fitting_pools
 from sim.model.tree import tree_first_key
 from sim.units import NEVER
 
 
 # ---- who may take one ----------------------------------------------------------------------
-@jit_call
+@jit
 def has_room(p, st, g):
     """Whether any ready replica of a group may take another request."""
     if st.m[st.group + g * H_SIZE + H_N_READY] == 0:
@@ -59,16 +62,22 @@ def has_room(p, st, g):
     return most == NEVER or tree_first_key(st.m, st.load + p.m[go + G_LOAD]) < most
 
 
-@jit_call
+@jit
 def find_room(p, st, g, i, attempt, t):
     """A replica that may take an attempt at request i, counted from 0, at t, or −1."""
-    most = p.m[p.group + g * G_SIZE + G_OUTSTANDING_MAX]
+    go = p.group + g * G_SIZE
+    most = p.m[go + G_OUTSTANDING_MAX]
+    if most != NEVER and not has_room(p, st, g):
+        return -1
+    fitting = n_fitting_pools(p, g, i)
     if most == NEVER:
-        return find_replica(p, st, g, i, attempt, n_fitting_pools(p, g, i), t)
-    return choose_fitting(p, st, g, i, attempt, most, t) if has_room(p, st, g) else -1
+        return find_replica(p, st, g, i, attempt, fitting, t)
+    if p.m[go + G_ROUTER] == LEAST_OUTSTANDING and fitting == p.m[go + G_N_POOL] and not is_choosy(p, i):
+        return choose_replica(p, st, g, i, attempt, t)  # which holds the least, so it has room if any has
+    return choose_fitting(p, st, g, i, attempt, most, t)
 
 
-@jit_call
+@jit
 def note_room(p, st, g, t):
     """A replica of a group has come to hold less: at t the gateway looks whether it may take what is held."""
     capped = p.m[p.group + g * G_SIZE + G_OUTSTANDING_MAX] != NEVER

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from sim.jit import jit_call
+from sim.jit import jit
 from sim.model.layout import K_DEFER_MAX_PS, K_SIZE, K_WINDOW_FROM_PS, K_WINDOW_TO_PS
 
 DAY_PS = 86_400 * 10**12
 
 
-@jit_call
+@jit
 def deferral_ps(p, k, t):
     """How long requests of a class that arrive at t wait for the hours in which they may start, if they can."""
     ko = p.klass + k * K_SIZE

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sim.jit import jit_call
+from sim.jit import jit
 from sim.model.layout import (
     F_CLASS,
     F_SIZE,
@@ -21,7 +21,7 @@ MILLI = 1000
 OUTPUT_WEIGHT = 2  # a token of an answer costs as much as two of a prompt
 
 
-@jit_call
+@jit
 def lane_of(p, st, g, s):
     """Where the lane of a request starts."""
     lane = 0
@@ -30,7 +30,7 @@ def lane_of(p, st, g, s):
     return st.lane + (g * p.m[P_N_LANE] + lane) * N_SIZE
 
 
-@jit_call
+@jit
 def note_served(p, st, g, s, tokens):
     """A tenant is served so many weighted tokens (only counted where tenants share fairly)."""
     if p.m[p.group + g * G_SIZE + G_HOLD_ORDER] == HOLD_FAIR:

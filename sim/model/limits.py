@@ -6,7 +6,7 @@ or a token. Integers, so that no engine and no order of looking can differ.
 
 from __future__ import annotations
 
-from sim.jit import jit_call
+from sim.jit import jit, jit_call
 from sim.model.layout import (
     CONCURRENCY,
     F_ATTEMPT,
@@ -87,7 +87,7 @@ def fill_limits(p, st):
 
 
 # ---- rates and concurrency ----------------------------------------------------------------------
-@jit_call
+@jit
 def refill(p, st, row, t):
     """Bring a row's buckets up to t."""
     vo = p.m[P_LIMITS] + row * V_SIZE
@@ -98,7 +98,7 @@ def refill(p, st, row, t):
     st.m[jo + J_TOKEN_PS] = min(p.m[vo + V_TOKEN_CAP], st.m[jo + J_TOKEN_PS] + dt)
 
 
-@jit_call
+@jit
 def limit_reason(p, st, row, tokens, t):
     """Why a class's or tenant's limits refuse an attempt of so many tokens at t, or NO_REASON."""
     refill(p, st, row, t)
@@ -111,7 +111,7 @@ def limit_reason(p, st, row, tokens, t):
     return RATE_LIMITED if lacks_request or lacks_tokens else NO_REASON
 
 
-@jit_call
+@jit
 def charge(p, st, row, tokens):
     """An attempt passes a row's limits: it takes its credits and counts until it ends."""
     vo = p.m[P_LIMITS] + row * V_SIZE
@@ -121,7 +121,7 @@ def charge(p, st, row, tokens):
     st.m[jo + J_TOKEN_PS] -= tokens * p.m[vo + V_TOKEN_PS]
 
 
-@jit_call
+@jit
 def limits_reason(p, st, s, t):
     """Why its limits refuse the attempt in slot s at t, or NO_REASON, in which case they are charged."""
     so = st.slot + s * F_SIZE
@@ -149,7 +149,7 @@ def session_tokens(p, i):
     return p.trace[p.m[P_TURNS] + i * TURN_SIZE + TURN_TOKENS] if p.m[P_TURNS] > 0 else 0
 
 
-@jit_call
+@jit
 def uncount(p, st, s):
     """An attempt is over for its client: it no longer counts against its limits."""
     so = st.slot + s * F_SIZE
@@ -162,7 +162,7 @@ def uncount(p, st, s):
 
 
 # ---- load ----------------------------------------------------------------------
-@jit_call
+@jit
 def load_reason(p, st, k, g, prompt):
     """Whether group g is too busy for an attempt of class k: SHED, QUEUE_TIME, PREDICTED_TTFT or NO_REASON."""
     ko = p.klass + k * K_SIZE
@@ -204,7 +204,7 @@ def prompt_ps(p, g, prompt):
     return spent
 
 
-@jit_call
+@jit
 def note_completion(st, g, t):
     """A request of the group was answered at t: smooth the time between completions."""
     ho = st.group + g * H_SIZE
@@ -218,7 +218,7 @@ def note_completion(st, g, t):
 
 
 # ---- retry budgets ----------------------------------------------------------------------
-@jit_call
+@jit
 def deposit(p, st, s):
     """A first attempt pays into its class's retry budget."""
     so = st.slot + s * F_SIZE
@@ -229,7 +229,7 @@ def deposit(p, st, s):
         st.m[jo + J_BUDGET] = min(burst, st.m[jo + J_BUDGET] + p.m[p.klass + k * K_SIZE + K_BUDGET_RATIO])
 
 
-@jit_call
+@jit
 def pay_retry(p, st, k):
     """Whether the class's budget pays for a retry; it does where there is none."""
     if p.m[p.klass + k * K_SIZE + K_BUDGET_BURST] == NEVER:

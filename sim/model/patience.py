@@ -5,7 +5,7 @@ A waiting attempt leaves at once; a running one stays in its batch as a ghost un
 
 from __future__ import annotations
 
-from sim.jit import jit_call
+from sim.jit import jit, jit_call
 from sim.model.attempts import (
     begin_request,
     counts_for,
@@ -112,7 +112,7 @@ def lose_attempt(p, st, s, r, reason, t):
 
 
 # ---- leaving wherever it is ----------------------------------------------------------------------
-@jit_call
+@jit
 def computed_of(st, s, r):
     """Computed tokens of an attempt at its replica, whose steps are settled."""
     so = st.slot + s * F_SIZE
@@ -201,7 +201,7 @@ def split_off(st, s):
 
 
 # ---- timers ----------------------------------------------------------------------
-@jit_call
+@jit
 def where_it_is(st, s):
     """The reason of a timeout: where the attempt was."""
     so = st.slot + s * F_SIZE

@@ -14,7 +14,7 @@ longest ago, from its tail. What a jump takes is evicted when the cache is looke
 
 from __future__ import annotations
 
-from sim.jit import jit_call
+from sim.jit import jit, jit_call
 from sim.model.kv import blocks_of
 from sim.model.layout import (
     C_ASKED_TOKENS,
@@ -111,7 +111,7 @@ def find_prefix(p, st, r, s):
     return (hit << HIT_BITS) | loose
 
 
-@jit_call
+@jit
 def cached_blocks(p, st, r, i, tokens):
     """Leading blocks of request i that replica r has, of `tokens` but the last. Where a segment is, all before is."""
     ro = st.rep + r * R_SIZE
@@ -165,7 +165,7 @@ def hold_prompt(p, st, r, s, tokens):
     enter_prefix(p, st, r, s, min(tokens, st.m[so + F_PROMPT]) // block)
 
 
-@jit_call
+@jit
 def enter_prefix(p, st, r, s, end):
     """A sequence that has its blocks up to `end` holds them in the cache; copies of what is there are given back."""
     ro = st.rep + r * R_SIZE
@@ -204,7 +204,7 @@ def enter_prefix(p, st, r, s, end):
     st.m[so + F_HELD] = j
 
 
-@jit_call
+@jit
 def share_run(p, st, r, u):
     """One more sequence holds run u, whose own copy of these blocks is free; returns where the run ends."""
     ro = st.rep + r * R_SIZE
@@ -246,7 +246,7 @@ def leave_finished(p, st, r):
         leave_prefix(p, st, r, s, st.m[st.slot + s * F_SIZE + F_COMPUTED])
 
 
-@jit_call
+@jit
 def leave_prefix(p, st, r, s, tokens):
     """A sequence with `tokens` computed or being computed leaves: its full blocks stay cached, held by one less."""
     ro = st.rep + r * R_SIZE
@@ -268,7 +268,7 @@ def leave_prefix(p, st, r, s, tokens):
         let_go(p, st, r, u)
 
 
-@jit_call
+@jit
 def let_go(p, st, r, u):
     """One sequence less holds run u and those of its segment before it; what nobody holds is given up as one run."""
     ro = st.rep + r * R_SIZE

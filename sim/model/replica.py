@@ -91,6 +91,7 @@ from sim.model.layout import (
     SEQ_SINGLE,
     STAGE_DRAINING,
     Z_CACHED,
+    Z_LEAVER,
 )
 from sim.model.metrics import N_BUCKET, add_wide, observe_series
 from sim.model.prefix import HIT_BITS, HIT_MASK, find_prefix, hold_prompt, leave_finished, take_prefix
@@ -160,7 +161,7 @@ def end_jump(p, st, r, t):
     end_finished(p, st, r, t)
     if st.m[ro + R_N_CHUNK] > 0:
         end_chunks(p, st, r, t)
-    if st.m[ro + R_PREFIX] > 0:
+    if st.m[ro + R_PREFIX] > 0 and st.m[st.m[ro + R_PREFIX] + Z_LEAVER] > 0:
         leave_finished(p, st, r)
 
 

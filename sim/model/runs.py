@@ -59,7 +59,7 @@ def bucket_of(p, lo, o, segment):
     return o + Z_SIZE + (segment & (p.m[lo + L_PREFIX_BUCKETS] - 1))
 
 
-@jit_call
+@jit
 def find_run(p, st, lo, o, segment):
     """The shallowest run of a segment, 0 = nothing of it is cached."""
     u = st.m[bucket_of(p, lo, o, segment)]
@@ -68,7 +68,7 @@ def find_run(p, st, lo, o, segment):
     return u
 
 
-@jit_call
+@jit
 def deepest_run(p, st, lo, o, segment):
     """The deepest run of a segment, 0 = nothing of it is cached."""
     u = find_run(p, st, lo, o, segment)
@@ -77,7 +77,7 @@ def deepest_run(p, st, lo, o, segment):
     return u
 
 
-@jit_call
+@jit
 def new_run(p, st, lo, o, segment, shallow):
     """A run of a segment behind its run `shallow` (0 = its first); the caller has made sure that one is unused."""
     u = st.m[o + Z_FREE]
@@ -119,7 +119,7 @@ def drop_run(p, st, lo, o, u):
 
 
 # ---- runs that nobody holds, by age ----------------------------------------------------------------------
-@jit_call
+@jit
 def give_up(st, o, u):
     """Nobody holds run u any more: it becomes the newest of those that may be evicted."""
     newest = st.m[o + Z_NEWEST]
@@ -133,7 +133,7 @@ def give_up(st, o, u):
     st.m[o + Z_CACHED] += st.m[u + U_LAST] - st.m[u + U_FIRST]
 
 
-@jit_call
+@jit
 def keep(st, o, u):
     """Run u is no longer one that may be evicted."""
     older = st.m[u + U_OLDER]
@@ -161,7 +161,7 @@ def evict(p, st, lo, o, n):
         drop_run(p, st, lo, o, u)
 
 
-@jit_call
+@jit
 def trim(p, st, r):
     """Evict what has been taken since the cache was last looked at."""
     ro = st.rep + r * R_SIZE
@@ -171,7 +171,7 @@ def trim(p, st, r):
         evict(p, st, lo, o, st.m[o + Z_CACHED] - st.m[ro + R_FREE_BLOCKS])
 
 
-@jit_call
+@jit
 def make_room(p, st, r):
     """Have an unused run, at the price of the oldest one; there is none where every run is held."""
     ro = st.rep + r * R_SIZE
@@ -200,7 +200,7 @@ def split(p, st, lo, o, u, at):
             st.m[o + Z_OLDEST] = rest
 
 
-@jit_call
+@jit
 def join(p, st, lo, o, u):
     """Run u becomes part of the one before it where the same sequences hold both."""
     shallow = st.m[u + U_SHALLOW]

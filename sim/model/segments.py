@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sim.jit import jit, jit_call
+from sim.jit import jit
 from sim.model.layout import (
     P_LEAF,
     P_N_SEGMENT,
@@ -36,7 +36,7 @@ def segment_first(p, i, segment, block):
     return p.trace[p.m[P_SEGMENT] + segment * SEG_SIZE + SEG_START] // block
 
 
-@jit_call
+@jit
 def segment_at(p, i, j, block):
     """The segment of block j of request i."""
     if j >= shared_blocks(p, i, block):
@@ -47,7 +47,7 @@ def segment_at(p, i, j, block):
     return segment
 
 
-@jit_call
+@jit
 def segment_end(p, i, j, block):
     """The block behind the last one that request i has in the segment of its block j."""
     end = shared_blocks(p, i, block)

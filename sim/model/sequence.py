@@ -38,6 +38,7 @@ from sim.model.layout import (
     F_SIZE,
     F_START,
     F_STATE,
+    F_TWIN,
     L_BATCHING,
     L_BLOCK,
     L_MAX_SEQS,
@@ -162,7 +163,7 @@ def end_chunk(p, st, r, s, t):
         return
     if generated == 0:
         st.m[so + F_FIRST_PS] = t
-        if p.m[P_ATTEMPTS] == 1:
+        if p.m[P_ATTEMPTS] == 1 and st.m[so + F_TWIN] >= 0:
             win(st, s, t)
     else:
         lone_gap(p, st, s, t - st.m[so + F_LAST_PS])

@@ -6,7 +6,7 @@ each takes. Once in line, work is done even if its client has gone: when it will
 
 from __future__ import annotations
 
-from sim.jit import jit_call
+from sim.jit import jit, jit_call
 from sim.model.layout import (
     D_BUSY,
     D_JOBS,
@@ -35,13 +35,13 @@ from sim.model.metrics import add_wide
 VISIT_HEAD = 2  # words before the visits: how many before the GPU, how many after
 
 
-@jit_call
+@jit
 def n_before(p, k):
     """How many stations a class visits before the GPU."""
     return p.m[p.m[p.klass + k * K_SIZE + K_VISITS]]
 
 
-@jit_call
+@jit
 def n_after(p, k):
     """How many stations a class visits after the GPU."""
     return p.m[p.m[p.klass + k * K_SIZE + K_VISITS] + 1]

@@ -24,7 +24,7 @@ ATTEMPT_BITS = 8
 REQUEST_BITS = 44
 
 
-@jit_call
+@jit
 def timer_key(phase, request, attempt):
     """What orders timers of one instant."""
     return (((phase << REQUEST_BITS) | request) << ATTEMPT_BITS) | attempt
@@ -72,7 +72,7 @@ def move(st, to, j):
     put(st, to, st.m[jo + F_HEAP_PS], st.m[jo + F_HEAP_KEY], st.m[jo + F_HEAP_SLOT])
 
 
-@jit_call
+@jit
 def settle_entry(st, j, time, key, s):
     """Find the place of an entry for which place j is free: upwards, else downwards."""
     n = st.m[S_N_TIMER]
@@ -110,7 +110,8 @@ def disarm(st, s):
 @jit_call
 def arm(st, s, phase, time):
     """Set the timer of a slot, in place of the one it had."""
-    disarm(st, s)
+    if st.m[st.slot + s * F_SIZE + F_TIMER] >= 0:
+        disarm(st, s)
     n = st.m[S_N_TIMER]
     st.m[S_N_TIMER] = n + 1
     so = st.slot + s * F_SIZE

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sim.jit import jit_call
+from sim.jit import jit, jit_call
 from sim.model.attempts import begin_request, counts_for, drop_slot, end_of_attempt
 from sim.model.blame import blame_nobody, held_from
 from sim.model.cache import content_of, is_cached
@@ -159,7 +159,7 @@ def take_attempt(p, st, s, t):
         let_in(p, st, s, t)
 
 
-@jit_call
+@jit
 def from_cache(p, st, s, t):
     """The attempt in slot s will be answered by the response cache: no replica sees it."""
     so = st.slot + s * F_SIZE
@@ -171,7 +171,7 @@ def from_cache(p, st, s, t):
     watch(p, st, s, t)
 
 
-@jit_call
+@jit
 def let_in(p, st, s, t):
     """The attempt in slot s has passed the gateway's checks and stations: it is routed, held or turned away."""
     so = st.slot + s * F_SIZE
@@ -190,7 +190,7 @@ def let_in(p, st, s, t):
         end_attempt(p, st, s, -1, REJECTED, GATEWAY_FULL, t)
 
 
-@jit_call
+@jit
 def new_attempt(p, st, s, t):
     """Nothing has happened yet to the attempt in slot s."""
     so = st.slot + s * F_SIZE
@@ -206,7 +206,7 @@ def new_attempt(p, st, s, t):
     st.m[so + F_TOTAL_PS] = NEVER
 
 
-@jit_call
+@jit
 def set_patience(p, st, s, t):
     """When the client of a new attempt will give it up: a person is as patient at every attempt."""
     so = st.slot + s * F_SIZE
@@ -225,7 +225,7 @@ def set_patience(p, st, s, t):
         st.m[so + F_TOTAL_PS] = min(st.m[so + F_TOTAL_PS], last)
 
 
-@jit_call
+@jit
 def sees_nothing(p, st, s):
     """Whether the client of slot s has no token yet."""
     so = st.slot + s * F_SIZE
@@ -283,7 +283,7 @@ def end_attempt(p, st, s, r, outcome, reason, t):
     next_turn(p, st, s, r, outcome, t)
 
 
-@jit_call
+@jit
 def next_attempt(st, s):
     """Slot s is for the next attempt at its request."""
     so = st.slot + s * F_SIZE
@@ -291,7 +291,7 @@ def next_attempt(st, s):
     st.m[so + F_ATTEMPT] = st.m[so + F_ATTEMPTS]
 
 
-@jit_call
+@jit
 def may_retry(p, st, s, outcome, t):
     """Whether the request in slot s is tried once more after this outcome; if so, its budget has paid."""
     so = st.slot + s * F_SIZE
@@ -306,7 +306,7 @@ def may_retry(p, st, s, outcome, t):
     return pay_retry(p, st, st.m[so + F_CLASS])
 
 
-@jit_call
+@jit
 def backoff_ps(p, st, s):
     """How long the client waits before its next attempt."""
     so = st.slot + s * F_SIZE

@@ -12,7 +12,10 @@ import pytest
 from sim.engine import ptx
 
 SCRIPT = Path(__file__).parents[2] / "scripts" / "kernels.py"
-BUDGET = 208  # registers of a thread of the event loop; 88 before clients had attempts (docs/kernels.md)
+BUDGET = 80  # registers of a thread, of what a kernel calls too (docs/kernels.md)
+SPILLED = {"8.0": 8}  # bytes that the event loop itself spills at that; elsewhere nothing
+STACK = 1600  # bytes that the deepest chain of calls keeps there
+INSTRUCTIONS = 60_000  # of the event loop and what it calls: with every rule inlined it was 233,000
 targets = pytest.mark.parametrize(
     "target", [pytest.param(t, marks=[] if t == "9.0" else [pytest.mark.slow]) for t in ptx.TARGETS]
 )
@@ -103,5 +106,43 @@ def test_the_assembler_takes_every_kernel_and_the_event_loop_keeps_its_budget(
     if ptxas is None:
         pytest.skip("no ptxas on PATH nor in the wheel nvidia-cuda-nvcc")
     usage = {kernel: ptx.assemble(source, target, ptxas) for kernel, source in sources.items()}
-    assert usage["advance"].registers <= BUDGET
-    assert [use.spill_store_bytes for use in usage.values()] == [0] * len(usage)
+    assert max(use.registers for use in usage.values()) <= BUDGET
+    assert usage["advance"].spill_store_bytes <= SPILLED.get(target, 0)
+    assert [usage[kernel].spill_store_bytes for kernel in usage if kernel != "advance"] == [0] * (
+        len(usage) - 1
+    )
+    assert usage["advance"].stack_bytes <= STACK
+    assert usage["advance"].instructions <= INSTRUCTIONS
+
+
+CALLS = """
+.visible .entry kernel(
+	.param .u64 p
+)
+{
+	call.uni (retval0),
+	first,
+	(
+	param0
+	);
+	call.uni
+	second,
+	(
+	param0
+	);
+}
+.func  (.param .b64 retval0) first(
+	.param .b64 p
+)
+{
+	call.uni second, (param0);
+}
+.weak .func second()
+{
+	ret;
+}
+"""
+
+
+def test_who_calls_whom_is_read_from_ptx() -> None:
+    assert ptx.calls_of(CALLS) == {"kernel": {"first", "second"}, "first": {"second"}, "second": set()}
