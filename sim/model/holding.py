@@ -72,7 +72,7 @@ def find_room(p, st, g, i, attempt, t):
     fitting = n_fitting_pools(p, g, i)
     if most == NEVER:
         return find_replica(p, st, g, i, attempt, fitting, t)
-    if p.m[go + G_ROUTER] == LEAST_OUTSTANDING and fitting == p.m[go + G_N_POOL] and not is_choosy(p, i):
+    if p.m[go + G_ROUTER] == LEAST_OUTSTANDING and fitting == p.m[go + G_N_POOL] and not is_choosy(p, g, i):
         return choose_replica(p, st, g, i, attempt, t)  # which holds the least, so it has room if any has
     return choose_fitting(p, st, g, i, attempt, most, t)
 
