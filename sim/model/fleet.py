@@ -7,6 +7,7 @@ ticks), gateway releases and arrivals, replica boundaries; replicas in index ord
 from __future__ import annotations
 
 from sim.jit import jit, jit_call
+from sim.model.attempts import drop_slot
 from sim.model.control import next_stop_ps
 from sim.model.faults import on_fault, set_next_fault
 from sim.model.holding import note_room
@@ -68,6 +69,7 @@ from sim.model.layout import (
     S_STATUS,
     S_STOP,
     SEQ_AWAY,
+    SEQ_THINKING,
     STAGE_DRAINING,
 )
 from sim.model.lifecycle import become_ready, on_stage
@@ -189,10 +191,14 @@ def finish(p, st):
 
 @jit_call
 def leave_away(p, st):
-    """Write down the requests that wait for their next attempt, or are at a station, as still inside."""
+    """Write down the requests that wait for their next attempt, or are at a station, as still inside; nobody has seen
+    a turn that did not come.
+    """
     for j in range(st.m[S_N_TIMER]):
         s = st.m[st.slot + j * F_SIZE + F_HEAP_SLOT]
-        if st.m[st.slot + s * F_SIZE + F_STATE] >= SEQ_AWAY:
+        if st.m[st.slot + s * F_SIZE + F_STATE] == SEQ_THINKING:
+            drop_slot(st, s)
+        elif st.m[st.slot + s * F_SIZE + F_STATE] >= SEQ_AWAY:
             leave_inside(p, st, s, st.m[st.slot + s * F_SIZE + F_REPLICA], HORIZON)
 
 

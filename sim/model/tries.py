@@ -237,13 +237,17 @@ def watch(p, st, s, t):
     """Set the timer of an attempt after t: its deadline, the hedge before it, or the end of its work at a station."""
     so = st.slot + s * F_SIZE
     phase = PHASE_DEADLINE
-    due = min(st.m[so + F_TOTAL_PS], stall_ps(p, st, s, t))
+    due = st.m[so + F_TOTAL_PS]
     if sees_nothing(p, st, s):
         due = min(due, st.m[so + F_GIVE_UP_PS])
         after = p.m[p.klass + st.m[so + F_CLASS] * K_SIZE + K_HEDGE_PS]
         if after != NEVER and st.m[so + F_FIRST_PS] < 0 and t < st.m[so + F_TAKEN_PS] + after < due:
             phase = PHASE_TURN
             due = st.m[so + F_TAKEN_PS] + after
+    look = stall_ps(p, st, s, t)
+    if look < due:
+        phase = PHASE_DEADLINE
+        due = look
     if (st.m[so + F_STATE] == SEQ_BEFORE or st.m[so + F_STATE] == SEQ_AFTER) and st.m[so + F_STEP_PS] < due:
         phase = PHASE_STATION
         due = st.m[so + F_STEP_PS]

@@ -40,7 +40,7 @@ from sim.model.faults import lose
 from sim.model.fleet import advance, begin, finish
 from sim.model.lifecycle import become_ready, begin_drain, enter
 from sim.model.metrics import N_BUCKET, bucket_edges_ps, wide
-from sim.rows import Chains, LimitRow, VisitRow
+from sim.rows import Chains, LimitRow, Turns, VisitRow
 from sim.units import NEVER
 
 from .naive import Run, run
@@ -48,11 +48,21 @@ from .naive_gateway import CLASS_DEFAULTS, DAY_PS
 from .naive_replica import POOL_DEFAULTS
 from .random_cases import Case, later
 from .random_cases import case as random_case
+from .turns import with_turns
 
 STAMPS = ("taken_ps", "routed_ps", "scheduled_ps", "first_token_ps", "last_token_ps")
-COLUMNS = ("outcome", "reason", *STAMPS, "preemptions", "attempts", "wasted_tokens")
+COLUMNS = ("outcome", "reason", "arrival_ps", *STAMPS, "preemptions", "attempts", "wasted_tokens")
+NOBODY = {  # the row of a turn that did not come
+    **dict.fromkeys(("arrival_ps", *STAMPS, "replica"), -1),
+    **dict.fromkeys(("preemptions", "attempts", "wasted_tokens", "itl_max_ps"), 0),
+    "outcome": "inside",
+    "reason": "",
+}
 TIMES_ENDLESS = ("wait_max_ps", "hedge_ps", "deadline_ps")
-ENDLESS = ("prompt_max", "output_max", "shed_milli", "budget_burst_milli", *TIMES_ENDLESS)
+ENDLESS = (
+    *("prompt_max", "output_max", "session_max", "shed_milli", "budget_burst_milli", "gap_ps", "ttft_max_ps"),
+    *TIMES_ENDLESS,
+)
 HOLD_ORDERS = {"fifo": a.HOLD_FIFO, "priority": a.HOLD_PRIORITY, "fair": a.HOLD_FAIR}
 RETRY_BITS = {"rejected": a.RETRY_REJECTED, "timed_out": a.RETRY_TIMED_OUT, "failed": a.RETRY_FAILED}
 
@@ -74,7 +84,8 @@ def params_of(case: dict[str, Any]) -> tuple[a.Params, list[int], list[tuple[int
     ]
     changes.sort(key=lambda change: change[0])
     later = [(t, place[r], what) for t, r, what in case.get("interventions") or []]
-    rows = np.array(case["requests"], dtype=np.int64).reshape(-1, 4)
+    never = [(NEVER if at is None else at, *rest) for at, *rest in case["requests"]]
+    rows = np.array(never, dtype=np.int64).reshape(-1, 4)
     warmup_ps, duration_ps = measured(case)
     contents = case.get("contents")
     params = make_params(
@@ -86,6 +97,7 @@ def params_of(case: dict[str, Any]) -> tuple[a.Params, list[int], list[tuple[int
             rows[:, 3],
             chains=chains_of(case),
             content_id=None if contents is None else np.array(contents),
+            turns=Turns(*map(np.array, case["turns"].values())) if case.get("turns") else None,
         ),
         [class_row({**CLASS_DEFAULTS, **row}) for row in case["classes"]],
         [
@@ -136,6 +148,7 @@ def class_row(row: dict[str, Any]) -> ClassRow:
         "budget_ratio_milli",
         "blocked_q20",
         "defer_max_ps",
+        "persistent",
     )
     patience = ("first_patience_ps", "total_patience_ps")
     return ClassRow(
@@ -266,12 +279,21 @@ def rows_of(p: a.Params, st: a.State, place: list[int]) -> list[dict[str, Any]]:
     traffic = traffic_of(p)
     first = pool_rows(p)[:, a.L_FIRST]
     rows = []
-    for i in range(int(p.m[a.P_N_REQUEST])):
+    came = {int(i): n for n, i in enumerate(table["request_id"])}
+    for number in range(int(p.m[a.P_N_REQUEST])):
+        if number not in came:
+            rows.append(dict(NOBODY))
+            continue
+        i = came[number]
         row = {name: int(table[name][i]) for name in COLUMNS}
         row["outcome"] = a.OUTCOMES[row["outcome"]]
         row["reason"] = a.REASONS[row["reason"]] if row["outcome"] != "inside" else ""
         at = int(first[table["pool_id"][i]] + table["replica_id"][i]) if table["pool_id"][i] >= 0 else -1
-        if row["outcome"] == "inside" and traffic.arrival_ps[i] >= st.m[a.S_NOW]:  # it has not arrived
+        if (
+            row["outcome"] == "inside"
+            and traffic.arrival_ps[number] != NEVER
+            and row["arrival_ps"] >= st.m[a.S_NOW]
+        ):  # it has not arrived
             row |= {"attempts": 0, "wasted_tokens": 0, "taken_ps": -1}
         row["replica"] = place.index(at) if at >= 0 else -1
         row["itl_max_ps"] = max(0, int(table["itl_max_ps"][i]))
@@ -294,9 +316,9 @@ def seed_case(seed: int, calm: bool = False) -> Case:
         case = lengthened(case, 2 + seed % 17)
     if seed % 7 == 6:
         case = repeated(case, 2 + seed % 4)
-    return (
-        later(case, DAY_PS - case["end_ps"] // 200_000) if seed % 2 else case
-    )  # midnight comes in the middle
+    if seed % 2:
+        case = later(case, DAY_PS - case["end_ps"] // 200_000)  # midnight comes in the middle
+    return with_turns(case, seed) if full or (seed % 4 == 1 and not calm) else case
 
 
 def lengthened(case: Case, factor: int) -> Case:
@@ -437,16 +459,16 @@ def measures_told(case: Case, told: Run) -> dict[Any, dict[str, Any]]:
     }
     for attempt in told.attempts:
         k = case["requests"][attempt["request"]][3]
-        if not is_measured(case, attempt["request"]):
+        if not is_measured(case, told.requests[attempt["request"]]):
             continue
         values[k, "itl"] += attempt["gaps"]
         if apart and attempt["end_ps"] >= 0 and attempt["emitted_ps"] >= 0:
             values[k, "attempt_ttft"].append(attempt["emitted_ps"] - attempt["taken_ps"])
-    for i, ((arrival_ps, _, output, k), row) in enumerate(zip(case["requests"], told.requests, strict=True)):
-        if row["outcome"] != "completed" or not is_measured(case, i):
+    for (_, _, output, k), row in zip(case["requests"], told.requests, strict=True):
+        if row["outcome"] != "completed" or not is_measured(case, row):
             continue
-        values[k, "ttft"].append(row["first_token_ps"] - arrival_ps)
-        values[k, "e2e"].append(row["last_token_ps"] - arrival_ps)
+        values[k, "ttft"].append(row["first_token_ps"] - row["arrival_ps"])
+        values[k, "e2e"].append(row["last_token_ps"] - row["arrival_ps"])
         values[k, "queue_wait"].append(row["scheduled_ps"] - row["taken_ps"])
         if output > 1:
             values[k, "tpot"].append((row["computed_ps"] - row["first_token_ps"]) // (output - 1))
@@ -454,10 +476,10 @@ def measures_told(case: Case, told: Run) -> dict[Any, dict[str, Any]]:
     return {key: {"sum": sum(seen), "buckets": _buckets(seen)} for key, seen in values.items()}
 
 
-def is_measured(case: Case, i: int) -> bool:
-    """Whether request i counts."""
+def is_measured(case: Case, row: dict[str, Any]) -> bool:
+    """Whether a request of the plain model counts."""
     from_ps, until_ps = measured(case)
-    return bool(from_ps <= case["requests"][i][0] < until_ps)
+    return bool(row["arrival_ps"] >= 0 and from_ps <= row["arrival_ps"] < until_ps)
 
 
 def has_attempts(case: Case) -> bool:
@@ -469,7 +491,14 @@ def has_attempts(case: Case) -> bool:
     held = any(
         group.get("outstanding_max") or group.get("hold_order", "fifo") != "fifo" for group in case["groups"]
     )
-    return limited or lost or cached or held or any(row.has_attempts for row in classes)
+    return (
+        limited
+        or lost
+        or cached
+        or held
+        or bool(case.get("turns"))
+        or any(row.has_attempts for row in classes)
+    )
 
 
 def counts_of(p: a.Params, st: a.State) -> dict[Any, dict[str, Any]]:
@@ -483,8 +512,9 @@ def counts_told(case: Case, told: Run) -> dict[Any, dict[str, Any]]:
     """Class → how many requests and attempts ended how in the plain model."""
     found: dict[Any, dict[str, Any]] = {}
     for k in range(len(case["classes"])):
-        ours = [i for i, asked in enumerate(case["requests"]) if asked[3] == k and is_measured(case, i)]
-        rows = [told.requests[i] for i in ours if case["requests"][i][0] < case["end_ps"]]
+        mine = [i for i, asked in enumerate(case["requests"]) if asked[3] == k]
+        ours = [i for i in mine if is_measured(case, told.requests[i])]
+        rows = [told.requests[i] for i in ours if told.requests[i]["arrival_ps"] < case["end_ps"]]
         tries = [attempt for attempt in told.attempts if attempt["request"] in ours]
         fates = Counter(row["outcome"] for row in rows)
         ends = Counter(attempt["outcome"] for attempt in tries)

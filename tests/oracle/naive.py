@@ -19,7 +19,8 @@ out):
                      limit=None | {request_ps=0, request_burst=0, token_ps=0, token_burst=0,
                      concurrent_max=None}, before=(), after=() of (station, base_ps, prompt_ps, output_ps),
                      withheld=False, blocked_q20=0, fallback=None | a group, deadline_ps=None,
-                     window_ps=(from, until) of a day, defer_max_ps=0}]
+                     window_ps=(from, until) of a day, defer_max_ps=0, gap_ps=None, ttft_max_ps=None,
+                     session_max=None, persistent=False}]
     groups         [{router="round_robin" | "least_outstanding" | "least_kv", queue_capacity=10**9,
                      outstanding_max=None, hold_order="fifo" | "priority" | "fair"}]
     pools          [{group=0, ready_at=[ps | None, ...], base_ps=[max_num_seqs+1], slope_ps=[max_num_seqs+1],
@@ -31,6 +32,8 @@ out):
     tenants        [{limit=None, weight=1}]; default one
     front          {workers=() of each station, cache_entries=0, cache_life_ps=None, cache_ps=0}
     contents       what each request asks for, -1 = what nobody asks twice; default all -1
+    turns          {after, pause_ps, tokens}, one each request: which follows it (-1 = none) after which pause, and
+                   the tokens of its session so far; who follows another one comes last and has arrival_ps None
     measured_ps    (from, until): arrivals that count; this model tells of all and leaves counting to others
     seed           of the draws, by name: patience of a request, jitter of a retry
 
@@ -92,12 +95,18 @@ Where the rules leave room, this model decides:
 27. Where tenants share, what one was served is counted in thousandths of a weighted token, rounded down at every
     hand-over and answer; of two equal ones the first goes. Held attempts that no replica takes let others pass.
 28. A request that is still deferred when the run ends has no attempt yet.
+29. A turn comes a picosecond after the end of the one before it at the earliest, before measured_ps ends, and among
+    users' events of an instant with hedges, under the number of the request before it.
+30. Who sees nothing new of a stream for gap_ps goes; a token at that very instant is too late. Nothing stalls once the
+    last token is computed, or of a withheld answer.
+31. The predicted ttft is the predicted wait and what the prompt takes alone on an idle replica of the first pool.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import partial
 from itertools import pairwise
 from typing import Any, NamedTuple
 
@@ -137,11 +146,19 @@ class Fleet:
     changes: list[tuple[int, int, str]]  # (time_ps, replica, "ready" | "drain" | "lose")
     arriving: list[Request]
     under_way: list[Request]  # arrived, and an attempt of theirs has not ended or will be made
+    front: Front
     look_ps: int | None = None  # when gateways look whether replicas hold less
+    sleeping: list[Request] = field(
+        default_factory=list
+    )  # over, and the next turn of their session is on its way
 
     def due(self) -> list[tuple[int, tuple[int, int, int], Callable[[int], None]]]:
         """What users do next, as things stand: (when, (phase, request, attempt), what)."""
-        found: list[tuple[int, tuple[int, int, int], Callable[[int], None]]] = []
+        found: list[tuple[int, tuple[int, int, int], Callable[[int], None]]] = [
+            (request.comes_ps, (HEDGE, request.id, request.shown.n), partial(self.come, request))
+            for request in self.sleeping
+            if request.shown is not None
+        ]
         for request in self.under_way:
             if request.retry_ps >= 0:
                 next_n = len(request.attempts) + 1
@@ -150,6 +167,13 @@ class Fleet:
                 if attempt.outcome == "inside":
                     found += dues(request, attempt)
         return found
+
+    def come(self, before: Request, now_ps: int) -> None:
+        """The turn that follows a request arrives."""
+        self.sleeping.remove(before)
+        before.following.arrival_ps = now_ps
+        self.under_way.append(before.following)
+        before.following.arrive(now_ps)
 
     def next_ps(self) -> int | None:
         """The next instant at which anything happens; None if nothing ever does."""
@@ -194,7 +218,8 @@ def dues(
     if attempt.cancel_ps >= 0:
         key = (HEDGE, request.id, attempt.n)
         return [(attempt.cancel_ps, key, lambda now_ps: request.cancel(attempt, now_ps))]
-    deadline_ps = request.deadline_ps(attempt)
+    ends = [request.deadline_ps(attempt), request.stall_ps(attempt)]
+    deadline_ps = min((end_ps for end_ps in ends if end_ps is not None), default=None)
     found: list[tuple[int, tuple[int, int, int], Callable[[int], None]]] = []
     if deadline_ps is not None:
         key = (DEADLINE, request.id, attempt.n)
@@ -229,12 +254,10 @@ def make_fleet(
         Group(group, [replica for replica in replicas if replica.pool["group"] == number], replicas, weights)
         for number, group in enumerate(groups)
     ]
-    for request in requests:
-        request.group, request.groups, request.front = fronts[request.klass.row["group"]], fronts, front
     ready_at = [ready_ps for pool in pools for ready_ps in pool["ready_at"]]
     changes = [(ready_ps, index, "ready") for index, ready_ps in enumerate(ready_at) if ready_ps is not None]
     changes = sorted(changes + interventions, key=lambda change: (change[0], change[2] != "lose"))
-    return Fleet(fronts, replicas, changes, requests, [])
+    return Fleet(fronts, replicas, changes, requests, [], front)
 
 
 def run(
@@ -249,22 +272,39 @@ def run(
     front: dict[str, Any] | None = None,
     contents: list[int] | None = None,
     measured_ps: tuple[int, int] | None = None,
+    turns: dict[str, list[int]] | None = None,
     make_replica: Callable[[int, dict[str, Any]], Replica] = Replica,
 ) -> Run:
     """Simulate [0, end_ps). The module's docstring says what the arguments hold and what is decided where."""
-    assert all(a[0] <= b[0] for a, b in pairwise(requests)), "arrivals out of order"
+    own = [request for request in requests if request[0] is not None]
+    assert own == requests[: len(own)], "who follows another one comes last"
+    assert all(a[0] <= b[0] for a, b in pairwise(own)), "arrivals out of order"
     limits = [Limit(tenant.get("limit")) for tenant in tenants or [{}]]
     kinds = [TrafficClass(number, row, limits) for number, row in enumerate(classes)]
     asked = [
         Request(
-            number, arrival_ps, prompt, output, kinds[class_id], seed, contents[number] if contents else -1
+            number,
+            -1 if arrival_ps is None else arrival_ps,
+            prompt,
+            output,
+            kinds[class_id],
+            seed,
+            contents[number] if contents else -1,
         )
         for number, (arrival_ps, prompt, output, class_id) in enumerate(requests)
     ]
     weights = tuple(tenant.get("weight", 1) for tenant in tenants or [{}])
     fleet = make_fleet(
-        list(asked), pools, groups, interventions or [], Front(front or {}), weights, make_replica
+        asked[: len(own)], pools, groups, interventions or [], Front(front or {}), weights, make_replica
     )
+    for request in asked:
+        request.group, request.groups = fleet.groups[request.klass.row["group"]], fleet.groups
+        request.front, request.sleeping = fleet.front, fleet.sleeping
+        request.until_ps = measured_ps[1] if measured_ps else end_ps
+        if turns is not None:
+            after, request.pause_ps = turns["after"][request.id], turns["pause_ps"][request.id]
+            request.following = asked[after] if after >= 0 else None
+            request.session_tokens = turns["tokens"][request.id]
     while (now_ps := fleet.next_ps()) is not None and now_ps < end_ps:
         fleet.live(now_ps)
     attempts = [attempt.told() for request in asked for attempt in request.attempts]

@@ -42,6 +42,10 @@ CLASS_DEFAULTS: dict[str, Any] = {
     "deadline_ps": None,
     "window_ps": (0, 0),
     "defer_max_ps": 0,
+    "gap_ps": None,
+    "ttft_max_ps": None,
+    "session_max": None,
+    "persistent": False,
 }
 
 
@@ -127,7 +131,11 @@ class TrafficClass:
 
     def caps(self, attempt: Sequence) -> bool:
         """Whether the attempt has more prompt or output tokens than its class may."""
-        sizes = (attempt.prompt, self.row["prompt_max"]), (attempt.output, self.row["output_max"])
+        sizes = (
+            (attempt.prompt, self.row["prompt_max"]),
+            (attempt.output, self.row["output_max"]),
+            (attempt.request.session_tokens, self.row["session_max"]),
+        )
         return any(most is not None and tokens > most for tokens, most in sizes)
 
 
@@ -149,6 +157,14 @@ class Request:
     live: list[Sequence] = field(default_factory=list)  # those that may still answer
     shown: Sequence | None = None  # the attempt whose stamps the row has
     retry_ps: int = -1
+    following: Any = None  # the next turn of its session
+    pause_ps: int = 0  # before that
+    session_tokens: int = 0
+    comes_ps: int = -1  # when that turn comes
+    sleeping: list[Any] = field(
+        default_factory=list
+    )  # requests whose next turn is on its way, of the whole fleet
+    until_ps: int = 0  # nobody comes then or later
     outcome: str = "inside"
     reason: str = ""
 
@@ -177,6 +193,11 @@ class Request:
         if self.last_call_ps is not None:
             ends.append(max(attempt.arrival_ps, self.last_call_ps))
         return min(ends, default=None)
+
+    def stall_ps(self, attempt: Sequence) -> int | None:
+        """When the user has seen no new token of the attempt for too long, as things stand."""
+        gap_ps, streams = self.klass.row["gap_ps"], attempt.token_ps and attempt.place == "in"
+        return attempt.token_ps[-1] + gap_ps if gap_ps and streams and not attempt.withheld else None
 
     def backoff_ps(self) -> int:
         """How long until the next attempt."""
@@ -226,7 +247,7 @@ class Request:
         elif self.front.cache.serves(self.content, now_ps):
             made.place, made.routed_ps, made.scheduled_ps = "cache", now_ps, now_ps
             made.step_ps = now_ps + self.front.cache_ps
-        elif reason := self.group.overload(self.klass):
+        elif reason := self.group.overload(made, self.klass):
             self.end_attempt(made, "rejected", reason, now_ps)
         else:
             made.place, made.to_visit = "before", list(self.klass.row["before"])
@@ -297,6 +318,7 @@ class Request:
             attempt.group.note_completion(now_ps)
             attempt.group.serve(attempt, 2 * attempt.output)
             self.front.cache.keep(self.content, now_ps)
+        self.over(now_ps)
 
     def end_attempt(self, attempt: Sequence, outcome: str, reason: str, now_ps: int) -> None:
         """An attempt ends without an answer; with the last one the request ends, or is tried again."""
@@ -314,6 +336,15 @@ class Request:
             self.retry_ps = now_ps + self.backoff_ps()
         else:
             self.outcome, self.reason = outcome, reason
+            self.over(now_ps)
+
+    def over(self, now_ps: int) -> None:
+        """The request has ended: its session's next turn comes after a pause, unless its user is gone."""
+        stays = self.outcome == "completed" or self.klass.row["persistent"]
+        comes_ps = now_ps + max(1, self.pause_ps)
+        if self.following is not None and stays and comes_ps < self.until_ps:
+            self.comes_ps = comes_ps
+            self.sleeping.append(self)
 
     def is_in_time(self, now_ps: int) -> bool:
         """Whether the next attempt would be made before the deadline."""
@@ -332,7 +363,10 @@ class Request:
 
     def time_out(self, attempt: Sequence, now_ps: int) -> None:
         """The user gives an attempt up."""
-        if attempt.place in ("before", "after"):
+        ends_ps, stall_ps = self.deadline_ps(attempt), self.stall_ps(attempt)
+        if stall_ps is not None and stall_ps <= now_ps and (ends_ps is None or now_ps < ends_ps):
+            reason = "stalled"
+        elif attempt.place in ("before", "after"):
             reason = "in_cpu_stage"
         elif attempt.place == "cache" or attempt in attempt.group.held:
             reason = "in_gateway"
@@ -379,6 +413,7 @@ class Request:
             "outcome": self.outcome,
             "reason": self.reason,
             "attempts": len(self.attempts),
+            "arrival_ps": self.arrival_ps,
             "taken_ps": self.shown.arrival_ps if self.shown else -1,
             "wasted_tokens": sum(attempt.wasted for attempt in self.attempts),
         }
@@ -421,13 +456,27 @@ class Group:
         seq.counted = True
         return ""
 
-    def overload(self, klass: TrafficClass) -> str:
+    def overload(self, seq: Sequence, klass: TrafficClass) -> str:
         """Why there is too much to do for an attempt of this class; empty where there is not."""
         if self.is_overloaded(klass):
             return "shed"
         if klass.row["wait_max_ps"] is not None and self.predicted_ps() > klass.row["wait_max_ps"]:
             return "queue_time"
+        most_ps = klass.row["ttft_max_ps"]
+        if most_ps is not None and self.predicted_ps() + self.alone_ps(seq.prompt) > most_ps:
+            return "predicted_ttft"
         return ""
+
+    def alone_ps(self, prompt: int) -> int:
+        """How long a prompt takes on an idle replica of the first pool, chunk by chunk."""
+        pool, done, spent_ps = self.replicas[0].pool, 0, 0
+        while done < prompt:
+            chunk = min(pool["max_num_batched_tokens"], prompt - done)
+            attended = chunk * (2 * done + chunk)
+            spent_ps += pool["base_ps"][0] + pool["prefill_ps_per_token"] * chunk
+            spent_ps += pool["attention_q16"] * attended >> 17
+            done += chunk
+        return int(spent_ps)
 
     def accept(self, seq: Sequence, now_ps: int) -> bool:
         """Route or hold an attempt, if there is room for it."""
