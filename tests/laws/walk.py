@@ -133,10 +133,12 @@ class Walk:
             self.areas["busy_ps", pool] += span_ps * int(row[a.R_JUMP_K] > 0)
             self.areas["slot_ps", pool] += span_ps * int(row[a.R_N_RUN]) * int(row[a.R_JUMP_K] > 0)
             self.areas["waiting", 0] += span_ps * int(row[a.R_N_WAIT])
-        self.areas["held", 0] += span_ps * int(self.rows("group", a.H_SIZE)[:, a.H_HELD].sum())
-        self.areas["in_flight", 0] += span_ps * int(self.st.m[a.S_IN_FLIGHT])
-        states = self.slots[self.used_slots(), a.F_STATE]
-        self.areas["away", 0] += span_ps * int(np.isin(states, (a.SEQ_AWAY, a.SEQ_BEFORE)).sum())
+        held, inside = int(self.rows("group", a.H_SIZE)[:, a.H_HELD].sum()), int(self.st.m[a.S_IN_FLIGHT])
+        self.areas["held", 0] += span_ps * held
+        self.areas["in_flight", 0] += span_ps * inside
+        if inside > held + self.outstanding().sum():
+            states = self.slots[self.used_slots(), a.F_STATE]
+            self.areas["away", 0] += span_ps * int(np.isin(states, (a.SEQ_AWAY, a.SEQ_BEFORE)).sum())
 
     # ---- control -----------------------------------------------------------------------------------------------------
     def check_scrapes(self, before: Before) -> None:
