@@ -133,11 +133,13 @@ class Walk:
             self.areas["busy_ps", pool] += span_ps * int(row[a.R_JUMP_K] > 0)
             self.areas["slot_ps", pool] += span_ps * int(row[a.R_N_RUN]) * int(row[a.R_JUMP_K] > 0)
             self.areas["waiting", 0] += span_ps * int(row[a.R_N_WAIT])
-        self.areas["held", 0] += span_ps * int(self.rows("group", a.H_SIZE)[:, a.H_HELD].sum())
-        in_flight = int(self.st.m[a.S_IN_FLIGHT]) - len(self.thinking())
-        self.areas["in_flight", 0] += span_ps * in_flight
-        states = self.slots[self.used_slots(), a.F_STATE]
-        self.areas["away", 0] += span_ps * int(np.isin(states, (a.SEQ_AWAY, a.SEQ_BEFORE)).sum())
+        held, used = int(self.rows("group", a.H_SIZE)[:, a.H_HELD].sum()), int(self.st.m[a.S_IN_FLIGHT])
+        self.areas["held", 0] += span_ps * held
+        self.areas["in_flight", 0] += span_ps * used
+        if used > held + self.outstanding().sum():
+            states = self.slots[self.used_slots(), a.F_STATE]
+            self.areas["in_flight", 0] -= span_ps * int((states == a.SEQ_THINKING).sum())
+            self.areas["away", 0] += span_ps * int(np.isin(states, (a.SEQ_AWAY, a.SEQ_BEFORE)).sum())
 
     # ---- control -----------------------------------------------------------------------------------------------------
     def check_scrapes(self, before: Before) -> None:
