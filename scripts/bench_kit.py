@@ -151,7 +151,7 @@ def fleet(
         jitter=a.FULL_JITTER,
         budget_ratio_milli=200,
         budget_burst_milli=10_000,
-        hedge_ps=4 * PS_PER_S,
+        hedge_ps=PS_PER_S // 10,
         limit=LimitRow(int(PS_PER_S / (rate_per_s * replicas)), 100 * replicas),
     )
     return make_params(

@@ -110,7 +110,8 @@ def measure_more(st, k, metric, value_ps):
 def end_of_attempt(p, st, s, outcome):
     """The attempt in slot s is over: its timer, its limits, its twin; returns the slot of the twin or −1."""
     so = st.slot + s * F_SIZE
-    disarm(st, s)
+    if st.m[so + F_TIMER] >= 0:
+        disarm(st, s)
     uncount(p, st, s)
     if counts_for(p, st, s):
         k = st.m[so + F_CLASS]

@@ -164,10 +164,7 @@ def network_of(p, st, k, r):
 
 @jit
 def conclude(p, st, s, r, last, t, tried):
-    """A request is answered in full at t, its last token computed at `last`: measure it, write it down, free its slot.
-
-    `tried`: as for write_row.
-    """
+    """A request is answered in full at t, its last token at `last`: measure it, write it down, free its slot."""
     so = st.slot + s * F_SIZE
     i = st.m[so + F_REQUEST]
     k = st.m[so + F_CLASS]

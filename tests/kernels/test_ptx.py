@@ -115,6 +115,18 @@ def test_the_assembler_takes_every_kernel_and_the_event_loop_keeps_its_budget(
     assert usage["advance"].instructions <= INSTRUCTIONS
 
 
+def test_kernels_are_linked_as_they_are_counted() -> None:
+    if (reason := ptx.why_not()) is not None:
+        pytest.skip(reason)
+    told = (
+        "from sim.engine.cuda import kernels\n"
+        "print([[kernel.targetoptions[name] for name in ('max_registers', 'lto')] for kernel in kernels()])"
+    )
+    words = [sys.executable, "-c", told]
+    done = subprocess.run(words, capture_output=True, text=True, check=True, cwd=SCRIPT.parents[1])
+    assert done.stdout.strip() == str([[BUDGET, False]] * len(ptx.KERNELS))
+
+
 CALLS = """
 .visible .entry kernel(
 	.param .u64 p
