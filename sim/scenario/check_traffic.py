@@ -188,6 +188,12 @@ def session_problems(entry: TrafficClass, said: Said) -> Iterator[str]:
                 yield f"{key('sessions', name)}: has no use while calls_per_turn is 1: no tool is called"
         if sessions.call_tokens is not None:
             yield f"{key('sessions', 'call_tokens')}: has no use while calls_per_turn is 1: no tool is called"
+    if entry.caps.long_input == "truncate":
+        allowed = "reject with sessions: what is new stands at a prompt's end; context_tokens ends what gets too long"
+        yield problem(key("caps", "long_input"), "truncate", allowed)
+    if sessions.context_tokens is not None and sessions.context_tokens <= entry.system_prompt_tokens:
+        allowed = f"more than system_prompt_tokens ({entry.system_prompt_tokens}), or null"
+        yield problem(key("sessions", "context_tokens"), sessions.context_tokens, allowed)
     for name in ("turns", "calls_per_turn"):
         value = constant_of(getattr(sessions, name))
         if value is not None and (value < 1 or value != round(value)):

@@ -232,6 +232,14 @@ WRONG: list[tuple[list[str], str]] = [
     ([TALK, "traffic.sessions.tool_s=4"], "traffic.sessions.tool_s: has no use while calls_per_turn is 1"),
     ([TALK, "traffic.sessions.turns=1"], "traffic.sessions.turns: 1 is not valid; allowed: more than 1"),
     (
+        [TALK, "traffic.caps={input_tokens: 500, long_input: truncate}"],
+        "traffic.caps.long_input: 'truncate' is not valid; allowed: reject with sessions",
+    ),
+    (
+        [TALK, "traffic.sessions.context_tokens=100"],
+        "traffic.sessions.context_tokens: 100 is not valid; allowed: more than system_prompt_tokens (100)",
+    ),
+    (
         ["traffic.caps.session_tokens=5"],
         "traffic.caps.session_tokens: 5 is not valid; allowed: null while the class has no sessions",
     ),
