@@ -1,4 +1,4 @@
-"""What docs/scenarios.md and docs/traffic.md show works as it stands."""
+"""What docs/scenarios.md, docs/traffic.md and the stories show works as it stands."""
 
 from __future__ import annotations
 
@@ -12,13 +12,19 @@ from sim.cli import seeds_and_rest
 from sim.scenario.compose import load_scenario, variants
 from sim.scenario.slo import parse_slo
 
-DOCS = Path(__file__).resolve().parents[2] / "docs"
+ROOT = Path(__file__).resolve().parents[2]
+DOCS = ROOT / "docs"
 TEXT = (DOCS / "scenarios.md").read_text()
 TRAFFIC = (DOCS / "traffic.md").read_text()
 BLOCKS = re.findall(r"```yaml\n(.*?)```", TEXT, re.DOTALL)
 COMMANDS = re.findall(r"^    fleetsim (?:run|compare) (.+)$", TEXT, re.MULTILINE)
 TRAFFIC_BLOCKS = re.findall(r"```yaml\n(.*?)```", TRAFFIC, re.DOTALL)
 TRAFFIC_COMMANDS = re.findall(r"^    fleetsim (?:run|compare) (.+)$", TRAFFIC, re.MULTILINE)
+STORY_COMMANDS = [  # what a story suggests to try; two blanks end a command
+    command
+    for path in sorted((ROOT / "scenarios").glob("*.yaml"))
+    for command in re.findall(r"^# fleetsim (?:run|compare) (.+?)(?:  .*)?$", path.read_text(), re.MULTILINE)
+]
 LIMITS = re.findall(r"^    ([a-z.0-9_]+ (?:<|>=) [0-9.]+ ?[a-z%]*)", TEXT, re.MULTILINE)
 
 
@@ -49,6 +55,13 @@ def test_example_command(command: str) -> None:
     seeds, overrides = seeds_and_rest(words)
     assert (seeds is None) == ("seed=1.." not in command)
     for single in variants(overrides).values():
+        assert load_scenario(name, single)
+
+
+@pytest.mark.parametrize("command", STORY_COMMANDS)
+def test_command_in_a_story(command: str) -> None:
+    name, *words = shlex.split(command)
+    for single in variants(words).values():
         assert load_scenario(name, single)
 
 
