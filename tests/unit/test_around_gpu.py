@@ -206,7 +206,7 @@ MISTAKES: list[tuple[list[str], str, str]] = [
     (["station@gateway.stations.a=tokenizer"], "station@gateway.stations.a:", "did you mean 'tokeniser'"),
     (["traffic.guardrail.blocked=1.5"], "traffic.guardrail.blocked: 1.5", "≥ 0 and ≤ 1"),
     (["traffic.guardrail.blocked=-0.1"], "traffic.guardrail.blocked: -0.1", "≥ 0 and ≤ 1"),
-    (["traffic.guardrail.withheld=true"], "traffic.guardrail.withheld: True", "no station in `after`"),
+    (["traffic.guardrail.withheld=true"], "traffic.guardrail.withheld: true", "no station in `after`"),
     (
         ["traffic.guardrail={blocked: 0.1, fallback: qwen3_32b}"],
         "traffic.guardrail.fallback: 'qwen3_32b'",
@@ -246,7 +246,7 @@ MISTAKES: list[tuple[list[str], str, str]] = [
         "traffic.cheap_hours: ['22:00', '06:00']",
         "1200 s from 12:00 on",
     ),
-    ([*HOURS, "traffic.deadline_s=3600"], "traffic.defer_max_s: None", "less than deadline_s (3600 s)"),
+    ([*HOURS, "traffic.deadline_s=3600"], "traffic.defer_max_s: null", "less than deadline_s (3600 s)"),
     ([*HOURS, "traffic.defer_max_s=0"], "traffic.defer_max_s: 0", "> 0"),
 ]
 
