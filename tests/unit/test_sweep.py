@@ -94,6 +94,9 @@ def test_seeds_are_checked() -> None:
     for bad in ("seed=5..1", "seed=a..b", "seed=1..", "seed=-1..4"):
         with pytest.raises(InputError, match=r"seed=FIRST\.\.LAST"):
             cli.seeds_and_rest([bad])
+    for twice in (["seed=1..3", "seed=4"], ["seed=4", "seed=1..3"]):
+        with pytest.raises(InputError, match=r"seed=4: seed=1\.\.3 says the seeds already"):
+            cli.seeds_and_rest(twice)
     assert cli.seeds_and_rest(["seed=2..4", "x=1"]) == (range(2, 5), ["x=1"])
 
 
