@@ -172,8 +172,11 @@ def session_problems(entry: TrafficClass, said: Said) -> Iterator[str]:
                 yield f"{key(name)}: cannot go with a trace, whose requests have their own times and lengths"
     if sessions is None:
         if entry.caps.session_tokens is not None:
-            value = entry.caps.session_tokens
-            yield problem(key("caps", "session_tokens"), value, "null while the class has no sessions")
+            yield problem(
+                key("caps", "session_tokens"),
+                entry.caps.session_tokens,
+                "null while the class has no sessions",
+            )
         return
     for name in ("think_s", "tool_s"):
         if lowest(getattr(sessions, name)) < 0:
