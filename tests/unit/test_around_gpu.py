@@ -366,6 +366,14 @@ def test_answers_that_are_blocked_are_rejected_or_asked_of_another_model() -> No
     assert sum(bills) + other.summary["usd_idle"] == pytest.approx(other.summary["usd"])
 
 
+def test_gaps_of_blocked_answers_keep_no_promise() -> None:
+    run = api.run("first_run", ["duration_s=20", "traffic.guardrail.blocked=1", "slo=['itl.p99 < 1 s']"])
+    assert run.summary["completed"] == 0
+    assert {run.summary[name]["p50_s"] for name in ("ttft", "itl", "itl_max", "tpot")} == {float("inf")}
+    assert run.summary["itl"]["p50_served_s"] is None
+    assert not run.ok
+
+
 def test_what_is_withheld_comes_at_once_after_the_check() -> None:
     run = api.run("first_run", [*SMALL, *CHECK, "traffic.guardrail.withheld=true"])
     rows = run.result.requests
