@@ -141,6 +141,9 @@ def seeds_and_rest(overrides: list[str]) -> tuple[range | None, list[str]]:
     ranges = [word for word in overrides if word.startswith("seed=") and ".." in word]
     if not ranges:
         return None, overrides
+    twice = [word for word in overrides if word.startswith("seed=") and word != ranges[0]]
+    if twice:
+        raise InputError(f"{twice[0]}: {ranges[0]} says the seeds already; allowed: one of the two")
     first, _, last = ranges[-1].removeprefix("seed=").partition("..")
     if not (first.isdecimal() and last.isdecimal()) or int(first) > int(last):
         raise InputError(f"{ranges[-1]}: allowed: seed=FIRST..LAST, two whole numbers, as seed=1..100")

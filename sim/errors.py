@@ -23,4 +23,10 @@ def nearest(name: str, names: Iterable[str]) -> str | None:
 def problem(key: str, value: object, allowed: str, nearest_name: str | None = None) -> str:
     """One line that names the key, the value, what is allowed and the nearest valid name."""
     hint = f"; did you mean {nearest_name!r}?" if nearest_name else ""
-    return f"{key}: {value!r} is not valid; allowed: {allowed}{hint}"
+    return f"{key}: {as_written(value)} is not valid; allowed: {allowed}{hint}"
+
+
+def as_written(value: object) -> str:
+    """A value as a scenario file has it: null and true, where Python says None and True."""
+    words = {None: "null", True: "true", False: "false"}
+    return words[value] if value is None or isinstance(value, bool) else repr(value)

@@ -23,6 +23,10 @@ def population(result: Any, measure: str, scope: int) -> Population:
     n_values = int(counts.sum())
     tries = "attempts" if measure == "attempt_ttft" else "offered"
     n_offered, n_completed = count(result, tries, scope), count(result, "completed", scope)
+    if (
+        measure in MANY_OR_NONE and n_completed == 0
+    ):  # gaps of answers that nobody got, as those a guardrail blocked
+        return Population(np.zeros_like(counts), 0, n_offered)
     if measure in MANY_OR_NONE:
         n_lost = lost_in_proportion(n_values, n_completed, n_offered - n_completed)
     else:

@@ -92,7 +92,8 @@ def estimate(values: Sequence[float | None]) -> Estimate:
     mean = float(known.mean())
     if len(known) < 2:
         return Estimate(mean, None)
-    spread = float(known.std(ddof=1)) / math.sqrt(len(known))
+    # values that are all the same have no spread, whatever the rounding of their mean
+    spread = 0.0 if (known == known[0]).all() else float(known.std(ddof=1)) / math.sqrt(len(known))
     return Estimate(mean, spread * student_t(len(known) - 1))
 
 

@@ -214,5 +214,5 @@ def x_of(axis: Axis) -> Any:
 
     domain = [0, float(axis.of(np.array(axis.end_s)))]
     title = f"time ({axis.unit})" if axis.is_named else None
-    ticks = alt.Axis(labels=axis.is_named, ticks=axis.is_named, format="~r")
+    ticks = alt.Axis(labels=axis.is_named, ticks=axis.is_named, format="~f")
     return alt.X("t:Q", title=title, axis=ticks, scale=alt.Scale(domain=domain, nice=False))

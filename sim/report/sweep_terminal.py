@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from sim.analysis.compare import Measure
 from sim.analysis.replicate import Estimate, Replicated
-from sim.report.text import quantity, share
+from sim.report.text import points, quantity, share
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -57,5 +57,10 @@ def _estimate(measure: Measure, value: Estimate, signed: bool = False) -> tuple[
     if math.isinf(value.mean):
         return "∞", f"in {value.n_infinite} seeds"
     sign = "+" if signed and value.mean > 0 else "−" if value.mean < 0 else ""
-    half = "" if value.half is None else quantity(value.half, measure.unit)
-    return sign + quantity(abs(value.mean), measure.unit), half
+    mean = distance(abs(value.mean), measure.unit) if signed else quantity(abs(value.mean), measure.unit)
+    return sign + mean, "" if value.half is None else distance(value.half, measure.unit)
+
+
+def distance(value: float, unit: str) -> str:
+    """A difference or half an interval; of fractions in points, for it is no part of a fraction."""
+    return points(value) if unit == "share" else quantity(value, unit)

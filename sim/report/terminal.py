@@ -225,7 +225,7 @@ def table_by_run(comparison: Comparison) -> Table:
 
 def is_share(name: str) -> bool:
     """Whether a measure is a fraction, shown in percent."""
-    return name.endswith(("_fraction", "_attainment", "_use", "_busy")) or name == "mfu"
+    return name.endswith(("_fraction", "_attainment", "_use", "_busy", "_ratio")) or name == "mfu"
 
 
 def _came_out(summary: Mapping[str, Any], wall_s: float | None) -> Text:

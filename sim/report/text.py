@@ -41,6 +41,11 @@ def share(value: float | None) -> str:
     return f"{value * 100:.3g} %" if value < 0.1 else f"{value * 100:.1f} %".replace(".0 %", " %")
 
 
+def points(value: float) -> str:
+    """A difference of fractions in percentage points."""
+    return f"{number(100 * value)} pt"
+
+
 def usd(value: float | None) -> str:
     """Money with cents; more digits below a dollar."""
     if value is None or math.isinf(value):

@@ -107,8 +107,13 @@ def popularity_problems(entry: TrafficClass, scenario: Scenario, said: Said) -> 
         return
     if entry.trace is not None:
         yield f"{key}: null with a trace: recordings do not say what was asked"
+    elif entry.sessions is not None:
+        yield f"{key}: null with sessions: what a turn asks holds all that was said before in its own session"
     elif scenario.gateway.response_cache is None:
-        yield f"{key}: null without a gateway.response_cache ({{entries: 0}} is one that keeps nothing)"
+        yield (
+            f"{key}: is of no use without a gateway.response_cache; add one ({{entries: 0}} keeps nothing), or leave"
+            " popularity out"
+        )
 
 
 # ---- deadlines and cheap hours ----------------------------------------------------------------------

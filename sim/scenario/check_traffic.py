@@ -172,18 +172,35 @@ def session_problems(entry: TrafficClass, said: Said) -> Iterator[str]:
                 yield f"{key(name)}: cannot go with a trace, whose requests have their own times and lengths"
     if sessions is None:
         if entry.caps.session_tokens is not None:
-            value = entry.caps.session_tokens
-            yield problem(key("caps", "session_tokens"), value, "null while the class has no sessions")
+            yield problem(
+                key("caps", "session_tokens"),
+                entry.caps.session_tokens,
+                "null while the class has no sessions",
+            )
         return
     for name in ("think_s", "tool_s"):
         if lowest(getattr(sessions, name)) < 0:
-            yield f"{key('sessions', name)}: can be negative; give it `min: 0`"
+            value = constant_of(getattr(sessions, name))
+            if value is None:
+                yield f"{key('sessions', name)}: can be negative; give it `min: 0`"
+            else:
+                yield problem(key("sessions", name), value, "a number ≥ 0 or a distribution, in s")
     if constant_of(sessions.calls_per_turn) == 1:
         for name in ("tool_s", "tool_tokens"):
             if constant_of(getattr(sessions, name)) != 0:
                 yield f"{key('sessions', name)}: has no use while calls_per_turn is 1: no tool is called"
         if sessions.call_tokens is not None:
             yield f"{key('sessions', 'call_tokens')}: has no use while calls_per_turn is 1: no tool is called"
+    if entry.caps.long_input == "truncate":
+        allowed = "reject with sessions: what is new stands at a prompt's end; context_tokens ends what gets too long"
+        yield problem(key("caps", "long_input"), "truncate", allowed)
+    if sessions.context_tokens is not None and sessions.context_tokens <= entry.system_prompt_tokens:
+        allowed = f"more than system_prompt_tokens ({entry.system_prompt_tokens}), or null"
+        yield problem(key("sessions", "context_tokens"), sessions.context_tokens, allowed)
+    for name in ("turns", "calls_per_turn"):
+        value = constant_of(getattr(sessions, name))
+        if value is not None and (value < 1 or value != round(value)):
+            yield problem(key("sessions", name), value, "a whole number ≥ 1 or a distribution")
     if constant_of(sessions.turns) == 1 and constant_of(sessions.calls_per_turn) == 1:
         yield problem(key("sessions", "turns"), 1, "more than 1, or calls_per_turn above 1, or no sessions")
 

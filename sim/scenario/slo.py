@@ -9,12 +9,13 @@ from typing import NamedTuple
 
 from sim.errors import InputError, nearest
 
-LATENCIES = ("ttft", "attempt_ttft", "itl", "tpot", "e2e", "queue_wait")
+LATENCIES = ("ttft", "attempt_ttft", "itl", "tpot", "e2e", "queue_wait", "itl_max")
 LEVELS = ("mean", "p50", "p90", "p95", "p99", "p99.9")
 STATISTICS = (*LEVELS, *(f"{level}_served" for level in LEVELS))
-FRACTIONS = ("slo_attainment", "served_fraction")
+FRACTIONS = ("slo_attainment", "served_fraction", "prefix_hit_ratio")
 USES = ("step_busy", "slot_use", "kv_use", "mfu", "bandwidth_use")
 FATES = ("offered", "completed", "goodput", "rejected", "timed_out", "failed", "inside")
+TRIES = ("attempts", "retries", "hedges", "wasted_tokens", "from_cache", "blocked")
 RATES = ("offered_per_s", "completed_per_s", "goodput_per_s", "input_tokens_per_s", "output_tokens_per_s")
 MONEY = ("usd", "usd_per_hour", "usd_per_million_input_tokens", "usd_per_million_output_tokens")
 REPLICAS = (
@@ -27,7 +28,7 @@ REPLICAS = (
 )
 TIMES = ("gpu_seconds",)
 FLEET_METRICS = (*USES, *MONEY, *REPLICAS, *TIMES)  # not known per class
-METRICS = (*LATENCIES, *FRACTIONS, *FATES, *RATES, *FLEET_METRICS)
+METRICS = (*LATENCIES, *FRACTIONS, *FATES, *TRIES, *RATES, *FLEET_METRICS)
 
 SECONDS = {"us": 1e-6, "µs": 1e-6, "ms": 1e-3, "s": 1.0, "min": 60.0, "h": 3600.0}
 OPERATORS: dict[str, Callable[[float, float], bool]] = {

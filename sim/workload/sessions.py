@@ -10,18 +10,18 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from sim.errors import InputError, problem
+from sim.errors import InputError
 from sim.model.layout import TOKENS_MAX
 from sim.rows import Chains, Turns
 from sim.scenario.dist import Dist
 from sim.scenario.sessions import Sessions
 from sim.scenario.traffic import TrafficClass
 from sim.units import NEVER, PS_PER_S
-from sim.workload.arrivals import REQUESTS_MAX
 from sim.workload.dists import sample
 from sim.workload.streams import generator
 
 Ints = NDArray[np.int64]
+CALLS_MAX = 50_000_000  # of a class, those that come too late for the run included
 
 
 class Calls(NamedTuple):
@@ -76,11 +76,9 @@ def make_sessions(
 def make_calls(traffic: TrafficClass, sessions: Sessions, n: int, seed: int) -> Calls:
     """All calls of `n` sessions, as far as their contexts have room."""
     turns = drawn(sessions.turns, n, seed, "session_turns", traffic.name, 1)
-    calls = drawn(sessions.calls_per_turn, int(turns.sum()), seed, "calls_per_turn", traffic.name, 1)
-    n_call = int(calls.sum())
-    if n_call > REQUESTS_MAX:
-        allowed = f"sessions of at most {REQUESTS_MAX:,} requests together"
-        raise InputError(problem(f"{traffic.name}.sessions", f"{n_call:.3g} requests", allowed))
+    n_turn = checked_calls(traffic.name, int(turns.sum()))
+    calls = drawn(sessions.calls_per_turn, n_turn, seed, "calls_per_turn", traffic.name, 1)
+    n_call = checked_calls(traffic.name, int(calls.sum()))
     is_turn = np.zeros(n_call, dtype=bool)
     is_turn[np.cumsum(calls) - calls] = True
     session = np.repeat(np.arange(n), turns)  # of a turn
@@ -113,6 +111,16 @@ def make_calls(traffic: TrafficClass, sessions: Sessions, n: int, seed: int) -> 
     )
     most = min(sessions.context_tokens or TOKENS_MAX, TOKENS_MAX)
     return where(made, is_first | ~reached(made.prompt + output > most, is_first))
+
+
+def checked_calls(name: str, n_call: int) -> int:
+    """The number again; InputError where the sessions of a class would have more calls than memory has room for."""
+    if n_call > CALLS_MAX:
+        raise InputError(
+            f"traffic {name!r}: sessions would have about {n_call:.3g} requests; allowed: at most {CALLS_MAX:,} (fewer"
+            " sessions, turns or calls_per_turn)"
+        )
+    return n_call
 
 
 def drawn(dist: Dist, n: int, seed: int, what: str, name: str, least: int) -> Ints:

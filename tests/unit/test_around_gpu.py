@@ -206,7 +206,7 @@ MISTAKES: list[tuple[list[str], str, str]] = [
     (["station@gateway.stations.a=tokenizer"], "station@gateway.stations.a:", "did you mean 'tokeniser'"),
     (["traffic.guardrail.blocked=1.5"], "traffic.guardrail.blocked: 1.5", "≥ 0 and ≤ 1"),
     (["traffic.guardrail.blocked=-0.1"], "traffic.guardrail.blocked: -0.1", "≥ 0 and ≤ 1"),
-    (["traffic.guardrail.withheld=true"], "traffic.guardrail.withheld: True", "no station in `after`"),
+    (["traffic.guardrail.withheld=true"], "traffic.guardrail.withheld: true", "no station in `after`"),
     (
         ["traffic.guardrail={blocked: 0.1, fallback: qwen3_32b}"],
         "traffic.guardrail.fallback: 'qwen3_32b'",
@@ -217,10 +217,11 @@ MISTAKES: list[tuple[list[str], str, str]] = [
         "gateway.response_cache: no class has a `popularity`",
         "asked again",
     ),
-    ([CACHE[1]], "traffic.popularity: null without a gateway.response_cache", "entries: 0"),
+    ([CACHE[1]], "traffic.popularity: is of no use without a gateway.response_cache", "entries: 0"),
     ([*CACHE, "traffic.popularity.cacheable=1.5"], "traffic.popularity.cacheable: 1.5", "> 0 and ≤ 1"),
     ([*CACHE, "traffic.popularity.catalogue=0"], "traffic.popularity.catalogue: 0", "≥ 1"),
     ([*CACHE, "traffic.popularity.exponent=-1"], "traffic.popularity.exponent: -1", "≥ 0"),
+    ([*CACHE, "traffic.sessions={turns: 3}"], "traffic.popularity: null with sessions", "said before"),
     ([*CACHE, "traffic.trace={file: x.csv}"], "traffic.popularity: null with a trace", "recordings"),
     ([*CACHE, "gateway.response_cache.lifetime_s=0"], "gateway.response_cache.lifetime_s: 0", "> 0"),
     (["traffic.deadline_s=0"], "traffic.deadline_s: 0", "> 0"),
@@ -245,7 +246,7 @@ MISTAKES: list[tuple[list[str], str, str]] = [
         "traffic.cheap_hours: ['22:00', '06:00']",
         "1200 s from 12:00 on",
     ),
-    ([*HOURS, "traffic.deadline_s=3600"], "traffic.defer_max_s: None", "less than deadline_s (3600 s)"),
+    ([*HOURS, "traffic.deadline_s=3600"], "traffic.defer_max_s: null", "less than deadline_s (3600 s)"),
     ([*HOURS, "traffic.defer_max_s=0"], "traffic.defer_max_s: 0", "> 0"),
 ]
 
@@ -363,6 +364,14 @@ def test_answers_that_are_blocked_are_rejected_or_asked_of_another_model() -> No
     assert other.summary["served_fraction"] == 1
     bills = [section["usd"] for section in other.summary["classes"].values()]
     assert sum(bills) + other.summary["usd_idle"] == pytest.approx(other.summary["usd"])
+
+
+def test_gaps_of_blocked_answers_keep_no_promise() -> None:
+    run = api.run("first_run", ["duration_s=20", "traffic.guardrail.blocked=1", "slo=['itl.p99 < 1 s']"])
+    assert run.summary["completed"] == 0
+    assert {run.summary[name]["p50_s"] for name in ("ttft", "itl", "itl_max", "tpot")} == {float("inf")}
+    assert run.summary["itl"]["p50_served_s"] is None
+    assert not run.ok
 
 
 def test_what_is_withheld_comes_at_once_after_the_check() -> None:

@@ -62,6 +62,22 @@ def png_pixels(path: Path) -> tuple[int, int, bytes]:
     return width, height, zlib.decompress(packed)
 
 
+def test_times_are_written_without_exponents(run_dir: Path) -> None:
+    chart = run_chart(read_run(run_dir)).to_dict()
+    (axis,) = [x["axis"] for x in encoded(chart, "x") if x.get("axis", {}).get("labels")][:1]
+    assert axis["format"] == "~f"  # ~g writes 100 seconds in steps of 50 as 1e+2
+
+
+def encoded(spec: Any, channel: str) -> list[dict[str, Any]]:
+    """What all layers of a specification say of a channel."""
+    if isinstance(spec, list):
+        return [found for part in spec for found in encoded(part, channel)]
+    if not isinstance(spec, dict):
+        return []
+    own = spec.get("encoding", {}).get(channel)
+    return ([own] if own else []) + [found for part in spec.values() for found in encoded(part, channel)]
+
+
 def test_png_has_the_size_of_a_readme_and_is_not_blank(pictures: dict[str, Path]) -> None:
     width, height, pixels = png_pixels(pictures[".png"])
     assert WIDE[0] <= width / PNG_SCALE <= WIDE[1]

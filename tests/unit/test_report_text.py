@@ -16,7 +16,7 @@ from rich.console import Console
 from sim.analysis.summary import summarize
 from sim.analysis.verdicts import verdicts, with_verdicts
 from sim.report.progress import Progress
-from sim.report.terminal import print_comparison, print_run
+from sim.report.terminal import print_comparison, print_run, verdict_line
 from sim.report.text import change, number, quantity, seconds, share, usd
 
 
@@ -123,6 +123,17 @@ def test_run_shows_question_verdicts_latencies_bill_and_files() -> None:
     assert "GPU hours (h100) × 3.6 usd" in text
     assert run.summary["digest"] in text
     assert "files in results/x" in text
+
+
+def test_fractions_are_judged_in_percent() -> None:
+    seen = {
+        "text": "prefix_hit_ratio > 90 %",
+        "unit": "",
+        "measure": "prefix_hit_ratio",
+        "observed": 0.922,
+        "ok": True,
+    }
+    assert verdict_line(seen).plain == "  ✓ prefix_hit_ratio > 90 %   was 92.2 %"
 
 
 def test_a_run_with_several_pools_shows_each() -> None:

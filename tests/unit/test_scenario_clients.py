@@ -107,7 +107,7 @@ MISTAKES: list[tuple[list[str], str, str]] = [
     (["retry=sdk_default", "retry.attempts=1"], "retry.attempts: 1", "≥ 2 with backoff, jitter"),
     (["retry.hedge_after_s=1"], "retry.attempts: 1", "≥ 2 with hedge_after_s"),
     (["retry.budget={ratio:0.1}"], "retry.attempts: 1", "≥ 2 with budget"),
-    (["retry=sdk_default", "retry.attempts=null"], "retry.attempts: None", "≥ 1 and ≤ 100"),
+    (["retry=sdk_default", "retry.attempts=null"], "retry.attempts: null", "≥ 1 and ≤ 100"),
     (["retry=sdk_default", "retry.attempts=0"], "retry.attempts: 0", "≥ 1 and ≤ 100"),
     (["retry=sdk_default", "retry.attempts=1e9"], "retry.attempts: 1000000000.0", "≥ 1 and ≤ 100"),
     (["retry=sdk_default", "retry.on=[]"], "retry.on: []", "at least one of timed_out, rejected, failed"),

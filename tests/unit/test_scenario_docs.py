@@ -1,4 +1,4 @@
-"""What docs/scenarios.md and docs/traffic.md show works as it stands."""
+"""What docs/scenarios.md, docs/traffic.md and the stories show works as it stands."""
 
 from __future__ import annotations
 
@@ -12,13 +12,19 @@ from sim.cli import seeds_and_rest
 from sim.scenario.compose import load_scenario, variants
 from sim.scenario.slo import parse_slo
 
-DOCS = Path(__file__).resolve().parents[2] / "docs"
+ROOT = Path(__file__).resolve().parents[2]
+DOCS = ROOT / "docs"
 TEXT = (DOCS / "scenarios.md").read_text()
 TRAFFIC = (DOCS / "traffic.md").read_text()
 BLOCKS = re.findall(r"```yaml\n(.*?)```", TEXT, re.DOTALL)
 COMMANDS = re.findall(r"^    fleetsim (?:run|compare) (.+)$", TEXT, re.MULTILINE)
 TRAFFIC_BLOCKS = re.findall(r"```yaml\n(.*?)```", TRAFFIC, re.DOTALL)
 TRAFFIC_COMMANDS = re.findall(r"^    fleetsim (?:run|compare) (.+)$", TRAFFIC, re.MULTILINE)
+STORY_COMMANDS = [  # what a story suggests to try; two blanks end a command
+    command
+    for path in sorted((ROOT / "scenarios").glob("*.yaml"))
+    for command in re.findall(r"^# fleetsim (?:run|compare) (.+?)(?:  .*)?$", path.read_text(), re.MULTILINE)
+]
 LIMITS = re.findall(r"^    ([a-z.0-9_]+ (?:<|>=) [0-9.]+ ?[a-z%]*)", TEXT, re.MULTILINE)
 
 
@@ -52,11 +58,18 @@ def test_example_command(command: str) -> None:
         assert load_scenario(name, single)
 
 
+@pytest.mark.parametrize("command", STORY_COMMANDS)
+def test_command_in_a_story(command: str) -> None:
+    name, *words = shlex.split(command)
+    for single in variants(words).values():
+        assert load_scenario(name, single)
+
+
 @pytest.mark.parametrize("text", LIMITS)
 def test_example_limit(text: str) -> None:
     assert parse_slo(text.strip(), ["chat"])
 
 
 def test_there_are_examples() -> None:
-    assert (len(BLOCKS), len(COMMANDS), len(LIMITS)) == (2, 8, 4)
+    assert (len(BLOCKS), len(COMMANDS), len(LIMITS)) == (2, 8, 6)
     assert (len(TRAFFIC_BLOCKS), len(TRAFFIC_COMMANDS)) == (1, 13)

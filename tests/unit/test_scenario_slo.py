@@ -21,6 +21,9 @@ READ = [
     ("usd_per_hour < 40", (None, "usd_per_hour", None, "<", 40.0)),
     ("usd < 40 USD", (None, "usd", None, "<", 40.0)),
     ("rejected <= 0", (None, "rejected", None, "<=", 0.0)),
+    ("prefix_hit_ratio > 80 %", (None, "prefix_hit_ratio", None, ">", 0.8)),
+    ("chat.blocked < 5", ("chat", "blocked", None, "<", 5.0)),
+    ("itl_max.p99 < 500 ms", (None, "itl_max", "p99", "<", 0.5)),
     ("chat.ttft.p99 < 1 s", ("chat", "ttft", "p99", "<", 1.0)),
     ("chat.slo_attainment > 0.9", ("chat", "slo_attainment", None, ">", 0.9)),
 ]

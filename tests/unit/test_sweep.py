@@ -14,6 +14,7 @@ from sim import cli
 from sim.analysis.replicate import estimate, replicate
 from sim.errors import InputError
 from sim.records.sweep_dir import SWEEP_FILE, read_sweep
+from sim.report.sweep_terminal import _cells
 from sim.sweeps import run as sweep_module
 from sim.sweeps.jobs import make_jobs
 
@@ -93,6 +94,9 @@ def test_seeds_are_checked() -> None:
     for bad in ("seed=5..1", "seed=a..b", "seed=1..", "seed=-1..4"):
         with pytest.raises(InputError, match=r"seed=FIRST\.\.LAST"):
             cli.seeds_and_rest([bad])
+    for twice in (["seed=1..3", "seed=4"], ["seed=4", "seed=1..3"]):
+        with pytest.raises(InputError, match=r"seed=4: seed=1\.\.3 says the seeds already"):
+            cli.seeds_and_rest(twice)
     assert cli.seeds_and_rest(["seed=2..4", "x=1"]) == (range(2, 5), ["x=1"])
 
 
@@ -105,6 +109,22 @@ def test_intervals_cover_the_mean_as_often_as_they_say() -> None:
         assert found.half is not None
         held += abs(found.mean - 10) <= found.half
     assert held / 2000 == pytest.approx(0.95, abs=0.02)
+
+
+def test_equal_values_have_an_interval_of_nothing() -> None:
+    assert estimate([15.96] * 20).half == 0
+    assert estimate([0.1] * 3).half == 0
+
+
+def test_differences_of_fractions_are_points() -> None:
+    rows = [
+        {"variant": v, "seed": i, "slo_attainment": s + i / 100}
+        for v, s in (("a", 0.7), ("b", 0.9))
+        for i in (1, 2)
+    ]
+    found = replicate(rows, ["a", "b"])
+    assert _cells(found.measures[0], found.rows[0], 0, True) == ["71.5 %", "6.35 pt"]
+    assert _cells(found.measures[0], found.rows[1], 0, False)[2:] == ["+20.0 pt", "0 pt"]
 
 
 def test_differences_are_paired_by_seed() -> None:

@@ -166,7 +166,7 @@ def test_a_null_in_parquet_is_named_by_its_row(tmp_path: Path) -> None:
     parquet.write_table(
         pa.table({"arrival_s": [0.0, 1.0], "prompt_tokens": [5, None], "output_tokens": [7, 8]}), path
     )
-    with pytest.raises(InputError, match=r"line 2: prompt_tokens: None"):
+    with pytest.raises(InputError, match=r"line 2: prompt_tokens: null"):
         read_trace(Trace(file=str(path)))
 
 
@@ -244,7 +244,7 @@ def test_an_unsorted_row_is_named_and_sorting_helps(problems, read) -> None:
         ("[1]", "line 3: row: '[1]'"),
         ('{"timestamp": 1, "input_length": 1}', "line 3: output_length: 'missing'"),
         ('{"timestamp": "1", "input_length": 1, "output_length": 1}', "line 3: timestamp: '1'"),
-        ('{"timestamp": 4000, "input_length": true, "output_length": 1}', "line 3: input_length: True"),
+        ('{"timestamp": 4000, "input_length": true, "output_length": 1}', "line 3: input_length: true"),
         ('{"timestamp": 4000, "input_length": NaN, "output_length": 1}', "line 3: input_length: nan"),
         (
             '{"timestamp": 2000, "input_length": 1, "output_length": 1}',

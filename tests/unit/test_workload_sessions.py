@@ -213,9 +213,32 @@ def test_presets_are_as_their_sources_say(preset: str) -> None:
 
 
 WRONG: list[tuple[list[str], str]] = [
-    ([TALK, "traffic.sessions.think_s=-1"], "traffic.sessions.think_s: can be negative"),
+    (
+        [TALK, "traffic.sessions.think_s=-1"],
+        "traffic.sessions.think_s: -1.0 is not valid; allowed: a number ≥ 0",
+    ),
+    (
+        [TALK, "traffic.sessions.think_s={kind: uniform, low: -1, high: 1}"],
+        "traffic.sessions.think_s: can be negative; give it `min: 0`",
+    ),
+    (
+        [TALK, "traffic.sessions.turns=0"],
+        "traffic.sessions.turns: 0.0 is not valid; allowed: a whole number ≥ 1",
+    ),
+    (
+        [TALK, "traffic.sessions.turns=2.5"],
+        "traffic.sessions.turns: 2.5 is not valid; allowed: a whole number",
+    ),
     ([TALK, "traffic.sessions.tool_s=4"], "traffic.sessions.tool_s: has no use while calls_per_turn is 1"),
     ([TALK, "traffic.sessions.turns=1"], "traffic.sessions.turns: 1 is not valid; allowed: more than 1"),
+    (
+        [TALK, "traffic.caps={input_tokens: 500, long_input: truncate}"],
+        "traffic.caps.long_input: 'truncate' is not valid; allowed: reject with sessions",
+    ),
+    (
+        [TALK, "traffic.sessions.context_tokens=100"],
+        "traffic.sessions.context_tokens: 100 is not valid; allowed: more than system_prompt_tokens (100)",
+    ),
     (
         ["traffic.caps.session_tokens=5"],
         "traffic.caps.session_tokens: 5 is not valid; allowed: null while the class has no sessions",
@@ -226,6 +249,12 @@ WRONG: list[tuple[list[str], str]] = [
         "patience.stall_s: 6.0 is not valid; allowed: less than total_s (5 s)",
     ),
 ]
+
+
+@pytest.mark.parametrize("turns", ["1000000", "{kind: geometric, p: 0.0000001}"])
+def test_sessions_without_an_end_are_refused_before_memory_is_full(turns: str) -> None:
+    with pytest.raises(InputError, match=r"traffic 'chat': sessions would have about .* at most 50,000,000"):
+        make_requests(sim.load("first_run", [f"traffic.sessions={{turns: {turns}}}"]), 1)
 
 
 @pytest.mark.parametrize(("overrides", "line"), WRONG)
