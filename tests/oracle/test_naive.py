@@ -26,6 +26,7 @@ def test_one_request_alone() -> None:
             "gaps": [16, 17],
             "place": "in",
             "attempts": 1,
+            "arrival_ps": 7,
             "taken_ps": 7,
             "wasted_tokens": 0,
         }

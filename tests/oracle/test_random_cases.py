@@ -223,7 +223,7 @@ def test_a_later_start_changes_nothing_else(seed: int) -> None:
     given_case = case(seed)
     by_ps = 5 * DAY_PS  # whole days: what may wait for its hours sees no difference
     for early, late in zip(simulate(**given_case), simulate(**later(given_case, by_ps)), strict=True):
-        moved = {key: early[key] + by_ps for key in (*STAMPS, "computed_ps") if early[key] >= 0}
+        moved = {key: early[key] + by_ps for key in ("arrival_ps", *STAMPS, "computed_ps") if early[key] >= 0}
         assert late == {**early, **moved}
 
 
