@@ -183,6 +183,7 @@ def _requests(p: Params, st: State) -> dict[str, np.ndarray]:
     columns = {
         "request_id": np.arange(len(rows), dtype=np.int64),
         "class_id": traffic.class_id,
+        "session_id": nothing - 1 if traffic.session_id is None else traffic.session_id,
         "arrival_ps": arrival,
         "routed_ps": rows[:, X_ROUTED_PS],
         "scheduled_ps": rows[:, X_SCHEDULED_PS],

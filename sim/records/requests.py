@@ -54,6 +54,7 @@ def _identity(scenario: Any, rows: Mapping[str, np.ndarray]) -> dict[str, pa.Arr
     priorities = np.array([getattr(c, "priority", 0) for c in classes], dtype=np.int32)
     return {
         "request_id": integers(rows["request_id"], np.int64),
+        "session": integers(rows["session_id"], np.int64, null_below=0),
         "class": coded(class_id, names_of(classes)),
         "tenant": coded(class_id, [getattr(c, "tenant", None) for c in classes]),
         "model": coded(class_id, class_models(scenario)),

@@ -58,6 +58,7 @@ def _blame() -> list[Column]:
 
 REQUESTS: list[Column] = [
     Column("request_id", pa.int64(), "id", "row number in the table of requests"),
+    Column("session", pa.int64(), "id", "session that it is a turn of; null when of none"),
     Column("class", NAME, "name", "traffic class"),
     Column("tenant", NAME, "name", "tenant of the class; null when it names none"),
     Column("model", NAME, "name", "model asked for"),

@@ -286,6 +286,7 @@ def _requests(
         "itl_max_ps": np.where(gone | (output < 2), -1, gap),
         "outcome": outcome,
         "reason": np.where(gone, 2, 0),
+        "session_id": np.full(n, -1, dtype=np.int64),
         "cached_tokens": np.zeros(n, dtype=np.int64),
     }
     parts = np.zeros((B_SIZE, n), dtype=np.int64)

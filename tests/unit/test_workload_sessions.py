@@ -150,6 +150,7 @@ def test_the_next_turn_waits_for_the_answer() -> None:
             followers += 1
             assert rows["arrival_ps"][after] == rows["last_token_ps"][n] + turns.pause_ps[i]
     assert followers > 300
+    assert run.requests.column("session").to_pylist() == rows["session_id"].tolist()
     slow = sim.run(
         "first_run", [TALK, "gpu=l4", "runtime.max_num_seqs=1", "pool.max_replicas=1", "pool.min_replicas=1"]
     )
