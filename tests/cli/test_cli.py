@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import importlib
 import json
 import os
 import subprocess
@@ -56,7 +57,7 @@ def stub(monkeypatch: pytest.MonkeyPatch) -> types.ModuleType:
     for module in (api, terminal):
         monkeypatch.setitem(sys.modules, module.__name__, module)
         package, _, name = module.__name__.rpartition(".")
-        monkeypatch.setattr(sys.modules[package], name, module, raising=False)
+        monkeypatch.setattr(importlib.import_module(package), name, module, raising=False)
     return api
 
 
