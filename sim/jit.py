@@ -85,6 +85,7 @@ def _linked_once() -> Iterator[None]:
     from numba.core.cpu import CPUContext
     from numba.core.dispatcher import Dispatcher
 
+    optimize = CPUCodeLibrary._optimize_final_module
     finalize, link = CPUCodeLibrary.finalize, CPUCodeLibrary.add_linking_library
     executable, template = CPUContext.get_executable, Dispatcher.get_call_template
 
@@ -107,6 +108,21 @@ def _linked_once() -> Iterator[None]:
         words = {name: types.unliteral(kind) for name, kind in kws.items()}
         return template(self, tuple(types.unliteral(kind) for kind in args), words)
 
+    def optimize_door(self):  # type: ignore[no-untyped-def]
+        rules = {
+            rule.name
+            for library in self._linking_libraries
+            if getattr(library, "is_rule", False)
+            for rule in library._final_module.functions
+        }
+        if rules and not getattr(self, "is_rule", False):
+            for rule in self._final_module.functions:
+                if rule.name in rules and not rule.is_declaration:
+                    rule.linkage = "internal"
+                    if b"alwaysinline" not in b" ".join(rule.attributes):
+                        rule.add_function_attribute("noinline")
+        optimize(self)
+
     def finalize_door(self):  # type: ignore[no-untyped-def]
         if not getattr(self, "is_rule", False):
             finalize(self)
@@ -125,6 +141,7 @@ def _linked_once() -> Iterator[None]:
                     link(self, callee)
 
     CPUCodeLibrary.finalize, CPUCodeLibrary.add_linking_library = finalize_door, add_all
+    CPUCodeLibrary._optimize_final_module = optimize_door
     CPUContext.get_executable, Dispatcher.get_call_template = get_executable, of_types  # type: ignore[method-assign]
     try:
         yield
@@ -132,3 +149,4 @@ def _linked_once() -> Iterator[None]:
         Dispatcher.get_call_template = template  # type: ignore[method-assign]
         CPUCodeLibrary.finalize, CPUCodeLibrary.add_linking_library = finalize, link
         CPUContext.get_executable = executable
+        CPUCodeLibrary._optimize_final_module = optimize

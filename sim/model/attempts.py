@@ -23,6 +23,7 @@ from sim.model.layout import (
     F_CLASS,
     F_COMPUTED,
     F_COUNTED,
+    F_DUE_PS,
     F_FIRST_PS,
     F_FROM_CACHE,
     F_GHOST,
@@ -34,7 +35,6 @@ from sim.model.layout import (
     F_REQUEST,
     F_SIZE,
     F_TAKEN_PS,
-    F_TIMER,
     F_TOTAL_PS,
     F_TWIN,
     F_WASTED,
@@ -58,6 +58,7 @@ from sim.model.metrics import N_BUCKET, add_wide, bucket_of
 from sim.model.row import write_waste
 from sim.model.stations import n_after
 from sim.model.timers import arm, disarm
+from sim.units import NEVER
 
 
 @jit
@@ -79,7 +80,7 @@ def begin_request(p, st, s):
     st.m[so + F_COUNTED] = 0
     st.m[so + F_FROM_CACHE] = 0
     st.m[so + F_GROUP] = p.m[p.klass + st.m[so + F_CLASS] * K_SIZE + K_GROUP]
-    st.m[so + F_TIMER] = -1
+    st.m[so + F_DUE_PS] = NEVER
 
 
 @jit
@@ -110,8 +111,7 @@ def measure_more(st, k, metric, value_ps):
 def end_of_attempt(p, st, s, outcome):
     """The attempt in slot s is over: its timer, its limits, its twin; returns the slot of the twin or −1."""
     so = st.slot + s * F_SIZE
-    if st.m[so + F_TIMER] >= 0:
-        disarm(st, s)
+    disarm(st, s)
     uncount(p, st, s)
     if counts_for(p, st, s):
         k = st.m[so + F_CLASS]

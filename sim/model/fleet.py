@@ -13,6 +13,7 @@ from sim.model.faults import on_fault, set_next_fault
 from sim.model.holding import note_room
 from sim.model.inputs import on_input, set_next_in
 from sim.model.layout import (
+    F_DUE_PS,
     F_HEAP_SLOT,
     F_NEXT,
     F_REPLICA,
@@ -196,6 +197,8 @@ def leave_away(p, st):
     """
     for j in range(st.m[S_N_TIMER]):
         s = st.m[st.slot + j * F_SIZE + F_HEAP_SLOT]
+        if st.m[st.slot + s * F_SIZE + F_DUE_PS] == NEVER:
+            continue
         if st.m[st.slot + s * F_SIZE + F_STATE] == SEQ_THINKING:
             drop_slot(st, s)
         elif st.m[st.slot + s * F_SIZE + F_STATE] >= SEQ_AWAY:

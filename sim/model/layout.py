@@ -505,12 +505,14 @@ R_SIZE = 39
     F_STEP,  # which station of its class it is at
     F_STEP_PS,  # when that is done
     F_FROM_CACHE,  # 1 = answered by the response cache
-    F_TIMER,  # its timer's place in the heap, or −1
-    F_HEAP_PS,  # the j-th timer lies in the row of slot j: time, order among equals, slot
+    F_TIMER,  # 1 + the place of the slot's entry in the heap of timers, 0 = it has none
+    F_DUE_PS,  # when its timer goes off, NEVER = it has none, and its order among equals
+    F_DUE_KEY,
+    F_HEAP_PS,  # the j-th entry lies in the row of slot j: time, order among equals, slot
     F_HEAP_KEY,
     F_HEAP_SLOT,
-) = range(51)
-F_SIZE = 51
+) = range(53)
+F_SIZE = 53
 F_BLAME = F_COLD_HELD_PS
 B_COLD_HELD, B_COLD_QUEUE, B_PREFILL, B_PREEMPTED_FIRST, B_PREEMPTED, B_INTERFERED = range(6)
 B_CPU_BEFORE, B_CPU_AFTER, B_WITHHELD = range(6, 9)

@@ -27,6 +27,7 @@ from sim.model.layout import (
     F_CLASS,
     F_COMPUTED,
     F_COUNTED,
+    F_DUE_PS,
     F_FIRST_PS,
     F_FROM_CACHE,
     F_GAP_MAX,
@@ -87,10 +88,11 @@ from sim.model.replica import cut_jump, gate_opens_ps, settle
 from sim.model.request import take_slot
 from sim.model.router import refresh_load
 from sim.model.stalls import stall_ps
-from sim.model.timers import disarm, first_phase, first_timer
+from sim.model.timers import disarm, first_due, phase_of
 from sim.model.tree import tree_set
 from sim.model.tries import end_attempt, retry, sees_nothing, start, take_attempt, watch
 from sim.model.turns import come
+from sim.units import NEVER
 
 
 @jit_call
@@ -190,7 +192,7 @@ def split_off(st, s):
     no = st.slot + new * F_SIZE
     for field in range(F_TIMER):
         st.m[no + field] = st.m[so + field]
-    st.m[no + F_TIMER] = -1
+    st.m[no + F_DUE_PS] = NEVER
     twin = st.m[so + F_TWIN]
     if twin >= 0:
         st.m[st.slot + twin * F_SIZE + F_TWIN] = new
@@ -272,12 +274,14 @@ def hedge(p, st, s, t):
 
 @jit_call
 def on_timer(p, st, t):
-    """The first timer goes off at t."""
+    """The first timer goes off at t, if there is one at t."""
     if st.m[S_FREE] < 0:
         st.m[S_STATUS] = NEED_SLOTS  # nothing has been changed: the host makes room and the loop goes on
         return
-    s = first_timer(st)
-    phase = first_phase(st)
+    s = first_due(st, t)
+    if s < 0:
+        return
+    phase = phase_of(st, s)
     disarm(st, s)
     if phase == PHASE_DEADLINE:
         on_deadline(p, st, s, t)

@@ -1,7 +1,9 @@
 """What requests wait for outside the replicas: deadlines, retries, hedges, think times.
 
-A slot has at most one timer. The timers form a binary heap by (time, phase, request, attempt); its j-th entry lies in
-the row of slot j, so that it has room for every slot and grows with them, and every slot knows its entry's place.
+A slot has at most one timer, F_DUE_PS. Most are put off or forgotten long before they go off, so the heap that finds the
+first of them is not told: its entry for a slot is a lower bound of the slot's timer by (time, phase, request, attempt),
+raised or dropped when it comes to the top. An entry outlives the request that it was made for: the next one in the slot
+takes it over. The j-th entry lies in the row of slot j, so that there is room for every slot and it grows with them.
 """
 
 from __future__ import annotations
@@ -9,6 +11,8 @@ from __future__ import annotations
 from sim.jit import jit, jit_call
 from sim.model.layout import (
     F_ATTEMPT,
+    F_DUE_KEY,
+    F_DUE_PS,
     F_HEAP_KEY,
     F_HEAP_PS,
     F_HEAP_SLOT,
@@ -32,20 +36,14 @@ def timer_key(phase, request, attempt):
 
 @jit
 def next_timer_ps(st):
-    """When the first timer goes off, or NEVER."""
+    """When the heap is looked at next: no timer goes off before; NEVER = there is none."""
     return st.m[st.slot + F_HEAP_PS] if st.m[S_N_TIMER] > 0 else NEVER
 
 
 @jit
-def first_timer(st):
-    """The slot of the first timer."""
-    return st.m[st.slot + F_HEAP_SLOT]
-
-
-@jit
-def first_phase(st):
-    """The phase of the first timer."""
-    return st.m[st.slot + F_HEAP_KEY] >> (REQUEST_BITS + ATTEMPT_BITS)
+def phase_of(st, s):
+    """The phase of the timer of slot s."""
+    return st.m[st.slot + s * F_SIZE + F_DUE_KEY] >> (REQUEST_BITS + ATTEMPT_BITS)
 
 
 @jit
@@ -62,7 +60,7 @@ def put(st, j, time, key, s):
     st.m[jo + F_HEAP_PS] = time
     st.m[jo + F_HEAP_KEY] = key
     st.m[jo + F_HEAP_SLOT] = s
-    st.m[st.slot + s * F_SIZE + F_TIMER] = j
+    st.m[st.slot + s * F_SIZE + F_TIMER] = j + 1
 
 
 @jit
@@ -72,14 +70,21 @@ def move(st, to, j):
     put(st, to, st.m[jo + F_HEAP_PS], st.m[jo + F_HEAP_KEY], st.m[jo + F_HEAP_SLOT])
 
 
-@jit
-def settle_entry(st, j, time, key, s):
-    """Find the place of an entry for which place j is free: upwards, else downwards."""
-    n = st.m[S_N_TIMER]
+@jit_call
+def rise(st, j, time, key, s):
+    """Find the place of an entry at j, which is free, or above it."""
     while j > 0 and is_before(st, time, key, (j - 1) >> 1):
         move(st, j, (j - 1) >> 1)
         j = (j - 1) >> 1
-    child = 2 * j + 1
+    put(st, j, time, key, s)
+
+
+@jit
+def sink(st, time, key, s):
+    """Find the place of an entry, the first being free."""
+    n = st.m[S_N_TIMER]
+    j = 0
+    child = 1
     while child < n:
         if child + 1 < n:
             co = st.slot + (child + 1) * F_SIZE
@@ -93,28 +98,46 @@ def settle_entry(st, j, time, key, s):
     put(st, j, time, key, s)
 
 
-@jit_call
+@jit
 def disarm(st, s):
-    """Forget the timer of a slot, if it has one. When the gateway acts next may now be too early: it looks then."""
-    j = st.m[st.slot + s * F_SIZE + F_TIMER]
-    if j < 0:
-        return
-    st.m[st.slot + s * F_SIZE + F_TIMER] = -1
-    last = st.m[S_N_TIMER] - 1
-    st.m[S_N_TIMER] = last
-    if j < last:
-        lo = st.slot + last * F_SIZE
-        settle_entry(st, j, st.m[lo + F_HEAP_PS], st.m[lo + F_HEAP_KEY], st.m[lo + F_HEAP_SLOT])
+    """Forget the timer of a slot, if it has one."""
+    st.m[st.slot + s * F_SIZE + F_DUE_PS] = NEVER
 
 
-@jit_call
+@jit
 def arm(st, s, phase, time):
     """Set the timer of a slot, in place of the one it had."""
-    if st.m[st.slot + s * F_SIZE + F_TIMER] >= 0:
-        disarm(st, s)
-    n = st.m[S_N_TIMER]
-    st.m[S_N_TIMER] = n + 1
     so = st.slot + s * F_SIZE
-    settle_entry(st, n, time, timer_key(phase, st.m[so + F_REQUEST], st.m[so + F_ATTEMPT]), s)
+    key = timer_key(phase, st.m[so + F_REQUEST], st.m[so + F_ATTEMPT])
+    st.m[so + F_DUE_PS] = time
+    st.m[so + F_DUE_KEY] = key
+    j = st.m[so + F_TIMER] - 1
+    if j < 0:
+        j = st.m[S_N_TIMER]
+        st.m[S_N_TIMER] = j + 1
+        rise(st, j, time, key, s)
+    elif is_before(st, time, key, j):
+        rise(st, j, time, key, s)
     if time < st.m[S_NEXT_IN]:
         st.m[S_NEXT_IN] = time
+
+
+@jit_call
+def first_due(st, t):
+    """The slot of the first timer if it goes off at t, −1 = none does; entries that are too early are put right."""
+    while next_timer_ps(st) <= t:
+        s = st.m[st.slot + F_HEAP_SLOT]
+        so = st.slot + s * F_SIZE
+        due = st.m[so + F_DUE_PS]
+        if due == NEVER:
+            st.m[so + F_TIMER] = 0
+            last = st.m[S_N_TIMER] - 1
+            st.m[S_N_TIMER] = last
+            lo = st.slot + last * F_SIZE
+            if last > 0:
+                sink(st, st.m[lo + F_HEAP_PS], st.m[lo + F_HEAP_KEY], st.m[lo + F_HEAP_SLOT])
+        elif due > st.m[st.slot + F_HEAP_PS] or st.m[so + F_DUE_KEY] > st.m[st.slot + F_HEAP_KEY]:
+            sink(st, due, st.m[so + F_DUE_KEY], s)
+        else:
+            return s
+    return -1

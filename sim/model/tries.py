@@ -48,7 +48,6 @@ from sim.model.layout import (
     F_STATE,
     F_STEP_PS,
     F_TAKEN_PS,
-    F_TIMER,
     F_TOTAL_PS,
     F_WASTED,
     FULL_JITTER,
@@ -254,7 +253,7 @@ def watch(p, st, s, t):
         due = st.m[so + F_STEP_PS]
     if due != NEVER:
         arm(st, s, phase, due)
-    elif st.m[so + F_TIMER] >= 0:
+    else:
         disarm(st, s)
 
 

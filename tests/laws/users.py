@@ -69,14 +69,20 @@ def check_limits(walk: Walk, used: np.ndarray) -> None:
 
 
 def check_timers(walk: Walk, used: np.ndarray) -> None:
-    """The timers are a heap, none is late, each is its slot's only one; whoever is away has one."""
+    """The heap's entries bound the timers from below, none is late; whoever is away has a timer, free slots have none."""
     slots, n = walk.slots, int(walk.st.m[a.S_N_TIMER])
     heap = [(int(row[a.F_HEAP_PS]), int(row[a.F_HEAP_KEY])) for row in slots[:n]]
     owners = slots[:n, a.F_HEAP_SLOT]
     assert all(heap[(j - 1) >> 1] <= heap[j] for j in range(1, n))
     assert not heap or heap[0][0] >= walk.now_ps
-    assert slots[owners, a.F_TIMER].tolist() == list(range(n))
-    armed = used[slots[used, a.F_TIMER] >= 0]
-    assert sorted(armed) == sorted(owners.tolist())
+    assert slots[owners, a.F_TIMER].tolist() == list(range(1, n + 1))
+    assert set(np.flatnonzero(slots[:, a.F_TIMER])) == set(owners.tolist())
+    armed = used[slots[used, a.F_DUE_PS] != NEVER]
+    for s in armed:
+        due = (int(slots[s, a.F_DUE_PS]), int(slots[s, a.F_DUE_KEY]))
+        assert walk.now_ps <= due[0]
+        assert heap[int(slots[s, a.F_TIMER]) - 1] <= due
     away = used[slots[used, a.F_STATE] >= a.SEQ_AWAY]  # or at a station
-    assert np.all(slots[away, a.F_TIMER] >= 0)
+    assert np.all(slots[away, a.F_DUE_PS] != NEVER)
+    free = np.setdiff1d(owners, used)
+    assert np.all(slots[free, a.F_DUE_PS] == NEVER)
