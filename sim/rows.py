@@ -281,6 +281,7 @@ def pool_table(pools: list[PoolRow]) -> np.ndarray:
         row[a.L_FIRST], row[a.L_N], row[a.L_GROUP] = first, pool.n_max, pool.group
         row[a.L_MAX_SEQS], row[a.L_BUDGET] = pool.max_num_seqs, pool.budget
         row[a.L_BLOCK], row[a.L_BLOCKS] = pool.block, pool.n_blocks
+        row[a.L_BLOCK_SHIFT] = pool.block.bit_length() - 1 if pool.block == power_of_two(pool.block) else -1
         row[a.L_BATCHING], row[a.L_SCHEDULING] = pool.batching, pool.scheduling
         row[a.L_THRESHOLD], row[a.L_CHUNKED], row[a.L_DELAY_PS] = pool.threshold, pool.chunked, pool.delay_ps
         row[a.L_MAX_LEN], row[a.L_PREFILL_PS] = pool.max_len, pool.prefill_ps

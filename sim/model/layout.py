@@ -292,6 +292,7 @@ PLACES_MAX = (1 << PLACE_BITS) - 1
     L_MAX_SEQS,
     L_BUDGET,
     L_BLOCK,
+    L_BLOCK_SHIFT,  # its logarithm to base 2, −1 where it has none
     L_BLOCKS,
     L_BATCHING,
     L_SCHEDULING,
@@ -317,8 +318,8 @@ PLACES_MAX = (1 << PLACE_BITS) - 1
     L_LAG_PS,
     L_PREFIX_RUNS,  # runs of blocks that its prefix cache can tell apart, 0 = no prefix cache
     L_PREFIX_BUCKETS,  # of its hash table, a power of two
-) = range(31)
-L_SIZE = 31
+) = range(32)
+L_SIZE = 32
 
 N_QUANTILE_BITS = 10  # a stage's duration is one of 1024 equally likely values
 N_QUANTILE = 1 << N_QUANTILE_BITS

@@ -15,7 +15,7 @@ longest ago, from its tail. What a jump takes is evicted when the cache is looke
 from __future__ import annotations
 
 from sim.jit import jit, jit_call
-from sim.model.kv import blocks_of
+from sim.model.kv import blocks_of, full_blocks
 from sim.model.layout import (
     C_ASKED_TOKENS,
     C_CACHED_TOKENS,
@@ -96,7 +96,7 @@ def find_prefix(p, st, r, s):
     loose = 0
     cuts = 0
     while j > 0:
-        u = find_run(p, st, lo, o, segment_at(p, st.m[so + F_REQUEST], j - 1, p.m[lo + L_BLOCK]))
+        u = find_run(p, st, lo, o, segment_at(p, lo, st.m[so + F_REQUEST], j - 1))
         while st.m[u + U_LAST] < j:
             u = st.m[u + U_DEEP]
         if st.m[u + U_LAST] > j:
@@ -117,18 +117,17 @@ def cached_blocks(p, st, r, i, tokens):
     ro = st.rep + r * R_SIZE
     lo = p.pool + st.m[ro + R_POOL] * L_SIZE
     o = st.m[ro + R_PREFIX]
-    block = p.m[lo + L_BLOCK]
-    most = (tokens - 1) // block
+    most = full_blocks(p, lo, tokens - 1)
     u = deepest_run(p, st, lo, o, p.m[P_N_SEGMENT] + i)
     if u > 0:
         return min(most, st.m[u + U_LAST])
-    most = min(most, shared_blocks(p, i, block))
+    most = min(most, shared_blocks(p, lo, i))
     segment = leaf_of(p, i)
     while segment >= 0:
         u = deepest_run(p, st, lo, o, segment)
         if u > 0:
             return min(most, st.m[u + U_LAST])
-        most = min(most, segment_first(p, i, segment, block))
+        most = min(most, segment_first(p, lo, i, segment))
         segment = p.trace[p.m[P_SEGMENT] + segment * SEG_SIZE + SEG_PARENT]
     return 0
 
@@ -160,9 +159,9 @@ def take_prefix(p, st, r, s, hit):
 def hold_prompt(p, st, r, s, tokens):
     """So many tokens of a sequence are computed or being computed: the full blocks of its prompt are in the cache."""
     so = st.slot + s * F_SIZE
-    block = p.m[p.pool + st.m[st.rep + r * R_SIZE + R_POOL] * L_SIZE + L_BLOCK]
+    lo = p.pool + st.m[st.rep + r * R_SIZE + R_POOL] * L_SIZE
     trim(p, st, r)
-    enter_prefix(p, st, r, s, min(tokens, st.m[so + F_PROMPT]) // block)
+    enter_prefix(p, st, r, s, full_blocks(p, lo, min(tokens, st.m[so + F_PROMPT])))
 
 
 @jit
@@ -173,12 +172,11 @@ def enter_prefix(p, st, r, s, end):
     so = st.slot + s * F_SIZE
     i = st.m[so + F_REQUEST]
     o = st.m[ro + R_PREFIX]
-    block = p.m[lo + L_BLOCK]
     j = st.m[so + F_HELD]
     while j < end:
         make_room(p, st, r)
-        segment = segment_at(p, i, j, block)
-        upto = min(end, segment_end(p, i, j, block))
+        segment = segment_at(p, lo, i, j)
+        upto = min(end, segment_end(p, lo, i, j))
         last = 0
         u = find_run(p, st, lo, o, segment)
         while u > 0 and st.m[u + U_LAST] <= j:
@@ -253,18 +251,17 @@ def leave_prefix(p, st, r, s, tokens):
     so = st.slot + s * F_SIZE
     lo = p.pool + st.m[ro + R_POOL] * L_SIZE
     o = st.m[ro + R_PREFIX]
-    block = p.m[lo + L_BLOCK]
     trim(p, st, r)
-    enter_prefix(p, st, r, s, tokens // block)
+    enter_prefix(p, st, r, s, full_blocks(p, lo, tokens))
     j = st.m[so + F_HELD]
-    st.m[ro + R_FREE_BLOCKS] += blocks_of(tokens, block) - j
+    st.m[ro + R_FREE_BLOCKS] += blocks_of(p, lo, tokens) - j
     st.m[so + F_HELD] = 0
     while j > 0:
-        segment = segment_at(p, st.m[so + F_REQUEST], j - 1, block)
+        segment = segment_at(p, lo, st.m[so + F_REQUEST], j - 1)
         u = find_run(p, st, lo, o, segment)
         while st.m[u + U_LAST] < j:
             u = st.m[u + U_DEEP]
-        j = segment_first(p, st.m[so + F_REQUEST], segment, block)
+        j = segment_first(p, lo, st.m[so + F_REQUEST], segment)
         let_go(p, st, r, u)
 
 

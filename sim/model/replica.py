@@ -19,7 +19,7 @@ from sim.model.batch import (
     push_running,
 )
 from sim.model.blame import queued_until
-from sim.model.kv import blocks_of, jump_blocks, step_blocks, steps_that_fit
+from sim.model.kv import blocks_of, jump_blocks, place_in_block, step_blocks, steps_that_fit
 from sim.model.layout import (
     C_SIZE,
     C_SUM,
@@ -147,7 +147,7 @@ def end_jump(p, st, r, t):
     add_wide(st.m, ro + R_SLOT_LO, st.m[ro + R_N_RUN] * span)
     if n > 0:
         lo = p.pool + st.m[ro + R_POOL] * L_SIZE
-        st.m[ro + R_FREE_BLOCKS] -= jump_blocks(st.m, st.m[ro + R_RESIDUE], p.m[lo + L_BLOCK], n, step, 1, k)
+        st.m[ro + R_FREE_BLOCKS] -= jump_blocks(p, st, lo, st.m[ro + R_RESIDUE], n, step, 1, k)
         st.m[ro + R_KV_READ] += k * st.m[ro + R_KV] + n * ((k * (k - 1)) >> 1)
         st.m[ro + R_KV] += n * k
         st.m[ro + R_DECODE_TOKENS] += n * k
@@ -220,9 +220,8 @@ def missing_of(st, so):
 @jit
 def blocks_for(p, st, lo, so, chunk):
     """Blocks that a chunk needs beyond those its sequence holds."""
-    block = p.m[lo + L_BLOCK]
     computed = st.m[so + F_COMPUTED]
-    return blocks_of(computed + chunk, block) - blocks_of(computed, block)
+    return blocks_of(p, lo, computed + chunk) - blocks_of(p, lo, computed)
 
 
 @jit
@@ -252,7 +251,7 @@ def schedule_running(p, st, r, budget, t):
     tail = st.m[ro + R_RUN_TAIL]
     if singles > 1 or (singles == 1 and st.m[st.slot + tail * F_SIZE + F_STATE] != SEQ_SINGLE):
         return walk_running(p, st, r, budget, t)
-    need = step_blocks(st.m, st.m[ro + R_RESIDUE], p.m[lo + L_BLOCK], st.m[ro + R_STEP])
+    need = step_blocks(p, st, lo, st.m[ro + R_RESIDUE], st.m[ro + R_STEP])
     chunk = 0
     blocks = 0
     if singles == 1 and budget > n:
@@ -271,7 +270,6 @@ def walk_running(p, st, r, budget, t):
     """Schedule the running batch one by one, in order, preempting where blocks run out."""
     ro = st.rep + r * R_SIZE
     lo = p.pool + st.m[ro + R_POOL] * L_SIZE
-    block = p.m[lo + L_BLOCK]
     step = st.m[ro + R_STEP]
     preempted = False
     s = st.m[ro + R_RUN_HEAD]
@@ -280,7 +278,7 @@ def walk_running(p, st, r, budget, t):
         is_decode = st.m[so + F_STATE] == SEQ_DECODE
         if is_decode:
             chunk = 1
-            blocks = 1 if (st.m[so + F_COMPUTED] + step) % block == 0 else 0
+            blocks = 1 if place_in_block(p, lo, st.m[so + F_COMPUTED] + step) == 0 else 0
         else:
             chunk = chunk_of(p, lo, missing_of(st, so), budget)
             blocks = blocks_for(p, st, lo, so, chunk)
@@ -374,7 +372,7 @@ def admit(p, st, r, budget, t):
             if whole > budget:
                 budget = whole  # a prompt longer than the budget is computed whole, in a step of its own
             chunk = whole
-        blocks = blocks_of(chunk, p.m[lo + L_BLOCK])
+        blocks = blocks_of(p, lo, chunk)
         if blocks + loose > st.m[ro + R_FREE_BLOCKS]:
             break
         if st.m[ro + R_PREFIX] > 0:
@@ -439,15 +437,7 @@ def launch_jump(p, st, r, t, persistent):
     if persistent:
         k = (st.m[st.m[ro + R_HEAP]] >> 24) - step
         if k > 1:
-            k = steps_that_fit(
-                st.m,
-                st.m[ro + R_RESIDUE],
-                p.m[lo + L_BLOCK],
-                n,
-                step,
-                k,
-                st.m[ro + R_FREE_BLOCKS],
-            )
+            k = steps_that_fit(p, st, lo, st.m[ro + R_RESIDUE], n, step, k, st.m[ro + R_FREE_BLOCKS])
     launch(p, st, r, t, k, g, d)
 
 
@@ -572,8 +562,8 @@ def settle(p, st, r, t):
         if done > 0:
             st.m[ro + R_JUMP_K] = done
             end_jump(p, st, r, start + span_ps(done, g, d))
-            block = p.m[p.pool + st.m[ro + R_POOL] * L_SIZE + L_BLOCK]
-            st.m[ro + R_FREE_BLOCKS] -= step_blocks(st.m, st.m[ro + R_RESIDUE], block, st.m[ro + R_STEP])
+            lo = p.pool + st.m[ro + R_POOL] * L_SIZE
+            st.m[ro + R_FREE_BLOCKS] -= step_blocks(p, st, lo, st.m[ro + R_RESIDUE], st.m[ro + R_STEP])
             launch(p, st, r, start + span_ps(done, g, d), 1, g + d * done, 0)
 
 
@@ -587,13 +577,7 @@ def blocks_used(p, st, r, n_blocks, t):
         done = steps_before(t - st.m[ro + R_JUMP_PS], k, st.m[ro + R_JUMP_G], st.m[ro + R_JUMP_D])
         lo = p.pool + st.m[ro + R_POOL] * L_SIZE
         used += jump_blocks(
-            st.m,
-            st.m[ro + R_RESIDUE],
-            p.m[lo + L_BLOCK],
-            st.m[ro + R_N_DECODE],
-            st.m[ro + R_STEP],
-            1,
-            done + 1,
+            p, st, lo, st.m[ro + R_RESIDUE], st.m[ro + R_N_DECODE], st.m[ro + R_STEP], 1, done + 1
         )
     return used
 

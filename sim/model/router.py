@@ -24,7 +24,6 @@ from sim.model.layout import (
     K_ORDERED,
     K_POOLS,
     K_SIZE,
-    L_BLOCK,
     L_BLOCKS,
     L_FIRST,
     L_GROUP,
@@ -63,7 +62,7 @@ def fits(p, pool, i):
     output = output_of(p, i) if output_of(p, i) > 0 else 1
     return (
         prompt + output_of(p, i) <= p.m[lo + L_MAX_LEN]
-        and blocks_of(prompt + output - 1, p.m[lo + L_BLOCK]) <= p.m[lo + L_BLOCKS]
+        and blocks_of(p, lo, prompt + output - 1) <= p.m[lo + L_BLOCKS]
     )
 
 

@@ -1,8 +1,12 @@
-"""The way of a prompt through the tree of segments: which segment each of its KV blocks belongs to."""
+"""The way of a prompt through the tree of segments: which segment each of its KV blocks belongs to.
+
+`lo` is the row of the pool, whose block size tells where blocks end.
+"""
 
 from __future__ import annotations
 
 from sim.jit import jit
+from sim.model.kv import full_blocks
 from sim.model.layout import (
     P_LEAF,
     P_N_SEGMENT,
@@ -23,40 +27,40 @@ def leaf_of(p, i):
 
 
 @jit
-def shared_blocks(p, i, block):
+def shared_blocks(p, lo, i):
     """Full blocks of request i that lie in segments; those behind them are its own."""
-    return p.trace[p.m[P_SHARED] + i] // block if p.m[P_LEAF] > 0 else 0
+    return full_blocks(p, lo, p.trace[p.m[P_SHARED] + i]) if p.m[P_LEAF] > 0 else 0
 
 
 @jit
-def segment_first(p, i, segment, block):
+def segment_first(p, lo, i, segment):
     """The first block of a segment, or of what is request i's own."""
     if segment >= p.m[P_N_SEGMENT]:
-        return shared_blocks(p, i, block)
-    return p.trace[p.m[P_SEGMENT] + segment * SEG_SIZE + SEG_START] // block
+        return shared_blocks(p, lo, i)
+    return full_blocks(p, lo, p.trace[p.m[P_SEGMENT] + segment * SEG_SIZE + SEG_START])
 
 
 @jit
-def segment_at(p, i, j, block):
+def segment_at(p, lo, i, j):
     """The segment of block j of request i."""
-    if j >= shared_blocks(p, i, block):
+    if j >= shared_blocks(p, lo, i):
         return p.m[P_N_SEGMENT] + i
     segment = leaf_of(p, i)
-    while segment_first(p, i, segment, block) > j:
+    while segment_first(p, lo, i, segment) > j:
         segment = p.trace[p.m[P_SEGMENT] + segment * SEG_SIZE + SEG_PARENT]
     return segment
 
 
 @jit
-def segment_end(p, i, j, block):
+def segment_end(p, lo, i, j):
     """The block behind the last one that request i has in the segment of its block j."""
-    end = shared_blocks(p, i, block)
+    end = shared_blocks(p, lo, i)
     if j >= end:
         return ENDLESS
     segment = leaf_of(p, i)
-    first = segment_first(p, i, segment, block)
+    first = segment_first(p, lo, i, segment)
     while first > j:
         end = min(end, first)
         segment = p.trace[p.m[P_SEGMENT] + segment * SEG_SIZE + SEG_PARENT]
-        first = segment_first(p, i, segment, block)
+        first = segment_first(p, lo, i, segment)
     return end

@@ -19,7 +19,7 @@ from sim.model.batch import (
 )
 from sim.model.blame import blame_chunk, decodes_from, decodes_until, lose_tokens
 from sim.model.ends import complete
-from sim.model.kv import blocks_of
+from sim.model.kv import blocks_of, place_in_block
 from sim.model.layout import (
     C_SIZE,
     C_SUM,
@@ -40,7 +40,6 @@ from sim.model.layout import (
     F_STATE,
     F_TWIN,
     L_BATCHING,
-    L_BLOCK,
     L_MAX_SEQS,
     L_SCHEDULING,
     L_SIZE,
@@ -84,7 +83,7 @@ def join_decode(p, st, r, s):
     decodes_from(p, st, ro, so)
     st.m[so + F_START] = step
     st.m[so + F_COMPUTED] = computed - step
-    st.m[st.m[ro + R_RESIDUE] + (computed - step) % p.m[lo + L_BLOCK]] += 1
+    st.m[st.m[ro + R_RESIDUE] + place_in_block(p, lo, computed - step)] += 1
     st.m[ro + R_KV] += computed + 1
     if is_measured(p, st.m[so + F_ARRIVAL_PS]):
         st.m[st.mix + r * p.m[P_N_CLASS] + st.m[so + F_CLASS]] += 1
@@ -98,7 +97,8 @@ def unlist_decode(p, st, r, s):
     so = st.slot + s * F_SIZE
     offset = st.m[so + F_COMPUTED]
     computed = offset + st.m[ro + R_STEP]
-    st.m[st.m[ro + R_RESIDUE] + offset % p.m[p.pool + st.m[ro + R_POOL] * L_SIZE + L_BLOCK]] -= 1
+    lo = p.pool + st.m[ro + R_POOL] * L_SIZE
+    st.m[st.m[ro + R_RESIDUE] + place_in_block(p, lo, offset)] -= 1
     st.m[ro + R_KV] -= computed + 1
     if is_measured(p, st.m[so + F_ARRIVAL_PS]):
         st.m[st.mix + r * p.m[P_N_CLASS] + st.m[so + F_CLASS]] -= 1
@@ -134,7 +134,7 @@ def blocks_back(p, st, r, s, tokens):
     if st.m[ro + R_PREFIX] > 0:
         will_leave(p, st, r, s, tokens)
     else:
-        st.m[ro + R_FREE_BLOCKS] += blocks_of(tokens, p.m[p.pool + st.m[ro + R_POOL] * L_SIZE + L_BLOCK])
+        st.m[ro + R_FREE_BLOCKS] += blocks_of(p, p.pool + st.m[ro + R_POOL] * L_SIZE, tokens)
 
 
 @jit
@@ -203,7 +203,7 @@ def preempt(p, st, r, s, chunk, t):
     if st.m[ro + R_PREFIX] > 0:
         leave_prefix(p, st, r, s, tokens)
     else:
-        st.m[ro + R_FREE_BLOCKS] += blocks_of(tokens, p.m[lo + L_BLOCK])
+        st.m[ro + R_FREE_BLOCKS] += blocks_of(p, lo, tokens)
     st.m[so + F_COMPUTED] = 0
     st.m[so + F_CHUNK] = 0
     st.m[so + F_STATE] = SEQ_WAITING
