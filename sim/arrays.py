@@ -83,6 +83,7 @@ def make_params(
     starts = starts_of([len(p_run), *(len(table) for table in tables.values()), 0])[1:]
     scripted = np.array([row for fault in sorted(faults or []) for row in fault], dtype=np.int64)
     p_run[a.P_N_FAULT], p_run[a.P_FAULTS] = len(faults or []), starts[-1]
+    p_run[a.P_STARTS : a.P_SIZE] = starts[:-1]
     doors = make_doors(
         classes,
         groups,
@@ -259,6 +260,7 @@ def new_state(p: a.Params, n_slot: int = SLOTS_AT_FIRST) -> a.State:
     n_slot = max(1, min(n_slot, int(p.m[a.P_N_REQUEST])))
     m = np.zeros(starts["slot"] + n_slot * a.F_SIZE, dtype=np.int64)
     st = a.State(m, **{name: starts[name] for name in a.State._fields[1:]})
+    m[a.S_STARTS : a.S_SIZE] = st[1:]
     seqs, block = _per_replica(p)
     rep = table(st, "rep", sizes, a.R_SIZE)
     rep[:, a.R_HEAP] = starts["heap"] + np.cumsum(seqs) - seqs

@@ -188,7 +188,8 @@ BLAME_STREAM_COLUMNS = tuple(f"blame_stream_{cause}_ps" for cause in BLAME_STREA
     P_CACHE_PS,  # how long an answer from the cache takes
     P_TURNS,  # where the sessions' turns start in Params.trace: (request, TURN_SIZE); 0 = all requests come by themselves
 ) = range(35)
-P_SIZE = 35
+P_STARTS = 35  # where the tables start, once more: rules that are called get only the arrays (sim.linking)
+P_SIZE = P_STARTS + 7
 
 # CPU stations
 WORK_FIRST, WORK_N = range(2)  # first worker, workers
@@ -349,7 +350,8 @@ N_QUANTILE = 1 << N_QUANTILE_BITS
     S_CACHE_LAST,
     S_CACHED,
 ) = range(21)
-S_SIZE = 21
+S_STARTS = 21  # as P_STARTS
+S_SIZE = S_STARTS + 27
 
 # State.station: two limbs of work taken in and of waiting for it to begin, and how often
 D_BUSY, _D1, D_WAIT, _D3, D_JOBS = range(5)
@@ -683,6 +685,8 @@ class Params(NamedTuple):
     Params.m begins with the run's own numbers (P_…).
     """
 
+    STARTS = P_STARTS
+
     m: I64
     trace: I64  # (2 · request,) arrival ps, then prompt << 39 | output << 15 | class; then what else requests have
     klass: int  # (class, K_SIZE)
@@ -702,6 +706,8 @@ class State(NamedTuple):
     sequences by (computed − step) mod block_size), the stack of longest gaps (max_num_seqs + 2 pairs) and the
     prefix cache (Z_SIZE, buckets, runs).
     """
+
+    STARTS = S_STARTS
 
     m: I64
     pool: int  # (pool, Q_SIZE)

@@ -1,0 +1,191 @@
+"""How compiled rules become one piece of machine code: linked once, private to it, called with few arguments.
+
+By itself numba links and compiles a rule again at every level of calls on the way to the door, which took minutes; keeps
+every rule callable from outside; and passes a NamedTuple of arrays as some fifty words, which cost a call more than most
+rules do. All of it is numba's internals, and all of it is in this file.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from typing import Any
+
+WORD = 8  # bytes
+
+
+@contextlib.contextmanager
+def linked_once() -> Iterator[None]:
+    """While this lasts, a rule is optimised once, with the rules that are inlined into it, and made machine code only in
+    the door that calls it, where nothing else can call it; and it is one function whatever constants it is called with.
+    """
+    from numba import _dynfunc, types
+    from numba.core.codegen import CPUCodeLibrary
+    from numba.core.cpu import CPUContext
+    from numba.core.dispatcher import Dispatcher
+
+    finalize, link = CPUCodeLibrary.finalize, CPUCodeLibrary.add_linking_library
+    optimize, insert = CPUCodeLibrary._optimize_final_module, CPUContext.insert_user_function
+    executable, template = CPUContext.get_executable, Dispatcher.get_call_template
+
+    def function(library, name):  # type: ignore[no-untyped-def]
+        try:
+            return library._final_module.get_function(name)
+        except NameError:
+            return None
+
+    def get_executable(self, library, fndesc, env):  # type: ignore[no-untyped-def]
+        rule = function(library, fndesc.mangled_name)
+        if rule is None or function(library, fndesc.llvm_cpython_wrapper_name) is not None:
+            return executable(self, library, fndesc, env)  # a door, or one read from the cache
+        library.is_rule = True
+        library.is_inlined = b"alwaysinline" in b" ".join(rule.attributes)
+        name = fndesc.qualname.split(".")[-1]
+        return _dynfunc.make_function(fndesc.lookup_module(), name, "a rule", 0, env, (library,))
+
+    def insert_rule(self, func, fndesc, libs=()):  # type: ignore[no-untyped-def]
+        rule = getattr(fndesc.lookup_module(), fndesc.qualname.split(".")[-1], None)
+        if getattr(getattr(rule, "py_func", None), "is_call", False) and getattr(libs[0], "is_rule", False):
+            call = _far_call(self, fndesc, libs[0])
+            self._defns[func].append(call, call.signature)
+        else:
+            insert(self, func, fndesc, libs)
+
+    def of_types(self, args, kws):  # type: ignore[no-untyped-def]
+        words = {name: types.unliteral(kind) for name, kind in kws.items()}
+        return template(self, tuple(types.unliteral(kind) for kind in args), words)
+
+    def finalize_door(self):  # type: ignore[no-untyped-def]
+        if not getattr(self, "is_rule", False):
+            finalize(self)
+            return
+        for library in dict.fromkeys(self._linking_libraries):
+            if getattr(library, "is_inlined", True):
+                self._final_module.link_in(library._get_module_for_linking(), preserve=True)
+        self._optimize_final_module()
+        self._finalized = True
+
+    def optimize_door(self):  # type: ignore[no-untyped-def]
+        if not getattr(self, "is_rule", False):
+            _make_private(self)
+        optimize(self)
+
+    def add_all(self, library):  # type: ignore[no-untyped-def]
+        link(self, library)
+        if getattr(library, "is_rule", False):
+            for callee in library._linking_libraries:
+                if callee not in self._linking_libraries:
+                    link(self, callee)
+
+    CPUCodeLibrary.finalize, CPUCodeLibrary.add_linking_library = finalize_door, add_all
+    CPUCodeLibrary._optimize_final_module, CPUContext.insert_user_function = optimize_door, insert_rule
+    CPUContext.get_executable, Dispatcher.get_call_template = get_executable, of_types  # type: ignore[method-assign]
+    try:
+        yield
+    finally:
+        Dispatcher.get_call_template = template  # type: ignore[method-assign]
+        CPUCodeLibrary.finalize, CPUCodeLibrary.add_linking_library = finalize, link
+        CPUCodeLibrary._optimize_final_module, CPUContext.insert_user_function = optimize, insert
+        CPUContext.get_executable = executable
+
+
+def _make_private(library: Any) -> None:
+    """Tell the compiler that nobody but this door calls its rules: it leaves out arguments and results without a use."""
+    rules = {
+        rule.name
+        for linked in library._linking_libraries
+        if getattr(linked, "is_rule", False)
+        for rule in linked._final_module.functions
+    }
+    for rule in library._final_module.functions:
+        if rule.name in rules and not rule.is_declaration:
+            rule.linkage = "internal"
+            if b"alwaysinline" not in b" ".join(rule.attributes):
+                rule.add_function_attribute("noinline")
+
+
+def _far_call(context: Any, about: Any, library: Any) -> Any:
+    """Add to a rule the function by which it is called; returns how a caller calls it.
+
+    Called is not the rule itself but a function around it. Of a row (a NamedTuple that says where its table of starts
+    lies, `STARTS`) it takes the arrays' addresses and lengths; the starts it reads from the first array.
+    """
+    from llvmlite import ir
+    from numba import types
+
+    value = {kind: context.get_value_type(kind) for kind in (*about.argtypes, about.restype)}
+    is_void = about.restype == types.none
+    word, address = ir.IntType(8 * WORD), ir.IntType(8 * WORD).as_pointer()
+    flat: list[Any] = []
+    for kind in about.argtypes:
+        flat += [address, word] * _n_array(kind) if _is_row(kind) else [value[kind]]
+    returned = ir.VoidType() if is_void else value[about.restype]
+    name = about.llvm_func_name + "_far"
+
+    def declare(module):  # type: ignore[no-untyped-def]
+        return module.globals.get(name) or ir.Function(module, ir.FunctionType(returned, flat), name)
+
+    module = library.create_ir_module(name)
+    far = declare(module)
+    far.attributes.add("noinline")
+    builder = ir.IRBuilder(far.append_basic_block("entry"))
+    words, args = list(far.args), []
+    for kind in about.argtypes:
+        args.append(_row(context, builder, kind, words) if _is_row(kind) else words.pop(0))
+    rule = context.declare_function(module, about)
+    _, result = context.call_conv.call_function(builder, rule, about.restype, about.argtypes, args)
+    if is_void:
+        builder.ret_void()
+    else:
+        builder.ret(result)
+    library.add_ir_module(module)
+    library._final_module.get_function(about.llvm_func_name).add_function_attribute("alwaysinline")
+
+    def call(context, builder, signature, args):  # type: ignore[no-untyped-def]
+        given: list[Any] = []
+        for kind, arg in zip(about.argtypes, args, strict=True):
+            if not _is_row(kind):
+                given.append(arg)
+                continue
+            for i in range(_n_array(kind)):
+                array = context.make_array(kind.types[i])(context, builder, builder.extract_value(arg, i))
+                given += [builder.bitcast(array.data, address), array.nitems]
+        result = builder.call(declare(builder.module), given)
+        return context.get_dummy_value() if is_void else result
+
+    call.signature = about.argtypes  # type: ignore[attr-defined]
+    call.libs = (library,)  # type: ignore[attr-defined]
+    return call
+
+
+def _is_row(kind: Any) -> bool:
+    return hasattr(getattr(kind, "instance_class", None), "STARTS")
+
+
+def _n_array(kind: Any) -> int:
+    """How many of a row's fields, all at its front, are arrays."""
+    from numba import types
+
+    return sum(isinstance(field, types.Array) for field in kind.types)
+
+
+def _row(context: Any, builder: Any, kind: Any, words: list[Any]) -> Any:
+    """A row from its arrays' addresses and lengths, taken from the front of `words`."""
+    from llvmlite import ir
+    from numba.np.arrayobj import populate_array
+
+    word = ir.IntType(8 * WORD)
+    first = words[0]
+    fields = []
+    for i, field in enumerate(kind.types):
+        if i < _n_array(kind):
+            array = context.make_array(field)(context, builder)
+            data, n = words.pop(0), words.pop(0)
+            populate_array(array, data, [n], [word(WORD)], word(WORD), None)
+            fields.append(array._getvalue())
+            continue
+        at = word(kind.instance_class.STARTS + i - _n_array(kind))
+        start = builder.load(builder.gep(first, [at], inbounds=True))
+        start.set_metadata("invariant.load", builder.module.add_metadata([]))
+        fields.append(start)
+    return context.make_tuple(builder, kind, fields)
