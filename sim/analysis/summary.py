@@ -98,10 +98,18 @@ def _scope(scenario: Any, result: Any, scope: int, edges: np.ndarray) -> dict[st
         "prefix_hit_ratio": _ratio(
             count(result, "cached_tokens", scope), count(result, "asked_tokens", scope)
         ),
+        "from_cache_fraction": _from_cache_fraction(scenario, result, scope),
         **latencies(result, scope, edges),
         **{name: count(result, name, scope) for name in (*TRIES, *ANSWERS)},
         "reasons": _reasons(result, scope),
     }
+
+
+def _from_cache_fraction(scenario: Any, result: Any, scope: int) -> float | None:
+    """Answers that the response cache gave; None where there is no such cache."""
+    if scenario.gateway.response_cache is None:
+        return None
+    return _ratio(count(result, "from_cache", scope), count(result, "completed", scope))
 
 
 def _reasons(result: Any, scope: int) -> dict[str, int]:

@@ -35,6 +35,7 @@ out):
     turns          {after, pause_ps, tokens}, one each request: which follows it (-1 = none) after which pause, and
                    the tokens of its session so far; who follows another one comes last and has arrival_ps None
     measured_ps    (from, until): arrivals that count; this model tells of all and leaves counting to others
+    look_at        the instants at which somebody looks at the stations, before anything happens then; all below end_ps
     seed           of the draws, by name: patience of a request, jitter of a retry
 
 Where the rules leave room, this model decides:
@@ -118,11 +119,12 @@ DEADLINE, RETRY, HEDGE, STATION = range(4)
 
 
 class Run(NamedTuple):
-    """What `run` found: one dict per request (by id), replica (by index), and attempt (by request, n)."""
+    """What `run` found: one dict per request (by id), replica (by index), attempt (by request, n), look at a station."""
 
     requests: list[dict[str, Any]]
     replicas: list[dict[str, Any]]
     attempts: list[dict[str, Any]]
+    stations: tuple[dict[str, int], ...] = ()  # by look, then station
 
 
 def act(replica: Replica, what: str, now_ps: int) -> None:
@@ -273,6 +275,7 @@ def run(
     contents: list[int] | None = None,
     measured_ps: tuple[int, int] | None = None,
     turns: dict[str, list[int]] | None = None,
+    look_at: tuple[int, ...] = (),
     make_replica: Callable[[int, dict[str, Any]], Replica] = Replica,
 ) -> Run:
     """Simulate [0, end_ps). The module's docstring says what the arguments hold and what is decided where."""
@@ -309,7 +312,8 @@ def run(
         fleet.live(now_ps)
     attempts = [attempt.told() for request in asked for attempt in request.attempts]
     replicas = [replica.report(end_ps) for replica in fleet.replicas]
-    return Run([request.report() for request in asked], replicas, attempts)
+    looks = [station.seen(at_ps) for at_ps in look_at for station in fleet.front.stations]
+    return Run([request.report() for request in asked], replicas, attempts, tuple(looks))
 
 
 def simulate(*case: Any, **more: Any) -> list[dict[str, Any]]:
