@@ -69,11 +69,7 @@ def enter_station(p, st, s, step, t):
     k = st.m[so + F_CLASS]
     vo = p.m[p.klass + k * K_SIZE + K_VISITS] + VISIT_HEAD + step * VISIT_SIZE
     station = p.m[vo + VISIT_STATION]
-    work = (
-        p.m[vo + VISIT_BASE_PS]
-        + p.m[vo + VISIT_PROMPT_PS] * st.m[so + F_PROMPT]
-        + p.m[vo + VISIT_OUTPUT_PS] * st.m[so + F_OUTPUT]
-    )
+    work = work_ps(p, st, s, vo)
     soonest = next_worker(p, st, station)
     begins = max(t, st.m[soonest])
     done = begins + work
@@ -86,6 +82,17 @@ def enter_station(p, st, s, step, t):
         stand_in_line(p, st, station, begins)
     st.m[so + F_STEP] = step
     st.m[so + F_STEP_PS] = done
+
+
+@jit
+def work_ps(p, st, s, vo):
+    """How long the visit that is described at vo keeps a worker busy with the attempt in slot s."""
+    so = st.slot + s * F_SIZE
+    return (
+        p.m[vo + VISIT_BASE_PS]
+        + p.m[vo + VISIT_PROMPT_PS] * st.m[so + F_PROMPT]
+        + p.m[vo + VISIT_OUTPUT_PS] * st.m[so + F_OUTPUT]
+    )
 
 
 @jit

@@ -331,7 +331,18 @@ def seed_case(seed: int, calm: bool = False) -> Case:
     if seed % 2:
         case = later(case, DAY_PS - case["end_ps"] // 200_000)  # midnight comes in the middle
     case = with_turns(case, seed) if full or (seed % 4 == 1 and not calm) else case
+    if seed % 4 == 2 and not calm:
+        case = with_promises(case, seed)
     return case if seed % 2 else with_looks(case, 3 + seed % 20)
+
+
+def with_promises(case: Case, seed: int) -> Case:
+    """The same case, attempts of most classes refused whose first token would come late."""
+    rng = np.random.default_rng([seed, 13])
+    unit_ps = int(case["pools"][0]["base_ps"][0])
+    most = [unit_ps * int(rng.integers(0, 20)) if rng.integers(0, 4) else None for _ in case["classes"]]
+    rows = zip(case["classes"], most, strict=True)
+    return {**case, "classes": [{**row, "ttft_max_ps": most_ps} for row, most_ps in rows]}
 
 
 def with_looks(case: Case, n: int) -> Case:

@@ -100,7 +100,9 @@ Where the rules leave room, this model decides:
     users' events of an instant with hedges, under the number of the request before it.
 30. Who sees nothing new of a stream for gap_ps goes; a token at that very instant is too late. Nothing stalls once the
     last token is computed, or of a withheld answer.
-31. The predicted ttft is the predicted wait and what the prompt takes alone on an idle replica of the first pool.
+31. The predicted ttft is the stations' work and their lines as they are, the predicted wait, and what the prompt takes
+    alone on an idle replica of the first pool that it fits; or, where a ready replica has some of it cached, what is
+    left takes on the one that has most (the first of them), if that is less.
 """
 
 from __future__ import annotations
