@@ -21,7 +21,7 @@ from sim.report.panels import (
 )
 from sim.report.series import fleet_samples, last_event_s, station_samples, ttft_limits, ttft_over_time
 from sim.report.style import configured
-from sim.report.text import number, quantity, seconds, share
+from sim.report.text import number, observed, quantity, seconds, share
 
 FORMATS = ("html", "png", "svg")
 PNG_SCALE = 1.5
@@ -84,7 +84,7 @@ def headline(summary: Mapping[str, Any]) -> list[str]:
         f"{quantity(summary['usd_per_hour'], 'usd/h')}",
     ]
     limits = [
-        f"{'PASS' if v['ok'] else 'FAIL'}  {v['text']}  (was {quantity(v['observed'], v['unit'])})"
+        f"{'PASS' if v['ok'] else 'FAIL'}  {v['text']}  (was {observed(v)})"
         for v in summary.get("verdicts", [])
     ]
     return [*packed(first), *packed(limits)]

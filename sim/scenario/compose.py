@@ -29,9 +29,11 @@ from sim.scenario.build import TOP_LEVEL, from_dict
 from sim.scenario.catalogue import GROUPS, conf_dir, option_files, own_options, yaml_files
 from sim.scenario.edit import Edit, edited
 from sim.scenario.inherit import merge
+from sim.scenario.names import name_problems
 from sim.scenario.problems import not_a_key
 from sim.scenario.scenario import Scenario
 from sim.scenario.story import Choice, Story, check_choice, read_story, refuse_code
+from sim.scenario.variant_names import label_of, short_keys
 from sim.scenario.yaml_file import DEPTH_MAX, read_yaml
 
 LENGTH_MAX = 20_000  # characters of one override
@@ -59,16 +61,24 @@ def compose(name_or_path: str, overrides: Sequence[str] = ()) -> dict[str, Any]:
     """
     story = read_story(name_or_path)
     orders = read_orders(overrides)
-    data = chosen(story.choices, orders.choices)
-    return edited(merge(data, still_meant(story, orders)), orders.edits)
+    data = merge(chosen(story.choices, orders.choices), still_meant(story, orders))
+    problems = list(name_problems(story, orders.choices, orders.edits, data))
+    if problems:
+        raise InputError(problems)
+    return edited(data, orders.edits)
 
 
 def still_meant(story: Story, orders: Orders) -> dict[str, Any]:
-    """The file's body without what it says about an option of another kind than the one now chosen."""
+    """The file's body without what it says about an option of another kind than the one now chosen.
+
+    What a file says of a list, as `slo`, is the whole of it: an option that is chosen stands in its place.
+    """
     before = default_choices() | story.choices
     body = dict(story.body)
     for choice, option in orders.choices.items():
         said = body.get(choice.group)
+        if choice.package is None and isinstance(said, list):
+            del body[choice.group]
         is_about_it = choice.package is None and isinstance(said, dict) and "kind" not in said
         if is_about_it and kind_of(choice.group, before[choice]) != kind_of(choice.group, option):
             del body[choice.group]
@@ -263,7 +273,7 @@ def said_keys(body: Any, prefix: str) -> Iterator[str]:
 def variants(overrides: Sequence[str]) -> dict[str, list[str]]:
     """The product of all comma lists: label → the overrides of one run; raises InputError.
 
-    With one list the label is the value, with several it is `key=value` joined by blanks.
+    With one list of names the label is the name, else `key=value` joined by blanks, with as much of a key as is needed.
     """
     fixed: list[tuple[Override, str]] = []
     lists: list[tuple[Override, str]] = []
@@ -275,7 +285,15 @@ def variants(overrides: Sequence[str]) -> dict[str, list[str]]:
     if len(product) > VARIANTS_MAX:
         raise InputError(f"more than {VARIANTS_MAX} variants: {', '.join(text for _, text in lists)}")
     plain = [text for _, text in fixed]
-    return {label_of(combination): [*plain, *combination] for combination in product}
+    keys = [override.get_key_element() for override, _ in lists]
+    short = short_keys(keys)
+    return {
+        label_of([word.removeprefix(f"{key}=") for word, key in zip(words, keys, strict=True)], short): [
+            *plain,
+            *words,
+        ]
+        for words in product
+    }
 
 
 def swept(override: Override) -> list[str]:
@@ -288,10 +306,3 @@ def swept(override: Override) -> list[str]:
     if len(set(values)) < len(values):
         raise InputError(f"{override.input_line}: names a value twice")
     return [f"{key}={value}" for value in values]
-
-
-def label_of(combination: Sequence[str]) -> str:
-    """What a variant is called."""
-    if len(combination) == 1:
-        return combination[0].split("=", 1)[1]
-    return " ".join(combination) or "as it stands"
