@@ -173,7 +173,8 @@ def list_(words: list[str]) -> int:
 
 def plot(words: list[str]) -> int:
     """`plot RUN`: the picture of a run that was kept."""
-    if not words or "=" in words[0] or words[0].startswith("-"):
+    take_flags("plot", words, ())
+    if not words or "=" in words[0]:
         raise InputError("plot: needs a run first, as `fleetsim plot latest` or `fleetsim plot results/...`")
     if len(words) > 1:
         raise InputError(problem("plot", words[1], "one run and nothing else, as `fleetsim plot latest`"))
@@ -244,9 +245,8 @@ def take_flags(verb: str, words: list[str], known: tuple[str, ...]) -> set[str]:
     """Take the flags out of the words; raises InputError for one that the verb does not have."""
     flags = {word for word in words if word.startswith("--")}
     for flag in sorted(flags - set(known)):
-        raise InputError(
-            f"{verb}: {flag!r} is no option of it; there are: {', '.join(known)}{hint(nearest(flag, known))}"
-        )
+        there = f"there are: {', '.join(known)}" if known else "it has none"
+        raise InputError(f"{verb}: {flag!r} is no option of it; {there}{hint(nearest(flag, known))}")
     words[:] = [word for word in words if word not in flags]
     return flags
 

@@ -106,10 +106,12 @@ def last_event_s(samples: Samples, duration_s: float) -> float:
 
 
 def ttft_over_time(requests: Any, end_s: float) -> OverTime | None:
-    """p50 and p99 of ttft by arrival time; None where records were off."""
+    """p50 and p99 of ttft by arrival time, never where an answer broke off; None where records were off."""
     if requests.num_rows == 0:
         return None
-    return percentiles_over_time(_numbers(requests, "arrival_s"), _numbers(requests, "ttft_s"), end_s)
+    served = np.isin(requests.column("outcome").to_pylist(), ("completed", "inside"))
+    ttft_s = np.where(served, _numbers(requests, "ttft_s"), np.nan)
+    return percentiles_over_time(_numbers(requests, "arrival_s"), ttft_s, end_s)
 
 
 def ttft_limits(config: dict[str, Any], summary: dict[str, Any]) -> list[tuple[float, str]]:

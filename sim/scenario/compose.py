@@ -28,7 +28,7 @@ from sim.errors import InputError
 from sim.scenario.build import TOP_LEVEL, from_dict
 from sim.scenario.catalogue import GROUPS, conf_dir, option_files, own_options, yaml_files
 from sim.scenario.edit import Edit, edited
-from sim.scenario.inherit import merge
+from sim.scenario.inherit import POOL_GROUPS, merge
 from sim.scenario.names import name_problems
 from sim.scenario.problems import not_a_key
 from sim.scenario.scenario import Scenario
@@ -210,6 +210,8 @@ def take_order(orders: Orders, text: str) -> None:
 def parsed(text: str) -> Override:
     """One override in hydra's grammar; raises InputError when it is not one, or is more than data."""
     check_text(text)
+    if text.startswith("="):
+        raise InputError(f"{text}: has no key; write key=value")
     try:
         override = OverridesParser.create().parse_override(with_dots(text))
     except (HydraException, RecursionError):
@@ -258,7 +260,11 @@ def said_where(name_or_path: str, overrides: Sequence[str] = ()) -> dict[str, st
     """Key → `scenario` or `command line`, for everything that is no choice from the catalogue."""
     story, orders = read_story(name_or_path), read_orders(overrides)
     found = dict.fromkeys(said_keys(story.body, ""), "scenario")
-    return found | dict.fromkeys((".".join(edit.path) for edit in orders.edits), "command line")
+    found |= dict.fromkeys((".".join(edit.path) for edit in orders.edits), "command line")
+    groups = tuple(
+        f"pool.{group}." for group in POOL_GROUPS
+    )  # what `pool` says of a group stands over the group
+    return found | {key.removeprefix("pool."): who for key, who in found.items() if key.startswith(groups)}
 
 
 def said_keys(body: Any, prefix: str) -> Iterator[str]:
@@ -280,6 +286,7 @@ def variants(overrides: Sequence[str]) -> dict[str, list[str]]:
     for text in overrides:
         override = parsed(text)
         (lists if override.is_sweep_override() else fixed).append((override, text))
+    refuse_twice([override for override, _ in lists], [override for override, _ in fixed])
     choices = [swept(override) for override, _ in lists]
     product = list(itertools.islice(itertools.product(*choices), VARIANTS_MAX + 1))
     if len(product) > VARIANTS_MAX:
@@ -294,6 +301,14 @@ def variants(overrides: Sequence[str]) -> dict[str, list[str]]:
         ]
         for words in product
     }
+
+
+def refuse_twice(lists: Sequence[Override], fixed: Sequence[Override]) -> None:
+    """Raise InputError where a key has a list of values and is given once more: only one of the two could hold."""
+    for i, override in enumerate(lists):
+        key = override.get_key_element()
+        if any(other.get_key_element() == key for other in (*lists[:i], *fixed)):
+            raise InputError(f"{override.input_line}: {key} is given twice; allowed: once")
 
 
 def swept(override: Override) -> list[str]:

@@ -89,7 +89,7 @@ VALUES = [
     ("pools.a=3", "pools.a: 3 is not a mapping", ""),
     ("pools.a.runtime.max_num_seqs=0", "pools.a.runtime.max_num_seqs: 0", "a whole number ≥ 1"),
     ("classes.chat.priority=x", "classes.chat.priority: 'x'", "a whole number"),
-    ("output.sample_interval_s=0", "output.sample_interval_s: 0", "a number > 0 or null, in s"),
+    ("output.sample_interval_s=0", "output.sample_interval_s: 0", "a number > 0 and ≤ 3888000 or null, in s"),
     ("autoscaler=hpa,fixed", "autoscaler=hpa,fixed: several values", "fleetsim compare"),
     ("duration_s", "duration_s: is not an override", "key=value"),
     ("a.b=[[", "a.b=[[: is not an override", ""),
