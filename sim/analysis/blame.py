@@ -105,7 +105,10 @@ def read_rows(requests: Any, end_s: float) -> Rows:
     asked = arrival - network  # as its user sees it
     tokens = requests.column("output_tokens").to_numpy().astype(np.int64)
     gap_max = _ps(requests, "itl_max_ps")
-    tpot = np.where((last >= 0) & (tokens > 1), (last - first) // np.maximum(tokens - 1, 1), -1)
+    streamed = (
+        last - first - np.maximum(_ps(requests, "blame_stream_cpu_ps"), 0)
+    )  # stations behind the GPU are no tokens
+    tpot = np.where((last >= 0) & (tokens > 1), streamed // np.maximum(tokens - 1, 1), -1)
     codes, names = _coded(requests, "class")
     outcomes, outcome_names = _coded(requests, "outcome")
     outcome = np.array([*outcome_names, ""])[outcomes]

@@ -89,7 +89,7 @@ REQUESTS: list[Column] = [
     _duration("queue_wait", "first scheduled - when the gateway took that attempt"),
     _duration("ttft", "first token of the answering attempt - arrival of the first attempt, and the network"),
     _duration("attempt_ttft", "first token - when the gateway took that attempt"),
-    _duration("tpot", "(last token - first token) / (tokens - 1); null below two tokens"),
+    _duration("tpot", "(last token of the replica - first token) / (tokens - 1); null below two tokens"),
     _duration("itl_max", "longest gap between consecutive tokens; null below two tokens"),
     Column("itl_max_ps", pa.int64(), "ps", "longest gap between consecutive tokens, exact"),
     _duration(

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 import sim
+from sim.analysis.blame import blame_of_run
 from sim.analysis.compare import compare
 from sim.records.run_dir import read_run
 from sim.records.schema import STATIONS, units
@@ -128,3 +129,21 @@ def test_the_share_from_the_cache_can_be_a_limit() -> None:
     overrides = ["duration_s=60", "traffic.popularity={catalogue: 50, cacheable: 0.5}"]
     more = ["gateway.response_cache={entries: 50}", 'slo=["from_cache_fraction > 20 %"]']
     assert sim.run("first_run", [*overrides, *more]).ok
+
+
+def test_stations_behind_the_gpu_are_no_part_of_tpot(tmp_path: Path) -> None:
+    """Rows, summary and `why` mean the same: half a second of checks after the last token is nobody's token."""
+    overrides = [
+        "duration_s=30",
+        "gateway.stations.check={workers: 40, base_ms: 500}",
+        "traffic.after=[check]",
+    ]
+    run = sim.run("first_run", overrides, out=tmp_path)
+    tpot = run.requests.column("tpot_s").drop_null().to_numpy()
+    assert tpot.mean() == pytest.approx(run.summary["tpot"]["mean_s"])
+    assert tpot.max() < 0.05
+    assert run.path is not None
+    found = blame_of_run(read_run(run.path), None, "e2e")
+    assert found.n_missed == run.summary["offered"] - run.summary["goodput"] == 0
+    e2e = run.requests.column("e2e_s").to_numpy() - run.requests.column("ttft_s").to_numpy()
+    assert e2e.min() >= 0.5
