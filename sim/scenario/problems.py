@@ -41,10 +41,10 @@ def printable(text: str) -> str:
 def data_path(data: Any, loc: Sequence[str | int]) -> Path:
     """pydantic's location without the union tags it puts between the keys."""
     path: list[str | int] = []
-    for place, part in enumerate(loc):
+    for part in loc:
         is_tag = isinstance(data, dict) and part not in data and data.get("kind") == part
         is_type = isinstance(part, str) and ("[" in part or part in ("float", "int", "str", "bool"))
-        if (is_tag or is_type) and (place + 1 < len(loc) or is_type):
+        if is_tag or is_type:
             continue
         path.append(part)
         data = child_of(data, part)

@@ -130,6 +130,14 @@ def test_every_verb_in_the_help_exists(capsys: pytest.CaptureFixture[str]) -> No
             ["run", "first_run", "gateway.stations.t=tokeniser"],
             "chosen as station@gateway.stations.t=tokeniser",
         ),
+        (
+            ["run", "first_run", "slo=ttft.p99<1s"],
+            "limits of your own are a list, as 'slo=[\"ttft.p99 < 1 s\"]'",
+        ),
+        (
+            ["run", "first_run", "traffic.output_tokens={kind: lognormal, median: 3, p99: 2}"],
+            "traffic.output_tokens: p99 2",
+        ),
         (["run", "first_run", "pool.gpu=l4"], "an option is chosen as gpu=l4"),
         (["run", "slow_tokeniser", "traffic.before=[tokenizer]"], "did you mean 'tokeniser'?"),
         (["why"], "why: needs a run first"),
