@@ -131,7 +131,7 @@ def test_every_verb_in_the_help_exists(capsys: pytest.CaptureFixture[str]) -> No
             "chosen as station@gateway.stations.t=tokeniser",
         ),
         (
-            ["run", "first_run", "slo=ttft.p99<1s"],
+            ["run", "first_run", 'slo="ttft.p99 < 1 s"'],
             "limits of your own are a list, as 'slo=[\"ttft.p99 < 1 s\"]'",
         ),
         (
