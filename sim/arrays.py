@@ -242,6 +242,7 @@ def state_sizes(p: a.Params) -> dict[str, int]:
         "blame": n_request * a.B_SIZE if p.m[a.P_RECORDS] else 0,
         "arrived": n_request if p.m[a.P_RECORDS] and p.m[a.P_TURNS] else 0,
         "sample": int(p.m[a.P_N_SAMPLE]) * n_pool * a.T_SIZE,
+        "station_sample": int(p.m[a.P_N_SAMPLE]) * len(stations) * a.TS_SIZE,
         "prefix": prefix,
     }
 

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
-from sim.errors import InputError, nearest
+from sim.errors import InputError, nearest, problem
 
 OK, OUR_FAULT, BAD_INPUT, SLO_FAILED, INTERRUPTED = 0, 1, 2, 3, 130
 DISK_ERRORS = {
@@ -173,8 +173,11 @@ def list_(words: list[str]) -> int:
 
 def plot(words: list[str]) -> int:
     """`plot RUN`: the picture of a run that was kept."""
-    if len(words) != 1:
-        raise InputError("plot: needs the folder of one run, as `fleetsim plot results/...`")
+    take_flags("plot", words, ())
+    if not words or "=" in words[0]:
+        raise InputError("plot: needs a run first, as `fleetsim plot latest` or `fleetsim plot results/...`")
+    if len(words) > 1:
+        raise InputError(problem("plot", words[1], "one run and nothing else, as `fleetsim plot latest`"))
     from sim.records.run_dir import find_run
     from sim.report.plot import plot_run
 
@@ -242,9 +245,8 @@ def take_flags(verb: str, words: list[str], known: tuple[str, ...]) -> set[str]:
     """Take the flags out of the words; raises InputError for one that the verb does not have."""
     flags = {word for word in words if word.startswith("--")}
     for flag in sorted(flags - set(known)):
-        raise InputError(
-            f"{verb}: {flag!r} is no option of it; there are: {', '.join(known)}{hint(nearest(flag, known))}"
-        )
+        there = f"there are: {', '.join(known)}" if known else "it has none"
+        raise InputError(f"{verb}: {flag!r} is no option of it; {there}{hint(nearest(flag, known))}")
     words[:] = [word for word in words if word not in flags]
     return flags
 

@@ -14,9 +14,9 @@ class InputError(Exception):
         super().__init__("\n".join(self.problems))
 
 
-def nearest(name: str, names: Iterable[str]) -> str | None:
-    """The valid name that `name` was most likely meant to be, or None when nothing is close."""
-    close = difflib.get_close_matches(str(name).lower(), list(names), n=1, cutoff=0.5)
+def nearest(name: str, names: Iterable[str], least: float = 0.5) -> str | None:
+    """The valid name that `name` was most likely meant to be, or None when nothing is close (`least`: 1 is equal)."""
+    close = difflib.get_close_matches(str(name).lower(), list(names), n=1, cutoff=least)
     return close[0] if close else None
 
 

@@ -56,6 +56,11 @@ class Run:
         """One row per sample and pool, as an Arrow table."""
         return self._all_tables().timeseries
 
+    @property
+    def stations(self) -> Any:
+        """One row per sample and CPU station, as an Arrow table (empty without stations)."""
+        return self._all_tables().stations
+
     def _all_tables(self) -> Any:
         if "tables" not in self._tables:
             from sim.records.run_dir import run_tables

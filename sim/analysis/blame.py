@@ -105,9 +105,16 @@ def read_rows(requests: Any, end_s: float) -> Rows:
     asked = arrival - network  # as its user sees it
     tokens = requests.column("output_tokens").to_numpy().astype(np.int64)
     gap_max = _ps(requests, "itl_max_ps")
-    tpot = np.where((last >= 0) & (tokens > 1), (last - first) // np.maximum(tokens - 1, 1), -1)
+    streamed = (
+        last - first - np.maximum(_ps(requests, "blame_stream_cpu_ps"), 0)
+    )  # stations behind the GPU are no tokens
+    tpot = np.where((last >= 0) & (tokens > 1), streamed // np.maximum(tokens - 1, 1), -1)
     codes, names = _coded(requests, "class")
     outcomes, outcome_names = _coded(requests, "outcome")
+    outcome = np.array([*outcome_names, ""])[outcomes]
+    answered = np.isin(
+        outcome, ("completed", "inside")
+    )  # a first token of an answer that broke off answers nobody
     reasons, reason_names = _coded(requests, "reason")
     until = {c: _ps(requests, name) for c, name in zip(BLAME_TTFT, BLAME_TTFT_COLUMNS, strict=True)}
     after = {c: _ps(requests, name) for c, name in zip(BLAME_STREAM, BLAME_STREAM_COLUMNS, strict=True)}
@@ -118,12 +125,12 @@ def read_rows(requests: Any, end_s: float) -> Rows:
         age_ps=s_to_ps(end_s) - asked,
         arrival_s=arrival / 1e12,
         values={
-            "ttft": np.where(first >= 0, first - asked, -1),
+            "ttft": np.where(answered & (first >= 0), first - asked, -1),
             "itl": gap_max,
             "tpot": tpot,
             "e2e": np.where(last >= 0, last - asked, -1),
         },
-        outcome=np.array([*outcome_names, ""])[outcomes],
+        outcome=outcome,
         reason=np.array([*reason_names, ""])[reasons],
         parts={
             "ttft": until,

@@ -26,6 +26,7 @@ MEASURES = (
     Measure("itl_p99_s", "itl p99", "s", "low"),
     Measure("e2e_p99_s", "e2e p99", "s", "low"),
     Measure("prefix_hit_ratio", "prefix hits", "share", "high"),
+    Measure("from_cache_fraction", "from cache", "share", "high"),
     Measure("replicas_mean", "replicas", "mean", "low"),
     Measure("usd_per_hour", "cost", "usd/h", "low"),
     Measure("usd_per_million_output_tokens", "per 1M out", "usd", "low"),

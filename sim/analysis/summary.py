@@ -23,6 +23,7 @@ FATES = ("offered", "completed", "rejected", "timed_out", "failed", "inside")
 TRIES = ("attempts", "retries", "hedges", "wasted_tokens")
 ANSWERS = ("from_cache", "blocked")
 S_PER_HOUR = 3600.0
+ROUNDING = 1e-12
 
 
 def summarize(
@@ -47,7 +48,7 @@ def summarize(
         **_heading(scenario, result, engine),
         **_scope(scenario, result, 0, edges),
         **_pools(scenario, result, pool_ids, tokens, step_tables),
-        "usd_idle": total_usd([_lines(scenario, result)]) - sum(usd),
+        "usd_idle": _rest(total_usd([_lines(scenario, result)]), sum(usd)),
         "classes": {
             c.name: {**_scope(scenario, result, 1 + i, edges), "usd": usd[i]}
             for i, c in enumerate(scenario.classes)
@@ -98,10 +99,18 @@ def _scope(scenario: Any, result: Any, scope: int, edges: np.ndarray) -> dict[st
         "prefix_hit_ratio": _ratio(
             count(result, "cached_tokens", scope), count(result, "asked_tokens", scope)
         ),
+        "from_cache_fraction": _from_cache_fraction(scenario, result, scope),
         **latencies(result, scope, edges),
         **{name: count(result, name, scope) for name in (*TRIES, *ANSWERS)},
         "reasons": _reasons(result, scope),
     }
+
+
+def _from_cache_fraction(scenario: Any, result: Any, scope: int) -> float | None:
+    """Answers that the response cache gave; None where there is no such cache."""
+    if scenario.gateway.response_cache is None:
+        return None
+    return _ratio(count(result, "from_cache", scope), count(result, "completed", scope))
 
 
 def _reasons(result: Any, scope: int) -> dict[str, int]:
@@ -177,6 +186,11 @@ def _lines(scenario: Any, result: Any) -> list[dict[str, Any]]:
     start_ps, end_ps = measured_window_ps(scenario)
     both = zip(scenario.pools, result.pools, strict=True)
     return [line for pool, c in both for line in bill_lines(pool, c["gpu_ps"], end_ps - start_ps)]
+
+
+def _rest(whole: float, part: float) -> float:
+    """What is left of the whole; 0 where that is the rounding of sums."""
+    return whole - part if abs(whole - part) > ROUNDING * whole else 0.0
 
 
 def _window_s(scenario: Any) -> float:

@@ -19,10 +19,22 @@ from sim.model.layout import (
     F_STATE,
     P_DURATION_PS,
     P_N_CLASS,
+    P_N_STATION,
+    P_SAMPLE_PS,
     P_STATIONS,
     P_WARMUP_PS,
+    S_N_SAMPLE,
     S_NOW,
     SEQ_AWAY,
+    TS_BUSY,
+    TS_DONE_HI,
+    TS_DONE_LO,
+    TS_IN_LINE,
+    TS_SIZE,
+    TS_STATION,
+    TS_TIME_PS,
+    TS_VISITS,
+    TS_WAIT_PS,
     WORK_FIRST,
     WORK_N,
     WORK_SIZE,
@@ -31,12 +43,33 @@ from sim.model.layout import (
 )
 from sim.model.metrics import wide
 
+_STATION_COLUMNS = {
+    "time_ps": TS_TIME_PS,
+    "station_id": TS_STATION,
+    "busy_workers": TS_BUSY,
+    "in_line": TS_IN_LINE,
+    "wait_ps": TS_WAIT_PS,
+    "visits": TS_VISITS,
+}
+
 
 def station_rows(p: Params, st: State) -> list[dict[str, int]]:
     """Each CPU station over the whole run: its workers, visits, how long these waited and kept workers busy."""
     rows = table(st, "station", state_sizes(p), D_SIZE)
     works = p.m[p.m[P_STATIONS] :][: len(rows) * WORK_SIZE].reshape(-1, WORK_SIZE)
     return [_station(st, row, work) for row, work in zip(rows, works, strict=True)]
+
+
+def station_samples(p: Params, st: State) -> dict[str, np.ndarray]:
+    """Column → (sample · station,): what the samples saw, `visits` and `done_ps` since the start."""
+    n_station, period_ps = int(p.m[P_N_STATION]), int(p.m[P_SAMPLE_PS])
+    if n_station == 0 or period_ps == 0:
+        return {}
+    n_sample = min(int(st.m[S_N_SAMPLE]), int(st.m[S_NOW]) // period_ps + 1)  # not the one that closes a run
+    rows = table(st, "station_sample", state_sizes(p), TS_SIZE)[: n_sample * n_station]
+    columns = {name: rows[:, at] for name, at in _STATION_COLUMNS.items()}
+    done = [wide(lo, hi) for lo, hi in rows[:, [TS_DONE_LO, TS_DONE_HI]]]
+    return columns | {"done_ps": np.array(done, dtype=object)}
 
 
 def _station(st: State, row: np.ndarray, work: np.ndarray) -> dict[str, int]:

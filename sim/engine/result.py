@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from sim.arrays import pool_rows, state_sizes, table, traffic_of
-from sim.engine.around import blocked_answers, station_rows
+from sim.engine.around import blocked_answers, station_rows, station_samples
 from sim.engine.blame import blame_columns, network_ps
 from sim.model.layout import (
     A_ATTEMPTS,
@@ -139,6 +141,7 @@ class Result(NamedTuple):
     end_ps: int
     digest: int
     stations: tuple[dict[str, int], ...] = ()
+    station_samples: Mapping[str, np.ndarray] = MappingProxyType({})  # column → (sample · station,)
 
 
 def make_result(p: Params, st: State) -> Result:
@@ -153,6 +156,7 @@ def make_result(p: Params, st: State) -> Result:
         end_ps=int(st.m[S_NOW]),
         digest=make_digest(p, st),
         stations=tuple(station_rows(p, st)),
+        station_samples=station_samples(p, st),
     )
 
 

@@ -353,9 +353,9 @@ N_QUANTILE = 1 << N_QUANTILE_BITS
 S_STARTS = 21  # as P_STARTS
 S_SIZE = S_STARTS + 27
 
-# State.station: two limbs of work taken in and of waiting for it to begin, and how often
-D_BUSY, _D1, D_WAIT, _D3, D_JOBS = range(5)
-D_SIZE = 5
+# State.station: two limbs of work taken in and of waiting for it to begin, how often, and visits in line
+D_BUSY, _D1, D_WAIT, _D3, D_JOBS, D_IN_LINE = range(6)
+D_SIZE = 6
 
 # State.content: a row a question
 E_FILLED_PS, E_PREV, E_NEXT = range(3)  # when its answer was complete + 1, 0 = not kept
@@ -630,6 +630,12 @@ A_SIZE = 4
 ) = range(25)
 T_SIZE = 25
 
+# State.station_sample: a row a (sample, station); what began is counted in the row of the sample that is next by then
+TS_TIME_PS, TS_STATION, TS_BUSY, TS_IN_LINE, TS_WAIT_PS, TS_DONE_LO, TS_DONE_HI, TS_VISITS, TS_BEGUN = range(
+    9
+)
+TS_SIZE = 9
+
 # State.mark: what a pool has done by the end of warm-up (0), of the measured window (1) and of the run (2)
 (
     M_BILLED,  # two limbs, as all up to M_STEPS
@@ -738,4 +744,5 @@ class State(NamedTuple):
     blame: int  # (B_SIZE, request) parts of its time, or nothing; memory is touched where one is not 0
     arrived: int  # (request,) when the turns of sessions came, 0 = not at all; or nothing
     sample: int  # (sample, pool, T_SIZE)
+    station_sample: int  # (sample, station, TS_SIZE)
     slot: int  # (slot, F_SIZE), last, so that it can grow

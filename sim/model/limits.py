@@ -17,7 +17,6 @@ from sim.model.layout import (
     F_REQUEST,
     F_SIZE,
     G_FIRST,
-    G_FIRST_POOL,
     G_SIZE,
     H_DONE,
     H_DONE_GAP_PS,
@@ -39,18 +38,13 @@ from sim.model.layout import (
     K_SHED_MILLI,
     K_SIZE,
     K_TENANT,
-    K_TTFT_MAX_PS,
     K_WAIT_MAX_PS,
-    L_BUDGET,
-    L_SIZE,
-    L_TABLE,
     NO_REASON,
     OVER_LIMIT,
     P_LIMITS,
     P_N_CLASS,
     P_N_TENANT,
     P_TURNS,
-    PREDICTED_TTFT,
     QUEUE_TIME,
     R_N_RUN,
     R_N_WAIT,
@@ -66,7 +60,6 @@ from sim.model.layout import (
     V_TOKEN_CAP,
     V_TOKEN_PS,
 )
-from sim.model.steps import prefill_ps
 from sim.units import NEVER
 
 RETRY_MILLI = 1000  # what a retry takes from its budget
@@ -163,13 +156,12 @@ def uncount(p, st, s):
 
 # ---- load ----------------------------------------------------------------------
 @jit
-def load_reason(p, st, k, g, prompt):
-    """Whether group g is too busy for an attempt of class k: SHED, QUEUE_TIME, PREDICTED_TTFT or NO_REASON."""
+def load_reason(p, st, k, g):
+    """Whether group g is too busy for an attempt of class k: SHED, QUEUE_TIME or NO_REASON."""
     ko = p.klass + k * K_SIZE
     shed = p.m[ko + K_SHED_MILLI]
     wait = p.m[ko + K_WAIT_MAX_PS]
-    ttft = p.m[ko + K_TTFT_MAX_PS]
-    if shed == NEVER and wait == NEVER and ttft == NEVER:
+    if shed == NEVER and wait == NEVER:
         return NO_REASON
     ho = st.group + g * H_SIZE
     ready = st.m[ho + H_N_READY]
@@ -184,24 +176,7 @@ def load_reason(p, st, k, g, prompt):
         return SHED
     if wait != NEVER and waiting > 0 and st.m[ho + H_DONE_GAP_PS] > wait // waiting:
         return QUEUE_TIME
-    if ttft != NEVER:
-        spare = ttft - prompt_ps(p, g, prompt)
-        if spare < 0 or (waiting > 0 and st.m[ho + H_DONE_GAP_PS] > spare // waiting):
-            return PREDICTED_TTFT
     return NO_REASON
-
-
-@jit_call
-def prompt_ps(p, g, prompt):
-    """How long a prompt takes alone on an idle replica of the group's first pool."""
-    lo = p.pool + p.m[p.group + g * G_SIZE + G_FIRST_POOL] * L_SIZE
-    spent = 0
-    done = 0
-    while done < prompt:
-        chunk = min(prompt - done, p.m[lo + L_BUDGET])
-        spent += p.m[p.base + p.m[lo + L_TABLE]] + prefill_ps(p.m, lo, chunk, chunk * (2 * done + chunk))
-        done += chunk
-    return spent
 
 
 @jit

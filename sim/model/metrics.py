@@ -74,6 +74,16 @@ def add_wide(array, at, value):
     array[at] = low
 
 
+@jit
+def take_wide(array, at, value):
+    """Take 0 ≤ value < 2⁶² from a two-limb sum (low, high)."""
+    low = array[at] - value
+    if low < 0:
+        low += LIMB
+        array[at + 1] -= 1
+    array[at] = low
+
+
 def wide(low: int, high: int) -> int:
     """A two-limb sum as one integer."""
     return (int(high) << LIMB_BITS) + int(low)

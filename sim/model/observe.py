@@ -39,7 +39,9 @@ from sim.model.layout import (
     M_STEPS,
     M_TIME_PS,
     P_N_POOL,
+    P_N_STATION,
     P_RING,
+    P_SAMPLE_PS,
     Q_ASKED_TOKENS,
     Q_BILLED_LO,
     Q_CACHED_TOKENS,
@@ -103,6 +105,7 @@ from sim.model.lifecycle import settle_areas
 from sim.model.metrics import add_wide, finished, mixed
 from sim.model.replica import blocks_cached, blocks_used
 from sim.model.row import SEED
+from sim.model.stations import sample_stations
 
 
 # ---- the metrics pipeline ----------------------------------------------------------------------
@@ -186,7 +189,10 @@ def metric_milli(p, st, pool, t):
 # ---- samples ----------------------------------------------------------------------
 @jit_call
 def sample(p, st, t):
-    """Write one row of the time series per pool and fold it into the digest."""
+    """Write one row of the time series per pool and station and fold it into the digest.
+
+    The sample that closes a run between two others has no rows of stations: who began work since then is not known.
+    """
     n_pool = p.m[P_N_POOL]
     row = st.m[S_N_SAMPLE]
     st.m[S_N_SAMPLE] = row + 1
@@ -197,6 +203,8 @@ def sample(p, st, t):
         for j in range(T_SIZE):
             h = mixed(h, st.m[st.sample + o + j])
         st.m[S_DIGEST] += finished(h)
+    if p.m[P_N_STATION] > 0 and t % p.m[P_SAMPLE_PS] == 0:
+        sample_stations(p, st, t)
 
 
 @jit_call

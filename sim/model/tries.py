@@ -65,6 +65,7 @@ from sim.model.layout import (
     K_PATIENCE,
     K_RETRY_ON,
     K_SIZE,
+    K_TTFT_MAX_PS,
     K_WITHHELD,
     N_QUANTILE,
     NO_REASON,
@@ -75,6 +76,7 @@ from sim.model.layout import (
     PHASE_RETRY,
     PHASE_STATION,
     PHASE_TURN,
+    PREDICTED_TTFT,
     REJECTED,
     SEQ_AFTER,
     SEQ_AWAY,
@@ -84,6 +86,7 @@ from sim.model.layout import (
     TOO_LONG,
 )
 from sim.model.limits import deposit, limits_reason, load_reason, pay_retry
+from sim.model.predict import comes_late
 from sim.model.request import leave, take_slot
 from sim.model.router import n_fitting_pools
 from sim.model.stalls import stall_ps
@@ -147,7 +150,13 @@ def take_attempt(p, st, s, t):
         from_cache(p, st, s, t)
         return
     if reason == NO_REASON:
-        reason = load_reason(p, st, k, g, st.m[so + F_PROMPT])
+        reason = load_reason(p, st, k, g)
+    if (
+        reason == NO_REASON
+        and p.m[p.klass + k * K_SIZE + K_TTFT_MAX_PS] != NEVER
+        and comes_late(p, st, s, g, t)
+    ):
+        reason = PREDICTED_TTFT
     if reason != NO_REASON:
         end_attempt(p, st, s, -1, REJECTED, reason, t)
         return

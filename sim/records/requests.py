@@ -91,7 +91,10 @@ def _times(rows: Mapping[str, np.ndarray]) -> dict[str, pa.Array]:
     taken, network = rows["taken_ps"], rows["network_ps"]
     seen = [np.where(event >= 0, event + network, -1) for event in (first, last)]  # by the user
     n_gaps = rows["output_tokens"].astype(np.int64) - 1
-    gap_last = np.where(n_gaps >= 1, last, -1)
+    stations = np.maximum(
+        rows["blame_stream_cpu_ps"], 0
+    )  # the replica's last token came so long before the answer
+    gap_last = np.where((n_gaps >= 1) & (last >= 0), last - stations, -1)
     itl_max = np.where(n_gaps >= 1, rows["itl_max_ps"], -1)
     return made | {
         "queue_wait_s": durations(taken, rows["scheduled_ps"]),

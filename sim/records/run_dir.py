@@ -15,24 +15,27 @@ from sim.records.config import config_hash, config_record, read_json, to_json
 from sim.records.files import whole_folder
 from sim.records.parquet import read_table, write_table
 from sim.records.requests import requests_table
-from sim.records.schema import REQUESTS, schema
+from sim.records.schema import REQUESTS, STATIONS, Column, schema
+from sim.records.stations import stations_table
 from sim.records.summary import summary_table
 from sim.records.timeseries import timeseries_table
 from sim.records.version import SCHEMA_VERSION
 
 REQUESTS_FILE = "requests.parquet"
 TIMESERIES_FILE = "timeseries.parquet"
+STATIONS_FILE = "stations.parquet"
 SUMMARY_FILE = "summary.parquet"
 SUMMARY_JSON = "summary.json"
 CONFIG_JSON = "config.json"
 
 
 class RunTables(NamedTuple):
-    """What a run leaves as Arrow tables; `requests` has no rows when records were off."""
+    """What a run leaves as Arrow tables; `requests` has no rows when records were off, `stations` without any."""
 
     requests: pa.Table
     timeseries: pa.Table
     summary: pa.Table  # one row
+    stations: pa.Table
 
 
 class RunFiles(NamedTuple):
@@ -51,6 +54,7 @@ def run_tables(scenario: Any, result: Any, summary: Mapping[str, Any]) -> RunTab
         requests=requests_table(scenario, result, footer),
         timeseries=timeseries_table(scenario, result, footer),
         summary=summary_table([summary], footer),
+        stations=stations_table(scenario, result, footer),
     )
 
 
@@ -75,6 +79,8 @@ def write_run(
         if tables.requests.num_rows or not _records_off(scenario):
             write_table(tables.requests, folder / REQUESTS_FILE)
         write_table(tables.timeseries, folder / TIMESERIES_FILE)
+        if tables.stations.num_rows:
+            write_table(tables.stations, folder / STATIONS_FILE)
         write_table(tables.summary, folder / SUMMARY_FILE)
         (folder / SUMMARY_JSON).write_text(to_json(summary) + "\n", encoding="utf-8")
         record = config_record(scenario, about)
@@ -100,9 +106,10 @@ def _read_whole(folder: Path) -> RunFiles:
     if found != SCHEMA_VERSION:
         raise InputError(problem("run.schema_version", found, f"{SCHEMA_VERSION}, which this version reads"))
     tables = RunTables(
-        requests=_read_requests(folder),
+        requests=_read_table(folder / REQUESTS_FILE, REQUESTS),
         timeseries=read_table(folder / TIMESERIES_FILE),
         summary=read_table(folder / SUMMARY_FILE),
+        stations=_read_table(folder / STATIONS_FILE, STATIONS),
     )
     return RunFiles(folder, config, read_json(folder / SUMMARY_JSON), tables)
 
@@ -132,11 +139,9 @@ def _records_off(scenario: Any) -> bool:
     return not getattr(getattr(scenario, "output", None), "records", True)
 
 
-def _read_requests(folder: Path) -> pa.Table:
-    path = folder / REQUESTS_FILE
-    if path.is_file():
-        return read_table(path)
-    return schema(REQUESTS).empty_table()
+def _read_table(path: Path, columns: list[Column]) -> pa.Table:
+    """A table that a run need not have left."""
+    return read_table(path) if path.is_file() else schema(columns).empty_table()
 
 
 def _footer(scenario: Any, summary: Mapping[str, Any]) -> dict[str, str]:

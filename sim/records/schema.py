@@ -89,7 +89,7 @@ REQUESTS: list[Column] = [
     _duration("queue_wait", "first scheduled - when the gateway took that attempt"),
     _duration("ttft", "first token of the answering attempt - arrival of the first attempt, and the network"),
     _duration("attempt_ttft", "first token - when the gateway took that attempt"),
-    _duration("tpot", "(last token - first token) / (tokens - 1); null below two tokens"),
+    _duration("tpot", "(last token of the replica - first token) / (tokens - 1); null below two tokens"),
     _duration("itl_max", "longest gap between consecutive tokens; null below two tokens"),
     Column("itl_max_ps", pa.int64(), "ps", "longest gap between consecutive tokens, exact"),
     _duration(
@@ -136,6 +136,20 @@ TIMESERIES: list[Column] = [
     ),
     Column("gpu_s", pa.float64(), "s", "GPU seconds billed in the interval"),
     Column("usd", pa.float64(), "usd", "cost of the interval"),
+]
+
+STATIONS: list[Column] = [
+    Column("time_s", pa.float64(), "s", "when the sample was taken: the end of its interval"),
+    Column("time_ps", pa.int64(), "ps", "when the sample was taken, exact"),
+    Column("interval_s", pa.float64(), "s", "time since the sample before; 0 for the first"),
+    Column("station", NAME, "name", "CPU station"),
+    Column("workers", pa.int32(), "workers", "workers that it has"),
+    Column("busy_workers", pa.int32(), "workers", "workers at work"),
+    Column("in_line", pa.int64(), "visits", "in line, those whose client has gone included"),
+    Column("wait_s", pa.float64(), "s", "how long a visit that joins the line now waits"),
+    Column("visits", pa.int64(), "visits", "that joined the line in the interval"),
+    Column("busy_s", pa.float64(), "s", "work done in the interval, of all workers together"),
+    Column("use", pa.float64(), "1", "busy_s / (workers x interval_s); null for the first sample"),
 ]
 
 _SUMMARY_UNITS = (  # by ending, the longest first where one ends another

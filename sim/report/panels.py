@@ -7,8 +7,19 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from sim.analysis.overtime import OverTime
-from sim.report.series import STAGE_LABELS, Samples
-from sim.report.style import BLACK, BLUE, GREY, ORANGE, RED, SKY, STAGE_COLOURS, WIDTH, time_unit
+from sim.report.series import STAGE_LABELS, Samples, StationSamples
+from sim.report.style import (
+    BLACK,
+    BLUE,
+    GREY,
+    ORANGE,
+    RED,
+    SKY,
+    STAGE_COLOURS,
+    STATION_COLOURS,
+    WIDTH,
+    time_unit,
+)
 
 Rows = list[dict[str, Any]]
 QUEUE_COLOURS = {"held at the gateway": RED, "waiting at replicas": SKY}
@@ -96,6 +107,19 @@ def queue_panel(axis: Axis, samples: Samples) -> Panel:
     area = areas(axis, long_rows(axis, samples.time_s, waiting), colours, "requests")
     running = long_rows(axis, samples.time_s, {"running": samples.running})
     return Panel("Requests waiting and running", 110, axis, [area, _line_over(axis, running, "running")])
+
+
+def station_panels(axis: Axis, samples: StationSamples) -> list[Panel]:
+    """How busy each CPU station is, and the line before it."""
+    colours = {name: STATION_COLOURS[i % len(STATION_COLOURS)] for i, name in enumerate(samples.in_line)}
+    percent = {name: 100 * use for name, use in samples.use.items()}
+    y = _y("%", top=100)
+    busy = _lines(axis, long_rows(axis, samples.time_s, percent), colours, y)
+    line = areas(axis, long_rows(axis, samples.time_s, samples.in_line), colours, "requests")
+    return [
+        Panel("CPU stations: workers busy", 70, axis, [busy]),
+        Panel("CPU stations: requests in line", 110, axis, [line]),
+    ]
 
 
 def ttft_panel(axis: Axis, ttft: OverTime, limits: list[tuple[float, str]]) -> Panel:
@@ -202,10 +226,11 @@ def _colour(colours: dict[str, str], symbol: str) -> Any:
     return alt.Color("series:N", title=None, sort=None, scale=scale, legend=alt.Legend(symbolType=symbol))
 
 
-def _y(title: str) -> Any:
+def _y(title: str, top: float | None = None) -> Any:
     import altair as alt
 
-    return alt.Y("y:Q", title=title)
+    scale = alt.Scale(domain=[0, top], nice=False) if top is not None else alt.Undefined
+    return alt.Y("y:Q", title=title, scale=scale)
 
 
 def x_of(axis: Axis) -> Any:

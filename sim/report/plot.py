@@ -10,10 +10,18 @@ from typing import Any
 from sim.errors import InputError, nearest, problem
 from sim.records.files import whole_file
 from sim.records.run_dir import RunFiles, read_run
-from sim.report.panels import queue_panel, rates_panel, replicas_panel, stacked, time_axis, ttft_panel
-from sim.report.series import fleet_samples, last_event_s, ttft_limits, ttft_over_time
+from sim.report.panels import (
+    queue_panel,
+    rates_panel,
+    replicas_panel,
+    stacked,
+    station_panels,
+    time_axis,
+    ttft_panel,
+)
+from sim.report.series import fleet_samples, last_event_s, station_samples, ttft_limits, ttft_over_time
 from sim.report.style import configured
-from sim.report.text import number, quantity, seconds, share
+from sim.report.text import number, observed, quantity, seconds, share
 
 FORMATS = ("html", "png", "svg")
 PNG_SCALE = 1.5
@@ -24,7 +32,7 @@ EMBED = {"actions": {"export": True, "source": False, "compiled": False, "editor
 def plot_run(
     run_dir: Path | str, out: Path | str | None = None, formats: Sequence[str] = ("html", "png")
 ) -> list[Path]:
-    """Draws a run: rates, replicas by stage, queues and ttft on one time axis. Returns the files written.
+    """Draws a run: rates, replicas by stage, CPU stations, queues and ttft on one time axis. Returns the files written.
 
     `out` is a folder, or a file name whose ending is replaced; None: plot.html, plot.png in the run's folder.
     Raises InputError when the run cannot be read, a format is unknown or the files cannot be written.
@@ -40,6 +48,9 @@ def run_chart(run: RunFiles) -> Any:
     above = below._replace(is_named=False)
     ttft = ttft_over_time(run.tables.requests, float(summary["duration_s"]))
     panels = [rates_panel(above, samples), replicas_panel(above, samples)]
+    stations = station_samples(run.tables.stations)
+    if stations is not None:
+        panels += station_panels(above, stations)
     panels.append(queue_panel(below if ttft is None else above, samples))
     if ttft is not None:
         panels.append(ttft_panel(below, ttft, ttft_limits(run.config, summary)))
@@ -73,7 +84,7 @@ def headline(summary: Mapping[str, Any]) -> list[str]:
         f"{quantity(summary['usd_per_hour'], 'usd/h')}",
     ]
     limits = [
-        f"{'PASS' if v['ok'] else 'FAIL'}  {v['text']}  (was {quantity(v['observed'], v['unit'])})"
+        f"{'PASS' if v['ok'] else 'FAIL'}  {v['text']}  (was {observed(v)})"
         for v in summary.get("verdicts", [])
     ]
     return [*packed(first), *packed(limits)]

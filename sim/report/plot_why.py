@@ -50,6 +50,8 @@ def asked_of(words: Sequence[str]) -> tuple[str, dict[str, str]]:
             raise InputError(
                 problem("why", word, "class=NAME, measure=ttft, measure=e2e", nearest(key, SETTINGS))
             )
+        if key in asked:
+            raise InputError(f"why: {word!r}: {key} is said twice; allowed: once")
         asked[key] = value
     return words[0], asked
 
@@ -74,7 +76,10 @@ def why_chart(run: RunFiles, blame: Blame) -> Any:
     """The altair chart."""
     below = time_axis(float(run.summary["duration_s"]))
     above = below._replace(is_named=False)
-    panels = [missed_panel(above, blame), mean_panel(above, blame), shares_panel(below, blame)]
+    if labelled(blame):
+        panels = [missed_panel(above, blame), mean_panel(above, blame), shares_panel(below, blame)]
+    else:  # nobody who missed was answered: there is no time to share out
+        panels = [missed_panel(below, blame)]
     spans = [(0.0, float(run.summary["warmup_s"]))]
     lines = [sentence(blame)] if blame.promises else [no_promise(blame), sentence(blame)]
     told = [part for line in lines for part in textwrap.wrap(line, SUBTITLE_CHARACTERS)]

@@ -58,6 +58,34 @@ def fleet_samples(table: Any, config: Mapping[str, Any] | None = None) -> Sample
     )
 
 
+class StationSamples(NamedTuple):
+    """What samples saw at the CPU stations, thinned; arrays are (point,)."""
+
+    time_s: np.ndarray
+    in_line: dict[str, np.ndarray]  # station → visits
+    use: dict[str, np.ndarray]  # station → share of its workers' time
+
+
+def station_samples(table: Any) -> StationSamples | None:
+    """The samples of each station, stations as the table has them; None where there are none."""
+    names = list(dict.fromkeys(table.column("station").to_pylist()))
+    if not names:
+        return None
+    columns = {
+        key: _numbers(table, key).reshape(-1, len(names)).astype(float)
+        for key in ("time_ps", "interval_s", "workers", "in_line", "busy_s")
+    }
+    step = -(-len(columns["time_ps"]) // MAX_POINTS)
+    room_s = columns["workers"] * columns["interval_s"]
+    busy = {name: thinned(columns["busy_s"][:, i], step, None) for i, name in enumerate(names)}
+    room = {name: thinned(room_s[:, i], step, None) for i, name in enumerate(names)}
+    return StationSamples(
+        time_s=thinned(columns["time_ps"][:, 0] / 1e12, step, LAST),
+        in_line={name: thinned(columns["in_line"][:, i], step, LARGEST) for i, name in enumerate(names)},
+        use={name: busy[name] / np.where(room[name] > 0, room[name], np.nan) for name in names},
+    )
+
+
 def thinned(values: np.ndarray, step: int, keep: str | None) -> np.ndarray:
     """One value for every `step`: the last, the largest, or their sum."""
     if step <= 1 or len(values) == 0:
@@ -78,10 +106,12 @@ def last_event_s(samples: Samples, duration_s: float) -> float:
 
 
 def ttft_over_time(requests: Any, end_s: float) -> OverTime | None:
-    """p50 and p99 of ttft by arrival time; None where records were off."""
+    """p50 and p99 of ttft by arrival time, never where an answer broke off; None where records were off."""
     if requests.num_rows == 0:
         return None
-    return percentiles_over_time(_numbers(requests, "arrival_s"), _numbers(requests, "ttft_s"), end_s)
+    served = np.isin(requests.column("outcome").to_pylist(), ("completed", "inside"))
+    ttft_s = np.where(served, _numbers(requests, "ttft_s"), np.nan)
+    return percentiles_over_time(_numbers(requests, "arrival_s"), ttft_s, end_s)
 
 
 def ttft_limits(config: dict[str, Any], summary: dict[str, Any]) -> list[tuple[float, str]]:

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Protocol
 
 from sim.analysis.compare import Comparison, Measure, Row, compare
-from sim.report.text import change, number, quantity, seconds, share, usd
+from sim.report.text import change, number, observed, quantity, seconds, share, usd
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -82,8 +82,7 @@ def verdict_line(verdict: Mapping[str, Any]) -> Text:
     mark, style = ("✓", "green") if verdict["ok"] else ("✗", "bold red")
     line = Text(f"  {mark} ", style=style)
     line.append(verdict["text"])
-    unit = verdict["unit"] or ("share" if is_share(verdict["measure"]) else "")
-    line.append(f"   was {quantity(verdict['observed'], unit)}", style="" if verdict["ok"] else "red")
+    line.append(f"   was {observed(verdict)}", style="" if verdict["ok"] else "red")
     return line
 
 
@@ -221,11 +220,6 @@ def table_by_run(comparison: Comparison) -> Table:
     for number_of_row, row in enumerate(comparison.rows):
         table.add_row(*_comparison_cells(comparison, row, number_of_row == 0))
     return table
-
-
-def is_share(name: str) -> bool:
-    """Whether a measure is a fraction, shown in percent."""
-    return name.endswith(("_fraction", "_attainment", "_use", "_busy", "_ratio")) or name == "mfu"
 
 
 def _came_out(summary: Mapping[str, Any], wall_s: float | None) -> Text:

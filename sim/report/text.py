@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
+from typing import Any
 
 MISSING = "–"
 
@@ -63,6 +65,16 @@ def quantity(value: float | None, unit: str) -> str:
     if unit == "share":
         return share(value)
     return number(value) if unit in ("", "1", "mean") else f"{number(value)} {unit}"
+
+
+def observed(verdict: Mapping[str, Any]) -> str:
+    """What a limit met: fractions in percent, all else in its unit."""
+    return quantity(verdict["observed"], verdict["unit"] or ("share" if is_share(verdict["measure"]) else ""))
+
+
+def is_share(name: str) -> bool:
+    """Whether a measure is a fraction, shown in percent."""
+    return name.endswith(("_fraction", "_attainment", "_use", "_busy", "_ratio")) or name == "mfu"
 
 
 def change(value: float | None, unit: str = "") -> str:

@@ -97,6 +97,8 @@ def unknown_option(group: str, option: str, shown: str = "") -> str:
     options = option_files(group)
     close = nearest(option, options)
     hint = f"; did you mean {close!r}?" if close else ""
+    if group == "slo" and not close:
+        hint = "; limits of your own are a list, as 'slo=[\"ttft.p99 < 1 s\"]'"
     return f"{shown or group}: {option!r} is not one of {', '.join(options)}{hint}"
 
 

@@ -19,6 +19,7 @@ from sim.scenario.slo import parse_slo
 from sim.scenario.traffic import TrafficClass
 from sim.units import HORIZON_MAX_S
 
+SAMPLE_ROWS_MAX = 1_000_000  # of a time series
 WAKING = ("backlog", "arrival_rate")  # metrics that are there without a replica
 
 
@@ -45,6 +46,12 @@ def time_problems(scenario: Scenario) -> Iterator[str]:
     if scenario.duration_s + scenario.drain_s > HORIZON_MAX_S:
         room = HORIZON_MAX_S - scenario.duration_s
         yield problem("drain_s", scenario.drain_s, f"≤ {room:g} s: duration_s + drain_s end within 45 days")
+    interval_s = scenario.output.sample_interval_s
+    width = max(len(scenario.pools), len(scenario.gateway.stations))
+    least_s = (scenario.duration_s + scenario.drain_s) * width / SAMPLE_ROWS_MAX
+    if interval_s is not None and interval_s < least_s:
+        allowed = f"at least {least_s:.3g}, in s: a time series has at most {SAMPLE_ROWS_MAX:,} rows"
+        yield problem("output.sample_interval_s", interval_s, allowed)
 
 
 def router_problems(scenario: Scenario) -> Iterator[str]:

@@ -48,11 +48,16 @@ def visit_problems(entry: TrafficClass, scenario: Scenario, said: Said) -> Itera
 
 
 def unused_problems(scenario: Scenario) -> Iterator[str]:
-    """Stations are visited, and a response cache has something that is asked again."""
+    """Stations are visited, and a response cache has something that is asked again.
+
+    A station whose name a visit has misspelt is not told again.
+    """
+    stations = scenario.gateway.stations
     visited = {visit.station for entry in scenario.classes for visit in (*entry.before, *entry.after)}
-    for name in scenario.gateway.stations:
-        if name not in visited:
-            close = nearest(name, visited)
+    meant = {nearest(name, stations) for name in visited if name not in stations}
+    for name in stations:
+        if name not in visited and name not in meant:
+            close = nearest(name, visited & set(stations))
             hint = f"; did you mean {close!r}?" if close else ""
             where = "traffic.before or traffic.after"
             yield f"gateway.stations.{name}: no class visits it; name it in {where}, or drop it{hint}"

@@ -28,10 +28,12 @@ from sim.errors import InputError
 from sim.scenario.build import TOP_LEVEL, from_dict
 from sim.scenario.catalogue import GROUPS, conf_dir, option_files, own_options, yaml_files
 from sim.scenario.edit import Edit, edited
-from sim.scenario.inherit import merge
+from sim.scenario.inherit import POOL_GROUPS, merge
+from sim.scenario.names import name_problems
 from sim.scenario.problems import not_a_key
 from sim.scenario.scenario import Scenario
 from sim.scenario.story import Choice, Story, check_choice, read_story, refuse_code
+from sim.scenario.variant_names import label_of, short_keys
 from sim.scenario.yaml_file import DEPTH_MAX, read_yaml
 
 LENGTH_MAX = 20_000  # characters of one override
@@ -59,16 +61,24 @@ def compose(name_or_path: str, overrides: Sequence[str] = ()) -> dict[str, Any]:
     """
     story = read_story(name_or_path)
     orders = read_orders(overrides)
-    data = chosen(story.choices, orders.choices)
-    return edited(merge(data, still_meant(story, orders)), orders.edits)
+    data = merge(chosen(story.choices, orders.choices), still_meant(story, orders))
+    problems = list(name_problems(story, orders.choices, orders.edits, data))
+    if problems:
+        raise InputError(problems)
+    return edited(data, orders.edits)
 
 
 def still_meant(story: Story, orders: Orders) -> dict[str, Any]:
-    """The file's body without what it says about an option of another kind than the one now chosen."""
+    """The file's body without what it says about an option of another kind than the one now chosen.
+
+    What a file says of a list, as `slo`, is the whole of it: an option that is chosen stands in its place.
+    """
     before = default_choices() | story.choices
     body = dict(story.body)
     for choice, option in orders.choices.items():
         said = body.get(choice.group)
+        if choice.package is None and isinstance(said, list):
+            del body[choice.group]
         is_about_it = choice.package is None and isinstance(said, dict) and "kind" not in said
         if is_about_it and kind_of(choice.group, before[choice]) != kind_of(choice.group, option):
             del body[choice.group]
@@ -200,6 +210,8 @@ def take_order(orders: Orders, text: str) -> None:
 def parsed(text: str) -> Override:
     """One override in hydra's grammar; raises InputError when it is not one, or is more than data."""
     check_text(text)
+    if text.startswith("="):
+        raise InputError(f"{text}: has no key; write key=value")
     try:
         override = OverridesParser.create().parse_override(with_dots(text))
     except (HydraException, RecursionError):
@@ -248,7 +260,11 @@ def said_where(name_or_path: str, overrides: Sequence[str] = ()) -> dict[str, st
     """Key → `scenario` or `command line`, for everything that is no choice from the catalogue."""
     story, orders = read_story(name_or_path), read_orders(overrides)
     found = dict.fromkeys(said_keys(story.body, ""), "scenario")
-    return found | dict.fromkeys((".".join(edit.path) for edit in orders.edits), "command line")
+    found |= dict.fromkeys((".".join(edit.path) for edit in orders.edits), "command line")
+    groups = tuple(
+        f"pool.{group}." for group in POOL_GROUPS
+    )  # what `pool` says of a group stands over the group
+    return found | {key.removeprefix("pool."): who for key, who in found.items() if key.startswith(groups)}
 
 
 def said_keys(body: Any, prefix: str) -> Iterator[str]:
@@ -263,19 +279,36 @@ def said_keys(body: Any, prefix: str) -> Iterator[str]:
 def variants(overrides: Sequence[str]) -> dict[str, list[str]]:
     """The product of all comma lists: label → the overrides of one run; raises InputError.
 
-    With one list the label is the value, with several it is `key=value` joined by blanks.
+    With one list of names the label is the name, else `key=value` joined by blanks, with as much of a key as is needed.
     """
     fixed: list[tuple[Override, str]] = []
     lists: list[tuple[Override, str]] = []
     for text in overrides:
         override = parsed(text)
         (lists if override.is_sweep_override() else fixed).append((override, text))
+    refuse_twice([override for override, _ in lists], [override for override, _ in fixed])
     choices = [swept(override) for override, _ in lists]
     product = list(itertools.islice(itertools.product(*choices), VARIANTS_MAX + 1))
     if len(product) > VARIANTS_MAX:
         raise InputError(f"more than {VARIANTS_MAX} variants: {', '.join(text for _, text in lists)}")
     plain = [text for _, text in fixed]
-    return {label_of(combination): [*plain, *combination] for combination in product}
+    keys = [override.get_key_element() for override, _ in lists]
+    short = short_keys(keys)
+    return {
+        label_of([word.removeprefix(f"{key}=") for word, key in zip(words, keys, strict=True)], short): [
+            *plain,
+            *words,
+        ]
+        for words in product
+    }
+
+
+def refuse_twice(lists: Sequence[Override], fixed: Sequence[Override]) -> None:
+    """Raise InputError where a key has a list of values and is given once more: only one of the two could hold."""
+    for i, override in enumerate(lists):
+        key = override.get_key_element()
+        if any(other.get_key_element() == key for other in (*lists[:i], *fixed)):
+            raise InputError(f"{override.input_line}: {key} is given twice; allowed: once")
 
 
 def swept(override: Override) -> list[str]:
@@ -288,10 +321,3 @@ def swept(override: Override) -> list[str]:
     if len(set(values)) < len(values):
         raise InputError(f"{override.input_line}: names a value twice")
     return [f"{key}={value}" for value in values]
-
-
-def label_of(combination: Sequence[str]) -> str:
-    """What a variant is called."""
-    if len(combination) == 1:
-        return combination[0].split("=", 1)[1]
-    return " ".join(combination) or "as it stands"

@@ -25,10 +25,10 @@ def merge(base: Any, own: Any) -> Any:
 
 
 def pool_defaults(raw: Mapping[str, Any]) -> dict[str, Any]:
-    """What every pool starts from: the fields of `pool` and the groups of the top level."""
+    """What every pool starts from: the groups of the top level, and over them what `pool` says."""
     fields = raw.get("pool") or {}
     groups = {group: raw[group] for group in POOL_GROUPS if raw.get(group) is not None}
-    return {**fields, **groups} if isinstance(fields, Mapping) else groups
+    return dict(merge(groups, fields)) if isinstance(fields, Mapping) else groups
 
 
 def merged_pools(raw: Mapping[str, Any]) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from sim.errors import nearest, problem
+from sim.scenario.catalogue import GROUPS, option_files
 from sim.scenario.fields import (
     CLOCK_TEXT,
     allowed_text,
@@ -40,10 +41,10 @@ def printable(text: str) -> str:
 def data_path(data: Any, loc: Sequence[str | int]) -> Path:
     """pydantic's location without the union tags it puts between the keys."""
     path: list[str | int] = []
-    for place, part in enumerate(loc):
+    for part in loc:
         is_tag = isinstance(data, dict) and part not in data and data.get("kind") == part
         is_type = isinstance(part, str) and ("[" in part or part in ("float", "int", "str", "bool"))
-        if (is_tag or is_type) and (place + 1 < len(loc) or is_type):
+        if is_tag or is_type:
             continue
         path.append(part)
         data = child_of(data, part)
@@ -105,10 +106,24 @@ def error_line(owner: type, error: Mapping[str, Any], data: Any, shown: str, pat
         return problem(shown, short(error["input"]), pattern_text(error))
     names = names_of(hints)
     close = nearest(error["input"], names) if names and isinstance(error["input"], str) else None
-    allowed = allowed_text(hints, key)
+    allowed = allowed_text(hints, key) + option_text(shown, error["input"])
     if error["type"] == "finite_number":
         allowed = allowed.replace("a number", "a finite number")
     return problem(shown, short(error["input"]), allowed, close)
+
+
+def option_text(shown: str, value: Any) -> str:
+    """Where the name of an option was given as if it were the value: how an option is chosen."""
+    parts = shown.split(".")
+    group = "station" if parts[:2] == ["gateway", "stations"] and len(parts) == 3 else parts[-1]
+    if group not in GROUPS or not isinstance(value, str) or value not in option_files(group):
+        return ""
+    placed = group == "station" or (parts[0] in ("pools", "classes") and len(parts) == 3)
+    return (
+        f"; an option is chosen as {group}@{shown}={value}"
+        if placed
+        else f"; an option is chosen as {group}={value}"
+    )
 
 
 def kind_line(error: Mapping[str, Any], shown: str, kinds: list[str]) -> str:

@@ -12,7 +12,7 @@ from sim.errors import InputError, nearest
 LATENCIES = ("ttft", "attempt_ttft", "itl", "tpot", "e2e", "queue_wait", "itl_max")
 LEVELS = ("mean", "p50", "p90", "p95", "p99", "p99.9")
 STATISTICS = (*LEVELS, *(f"{level}_served" for level in LEVELS))
-FRACTIONS = ("slo_attainment", "served_fraction", "prefix_hit_ratio")
+FRACTIONS = ("slo_attainment", "served_fraction", "prefix_hit_ratio", "from_cache_fraction")
 USES = ("step_busy", "slot_use", "kv_use", "mfu", "bandwidth_use")
 FATES = ("offered", "completed", "goodput", "rejected", "timed_out", "failed", "inside")
 TRIES = ("attempts", "retries", "hedges", "wasted_tokens", "from_cache", "blocked")

@@ -55,7 +55,12 @@ def told(name_or_path: str, above: tuple[str, ...]) -> Story:
     story = Story(choices, body)
     for base in reversed(bases):
         under = told(base, (*above, here))
-        unnamed = {key: value for key, value in under.body.items() if key != "name"}
+        chosen = {choice.group for choice in choices if choice.package is None}
+        unnamed = {
+            key: value
+            for key, value in under.body.items()
+            if key != "name" and not (key in chosen and isinstance(value, list))
+        }
         story = Story({**under.choices, **story.choices}, merge(unnamed, story.body))
     return story
 

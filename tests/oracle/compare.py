@@ -33,6 +33,7 @@ from sim.arrays import (
     table,
     traffic_of,
 )
+from sim.engine.around import station_samples
 from sim.engine.cpu import compiled
 from sim.engine.result import _counts, _requests
 from sim.model import layout as a
@@ -40,6 +41,7 @@ from sim.model.faults import lose
 from sim.model.fleet import advance, begin, finish
 from sim.model.lifecycle import become_ready, begin_drain, enter
 from sim.model.metrics import N_BUCKET, bucket_edges_ps, wide
+from sim.model.observe import sample
 from sim.rows import Chains, LimitRow, Turns, VisitRow
 from sim.units import NEVER
 
@@ -87,9 +89,15 @@ def params_of(case: dict[str, Any]) -> tuple[a.Params, list[int], list[tuple[int
     never = [(NEVER if at is None else at, *rest) for at, *rest in case["requests"]]
     rows = np.array(never, dtype=np.int64).reshape(-1, 4)
     warmup_ps, duration_ps = measured(case)
-    contents = case.get("contents")
+    contents, looks = case.get("contents"), case.get("look_at")
     params = make_params(
-        RunRow(case.get("seed", 1), duration_ps, warmup_ps, end_ps=case["end_ps"], sample_ps=0),
+        RunRow(
+            case.get("seed", 1),
+            duration_ps,
+            warmup_ps,
+            end_ps=case["end_ps"],
+            sample_ps=([*looks, case["end_ps"]][1] if looks else 0),
+        ),
         Traffic(
             rows[:, 0],
             rows[:, 1],
@@ -117,6 +125,7 @@ def params_of(case: dict[str, Any]) -> tuple[a.Params, list[int], list[tuple[int
         ],
         front=front_row(case.get("front") or {}),
     )
+    params.m[a.P_N_SAMPLE] = len(looks or ())
     return params, place, sorted(changes + later, key=lambda change: (change[0], change[2] != "lose"))
 
 
@@ -207,8 +216,8 @@ def pool_row(pool: dict[str, Any]) -> PoolRow:
     )
 
 
-BEGIN, ADVANCE, READY, DRAIN, LOSE, START, FINISH = range(7)
-MOVES = {"ready": READY, "drain": DRAIN, "lose": LOSE, "start": START}
+BEGIN, ADVANCE, READY, DRAIN, LOSE, START, LOOK, FINISH = range(8)
+MOVES = {"ready": READY, "drain": DRAIN, "lose": LOSE, "start": START, "look": LOOK}
 
 
 def move(p, st, what, r, t):  # type: ignore[no-untyped-def]
@@ -223,6 +232,8 @@ def move(p, st, what, r, t):  # type: ignore[no-untyped-def]
         begin_drain(p, st, r, t)
     elif what == START:
         enter(p, st, r, a.STAGE_ENGINE, t)
+    elif what == LOOK:
+        sample(p, st, t)
     elif what == LOSE:
         if st.m[st.rep + r * a.R_SIZE + a.R_STAGE] != a.STAGE_GONE:  # else it had drained before
             lose(p, st, r, t)
@@ -250,7 +261,8 @@ def end_of(
     """
     p, place, changes = params_of(case)
     begun = [(time_ps, place[replica], "start") for time_ps, replica in starts]
-    changes = sorted([*begun, *changes], key=lambda change: change[0])
+    looks = [(at_ps, -1, "look") for at_ps in case.get("look_at") or ()]
+    changes = sorted([*begun, *changes, *looks], key=lambda change: change[0])
     st = new_state(p, n_slot)
     mover()(p, st, BEGIN, 0, 0)
     for time_ps, r, what in [*changes, (case["end_ps"], -1, "end")]:
@@ -318,7 +330,28 @@ def seed_case(seed: int, calm: bool = False) -> Case:
         case = repeated(case, 2 + seed % 4)
     if seed % 2:
         case = later(case, DAY_PS - case["end_ps"] // 200_000)  # midnight comes in the middle
-    return with_turns(case, seed) if full or (seed % 4 == 1 and not calm) else case
+    case = with_turns(case, seed) if full or (seed % 4 == 1 and not calm) else case
+    if seed % 4 == 2 and not calm:
+        case = with_promises(case, seed)
+    return case if seed % 2 else with_looks(case, 3 + seed % 20)
+
+
+def with_promises(case: Case, seed: int) -> Case:
+    """The same case, attempts of most classes refused whose first token would come late."""
+    rng = np.random.default_rng([seed, 13])
+    unit_ps = int(case["pools"][0]["base_ps"][0])
+    most = [unit_ps * int(rng.integers(0, 20)) if rng.integers(0, 4) else None for _ in case["classes"]]
+    rows = zip(case["classes"], most, strict=True)
+    return {**case, "classes": [{**row, "ttft_max_ps": most_ps} for row, most_ps in rows]}
+
+
+def with_looks(case: Case, n: int) -> Case:
+    """The same case, its stations looked at `n` times at equal distances while requests arrive and for as long again."""
+    if not case["front"]["workers"]:
+        return case
+    last_ps = max(at for at, *_ in case["requests"] if at is not None)
+    period_ps = max(1, 2 * last_ps // n)
+    return {**case, "look_at": tuple(at for at in range(0, n * period_ps, period_ps) if at < case["end_ps"])}
 
 
 def lengthened(case: Case, factor: int) -> Case:
@@ -413,6 +446,7 @@ def ends_differ(case: Case, told: Run, p: a.Params, st: a.State, place: list[int
         *differences(rows_of(p, st, place), expected),
         *_unlike("measures", measures_of(p, st), measures_told(case, told)),
         *_unlike("class", counts_of(p, st), counts_told(case, told)),
+        *_unlike("look", dict(enumerate(looks_of(p, st))), dict(enumerate(told.stations))),
         *_unlike("replica", work_of(p, st, place), work_told(case, told)),
     ]
 
@@ -533,6 +567,14 @@ def counts_told(case: Case, told: Run) -> dict[Any, dict[str, Any]]:
             again = [try_ for try_ in tries if try_["n"] > 1 and not try_["is_fallback"]]
             found[k] |= {"hedges": hedges, "retries": len(again) - hedges}
     return found
+
+
+def looks_of(p: a.Params, st: a.State) -> list[dict[str, int]]:
+    """What the product's samples saw at the stations, by sample, then station."""
+    columns = station_samples(p, st)
+    names = ("busy_workers", "in_line", "wait_ps", "visits", "done_ps")
+    rows = zip(*(columns[name] for name in names), strict=True) if columns else []
+    return [{name: int(value) for name, value in zip(names, row, strict=True)} for row in rows]
 
 
 @functools.cache

@@ -35,6 +35,7 @@ out):
     turns          {after, pause_ps, tokens}, one each request: which follows it (-1 = none) after which pause, and
                    the tokens of its session so far; who follows another one comes last and has arrival_ps None
     measured_ps    (from, until): arrivals that count; this model tells of all and leaves counting to others
+    look_at        the instants at which somebody looks at the stations, before anything happens then; all below end_ps
     seed           of the draws, by name: patience of a request, jitter of a retry
 
 Where the rules leave room, this model decides:
@@ -99,7 +100,9 @@ Where the rules leave room, this model decides:
     users' events of an instant with hedges, under the number of the request before it.
 30. Who sees nothing new of a stream for gap_ps goes; a token at that very instant is too late. Nothing stalls once the
     last token is computed, or of a withheld answer.
-31. The predicted ttft is the predicted wait and what the prompt takes alone on an idle replica of the first pool.
+31. The predicted ttft is the stations' work and their lines as they are, the predicted wait, and what the prompt takes
+    alone on an idle replica of the first pool that it fits; or, where a ready replica has some of it cached, what is
+    left takes on the one that has most (the first of them), if that is less.
 """
 
 from __future__ import annotations
@@ -118,11 +121,12 @@ DEADLINE, RETRY, HEDGE, STATION = range(4)
 
 
 class Run(NamedTuple):
-    """What `run` found: one dict per request (by id), replica (by index), and attempt (by request, n)."""
+    """What `run` found: one dict per request (by id), replica (by index), attempt (by request, n), look at a station."""
 
     requests: list[dict[str, Any]]
     replicas: list[dict[str, Any]]
     attempts: list[dict[str, Any]]
+    stations: tuple[dict[str, int], ...] = ()  # by look, then station
 
 
 def act(replica: Replica, what: str, now_ps: int) -> None:
@@ -273,6 +277,7 @@ def run(
     contents: list[int] | None = None,
     measured_ps: tuple[int, int] | None = None,
     turns: dict[str, list[int]] | None = None,
+    look_at: tuple[int, ...] = (),
     make_replica: Callable[[int, dict[str, Any]], Replica] = Replica,
 ) -> Run:
     """Simulate [0, end_ps). The module's docstring says what the arguments hold and what is decided where."""
@@ -309,7 +314,8 @@ def run(
         fleet.live(now_ps)
     attempts = [attempt.told() for request in asked for attempt in request.attempts]
     replicas = [replica.report(end_ps) for replica in fleet.replicas]
-    return Run([request.report() for request in asked], replicas, attempts)
+    looks = [station.seen(at_ps) for at_ps in look_at for station in fleet.front.stations]
+    return Run([request.report() for request in asked], replicas, attempts, tuple(looks))
 
 
 def simulate(*case: Any, **more: Any) -> list[dict[str, Any]]:

@@ -14,21 +14,39 @@ class Station:
     def __init__(self, workers: int) -> None:
         self.workers = workers
         self.jobs: list[tuple[int, int]] = []  # (from, until), as they came
+        self.came_ps: list[int] = []  # when each did
 
     def enter(self, now_ps: int, work_ps: int) -> int:
         """Join the line with some work; when that will be done.
 
         Nobody starts before those who came earlier, nor while as many of them are at work as there are workers.
         """
-        last_ps = max([now_ps, *(start_ps for start_ps, _ in self.jobs)])
-        instants = sorted({last_ps, *(end_ps for _, end_ps in self.jobs if end_ps > last_ps)})
-        start_ps = next(at_ps for at_ps in instants if self.at_work(at_ps) < self.workers)
+        start_ps = self.turn_ps(now_ps, self.jobs)
         self.jobs.append((start_ps, start_ps + work_ps))
+        self.came_ps.append(now_ps)
         return start_ps + work_ps
 
-    def at_work(self, at_ps: int) -> int:
-        """How many of those in line so far are at work then."""
-        return sum(start_ps <= at_ps < end_ps for start_ps, end_ps in self.jobs)
+    def turn_ps(self, now_ps: int, jobs: list[tuple[int, int]]) -> int:
+        """When work that comes now is begun, behind these."""
+        last_ps = max([now_ps, *(start_ps for start_ps, _ in jobs)])
+        instants = sorted({last_ps, *(end_ps for _, end_ps in jobs if end_ps > last_ps)})
+        return next(at_ps for at_ps in instants if at_work(jobs, at_ps) < self.workers)
+
+    def seen(self, at_ps: int) -> dict[str, int]:
+        """What somebody sees who looks before anything happens at that instant."""
+        jobs = [job for job, came_ps in zip(self.jobs, self.came_ps, strict=True) if came_ps < at_ps]
+        return {
+            "busy_workers": at_work(jobs, at_ps),
+            "in_line": sum(start_ps > at_ps for start_ps, _ in jobs),
+            "wait_ps": self.turn_ps(at_ps, jobs) - at_ps,
+            "visits": len(jobs),
+            "done_ps": sum(min(end_ps, at_ps) - min(start_ps, at_ps) for start_ps, end_ps in jobs),
+        }
+
+
+def at_work(jobs: list[tuple[int, int]], at_ps: int) -> int:
+    """How many of these are at work then."""
+    return sum(start_ps <= at_ps < end_ps for start_ps, end_ps in jobs)
 
 
 class ResponseCache:

@@ -247,11 +247,21 @@ class Request:
         elif self.front.cache.serves(self.content, now_ps):
             made.place, made.routed_ps, made.scheduled_ps = "cache", now_ps, now_ps
             made.step_ps = now_ps + self.front.cache_ps
-        elif reason := self.group.overload(made, self.klass):
+        elif reason := self.group.overload(made, self.klass, now_ps):
             self.end_attempt(made, "rejected", reason, now_ps)
         else:
             made.place, made.to_visit = "before", list(self.klass.row["before"])
             self.go_on(made, now_ps)
+
+    def stations_ps(self, now_ps: int) -> int:
+        """How long the way to the GPU takes somebody who comes now, if nobody else does."""
+        at_ps = now_ps
+        for station, base_ps, prompt_ps, output_ps in self.klass.row["before"]:
+            line = self.front.stations[station]
+            at_ps = (
+                line.turn_ps(at_ps, line.jobs) + base_ps + prompt_ps * self.prompt + output_ps * self.output
+            )
+        return at_ps - now_ps
 
     def go_on(self, attempt: Sequence, now_ps: int) -> None:
         """An attempt is done with a station, or has none behind it: to the next, in, or out."""
@@ -456,20 +466,35 @@ class Group:
         seq.counted = True
         return ""
 
-    def overload(self, seq: Sequence, klass: TrafficClass) -> str:
+    def overload(self, seq: Sequence, klass: TrafficClass, now_ps: int) -> str:
         """Why there is too much to do for an attempt of this class; empty where there is not."""
         if self.is_overloaded(klass):
             return "shed"
         if klass.row["wait_max_ps"] is not None and self.predicted_ps() > klass.row["wait_max_ps"]:
             return "queue_time"
         most_ps = klass.row["ttft_max_ps"]
-        if most_ps is not None and self.predicted_ps() + self.alone_ps(seq.prompt) > most_ps:
-            return "predicted_ttft"
+        if most_ps is not None:
+            before_ps = seq.request.stations_ps(now_ps) + self.predicted_ps()
+            if before_ps + self.prompt_ps(seq) > most_ps:
+                return "predicted_ttft"
         return ""
 
-    def alone_ps(self, prompt: int) -> int:
-        """How long a prompt takes on an idle replica of the first pool, chunk by chunk."""
-        pool, done, spent_ps = self.replicas[0].pool, 0, 0
+    def prompt_ps(self, seq: Sequence) -> int:
+        """How long an attempt's prompt takes alone: on the first replica that it fits, or the one that has most of it
+        cached, whatever is less.
+        """
+        first = next(replica for replica in self.replicas if replica.fits(seq))
+        cold_ps = self.alone_ps(first.pool, seq.prompt, 0)
+        ready = [replica for replica in self.ready() if replica.fits(seq)]
+        best = max(ready, key=lambda replica: replica.warm_tokens(seq), default=first)
+        return min(
+            cold_ps,
+            self.alone_ps(best.pool, seq.prompt, best.warm_tokens(seq)) if best.warm_tokens(seq) else cold_ps,
+        )
+
+    def alone_ps(self, pool: dict[str, Any], prompt: int, done: int) -> int:
+        """How long the rest of a prompt takes on an idle replica, chunk by chunk."""
+        spent_ps = 0
         while done < prompt:
             chunk = min(pool["max_num_batched_tokens"], prompt - done)
             attended = chunk * (2 * done + chunk)

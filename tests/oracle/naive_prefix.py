@@ -68,6 +68,9 @@ class CachingReplica(Replica):
             found.append(block)
         return found
 
+    def warm_tokens(self, seq: Sequence) -> int:
+        return len(self.find(seq)) * self.pool["block_size"]
+
     def available(self) -> int:
         """Blocks that can be had: empty ones and those that nobody holds."""
         return len(self.free) + len(self.given_up)

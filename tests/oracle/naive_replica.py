@@ -166,6 +166,10 @@ class Replica:
         """Blocks that hold so many tokens."""
         return -(-tokens // self.pool["block_size"])
 
+    def warm_tokens(self, seq: Sequence) -> int:
+        """Leading tokens of an attempt's prompt that need not be computed here."""
+        return 0
+
     def available(self) -> int:
         """Blocks that can be had."""
         return len(self.free)

@@ -56,6 +56,29 @@ def test_a_station_serves_one_after_the_other() -> None:
     assert column(found, "taken_ps") == [0, 1]
 
 
+def test_looks_at_a_station() -> None:
+    # A is at work from 0 to 6, B from 6 to 11, C (who has gone at 5) from 11 to 15; nobody is there yet at 0
+    classes = [{"before": [(0, 4, 1, 0)]}, {"before": [(0, 4, 0, 0)], "first_patience_ps": [2] * 1024}]
+    case = {
+        "requests": [(0, 2, 1, 0), (1, 1, 1, 0), (3, 1, 1, 1)],
+        "contents": [-1] * 3,
+        "pools": [pool()],
+        "classes": classes,
+        "tenants": [{"limit": None}],
+        "groups": [{"router": "round_robin", "queue_capacity": 100}],
+        "end_ps": LATER_PS,
+        "front": {"workers": [1]},
+        "look_at": (0, 3, 6, 9, 12, 15),
+    }
+    assert case_differences(case) == []
+    seen = run(**case).stations
+    assert [look["busy_workers"] for look in seen] == [0, 1, 1, 1, 1, 0]
+    assert [look["in_line"] for look in seen] == [0, 1, 1, 1, 0, 0]
+    assert [look["wait_ps"] for look in seen] == [0, 8, 9, 6, 3, 0]
+    assert [look["visits"] for look in seen] == [0, 2, 3, 3, 3, 3]
+    assert [look["done_ps"] for look in seen] == [0, 3, 6, 9, 12, 15]
+
+
 def test_workers_share_a_line() -> None:
     station = Station(2)
     assert [station.enter(at_ps, 10) for at_ps in (0, 1, 2, 3, 40)] == [10, 11, 20, 21, 50]

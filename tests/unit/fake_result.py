@@ -86,6 +86,12 @@ class FakeTenant:
 
 
 @dataclass(frozen=True)
+class FakeGateway:
+    stations: dict[str, object] = field(default_factory=dict)
+    response_cache: object = None
+
+
+@dataclass(frozen=True)
 class FakeOutput:
     dir: str = "results"
     records: bool = True
@@ -106,6 +112,7 @@ class FakeScenario:
     slo: tuple[str, ...] = ("ttft.p99 < 1 s", "slo_attainment >= 0.9", "usd_per_hour < 40")
     tenants: tuple[FakeTenant, ...] = ()
     pool_choice: PoolChoice = field(default_factory=PoolChoice)
+    gateway: FakeGateway = field(default_factory=FakeGateway)
     output: FakeOutput = field(default_factory=FakeOutput)
 
     @property

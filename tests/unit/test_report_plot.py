@@ -130,6 +130,7 @@ def test_chart_shows_the_panels_the_limit_and_what_was_never_served(run_dir: Pat
         assert f'"{series}"' in text
     assert '"ttft.p99 < 1 s"' in text
     assert "FAIL  ttft.p99 < 1 s  (was" in text
+    assert re.search(r"slo_attainment >= 0.9  \(was [0-9.]+ %\)", text)
     assert "Which autoscaler" in text
 
 

@@ -190,7 +190,85 @@ def test_variants_are_the_product_of_the_lists() -> None:
         "autoscaler=hpa gpu=l4",
         "autoscaler=hpa gpu=h100",
     ]
-    assert list(variants(["seed=range(1,4)"])) == ["1", "2", "3"]
+    assert list(variants(["seed=range(1,4)"])) == ["seed=1", "seed=2", "seed=3"]
+    assert list(variants([])) == ["as it stands"]
+
+
+@pytest.mark.parametrize(
+    ("lists", "labels"),
+    [
+        (["pool.max_replicas=2,4"], ["max_replicas=2", "max_replicas=4"]),
+        (["router=random,least_kv"], ["random", "least_kv"]),
+        (["runtime.prefix_caching=true,false"], ["prefix_caching=true", "prefix_caching=false"]),
+        (["traffic.spikes.0.height=3,4.5"], ["height=3", "height=4.5"]),
+        (["traffic.spikes.0=1,2"], ["spikes.0=1", "spikes.0=2"]),
+        (["slo=[],[a]"], ["slo=[]", "slo=[a]"]),
+        (
+            ["gateway.stations.tok.workers=1,2", "pool.max_replicas=4"],
+            ["workers=1", "workers=2"],
+        ),
+        (
+            ["pools.a.tp=1,2", "pools.b.tp=1", "pools.b.pp=1,2"],
+            ["tp=1 pp=1", "tp=1 pp=2", "tp=2 pp=1", "tp=2 pp=2"],
+        ),
+        (
+            ["pools.a.tp=1,2", "pools.b.tp=4,8"],
+            ["a.tp=1 b.tp=4", "a.tp=1 b.tp=8", "a.tp=2 b.tp=4", "a.tp=2 b.tp=8"],
+        ),
+        (["gpu@pools.a.gpu=l4,h100"], ["l4", "h100"]),
+    ],
+)
+def test_variants_are_called_by_what_differs(lists: list[str], labels: list[str]) -> None:
+    assert list(variants(lists)) == labels
+
+
+def test_an_option_of_limits_replaces_those_of_the_file(folder: Path) -> None:
+    write(folder / "scenarios" / "mine.yaml", "slo: ['usd_per_hour < 5']")
+    assert load_scenario("mine").slo == ("usd_per_hour < 5",)
+    assert load_scenario("mine", ["slo=none"]).slo == ()
+    assert "ttft.p99 < 1 s" in load_scenario("mine", ["slo=chat"]).slo
+    write(folder / "scenarios" / "child.yaml", "defaults:\n  - mine\n  - override /slo: none")
+    assert load_scenario("child").slo == ()
+    write(folder / "scenarios" / "plain.yaml", "defaults: [mine]")
+    assert load_scenario("plain").slo == ("usd_per_hour < 5",)
+
+
+# ---- names that are not there -----------------------------------------------------------------------------------
+@pytest.mark.parametrize(
+    ("story", "override", "said"),
+    [
+        (
+            "two_models",
+            "classes.chta.arrivals.rate_per_s=3",
+            "no class 'chta'; allowed: chat, code; did you mean 'chat'?",
+        ),
+        ("two_models", "retry@classes.cod.retry=none", "retry@classes.cod.retry: there is no class 'cod'"),
+        ("two_models", "pools.chta.max_replicas=3", "there is no pool 'chta'"),
+        ("noisy_tenant", "tenants.nosiy.weight=2", "did you mean 'noisy'?"),
+        ("first_run", "classes.chta.priority=1", "did you mean 'chat'?"),
+        ("first_run", "classes.vip.priority=1", "no class 'vip'; allowed: chat (a new one"),
+    ],
+)
+def test_a_misspelt_name_makes_nothing_new(story: str, override: str, said: str) -> None:
+    with pytest.raises(InputError) as caught:
+        load_scenario(story, [override])
+    (line,) = caught.value.problems
+    assert said in line
+
+
+@pytest.mark.parametrize(
+    ("story", "overrides", "names"),
+    [
+        ("two_models", ["classes.vip={model: qwen3_32b}", "classes.vip.priority=1"], ["chat", "code", "vip"]),
+        ("two_models", ["traffic@classes.vip=chat", "classes.vip.model=qwen3_32b"], ["chat", "code", "vip"]),
+        ("first_run", ["classes.chat.priority=1"], ["chat"]),
+        ("first_run", ["classes.chat.share=0.5", "classes.code.share=0.5"], ["chat", "code"]),
+        ("first_run", ["traffic.name=vip", "classes.vip.priority=1"], ["vip"]),
+        ("first_run", ["classes={a: {}}", "classes.a.priority=1"], ["a"]),
+    ],
+)
+def test_a_new_class_is_described_whole(story: str, overrides: list[str], names: list[str]) -> None:
+    assert [entry.name for entry in load_scenario(story, overrides).classes] == names
 
 
 def test_variants_have_a_limit_and_no_twins() -> None:

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from sim.errors import InputError
 from sim.scenario.build import from_dict
-from sim.scenario.compose import compose, load_scenario
+from sim.scenario.compose import compose, load_scenario, said_where
 from sim.scenario.inherit import merge, slug
 
 names = st.sampled_from(["name", "kind", "a", "b", "c"])
@@ -64,6 +64,13 @@ def test_without_pools_and_classes_there_is_one_of_each() -> None:
     scenario = load_scenario("first_run")
     assert [pool.name for pool in scenario.pools] == ["main"]
     assert [entry.name for entry in scenario.classes] == ["chat"]
+
+
+def test_what_pool_says_of_a_group_stands_over_the_top_level() -> None:
+    overrides = ["pool.runtime.max_num_seqs=7", "runtime.block_size=32", "pool.gpu.memory_gb=70"]
+    (pool,) = load_scenario("first_run", overrides).pools
+    assert (pool.runtime.max_num_seqs, pool.runtime.block_size, pool.gpu.memory_gb) == (7, 32, 70)
+    assert said_where("first_run", overrides)["runtime.max_num_seqs"] == "command line"
 
 
 def test_a_class_says_only_what_differs() -> None:
