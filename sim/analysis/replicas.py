@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from sim.analysis.use import at_each_time
+
 
 def replica_counts(result: Any, pool_ids: Sequence[int], window_ps: int) -> dict[str, Any]:
     """Means over the window, largest counts in samples, scale events and cold starts of some pools."""
@@ -26,8 +28,5 @@ def replica_counts(result: Any, pool_ids: Sequence[int], window_ps: int) -> dict
 
 def largest(samples: Mapping[str, np.ndarray], name: str, pool_ids: Sequence[int]) -> int:
     """Largest sum over some pools in one sample; 0 without samples."""
-    chosen = np.isin(samples["pool_id"], np.asarray(pool_ids))
-    if not chosen.any():
-        return 0
-    _, when = np.unique(np.asarray(samples["time_ps"])[chosen], return_inverse=True)
-    return int(np.bincount(when, weights=np.asarray(samples[name])[chosen]).max())
+    _, counts = at_each_time(samples, pool_ids, (name,))
+    return int(counts.max(initial=0))

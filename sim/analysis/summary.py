@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from typing import Any
 
@@ -38,16 +39,11 @@ def summarize(
     per pool, give mfu and bandwidth_use.
     """
     edges = _edges_ps() if edges_ps is None else edges_ps
-    pool_ids = range(len(scenario.pools))
-    tokens = (count(result, "tokens_in", 0), count(result, "tokens_out", 0))
     usd = _class_usd(scenario, result)
     whole = with_tenants(scenario, result)
     first_tenant = 1 + len(scenario.classes)
     return {
-        **_heading(scenario, result, engine),
-        **_scope(scenario, result, 0, edges),
-        **_pools(scenario, result, pool_ids, tokens, step_tables),
-        "usd_idle": total_usd([_lines(scenario, result)]) - sum(usd),
+        **_fleet(scenario, result, step_tables, engine, edges, usd),
         "classes": {
             c.name: {**_scope(scenario, result, 1 + i, edges), "usd": usd[i]}
             for i, c in enumerate(scenario.classes)
@@ -61,6 +57,32 @@ def summarize(
         },
         "stations": station_measures(scenario, result),
         "usd_lines": _lines(scenario, result),
+    }
+
+
+def fleet_summary(
+    scenario: Any, result: Any, step_tables: Sequence[Any] = (), engine: str = ""
+) -> dict[str, Any]:
+    """The summary but for its sections on classes, tenants, pools, stations and bills: what a sweep keeps of a run. It
+    asks a result for the fleet's histograms alone.
+    """
+    return _fleet(scenario, result, step_tables, engine, _edges_ps(), _class_usd(scenario, result))
+
+
+def _fleet(
+    scenario: Any,
+    result: Any,
+    step_tables: Sequence[Any],
+    engine: str,
+    edges: np.ndarray,
+    usd: Sequence[float],
+) -> dict[str, Any]:
+    tokens = (count(result, "tokens_in", 0), count(result, "tokens_out", 0))
+    return {
+        **_heading(scenario, result, engine),
+        **_scope(scenario, result, 0, edges),
+        **_pools(scenario, result, range(len(scenario.pools)), tokens, step_tables),
+        "usd_idle": total_usd([_lines(scenario, result)]) - sum(usd),
     }
 
 
@@ -187,6 +209,7 @@ def _ratio(part: float, whole: float) -> float | None:
     return part / whole if whole > 0 else None
 
 
+@functools.cache
 def _edges_ps() -> np.ndarray:
     from sim.model.metrics import bucket_edges_ps
 

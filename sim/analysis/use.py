@@ -51,14 +51,25 @@ def kv_use(
     samples: Mapping[str, np.ndarray], pool_ids: Sequence[int], window_ps: tuple[int, int]
 ) -> float | None:
     """Mean over the window's samples of the KV blocks in use among those of ready replicas."""
-    time_ps = np.asarray(samples["time_ps"])
-    chosen = np.isin(samples["pool_id"], np.asarray(pool_ids))
-    chosen &= (time_ps >= window_ps[0]) & (time_ps <= window_ps[1])
-    _, when = np.unique(time_ps[chosen], return_inverse=True)
-    used = np.bincount(when, weights=np.asarray(samples["kv_blocks_used"])[chosen])
-    total = np.bincount(when, weights=np.asarray(samples["kv_blocks_total"])[chosen])
-    ready = total > 0
-    return float(np.mean(used[ready] / total[ready])) if ready.any() else None
+    time_ps, used, total = at_each_time(samples, pool_ids, ("kv_blocks_used", "kv_blocks_total"))
+    counted = (time_ps >= window_ps[0]) & (time_ps <= window_ps[1]) & (total > 0)
+    return float(np.mean(used[counted] / total[counted])) if counted.any() else None
+
+
+def at_each_time(
+    samples: Mapping[str, np.ndarray], pool_ids: Sequence[int], names: Sequence[str]
+) -> list[np.ndarray]:
+    """The times of the samples, rising, and at each of them the sum of some columns over some pools."""
+    pool_id, time_ps = np.asarray(samples["pool_id"]), np.asarray(samples["time_ps"])
+    chosen = np.flatnonzero(np.isin(pool_id, np.asarray(pool_ids)))
+    if len(chosen) == 0:
+        return [np.zeros(0, dtype=np.int64)] * (1 + len(names))
+    time_ps = time_ps[chosen]
+    if (np.diff(time_ps) < 0).any():
+        order = np.argsort(time_ps, kind="stable")
+        chosen, time_ps = chosen[order], time_ps[order]
+    starts = np.flatnonzero(np.diff(time_ps, prepend=time_ps[0] - 1))
+    return [time_ps[starts], *(np.add.reduceat(np.asarray(samples[name])[chosen], starts) for name in names)]
 
 
 def _share(parts: Sequence[tuple[float, float]]) -> float | None:

@@ -6,7 +6,6 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from sim.arrays import state_sizes, table
 from sim.model.layout import (
     D_BUSY,
     D_JOBS,
@@ -34,7 +33,7 @@ from sim.model.metrics import wide
 
 def station_rows(p: Params, st: State) -> list[dict[str, int]]:
     """Each CPU station over the whole run: its workers, visits, how long these waited and kept workers busy."""
-    rows = table(st, "station", state_sizes(p), D_SIZE)
+    rows = st.m[st.station : st.content].reshape(-1, D_SIZE)
     works = p.m[p.m[P_STATIONS] :][: len(rows) * WORK_SIZE].reshape(-1, WORK_SIZE)
     return [_station(st, row, work) for row, work in zip(rows, works, strict=True)]
 

@@ -43,11 +43,10 @@ def _flat(section: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, Any]]:
     for key, value in section.items():
         if prefix == "" and key in NOT_FLAT:
             continue
-        name = f"{prefix}{key}"
-        if isinstance(value, Mapping):
-            yield from _flat(value, f"{name}_")
+        if isinstance(value, dict):
+            yield from _flat(value, f"{prefix}{key}_")
         elif not isinstance(value, list | tuple):
-            yield name, value
+            yield f"{prefix}{key}", value
 
 
 def _column(name: str, values: list[Any]) -> Column:
