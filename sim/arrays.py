@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 
 from sim.doors import make_classes, make_doors, starts_of
@@ -37,6 +39,15 @@ SLOTS_AT_FIRST = 1024
 REPLICAS_MAX = 100_000
 
 
+class World(NamedTuple):
+    """A run but for its seed and its requests: what many runs of a sweep have in common."""
+
+    m: np.ndarray  # Params.m without rings
+    starts: dict[str, int]  # where its tables start
+    n_class: int
+    virtual_nodes: list[int]  # of each group, on its ring
+
+
 def make_params(
     run: RunRow,
     traffic: Traffic,
@@ -48,14 +59,25 @@ def make_params(
     front: FrontRow | None = None,
 ) -> a.Params:
     """Lay out what a run never changes. Pools must come sorted by group."""
+    return with_traffic(make_world(run, classes, groups, pools, faults, tenants, front), run.seed, traffic)
+
+
+def make_world(
+    run: RunRow,
+    classes: list[ClassRow],
+    groups: list[GroupRow],
+    pools: list[PoolRow],
+    faults: list[FaultRow] | None = None,
+    tenants: list[TenantRow] | None = None,
+    front: FrontRow | None = None,
+) -> World:
+    """Lay out what all runs have in common that differ by seed. Pools must come sorted by group."""
     n_replica = sum(pool.n_max for pool in pools)
     if n_replica > REPLICAS_MAX:
         raise InputError(
             f"pools: {n_replica} replica places are more than the {REPLICAS_MAX} a fleet can have"
         )
     p_run = np.zeros(a.P_SIZE, dtype=np.int64)
-    p_run[a.P_SEED] = run.seed
-    p_run[a.P_N_REQUEST] = len(traffic.arrival_ps)
     p_run[a.P_N_CLASS] = len(classes)
     p_run[a.P_N_GROUP] = len(groups)
     p_run[a.P_N_POOL] = len(pools)
@@ -78,33 +100,36 @@ def make_params(
         "stage_ps": np.concatenate([_stages(pool) for pool in pools]),
         "scaler": np.concatenate([_scaler(pool) for pool in pools]),
     }
-    if traffic.session_id is not None:
-        p_run[a.P_N_SESSION] = int(np.max(traffic.session_id, initial=-1)) + 1
     starts = starts_of([len(p_run), *(len(table) for table in tables.values()), 0])[1:]
     scripted = np.array([row for fault in sorted(faults or []) for row in fault], dtype=np.int64)
     p_run[a.P_N_FAULT], p_run[a.P_FAULTS] = len(faults or []), starts[-1]
-    doors = make_doors(
-        classes,
-        groups,
-        tenants,
-        front or FrontRow(),
-        bool(faults),
-        traffic.turns is not None,
-        p_run,
-        starts[-1] + len(scripted),
+    at = starts[-1] + len(scripted)
+    doors = make_doors(classes, groups, tenants, front or FrontRow(), bool(faults), p_run, at)
+    tables["klass"], ways = make_classes(classes, at + sum(len(table) for table in doors))
+    return World(
+        m=np.concatenate([p_run, *tables.values(), scripted, *doors, ways]).astype(np.int64),
+        starts=dict(zip(tables, starts[:-1], strict=True)),
+        n_class=len(classes),
+        virtual_nodes=[group.virtual_nodes for group in groups],
     )
-    at = starts[-1] + len(scripted) + sum(len(table) for table in doors)
-    tables["klass"], ways = make_classes(classes, at)
-    nodes = [group.virtual_nodes for group in groups]
-    rings = make_rings(tables["group"].reshape(-1, a.G_SIZE), nodes, run.seed, at + len(ways))
-    trace = _trace(traffic, len(classes), p_run)
-    p_run[[a.P_LEAF, a.P_SHARED, a.P_SEGMENT, a.P_N_SEGMENT]] = places_of(
-        traffic.chains, sum(map(len, trace))
-    )
+
+
+def with_traffic(world: World, seed: int, traffic: Traffic) -> a.Params:
+    """One run of a world."""
+    m = world.m.copy()
+    m[a.P_SEED], m[a.P_N_REQUEST] = seed, len(traffic.arrival_ps)
+    if traffic.session_id is not None:
+        m[a.P_N_SESSION] = int(np.max(traffic.session_id, initial=-1)) + 1
+    if traffic.turns is not None:
+        m[a.P_ATTEMPTS] = 1  # what follows depends on how a turn ends
+    groups = m[world.starts["group"] : world.starts["pool"]].reshape(-1, a.G_SIZE)
+    rings = make_rings(groups, world.virtual_nodes, seed, len(m))
+    trace = _trace(traffic, world.n_class, m)
+    m[[a.P_LEAF, a.P_SHARED, a.P_SEGMENT, a.P_N_SEGMENT]] = places_of(traffic.chains, sum(map(len, trace)))
     return a.Params(
-        m=np.concatenate([p_run, *tables.values(), scripted, *doors, ways, *rings]).astype(np.int64),
+        m=np.concatenate([m, *rings]) if rings else m,
         trace=np.concatenate([*trace, *words_of(traffic.chains)]),
-        **dict(zip(tables, starts[:-1], strict=True)),
+        **world.starts,
     )
 
 

@@ -25,7 +25,6 @@ def make_doors(
     tenants: list[TenantRow],
     front: FrontRow,
     has_faults: bool,
-    has_turns: bool,
     p_run: np.ndarray,
     start: int,
 ) -> list[np.ndarray]:
@@ -35,7 +34,6 @@ def make_doors(
         or any(c.has_attempts for c in classes)
         or any(tenant.limit is not None for tenant in tenants)
         or front.cache_entries > 0
-        or has_turns
         or any(group.outstanding_max != NEVER or group.hold_order != a.HOLD_FIFO for group in groups)
     )
     p_run[a.P_CAPPED] = int(any(group.outstanding_max != NEVER for group in groups))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import numpy as np
@@ -44,10 +44,7 @@ def summarize(
     first_tenant = 1 + len(scenario.classes)
     return {
         **_fleet(scenario, result, step_tables, engine, edges, usd),
-        "classes": {
-            c.name: {**_scope(scenario, result, 1 + i, edges), "usd": usd[i]}
-            for i, c in enumerate(scenario.classes)
-        },
+        "classes": {c.name: _class(scenario, result, i, edges, usd) for i, c in enumerate(scenario.classes)},
         "tenants": {
             name: {**_scope(scenario, whole, first_tenant + i, edges), "usd": sum(usd[c] for c in classes)}
             for i, (name, classes) in enumerate(members(scenario).items())
@@ -61,12 +58,19 @@ def summarize(
 
 
 def fleet_summary(
-    scenario: Any, result: Any, step_tables: Sequence[Any] = (), engine: str = ""
+    scenario: Any, result: Any, step_tables: Sequence[Any], engine: str, classes: Collection[str] = ()
 ) -> dict[str, Any]:
-    """The summary but for its sections on classes, tenants, pools, stations and bills: what a sweep keeps of a run. It
-    asks a result for the fleet's histograms alone.
-    """
-    return _fleet(scenario, result, step_tables, engine, _edges_ps(), _class_usd(scenario, result))
+    """The summary without its sections, but for the classes that are named: what a sweep keeps of a run."""
+    edges, usd = _edges_ps(), _class_usd(scenario, result)
+    named = [i for i, c in enumerate(scenario.classes) if c.name in classes]
+    return {
+        **_fleet(scenario, result, step_tables, engine, edges, usd),
+        "classes": {scenario.classes[i].name: _class(scenario, result, i, edges, usd) for i in named},
+    }
+
+
+def _class(scenario: Any, result: Any, i: int, edges: np.ndarray, usd: Sequence[float]) -> dict[str, Any]:
+    return {**_scope(scenario, result, 1 + i, edges), "usd": usd[i]}
 
 
 def _fleet(

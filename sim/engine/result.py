@@ -141,13 +141,13 @@ class Result(NamedTuple):
     stations: tuple[dict[str, int], ...] = ()
 
 
-def make_result(p: Params, st: State, whole: bool = True) -> Result:
-    """Read a finished run out of its state. Where it need not be `whole`, what only records and the summaries of single
-    classes need is left out: requests, the samples' billed time, and all histograms but those of the fleet."""
+def make_result(p: Params, st: State, records: bool = True, classes: bool = True) -> Result:
+    """Read a finished run out of its state. A sweep leaves out what it does not keep: without `records` the requests and
+    what was billed up to each sample, without `classes` all histograms but those of the fleet."""
     return Result(
-        requests=_requests(p, st) if whole else {},
-        samples=_samples(p, st, whole),
-        hist=_histograms(p, st, whole),
+        requests=_requests(p, st) if records else {},
+        samples=_samples(p, st, records),
+        hist=_histograms(p, st, classes),
         sums=_sums(p, st),
         counts=_counts(p, st),
         pools=_pools(p, st),

@@ -13,6 +13,7 @@ import sim
 from sim import cli
 from sim.analysis.replicate import estimate, replicate
 from sim.errors import InputError
+from sim.records.summary import flat_summary
 from sim.records.sweep_dir import SWEEP_FILE, read_sweep
 from sim.report.sweep_terminal import _cells
 from sim.sweeps import run as sweep_module
@@ -32,6 +33,28 @@ def test_threads_change_nothing_and_a_run_alone_is_the_same() -> None:
     run = sim.run("first_run", [*TWO["two"], "seed=5"])
     assert ("two", 5, run.digest) in alone
     assert len({digest for _, _, digest in alone}) == 16
+
+
+@pytest.mark.parametrize(
+    ("story", "overrides"),
+    [
+        ("first_run", ["warmup_s=10"]),
+        ("first_run", ["traffic.arrivals.rate_per_s=60", "pool.max_replicas=1", "pool.min_replicas=1"]),
+        ("first_run", ["traffic.arrivals.rate_per_s=0.0001", "slo=[]"]),  # no request comes
+        ("batch_and_chat", ['slo=["chat.ttft.p99 < 1 s", "usd_per_hour < 20"]']),
+        ("noisy_tenant", []),
+        ("two_models", []),
+        ("agents_at_nine", ["router=prefix_aware"]),
+        ("slow_tokeniser", []),
+    ],
+)
+def test_a_row_is_the_flat_summary_of_the_run_alone(story: str, overrides: list[str]) -> None:
+    (row,) = sim.sweep(story, [5], {"it": [*SHORT, *overrides]}).rows
+    run = sim.run(story, [*SHORT, *overrides, "seed=5"])
+    wanted = {"variant": "it", "seed": 5, "digest": run.digest, **flat_summary(run.summary)}
+    assert [(key, type(x), repr(x)) for key, x in row.items()] == [
+        (key, type(x), repr(x)) for key, x in wanted.items()
+    ]
 
 
 def test_a_variant_with_a_prefix_cache_knows_what_prompts_share(tmp_path: Path) -> None:
