@@ -228,44 +228,45 @@ def group_rows(p: a.Params) -> np.ndarray:
 
 def state_sizes(p: a.Params) -> dict[str, int]:
     """Words that each table of a state takes, in order, the slots (which grow) left out."""
-    n_request, n_class, n_pool = (int(p.m[i]) for i in (a.P_N_REQUEST, a.P_N_CLASS, a.P_N_POOL))
-    n_replica, leaves = int(p.m[a.P_N_REPLICA]), int(p.m[a.P_TREE])
-    groups = group_rows(p)
-    seqs, block = _per_replica(p)
-    prefix = int(prefix_words(pool_rows(p)).sum())
-    routers = set(groups[:, a.G_ROUTER].tolist())
-    stations = p.m[p.m[a.P_STATIONS] :][: p.m[a.P_N_STATION] * a.WORK_SIZE].reshape(-1, a.WORK_SIZE)
+    run, pools, groups = p.m[: a.P_SIZE].tolist(), pool_rows(p).tolist(), group_rows(p).tolist()
+    n_request, n_class, n_pool = run[a.P_N_REQUEST], run[a.P_N_CLASS], run[a.P_N_POOL]
+    n_replica, leaves = run[a.P_N_REPLICA], run[a.P_TREE]
+    seqs = sum(row[a.L_N] * row[a.L_MAX_SEQS] for row in pools)
+    prefix = int(prefix_words(pool_rows(p)).sum()) if any(row[a.L_PREFIX_RUNS] for row in pools) else 0
+    routers = {row[a.G_ROUTER] for row in groups}
+    n_station = run[a.P_N_STATION]
+    workers = p.m[run[a.P_STATIONS] :][: n_station * a.WORK_SIZE].reshape(-1, a.WORK_SIZE)[:, a.WORK_N]
     return {
         "run": a.S_SIZE,
         "pool": n_pool * a.Q_SIZE,
         "group": len(groups) * a.H_SIZE,
         "rep": n_replica * a.R_SIZE,
-        "heap": int(seqs.sum()),
-        "residue": int(block.sum()),
-        "stack": int((2 * (seqs + 2)).sum()),
+        "heap": seqs,
+        "residue": sum(row[a.L_N] * row[a.L_BLOCK] for row in pools),
+        "stack": 2 * (seqs + 2 * n_replica),
         "mix": n_replica * n_class,
         "tree": 2 * leaves,
         "due": 2 * leaves,
-        "load": int(2 * groups[:, a.G_LEAVES].sum()),
+        "load": sum(2 * row[a.G_LEAVES] for row in groups),
         "ready": n_replica,
-        "ring": n_pool * int(p.m[a.P_RING]) * 2,
+        "ring": n_pool * run[a.P_RING] * 2,
         "scaler": n_pool * SCALER_STATE,
-        "session": int(p.m[a.P_N_SESSION]) * a.SESSION_SIZE if a.SESSION_AFFINITY in routers else 0,
+        "session": run[a.P_N_SESSION] * a.SESSION_SIZE if a.SESSION_AFFINITY in routers else 0,
         "snapshot": n_replica * a.W_SIZE if a.WEIGHTED_SCORE in routers else 0,
-        "lane": len(groups) * int(p.m[a.P_N_LANE]) * a.N_SIZE,
-        "worker": int(stations[:, a.WORK_N].sum()),
-        "station": len(stations) * a.D_SIZE,
-        "content": int(p.m[a.P_N_CONTENT]) * a.E_SIZE,
-        "limit": (n_class + int(p.m[a.P_N_TENANT])) * a.J_SIZE,
+        "lane": len(groups) * run[a.P_N_LANE] * a.N_SIZE,
+        "worker": int(workers.sum()),
+        "station": n_station * a.D_SIZE,
+        "content": run[a.P_N_CONTENT] * a.E_SIZE,
+        "limit": (n_class + run[a.P_N_TENANT]) * a.J_SIZE,
         "counts": n_class * a.C_SIZE,
         "hist": n_class * a.N_METRIC * N_BUCKET,
-        "more": n_class * a.N_MORE * N_BUCKET * int(p.m[a.P_ATTEMPTS]),
+        "more": n_class * a.N_MORE * N_BUCKET * run[a.P_ATTEMPTS],
         "mark": a.N_MARK * n_pool * a.M_SIZE,
-        "record": n_request * a.X_SIZE if p.m[a.P_RECORDS] else 0,
-        "tried": n_request * a.A_SIZE if p.m[a.P_RECORDS] and (p.m[a.P_ATTEMPTS] or prefix > 0) else 0,
-        "blame": n_request * a.B_SIZE if p.m[a.P_RECORDS] else 0,
-        "arrived": n_request if p.m[a.P_RECORDS] and p.m[a.P_TURNS] else 0,
-        "sample": int(p.m[a.P_N_SAMPLE]) * n_pool * a.T_SIZE,
+        "record": n_request * a.X_SIZE if run[a.P_RECORDS] else 0,
+        "tried": n_request * a.A_SIZE if run[a.P_RECORDS] and (run[a.P_ATTEMPTS] or prefix > 0) else 0,
+        "blame": n_request * a.B_SIZE if run[a.P_RECORDS] else 0,
+        "arrived": n_request if run[a.P_RECORDS] and run[a.P_TURNS] else 0,
+        "sample": run[a.P_N_SAMPLE] * n_pool * a.T_SIZE,
         "prefix": prefix,
     }
 

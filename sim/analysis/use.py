@@ -61,15 +61,17 @@ def at_each_time(
 ) -> list[np.ndarray]:
     """The times of the samples, rising, and at each of them the sum of some columns over some pools."""
     pool_id, time_ps = np.asarray(samples["pool_id"]), np.asarray(samples["time_ps"])
-    chosen = np.flatnonzero(np.isin(pool_id, np.asarray(pool_ids)))
-    if len(chosen) == 0:
-        return [np.zeros(0, dtype=np.int64)] * (1 + len(names))
-    time_ps = time_ps[chosen]
-    if (np.diff(time_ps) < 0).any():
-        order = np.argsort(time_ps, kind="stable")
-        chosen, time_ps = chosen[order], time_ps[order]
-    starts = np.flatnonzero(np.diff(time_ps, prepend=time_ps[0] - 1))
-    return [time_ps[starts], *(np.add.reduceat(np.asarray(samples[name])[chosen], starts) for name in names)]
+    columns = [time_ps, *(np.asarray(samples[name]) for name in names)]
+    if list(pool_ids) != list(range(int(pool_id.max(initial=-1)) + 1)):
+        columns = [column[np.isin(pool_id, np.asarray(pool_ids))] for column in columns]
+    if (columns[0][1:] < columns[0][:-1]).any():
+        order = np.argsort(columns[0], kind="stable")
+        columns = [column[order] for column in columns]
+    if len(columns[0]) == 0:
+        return columns
+    time_ps = columns[0]
+    starts = np.concatenate([[0], np.flatnonzero(time_ps[1:] > time_ps[:-1]) + 1])
+    return [time_ps[starts], *(np.add.reduceat(column, starts) for column in columns[1:])]
 
 
 def _share(parts: Sequence[tuple[float, float]]) -> float | None:

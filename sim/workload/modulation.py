@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from bisect import bisect_right
 
 import numpy as np
@@ -28,14 +29,17 @@ def modulation_path(modulation: Modulation, end_s: float, seed: int, name: str) 
     raise TypeError(f"no path for {type(modulation).__name__}")
 
 
+@functools.lru_cache  # the same for all seeds of a sweep
 def stationary_time(chain: Markov) -> Floats:
-    """(state,) the long-run share of time in each state."""
+    """(state,) the long-run share of time in each state; read only."""
     jumps = jump_matrix(chain)
     n_state = len(jumps)
     equations = np.vstack([jumps.T - np.eye(n_state), np.ones(n_state)])
     visits = np.linalg.lstsq(equations, np.append(np.zeros(n_state), 1.0), rcond=None)[0]
     time = np.maximum(visits, 0.0) * np.asarray(chain.sojourn_s)
-    return time / time.sum()
+    time /= time.sum()
+    time.flags.writeable = False
+    return time
 
 
 def jump_matrix(chain: Markov) -> Floats:
