@@ -14,7 +14,7 @@ from sim.analysis.latency import count, latencies
 from sim.analysis.replicas import replica_counts
 from sim.analysis.stations import station_measures
 from sim.analysis.tenants import members, with_tenants
-from sim.analysis.use import kv_use, shares, use_parts
+from sim.analysis.use import at_each_time, kv_use, shares, use_parts
 from sim.model.layout import REASONS
 from sim.records.version import SCHEMA_VERSION
 from sim.records.window import measured_window_ps
@@ -23,6 +23,7 @@ from sim.units import PS_PER_S, ps_to_s
 FATES = ("offered", "completed", "rejected", "timed_out", "failed", "inside")
 TRIES = ("attempts", "retries", "hedges", "wasted_tokens")
 ANSWERS = ("from_cache", "blocked")
+SEEN = ("kv_blocks_used", "kv_blocks_total", "ready", "wanted")  # in samples
 S_PER_HOUR = 3600.0
 
 
@@ -172,6 +173,7 @@ def _pools(
     usd = total_usd(bills)
     costs = [token_cost(total_usd([bill]), c) for bill, c in zip(bills, chosen, strict=True)]
     tables = [step_tables[p] if step_tables else None for p in pool_ids]
+    seen = at_each_time(result.samples, pool_ids, SEEN)
     return {
         "gpu_seconds": sum(int(c["gpu_ps"]) for c in chosen) / PS_PER_S,
         "usd": usd,
@@ -182,9 +184,9 @@ def _pools(
         "mfu": None,
         "bandwidth_use": None,
         **shares([use_parts(c, table) for c, table in zip(chosen, tables, strict=True)]),
-        "kv_use": kv_use(result.samples, pool_ids, (start_ps, end_ps)),
+        "kv_use": kv_use(seen, (start_ps, end_ps)),
         "preemptions": sum(int(c["preemptions"]) for c in chosen),
-        **replica_counts(result, pool_ids, end_ps - start_ps),
+        **replica_counts(result, pool_ids, end_ps - start_ps, seen),
     }
 
 

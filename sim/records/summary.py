@@ -21,6 +21,8 @@ NOT_FLAT = (
     "engine",
 )  # kept in summary.json only
 
+LISTS = (list, tuple)
+
 
 def flat_summary(summary: Mapping[str, Any]) -> dict[str, Any]:
     """Nested keys joined by "_": {"ttft": {"p99_s": 1}} → {"ttft_p99_s": 1}; lists and sections left out."""
@@ -45,7 +47,7 @@ def _add_flat(row: dict[str, Any], section: Mapping[str, Any], prefix: str) -> N
     for key, value in section.items():
         if isinstance(value, dict):
             _add_flat(row, value, f"{prefix}{key}_")
-        elif not isinstance(value, list | tuple):
+        elif not isinstance(value, LISTS):
             row[prefix + key] = value
 
 

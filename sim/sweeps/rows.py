@@ -21,5 +21,4 @@ def make_row(job: Job, packed: Plan, state: a.State, engine: str) -> Row:
     result = make_result(packed.params, state, records=False, classes=bool(named))
     summary = fleet_summary(packed.scenario, result, packed.tables, engine, named)
     summary = with_verdicts(summary, verdicts(packed.scenario, summary))
-    identity = {"variant": job.variant, "seed": job.seed, "digest": summary["digest"]}
-    return {**identity, **{key: value for key, value in flat_summary(summary).items() if key not in identity}}
+    return {"variant": job.variant, "seed": job.seed, "digest": summary["digest"], **flat_summary(summary)}
