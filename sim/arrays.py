@@ -290,15 +290,17 @@ def new_state(p: a.Params, n_slot: int = SLOTS_AT_FIRST) -> a.State:
     rep[:, a.R_HEAP] = starts["heap"] + np.cumsum(seqs) - seqs
     rep[:, a.R_RESIDUE] = starts["residue"] + np.cumsum(block) - block
     rep[:, a.R_STACK] = starts["stack"] + np.cumsum(2 * (seqs + 2)) - 2 * (seqs + 2)
-    words = prefix_words(pool_rows(p))
-    rep[:, a.R_PREFIX] = (starts["prefix"] + np.cumsum(words) - words) * (words > 0)
+    if sizes["prefix"]:
+        words = prefix_words(pool_rows(p))
+        rep[:, a.R_PREFIX] = (starts["prefix"] + np.cumsum(words) - words) * (words > 0)
     for name, width, zero in (
         ("record", a.X_SIZE, [a.X_OUTCOME, a.X_REASON, a.X_PREEMPTIONS]),
         ("tried", a.A_SIZE, [a.A_WASTED, a.A_CACHED]),
     ):
-        blank = np.full(width, -1, dtype=np.int64)
-        blank[zero] = 0
-        table(st, name, sizes, width)[:] = blank  # in one pass: there may be millions of rows
+        if sizes[name]:
+            blank = np.full(width, -1, dtype=np.int64)
+            blank[zero] = 0
+            table(st, name, sizes, width)[:] = blank  # in one pass: there may be millions of rows
     link_free(m[st.slot :].reshape(-1, a.F_SIZE), 0, -1)
     return st
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import accumulate
+
 import numpy as np
 
 from sim.errors import InputError
@@ -16,7 +18,7 @@ TOKEN_PERIOD_MAX_PS = 1 << 38  # a token: times the longest request, it stays be
 
 def starts_of(sizes: list[int]) -> list[int]:
     """Where tables of these sizes start, one behind the other."""
-    return [0, *(int(end) for end in np.cumsum(sizes)[:-1])]
+    return [0, *accumulate(int(size) for size in sizes[:-1])]
 
 
 def make_doors(

@@ -161,9 +161,7 @@ def make_digest(p: Params, st: State) -> int:
     """64 bits that stand for the requests, the time series and the summary of a run."""
     h = hashlib.sha256()
     h.update(np.array([st.m[S_DIGEST], st.m[S_N_SAMPLE], st.m[S_NOW]], dtype="<i8").tobytes())
-    h.update(
-        np.ascontiguousarray(st.m[st.counts : st.record], dtype="<i8").tobytes()
-    )  # counts, histograms, marks
+    h.update(np.ascontiguousarray(st.m[st.counts : st.record], dtype="<i8").data)  # counts, histograms, marks
     return int.from_bytes(h.digest()[:8], "big")
 
 
