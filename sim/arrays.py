@@ -45,7 +45,7 @@ class World(NamedTuple):
     m: np.ndarray  # Params.m without rings
     starts: dict[str, int]  # where its tables start
     n_class: int
-    virtual_nodes: list[int]  # of each group, on its ring
+    virtual_nodes: list[int]  # of each group, on its ring; of none where no group hashes
 
 
 def make_params(
@@ -110,7 +110,9 @@ def make_world(
         m=np.concatenate([p_run, *tables.values(), scripted, *doors, ways]).astype(np.int64),
         starts=dict(zip(tables, starts[:-1], strict=True)),
         n_class=len(classes),
-        virtual_nodes=[group.virtual_nodes for group in groups],
+        virtual_nodes=[group.virtual_nodes for group in groups]
+        if any(group.router == a.CONSISTENT_HASH for group in groups)
+        else [],
     )
 
 
@@ -122,8 +124,10 @@ def with_traffic(world: World, seed: int, traffic: Traffic) -> a.Params:
         m[a.P_N_SESSION] = int(np.max(traffic.session_id, initial=-1)) + 1
     if traffic.turns is not None:
         m[a.P_ATTEMPTS] = 1  # what follows depends on how a turn ends
-    groups = m[world.starts["group"] : world.starts["pool"]].reshape(-1, a.G_SIZE)
-    rings = make_rings(groups, world.virtual_nodes, seed, len(m))
+    rings = []
+    if world.virtual_nodes:
+        groups = m[world.starts["group"] : world.starts["pool"]].reshape(-1, a.G_SIZE)
+        rings = make_rings(groups, world.virtual_nodes, seed, len(m))
     trace = _trace(traffic, world.n_class, m)
     m[[a.P_LEAF, a.P_SHARED, a.P_SEGMENT, a.P_N_SEGMENT]] = places_of(traffic.chains, sum(map(len, trace)))
     return a.Params(
