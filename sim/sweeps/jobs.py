@@ -31,6 +31,11 @@ class Jobs:
         self._variants = list(variants.items())
         self._seeds = seeds
 
+    @property
+    def n_variants(self) -> int:
+        """How many runs of the same seed lie side by side."""
+        return len(self._variants)
+
     def __len__(self) -> int:
         return len(self._variants) * len(self._seeds)
 

@@ -13,6 +13,7 @@ from sim.sweeps.jobs import Job, Jobs, Outlines, Packer
 from sim.sweeps.rows import Row, make_row
 
 AHEAD = 4  # jobs that wait in line for each thread: enough to keep it busy, few enough to hold little memory
+CHUNK_MAX = 16
 GPU_CHUNK = 65_536  # runs that are packed before the device is given them
 Tick = Callable[..., None]
 
@@ -48,7 +49,7 @@ def run_on_threads(jobs: Jobs, engine: str, threads: int) -> Iterator[Done]:
     from sim.engine.cpu import compiled_loop
 
     compiled_loop()
-    chunk = max(1, min(16, len(jobs) // (threads * AHEAD)))
+    chunk = chunk_size(jobs, threads)
     outlines = Outlines()
     pool = ThreadPoolExecutor(threads)
     todo = iter(range(0, len(jobs), chunk))
@@ -64,6 +65,12 @@ def run_on_threads(jobs: Jobs, engine: str, threads: int) -> Iterator[Done]:
                 yield from future.result()
     finally:
         pool.shutdown(wait=False, cancel_futures=True)
+
+
+def chunk_size(jobs: Jobs, threads: int) -> int:
+    """Jobs that a thread takes at once; whole seeds where it can be, for their variants share requests."""
+    size = max(1, min(CHUNK_MAX, len(jobs) // (threads * AHEAD)))
+    return size - size % jobs.n_variants if size > jobs.n_variants else size
 
 
 def _run_chunk(jobs: Jobs, first: int, end: int, engine: str, outlines: Outlines) -> list[Done]:

@@ -18,6 +18,7 @@ from sim.records.sweep_dir import SWEEP_FILE, read_sweep
 from sim.report.sweep_terminal import _cells
 from sim.sweeps import run as sweep_module
 from sim.sweeps.jobs import make_jobs
+from sim.sweeps.workers import chunk_size
 
 SHORT = ["duration_s=60", "drain_s=60"]
 TWO = {"one": [*SHORT, "pool.min_replicas=1"], "two": [*SHORT, "pool.min_replicas=2"]}
@@ -72,6 +73,16 @@ def test_a_variant_with_a_prefix_cache_knows_what_prompts_share(tmp_path: Path) 
     )
     assert after.rows[1]["digest"] == alone.rows[0]["digest"]
     assert after.rows[1]["prefix_hit_ratio"] > 0.2
+
+
+@pytest.mark.parametrize(
+    ("n_variants", "n_seeds", "threads", "size"),
+    [(1, 1000, 2, 16), (6, 1000, 2, 12), (100, 1000, 2, 16), (6, 1, 2, 1), (6, 10, 1, 12), (5, 4, 1, 5)],
+)
+def test_a_thread_takes_whole_seeds_at_once(n_variants: int, n_seeds: int, threads: int, size: int) -> None:
+    story = sim.load("first_run")
+    jobs = make_jobs({str(i): story for i in range(n_variants)}, range(n_seeds))
+    assert chunk_size(jobs, threads) == size
 
 
 def test_variants_of_a_seed_see_the_same_requests() -> None:
