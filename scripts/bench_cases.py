@@ -13,6 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 from statistics import median
+from typing import Any
 
 import numpy as np
 from bench_kit import (
@@ -145,18 +146,12 @@ def case_queue(scale: Scale) -> list[Figure]:
 
 # ---- cases: threads ----------------------------------------------------------------------------------------
 def case_threads(scale: Scale) -> list[Figure]:
-    """Eight packed scenarios on one thread and on two (wall time), and a whole sweep from its scenario."""
-    import sim
-
+    """Eight packed scenarios on one thread and on two (wall time)."""
     runs = [fleet(scale.n(20_000), seed=seed) for seed in range(8)]
     pools = {k: ThreadPoolExecutor(k) for k in (1, 2)}
     works: dict[int, Work] = {k: partial(_map, pool, runs) for k, pool in pools.items()}
     took = interleaved(works, 5 * scale.repeats, time.perf_counter)
     spent = interleaved(works, scale.repeats, time.process_time)
-    story = sim.load("first_run", [f"duration_s={max(30, int(600 * scale.size))}"])
-    seeds = range(1, 1 + max(4, scale.n(64)))
-    sweeps: dict[int, Work] = {k: partial(sim.sweep, story, seeds, threads=k) for k in (1, 2)}
-    swept = interleaved(sweeps, max(3, scale.repeats // 2), time.perf_counter)
     for pool in pools.values():
         pool.shutdown()
     best = [min(took[1]) / min(took[2])]
@@ -168,15 +163,79 @@ def case_threads(scale: Scale) -> list[Figure]:
         Figure("cores that 1 thread got", "cores", ratios([median(spent[1])] * len(took[1]), took[1])),
         Figure("cores that 2 threads got", "cores", ratios([median(spent[2])] * len(took[2]), took[2])),
         Figure("CPU time of 2 threads over 1", "×", ratios(spent[2], spent[1])),
-        Figure("sweep of first_run, 1 thread", "runs/s", per_second(len(seeds), swept[1])),
-        Figure("sweep of first_run, 2 threads", "runs/s", per_second(len(seeds), swept[2])),
-        Figure("2 threads over 1, whole sweep", "×", ratios(swept[1], swept[2])),
     ]
 
 
 def _map(pool: ThreadPoolExecutor, runs: list[a.Params]) -> None:
     for _ in pool.map(run_plan, runs):
         pass
+
+
+# ---- cases: sweeps -----------------------------------------------------------------------------------------
+VARIANTS = {name: [f"autoscaler={name}"] for name in ("fixed", "hpa", "queue", "hpa_fast")}
+
+
+def case_sweep(scale: Scale) -> list[Figure]:
+    """Whole sweeps of short runs from their scenarios to their rows, what a run of them is made of, and threads."""
+    import sim
+
+    short = [f"duration_s={max(30, int(600 * scale.size))}", "pool.max_replicas=4"]
+    seeds = range(1, 1 + max(4, scale.n(128)))
+    stories = {"seeds": {"first_run": short}}
+    stories["variants"] = {name: [*short, *words] for name, words in VARIANTS.items()}
+    works = {
+        (kind, threads): partial(
+            _sweep, {name: sim.load("first_run", w) for name, w in words.items()}, seeds, threads
+        )
+        for kind, words in stories.items()
+        for threads in (1, 2)
+    }
+    turns = max(3, scale.repeats)
+    walls = interleaved(works, turns, time.perf_counter)
+    spent = interleaved({kind: works[kind, 1] for kind in stories}, turns)
+    parts = _parts(sim.load("first_run", short), seeds, turns)
+    figures = [Figure(f"a run of first_run: {name}", "ms", took) for name, took in parts.items()]
+    for kind, words in stories.items():
+        n = len(seeds) * len(words)
+        name = f"{len(seeds)} seeds" if kind == "seeds" else f"{len(words)} variants × {len(seeds)} seeds"
+        one, two = walls[kind, 1], walls[kind, 2]
+        figures += [
+            Figure(f"{name}, CPU time", "runs/CPU second", per_second(n, spent[kind])),
+            Figure(f"{name}, 1 thread", "runs/s", per_second(n, one)),
+            Figure(f"{name}, 2 threads", "runs/s", per_second(n, two)),
+            Figure("2 threads over 1, turn by turn", "×", ratios(one, two)),
+            Figure("2 threads over 1, fastest turns", "×", [min(one) / min(two)], goal=1.6),
+        ]
+    return figures
+
+
+def _sweep(stories: dict[str, Any], seeds: range, threads: int) -> None:
+    from sim.sweeps.run import sweep
+
+    sweep(stories, seeds, "cpu", threads)
+
+
+def _parts(story: Any, seeds: range, turns: int) -> dict[str, list[float]]:
+    """CPU time of a run by what it is spent on, in ms: a turn is all seeds."""
+    from sim.sweeps.jobs import Outlines, Packer, make_jobs
+    from sim.sweeps.rows import make_row
+
+    jobs, outlines = make_jobs({"first_run": story}, seeds), Outlines()
+    took: dict[str, list[float]] = {name: [] for name in ("requests and packing", "engine", "summing up")}
+    for turn in range(1 + turns):
+        packer, sums = Packer(outlines), [0.0] * len(took)
+        for i in range(len(jobs)):
+            marks = [time.process_time()]
+            packed = packer(jobs[i])
+            marks.append(time.process_time())
+            state = run_plan(packed.params)
+            marks.append(time.process_time())
+            make_row(jobs[i], packed, state, "cpu")
+            marks.append(time.process_time())
+            sums = [x + b - a for x, a, b in zip(sums, marks, marks[1:], strict=False)]
+        for values, x in zip(took.values(), sums, strict=True):
+            values += [x / len(jobs) * 1e3] if turn else []  # the first turn warms up
+    return took
 
 
 # ---- cases: memory, traffic, start -------------------------------------------------------------------------

@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 
 from sim.doors import make_classes, make_doors, starts_of
@@ -37,6 +39,15 @@ SLOTS_AT_FIRST = 1024
 REPLICAS_MAX = 100_000
 
 
+class World(NamedTuple):
+    """A run but for its seed and its requests: what many runs of a sweep have in common."""
+
+    m: np.ndarray  # Params.m without rings
+    starts: dict[str, int]  # where its tables start
+    n_class: int
+    virtual_nodes: list[int]  # of each group, on its ring; of none where no group hashes
+
+
 def make_params(
     run: RunRow,
     traffic: Traffic,
@@ -48,14 +59,25 @@ def make_params(
     front: FrontRow | None = None,
 ) -> a.Params:
     """Lay out what a run never changes. Pools must come sorted by group."""
+    return with_traffic(make_world(run, classes, groups, pools, faults, tenants, front), run.seed, traffic)
+
+
+def make_world(
+    run: RunRow,
+    classes: list[ClassRow],
+    groups: list[GroupRow],
+    pools: list[PoolRow],
+    faults: list[FaultRow] | None = None,
+    tenants: list[TenantRow] | None = None,
+    front: FrontRow | None = None,
+) -> World:
+    """Lay out what all runs have in common that differ by seed. Pools must come sorted by group."""
     n_replica = sum(pool.n_max for pool in pools)
     if n_replica > REPLICAS_MAX:
         raise InputError(
             f"pools: {n_replica} replica places are more than the {REPLICAS_MAX} a fleet can have"
         )
     p_run = np.zeros(a.P_SIZE, dtype=np.int64)
-    p_run[a.P_SEED] = run.seed
-    p_run[a.P_N_REQUEST] = len(traffic.arrival_ps)
     p_run[a.P_N_CLASS] = len(classes)
     p_run[a.P_N_GROUP] = len(groups)
     p_run[a.P_N_POOL] = len(pools)
@@ -78,34 +100,41 @@ def make_params(
         "stage_ps": np.concatenate([_stages(pool) for pool in pools]),
         "scaler": np.concatenate([_scaler(pool) for pool in pools]),
     }
-    if traffic.session_id is not None:
-        p_run[a.P_N_SESSION] = int(np.max(traffic.session_id, initial=-1)) + 1
     starts = starts_of([len(p_run), *(len(table) for table in tables.values()), 0])[1:]
     scripted = np.array([row for fault in sorted(faults or []) for row in fault], dtype=np.int64)
     p_run[a.P_N_FAULT], p_run[a.P_FAULTS] = len(faults or []), starts[-1]
     p_run[a.P_STARTS : a.P_SIZE] = starts[:-1]
-    doors = make_doors(
-        classes,
-        groups,
-        tenants,
-        front or FrontRow(),
-        bool(faults),
-        traffic.turns is not None,
-        p_run,
-        starts[-1] + len(scripted),
+    at = starts[-1] + len(scripted)
+    doors = make_doors(classes, groups, tenants, front or FrontRow(), bool(faults), p_run, at)
+    tables["klass"], ways = make_classes(classes, at + sum(len(table) for table in doors))
+    return World(
+        m=np.concatenate([p_run, *tables.values(), scripted, *doors, ways]).astype(np.int64),
+        starts=dict(zip(tables, starts[:-1], strict=True)),
+        n_class=len(classes),
+        virtual_nodes=[group.virtual_nodes for group in groups]
+        if any(group.router == a.CONSISTENT_HASH for group in groups)
+        else [],
     )
-    at = starts[-1] + len(scripted) + sum(len(table) for table in doors)
-    tables["klass"], ways = make_classes(classes, at)
-    nodes = [group.virtual_nodes for group in groups]
-    rings = make_rings(tables["group"].reshape(-1, a.G_SIZE), nodes, run.seed, at + len(ways))
-    trace = _trace(traffic, len(classes), p_run)
-    p_run[[a.P_LEAF, a.P_SHARED, a.P_SEGMENT, a.P_N_SEGMENT]] = places_of(
-        traffic.chains, sum(map(len, trace))
-    )
+
+
+def with_traffic(world: World, seed: int, traffic: Traffic) -> a.Params:
+    """One run of a world."""
+    m = world.m.copy()
+    m[a.P_SEED], m[a.P_N_REQUEST] = seed, len(traffic.arrival_ps)
+    if traffic.session_id is not None:
+        m[a.P_N_SESSION] = int(np.max(traffic.session_id, initial=-1)) + 1
+    if traffic.turns is not None:
+        m[a.P_ATTEMPTS] = 1  # what follows depends on how a turn ends
+    rings = []
+    if world.virtual_nodes:
+        groups = m[world.starts["group"] : world.starts["pool"]].reshape(-1, a.G_SIZE)
+        rings = make_rings(groups, world.virtual_nodes, seed, len(m))
+    trace = _trace(traffic, world.n_class, m)
+    m[[a.P_LEAF, a.P_SHARED, a.P_SEGMENT, a.P_N_SEGMENT]] = places_of(traffic.chains, sum(map(len, trace)))
     return a.Params(
-        m=np.concatenate([p_run, *tables.values(), scripted, *doors, ways, *rings]).astype(np.int64),
+        m=np.concatenate([m, *rings]) if rings else m,
         trace=np.concatenate([*trace, *words_of(traffic.chains)]),
-        **dict(zip(tables, starts[:-1], strict=True)),
+        **world.starts,
     )
 
 
@@ -204,45 +233,46 @@ def group_rows(p: a.Params) -> np.ndarray:
 
 def state_sizes(p: a.Params) -> dict[str, int]:
     """Words that each table of a state takes, in order, the slots (which grow) left out."""
-    n_request, n_class, n_pool = (int(p.m[i]) for i in (a.P_N_REQUEST, a.P_N_CLASS, a.P_N_POOL))
-    n_replica, leaves = int(p.m[a.P_N_REPLICA]), int(p.m[a.P_TREE])
-    groups = group_rows(p)
-    seqs, block = _per_replica(p)
-    prefix = int(prefix_words(pool_rows(p)).sum())
-    routers = set(groups[:, a.G_ROUTER].tolist())
-    stations = p.m[p.m[a.P_STATIONS] :][: p.m[a.P_N_STATION] * a.WORK_SIZE].reshape(-1, a.WORK_SIZE)
+    run, pools, groups = p.m[: a.P_SIZE].tolist(), pool_rows(p).tolist(), group_rows(p).tolist()
+    n_request, n_class, n_pool = run[a.P_N_REQUEST], run[a.P_N_CLASS], run[a.P_N_POOL]
+    n_replica, leaves = run[a.P_N_REPLICA], run[a.P_TREE]
+    seqs = sum(row[a.L_N] * row[a.L_MAX_SEQS] for row in pools)
+    prefix = int(prefix_words(pool_rows(p)).sum()) if any(row[a.L_PREFIX_RUNS] for row in pools) else 0
+    routers = {row[a.G_ROUTER] for row in groups}
+    n_station = run[a.P_N_STATION]
+    workers = p.m[run[a.P_STATIONS] :][: n_station * a.WORK_SIZE].reshape(-1, a.WORK_SIZE)[:, a.WORK_N]
     return {
         "run": a.S_SIZE,
         "pool": n_pool * a.Q_SIZE,
         "group": len(groups) * a.H_SIZE,
         "rep": n_replica * a.R_SIZE,
-        "heap": int(seqs.sum()),
-        "residue": int(block.sum()),
-        "stack": int((2 * (seqs + 2)).sum()),
+        "heap": seqs,
+        "residue": sum(row[a.L_N] * row[a.L_BLOCK] for row in pools),
+        "stack": 2 * (seqs + 2 * n_replica),
         "mix": n_replica * n_class,
         "tree": 2 * leaves,
         "due": 2 * leaves,
-        "load": int(2 * groups[:, a.G_LEAVES].sum()),
+        "load": sum(2 * row[a.G_LEAVES] for row in groups),
         "ready": n_replica,
-        "ring": n_pool * int(p.m[a.P_RING]) * 2,
+        "ring": n_pool * run[a.P_RING] * 2,
         "scaler": n_pool * SCALER_STATE,
-        "session": int(p.m[a.P_N_SESSION]) * a.SESSION_SIZE if a.SESSION_AFFINITY in routers else 0,
+        "session": run[a.P_N_SESSION] * a.SESSION_SIZE if a.SESSION_AFFINITY in routers else 0,
         "snapshot": n_replica * a.W_SIZE if a.WEIGHTED_SCORE in routers else 0,
-        "lane": len(groups) * int(p.m[a.P_N_LANE]) * a.N_SIZE,
-        "worker": int(stations[:, a.WORK_N].sum()),
-        "station": len(stations) * a.D_SIZE,
-        "content": int(p.m[a.P_N_CONTENT]) * a.E_SIZE,
-        "limit": (n_class + int(p.m[a.P_N_TENANT])) * a.J_SIZE,
+        "lane": len(groups) * run[a.P_N_LANE] * a.N_SIZE,
+        "worker": int(workers.sum()),
+        "station": n_station * a.D_SIZE,
+        "content": run[a.P_N_CONTENT] * a.E_SIZE,
+        "limit": (n_class + run[a.P_N_TENANT]) * a.J_SIZE,
         "counts": n_class * a.C_SIZE,
         "hist": n_class * a.N_METRIC * N_BUCKET,
-        "more": n_class * a.N_MORE * N_BUCKET * int(p.m[a.P_ATTEMPTS]),
+        "more": n_class * a.N_MORE * N_BUCKET * run[a.P_ATTEMPTS],
         "mark": a.N_MARK * n_pool * a.M_SIZE,
-        "record": n_request * a.X_SIZE if p.m[a.P_RECORDS] else 0,
-        "tried": n_request * a.A_SIZE if p.m[a.P_RECORDS] and (p.m[a.P_ATTEMPTS] or prefix > 0) else 0,
-        "blame": n_request * a.B_SIZE if p.m[a.P_RECORDS] else 0,
-        "arrived": n_request if p.m[a.P_RECORDS] and p.m[a.P_TURNS] else 0,
-        "sample": int(p.m[a.P_N_SAMPLE]) * n_pool * a.T_SIZE,
-        "station_sample": int(p.m[a.P_N_SAMPLE]) * len(stations) * a.TS_SIZE,
+        "record": n_request * a.X_SIZE if run[a.P_RECORDS] else 0,
+        "tried": n_request * a.A_SIZE if run[a.P_RECORDS] and (run[a.P_ATTEMPTS] or prefix > 0) else 0,
+        "blame": n_request * a.B_SIZE if run[a.P_RECORDS] else 0,
+        "arrived": n_request if run[a.P_RECORDS] and run[a.P_TURNS] else 0,
+        "sample": run[a.P_N_SAMPLE] * n_pool * a.T_SIZE,
+        "station_sample": run[a.P_N_SAMPLE] * n_station * a.TS_SIZE,
         "prefix": prefix,
     }
 
@@ -267,15 +297,17 @@ def new_state(p: a.Params, n_slot: int = SLOTS_AT_FIRST) -> a.State:
     rep[:, a.R_HEAP] = starts["heap"] + np.cumsum(seqs) - seqs
     rep[:, a.R_RESIDUE] = starts["residue"] + np.cumsum(block) - block
     rep[:, a.R_STACK] = starts["stack"] + np.cumsum(2 * (seqs + 2)) - 2 * (seqs + 2)
-    words = prefix_words(pool_rows(p))
-    rep[:, a.R_PREFIX] = (starts["prefix"] + np.cumsum(words) - words) * (words > 0)
+    if sizes["prefix"]:
+        words = prefix_words(pool_rows(p))
+        rep[:, a.R_PREFIX] = (starts["prefix"] + np.cumsum(words) - words) * (words > 0)
     for name, width, zero in (
         ("record", a.X_SIZE, [a.X_OUTCOME, a.X_REASON, a.X_PREEMPTIONS]),
         ("tried", a.A_SIZE, [a.A_WASTED, a.A_CACHED]),
     ):
-        blank = np.full(width, -1, dtype=np.int64)
-        blank[zero] = 0
-        table(st, name, sizes, width)[:] = blank  # in one pass: there may be millions of rows
+        if sizes[name]:
+            blank = np.full(width, -1, dtype=np.int64)
+            blank[zero] = 0
+            table(st, name, sizes, width)[:] = blank  # in one pass: there may be millions of rows
     link_free(m[st.slot :].reshape(-1, a.F_SIZE), 0, -1)
     return st
 

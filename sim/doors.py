@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import accumulate
+
 import numpy as np
 
 from sim.errors import InputError
@@ -16,7 +18,7 @@ TOKEN_PERIOD_MAX_PS = 1 << 38  # a token: times the longest request, it stays be
 
 def starts_of(sizes: list[int]) -> list[int]:
     """Where tables of these sizes start, one behind the other."""
-    return [0, *(int(end) for end in np.cumsum(sizes)[:-1])]
+    return [0, *accumulate(int(size) for size in sizes[:-1])]
 
 
 def make_doors(
@@ -25,7 +27,6 @@ def make_doors(
     tenants: list[TenantRow],
     front: FrontRow,
     has_faults: bool,
-    has_turns: bool,
     p_run: np.ndarray,
     start: int,
 ) -> list[np.ndarray]:
@@ -35,7 +36,6 @@ def make_doors(
         or any(c.has_attempts for c in classes)
         or any(tenant.limit is not None for tenant in tenants)
         or front.cache_entries > 0
-        or has_turns
         or any(group.outstanding_max != NEVER or group.hold_order != a.HOLD_FIFO for group in groups)
     )
     p_run[a.P_CAPPED] = int(any(group.outstanding_max != NEVER for group in groups))

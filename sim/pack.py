@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from sim.arrays import FaultRow, GroupRow, PoolRow, RunRow, Traffic, make_params
+from sim.arrays import ClassRow, FaultRow, GroupRow, PoolRow, RunRow, Traffic, World, make_world, with_traffic
 from sim.errors import InputError
 from sim.model import layout as a
 from sim.model import queue_scaler as keda
@@ -53,9 +53,23 @@ class Plan(NamedTuple):
     scenario: Scenario  # its pools sorted by the model they serve: the order of every pool_id
 
 
+class Outline(NamedTuple):
+    """A scenario as arrays, but for its seed and its requests: what its runs in a sweep have in common."""
+
+    world: World
+    tables: list[StepTable]  # one a pool
+    scenario: Scenario  # its pools sorted by the model they serve
+    classes: list[ClassRow]
+    asks_contents: bool  # whether its gateway keeps answers
+
+
 def plan(scenario: Scenario, seed: int | None = None, requests: Requests | None = None) -> Plan:
     """Pack a scenario for one seed. Raises InputError where the fleet or its traffic is impossible."""
-    seed = scenario.seed if seed is None else seed
+    return with_seed(outline(scenario), scenario.seed if seed is None else seed, requests)
+
+
+def outline(scenario: Scenario) -> Outline:
+    """Pack all of a scenario that is the same for every seed. Raises InputError where the fleet is impossible."""
     models = scenario.models
     pools = sorted(scenario.pools, key=lambda pool: models.index(pool.model.name))
     tables = [make_step_table(pool) for pool in pools]
@@ -65,13 +79,9 @@ def plan(scenario: Scenario, seed: int | None = None, requests: Requests | None 
         for pool, table in zip(pools, tables, strict=True)
     ]
     prices = [usd_per_token(pool, table) for pool, table in zip(pools, tables, strict=True)]
-    if requests is None:
-        requests = make_requests(scenario, seed)
     classes, front = class_rows(scenario), front_row(scenario)
-    check_work(scenario, classes, requests)
-    params = make_params(
-        run_row(scenario, seed),
-        Traffic(*requests)._replace(content_id=requests.content_id if front.cache_entries else None),
+    world = make_world(
+        run_row(scenario),
         [
             row._replace(
                 group=group_of(c.model, groups),
@@ -87,7 +97,20 @@ def plan(scenario: Scenario, seed: int | None = None, requests: Requests | None 
         tenant_rows(scenario),
         front,
     )
-    return Plan(params, tables, dataclasses.replace(scenario, pools=tuple(pools), seed=seed))
+    ordered = dataclasses.replace(scenario, pools=tuple(pools))
+    return Outline(world, tables, ordered, classes, front.cache_entries > 0)
+
+
+def with_seed(of: Outline, seed: int, requests: Requests | None = None) -> Plan:
+    """Pack the rest for one seed. Raises InputError where the traffic is impossible."""
+    scenario = of.scenario.with_seed(seed)
+    if requests is None:
+        requests = make_requests(scenario, seed)
+    check_work(scenario, of.classes, requests)
+    traffic = Traffic(*requests)
+    if not of.asks_contents:
+        traffic = traffic._replace(content_id=None)
+    return Plan(with_traffic(of.world, seed, traffic), of.tables, scenario)
 
 
 def group_of(model: str | None, groups: tuple[str, ...]) -> int:
@@ -152,11 +175,11 @@ def fault_rows(scenario: Scenario, names: list[str]) -> list[FaultRow]:
     ]
 
 
-def run_row(scenario: Scenario, seed: int) -> RunRow:
+def run_row(scenario: Scenario) -> RunRow:
     """The clock's marks of a run."""
     end_s = min(scenario.duration_s + scenario.drain_s, float(HORIZON_MAX_S))
     return RunRow(
-        seed=seed,
+        seed=scenario.seed,
         duration_ps=s_to_ps(scenario.duration_s),
         warmup_ps=s_to_ps(scenario.warmup_s),
         end_ps=s_to_ps(end_s),

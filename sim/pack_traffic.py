@@ -125,6 +125,8 @@ def front_row(scenario: Scenario) -> FrontRow:
 
 def check_work(scenario: Scenario, rows: list[ClassRow], requests: Requests) -> None:
     """Raise InputError where a station may be given more work than the clock can count to: weeks for each worker."""
+    if not scenario.gateway.stations:
+        return
     days = [0.0] * len(scenario.gateway.stations)
     for k, row in enumerate(rows):
         mine = requests.class_id == k

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from sim.analysis.percentiles import Population, lost_in_proportion, statistics
+from sim.analysis.percentiles import Histograms, Population, lost_in_proportion, statistics_of
 from sim.engine.result import RESULT_METRICS
 
 MANY_OR_NONE = ("itl", "tpot", "itl_max")  # measures that a request can have several of, or none
@@ -14,24 +14,38 @@ MANY_OR_NONE = ("itl", "tpot", "itl_max")  # measures that a request can have se
 
 def latencies(result: Any, scope: int, edges_ps: np.ndarray) -> dict[str, dict[str, float | None]]:
     """Measure → its statistics; scope 0 is the fleet, 1 + c is class c."""
-    return {name: statistics(population(result, name, scope), edges_ps) for name in RESULT_METRICS}
+    counts = histograms(result, scope)
+    seen = Histograms(counts)
+    populations = [
+        Population(counts[i], int(result.sums[name][scope]), n_lost(result, name, scope, seen.n_values(i)))
+        for i, name in enumerate(RESULT_METRICS)
+    ]
+    return dict(zip(RESULT_METRICS, statistics_of(populations, seen, edges_ps), strict=True))
 
 
 def population(result: Any, measure: str, scope: int) -> Population:
     """The durations of one measure, and how many the requests that were not served lack."""
-    counts = np.asarray(result.hist[scope, RESULT_METRICS.index(measure)])
-    n_values = int(counts.sum())
+    counts = histograms(result, scope)[RESULT_METRICS.index(measure)]
+    lost = n_lost(result, measure, scope, int(counts.sum()))
+    return Population(counts, int(result.sums[measure][scope]), lost)
+
+
+def histograms(result: Any, scope: int) -> np.ndarray:
+    """(measure, bucket) of one scope; gaps of answers that nobody got, as those a guardrail blocked, do not count."""
+    counts = np.asarray(result.hist[scope])
+    if count(result, "completed", scope) > 0:
+        return counts
+    nobodys = np.isin(RESULT_METRICS, MANY_OR_NONE)
+    return np.where(nobodys[:, np.newaxis], 0, counts)
+
+
+def n_lost(result: Any, measure: str, scope: int, n_values: int) -> int:
+    """How many durations of a measure the requests that were not served lack, where the others have `n_values`."""
     tries = "attempts" if measure == "attempt_ttft" else "offered"
     n_offered, n_completed = count(result, tries, scope), count(result, "completed", scope)
-    if (
-        measure in MANY_OR_NONE and n_completed == 0
-    ):  # gaps of answers that nobody got, as those a guardrail blocked
-        return Population(np.zeros_like(counts), 0, n_offered)
     if measure in MANY_OR_NONE:
-        n_lost = lost_in_proportion(n_values, n_completed, n_offered - n_completed)
-    else:
-        n_lost = max(0, n_offered - n_values)
-    return Population(counts, int(result.sums[measure][scope]), n_lost)
+        return lost_in_proportion(n_values, n_completed, n_offered - n_completed)
+    return max(0, n_offered - n_values)
 
 
 def count(result: Any, name: str, scope: int) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -10,6 +11,7 @@ import numpy as np
 from sim.units import PS_PER_S
 
 PERMILLES = {"p50": 500, "p90": 900, "p95": 950, "p99": 990, "p99_9": 999}
+STATISTICS = tuple(f"{name}{ending}" for ending in ("_s", "_served_s") for name in ("mean", *PERMILLES))
 
 
 class Population(NamedTuple):
@@ -25,27 +27,62 @@ class Population(NamedTuple):
         return int(self.counts.sum())
 
 
+class Histograms:
+    """Histograms side by side, read once: where they hold something, and how many values lie up to there."""
+
+    def __init__(self, counts: np.ndarray) -> None:
+        n, self.width = counts.shape
+        self.at = np.flatnonzero(counts != 0)  # numbered through all of them; of booleans it is twice as fast
+        self.up_to = np.cumsum(counts.reshape(-1)[self.at])
+        ends = np.searchsorted(self.at, np.arange(n + 1) * self.width)
+        self.before = np.concatenate([[0], self.up_to])[ends].tolist()
+
+    def n_values(self, i: int) -> int:
+        """How many values the i-th holds."""
+        return int(self.before[i + 1] - self.before[i])
+
+    def buckets(self, asked: Sequence[tuple[int, int]]) -> np.ndarray:
+        """The bucket of each (histogram, rank); ranks count from 1 to what the histogram holds."""
+        ranks = np.array([self.before[i] + rank for i, rank in asked], dtype=np.int64)
+        return self.at[np.searchsorted(self.up_to, ranks)] % self.width
+
+
 def quantile_ps(counts: np.ndarray, edges_ps: np.ndarray, permille: int, n_lost: int = 0) -> float | None:
     """Nearest-rank quantile in picoseconds: the middle of the bucket that holds it, so within 1 %.
 
     `edges_ps` (bucket + 1,) are the buckets' lower edges and the last one's upper edge. None of nothing;
     infinity when the rank falls on one of the `n_lost` that were never served.
     """
-    cumulative = np.cumsum(counts)
-    n_served = int(cumulative[-1])
-    n_all = n_served + n_lost
-    if n_all == 0:
-        return None
-    rank = max(1, -(-permille * n_all // 1000))
-    if rank > n_served:
-        return math.inf
-    return middle_ps(edges_ps, int(np.searchsorted(cumulative, rank)))
+    seen = Histograms(counts[np.newaxis])
+    return quantiles_ps(seen, edges_ps, [(0, n_lost)], [permille])[0]
 
 
-def middle_ps(edges_ps: np.ndarray, bucket: int) -> float:
-    """Middle of the integers that fall into a bucket; 0 for the first, so that no wait reads as none."""
-    low, high = int(edges_ps[bucket]), int(edges_ps[bucket + 1])
-    return (low + high - 1) / 2 if bucket > 0 else float(low)
+def quantiles_ps(
+    seen: Histograms, edges_ps: np.ndarray, people: Sequence[tuple[int, int]], permilles: Sequence[int]
+) -> list[float | None]:
+    """The quantiles of each (histogram, how many of its values were lost), as `quantile_ps` has them, one population
+    after the other."""
+    found: list[float | None] = []
+    places, asked = [], []
+    for i, n_lost in people:
+        n_served = seen.n_values(i)
+        n_all = n_served + n_lost
+        for permille in permilles:
+            rank = max(1, -(-permille * n_all // 1000))
+            if rank <= n_served:
+                places.append(len(found))
+                asked.append((i, rank))
+            found.append(math.inf if n_all else None)
+    if asked:
+        for place, value in zip(places, middles_ps(edges_ps, seen.buckets(asked)).tolist(), strict=True):
+            found[place] = value
+    return found
+
+
+def middles_ps(edges_ps: np.ndarray, buckets: np.ndarray) -> np.ndarray:
+    """Middles of the integers that fall into some buckets; 0 for the first, so that no wait reads as none."""
+    low, high = edges_ps[buckets], edges_ps[buckets + 1]
+    return np.where(buckets > 0, (low + high - 1) / 2, low)
 
 
 def mean_ps(population: Population) -> float | None:
@@ -57,16 +94,30 @@ def mean_ps(population: Population) -> float | None:
 
 def statistics(everybody: Population, edges_ps: np.ndarray) -> dict[str, float | None]:
     """`mean_s`, `p50_s` … `p99_9_s` over everybody, then `mean_served_s` … over the served alone."""
-    served = everybody._replace(n_lost=0)
-    return {**_statistics(everybody, edges_ps, "_s"), **_statistics(served, edges_ps, "_served_s")}
+    return statistics_of([everybody], Histograms(everybody.counts[np.newaxis]), edges_ps)[0]
 
 
-def _statistics(population: Population, edges_ps: np.ndarray, ending: str) -> dict[str, float | None]:
-    found = {"mean": mean_ps(population)} | {
-        name: quantile_ps(population.counts, edges_ps, permille, population.n_lost)
-        for name, permille in PERMILLES.items()
-    }
-    return {f"{name}{ending}": None if ps is None else ps / PS_PER_S for name, ps in found.items()}
+def statistics_of(
+    populations: Sequence[Population], seen: Histograms, edges_ps: np.ndarray
+) -> list[dict[str, float | None]]:
+    """`statistics` of several populations, whose counts are the rows of `seen`, in one go."""
+    people = [(i, one.n_lost) for i, one in enumerate(populations)]
+    lossy = [i for i, one in enumerate(populations) if one.n_lost > 0]
+    levels = quantiles_ps(seen, edges_ps, [*people, *((i, 0) for i in lossy)], tuple(PERMILLES.values()))
+    n = len(PERMILLES)
+    chunks = [levels[at : at + n] for at in range(0, len(levels), n)]
+    served = dict(
+        zip(lossy, chunks[len(people) :], strict=True)
+    )  # of the others it is the same as of everybody
+    found = []
+    for i, one in enumerate(populations):
+        n_served = seen.n_values(i)
+        mean = one.sum_ps / n_served if n_served else None  # exact, past 64 bits too
+        values = [math.inf if one.n_lost > 0 else mean, *chunks[i], mean, *served.get(i, chunks[i])]
+        found.append(
+            {key: None if ps is None else ps / PS_PER_S for key, ps in zip(STATISTICS, values, strict=True)}
+        )
+    return found
 
 
 def lost_in_proportion(n_served_values: int, n_served: int, n_lost: int) -> int:

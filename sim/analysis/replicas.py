@@ -8,26 +8,20 @@ from typing import Any
 import numpy as np
 
 
-def replica_counts(result: Any, pool_ids: Sequence[int], window_ps: int) -> dict[str, Any]:
-    """Means over the window, largest counts in samples, scale events and cold starts of some pools."""
+def replica_counts(
+    result: Any, pool_ids: Sequence[int], window_ps: int, seen: Mapping[str, np.ndarray]
+) -> dict[str, Any]:
+    """Means over the window, largest counts in samples (`seen` by all together), scale events and cold starts of some
+    pools."""
     chosen = [result.pools[p] for p in pool_ids]
     billed_ps = sum(int(c["billed_ps"]) for c in chosen)
     ready_ps = sum(int(c["ready_ps"]) for c in chosen)
     return {
         "replicas_mean": billed_ps / window_ps if window_ps > 0 else None,
         "replicas_ready_mean": ready_ps / window_ps if window_ps > 0 else None,
-        "replicas_ready_max": largest(result.samples, "ready", pool_ids),
-        "replicas_wanted_max": largest(result.samples, "wanted", pool_ids),
+        "replicas_ready_max": int(seen["ready"].max(initial=0)),
+        "replicas_wanted_max": int(seen["wanted"].max(initial=0)),
         "scale_ups": sum(int(c["scaled_up"]) for c in chosen),
         "scale_downs": sum(int(c["scaled_down"]) for c in chosen),
         "cold_starts": sum(int(c["run_replicas_started"]) for c in chosen),
     }
-
-
-def largest(samples: Mapping[str, np.ndarray], name: str, pool_ids: Sequence[int]) -> int:
-    """Largest sum over some pools in one sample; 0 without samples."""
-    chosen = np.isin(samples["pool_id"], np.asarray(pool_ids))
-    if not chosen.any():
-        return 0
-    _, when = np.unique(np.asarray(samples["time_ps"])[chosen], return_inverse=True)
-    return int(np.bincount(when, weights=np.asarray(samples[name])[chosen]).max())

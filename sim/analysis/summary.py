@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import functools
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,7 @@ from sim.analysis.latency import count, latencies
 from sim.analysis.replicas import replica_counts
 from sim.analysis.stations import station_measures
 from sim.analysis.tenants import members, with_tenants
-from sim.analysis.use import kv_use, shares, use_parts
+from sim.analysis.use import at_each_time, kv_use, shares, use_parts
 from sim.model.layout import REASONS
 from sim.records.version import SCHEMA_VERSION
 from sim.records.window import measured_window_ps
@@ -22,6 +23,7 @@ from sim.units import PS_PER_S, ps_to_s
 FATES = ("offered", "completed", "rejected", "timed_out", "failed", "inside")
 TRIES = ("attempts", "retries", "hedges", "wasted_tokens")
 ANSWERS = ("from_cache", "blocked")
+SEEN = ("kv_blocks_used", "kv_blocks_total", "ready", "wanted")  # in samples
 S_PER_HOUR = 3600.0
 ROUNDING = 1e-12
 
@@ -39,20 +41,12 @@ def summarize(
     per pool, give mfu and bandwidth_use.
     """
     edges = _edges_ps() if edges_ps is None else edges_ps
-    pool_ids = range(len(scenario.pools))
-    tokens = (count(result, "tokens_in", 0), count(result, "tokens_out", 0))
     usd = _class_usd(scenario, result)
     whole = with_tenants(scenario, result)
     first_tenant = 1 + len(scenario.classes)
     return {
-        **_heading(scenario, result, engine),
-        **_scope(scenario, result, 0, edges),
-        **_pools(scenario, result, pool_ids, tokens, step_tables),
-        "usd_idle": _rest(total_usd([_lines(scenario, result)]), sum(usd)),
-        "classes": {
-            c.name: {**_scope(scenario, result, 1 + i, edges), "usd": usd[i]}
-            for i, c in enumerate(scenario.classes)
-        },
+        **_fleet(scenario, result, step_tables, engine, edges, usd),
+        "classes": {c.name: _class(scenario, result, i, edges, usd) for i, c in enumerate(scenario.classes)},
         "tenants": {
             name: {**_scope(scenario, whole, first_tenant + i, edges), "usd": sum(usd[c] for c in classes)}
             for i, (name, classes) in enumerate(members(scenario).items())
@@ -62,6 +56,39 @@ def summarize(
         },
         "stations": station_measures(scenario, result),
         "usd_lines": _lines(scenario, result),
+    }
+
+
+def fleet_summary(
+    scenario: Any, result: Any, step_tables: Sequence[Any], engine: str, classes: Collection[str] = ()
+) -> dict[str, Any]:
+    """The summary without its sections, but for the classes that are named: what a sweep keeps of a run."""
+    edges, usd = _edges_ps(), _class_usd(scenario, result)
+    named = [i for i, c in enumerate(scenario.classes) if c.name in classes]
+    return {
+        **_fleet(scenario, result, step_tables, engine, edges, usd),
+        "classes": {scenario.classes[i].name: _class(scenario, result, i, edges, usd) for i in named},
+    }
+
+
+def _class(scenario: Any, result: Any, i: int, edges: np.ndarray, usd: Sequence[float]) -> dict[str, Any]:
+    return {**_scope(scenario, result, 1 + i, edges), "usd": usd[i]}
+
+
+def _fleet(
+    scenario: Any,
+    result: Any,
+    step_tables: Sequence[Any],
+    engine: str,
+    edges: np.ndarray,
+    usd: Sequence[float],
+) -> dict[str, Any]:
+    tokens = (count(result, "tokens_in", 0), count(result, "tokens_out", 0))
+    return {
+        **_heading(scenario, result, engine),
+        **_scope(scenario, result, 0, edges),
+        **_pools(scenario, result, range(len(scenario.pools)), tokens, step_tables),
+        "usd_idle": _rest(total_usd([_lines(scenario, result)]), sum(usd)),
     }
 
 
@@ -155,6 +182,7 @@ def _pools(
     usd = total_usd(bills)
     costs = [token_cost(total_usd([bill]), c) for bill, c in zip(bills, chosen, strict=True)]
     tables = [step_tables[p] if step_tables else None for p in pool_ids]
+    seen = at_each_time(result.samples, pool_ids, SEEN)
     return {
         "gpu_seconds": sum(int(c["gpu_ps"]) for c in chosen) / PS_PER_S,
         "usd": usd,
@@ -165,9 +193,9 @@ def _pools(
         "mfu": None,
         "bandwidth_use": None,
         **shares([use_parts(c, table) for c, table in zip(chosen, tables, strict=True)]),
-        "kv_use": kv_use(result.samples, pool_ids, (start_ps, end_ps)),
+        "kv_use": kv_use(seen, (start_ps, end_ps)),
         "preemptions": sum(int(c["preemptions"]) for c in chosen),
-        **replica_counts(result, pool_ids, end_ps - start_ps),
+        **replica_counts(result, pool_ids, end_ps - start_ps, seen),
     }
 
 
@@ -201,6 +229,7 @@ def _ratio(part: float, whole: float) -> float | None:
     return part / whole if whole > 0 else None
 
 
+@functools.cache
 def _edges_ps() -> np.ndarray:
     from sim.model.metrics import bucket_edges_ps
 

@@ -47,18 +47,30 @@ def shares(parts: Sequence[Parts]) -> dict[str, float | None]:
     return {name: _share([part[name] for part in parts if name in part]) for name in names}
 
 
-def kv_use(
-    samples: Mapping[str, np.ndarray], pool_ids: Sequence[int], window_ps: tuple[int, int]
-) -> float | None:
-    """Mean over the window's samples of the KV blocks in use among those of ready replicas."""
-    time_ps = np.asarray(samples["time_ps"])
-    chosen = np.isin(samples["pool_id"], np.asarray(pool_ids))
-    chosen &= (time_ps >= window_ps[0]) & (time_ps <= window_ps[1])
-    _, when = np.unique(time_ps[chosen], return_inverse=True)
-    used = np.bincount(when, weights=np.asarray(samples["kv_blocks_used"])[chosen])
-    total = np.bincount(when, weights=np.asarray(samples["kv_blocks_total"])[chosen])
-    ready = total > 0
-    return float(np.mean(used[ready] / total[ready])) if ready.any() else None
+def kv_use(seen: Mapping[str, np.ndarray], window_ps: tuple[int, int]) -> float | None:
+    """Mean over the window's samples (as `at_each_time` has them) of the KV blocks in use among those of ready replicas."""
+    time_ps, used, total = seen["time_ps"], seen["kv_blocks_used"], seen["kv_blocks_total"]
+    counted = (time_ps >= window_ps[0]) & (time_ps <= window_ps[1]) & (total > 0)
+    return float(np.mean(used[counted] / total[counted])) if counted.any() else None
+
+
+def at_each_time(
+    samples: Mapping[str, np.ndarray], pool_ids: Sequence[int], names: Sequence[str]
+) -> dict[str, np.ndarray]:
+    """The times of the samples, rising, and the sums of some columns over some pools at each of them."""
+    pool_id = np.asarray(samples["pool_id"])
+    columns = [np.asarray(samples[name]) for name in ("time_ps", *names)]
+    if list(pool_ids) != list(range(int(pool_id.max(initial=-1)) + 1)):
+        mine = np.isin(pool_id, np.asarray(pool_ids))
+        columns = [column[mine] for column in columns]
+    if (columns[0][1:] < columns[0][:-1]).any():
+        order = np.argsort(columns[0], kind="stable")
+        columns = [column[order] for column in columns]
+    time_ps = columns[0]
+    if len(time_ps):
+        starts = np.concatenate([[0], np.flatnonzero(time_ps[1:] > time_ps[:-1]) + 1])
+        columns = [time_ps[starts], *(np.add.reduceat(column, starts) for column in columns[1:])]
+    return dict(zip(("time_ps", *names), columns, strict=True))
 
 
 def _share(parts: Sequence[tuple[float, float]]) -> float | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
@@ -24,8 +25,17 @@ class Verdict(NamedTuple):
 
 def verdicts(scenario: Any, summary: Mapping[str, Any]) -> list[Verdict]:
     """The verdict on each of a scenario's limits, in their order."""
-    names = [c.name for c in scenario.classes]
-    return evaluate([parse_slo(text, names) for text in scenario.slo], summary)
+    return evaluate(limits_of(scenario), summary)
+
+
+def limits_of(scenario: Any) -> tuple[Limit, ...]:
+    """A scenario's limits, in their order."""
+    return _limits(tuple(scenario.slo), tuple(c.name for c in scenario.classes))
+
+
+@functools.lru_cache
+def _limits(texts: tuple[str, ...], names: tuple[str, ...]) -> tuple[Limit, ...]:
+    return tuple(parse_slo(text, names) for text in texts)  # the same for all runs of a sweep
 
 
 def evaluate(limits: Iterable[Limit], summary: Mapping[str, Any]) -> list[Verdict]:

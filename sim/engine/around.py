@@ -6,7 +6,6 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from sim.arrays import state_sizes, table
 from sim.model.layout import (
     D_BUSY,
     D_JOBS,
@@ -55,7 +54,7 @@ _STATION_COLUMNS = {
 
 def station_rows(p: Params, st: State) -> list[dict[str, int]]:
     """Each CPU station over the whole run: its workers, visits, how long these waited and kept workers busy."""
-    rows = table(st, "station", state_sizes(p), D_SIZE)
+    rows = st.m[st.station : st.content].reshape(-1, D_SIZE)
     works = p.m[p.m[P_STATIONS] :][: len(rows) * WORK_SIZE].reshape(-1, WORK_SIZE)
     return [_station(st, row, work) for row, work in zip(rows, works, strict=True)]
 
@@ -66,7 +65,7 @@ def station_samples(p: Params, st: State) -> dict[str, np.ndarray]:
     if n_station == 0 or period_ps == 0:
         return {}
     n_sample = min(int(st.m[S_N_SAMPLE]), int(st.m[S_NOW]) // period_ps + 1)  # not the one that closes a run
-    rows = table(st, "station_sample", state_sizes(p), TS_SIZE)[: n_sample * n_station]
+    rows = st.m[st.station_sample :][: n_sample * n_station * TS_SIZE].reshape(-1, TS_SIZE)
     columns = {name: rows[:, at] for name, at in _STATION_COLUMNS.items()}
     done = [wide(lo, hi) for lo, hi in rows[:, [TS_DONE_LO, TS_DONE_HI]]]
     return columns | {"done_ps": np.array(done, dtype=object)}

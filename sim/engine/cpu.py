@@ -14,7 +14,8 @@ from sim.engine.loop import run_until_host
 from sim.jit import offsets
 from sim.model import layout as a
 
-COMPILED = ("jit.py", "linking.py", "rng.py", "units.py", "engine/act.py", "engine/cpu.py", "engine/loop.py")  # and model/
+ROOMS = ("jit.py", "linking.py", "rng.py", "units.py")
+COMPILED = (*ROOMS, "engine/act.py", "engine/cpu.py", "engine/loop.py")  # and model/
 
 
 def source_hash() -> str:

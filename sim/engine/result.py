@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
@@ -74,9 +74,9 @@ from sim.model.layout import (
     MORE_METRICS,
     N_MARK,
     N_METRIC,
-    N_MORE,
     OUTCOMES,
     P_ATTEMPTS,
+    P_N_CLASS,
     P_N_POOL,
     P_RECORDS,
     P_TURNS,
@@ -144,15 +144,16 @@ class Result(NamedTuple):
     station_samples: Mapping[str, np.ndarray] = MappingProxyType({})  # column → (sample · station,)
 
 
-def make_result(p: Params, st: State) -> Result:
-    """Read a finished run out of its state."""
+def make_result(p: Params, st: State, records: bool = True, classes: bool = True) -> Result:
+    """Read a finished run out of its state. A sweep leaves out what it does not keep: without `records` the requests and
+    what was billed up to each sample, without `classes` all histograms but those of the fleet."""
     return Result(
-        requests=_requests(p, st),
-        samples=_samples(p, st),
-        hist=_histograms(p, st),
+        requests=_requests(p, st) if records else {},
+        samples=_samples(p, st, records),
+        hist=_histograms(p, st, classes),
         sums=_sums(p, st),
         counts=_counts(p, st),
-        pools=[_pool(p, st, pool) for pool in range(int(p.m[P_N_POOL]))],
+        pools=_pools(p, st),
         end_ps=int(st.m[S_NOW]),
         digest=make_digest(p, st),
         stations=tuple(station_rows(p, st)),
@@ -164,9 +165,7 @@ def make_digest(p: Params, st: State) -> int:
     """64 bits that stand for the requests, the time series and the summary of a run."""
     h = hashlib.sha256()
     h.update(np.array([st.m[S_DIGEST], st.m[S_N_SAMPLE], st.m[S_NOW]], dtype="<i8").tobytes())
-    h.update(
-        np.ascontiguousarray(st.m[st.counts : st.record], dtype="<i8").tobytes()
-    )  # counts, histograms, marks
+    h.update(np.ascontiguousarray(st.m[st.counts : st.record], dtype="<i8").data)  # counts, histograms, marks
     return int.from_bytes(h.digest()[:8], "big")
 
 
@@ -239,26 +238,31 @@ _SAMPLE_COLUMNS = {
 }
 
 
-def _samples(p: Params, st: State) -> dict[str, np.ndarray]:
+def _samples(p: Params, st: State, with_billed: bool) -> dict[str, np.ndarray]:
     n_pool = int(p.m[P_N_POOL])
-    rows = table(st, "sample", state_sizes(p), T_SIZE)[: int(st.m[S_N_SAMPLE]) * n_pool]
+    rows = st.m[st.sample :][: int(st.m[S_N_SAMPLE]) * n_pool * T_SIZE].reshape(-1, T_SIZE)
     columns = {name: rows[:, at] for name, at in _SAMPLE_COLUMNS.items()}
-    gpus = pool_rows(p)[:, L_GPUS][rows[:, T_POOL]]
-    billed = [wide(lo, hi) for lo, hi in rows[:, [T_BILLED_LO, T_BILLED_HI]]]
-    columns["gpu_ps"] = np.array([b * int(g) for b, g in zip(billed, gpus, strict=True)], dtype=object)
+    if with_billed:
+        gpus = pool_rows(p)[:, L_GPUS][rows[:, T_POOL]]
+        billed = [wide(lo, hi) for lo, hi in rows[:, [T_BILLED_LO, T_BILLED_HI]].tolist()]
+        columns["gpu_ps"] = np.array(
+            [b * g for b, g in zip(billed, gpus.tolist(), strict=True)], dtype=object
+        )
     return columns
 
 
-def _histograms(p: Params, st: State) -> np.ndarray:
-    sizes = state_sizes(p)
-    by_class = table(st, "hist", sizes, N_BUCKET).reshape(-1, N_METRIC, N_BUCKET)
-    more = table(st, "more", sizes, N_BUCKET).reshape(-1, N_MORE, N_BUCKET)
-    columns = []
-    for name in RESULT_METRICS:
-        kept_apart = name in MORE_METRICS and len(more) > 0
+def _histograms(p: Params, st: State, with_classes: bool) -> np.ndarray:
+    n_class = int(p.m[P_N_CLASS])
+    by_class = st.m[st.hist : st.more].reshape(n_class, N_METRIC, N_BUCKET)
+    more = st.m[st.more : st.mark].reshape(n_class, -1, N_BUCKET)
+    hist = np.empty((1 + n_class * with_classes, len(RESULT_METRICS), N_BUCKET), dtype=np.int64)
+    for i, name in enumerate(RESULT_METRICS):
+        kept_apart = name in MORE_METRICS and more.shape[1] > 0
         found = more[:, MORE_METRICS.index(name)] if kept_apart else by_class[:, _place(name)]
-        columns.append(np.concatenate([found.sum(axis=0, keepdims=True), found]))
-    return np.stack(columns, axis=1)
+        found.sum(axis=0, out=hist[0, i])
+        if with_classes:
+            hist[1:, i] = found
+    return hist
 
 
 def _place(name: str) -> int:
@@ -267,7 +271,7 @@ def _place(name: str) -> int:
 
 
 def _sums(p: Params, st: State) -> dict[str, list[int]]:
-    rows = table(st, "counts", state_sizes(p), C_SIZE)
+    rows = st.m[st.counts : st.hist].reshape(-1, C_SIZE).tolist()
     sums = {}
     for name in RESULT_METRICS:
         at = C_SUM + 2 * _place(name) if name not in MORE_METRICS or not p.m[P_ATTEMPTS] else _more_at(name)
@@ -308,8 +312,9 @@ _COUNTS = {
 
 
 def _counts(p: Params, st: State) -> dict[str, np.ndarray]:
-    rows = table(st, "counts", state_sizes(p), C_SIZE)
-    counts = {name: np.concatenate([[rows[:, at].sum()], rows[:, at]]) for name, at in _COUNTS.items()}
+    rows = st.m[st.counts : st.hist].reshape(-1, C_SIZE)
+    columns = np.concatenate([rows.sum(axis=0, keepdims=True), rows]).T.copy()
+    counts = {name: columns[at] for name, at in _COUNTS.items()}
     if not p.m[P_ATTEMPTS]:
         _count_single(counts)
     counts["blocked"] = (
@@ -350,26 +355,30 @@ _PLAIN_MARKS = {
 }
 
 
-def _pool(p: Params, st: State, pool: int) -> dict[str, int]:
-    """What a pool did inside the measured window (keys with `run_` : over the whole run)."""
-    marks = table(st, "mark", state_sizes(p), M_SIZE).reshape(N_MARK, -1, M_SIZE)[:, pool]
-    row: dict[str, Any] = {}
+def _pools(p: Params, st: State) -> list[dict[str, int]]:
+    """What each pool did inside the measured window (keys with `run_` : over the whole run)."""
+    n_pool = int(p.m[P_N_POOL])
+    marks = st.m[st.mark :][: N_MARK * n_pool * M_SIZE].reshape(N_MARK, n_pool, M_SIZE).tolist()
+    limits, seen = pool_rows(p).tolist(), st.m[st.pool : st.group].reshape(n_pool, Q_SIZE).tolist()
+    return [_pool([mark[i] for mark in marks], limits[i], seen[i]) for i in range(n_pool)]
+
+
+def _pool(marks: list[list[int]], limits: list[int], seen: list[int]) -> dict[str, int]:
+    warm, window, run = marks[MARK_WARM], marks[MARK_WINDOW], marks[MARK_RUN]
+    row: dict[str, int] = {}
     for name, at in _WIDE_MARKS.items():
-        warm, window, run = (wide(marks[m][at], marks[m][at + 1]) for m in (MARK_WARM, MARK_WINDOW, MARK_RUN))
-        row[name] = window - warm
-        row["run_" + name] = run
+        row[name] = wide(window[at], window[at + 1]) - wide(warm[at], warm[at + 1])
+        row["run_" + name] = wide(run[at], run[at + 1])
     for name, at in _PLAIN_MARKS.items():
-        row[name] = int(marks[MARK_WINDOW][at] - marks[MARK_WARM][at])
-        row["run_" + name] = int(marks[MARK_RUN][at])
+        row[name] = window[at] - warm[at]
+        row["run_" + name] = run[at]
     row["prefill_attended_tokens"] = row["prefill_squares"] // 2
-    limits = pool_rows(p)[pool]
-    seen = table(st, "pool", state_sizes(p), Q_SIZE)[pool]
-    row["gpus_per_replica"] = int(limits[L_GPUS])
+    row["gpus_per_replica"] = limits[L_GPUS]
     row["gpu_ps"] = row["billed_ps"] * row["gpus_per_replica"]
     row["run_gpu_ps"] = row["run_billed_ps"] * row["gpus_per_replica"]
-    row["max_num_seqs"] = int(limits[L_MAX_SEQS])
-    row["places"] = int(limits[L_N])
-    row["peak_ready"] = int(seen[Q_PEAK_READY])
-    row["scaled_up"] = int(seen[Q_SCALED_UP])
-    row["scaled_down"] = int(seen[Q_SCALED_DOWN])
+    row["max_num_seqs"] = limits[L_MAX_SEQS]
+    row["places"] = limits[L_N]
+    row["peak_ready"] = seen[Q_PEAK_READY]
+    row["scaled_up"] = seen[Q_SCALED_UP]
+    row["scaled_down"] = seen[Q_SCALED_DOWN]
     return row

@@ -351,7 +351,7 @@ N_QUANTILE = 1 << N_QUANTILE_BITS
     S_CACHED,
 ) = range(21)
 S_STARTS = 21  # as P_STARTS
-S_SIZE = S_STARTS + 27
+S_SIZE = S_STARTS + 28
 
 # State.station: two limbs of work taken in and of waiting for it to begin, how often, and visits in line
 D_BUSY, _D1, D_WAIT, _D3, D_JOBS, D_IN_LINE = range(6)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
@@ -173,6 +174,7 @@ def field(column: Column) -> pa.Field:
     return pa.field(column.name, column.type, metadata={"unit": column.unit, "means": column.means})
 
 
+@functools.lru_cache(maxsize=1024)  # a sweep asks for the same few of every run
 def summary_unit(name: str) -> str:
     """The unit of a column of the flat summary, told by how its name ends; "1" for a pure number."""
     if name.endswith("tokens") and not name.startswith("usd"):

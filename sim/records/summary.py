@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pyarrow as pa
@@ -21,10 +21,14 @@ NOT_FLAT = (
     "engine",
 )  # kept in summary.json only
 
+LISTS = (list, tuple)
+
 
 def flat_summary(summary: Mapping[str, Any]) -> dict[str, Any]:
     """Nested keys joined by "_": {"ttft": {"p99_s": 1}} → {"ttft_p99_s": 1}; lists and sections left out."""
-    return dict(_flat(summary, ""))
+    row: dict[str, Any] = {}
+    _add_flat(row, {key: value for key, value in summary.items() if key not in NOT_FLAT}, "")
+    return row
 
 
 def summary_table(
@@ -39,15 +43,12 @@ def summary_table(
     return pa.Table.from_arrays(arrays, schema=schema(columns, footer))
 
 
-def _flat(section: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, Any]]:
+def _add_flat(row: dict[str, Any], section: Mapping[str, Any], prefix: str) -> None:
     for key, value in section.items():
-        if prefix == "" and key in NOT_FLAT:
-            continue
-        name = f"{prefix}{key}"
-        if isinstance(value, Mapping):
-            yield from _flat(value, f"{name}_")
-        elif not isinstance(value, list | tuple):
-            yield name, value
+        if isinstance(value, dict):
+            _add_flat(row, value, f"{prefix}{key}_")
+        elif not isinstance(value, LISTS):
+            row[prefix + key] = value
 
 
 def _column(name: str, values: list[Any]) -> Column:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from dataclasses import field
 from typing import Annotated
 
@@ -55,3 +56,9 @@ class Scenario:
     def models(self) -> tuple[str, ...]:
         """Names of the models served, in the order of the pools."""
         return tuple(dict.fromkeys(pool.model.name for pool in self.pools))
+
+    def with_seed(self, seed: int) -> Scenario:
+        """The same story with another seed, which has been checked: a sweep asks for millions."""
+        other = copy.copy(self)
+        object.__setattr__(other, "seed", seed)
+        return other

@@ -7,11 +7,13 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from sim.errors import InputError
-from sim.pack import Plan, plan
+from sim.pack import Outline, Plan, outline, with_seed
 from sim.scenario.scenario import Scenario
+from sim.scenario.types import SEED_MAX
 from sim.workload.requests import Requests, make_requests
 
 RUNS_MAX = 10_000_000
+OUTLINES_KEPT = 1000  # of some 50 kB each
 
 
 class Job(NamedTuple):
@@ -19,11 +21,32 @@ class Job(NamedTuple):
 
     variant: str
     seed: int
-    scenario: Scenario
+    scenario: Scenario  # of the variant: the seed in it is none of the sweep's
 
 
-def make_jobs(variants: Mapping[str, Scenario], seeds: Sequence[int]) -> list[Job]:
-    """Every variant with every seed, all variants of a seed together; records off, for a sweep keeps summaries."""
+class Jobs:
+    """All runs of a sweep by number, all variants of a seed together; none is made before it is asked for."""
+
+    def __init__(self, variants: Mapping[str, Scenario], seeds: Sequence[int]) -> None:
+        self._variants = list(variants.items())
+        self._seeds = seeds
+
+    @property
+    def n_variants(self) -> int:
+        """How many runs of the same seed lie side by side."""
+        return len(self._variants)
+
+    def __len__(self) -> int:
+        return len(self._variants) * len(self._seeds)
+
+    def __getitem__(self, place: int) -> Job:
+        seed, variant = divmod(place, len(self._variants))
+        name, story = self._variants[variant]
+        return Job(name, self._seeds[seed], story)
+
+
+def make_jobs(variants: Mapping[str, Scenario], seeds: Sequence[int]) -> Jobs:
+    """Every variant with every seed; records off, for a sweep keeps summaries."""
     if len(variants) * len(seeds) > RUNS_MAX:
         raise InputError(
             f"seed: {len(seeds)} seeds × {len(variants)} variants; allowed: at most {RUNS_MAX} runs"
@@ -34,24 +57,43 @@ def make_jobs(variants: Mapping[str, Scenario], seeds: Sequence[int]) -> list[Jo
         name: dataclasses.replace(story, output=dataclasses.replace(story.output, records=False))
         for name, story in variants.items()
     }
-    return [
-        Job(name, seed, dataclasses.replace(story, seed=seed))
-        for seed in seeds
-        for name, story in quiet.items()
-    ]
+    return Jobs(quiet, [_checked(seed, next(iter(quiet.values()))) for seed in seeds])
+
+
+def _checked(seed: int, story: Scenario) -> int:
+    if type(seed) is int and 0 <= seed <= SEED_MAX:
+        return seed
+    return dataclasses.replace(story, seed=seed).seed  # says what is wrong with it
+
+
+class Outlines:
+    """What the seeds of each variant have in common, packed once; threads share it."""
+
+    def __init__(self) -> None:
+        self._kept: dict[str, Outline] = {}
+
+    def __call__(self, job: Job) -> Outline:
+        """The job but for its seed."""
+        found = self._kept.get(job.variant)
+        if found is None:
+            found = outline(job.scenario)
+            if len(self._kept) < OUTLINES_KEPT:
+                self._kept[job.variant] = found
+        return found
 
 
 class Packer:
     """Packs jobs; variants that see the same requests share them (common random numbers, and half the work)."""
 
-    def __init__(self) -> None:
+    def __init__(self, outlines: Outlines) -> None:
+        self._outlines = outlines
         self._key: tuple[object, ...] | None = None
         self._requests: Requests | None = None
 
     def __call__(self, job: Job) -> Plan:
         """The job as arrays."""
         asks_prefixes = any(pool.runtime.prefix_caching for pool in job.scenario.pools)
-        key = (job.scenario.classes, job.scenario.duration_s, job.seed, asks_prefixes)
+        key = (job.seed, asks_prefixes, job.scenario.duration_s, job.scenario.classes)
         if self._requests is None or key != self._key:
             self._requests, self._key = make_requests(job.scenario, job.seed), key
-        return plan(job.scenario, job.seed, self._requests)
+        return with_seed(self._outlines(job), job.seed, self._requests)

@@ -9,7 +9,7 @@ from typing import Any
 
 from sim.scenario.scenario import Scenario
 from sim.sweeps.jobs import make_jobs
-from sim.sweeps.workers import Done, run_jobs
+from sim.sweeps.workers import run_jobs
 
 SHARD_S = 2.0  # a shard is written when this much time has passed since the last one
 Tick = Callable[..., None]
@@ -58,7 +58,7 @@ def sweep(
     kept_s = begun
     try:
         for done in run_jobs(jobs, engine, threads):
-            fresh.append(row_of(done))
+            fresh.append(done.row)
             now_s = time.perf_counter()
             if keeper is not None and now_s - kept_s > SHARD_S:
                 keeper.keep(fresh)
@@ -77,15 +77,6 @@ def sweep(
     if keeper is not None:
         found.path = keeper.close(found.rows)
     return found
-
-
-def row_of(done: Done) -> dict[str, Any]:
-    """A finished run as one flat row."""
-    from sim.records.summary import flat_summary
-
-    row: dict[str, Any] = {"variant": done.job.variant, "seed": done.job.seed, "digest": done.run.digest}
-    flat = {key: value for key, value in flat_summary(done.run.summary).items() if key not in row}
-    return {**row, **flat, "slo_ok": done.run.ok if done.run.verdicts else None}
 
 
 def _keeper(out: Path | None, variants: Mapping[str, Scenario], seeds: Sequence[int]) -> Any:

@@ -101,11 +101,11 @@ def _unit_times(process: a.Simple, rate: Rate, end: float, seed: int, name: str)
     """Events in [0, end) of the process with its rate taken out."""
     rng = generator(seed, "arrivals", name)
     if isinstance(process, a.Poisson | a.Mmpp | a.OnOff):
-        return poisson_times(end, rng)
+        return poisson_times(end, rng, alone=True)
     if isinstance(process, a.GammaRenewal):
-        return gamma_times(process.shape or (process.cv or 1.0) ** -2, end, rng)
+        return gamma_times(process.shape or (process.cv or 1.0) ** -2, end, rng, alone=True)
     if isinstance(process, a.WeibullRenewal):
-        return weibull_times(process.shape or weibull_shape(process.cv or 1.0), end, rng)
+        return weibull_times(process.shape or weibull_shape(process.cv or 1.0), end, rng, alone=True)
     if isinstance(process, a.Clients):
         return client_times(process, rate, seed, name)
     raise TypeError(f"no arrivals for {type(process).__name__}")

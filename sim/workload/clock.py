@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import functools
+
 import numpy as np
 from numpy.typing import NDArray
 
-from sim.scenario.traffic import Spike, TrafficClass
+from sim.scenario.traffic import Curves, Spike, TrafficClass
 from sim.workload.rate import Rate, constant_rate, lines, multiply, steps
 
 Floats = NDArray[np.float64]
@@ -13,16 +15,20 @@ HOUR_S, DAY_S, WEEK_S = 3600.0, 86_400.0, 604_800.0
 
 
 def clock_shape(traffic: TrafficClass, end_s: float) -> Rate:
-    """The product of the class's curves and spikes on [0, end_s]."""
+    """The product of the class's curves and spikes on [0, end_s]; read only."""
+    return _shape(traffic.curves, traffic.spikes, end_s)
+
+
+@functools.lru_cache  # the same for all seeds of a sweep
+def _shape(curves: Curves, spikes: tuple[Spike, ...], end_s: float) -> Rate:
     shape = constant_rate(1.0, end_s)
-    curves = traffic.curves
     if curves.active and curves.day is not None:
         begin_s = curves.start_hour * HOUR_S
         shape = multiply(shape, periodic(np.asarray(curves.day), DAY_S, begin_s, end_s, curves.shape))
     if curves.active and curves.week is not None:
         begin_s = curves.start_day * DAY_S + curves.start_hour * HOUR_S
         shape = multiply(shape, periodic(np.asarray(curves.week), WEEK_S, begin_s, end_s, curves.shape))
-    for spike in traffic.spikes:
+    for spike in spikes:
         if spike.at_s < end_s:
             shape = multiply(shape, spike_shape(spike, end_s))
     return shape

@@ -37,4 +37,4 @@ def correlated(u: Floats, independent: Floats, spearman: float) -> Floats:
 
 
 def _whole(dist: Dist, u: Floats, least: int) -> Ints:
-    return np.clip(np.rint(sample(dist, u)), least, TOKENS_MAX).astype(np.int32)
+    return np.minimum(np.maximum(np.rint(sample(dist, u)), least), TOKENS_MAX).astype(np.int32)

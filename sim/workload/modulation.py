@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 from bisect import bisect_right
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,14 +30,17 @@ def modulation_path(modulation: Modulation, end_s: float, seed: int, name: str) 
     raise TypeError(f"no path for {type(modulation).__name__}")
 
 
+@functools.lru_cache  # the same for all seeds of a sweep
 def stationary_time(chain: Markov) -> Floats:
-    """(state,) the long-run share of time in each state."""
+    """(state,) the long-run share of time in each state; read only."""
     jumps = jump_matrix(chain)
     n_state = len(jumps)
     equations = np.vstack([jumps.T - np.eye(n_state), np.ones(n_state)])
     visits = np.linalg.lstsq(equations, np.append(np.zeros(n_state), 1.0), rcond=None)[0]
     time = np.maximum(visits, 0.0) * np.asarray(chain.sojourn_s)
-    return time / time.sum()
+    time /= time.sum()
+    time.flags.writeable = False
+    return time
 
 
 def jump_matrix(chain: Markov) -> Floats:
@@ -46,13 +51,27 @@ def jump_matrix(chain: Markov) -> Floats:
     return jumps / jumps.sum(axis=1, keepdims=True)
 
 
-def markov_path(chain: Markov, end_s: float, stays: Generator, choices: Generator) -> Rate:
-    """The chain's relative rates over time, started from its long-run shares and scaled to mean one."""
+class _Constants(NamedTuple):
+    """What is the same for all paths of a chain; read only."""
+
+    cumulated: Floats  # (state,) long-run shares of time
+    rates: Floats  # (state,) scaled to a mean of one
+    mean_stay_s: float
+
+
+@functools.lru_cache
+def _constants(chain: Markov) -> _Constants:
     share = stationary_time(chain)
     rates = np.asarray(chain.rates) / float(share @ np.asarray(chain.rates))
-    _check_steps(end_s / float(1.0 / (share / np.asarray(chain.sojourn_s)).sum()))
-    state = int(np.searchsorted(np.cumsum(share), choices.random(), side="right"))
-    state = min(state, len(share) - 1)
+    return _Constants(np.cumsum(share), rates, float(1.0 / (share / np.asarray(chain.sojourn_s)).sum()))
+
+
+def markov_path(chain: Markov, end_s: float, stays: Generator, choices: Generator) -> Rate:
+    """The chain's relative rates over time, started from its long-run shares and scaled to mean one."""
+    cumulated, rates, mean_stay_s = _constants(chain)
+    _check_steps(end_s / mean_stay_s)
+    state = int(np.searchsorted(cumulated, choices.random(), side="right"))
+    state = min(state, len(rates) - 1)
     clock, size = 0.0, CHUNK_MIN
     starts, states = [np.zeros(1)], []
     while clock < end_s:

@@ -47,6 +47,9 @@ def multiply(a: Rate, b: Rate) -> Rate:
 
     Exact where one of them is flat; where both slope, straight pieces of BEND_S_MAX through exact points.
     """
+    for one, other in ((a, b), (b, a)):
+        if len(one.left) == 1 and is_flat(one) and is_flat(other) and one.start_s[-1] == other.start_s[-1]:
+            return scale(other, float(one.left[0]))
     breaks = np.union1d(a.start_s, b.start_s)
     breaks = _split_bends(breaks, _slopes(a, breaks[:-1]) & _slopes(b, breaks[:-1]))
     begin, end = breaks[:-1], breaks[1:]
@@ -54,6 +57,11 @@ def multiply(a: Rate, b: Rate) -> Rate:
     left = evaluate(a, begin, in_a) * evaluate(b, begin, in_b)
     right = evaluate(a, end, in_a) * evaluate(b, end, in_b)
     return Rate(breaks, left, right)
+
+
+def is_flat(rate: Rate) -> bool:
+    """Whether every piece has one value."""
+    return bool((rate.left == rate.right).all())
 
 
 def scale(rate: Rate, factor: float) -> Rate:
@@ -82,10 +90,13 @@ def times_at(rate: Rate, areas: Floats) -> Floats:
     cumulated = integral(rate)
     if len(rate.left) == 1 and rate.left[0] == rate.right[0]:
         return rate.start_s[0] + areas / rate.left[0]
-    piece = np.searchsorted(cumulated, areas, side="right") - 1
-    piece = np.minimum(piece, len(rate.left) - 1)
+    firsts = np.searchsorted(areas, cumulated[1:-1], side="left")  # of each piece but the first
+    piece = np.repeat(np.arange(len(rate.left)), np.diff(firsts, prepend=0, append=len(areas)))
     rest = areas - cumulated[piece]
     left = rate.left[piece]
+    if is_flat(rate):  # what the root below comes to, to the last bit
+        into_s = np.divide(rest, left, out=np.zeros_like(rest), where=rest > 0)
+        return rate.start_s[piece] + into_s
     slope = ((rate.right - rate.left) / np.diff(rate.start_s))[piece]
     root = np.sqrt(np.maximum(left * left + 2.0 * slope * rest, 0.0))  # of left·x + slope·x²/2 = rest
     into_s = np.divide(2.0 * rest, left + root, out=np.zeros_like(rest), where=rest > 0)

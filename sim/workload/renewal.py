@@ -11,18 +11,22 @@ from numpy.typing import NDArray
 Floats = NDArray[np.float64]
 Draw = Callable[[np.random.Generator, int], Floats]
 CHUNK_MIN, CHUNK_MAX = 64, 65_536
+DRAW_MIN, DRAW_SPARE = 32, 1.05  # how many gaps are drawn at first to pass a time of so many mean gaps
 
 
-def renewal_times(draw: Draw, first: Draw, end: float, rng: np.random.Generator) -> Floats:
+def renewal_times(
+    draw: Draw, first: Draw, end: float, rng: np.random.Generator, alone: bool = False
+) -> Floats:
     """Event times in [0, end) of a renewal process whose first gap is drawn by `first`, the others by `draw`.
 
-    Gaps are drawn in chunks whose sizes do not depend on `end`, so a longer horizon only adds events.
+    Gaps are cumulated in chunks whose sizes do not depend on `end`, so a longer horizon only adds events. Where the
+    generator is there for these times `alone`, what lies far beyond `end` is not drawn.
     """
     last = float(first(rng, 1)[0])
     parts = [np.array([last])]
     size = CHUNK_MIN
     while last < end:
-        times = np.cumsum(draw(rng, size))
+        times = _cumulated(draw, size, end - last if alone else math.inf, rng)
         times += last
         parts.append(times)
         last = float(times[-1])
@@ -31,12 +35,26 @@ def renewal_times(draw: Draw, first: Draw, end: float, rng: np.random.Generator)
     return events[: np.searchsorted(events, end, side="left")]
 
 
-def poisson_times(end: float, rng: np.random.Generator) -> Floats:
+def _cumulated(draw: Draw, size: int, room: float, rng: np.random.Generator) -> Floats:
+    """The cumulated gaps of a chunk, or of its beginning that passes `room`: as one addition after the other has them."""
+    parts: list[Floats] = []
+    sofar, n = 0.0, 0
+    while n < size and sofar <= room:
+        left = size - n
+        gaps = draw(rng, left if room > left else min(left, DRAW_MIN + int(DRAW_SPARE * (room - sofar))))
+        gaps[0] += sofar
+        parts.append(np.cumsum(gaps))
+        sofar = float(parts[-1][-1])
+        n += len(gaps)
+    return parts[0] if len(parts) == 1 else np.concatenate(parts)
+
+
+def poisson_times(end: float, rng: np.random.Generator, alone: bool = False) -> Floats:
     """Event times in [0, end) of a Poisson process of rate one."""
-    return renewal_times(_exponential, _exponential, end, rng)
+    return renewal_times(_exponential, _exponential, end, rng, alone)
 
 
-def gamma_times(shape: float, end: float, rng: np.random.Generator) -> Floats:
+def gamma_times(shape: float, end: float, rng: np.random.Generator, alone: bool = False) -> Floats:
     """Event times in [0, end) with gamma gaps of mean one and CV 1/√shape."""
 
     def draw(rng: np.random.Generator, n: int) -> Floats:
@@ -45,10 +63,10 @@ def gamma_times(shape: float, end: float, rng: np.random.Generator) -> Floats:
     def first(rng: np.random.Generator, n: int) -> Floats:
         return rng.random(n) * rng.standard_gamma(shape + 1.0, n) / shape  # U · length-biased gap
 
-    return renewal_times(draw, first, end, rng)
+    return renewal_times(draw, first, end, rng, alone)
 
 
-def weibull_times(shape: float, end: float, rng: np.random.Generator) -> Floats:
+def weibull_times(shape: float, end: float, rng: np.random.Generator, alone: bool = False) -> Floats:
     """Event times in [0, end) with Weibull gaps of mean one."""
     scale = 1.0 / math.gamma(1.0 + 1.0 / shape)
 
@@ -59,7 +77,7 @@ def weibull_times(shape: float, end: float, rng: np.random.Generator) -> Floats:
         biased = rng.standard_gamma(1.0 + 1.0 / shape, n) ** (1.0 / shape)
         return rng.random(n) * scale * biased  # U · length-biased gap
 
-    return renewal_times(draw, first, end, rng)
+    return renewal_times(draw, first, end, rng, alone)
 
 
 def weibull_shape(cv: float) -> float:

@@ -14,11 +14,13 @@ from sim.analysis.latency import population
 from sim.analysis.overtime import finite_or_none, percentiles_over_time
 from sim.analysis.percentiles import (
     PERMILLES,
+    Histograms,
     Population,
     lost_in_proportion,
     mean_ps,
     quantile_ps,
     statistics,
+    statistics_of,
 )
 from sim.model.metrics import N_BUCKET, bucket_edges_ps
 
@@ -121,3 +123,17 @@ def test_percentiles_over_time_are_those_of_each_bin() -> None:
         assert found.value["p50"][i] == exact(inf, 500)
         assert found.value["p99"][i] == exact(inf, 990)
     assert finite_or_none(np.array([1.0, math.inf])) == [1.0, None]
+
+
+def test_many_populations_at_once_are_each_of_them_alone() -> None:
+    draw = np.random.default_rng(5)
+    values = [draw.integers(0, 10**13, n) for n in (0, 1, 7, 3000)]
+    people = [Population(histogram(v), int(v.sum()), n_lost) for v in values for n_lost in (0, 1, 40, 5000)]
+    seen = Histograms(np.stack([one.counts for one in people]))
+    assert statistics_of(people, seen, EDGES) == [statistics(one, EDGES) for one in people]
+    for one in people:
+        found = statistics(one, EDGES)
+        for name, permille in PERMILLES.items():
+            for key, n_lost in ((f"{name}_s", one.n_lost), (f"{name}_served_s", 0)):
+                alone = quantile_ps(one.counts, EDGES, permille, n_lost)
+                assert found[key] == (None if alone is None else alone / PS)

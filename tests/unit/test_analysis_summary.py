@@ -21,7 +21,7 @@ from fake_result import (
 
 from sim.analysis.cost import bill_lines, per_million_tokens, token_cost
 from sim.analysis.summary import summarize
-from sim.analysis.use import kv_use, shares, use_parts
+from sim.analysis.use import at_each_time, kv_use, shares, use_parts
 from sim.engine.result import RESULT_METRICS
 from sim.steptime.table import simple_table
 
@@ -140,9 +140,24 @@ def test_kv_use_is_the_mean_over_samples_with_a_ready_replica_in_the_window() ->
         "kv_blocks_used": np.array([9, 9, 1, 1, 0, 0, 3, 0]),
         "kv_blocks_total": np.array([10, 10, 2, 6, 0, 0, 4, 0]),
     }
-    assert kv_use(samples, [0, 1], (1, 9)) == pytest.approx((2 / 8 + 3 / 4) / 2)
-    assert kv_use(samples, [1], (1, 9)) == pytest.approx(1 / 6)
-    assert kv_use(samples, [1], (2, 9)) is None
+    both, second = (
+        at_each_time(samples, pools, ("kv_blocks_used", "kv_blocks_total")) for pools in ([0, 1], [1])
+    )
+    assert kv_use(both, (1, 9)) == pytest.approx((2 / 8 + 3 / 4) / 2)
+    assert kv_use(second, (1, 9)) == pytest.approx(1 / 6)
+    assert kv_use(second, (2, 9)) is None
+
+
+def test_samples_in_any_order_are_summed_by_time() -> None:
+    samples = {
+        "time_ps": np.array([0, 1, 2, 0, 1, 2]),
+        "pool_id": np.array([0, 0, 0, 1, 1, 1]),
+        "ready": np.array([1, 2, 3, 10, 20, 30]),
+    }
+    found = at_each_time(samples, [0, 1], ("ready",))
+    assert [column.tolist() for column in found.values()] == [[0, 1, 2], [11, 22, 33]]
+    assert at_each_time(samples, [1], ("ready",))["ready"].tolist() == [10, 20, 30]
+    assert at_each_time(samples, [7], ("ready",))["ready"].tolist() == []
 
 
 def test_replicas_are_means_over_the_window_and_largest_sums() -> None:

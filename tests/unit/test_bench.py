@@ -70,7 +70,7 @@ def test_output_lengths_are_compared_at_one_occupancy() -> None:
 
 
 @pytest.mark.parametrize(
-    "case", ["reference", "replicas", "simpy", "memory", "traffic", "threads", "calibration"]
+    "case", ["reference", "replicas", "simpy", "memory", "traffic", "threads", "sweep", "calibration"]
 )
 def test_cases_run(case: str) -> None:
     from bench_cases import CASES

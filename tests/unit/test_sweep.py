@@ -13,10 +13,12 @@ import sim
 from sim import cli
 from sim.analysis.replicate import estimate, replicate
 from sim.errors import InputError
+from sim.records.summary import flat_summary
 from sim.records.sweep_dir import SWEEP_FILE, read_sweep
 from sim.report.sweep_terminal import _cells
 from sim.sweeps import run as sweep_module
 from sim.sweeps.jobs import make_jobs
+from sim.sweeps.workers import chunk_size
 
 SHORT = ["duration_s=60", "drain_s=60"]
 TWO = {"one": [*SHORT, "pool.min_replicas=1"], "two": [*SHORT, "pool.min_replicas=2"]}
@@ -34,6 +36,28 @@ def test_threads_change_nothing_and_a_run_alone_is_the_same() -> None:
     assert len({digest for _, _, digest in alone}) == 16
 
 
+@pytest.mark.parametrize(
+    ("story", "overrides"),
+    [
+        ("first_run", ["warmup_s=10"]),
+        ("first_run", ["traffic.arrivals.rate_per_s=60", "pool.max_replicas=1", "pool.min_replicas=1"]),
+        ("first_run", ["traffic.arrivals.rate_per_s=0.0001", "slo=[]"]),  # no request comes
+        ("batch_and_chat", ['slo=["chat.ttft.p99 < 1 s", "usd_per_hour < 20"]']),
+        ("noisy_tenant", []),
+        ("two_models", []),
+        ("agents_at_nine", ["router=prefix_aware"]),
+        ("slow_tokeniser", []),
+    ],
+)
+def test_a_row_is_the_flat_summary_of_the_run_alone(story: str, overrides: list[str]) -> None:
+    (row,) = sim.sweep(story, [5], {"it": [*SHORT, *overrides]}).rows
+    run = sim.run(story, [*SHORT, *overrides, "seed=5"])
+    wanted = {"variant": "it", "seed": 5, "digest": run.digest, **flat_summary(run.summary)}
+    assert [(key, type(x), repr(x)) for key, x in row.items()] == [
+        (key, type(x), repr(x)) for key, x in wanted.items()
+    ]
+
+
 def test_a_variant_with_a_prefix_cache_knows_what_prompts_share(tmp_path: Path) -> None:
     """Also after one without, whose requests were made without asking."""
     rows = [
@@ -49,6 +73,16 @@ def test_a_variant_with_a_prefix_cache_knows_what_prompts_share(tmp_path: Path) 
     )
     assert after.rows[1]["digest"] == alone.rows[0]["digest"]
     assert after.rows[1]["prefix_hit_ratio"] > 0.2
+
+
+@pytest.mark.parametrize(
+    ("n_variants", "n_seeds", "threads", "size"),
+    [(1, 1000, 2, 16), (6, 1000, 2, 12), (100, 1000, 2, 16), (6, 1, 2, 1), (6, 10, 1, 12), (5, 4, 1, 5)],
+)
+def test_a_thread_takes_whole_seeds_at_once(n_variants: int, n_seeds: int, threads: int, size: int) -> None:
+    story = sim.load("first_run")
+    jobs = make_jobs({str(i): story for i in range(n_variants)}, range(n_seeds))
+    assert chunk_size(jobs, threads) == size
 
 
 def test_variants_of_a_seed_see_the_same_requests() -> None:

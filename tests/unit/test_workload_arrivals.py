@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import replace
 
 import numpy as np
@@ -225,3 +226,20 @@ def test_renewal_chunks_do_not_show() -> None:
         return np.ones(n)
 
     assert renewal_times(unit, unit, 1000.0, generator(1, "a", "b")).tolist() == list(range(1, 1000))
+
+
+@pytest.mark.parametrize("shape", [0.02, 0.9, 50.0])
+def test_gaps_that_are_not_drawn_change_no_event(shape: float) -> None:
+    """Also where a few long gaps pass the end at once, and where many short ones need a second draw."""
+    for seed in range(20):
+        for end in (0.01, 1.0, 63.0, 500.0, 4032.0, 4100.0):
+            whole, cut = (
+                gamma_times(shape, end, generator(seed, "a", "b"), alone=alone) for alone in (False, True)
+            )
+            assert whole.tolist() == cut.tolist()
+
+
+def test_a_generator_is_keyed_by_a_hash() -> None:
+    key = int.from_bytes(hashlib.blake2b(b"7\x1farrivals\x1fchat", digest_size=16).digest(), "little")
+    known = np.random.Generator(np.random.Philox(key=key))
+    assert generator(7, "arrivals", "chat").random(9).tolist() == known.random(9).tolist()

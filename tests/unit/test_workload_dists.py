@@ -89,3 +89,15 @@ def test_the_copula_has_the_asked_rank_correlation_and_keeps_uniforms(rho: float
     assert np.corrcoef(u, w)[0, 1] == pytest.approx(rho, abs=0.01)  # Pearson of uniforms is Spearman
     assert np.quantile(w, [0.1, 0.5, 0.9]) == pytest.approx([0.1, 0.5, 0.9], abs=0.005)
     assert np.all((w >= 0) & (w < 1))
+
+
+def test_many_draws_from_quantiles_are_those_of_few() -> None:
+    rng = np.random.default_rng(4)
+    for n in (0, 1, 26, 500):
+        q = np.unique(
+            np.concatenate([[0.0], 100 * rng.random(n), 100 * rng.integers(1, 2048, n) / 2048, [100.0]])
+        )
+        curve = d.Quantiles(q=tuple(q), v=tuple(np.sort(rng.exponential(1000, len(q)))))
+        u = np.concatenate([rng.random(5000), q[:-1] / 100, np.arange(2048) / 2048, [1 - 2.0**-53]])
+        one_by_one = np.concatenate([sample(curve, part) for part in np.array_split(u, 20)])
+        assert (sample(curve, u) == one_by_one).all()

@@ -1,0 +1,24 @@
+"""A finished run of a sweep as one flat row: `flat_summary` of its summary, without what only whole summaries need."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sim.analysis.summary import fleet_summary
+from sim.analysis.verdicts import limits_of, verdicts, with_verdicts
+from sim.engine.result import make_result
+from sim.model import layout as a
+from sim.pack import Plan
+from sim.records.summary import flat_summary
+from sim.sweeps.jobs import Job
+
+Row = dict[str, Any]
+
+
+def make_row(job: Job, packed: Plan, state: a.State, engine: str) -> Row:
+    """What a final state came to. Classes are looked at where limits name them."""
+    named = {limit.scope for limit in limits_of(packed.scenario) if limit.scope is not None}
+    result = make_result(packed.params, state, records=False, classes=bool(named))
+    summary = fleet_summary(packed.scenario, result, packed.tables, engine, named)
+    summary = with_verdicts(summary, verdicts(packed.scenario, summary))
+    return {"variant": job.variant, "seed": job.seed, "digest": summary["digest"], **flat_summary(summary)}
