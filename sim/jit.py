@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import numba
@@ -54,7 +54,7 @@ def door(rule: Any) -> Callable[..., Any]:
 
 
 @contextlib.contextmanager
-def offsets() -> Iterator[None]:
+def offsets(rows: Mapping[type, int]) -> Iterator[None]:
     """While this lasts, numba compiles rules without things that cost more than the rules.
 
     `a[i]` is compiled without its test for a negative i: rules count from the start of an array, and the test costs a
@@ -67,7 +67,7 @@ def offsets() -> Iterator[None]:
     def as_it_is(context, builder, idxty, idx, size):  # type: ignore[no-untyped-def]
         return context.cast(builder, idx, idxty, numba.types.intp)
 
-    with global_compiler_lock, linked_once():
+    with global_compiler_lock, linked_once(rows):
         before = arrayobj.fix_integer_index
         arrayobj.fix_integer_index = as_it_is
         try:

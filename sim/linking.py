@@ -8,16 +8,18 @@ rules do. All of it is numba's internals, and all of it is in this file.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 WORD = 8  # bytes
 
 
 @contextlib.contextmanager
-def linked_once() -> Iterator[None]:
+def linked_once(rows: Mapping[type, int]) -> Iterator[None]:
     """While this lasts, a rule is optimised once, with the rules that are inlined into it, and made machine code only in
     the door that calls it, where nothing else can call it; and it is one function whatever constants it is called with.
+
+    `rows` are the NamedTuples of arrays and starts of tables, and where in the first array the starts lie once more.
     """
     from numba import _dynfunc, types
     from numba.core.codegen import CPUCodeLibrary
@@ -46,7 +48,7 @@ def linked_once() -> Iterator[None]:
     def insert_rule(self, func, fndesc, libs=()):  # type: ignore[no-untyped-def]
         rule = getattr(fndesc.lookup_module(), fndesc.qualname.split(".")[-1], None)
         if getattr(getattr(rule, "py_func", None), "is_call", False) and getattr(libs[0], "is_rule", False):
-            call = _far_call(self, fndesc, libs[0])
+            call = _far_call(self, fndesc, libs[0], rows)
             self._defns[func].append(call, call.signature)
         else:
             insert(self, func, fndesc, libs)
@@ -104,21 +106,24 @@ def _make_private(library: Any) -> None:
                 rule.add_function_attribute("noinline")
 
 
-def _far_call(context: Any, about: Any, library: Any) -> Any:
+def _far_call(context: Any, about: Any, library: Any, rows: Mapping[type, int]) -> Any:
     """Add to a rule the function by which it is called; returns how a caller calls it.
 
-    Called is not the rule itself but a function around it. Of a row (a NamedTuple that says where its table of starts
-    lies, `STARTS`) it takes the arrays' addresses and lengths; the starts it reads from the first array.
+    Called is not the rule itself but a function around it. Of a row it takes the arrays' addresses and lengths; the
+    starts it reads from the first array.
     """
     from llvmlite import ir
     from numba import types
+
+    def is_row(kind):  # type: ignore[no-untyped-def]
+        return getattr(kind, "instance_class", None) in rows
 
     value = {kind: context.get_value_type(kind) for kind in (*about.argtypes, about.restype)}
     is_void = about.restype == types.none
     word, address = ir.IntType(8 * WORD), ir.IntType(8 * WORD).as_pointer()
     flat: list[Any] = []
     for kind in about.argtypes:
-        flat += [address, word] * _n_array(kind) if _is_row(kind) else [value[kind]]
+        flat += [address, word] * _n_array(kind) if is_row(kind) else [value[kind]]
     returned = ir.VoidType() if is_void else value[about.restype]
     name = about.llvm_func_name + "_far"
 
@@ -131,7 +136,7 @@ def _far_call(context: Any, about: Any, library: Any) -> Any:
     builder = ir.IRBuilder(far.append_basic_block("entry"))
     words, args = list(far.args), []
     for kind in about.argtypes:
-        args.append(_row(context, builder, kind, words) if _is_row(kind) else words.pop(0))
+        args.append(_row(context, builder, kind, words, rows) if is_row(kind) else words.pop(0))
     rule = context.declare_function(module, about)
     _, result = context.call_conv.call_function(builder, rule, about.restype, about.argtypes, args)
     if is_void:
@@ -144,7 +149,7 @@ def _far_call(context: Any, about: Any, library: Any) -> Any:
     def call(context, builder, signature, args):  # type: ignore[no-untyped-def]
         given: list[Any] = []
         for kind, arg in zip(about.argtypes, args, strict=True):
-            if not _is_row(kind):
+            if not is_row(kind):
                 given.append(arg)
                 continue
             for i in range(_n_array(kind)):
@@ -158,10 +163,6 @@ def _far_call(context: Any, about: Any, library: Any) -> Any:
     return call
 
 
-def _is_row(kind: Any) -> bool:
-    return hasattr(getattr(kind, "instance_class", None), "STARTS")
-
-
 def _n_array(kind: Any) -> int:
     """How many of a row's fields, all at its front, are arrays."""
     from numba import types
@@ -169,7 +170,7 @@ def _n_array(kind: Any) -> int:
     return sum(isinstance(field, types.Array) for field in kind.types)
 
 
-def _row(context: Any, builder: Any, kind: Any, words: list[Any]) -> Any:
+def _row(context: Any, builder: Any, kind: Any, words: list[Any], rows: Mapping[type, int]) -> Any:
     """A row from its arrays' addresses and lengths, taken from the front of `words`."""
     from llvmlite import ir
     from numba.np.arrayobj import populate_array
@@ -184,7 +185,7 @@ def _row(context: Any, builder: Any, kind: Any, words: list[Any]) -> Any:
             populate_array(array, data, [n], [word(WORD)], word(WORD), None)
             fields.append(array._getvalue())
             continue
-        at = word(kind.instance_class.STARTS + i - _n_array(kind))
+        at = word(rows[kind.instance_class] + i - _n_array(kind))
         start = builder.load(builder.gep(first, [at], inbounds=True))
         start.set_metadata("invariant.load", builder.module.add_metadata([]))
         fields.append(start)

@@ -71,7 +71,7 @@ def compiled(function: Callable[..., Any], n_int: int) -> Any:
     numba.config.CACHE_DIR = str(folder)
     try:
         made = numba.njit(error_model="numpy", nogil=True, cache=cache, _nrt=False)(function)
-        with offsets():
+        with offsets(a.STARTS):
             made.compile(_signature(n_int))
         made.disable_compile()
         return made

@@ -691,8 +691,6 @@ class Params(NamedTuple):
     Params.m begins with the run's own numbers (P_…).
     """
 
-    STARTS = P_STARTS
-
     m: I64
     trace: I64  # (2 · request,) arrival ps, then prompt << 39 | output << 15 | class; then what else requests have
     klass: int  # (class, K_SIZE)
@@ -712,8 +710,6 @@ class State(NamedTuple):
     sequences by (computed − step) mod block_size), the stack of longest gaps (max_num_seqs + 2 pairs) and the
     prefix cache (Z_SIZE, buckets, runs).
     """
-
-    STARTS = S_STARTS
 
     m: I64
     pool: int  # (pool, Q_SIZE)
@@ -746,3 +742,7 @@ class State(NamedTuple):
     sample: int  # (sample, pool, T_SIZE)
     station_sample: int  # (sample, station, TS_SIZE)
     slot: int  # (slot, F_SIZE), last, so that it can grow
+
+
+#: Where the starts of a row's tables lie in its first array.
+STARTS = {Params: P_STARTS, State: S_STARTS}

@@ -26,7 +26,7 @@ OWNERS = {
     "yaml": ["sim/scenario/yaml_file.py"],
     "pydantic": ["sim/scenario/*.py"],
     "simpy": ["sim/engine/simpy.py"],
-    "numba": ["sim/jit.py", "sim/engine/*.py"],
+    "numba": ["sim/jit.py", "sim/linking.py", "sim/engine/*.py"],
     "numba.cuda": ["sim/engine/cuda*.py", "sim/engine/ptx.py"],
     "numba_cuda": ["sim/engine/cuda*.py", "sim/engine/ptx.py"],
     "pyarrow": ["sim/records/*.py", "sim/workload/readers.py", "sim/api.py"],
