@@ -31,6 +31,7 @@ from sim.model.layout import (
     SEQ_AFTER,
 )
 from sim.model.request import conclude
+from sim.model.router import n_fitting_pools
 from sim.model.stations import enter_station, n_after, n_before
 from sim.model.tries import end_attempt, let_in, next_attempt, take_attempt, watch
 from sim.model.turns import next_turn
@@ -56,7 +57,7 @@ def on_station(p, st, s, t):
     elif after:
         go_out(p, st, s, t)
     else:
-        let_in(p, st, s, t)
+        let_in(p, st, s, n_fitting_pools(p, st.m[so + F_GROUP], st.m[so + F_REQUEST]), t)
 
 
 @jit_call

@@ -63,13 +63,12 @@ def has_room(p, st, g):
 
 
 @jit
-def find_room(p, st, g, i, attempt, t):
-    """A replica that may take an attempt at request i, counted from 0, at t, or −1."""
+def find_room(p, st, g, i, attempt, fitting, t):
+    """A replica that may take an attempt at request i, counted from 0, at t, or −1; it fits `fitting` pools."""
     go = p.group + g * G_SIZE
     most = p.m[go + G_OUTSTANDING_MAX]
     if most != NEVER and not has_room(p, st, g):
         return -1
-    fitting = n_fitting_pools(p, g, i)
     if most == NEVER:
         return find_replica(p, st, g, i, attempt, fitting, t)
     if p.m[go + G_ROUTER] == LEAST_OUTSTANDING and fitting == p.m[go + G_N_POOL] and not is_choosy(p, g, i):
@@ -168,7 +167,8 @@ def release_from(p, st, g, no, most, t):
     while s >= 0 and went < most and has_room(p, st, g):
         after = st.m[st.slot + s * F_SIZE + F_NEXT]
         attempt = st.m[st.slot + s * F_SIZE + F_ATTEMPT] - 1 if p.m[P_ATTEMPTS] == 1 else 0
-        r = find_room(p, st, g, st.m[st.slot + s * F_SIZE + F_REQUEST], attempt, t)
+        i = st.m[st.slot + s * F_SIZE + F_REQUEST]
+        r = find_room(p, st, g, i, attempt, n_fitting_pools(p, g, i), t)
         if r >= 0:
             drop_held(p, st, g, s)
             held_until(st, g, s, t)

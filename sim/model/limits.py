@@ -124,7 +124,8 @@ def limits_reason(p, st, s, t):
     ko = p.klass + k * K_SIZE
     if st.m[so + F_PROMPT] > p.m[ko + K_PROMPT_MAX] or st.m[so + F_OUTPUT] > p.m[ko + K_OUTPUT_MAX]:
         return OVER_LIMIT
-    if session_tokens(p, st.m[so + F_REQUEST]) > p.m[ko + K_SESSION_MAX]:
+    most = p.m[ko + K_SESSION_MAX]
+    if most != NEVER and session_tokens(p, st.m[so + F_REQUEST]) > most:
         return OVER_LIMIT
     reason = limit_reason(p, st, k, tokens, t)
     if reason == NO_REASON:

@@ -63,6 +63,7 @@ from sim.model.layout import (
     PHASE_DEADLINE,
     PHASE_RETRY,
     PHASE_STATION,
+    PHASE_TURN,
     R_BATCH_LEFT,
     R_N_GHOST,
     R_N_RUN,
@@ -88,7 +89,7 @@ from sim.model.replica import cut_jump, gate_opens_ps, settle
 from sim.model.request import take_slot
 from sim.model.router import refresh_load
 from sim.model.stalls import stall_ps
-from sim.model.timers import disarm, first_due, phase_of
+from sim.model.timers import disarm, first_timer, is_true, next_timer_ps, phase_of, put_right
 from sim.model.tree import tree_set
 from sim.model.tries import end_attempt, retry, sees_nothing, start, take_attempt, watch
 from sim.model.turns import come
@@ -272,17 +273,39 @@ def hedge(p, st, s, t):
     take_attempt(p, st, twin, t)
 
 
+@jit
+def is_moot(st, s):
+    """Whether the timer of slot s is for a hedge that is not needed any more: there is a first token."""
+    so = st.slot + s * F_SIZE
+    return (
+        phase_of(st, s) == PHASE_TURN
+        and st.m[so + F_FIRST_PS] >= 0
+        and st.m[so + F_GHOST] != GHOST_BEATEN
+        and st.m[so + F_STATE] != SEQ_THINKING
+    )
+
+
 @jit_call
 def on_timer(p, st, t):
     """The first timer goes off at t, if there is one at t."""
     if st.m[S_FREE] < 0:
         st.m[S_STATUS] = NEED_SLOTS  # nothing has been changed: the host makes room and the loop goes on
         return
-    s = first_due(st, t)
-    if s < 0:
-        return
-    phase = phase_of(st, s)
-    disarm(st, s)
+    while next_timer_ps(st) <= t:
+        s = first_timer(st)
+        if not is_true(st, s):
+            put_right(st, s)
+        elif is_moot(st, s):
+            watch(p, st, s, t)
+        else:
+            disarm(st, s)
+            go_off(p, st, s, phase_of(st, s), t)
+            return
+
+
+@jit_call
+def go_off(p, st, s, phase, t):
+    """The timer of slot s has gone off at t."""
     if phase == PHASE_DEADLINE:
         on_deadline(p, st, s, t)
     elif phase == PHASE_RETRY:
@@ -295,6 +318,5 @@ def on_timer(p, st, t):
     elif st.m[st.slot + s * F_SIZE + F_GHOST] == GHOST_BEATEN:
         cancel(p, st, s, t)
     else:
-        if st.m[st.slot + s * F_SIZE + F_FIRST_PS] < 0:
-            hedge(p, st, s, t)
+        hedge(p, st, s, t)
         watch(p, st, s, t)

@@ -122,22 +122,32 @@ def arm(st, s, phase, time):
         st.m[S_NEXT_IN] = time
 
 
+@jit
+def first_timer(st):
+    """The slot of the first entry."""
+    return st.m[st.slot + F_HEAP_SLOT]
+
+
+@jit
+def is_true(st, s):
+    """Whether the first entry, that of slot s, is its slot's timer."""
+    so = st.slot + s * F_SIZE
+    return (
+        st.m[so + F_DUE_PS] == st.m[st.slot + F_HEAP_PS]
+        and st.m[so + F_DUE_KEY] == st.m[st.slot + F_HEAP_KEY]
+    )
+
+
 @jit_call
-def first_due(st, t):
-    """The slot of the first timer if it goes off at t, −1 = none does; entries that are too early are put right."""
-    while next_timer_ps(st) <= t:
-        s = st.m[st.slot + F_HEAP_SLOT]
-        so = st.slot + s * F_SIZE
-        due = st.m[so + F_DUE_PS]
-        if due == NEVER:
-            st.m[so + F_TIMER] = 0
-            last = st.m[S_N_TIMER] - 1
-            st.m[S_N_TIMER] = last
-            lo = st.slot + last * F_SIZE
-            if last > 0:
-                sink(st, st.m[lo + F_HEAP_PS], st.m[lo + F_HEAP_KEY], st.m[lo + F_HEAP_SLOT])
-        elif due > st.m[st.slot + F_HEAP_PS] or st.m[so + F_DUE_KEY] > st.m[st.slot + F_HEAP_KEY]:
-            sink(st, due, st.m[so + F_DUE_KEY], s)
-        else:
-            return s
-    return -1
+def put_right(st, s):
+    """The first entry, that of slot s, was too early: raise it, or drop it where the slot has no timer."""
+    so = st.slot + s * F_SIZE
+    if st.m[so + F_DUE_PS] != NEVER:
+        sink(st, st.m[so + F_DUE_PS], st.m[so + F_DUE_KEY], s)
+        return
+    st.m[so + F_TIMER] = 0
+    last = st.m[S_N_TIMER] - 1
+    st.m[S_N_TIMER] = last
+    lo = st.slot + last * F_SIZE
+    if last > 0:
+        sink(st, st.m[lo + F_HEAP_PS], st.m[lo + F_HEAP_KEY], st.m[lo + F_HEAP_SLOT])

@@ -60,6 +60,7 @@ from sim.model.layout import (
     K_ATTEMPTS_MAX,
     K_BACKOFF,
     K_DEADLINE_PS,
+    K_GAP_PS,
     K_HEDGE_PS,
     K_JITTER,
     K_PATIENCE,
@@ -165,7 +166,7 @@ def take_attempt(p, st, s, t):
         enter_station(p, st, s, 0, t)
         watch(p, st, s, t)
     else:
-        let_in(p, st, s, t)
+        let_in(p, st, s, fitting, t)
 
 
 @jit
@@ -181,14 +182,14 @@ def from_cache(p, st, s, t):
 
 
 @jit
-def let_in(p, st, s, t):
+def let_in(p, st, s, fitting, t):
     """The attempt in slot s has passed the gateway's checks and stations: it is routed, held or turned away."""
     so = st.slot + s * F_SIZE
     g = st.m[so + F_GROUP]
     st.m[so + F_STATE] = SEQ_WAITING
     st.m[so + F_CPU_BEFORE_PS] = t - st.m[so + F_TAKEN_PS]
     watch(p, st, s, t)
-    r = find_room(p, st, g, st.m[so + F_REQUEST], st.m[so + F_ATTEMPT] - 1, t)
+    r = find_room(p, st, g, st.m[so + F_REQUEST], st.m[so + F_ATTEMPT] - 1, fitting, t)
     if r >= 0:
         note_served(p, st, g, s, st.m[so + F_PROMPT])
         hand_over(p, st, g, r, s, t)
@@ -253,10 +254,11 @@ def watch(p, st, s, t):
         if after != NEVER and st.m[so + F_FIRST_PS] < 0 and t < st.m[so + F_TAKEN_PS] + after < due:
             phase = PHASE_TURN
             due = st.m[so + F_TAKEN_PS] + after
-    look = stall_ps(p, st, s, t)
-    if look < due:
-        phase = PHASE_DEADLINE
-        due = look
+    if p.m[p.klass + st.m[so + F_CLASS] * K_SIZE + K_GAP_PS] != NEVER:
+        look = stall_ps(p, st, s, t)
+        if look < due:
+            phase = PHASE_DEADLINE
+            due = look
     if (st.m[so + F_STATE] == SEQ_BEFORE or st.m[so + F_STATE] == SEQ_AFTER) and st.m[so + F_STEP_PS] < due:
         phase = PHASE_STATION
         due = st.m[so + F_STEP_PS]

@@ -6,7 +6,7 @@ themselves never. While its user thinks, or its agent waits for a tool, a turn s
 
 from __future__ import annotations
 
-from sim.jit import jit_call
+from sim.jit import jit, jit_call
 from sim.model.attempts import begin_request, drop_slot, take_free
 from sim.model.layout import (
     COMPLETED,
@@ -29,15 +29,20 @@ from sim.model.row import note_arrival
 from sim.model.timers import arm
 
 
-@jit_call
+@jit
 def next_turn(p, st, s, r, outcome, t):
-    """The request whose slot s was is over at t, its answer from replica r: its session's next turn is on its way.
+    """The request whose slot s was is over at t, its answer from replica r: what follows it where sessions go on."""
+    if p.m[P_TURNS] > 0:
+        send_turn(p, st, s, r, outcome, t)
+
+
+@jit_call
+def send_turn(p, st, s, r, outcome, t):
+    """The session's next turn is on its way.
 
     Who was not answered goes away, unless the class is persistent; after the end of the run nobody comes. The turn
     sleeps in the slot of the one before it, which is left as it is: a prefix cache may still have to look at it.
     """
-    if p.m[P_TURNS] == 0:
-        return
     so = st.slot + s * F_SIZE
     to = p.m[P_TURNS] + st.m[so + F_REQUEST] * TURN_SIZE
     k = st.m[so + F_CLASS]
