@@ -485,12 +485,11 @@ class Group:
         """
         first = next(replica for replica in self.replicas if replica.fits(seq))
         cold_ps = self.alone_ps(first.pool, seq.prompt, 0)
-        ready = [replica for replica in self.ready() if replica.fits(seq)]
-        best = max(ready, key=lambda replica: replica.warm_tokens(seq), default=first)
-        return min(
-            cold_ps,
-            self.alone_ps(best.pool, seq.prompt, best.warm_tokens(seq)) if best.warm_tokens(seq) else cold_ps,
-        )
+        warm = [replica for replica in self.ready() if replica.fits(seq) and replica.warm_tokens(seq)]
+        if not warm:
+            return cold_ps
+        best = max(warm, key=lambda replica: replica.warm_tokens(seq))
+        return min(cold_ps, self.alone_ps(best.pool, seq.prompt, best.warm_tokens(seq)))
 
     def alone_ps(self, pool: dict[str, Any], prompt: int, done: int) -> int:
         """How long the rest of a prompt takes on an idle replica, chunk by chunk."""
