@@ -1,0 +1,106 @@
+"""Timers that are put off and forgotten go off when, and in the order in which, a plain list of them would."""
+
+from __future__ import annotations
+
+import numpy as np
+from hypothesis import given, settings
+from hypothesis import strategies as some
+
+from sim.arrays import make_params, new_state
+from sim.jit import door, jit
+from sim.model import layout as a
+from sim.model.timers import arm, disarm, first_timer, is_true, next_timer_ps, put_right
+from sim.rows import ClassRow, GroupRow, PoolRow, RunRow, Traffic
+from sim.units import NEVER
+
+N_SLOT = 6
+ARM, DISARM, PASS = range(3)
+
+
+@jit
+def play(st, steps, fired):  # type: ignore[no-untyped-def]
+    """Carry out steps (what, slot, time) and note what goes off: (slot, time); returns how many did."""
+    n = 0
+    for i in range(steps.shape[0]):
+        what, s, time = steps[i, 0], steps[i, 1], steps[i, 2]
+        if what == ARM:
+            arm(st, s, a.PHASE_DEADLINE, time)
+        elif what == DISARM:
+            disarm(st, s)
+        while what == PASS and next_timer_ps(st) <= time:
+            first = first_timer(st)
+            if is_true(st, first):
+                fired[n, 0] = first
+                fired[n, 1] = st.m[st.slot + first * a.F_SIZE + a.F_DUE_PS]
+                n += 1
+                disarm(st, first)
+            else:
+                put_right(st, first)
+    return n
+
+
+PLAY = door(play)
+
+
+def expected(steps: list[tuple[int, int, int]], request_of: list[int]) -> list[tuple[int, int]]:
+    """The same from a dictionary of timers, looked through from end to end."""
+    due: dict[int, int] = {}
+    fired = []
+    for what, s, time in steps:
+        if what == ARM:
+            due[s] = time
+        elif what == DISARM:
+            due.pop(s, None)
+        else:
+            gone = sorted((due[slot], request_of[slot], slot) for slot in due if due[slot] <= time)
+            fired += [(slot, at) for at, _, slot in gone]
+            for _, _, slot in gone:
+                del due[slot]
+    return fired
+
+
+@some.composite
+def steps_of_a_clock(draw: some.DrawFn) -> list[tuple[int, int, int]]:
+    """Steps at a clock that only goes on; equal times are frequent."""
+    now, steps = 0, []
+    for _ in range(draw(some.integers(1, 60))):
+        what = draw(some.sampled_from([ARM, ARM, ARM, DISARM, PASS]))
+        if what == PASS:
+            now += draw(some.integers(0, 4))
+        steps.append(
+            (
+                what,
+                draw(some.integers(0, N_SLOT - 1)),
+                now + (draw(some.integers(0, 9)) if what == ARM else 0),
+            )
+        )
+    return [*steps, (PASS, 0, now + 10)]
+
+
+def empty_run() -> tuple[a.Params, a.State]:
+    """A run of N_SLOT requests in which nothing has happened."""
+    ones = np.ones(N_SLOT, dtype=np.int64)
+    pool = PoolRow(np.full(2, 10), np.zeros(2, dtype=np.int64), 0, 0, 1000, 1, 64, 1000)
+    run = RunRow(seed=1, duration_ps=10, warmup_ps=0, end_ps=10, sample_ps=0)
+    p = make_params(run, Traffic(0 * ones, ones, ones, 0 * ones), [ClassRow()], [GroupRow()], [pool])
+    st = new_state(p)
+    slots = st.m[st.slot :].reshape(-1, a.F_SIZE)
+    slots[:, a.F_DUE_PS] = NEVER
+    slots[:, a.F_REQUEST] = np.arange(len(slots))[::-1]  # whoever has the later slot goes first
+    return p, st
+
+
+@settings(deadline=None)  # the first call compiles
+@given(steps_of_a_clock())
+def test_what_goes_off_is_what_a_list_of_timers_says(steps: list[tuple[int, int, int]]) -> None:
+    _, st = empty_run()
+    slots = st.m[st.slot :].reshape(-1, a.F_SIZE)
+    fired = np.zeros((len(steps) * N_SLOT, 2), dtype=np.int64)
+    n = PLAY(st, np.array(steps, dtype=np.int64), fired)
+    assert [tuple(row) for row in fired[:n].tolist()] == expected(steps, slots[:, a.F_REQUEST].tolist())
+
+
+def test_arrays_say_once_more_where_their_tables_start() -> None:
+    p, st = empty_run()
+    assert p.m[a.P_STARTS : a.P_SIZE].tolist() == list(p[2:])
+    assert st.m[a.S_STARTS : a.S_SIZE].tolist() == list(st[1:])
