@@ -92,7 +92,7 @@ class Crew:
     def _start_helper(self) -> None:
         with self._lock:
             if not self._is_closed:
-                with contextlib.suppress(OSError):  # no processes here: threads do it alone
+                with contextlib.suppress(OSError, ValueError):  # no processes here: threads do it alone
                     self._helpers[threading.get_ident()] = Helper(self._jobs, self._engine)
 
     def close(self) -> None:

@@ -89,7 +89,7 @@ def test_a_helper_ends_with_the_one_who_started_it() -> None:
     code = (
         "import sim, time; from sim.sweeps.helper import Helper; from sim.sweeps.jobs import make_jobs;"
         f"h = Helper(make_jobs({{'it': sim.load('first_run', {SHORT})}}, range(2)), 'cpu');"
-        "h.run(0, 1); print(h._process.pid, flush=True); time.sleep(60)"
+        "h.run(0, 1); print(h.pid, flush=True); time.sleep(60)"
     )
     boss = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
     assert boss.stdout is not None
