@@ -60,13 +60,13 @@ def print_run(run: Run, console: Console) -> None:
 
 
 def print_comparison(runs: Runs, console: Console) -> None:
-    """Prints runs side by side: the best of each column marked *, differences against the first below."""
+    """Prints runs side by side: the best value of each measure marked *, differences against the first below."""
     from rich.text import Text
 
     comparison = compare({name: run.summary for name, run in runs.runs.items()})
     console.print()
     console.print(comparison_table(comparison, console.width))
-    console.print(Text("* best of its column; differences are against the baseline", style="dim"))
+    console.print(Text("* best value of a measure; differences are against the baseline", style="dim"))
     for row in comparison.rows:
         if row.failed:
             console.print(Text("  ✗ ", style="red") + Text(f"{row.name}: {', '.join(row.failed)}", style=""))
