@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import functools
+from typing import Any
+
 import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as some
 
 from sim.arrays import make_params, new_state
-from sim.jit import door, jit
+from sim.engine.cpu import compiled
 from sim.model import layout as a
 from sim.model.timers import arm, disarm, first_timer, is_true, next_timer_ps, put_right
 from sim.rows import ClassRow, GroupRow, PoolRow, RunRow, Traffic
@@ -17,12 +20,12 @@ N_SLOT = 6
 ARM, DISARM, PASS = range(3)
 
 
-@jit
-def play(st, steps, fired):  # type: ignore[no-untyped-def]
-    """Carry out steps (what, slot, time) and note what goes off: (slot, time); returns how many did."""
+def play(p, st, n_step):  # type: ignore[no-untyped-def]
+    """Carry out the steps (what, slot, time) that stand in the trace and write behind them what goes off: (slot, time);
+    returns how many did."""
     n = 0
-    for i in range(steps.shape[0]):
-        what, s, time = steps[i, 0], steps[i, 1], steps[i, 2]
+    for i in range(n_step):
+        what, s, time = p.trace[3 * i], p.trace[3 * i + 1], p.trace[3 * i + 2]
         if what == ARM:
             arm(st, s, a.PHASE_DEADLINE, time)
         elif what == DISARM:
@@ -30,16 +33,13 @@ def play(st, steps, fired):  # type: ignore[no-untyped-def]
         while what == PASS and next_timer_ps(st) <= time:
             first = first_timer(st)
             if is_true(st, first):
-                fired[n, 0] = first
-                fired[n, 1] = st.m[st.slot + first * a.F_SIZE + a.F_DUE_PS]
+                p.trace[3 * n_step + 2 * n] = first
+                p.trace[3 * n_step + 2 * n + 1] = st.m[st.slot + first * a.F_SIZE + a.F_DUE_PS]
                 n += 1
                 disarm(st, first)
             else:
                 put_right(st, first)
     return n
-
-
-PLAY = door(play)
 
 
 def expected(steps: list[tuple[int, int, int]], request_of: list[int]) -> list[tuple[int, int]]:
@@ -93,11 +93,18 @@ def empty_run() -> tuple[a.Params, a.State]:
 @settings(deadline=None)  # the first call compiles
 @given(steps_of_a_clock())
 def test_what_goes_off_is_what_a_list_of_timers_says(steps: list[tuple[int, int, int]]) -> None:
-    _, st = empty_run()
+    p, st = empty_run()
     slots = st.m[st.slot :].reshape(-1, a.F_SIZE)
-    fired = np.zeros((len(steps) * N_SLOT, 2), dtype=np.int64)
-    n = PLAY(st, np.array(steps, dtype=np.int64), fired)
-    assert [tuple(row) for row in fired[:n].tolist()] == expected(steps, slots[:, a.F_REQUEST].tolist())
+    room = np.zeros(2 * N_SLOT * len(steps), dtype=np.int64)
+    trace = np.concatenate([np.array(steps, dtype=np.int64).reshape(-1), room])
+    n = compiled_play()(p._replace(trace=trace), st, len(steps))
+    fired = trace[3 * len(steps) :].reshape(-1, 2)[:n]
+    assert [tuple(row) for row in fired.tolist()] == expected(steps, slots[:, a.F_REQUEST].tolist())
+
+
+@functools.cache
+def compiled_play() -> Any:
+    return compiled(play, 1)
 
 
 def test_arrays_say_once_more_where_their_tables_start() -> None:
