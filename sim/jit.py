@@ -50,7 +50,15 @@ def door(rule: Any) -> Callable[..., Any]:
     def call(*args):  # type: ignore[no-untyped-def]
         return rule(*args)
 
-    return numba.njit(error_model="numpy")(call)  # type: ignore[no-any-return]
+    made = numba.njit(error_model="numpy")(call)
+
+    def enter(*args):  # type: ignore[no-untyped-def]
+        with linked_once(
+            {}
+        ):  # the loop's rules, if it was compiled in this process, can be linked in no other way
+            return made(*args)
+
+    return enter
 
 
 @contextlib.contextmanager
