@@ -289,7 +289,8 @@ def new_state(p: a.Params, n_slot: int = SLOTS_AT_FIRST) -> a.State:
     sizes = state_sizes(p)
     starts = dict(zip([*sizes, "slot"], starts_of([*sizes.values(), 0]), strict=True))
     n_slot = max(1, min(n_slot, int(p.m[a.P_N_REQUEST])))
-    m = np.zeros(starts["slot"] + n_slot * a.F_SIZE, dtype=np.int64)
+    m = np.zeros(starts["slot"] + slot_words(p, n_slot), dtype=np.int64)
+    m[a.S_TIMERS] = starts["slot"] + n_slot * a.F_SIZE
     st = a.State(m, **{name: starts[name] for name in a.State._fields[1:]})
     m[a.S_STARTS : a.S_SIZE] = st[1:]
     seqs, block = _per_replica(p)
@@ -308,8 +309,25 @@ def new_state(p: a.Params, n_slot: int = SLOTS_AT_FIRST) -> a.State:
             blank = np.full(width, -1, dtype=np.int64)
             blank[zero] = 0
             table(st, name, sizes, width)[:] = blank  # in one pass: there may be millions of rows
-    link_free(m[st.slot :].reshape(-1, a.F_SIZE), 0, -1)
+    link_free(slot_rows(st), 0, -1)
+    timer_rows(st)[:, a.TIMER_PS] = NEVER
     return st
+
+
+def slot_words(p: a.Params, n_slot: int) -> int:
+    """Words that so many slots take, with their rows of the heap of timers."""
+    n_timer = n_slot + a.TIMERS_TO_SPARE if p.m[a.P_ATTEMPTS] else 0
+    return n_slot * a.F_SIZE + n_timer * a.TIMER_SIZE
+
+
+def slot_rows(st: a.State) -> np.ndarray:
+    """The slots as a view, (slot, F_SIZE)."""
+    return st.m[st.slot : st.m[a.S_TIMERS]].reshape(-1, a.F_SIZE)
+
+
+def timer_rows(st: a.State) -> np.ndarray:
+    """The heap of timers as a view, (slot + 3, TIMER_SIZE), or no rows where nobody needs it."""
+    return st.m[st.m[a.S_TIMERS] :].reshape(-1, a.TIMER_SIZE)
 
 
 def table(st: a.State, name: str, sizes: dict[str, int], width: int) -> np.ndarray:
@@ -326,13 +344,17 @@ def link_free(slots: np.ndarray, first: int, after: int) -> None:
 
 def grow_slots(p: a.Params, st: a.State) -> a.State:
     """The same run with twice as many slots for requests in flight."""
-    n_slot = (len(st.m) - st.slot) // a.F_SIZE
+    n_slot, timers = len(slot_rows(st)), timer_rows(st)
     room = 2 * n_slot
     if p.m[a.P_ATTEMPTS] == 0:  # else a request can have more slots than one: ghosts and twins
         room = min(room, int(p.m[a.P_N_REQUEST]))
-    m = np.zeros(st.slot + room * a.F_SIZE, dtype=np.int64)
-    m[: len(st.m)] = st.m
-    link_free(m[st.slot :].reshape(-1, a.F_SIZE), n_slot, int(m[a.S_FREE]))
+    m = np.zeros(st.slot + slot_words(p, room), dtype=np.int64)
+    m[: st.m[a.S_TIMERS]] = st.m[: st.m[a.S_TIMERS]]
+    m[a.S_TIMERS] = st.slot + room * a.F_SIZE
+    grown = st._replace(m=m)
+    timer_rows(grown)[: len(timers)] = timers
+    timer_rows(grown)[len(timers) :, a.TIMER_PS] = NEVER
+    link_free(slot_rows(grown), n_slot, int(m[a.S_FREE]))
     m[a.S_FREE] = n_slot
     m[a.S_STATUS] = a.OK
-    return st._replace(m=m)
+    return grown

@@ -14,7 +14,6 @@ from sim.model.holding import note_room
 from sim.model.inputs import on_input, set_next_in
 from sim.model.layout import (
     F_DUE_PS,
-    F_HEAP_SLOT,
     F_NEXT,
     F_REPLICA,
     F_SIZE,
@@ -69,9 +68,12 @@ from sim.model.layout import (
     S_RELEASE,
     S_STATUS,
     S_STOP,
+    S_TIMERS,
     SEQ_AWAY,
     SEQ_THINKING,
     STAGE_DRAINING,
+    TIMER_SIZE,
+    TIMER_SLOT,
 )
 from sim.model.lifecycle import become_ready, on_stage
 from sim.model.limits import fill_limits
@@ -196,7 +198,7 @@ def leave_away(p, st):
     a turn that did not come.
     """
     for j in range(st.m[S_N_TIMER]):
-        s = st.m[st.slot + j * F_SIZE + F_HEAP_SLOT]
+        s = st.m[st.m[S_TIMERS] + j * TIMER_SIZE + TIMER_SLOT]
         if st.m[st.slot + s * F_SIZE + F_DUE_PS] == NEVER:
             continue
         if st.m[st.slot + s * F_SIZE + F_STATE] == SEQ_THINKING:

@@ -349,8 +349,9 @@ N_QUANTILE = 1 << N_QUANTILE_BITS
     S_CACHE_FIRST,  # response cache: last used, least recently used, entries
     S_CACHE_LAST,
     S_CACHED,
-) = range(21)
-S_STARTS = 21  # as P_STARTS
+    S_TIMERS,  # where the slots end and the rows of the heap of timers begin
+) = range(22)
+S_STARTS = 22  # as P_STARTS
 S_SIZE = S_STARTS + 28
 
 # State.station: two limbs of work taken in and of waiting for it to begin, how often, and visits in line
@@ -508,15 +509,18 @@ R_SIZE = 39
     F_STEP,  # which station of its class it is at
     F_STEP_PS,  # when that is done
     F_FROM_CACHE,  # 1 = answered by the response cache
-    F_TIMER,  # 1 + the place of the slot's entry in the heap of timers, 0 = it has none
     F_DUE_PS,  # when its timer goes off, NEVER = it has none, and its order among equals
     F_DUE_KEY,
-    F_HEAP_PS,  # the j-th entry lies in the row of slot j: time, order among equals, slot
-    F_HEAP_KEY,
-    F_HEAP_SLOT,
-) = range(53)
-F_SIZE = 53
+) = range(49)
+F_SIZE = 49
 F_BLAME = F_COLD_HELD_PS
+
+# The heap of timers: row j has its j-th entry, and where in the heap the entry of slot j is. Time (NEVER behind the
+# last), order among equals, slot; 1 + the words before it, 0 = none. Four entries are two cache lines.
+TIMER_PS, TIMER_KEY, TIMER_SLOT, TIMER_PLACE = range(4)
+TIMER_SIZE = 4
+TIMERS_TO_SPARE = 3  # rows behind the last, so that there are always four to choose from
+
 B_COLD_HELD, B_COLD_QUEUE, B_PREFILL, B_PREEMPTED_FIRST, B_PREEMPTED, B_INTERFERED = range(6)
 B_CPU_BEFORE, B_CPU_AFTER, B_WITHHELD = range(6, 9)
 B_SIZE = 9
@@ -741,7 +745,7 @@ class State(NamedTuple):
     arrived: int  # (request,) when the turns of sessions came, 0 = not at all; or nothing
     sample: int  # (sample, pool, T_SIZE)
     station_sample: int  # (sample, station, TS_SIZE)
-    slot: int  # (slot, F_SIZE), last, so that it can grow
+    slot: int  # (slot, F_SIZE), then (slot + 3, TIMER_SIZE) where attempts are: last, so that they can grow
 
 
 #: Where the starts of a row's tables lie in its first array.

@@ -98,20 +98,16 @@ def observe(m, hist, k, metric, value_ps):
 @jit
 def observe_series(m, at, first_ps, growth_ps, n_steps, weight):
     """Count the gaps first, first + growth, … of n_steps steps, each `weight` times, bucket by bucket; `at` is the
-    metric's first bucket."""
-    b = bucket_of(first_ps)
-    if growth_ps == 0 or n_steps == 1 or bucket_of(first_ps + growth_ps * (n_steps - 1)) == b:
-        m[at + b] += weight * n_steps
-    else:
-        j = 0
-        while j < n_steps:
-            b = bucket_of(first_ps + growth_ps * j)
-            # the first step whose gap lies past this bucket
-            past = (bucket_low_ps(b + 1) - first_ps + growth_ps - 1) // growth_ps
-            if past > n_steps:
-                past = n_steps
-            m[at + b] += weight * (past - j)
-            j = past
+    metric's first bucket. They grow."""
+    j = 0
+    while j < n_steps:
+        b = bucket_of(first_ps + growth_ps * j)
+        # the first step whose gap lies past this bucket
+        past = (bucket_low_ps(b + 1) - first_ps + growth_ps - 1) // growth_ps
+        if past > n_steps:
+            past = n_steps
+        m[at + b] += weight * (past - j)
+        j = past
 
 
 @jit

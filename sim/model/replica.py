@@ -93,7 +93,7 @@ from sim.model.layout import (
     Z_CACHED,
     Z_LEAVER,
 )
-from sim.model.metrics import N_BUCKET, add_wide, observe_series
+from sim.model.metrics import N_BUCKET, add_wide, bucket_of, observe_series
 from sim.model.prefix import HIT_BITS, HIT_MASK, find_prefix, hold_prompt, leave_finished, take_prefix
 from sim.model.request import is_measured
 from sim.model.sequence import blocks_back, end_chunk, leave_decode, preempt, retire, unlist_decode
@@ -107,12 +107,20 @@ from sim.units import NEVER
 def count_gaps(p, st, r, k, g, d, span):
     """Every sequence of the decode set saw k gaps: g, g + d, …"""
     n_class = p.m[P_N_CLASS]
+    last = g + d * (k - 1)
+    bucket = bucket_of(g)
+    if d > 0 and bucket != bucket_of(last):
+        bucket = -1
     for c in range(n_class):
         n = st.m[st.mix + r * n_class + c]
         if n > 0:
-            observe_series(st.m, st.hist + (c * N_METRIC + M_ITL) * N_BUCKET, g, d, k, n)
+            at = st.hist + (c * N_METRIC + M_ITL) * N_BUCKET
+            if bucket >= 0:
+                st.m[at + bucket] += n * k
+            else:
+                observe_series(st.m, at, g, d, k, n)
             add_wide(st.m, st.counts + c * C_SIZE + C_SUM + 2 * M_ITL, n * span)
-    gap_seen(st, st.rep + r * R_SIZE, g + d * (k - 1))
+    gap_seen(st, st.rep + r * R_SIZE, last)
 
 
 @jit

@@ -3,7 +3,9 @@
 A slot has at most one timer, F_DUE_PS. Most are put off or forgotten long before they go off, so the heap that finds the
 first of them is not told: its entry for a slot is a lower bound of the slot's timer by (time, phase, request, attempt),
 raised or dropped when it comes to the top. An entry outlives the request that it was made for: the next one in the slot
-takes it over. The j-th entry lies in the row of slot j, so that there is room for every slot and it grows with them.
+takes it over. So there are never more entries than slots.
+
+Every entry has four below it: half as many levels as with two, and the four lie side by side.
 """
 
 from __future__ import annotations
@@ -13,14 +15,16 @@ from sim.model.layout import (
     F_ATTEMPT,
     F_DUE_KEY,
     F_DUE_PS,
-    F_HEAP_KEY,
-    F_HEAP_PS,
-    F_HEAP_SLOT,
     F_REQUEST,
     F_SIZE,
-    F_TIMER,
     S_N_TIMER,
     S_NEXT_IN,
+    S_TIMERS,
+    TIMER_KEY,
+    TIMER_PLACE,
+    TIMER_PS,
+    TIMER_SIZE,
+    TIMER_SLOT,
 )
 from sim.units import NEVER
 
@@ -37,7 +41,7 @@ def timer_key(phase, request, attempt):
 @jit
 def next_timer_ps(st):
     """When the heap is looked at next: no timer goes off before; NEVER = there is none."""
-    return st.m[st.slot + F_HEAP_PS] if st.m[S_N_TIMER] > 0 else NEVER
+    return st.m[st.m[S_TIMERS] + TIMER_PS] if st.m[S_N_TIMER] > 0 else NEVER
 
 
 @jit
@@ -47,55 +51,76 @@ def phase_of(st, s):
 
 
 @jit
-def is_before(st, time, key, j):
-    """Whether (time, key) comes before the j-th entry."""
-    jo = st.slot + j * F_SIZE
-    return time < st.m[jo + F_HEAP_PS] or (time == st.m[jo + F_HEAP_PS] and key < st.m[jo + F_HEAP_KEY])
+def is_before(st, time, key, at):
+    """Whether (time, key) comes before the entry in the row at `at`."""
+    other = st.m[at + TIMER_PS]
+    if time == other:
+        return key < st.m[at + TIMER_KEY]
+    return time < other
 
 
 @jit
-def put(st, j, time, key, s):
-    """Write the j-th entry."""
-    jo = st.slot + j * F_SIZE
-    st.m[jo + F_HEAP_PS] = time
-    st.m[jo + F_HEAP_KEY] = key
-    st.m[jo + F_HEAP_SLOT] = s
-    st.m[st.slot + s * F_SIZE + F_TIMER] = j + 1
-
-
-@jit
-def move(st, to, j):
-    """Copy the j-th entry to place `to`."""
-    jo = st.slot + j * F_SIZE
-    put(st, to, st.m[jo + F_HEAP_PS], st.m[jo + F_HEAP_KEY], st.m[jo + F_HEAP_SLOT])
+def first_of(st, at, other):
+    """Where the earlier of two entries lies."""
+    time, than = st.m[other + TIMER_PS], st.m[at + TIMER_PS]
+    if time == than and st.m[other + TIMER_KEY] < st.m[at + TIMER_KEY]:
+        return other
+    return other if time < than else at
 
 
 @jit_call
-def rise(st, j, time, key, s):
-    """Find the place of an entry at j, which is free, or above it."""
-    while j > 0 and is_before(st, time, key, (j - 1) >> 1):
-        move(st, j, (j - 1) >> 1)
-        j = (j - 1) >> 1
-    put(st, j, time, key, s)
+def first_of_four(st, at):
+    """Where the earliest of four neighbours lies. Nobody can guess which it is, and only outside a loop does the compiler
+    choose without a branch.
+    """
+    left = first_of(st, at, at + TIMER_SIZE)
+    right = first_of(st, at + 2 * TIMER_SIZE, at + 3 * TIMER_SIZE)
+    return first_of(st, left, right)
+
+
+@jit
+def put(st, first, at, time, key, s):
+    """Write the entry in the row at `at`; the rows begin at `first`."""
+    st.m[at + TIMER_PS] = time
+    st.m[at + TIMER_KEY] = key
+    st.m[at + TIMER_SLOT] = s
+    st.m[first + s * TIMER_SIZE + TIMER_PLACE] = at - first + 1
+
+
+@jit
+def move(st, first, to, at):
+    """Copy an entry to the row at `to`."""
+    put(st, first, to, st.m[at + TIMER_PS], st.m[at + TIMER_KEY], st.m[at + TIMER_SLOT])
+
+
+@jit_call
+def rise(st, at, time, key, s):
+    """Find the place of an entry in the row at `at`, which is free, or above it."""
+    first = st.m[S_TIMERS]
+    while at > first:
+        above = first + ((at - first - TIMER_SIZE) >> 2) // TIMER_SIZE * TIMER_SIZE
+        if not is_before(st, time, key, above):
+            break
+        move(st, first, at, above)
+        at = above
+    put(st, first, at, time, key, s)
 
 
 @jit
 def sink(st, time, key, s):
     """Find the place of an entry, the first being free."""
-    n = st.m[S_N_TIMER]
-    j = 0
-    child = 1
-    while child < n:
-        if child + 1 < n:
-            co = st.slot + (child + 1) * F_SIZE
-            if is_before(st, st.m[co + F_HEAP_PS], st.m[co + F_HEAP_KEY], child):
-                child += 1
+    first = st.m[S_TIMERS]
+    end = first + st.m[S_N_TIMER] * TIMER_SIZE
+    at = first
+    child = first + TIMER_SIZE
+    while child < end:
+        child = first_of_four(st, child)
         if is_before(st, time, key, child):
             break
-        move(st, j, child)
-        j = child
-        child = 2 * j + 1
-    put(st, j, time, key, s)
+        move(st, first, at, child)
+        at = child
+        child = first + 4 * (at - first) + TIMER_SIZE
+    put(st, first, at, time, key, s)
 
 
 @jit
@@ -111,13 +136,14 @@ def arm(st, s, phase, time):
     key = timer_key(phase, st.m[so + F_REQUEST], st.m[so + F_ATTEMPT])
     st.m[so + F_DUE_PS] = time
     st.m[so + F_DUE_KEY] = key
-    j = st.m[so + F_TIMER] - 1
-    if j < 0:
-        j = st.m[S_N_TIMER]
-        st.m[S_N_TIMER] = j + 1
-        rise(st, j, time, key, s)
-    elif is_before(st, time, key, j):
-        rise(st, j, time, key, s)
+    first = st.m[S_TIMERS]
+    place = st.m[first + s * TIMER_SIZE + TIMER_PLACE]
+    if place == 0:
+        n = st.m[S_N_TIMER]
+        st.m[S_N_TIMER] = n + 1
+        rise(st, first + n * TIMER_SIZE, time, key, s)
+    elif is_before(st, time, key, first + place - 1):
+        rise(st, first + place - 1, time, key, s)
     if time < st.m[S_NEXT_IN]:
         st.m[S_NEXT_IN] = time
 
@@ -125,7 +151,7 @@ def arm(st, s, phase, time):
 @jit
 def first_timer(st):
     """The slot of the first entry."""
-    return st.m[st.slot + F_HEAP_SLOT]
+    return st.m[st.m[S_TIMERS] + TIMER_SLOT]
 
 
 @jit
@@ -133,8 +159,8 @@ def is_true(st, s):
     """Whether the first entry, that of slot s, is its slot's timer."""
     so = st.slot + s * F_SIZE
     return (
-        st.m[so + F_DUE_PS] == st.m[st.slot + F_HEAP_PS]
-        and st.m[so + F_DUE_KEY] == st.m[st.slot + F_HEAP_KEY]
+        st.m[so + F_DUE_PS] == st.m[st.m[S_TIMERS] + TIMER_PS]
+        and st.m[so + F_DUE_KEY] == st.m[st.m[S_TIMERS] + TIMER_KEY]
     )
 
 
@@ -145,9 +171,12 @@ def put_right(st, s):
     if st.m[so + F_DUE_PS] != NEVER:
         sink(st, st.m[so + F_DUE_PS], st.m[so + F_DUE_KEY], s)
         return
-    st.m[so + F_TIMER] = 0
-    last = st.m[S_N_TIMER] - 1
-    st.m[S_N_TIMER] = last
-    lo = st.slot + last * F_SIZE
-    if last > 0:
-        sink(st, st.m[lo + F_HEAP_PS], st.m[lo + F_HEAP_KEY], st.m[lo + F_HEAP_SLOT])
+    first = st.m[S_TIMERS]
+    st.m[first + s * TIMER_SIZE + TIMER_PLACE] = 0
+    n = st.m[S_N_TIMER] - 1
+    st.m[S_N_TIMER] = n
+    last = first + n * TIMER_SIZE
+    time = st.m[last + TIMER_PS]
+    st.m[last + TIMER_PS] = NEVER
+    if n > 0:
+        sink(st, time, st.m[last + TIMER_KEY], st.m[last + TIMER_SLOT])

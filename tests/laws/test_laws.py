@@ -374,7 +374,7 @@ def the_series_adds_up(walk: Walk, result: Result) -> None:
 def nothing_is_left_behind(walk: Walk, result: Result) -> None:
     """When the run is over every slot is free again; engines that have emptied hold no block and no sequence."""
     m = walk.st.m
-    n_slot = (len(m) - walk.st.slot) // a.F_SIZE
+    n_slot = len(walk.slots)
     assert walk.made.run.duration_ps <= result.end_ps <= walk.made.run.end_ps
     assert m[a.S_IN_FLIGHT] == 0
     n_own = (traffic_of(walk.p).arrival_ps != NEVER).sum()

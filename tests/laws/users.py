@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from sim.arrays import timer_rows
 from sim.model import layout as a
 from sim.units import NEVER
 
@@ -71,17 +72,19 @@ def check_limits(walk: Walk, used: np.ndarray) -> None:
 def check_timers(walk: Walk, used: np.ndarray) -> None:
     """The heap's entries bound the timers from below, none is late; whoever is away has a timer, free slots have none."""
     slots, n = walk.slots, int(walk.st.m[a.S_N_TIMER])
-    heap = [(int(row[a.F_HEAP_PS]), int(row[a.F_HEAP_KEY])) for row in slots[:n]]
-    owners = slots[:n, a.F_HEAP_SLOT]
-    assert all(heap[(j - 1) >> 1] <= heap[j] for j in range(1, n))
+    rows = timer_rows(walk.st)
+    heap = [(int(row[a.TIMER_PS]), int(row[a.TIMER_KEY])) for row in rows[:n]]
+    owners = rows[:n, a.TIMER_SLOT]
+    assert all(heap[(j - 1) >> 2] <= heap[j] for j in range(1, n))
+    assert np.all(rows[n:, a.TIMER_PS] == NEVER)
     assert not heap or heap[0][0] >= walk.now_ps
-    assert slots[owners, a.F_TIMER].tolist() == list(range(1, n + 1))
-    assert set(np.flatnonzero(slots[:, a.F_TIMER])) == set(owners.tolist())
+    assert rows[owners, a.TIMER_PLACE].tolist() == list(range(1, n * a.TIMER_SIZE, a.TIMER_SIZE))
+    assert set(np.flatnonzero(rows[:, a.TIMER_PLACE])) == set(owners.tolist())
     armed = used[slots[used, a.F_DUE_PS] != NEVER]
     for s in armed:
         due = (int(slots[s, a.F_DUE_PS]), int(slots[s, a.F_DUE_KEY]))
         assert walk.now_ps <= due[0]
-        assert heap[int(slots[s, a.F_TIMER]) - 1] <= due
+        assert heap[int(rows[s, a.TIMER_PLACE]) // a.TIMER_SIZE] <= due
     away = used[slots[used, a.F_STATE] >= a.SEQ_AWAY]  # or at a station
     assert np.all(slots[away, a.F_DUE_PS] != NEVER)
     free = np.setdiff1d(owners, used)

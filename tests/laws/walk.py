@@ -9,7 +9,7 @@ from parity.engines import laws_of
 from parity.fleets import Fleet
 
 from laws import users
-from sim.arrays import group_rows, pool_rows, state_sizes, table
+from sim.arrays import group_rows, pool_rows, slot_rows, state_sizes, table
 from sim.engine import simpy
 from sim.engine.act import ACT_BLOCKS, ACT_METRIC
 from sim.engine.cpu import compiled_act
@@ -310,7 +310,7 @@ class Walk:
     @property
     def slots(self) -> np.ndarray:
         """(slot, F_SIZE)."""
-        return self.st.m[self.st.slot :].reshape(-1, a.F_SIZE)
+        return slot_rows(self.st)
 
     def used_slots(self) -> np.ndarray:
         """The slots that hold an attempt: all that are not free, each in one list at most."""

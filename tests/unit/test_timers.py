@@ -9,7 +9,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as some
 
-from sim.arrays import make_params, new_state
+from sim.arrays import make_params, new_state, slot_rows
 from sim.engine.cpu import compiled
 from sim.model import layout as a
 from sim.model.timers import arm, disarm, first_timer, is_true, next_timer_ps, put_right
@@ -82,9 +82,9 @@ def empty_run() -> tuple[a.Params, a.State]:
     ones = np.ones(N_SLOT, dtype=np.int64)
     pool = PoolRow(np.full(2, 10), np.zeros(2, dtype=np.int64), 0, 0, 1000, 1, 64, 1000)
     run = RunRow(seed=1, duration_ps=10, warmup_ps=0, end_ps=10, sample_ps=0)
-    p = make_params(run, Traffic(0 * ones, ones, ones, 0 * ones), [ClassRow()], [GroupRow()], [pool])
+    p = make_params(run, Traffic(0 * ones, ones, ones, 0 * ones), [ClassRow(attempts_max=2, backoff_ps=(1,), retry_on=a.RETRY_FAILED)], [GroupRow()], [pool])
     st = new_state(p)
-    slots = st.m[st.slot :].reshape(-1, a.F_SIZE)
+    slots = slot_rows(st)
     slots[:, a.F_DUE_PS] = NEVER
     slots[:, a.F_REQUEST] = np.arange(len(slots))[::-1]  # whoever has the later slot goes first
     return p, st
@@ -94,7 +94,7 @@ def empty_run() -> tuple[a.Params, a.State]:
 @given(steps_of_a_clock())
 def test_what_goes_off_is_what_a_list_of_timers_says(steps: list[tuple[int, int, int]]) -> None:
     p, st = empty_run()
-    slots = st.m[st.slot :].reshape(-1, a.F_SIZE)
+    slots = slot_rows(st)
     room = np.zeros(2 * N_SLOT * len(steps), dtype=np.int64)
     trace = np.concatenate([np.array(steps, dtype=np.int64).reshape(-1), room])
     n = compiled_play()(p._replace(trace=trace), st, len(steps))
