@@ -73,7 +73,7 @@ def go_out(p, st, s, t):
         if fallback >= 0:
             end_of_attempt(p, st, s, REJECTED)
             st.m[so + F_GROUP] = fallback
-            next_attempt(st, s)
+            next_attempt(p, st, s)
             take_attempt(p, st, s, t)
         else:
             end_attempt(p, st, s, st.m[so + F_REPLICA], REJECTED, BLOCKED, t)

@@ -121,23 +121,21 @@ def take_slot(p, st, i, t):
     st.m[so + F_STATE] = SEQ_WAITING
     st.m[so + F_PROMPT] = prompt_of(p, i)
     st.m[so + F_OUTPUT] = output_of(p, i)
-    st.m[so + F_GENERATED] = 0
-    st.m[so + F_COMPUTED] = 0
-    st.m[so + F_CHUNK] = 0
-    st.m[so + F_LAST_PS] = -1
+    st.m[so + F_CLASS] = class_of(p, i)
     st.m[so + F_ARRIVAL_PS] = t
     st.m[so + F_TAKEN_PS] = t
-    st.m[so + F_ROUTED_PS] = -1
-    st.m[so + F_SCHEDULED_PS] = -1
-    st.m[so + F_FIRST_PS] = -1
-    st.m[so + F_GAP_MAX] = -1
-    st.m[so + F_PREEMPTIONS] = 0
-    st.m[so + F_CLASS] = class_of(p, i)
-    st.m[so + F_MARK] = 0
-    st.m[so + F_HELD] = 0
-    st.m[so + F_CACHED] = 0
-    blame_nobody(p, st, so)
+    clear(p, st, so)
     return s
+
+
+@jit
+def clear(p, st, so):
+    """Nothing has happened yet to the request in a slot, or to its next attempt."""
+    for field in (F_GENERATED, F_COMPUTED, F_CHUNK, F_PREEMPTIONS, F_MARK, F_HELD, F_CACHED):
+        st.m[so + field] = 0
+    for field in (F_LAST_PS, F_ROUTED_PS, F_SCHEDULED_PS, F_FIRST_PS, F_GAP_MAX):
+        st.m[so + field] = -1
+    blame_nobody(p, st, so)
 
 
 @jit

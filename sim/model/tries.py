@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from sim.jit import jit, jit_call
 from sim.model.attempts import begin_request, counts_for, drop_slot, end_of_attempt
-from sim.model.blame import blame_nobody, held_from
+from sim.model.blame import held_from
 from sim.model.cache import content_of, is_cached
 from sim.model.gateway import hand_over
 from sim.model.holding import find_room, hold, note_served
@@ -23,28 +23,18 @@ from sim.model.layout import (
     F_ARRIVAL_PS,
     F_ATTEMPT,
     F_ATTEMPTS,
-    F_CACHED,
-    F_CHUNK,
     F_CLASS,
-    F_COMPUTED,
     F_CPU_BEFORE_PS,
     F_FIRST_PS,
     F_FROM_CACHE,
-    F_GAP_MAX,
-    F_GENERATED,
     F_GIVE_UP_PS,
     F_GROUP,
-    F_HELD,
-    F_LAST_PS,
-    F_MARK,
-    F_PREEMPTIONS,
     F_PROMPT,
     F_REPLICA,
     F_REQUEST,
     F_ROUTED_PS,
     F_SCHEDULED_PS,
     F_SIZE,
-    F_START,
     F_STATE,
     F_STEP_PS,
     F_TAKEN_PS,
@@ -88,7 +78,7 @@ from sim.model.layout import (
 )
 from sim.model.limits import deposit, limits_reason, load_reason, pay_retry
 from sim.model.predict import comes_late
-from sim.model.request import leave, take_slot
+from sim.model.request import clear, leave, take_slot
 from sim.model.router import n_fitting_pools
 from sim.model.stalls import stall_ps
 from sim.model.stations import enter_station, n_before
@@ -127,7 +117,7 @@ def start(p, st, s, t):
 def retry(p, st, s, t):
     """The wait of the request in slot s is over: its next attempt is taken at t."""
     so = st.slot + s * F_SIZE
-    next_attempt(st, s)
+    next_attempt(p, st, s)
     if st.m[so + F_ATTEMPT] > 1 and counts_for(p, st, s):
         st.m[st.counts + st.m[so + F_CLASS] * C_SIZE + C_RETRIES] += 1
     take_attempt(p, st, s, t)
@@ -139,7 +129,8 @@ def take_attempt(p, st, s, t):
     so = st.slot + s * F_SIZE
     k = st.m[so + F_CLASS]
     g = st.m[so + F_GROUP]
-    new_attempt(p, st, s, t)
+    st.m[so + F_STATE] = SEQ_WAITING
+    st.m[so + F_TAKEN_PS] = t
     if counts_for(p, st, s):
         st.m[st.counts + k * C_SIZE + C_ATTEMPTS] += 1
     st.m[st.group + g * H_SIZE + H_ARRIVALS] += 1
@@ -201,25 +192,11 @@ def let_in(p, st, s, fitting, t):
 
 
 @jit
-def new_attempt(p, st, s, t):
-    """Nothing has happened yet to the attempt in slot s."""
-    so = st.slot + s * F_SIZE
-    for field in (F_GENERATED, F_COMPUTED, F_CHUNK, F_PREEMPTIONS, F_MARK, F_START, F_HELD, F_CACHED):
-        st.m[so + field] = 0
-    st.m[so + F_FROM_CACHE] = 0
-    for field in (F_LAST_PS, F_ROUTED_PS, F_SCHEDULED_PS, F_FIRST_PS, F_GAP_MAX, F_REPLICA):
-        st.m[so + field] = -1
-    st.m[so + F_STATE] = SEQ_WAITING
-    st.m[so + F_TAKEN_PS] = t
-    blame_nobody(p, st, so)
-    st.m[so + F_GIVE_UP_PS] = NEVER
-    st.m[so + F_TOTAL_PS] = NEVER
-
-
-@jit
 def set_patience(p, st, s, t):
     """When the client of a new attempt will give it up: a person is as patient at every attempt."""
     so = st.slot + s * F_SIZE
+    st.m[so + F_GIVE_UP_PS] = NEVER
+    st.m[so + F_TOTAL_PS] = NEVER
     table = p.m[p.klass + st.m[so + F_CLASS] * K_SIZE + K_PATIENCE]
     if table > 0:
         rank = draw_below(p.m[P_SEED], STREAM_PATIENCE, st.m[so + F_REQUEST], 0, N_QUANTILE)
@@ -298,10 +275,13 @@ def end_attempt(p, st, s, r, outcome, reason, t):
     next_turn(p, st, s, r, outcome, t)
 
 
-@jit
-def next_attempt(st, s):
+@jit_call
+def next_attempt(p, st, s):
     """Slot s is for the next attempt at its request."""
     so = st.slot + s * F_SIZE
+    clear(p, st, so)
+    st.m[so + F_FROM_CACHE] = 0
+    st.m[so + F_REPLICA] = -1
     st.m[so + F_ATTEMPTS] += 1
     st.m[so + F_ATTEMPT] = st.m[so + F_ATTEMPTS]
 

@@ -82,7 +82,8 @@ def empty_run() -> tuple[a.Params, a.State]:
     ones = np.ones(N_SLOT, dtype=np.int64)
     pool = PoolRow(np.full(2, 10), np.zeros(2, dtype=np.int64), 0, 0, 1000, 1, 64, 1000)
     run = RunRow(seed=1, duration_ps=10, warmup_ps=0, end_ps=10, sample_ps=0)
-    p = make_params(run, Traffic(0 * ones, ones, ones, 0 * ones), [ClassRow(attempts_max=2, backoff_ps=(1,), retry_on=a.RETRY_FAILED)], [GroupRow()], [pool])
+    client = ClassRow(attempts_max=2, backoff_ps=(1,), retry_on=a.RETRY_FAILED)
+    p = make_params(run, Traffic(0 * ones, ones, ones, 0 * ones), [client], [GroupRow()], [pool])
     st = new_state(p)
     slots = slot_rows(st)
     slots[:, a.F_DUE_PS] = NEVER
