@@ -504,6 +504,9 @@ R_SIZE = 39
     F_TOTAL_PS,  # when its client gives it up whatever came
     F_HELD,  # leading blocks that it holds in the prefix cache
     F_CACHED,  # tokens found in the prefix cache when it was first scheduled
+    F_SHARED,  # blocks of its prompt that lie in segments, once it was in a batch of a replica with a prefix cache
+    F_LEAF,  # the segment that its prompt ends in, likewise
+    F_OWN_RUN,  # where it holds more than those: a run that had the last of them, and may have become another one since
     F_GROUP,  # whose turn it is: its class's, or the fallback
     F_STEP,  # which station of its class it is at
     F_STEP_PS,  # when that is done
@@ -514,8 +517,8 @@ R_SIZE = 39
     F_HEAP_PS,  # the j-th entry lies in the row of slot j: time, order among equals, slot
     F_HEAP_KEY,
     F_HEAP_SLOT,
-) = range(53)
-F_SIZE = 53
+) = range(56)
+F_SIZE = 56
 F_BLAME = F_COLD_HELD_PS
 B_COLD_HELD, B_COLD_QUEUE, B_PREFILL, B_PREEMPTED_FIRST, B_PREEMPTED, B_INTERFERED = range(6)
 B_CPU_BEFORE, B_CPU_AFTER, B_WITHHELD = range(6, 9)

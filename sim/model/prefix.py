@@ -22,21 +22,25 @@ from sim.model.layout import (
     C_SIZE,
     F_ARRIVAL_PS,
     F_ATTEMPT,
+    F_ATTEMPTS,
     F_CACHED,
     F_CLASS,
     F_COMPUTED,
     F_GENERATED,
     F_HELD,
+    F_LEAF,
+    F_OWN_RUN,
+    F_PREEMPTIONS,
     F_PREV,
     F_PROMPT,
     F_REQUEST,
     F_SCHEDULED_PS,
+    F_SHARED,
     F_SIZE,
     L_BLOCK,
     L_SIZE,
     P_DURATION_PS,
     P_N_SEGMENT,
-    P_SEGMENT,
     P_WARMUP_PS,
     Q_ASKED_TOKENS,
     Q_CACHED_TOKENS,
@@ -45,35 +49,27 @@ from sim.model.layout import (
     R_POOL,
     R_PREFIX,
     R_SIZE,
-    SEG_PARENT,
-    SEG_SIZE,
     U_DEEP,
     U_FIRST,
     U_LAST,
     U_REFS,
+    U_SEGMENT,
     U_SHALLOW,
     Z_LEAVER,
     Z_N_FREE,
 )
 from sim.model.runs import (
+    begin_run,
     deepest_run,
-    drop_run,
     find_run,
     give_up,
     join,
     keep,
     make_room,
-    new_run,
     split,
     trim,
 )
-from sim.model.segments import (
-    leaf_of,
-    segment_at,
-    segment_end,
-    segment_first,
-    shared_blocks,
-)
+from sim.model.segments import ENDLESS, above, first_block, leaf_of, parent_of, shared_blocks
 
 HIT_BITS = 31
 HIT_MASK = (1 << HIT_BITS) - 1
@@ -85,30 +81,53 @@ def find_prefix(p, st, r, s):
 
     At least the last token is computed, so that there is something to answer from.
     """
-    ro = st.rep + r * R_SIZE
     so = st.slot + s * F_SIZE
+    ro = st.rep + r * R_SIZE
     lo = p.pool + st.m[ro + R_POOL] * L_SIZE
     o = st.m[ro + R_PREFIX]
+    i = st.m[so + F_REQUEST]
     trim(p, st, r)
     make_room(p, st, r)
-    hit = cached_blocks(p, st, r, st.m[so + F_REQUEST], st.m[so + F_PROMPT] + st.m[so + F_GENERATED])
-    j = hit
-    loose = 0
+    hit = 0
+    held = ENDLESS  # up to where somebody holds the blocks
     cuts = 0
+    j = full_blocks(p, lo, st.m[so + F_PROMPT] + st.m[so + F_GENERATED] - 1)
+    segment = p.m[P_N_SEGMENT] + i
+    first = shared_blocks(p, lo, i)
+    if is_new(st, so):  # what is its own is not there
+        j = min(j, first)
+        segment = leaf_of(p, i)
+        first = first_block(p, lo, segment) if segment >= 0 else 0
     while j > 0:
-        u = find_run(p, st, lo, o, segment_at(p, lo, st.m[so + F_REQUEST], j - 1))
-        while st.m[u + U_LAST] < j:
-            u = st.m[u + U_DEEP]
-        if st.m[u + U_LAST] > j:
-            cuts += 1  # others went on in this segment where the request leaves it
-        if cuts > st.m[o + Z_N_FREE]:
-            hit = st.m[u + U_FIRST]  # no run is left to cut this one in two
-            loose = 0
-            cuts = 0
-        elif st.m[u + U_REFS] == 0:
-            loose += j - st.m[u + U_FIRST]
-        j = st.m[u + U_FIRST]
-    return (hit << HIT_BITS) | loose
+        u = find_run(p, st, lo, o, segment) if first < j else 0
+        if u > 0:
+            while st.m[u + U_LAST] < j and st.m[u + U_DEEP] > 0:
+                if st.m[u + U_REFS] == 0:
+                    held = min(held, st.m[u + U_FIRST])
+                u = st.m[u + U_DEEP]
+            if st.m[u + U_REFS] == 0:
+                held = min(held, st.m[u + U_FIRST])
+            if hit == 0:
+                hit = min(j, st.m[u + U_LAST])  # the deepest segment that is there: so is all before it
+            if st.m[u + U_LAST] > j:
+                cuts += 1  # others went on in this segment where the request leaves it
+            if cuts > st.m[o + Z_N_FREE]:
+                hit = st.m[u + U_FIRST]  # no run is left to cut this one in two
+                cuts = 0
+            if held > first and cuts + first <= st.m[o + Z_N_FREE]:
+                break  # what lies before is held as well, and there are runs enough to cut all of it
+        j = min(j, first)
+        segment = above(p, i, segment)
+        if segment < 0:
+            break
+        first = first_block(p, lo, segment)
+    return (hit << HIT_BITS) | (hit - min(hit, held))
+
+
+@jit
+def is_new(st, so):
+    """Whether a sequence has never been in a batch, nor another attempt at its request: nobody has what is its own."""
+    return st.m[so + F_ATTEMPTS] <= 1 and st.m[so + F_PREEMPTIONS] == 0
 
 
 @jit
@@ -118,17 +137,16 @@ def cached_blocks(p, st, r, i, tokens):
     lo = p.pool + st.m[ro + R_POOL] * L_SIZE
     o = st.m[ro + R_PREFIX]
     most = full_blocks(p, lo, tokens - 1)
-    u = deepest_run(p, st, lo, o, p.m[P_N_SEGMENT] + i)
-    if u > 0:
-        return min(most, st.m[u + U_LAST])
-    most = min(most, shared_blocks(p, lo, i))
-    segment = leaf_of(p, i)
+    segment = p.m[P_N_SEGMENT] + i
+    first = shared_blocks(p, lo, i)
     while segment >= 0:
         u = deepest_run(p, st, lo, o, segment)
         if u > 0:
             return min(most, st.m[u + U_LAST])
-        most = min(most, segment_first(p, lo, i, segment))
-        segment = p.trace[p.m[P_SEGMENT] + segment * SEG_SIZE + SEG_PARENT]
+        most = min(most, first)
+        segment = above(p, i, segment)
+        if segment >= 0:
+            first = first_block(p, lo, segment)
     return 0
 
 
@@ -137,22 +155,26 @@ def take_prefix(p, st, r, s, hit):
     """An admitted sequence holds the first `hit` blocks from the cache: they count as computed."""
     so = st.slot + s * F_SIZE
     ro = st.rep + r * R_SIZE
-    block = p.m[p.pool + st.m[ro + R_POOL] * L_SIZE + L_BLOCK]
+    lo = p.pool + st.m[ro + R_POOL] * L_SIZE
+    cached = hit * p.m[lo + L_BLOCK]
     st.m[so + F_HELD] = 0
+    st.m[so + F_LEAF] = leaf_of(p, st.m[so + F_REQUEST])
+    st.m[so + F_SHARED] = shared_blocks(p, lo, st.m[so + F_REQUEST])
     st.m[ro + R_FREE_BLOCKS] -= (
         hit  # as if it brought its own, of which there are none: what it shares comes back
     )
-    enter_prefix(p, st, r, s, hit)
-    st.m[so + F_COMPUTED] = hit * block
+    if hit > 0:
+        enter_prefix(p, st, r, s, hit)
+    st.m[so + F_COMPUTED] = cached
     if st.m[so + F_SCHEDULED_PS] < 0:
-        pool = st.m[ro + R_POOL]
-        st.m[so + F_CACHED] = hit * block
-        st.m[st.pool + pool * Q_SIZE + Q_ASKED_TOKENS] += st.m[so + F_PROMPT]
-        st.m[st.pool + pool * Q_SIZE + Q_CACHED_TOKENS] += hit * block
+        qo = st.pool + st.m[ro + R_POOL] * Q_SIZE
+        st.m[so + F_CACHED] = cached
+        st.m[qo + Q_ASKED_TOKENS] += st.m[so + F_PROMPT]
+        st.m[qo + Q_CACHED_TOKENS] += cached
         if p.m[P_WARMUP_PS] <= st.m[so + F_ARRIVAL_PS] < p.m[P_DURATION_PS]:
             co = st.counts + st.m[so + F_CLASS] * C_SIZE
             st.m[co + C_ASKED_TOKENS] += st.m[so + F_PROMPT]
-            st.m[co + C_CACHED_TOKENS] += hit * block
+            st.m[co + C_CACHED_TOKENS] += cached
 
 
 @jit_call
@@ -161,60 +183,104 @@ def hold_prompt(p, st, r, s, tokens):
     so = st.slot + s * F_SIZE
     lo = p.pool + st.m[st.rep + r * R_SIZE + R_POOL] * L_SIZE
     trim(p, st, r)
-    enter_prefix(p, st, r, s, full_blocks(p, lo, min(tokens, st.m[so + F_PROMPT])))
+    hold_blocks(p, st, r, s, full_blocks(p, lo, min(tokens, st.m[so + F_PROMPT])))
 
 
 @jit
+def hold_blocks(p, st, r, s, end):
+    """As enter_prefix, without a look at the rest of the cache where a sequence alone has what is its own."""
+    so = st.slot + s * F_SIZE
+    ro = st.rep + r * R_SIZE
+    o = st.m[ro + R_PREFIX]
+    j = st.m[so + F_HELD]
+    if j >= end:
+        return
+    if j >= st.m[so + F_SHARED] and st.m[o + Z_N_FREE] > 0:
+        segment = p.m[P_N_SEGMENT] + st.m[so + F_REQUEST]
+        if j > st.m[so + F_SHARED]:
+            u = st.m[so + F_OWN_RUN]
+            if (
+                st.m[u + U_SEGMENT] == segment
+                and st.m[u + U_LAST] == j
+                and st.m[u + U_REFS] == 1
+                and st.m[u + U_DEEP] == 0
+            ):
+                st.m[u + U_LAST] = end
+                st.m[so + F_HELD] = end
+                return
+        elif is_new(st, so):
+            lo = p.pool + st.m[ro + R_POOL] * L_SIZE
+            st.m[so + F_OWN_RUN] = begin_run(p, st, lo, o, segment, 0, j, end)
+            st.m[so + F_HELD] = end
+            return
+    enter_prefix(p, st, r, s, end)
+
+
+@jit_call
 def enter_prefix(p, st, r, s, end):
     """A sequence that has its blocks up to `end` holds them in the cache; copies of what is there are given back."""
     ro = st.rep + r * R_SIZE
     lo = p.pool + st.m[ro + R_POOL] * L_SIZE
     so = st.slot + s * F_SIZE
-    i = st.m[so + F_REQUEST]
     o = st.m[ro + R_PREFIX]
     j = st.m[so + F_HELD]
     while j < end:
+        segment = p.m[P_N_SEGMENT] + st.m[so + F_REQUEST]
+        upto = end
+        if j < st.m[so + F_SHARED]:
+            segment = st.m[so + F_LEAF]
+            upto = min(end, st.m[so + F_SHARED])
+            first = first_block(p, lo, segment)
+            while first > j:
+                upto = min(upto, first)
+                segment = parent_of(p, segment)
+                first = first_block(p, lo, segment)
         make_room(p, st, r)
-        segment = segment_at(p, lo, i, j)
-        upto = min(end, segment_end(p, lo, i, j))
         last = 0
         u = find_run(p, st, lo, o, segment)
         while u > 0 and st.m[u + U_LAST] <= j:
             last = u
             u = st.m[u + U_DEEP]
         if u > 0:
-            if st.m[u + U_LAST] > upto:
-                if st.m[o + Z_N_FREE] == 0:
-                    break
-                split(p, st, lo, o, u, upto)
-            j = share_run(p, st, r, u)
+            while u > 0 and j < upto:
+                if st.m[u + U_LAST] > upto:
+                    if st.m[o + Z_N_FREE] == 0:
+                        st.m[so + F_HELD] = j
+                        return
+                    split(p, st, lo, o, u, upto)
+                deep = st.m[u + U_DEEP]
+                j = st.m[u + U_LAST]
+                last = share_run(p, st, r, u)
+                # where no run is left, room is made first: that may evict the next one
+                u = deep if st.m[o + Z_N_FREE] > 0 else 0
         elif last > 0 and st.m[last + U_LAST] == j and st.m[last + U_REFS] == 1:
             st.m[last + U_LAST] = upto  # its own run grows
             j = upto
         elif st.m[o + Z_N_FREE] == 0:
             break
         else:
-            u = new_run(p, st, lo, o, segment, last)
-            st.m[u + U_FIRST] = j
-            st.m[u + U_LAST] = upto
-            st.m[u + U_REFS] = 1
+            last = begin_run(p, st, lo, o, segment, last, j, upto)
             j = upto
+        st.m[so + F_OWN_RUN] = last
     st.m[so + F_HELD] = j
 
 
 @jit
 def share_run(p, st, r, u):
-    """One more sequence holds run u, whose own copy of these blocks is free; returns where the run ends."""
+    """One more sequence holds run u, whose own copy of these blocks is free; returns the run that they are in then."""
     ro = st.rep + r * R_SIZE
     o = st.m[ro + R_PREFIX]
-    end = st.m[u + U_LAST]
-    if st.m[u + U_REFS] == 0:
+    refs = st.m[u + U_REFS]
+    if refs == 0:
         keep(st, o, u)  # one free block less, one more
     else:
-        st.m[ro + R_FREE_BLOCKS] += end - st.m[u + U_FIRST]
-    st.m[u + U_REFS] += 1
-    join(p, st, p.pool + st.m[ro + R_POOL] * L_SIZE, o, u)
-    return end
+        st.m[ro + R_FREE_BLOCKS] += st.m[u + U_LAST] - st.m[u + U_FIRST]
+    st.m[u + U_REFS] = refs + 1
+    shallow = st.m[u + U_SHALLOW]
+    if shallow > 0 and st.m[shallow + U_REFS] == refs + 1:
+        join(p, st, p.pool + st.m[ro + R_POOL] * L_SIZE, o, u)
+        return shallow
+    return u
 
 
 @jit_call
@@ -252,38 +318,42 @@ def leave_prefix(p, st, r, s, tokens):
     lo = p.pool + st.m[ro + R_POOL] * L_SIZE
     o = st.m[ro + R_PREFIX]
     trim(p, st, r)
-    enter_prefix(p, st, r, s, full_blocks(p, lo, tokens))
+    hold_blocks(p, st, r, s, full_blocks(p, lo, tokens))
     j = st.m[so + F_HELD]
     st.m[ro + R_FREE_BLOCKS] += blocks_of(p, lo, tokens) - j
     st.m[so + F_HELD] = 0
+    if j > st.m[so + F_SHARED]:
+        segment = p.m[P_N_SEGMENT] + st.m[so + F_REQUEST]
+        u = st.m[so + F_OWN_RUN]
+        if st.m[u + U_SEGMENT] != segment or st.m[u + U_SHALLOW] > 0:
+            u = find_run(p, st, lo, o, segment)
+        let_go(p, st, r, u, j)
+        j = st.m[so + F_SHARED]
+    segment = st.m[so + F_LEAF]
     while j > 0:
-        segment = segment_at(p, lo, st.m[so + F_REQUEST], j - 1)
-        u = find_run(p, st, lo, o, segment)
-        while st.m[u + U_LAST] < j:
-            u = st.m[u + U_DEEP]
-        j = segment_first(p, lo, st.m[so + F_REQUEST], segment)
-        let_go(p, st, r, u)
+        first = first_block(p, lo, segment)
+        if first < j:
+            let_go(p, st, r, find_run(p, st, lo, o, segment), j)
+            j = first
+        segment = parent_of(p, segment)
 
 
 @jit
-def let_go(p, st, r, u):
-    """One sequence less holds run u and those of its segment before it; what nobody holds is given up as one run."""
+def let_go(p, st, r, u, end):
+    """One sequence less holds the blocks before `end` in the segment whose first run is u.
+
+    Others hold what lies before its last run: fewer and fewer from run to run, or they would be one.
+    """
     ro = st.rep + r * R_SIZE
-    lo = p.pool + st.m[ro + R_POOL] * L_SIZE
     o = st.m[ro + R_PREFIX]
-    given = 0  # the run behind u, given up just now
-    while u > 0:
-        shallow = st.m[u + U_SHALLOW]
-        deep = st.m[u + U_DEEP]
+    while st.m[u + U_LAST] < end:
         st.m[u + U_REFS] -= 1
-        if st.m[u + U_REFS] == 0:
-            st.m[ro + R_FREE_BLOCKS] += st.m[u + U_LAST] - st.m[u + U_FIRST]
-            if given > 0:
-                keep(st, o, given)
-                st.m[u + U_LAST] = st.m[given + U_LAST]
-                drop_run(p, st, lo, o, given)
-            give_up(st, o, u)
-            given = u
-        elif deep > 0 and st.m[deep + U_REFS] == st.m[u + U_REFS]:
-            join(p, st, lo, o, deep)
-        u = shallow
+        u = st.m[u + U_DEEP]
+    refs = st.m[u + U_REFS] - 1
+    st.m[u + U_REFS] = refs
+    deep = st.m[u + U_DEEP]
+    if refs == 0:
+        st.m[ro + R_FREE_BLOCKS] += st.m[u + U_LAST] - st.m[u + U_FIRST]
+        give_up(st, o, u)
+    elif deep > 0 and st.m[deep + U_REFS] == refs:
+        join(p, st, p.pool + st.m[ro + R_POOL] * L_SIZE, o, deep)

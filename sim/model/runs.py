@@ -99,6 +99,16 @@ def new_run(p, st, lo, o, segment, shallow):
     return u
 
 
+@jit
+def begin_run(p, st, lo, o, segment, shallow, first, last):
+    """A run of the blocks from `first` to before `last`, that one sequence holds."""
+    u = new_run(p, st, lo, o, segment, shallow)
+    st.m[u + U_FIRST] = first
+    st.m[u + U_LAST] = last
+    st.m[u + U_REFS] = 1
+    return u
+
+
 @jit_call
 def drop_run(p, st, lo, o, u):
     """Take a run out of its segment; it is the deepest, or what it held has become part of a neighbour."""
@@ -113,6 +123,7 @@ def drop_run(p, st, lo, o, u):
         while st.m[at] != u:
             at = st.m[at] + U_CHAIN
         st.m[at] = st.m[u + U_CHAIN]
+    st.m[u + U_SEGMENT] = -1  # for sequences that remember it
     st.m[u + U_DEEP] = st.m[o + Z_FREE]
     st.m[o + Z_FREE] = u
     st.m[o + Z_N_FREE] += 1
@@ -202,8 +213,6 @@ def split(p, st, lo, o, u, at):
 
 @jit
 def join(p, st, lo, o, u):
-    """Run u becomes part of the one before it where the same sequences hold both."""
-    shallow = st.m[u + U_SHALLOW]
-    if shallow > 0 and st.m[shallow + U_REFS] == st.m[u + U_REFS]:
-        st.m[shallow + U_LAST] = st.m[u + U_LAST]
-        drop_run(p, st, lo, o, u)
+    """Run u becomes part of the one before it: the same sequences hold both."""
+    st.m[st.m[u + U_SHALLOW] + U_LAST] = st.m[u + U_LAST]
+    drop_run(p, st, lo, o, u)
