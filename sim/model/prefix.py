@@ -15,6 +15,7 @@ longest ago, from its tail. What a jump takes is evicted when the cache is looke
 from __future__ import annotations
 
 from sim.jit import jit, jit_call
+from sim.model.holders import enter_prefix, has_runs, hold_blocks, is_new, let_go, share_path
 from sim.model.kv import blocks_of, full_blocks
 from sim.model.layout import (
     C_ASKED_TOKENS,
@@ -22,7 +23,6 @@ from sim.model.layout import (
     C_SIZE,
     F_ARRIVAL_PS,
     F_ATTEMPT,
-    F_ATTEMPTS,
     F_CACHED,
     F_CLASS,
     F_COMPUTED,
@@ -30,7 +30,6 @@ from sim.model.layout import (
     F_HELD,
     F_LEAF,
     F_OWN_RUN,
-    F_PREEMPTIONS,
     F_PREV,
     F_PROMPT,
     F_REQUEST,
@@ -58,18 +57,8 @@ from sim.model.layout import (
     Z_LEAVER,
     Z_N_FREE,
 )
-from sim.model.runs import (
-    begin_run,
-    deepest_run,
-    find_run,
-    give_up,
-    join,
-    keep,
-    make_room,
-    split,
-    trim,
-)
-from sim.model.segments import ENDLESS, above, first_block, leaf_of, parent_of, shared_blocks
+from sim.model.runs import deepest_run, find_run, make_room, trim
+from sim.model.segments import above, first_block, leaf_of, parent_of, shared_blocks
 
 HIT_BITS = 31
 HIT_MASK = (1 << HIT_BITS) - 1
@@ -88,46 +77,70 @@ def find_prefix(p, st, r, s):
     i = st.m[so + F_REQUEST]
     trim(p, st, r)
     make_room(p, st, r)
-    hit = 0
-    held = ENDLESS  # up to where somebody holds the blocks
-    cuts = 0
     j = full_blocks(p, lo, st.m[so + F_PROMPT] + st.m[so + F_GENERATED] - 1)
     segment = p.m[P_N_SEGMENT] + i
     first = shared_blocks(p, lo, i)
-    if is_new(st, so):  # what is its own is not there
-        j = min(j, first)
+    if is_new(
+        st, so
+    ):  # nothing of its own is there: that look-up would leave the processor's caches for nothing
+        j = j if j < first else first
         segment = leaf_of(p, i)
         first = first_block(p, lo, segment) if segment >= 0 else 0
+    hit = 0
+    loose = 0
     while j > 0:
         u = find_run(p, st, lo, o, segment) if first < j else 0
         if u > 0:
+            held = st.m[u + U_LAST] if st.m[u + U_REFS] > 0 else first
             while st.m[u + U_LAST] < j and st.m[u + U_DEEP] > 0:
-                if st.m[u + U_REFS] == 0:
-                    held = min(held, st.m[u + U_FIRST])
                 u = st.m[u + U_DEEP]
-            if st.m[u + U_REFS] == 0:
-                held = min(held, st.m[u + U_FIRST])
-            if hit == 0:
-                hit = min(j, st.m[u + U_LAST])  # the deepest segment that is there: so is all before it
-            if st.m[u + U_LAST] > j:
-                cuts += 1  # others went on in this segment where the request leaves it
-            if cuts > st.m[o + Z_N_FREE]:
-                hit = st.m[u + U_FIRST]  # no run is left to cut this one in two
-                cuts = 0
-            if held > first and cuts + first <= st.m[o + Z_N_FREE]:
-                break  # what lies before is held as well, and there are runs enough to cut all of it
-        j = min(j, first)
+                held = st.m[u + U_LAST] if st.m[u + U_REFS] > 0 else held
+            last = st.m[u + U_LAST] if st.m[u + U_LAST] < j else j
+            hit = hit if hit > 0 else last  # the deepest segment that is there: so is all before it
+            loose += last - held if last > held else 0
+            if held > first:
+                break  # so is all before it
+        j = j if j < first else first
         segment = above(p, i, segment)
         if segment < 0:
             break
         first = first_block(p, lo, segment)
-    return (hit << HIT_BITS) | (hit - min(hit, held))
+    if not has_runs(p, st, o, hit):
+        return find_cut(p, st, r, i, hit)
+    return (hit << HIT_BITS) | loose
 
 
-@jit
-def is_new(st, so):
-    """Whether a sequence has never been in a batch, nor another attempt at its request: nobody has what is its own."""
-    return st.m[so + F_ATTEMPTS] <= 1 and st.m[so + F_PREEMPTIONS] == 0
+@jit_call
+def find_cut(p, st, r, i, hit):
+    """As find_prefix, of `hit` cached blocks, where there may be too few runs to cut all that the way leaves in the
+    middle, for others went on in that segment.
+    """
+    ro = st.rep + r * R_SIZE
+    lo = p.pool + st.m[ro + R_POOL] * L_SIZE
+    o = st.m[ro + R_PREFIX]
+    loose = 0
+    cuts = 0
+    j = hit
+    segment = p.m[P_N_SEGMENT] + i
+    first = shared_blocks(p, lo, i)
+    while j > 0:
+        if first < j:
+            u = find_run(p, st, lo, o, segment)
+            here = 0
+            while st.m[u + U_LAST] < j:
+                here += st.m[u + U_LAST] - st.m[u + U_FIRST] if st.m[u + U_REFS] == 0 else 0
+                u = st.m[u + U_DEEP]
+            cuts += 1 if st.m[u + U_LAST] > j else 0
+            if cuts > st.m[o + Z_N_FREE]:
+                hit = st.m[u + U_FIRST]
+                loose = here
+                cuts = 0
+            else:
+                loose += here + (j - st.m[u + U_FIRST] if st.m[u + U_REFS] == 0 else 0)
+            j = first
+        segment = above(p, i, segment)
+        first = first_block(p, lo, segment) if segment >= 0 else 0
+    return (hit << HIT_BITS) | loose
 
 
 @jit
@@ -156,15 +169,21 @@ def take_prefix(p, st, r, s, hit):
     so = st.slot + s * F_SIZE
     ro = st.rep + r * R_SIZE
     lo = p.pool + st.m[ro + R_POOL] * L_SIZE
+    o = st.m[ro + R_PREFIX]
     cached = hit * p.m[lo + L_BLOCK]
-    st.m[so + F_HELD] = 0
-    st.m[so + F_LEAF] = leaf_of(p, st.m[so + F_REQUEST])
-    st.m[so + F_SHARED] = shared_blocks(p, lo, st.m[so + F_REQUEST])
+    leaf = leaf_of(p, st.m[so + F_REQUEST])
+    shared = shared_blocks(p, lo, st.m[so + F_REQUEST])
+    st.m[so + F_LEAF] = leaf
+    st.m[so + F_SHARED] = shared
     st.m[ro + R_FREE_BLOCKS] -= (
         hit  # as if it brought its own, of which there are none: what it shares comes back
     )
-    if hit > 0:
+    if hit > shared or not has_runs(p, st, o, hit):  # it comes back, or may need more runs than there are
+        st.m[so + F_HELD] = 0
         enter_prefix(p, st, r, s, hit)
+    else:
+        st.m[so + F_HELD] = hit
+        share_path(p, st, r, leaf, hit)
     st.m[so + F_COMPUTED] = cached
     if st.m[so + F_SCHEDULED_PS] < 0:
         qo = st.pool + st.m[ro + R_POOL] * Q_SIZE
@@ -183,104 +202,8 @@ def hold_prompt(p, st, r, s, tokens):
     so = st.slot + s * F_SIZE
     lo = p.pool + st.m[st.rep + r * R_SIZE + R_POOL] * L_SIZE
     trim(p, st, r)
-    hold_blocks(p, st, r, s, full_blocks(p, lo, min(tokens, st.m[so + F_PROMPT])))
-
-
-@jit
-def hold_blocks(p, st, r, s, end):
-    """As enter_prefix, without a look at the rest of the cache where a sequence alone has what is its own."""
-    so = st.slot + s * F_SIZE
-    ro = st.rep + r * R_SIZE
-    o = st.m[ro + R_PREFIX]
-    j = st.m[so + F_HELD]
-    if j >= end:
-        return
-    if j >= st.m[so + F_SHARED] and st.m[o + Z_N_FREE] > 0:
-        segment = p.m[P_N_SEGMENT] + st.m[so + F_REQUEST]
-        if j > st.m[so + F_SHARED]:
-            u = st.m[so + F_OWN_RUN]
-            if (
-                st.m[u + U_SEGMENT] == segment
-                and st.m[u + U_LAST] == j
-                and st.m[u + U_REFS] == 1
-                and st.m[u + U_DEEP] == 0
-            ):
-                st.m[u + U_LAST] = end
-                st.m[so + F_HELD] = end
-                return
-        elif is_new(st, so):
-            lo = p.pool + st.m[ro + R_POOL] * L_SIZE
-            st.m[so + F_OWN_RUN] = begin_run(p, st, lo, o, segment, 0, j, end)
-            st.m[so + F_HELD] = end
-            return
-    enter_prefix(p, st, r, s, end)
-
-
-@jit_call
-def enter_prefix(p, st, r, s, end):
-    """A sequence that has its blocks up to `end` holds them in the cache; copies of what is there are given back."""
-    ro = st.rep + r * R_SIZE
-    lo = p.pool + st.m[ro + R_POOL] * L_SIZE
-    so = st.slot + s * F_SIZE
-    o = st.m[ro + R_PREFIX]
-    j = st.m[so + F_HELD]
-    while j < end:
-        segment = p.m[P_N_SEGMENT] + st.m[so + F_REQUEST]
-        upto = end
-        if j < st.m[so + F_SHARED]:
-            segment = st.m[so + F_LEAF]
-            upto = min(end, st.m[so + F_SHARED])
-            first = first_block(p, lo, segment)
-            while first > j:
-                upto = min(upto, first)
-                segment = parent_of(p, segment)
-                first = first_block(p, lo, segment)
-        make_room(p, st, r)
-        last = 0
-        u = find_run(p, st, lo, o, segment)
-        while u > 0 and st.m[u + U_LAST] <= j:
-            last = u
-            u = st.m[u + U_DEEP]
-        if u > 0:
-            while u > 0 and j < upto:
-                if st.m[u + U_LAST] > upto:
-                    if st.m[o + Z_N_FREE] == 0:
-                        st.m[so + F_HELD] = j
-                        return
-                    split(p, st, lo, o, u, upto)
-                deep = st.m[u + U_DEEP]
-                j = st.m[u + U_LAST]
-                last = share_run(p, st, r, u)
-                # where no run is left, room is made first: that may evict the next one
-                u = deep if st.m[o + Z_N_FREE] > 0 else 0
-        elif last > 0 and st.m[last + U_LAST] == j and st.m[last + U_REFS] == 1:
-            st.m[last + U_LAST] = upto  # its own run grows
-            j = upto
-        elif st.m[o + Z_N_FREE] == 0:
-            break
-        else:
-            last = begin_run(p, st, lo, o, segment, last, j, upto)
-            j = upto
-        st.m[so + F_OWN_RUN] = last
-    st.m[so + F_HELD] = j
-
-
-@jit
-def share_run(p, st, r, u):
-    """One more sequence holds run u, whose own copy of these blocks is free; returns the run that they are in then."""
-    ro = st.rep + r * R_SIZE
-    o = st.m[ro + R_PREFIX]
-    refs = st.m[u + U_REFS]
-    if refs == 0:
-        keep(st, o, u)  # one free block less, one more
-    else:
-        st.m[ro + R_FREE_BLOCKS] += st.m[u + U_LAST] - st.m[u + U_FIRST]
-    st.m[u + U_REFS] = refs + 1
-    shallow = st.m[u + U_SHALLOW]
-    if shallow > 0 and st.m[shallow + U_REFS] == refs + 1:
-        join(p, st, p.pool + st.m[ro + R_POOL] * L_SIZE, o, u)
-        return shallow
-    return u
+    prompt = st.m[so + F_PROMPT]
+    hold_blocks(p, st, r, s, full_blocks(p, lo, tokens if tokens < prompt else prompt))
 
 
 @jit_call
@@ -336,24 +259,3 @@ def leave_prefix(p, st, r, s, tokens):
             let_go(p, st, r, find_run(p, st, lo, o, segment), j)
             j = first
         segment = parent_of(p, segment)
-
-
-@jit
-def let_go(p, st, r, u, end):
-    """One sequence less holds the blocks before `end` in the segment whose first run is u.
-
-    Others hold what lies before its last run: fewer and fewer from run to run, or they would be one.
-    """
-    ro = st.rep + r * R_SIZE
-    o = st.m[ro + R_PREFIX]
-    while st.m[u + U_LAST] < end:
-        st.m[u + U_REFS] -= 1
-        u = st.m[u + U_DEEP]
-    refs = st.m[u + U_REFS] - 1
-    st.m[u + U_REFS] = refs
-    deep = st.m[u + U_DEEP]
-    if refs == 0:
-        st.m[ro + R_FREE_BLOCKS] += st.m[u + U_LAST] - st.m[u + U_FIRST]
-        give_up(st, o, u)
-    elif deep > 0 and st.m[deep + U_REFS] == refs:
-        join(p, st, p.pool + st.m[ro + R_POOL] * L_SIZE, o, deep)
