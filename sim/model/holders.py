@@ -1,7 +1,7 @@
 """Which running sequences hold which runs of a replica's prefix cache: they take hold of them and let go.
 
 A sequence that has never been in a batch, alone in its request, has what is its own to itself: it remembers the run
-(F_OWN_RUN) and finds it again without the hash table, whose buckets are too many for the processor's caches.
+(F_RUN) and finds it again without the hash table, whose buckets are too many for the processor's caches.
 """
 
 from __future__ import annotations
@@ -11,9 +11,9 @@ from sim.model.layout import (
     F_ATTEMPTS,
     F_HELD,
     F_LEAF,
-    F_OWN_RUN,
     F_PREEMPTIONS,
     F_REQUEST,
+    F_RUN,
     F_SHARED,
     F_SIZE,
     L_SIZE,
@@ -47,18 +47,17 @@ def has_runs(p, st, o, hit):
 
 
 @jit
-def hold_blocks(p, st, r, s, end):
+def hold_blocks(p, st, r, s, lo, o, end):
     """As enter_prefix, without a look at the rest of the cache where a sequence alone has what is its own."""
     so = st.slot + s * F_SIZE
-    ro = st.rep + r * R_SIZE
-    o = st.m[ro + R_PREFIX]
     j = st.m[so + F_HELD]
     if j >= end:
         return
-    if j >= st.m[so + F_SHARED] and st.m[o + Z_N_FREE] > 0:
+    shared = st.m[so + F_SHARED]
+    if j >= shared and st.m[o + Z_N_FREE] > 0:
         segment = p.m[P_N_SEGMENT] + st.m[so + F_REQUEST]
-        if j > st.m[so + F_SHARED]:
-            u = st.m[so + F_OWN_RUN]
+        if j > shared:
+            u = st.m[so + F_RUN]
             if (
                 st.m[u + U_SEGMENT] == segment
                 and st.m[u + U_LAST] == j
@@ -69,8 +68,7 @@ def hold_blocks(p, st, r, s, end):
                 st.m[so + F_HELD] = end
                 return
         elif is_new(st, so):
-            lo = p.pool + st.m[ro + R_POOL] * L_SIZE
-            st.m[so + F_OWN_RUN] = begin_run(p, st, lo, o, segment, 0, j, end)
+            st.m[so + F_RUN] = begin_run(p, st, lo, o, segment, 0, j, end)
             st.m[so + F_HELD] = end
             return
     enter_prefix(p, st, r, s, end)
@@ -88,31 +86,28 @@ def enter_prefix(p, st, r, s, end):
         segment = p.m[P_N_SEGMENT] + st.m[so + F_REQUEST]
         upto = end
         if j < st.m[so + F_SHARED]:
-            segment = st.m[so + F_LEAF]
             upto = end if end < st.m[so + F_SHARED] else st.m[so + F_SHARED]
+            segment = st.m[so + F_LEAF]
             first = first_block(p, lo, segment)
             while first > j:
                 upto = first if first < upto else upto
                 segment = parent_of(p, segment)
                 first = first_block(p, lo, segment)
-        make_room(p, st, r)
+        make_room(p, st, ro, lo, o)
         last = 0
         u = find_run(p, st, lo, o, segment)
         while u > 0 and st.m[u + U_LAST] <= j:
             last = u
             u = st.m[u + U_DEEP]
         if u > 0:
-            while u > 0 and j < upto:
-                if st.m[u + U_LAST] > upto:
-                    if st.m[o + Z_N_FREE] == 0:
-                        st.m[so + F_HELD] = j
-                        return
-                    split(p, st, lo, o, u, upto)
-                deep = st.m[u + U_DEEP]
-                j = st.m[u + U_LAST]
-                last = share_run(p, st, r, u)
-                # where no run is left, room is made first: that may evict the next one
-                u = deep if st.m[o + Z_N_FREE] > 0 else 0
+            if st.m[u + U_LAST] > upto:
+                if st.m[o + Z_N_FREE] == 0:
+                    break
+                split(p, st, lo, o, u, upto)
+            j = st.m[u + U_LAST]
+            if st.m[u + U_REFS] > 0:
+                st.m[ro + R_FREE_BLOCKS] += j - st.m[u + U_FIRST]
+            last = share_run(p, st, lo, o, u)
         elif last > 0 and st.m[last + U_LAST] == j and st.m[last + U_REFS] == 1:
             st.m[last + U_LAST] = upto  # its own run grows
             j = upto
@@ -121,57 +116,63 @@ def enter_prefix(p, st, r, s, end):
         else:
             last = begin_run(p, st, lo, o, segment, last, j, upto)
             j = upto
-        st.m[so + F_OWN_RUN] = last
+        st.m[so + F_RUN] = last
     st.m[so + F_HELD] = j
 
 
 @jit
-def share_path(p, st, r, segment, end):
-    """One more sequence holds the blocks before `end` of the way to a segment, all of them cached, with runs to spare."""
-    ro = st.rep + r * R_SIZE
-    lo = p.pool + st.m[ro + R_POOL] * L_SIZE
-    o = st.m[ro + R_PREFIX]
-    while end > 0:
-        first = first_block(p, lo, segment)
-        if first < end:
-            u = find_run(p, st, lo, o, segment)
-            while st.m[u + U_LAST] < end:
-                deep = st.m[u + U_DEEP]
-                share_run(p, st, r, u)
-                u = deep
-            if st.m[u + U_LAST] > end:
-                split(p, st, lo, o, u, end)
-            share_run(p, st, r, u)
-            end = first
+def share_path(p, st, ro, lo, o, u, end):
+    """One more sequence holds the blocks before `end`, all of them cached, where runs are left however many are cut.
+
+    The last of them are of the segment whose first run is u.
+    """
+    while True:
+        first = st.m[u + U_FIRST]
+        segment = st.m[u + U_SEGMENT]
+        while st.m[u + U_LAST] < end:
+            deep = st.m[u + U_DEEP]
+            share_cached(p, st, ro, lo, o, u)
+            u = deep
+        if st.m[u + U_LAST] > end:
+            split(p, st, lo, o, u, end)
+        share_cached(p, st, ro, lo, o, u)
+        if first == 0:
+            break
+        end = first
         segment = parent_of(p, segment)
+        while first_block(p, lo, segment) >= end:
+            segment = parent_of(p, segment)
+        u = find_run(p, st, lo, o, segment)
 
 
 @jit
-def share_run(p, st, r, u):
-    """One more sequence holds run u, whose own copy of these blocks is free; returns the run that they are in then."""
-    ro = st.rep + r * R_SIZE
-    o = st.m[ro + R_PREFIX]
+def share_cached(p, st, ro, lo, o, u):
+    """One more sequence holds run u without blocks of its own to bring: they are taken where nobody held them."""
+    if st.m[u + U_REFS] == 0:
+        st.m[ro + R_FREE_BLOCKS] -= st.m[u + U_LAST] - st.m[u + U_FIRST]
+    share_run(p, st, lo, o, u)
+
+
+@jit
+def share_run(p, st, lo, o, u):
+    """One more sequence holds run u; returns the run that its blocks are in then."""
     refs = st.m[u + U_REFS]
-    if refs == 0:
-        keep(st, o, u)  # one free block less, one more
-    else:
-        st.m[ro + R_FREE_BLOCKS] += st.m[u + U_LAST] - st.m[u + U_FIRST]
-    st.m[u + U_REFS] = refs + 1
     shallow = st.m[u + U_SHALLOW]
+    st.m[u + U_REFS] = refs + 1
+    if refs == 0:
+        keep(st, o, u)
     if shallow > 0 and st.m[shallow + U_REFS] == refs + 1:
-        join(p, st, p.pool + st.m[ro + R_POOL] * L_SIZE, o, u)
+        join(p, st, lo, o, u)
         return shallow
     return u
 
 
 @jit
-def let_go(p, st, r, u, end):
+def let_go(p, st, ro, lo, o, u, end):
     """One sequence less holds the blocks before `end` in the segment whose first run is u.
 
     Others hold what lies before its last run: fewer and fewer from run to run, or they would be one.
     """
-    ro = st.rep + r * R_SIZE
-    o = st.m[ro + R_PREFIX]
     while st.m[u + U_LAST] < end:
         st.m[u + U_REFS] -= 1
         u = st.m[u + U_DEEP]
@@ -179,7 +180,8 @@ def let_go(p, st, r, u, end):
     st.m[u + U_REFS] = refs
     deep = st.m[u + U_DEEP]
     if refs == 0:
-        st.m[ro + R_FREE_BLOCKS] += st.m[u + U_LAST] - st.m[u + U_FIRST]
-        give_up(st, o, u)
+        size = st.m[u + U_LAST] - st.m[u + U_FIRST]
+        st.m[ro + R_FREE_BLOCKS] += size
+        give_up(st, o, u, size)
     elif deep > 0 and st.m[deep + U_REFS] == refs:
-        join(p, st, p.pool + st.m[ro + R_POOL] * L_SIZE, o, deep)
+        join(p, st, lo, o, deep)

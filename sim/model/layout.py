@@ -504,9 +504,9 @@ R_SIZE = 39
     F_TOTAL_PS,  # when its client gives it up whatever came
     F_HELD,  # leading blocks that it holds in the prefix cache
     F_CACHED,  # tokens found in the prefix cache when it was first scheduled
-    F_SHARED,  # blocks of its prompt that lie in segments, once it was in a batch of a replica with a prefix cache
+    F_SHARED,  # blocks of its prompt that lie in segments, once a prefix cache was searched for them
     F_LEAF,  # the segment that its prompt ends in, likewise
-    F_OWN_RUN,  # where it holds more than those: a run that had the last of them, and may have become another one since
+    F_RUN,  # waiting: the first run of the deepest segment that was found; in a batch: the run of what is its own, if any
     F_GROUP,  # whose turn it is: its class's, or the fallback
     F_STEP,  # which station of its class it is at
     F_STEP_PS,  # when that is done

@@ -29,10 +29,10 @@ from sim.model.layout import (
     F_GENERATED,
     F_HELD,
     F_LEAF,
-    F_OWN_RUN,
     F_PREV,
     F_PROMPT,
     F_REQUEST,
+    F_RUN,
     F_SCHEDULED_PS,
     F_SHARED,
     F_SIZE,
@@ -76,21 +76,23 @@ def find_prefix(p, st, r, s):
     o = st.m[ro + R_PREFIX]
     i = st.m[so + F_REQUEST]
     trim(p, st, r)
-    make_room(p, st, r)
+    make_room(p, st, ro, lo, o)
     j = full_blocks(p, lo, st.m[so + F_PROMPT] + st.m[so + F_GENERATED] - 1)
     segment = p.m[P_N_SEGMENT] + i
     first = shared_blocks(p, lo, i)
-    if is_new(
-        st, so
-    ):  # nothing of its own is there: that look-up would leave the processor's caches for nothing
+    st.m[so + F_SHARED] = first
+    st.m[so + F_LEAF] = leaf_of(p, i)
+    if is_new(st, so):  # nothing of its own is there, and to see that would take a cache miss
         j = j if j < first else first
-        segment = leaf_of(p, i)
+        segment = st.m[so + F_LEAF]
         first = first_block(p, lo, segment) if segment >= 0 else 0
     hit = 0
     loose = 0
     while j > 0:
         u = find_run(p, st, lo, o, segment) if first < j else 0
         if u > 0:
+            if hit == 0:
+                st.m[so + F_RUN] = u
             held = st.m[u + U_LAST] if st.m[u + U_REFS] > 0 else first
             while st.m[u + U_LAST] < j and st.m[u + U_DEEP] > 0:
                 u = st.m[u + U_DEEP]
@@ -163,47 +165,62 @@ def cached_blocks(p, st, r, i, tokens):
     return 0
 
 
-@jit_call
+@jit
 def take_prefix(p, st, r, s, hit):
-    """An admitted sequence holds the first `hit` blocks from the cache: they count as computed."""
+    """An admitted sequence holds the first `hit` blocks from the cache: they count as computed.
+
+    They are what find_prefix has just found, or fewer.
+    """
     so = st.slot + s * F_SIZE
     ro = st.rep + r * R_SIZE
     lo = p.pool + st.m[ro + R_POOL] * L_SIZE
     o = st.m[ro + R_PREFIX]
-    cached = hit * p.m[lo + L_BLOCK]
-    leaf = leaf_of(p, st.m[so + F_REQUEST])
-    shared = shared_blocks(p, lo, st.m[so + F_REQUEST])
-    st.m[so + F_LEAF] = leaf
-    st.m[so + F_SHARED] = shared
-    st.m[ro + R_FREE_BLOCKS] -= (
-        hit  # as if it brought its own, of which there are none: what it shares comes back
-    )
-    if hit > shared or not has_runs(p, st, o, hit):  # it comes back, or may need more runs than there are
-        st.m[so + F_HELD] = 0
+    st.m[so + F_HELD] = 0
+    if hit > st.m[so + F_SHARED] or not has_runs(p, st, o, hit):
+        st.m[ro + R_FREE_BLOCKS] -= (
+            hit  # as if it brought its own, of which there are none: what it shares comes back
+        )
         enter_prefix(p, st, r, s, hit)
-    else:
+    elif hit > 0:
         st.m[so + F_HELD] = hit
-        share_path(p, st, r, leaf, hit)
+        share_path(p, st, ro, lo, o, st.m[so + F_RUN], hit)
+    cached = hit * p.m[lo + L_BLOCK]
     st.m[so + F_COMPUTED] = cached
     if st.m[so + F_SCHEDULED_PS] < 0:
         qo = st.pool + st.m[ro + R_POOL] * Q_SIZE
+        prompt = st.m[so + F_PROMPT]
         st.m[so + F_CACHED] = cached
-        st.m[qo + Q_ASKED_TOKENS] += st.m[so + F_PROMPT]
+        st.m[qo + Q_ASKED_TOKENS] += prompt
         st.m[qo + Q_CACHED_TOKENS] += cached
         if p.m[P_WARMUP_PS] <= st.m[so + F_ARRIVAL_PS] < p.m[P_DURATION_PS]:
             co = st.counts + st.m[so + F_CLASS] * C_SIZE
-            st.m[co + C_ASKED_TOKENS] += st.m[so + F_PROMPT]
+            st.m[co + C_ASKED_TOKENS] += prompt
             st.m[co + C_CACHED_TOKENS] += cached
 
 
 @jit_call
+def admit_prefix(p, st, r, s, hit, chunk):
+    """An admitted sequence holds the first `hit` blocks from the cache and those of the chunk that follows them."""
+    take_prefix(p, st, r, s, hit)
+    hold_prompt(p, st, r, s, st.m[st.slot + s * F_SIZE + F_COMPUTED] + chunk)
+
+
+@jit_call
+def chunk_prefix(p, st, r, s, chunk):
+    """A sequence that was admitted before holds the blocks of one more chunk."""
+    hold_prompt(p, st, r, s, st.m[st.slot + s * F_SIZE + F_COMPUTED] + chunk)
+
+
+@jit
 def hold_prompt(p, st, r, s, tokens):
     """So many tokens of a sequence are computed or being computed: the full blocks of its prompt are in the cache."""
     so = st.slot + s * F_SIZE
-    lo = p.pool + st.m[st.rep + r * R_SIZE + R_POOL] * L_SIZE
+    ro = st.rep + r * R_SIZE
+    lo = p.pool + st.m[ro + R_POOL] * L_SIZE
+    o = st.m[ro + R_PREFIX]
     trim(p, st, r)
     prompt = st.m[so + F_PROMPT]
-    hold_blocks(p, st, r, s, full_blocks(p, lo, tokens if tokens < prompt else prompt))
+    hold_blocks(p, st, r, s, lo, o, full_blocks(p, lo, tokens if tokens < prompt else prompt))
 
 
 @jit_call
@@ -241,21 +258,21 @@ def leave_prefix(p, st, r, s, tokens):
     lo = p.pool + st.m[ro + R_POOL] * L_SIZE
     o = st.m[ro + R_PREFIX]
     trim(p, st, r)
-    hold_blocks(p, st, r, s, full_blocks(p, lo, tokens))
+    hold_blocks(p, st, r, s, lo, o, full_blocks(p, lo, tokens))
     j = st.m[so + F_HELD]
     st.m[ro + R_FREE_BLOCKS] += blocks_of(p, lo, tokens) - j
     st.m[so + F_HELD] = 0
     if j > st.m[so + F_SHARED]:
         segment = p.m[P_N_SEGMENT] + st.m[so + F_REQUEST]
-        u = st.m[so + F_OWN_RUN]
+        u = st.m[so + F_RUN]
         if st.m[u + U_SEGMENT] != segment or st.m[u + U_SHALLOW] > 0:
             u = find_run(p, st, lo, o, segment)
-        let_go(p, st, r, u, j)
+        let_go(p, st, ro, lo, o, u, j)
         j = st.m[so + F_SHARED]
     segment = st.m[so + F_LEAF]
     while j > 0:
         first = first_block(p, lo, segment)
         if first < j:
-            let_go(p, st, r, find_run(p, st, lo, o, segment), j)
+            let_go(p, st, ro, lo, o, find_run(p, st, lo, o, segment), j)
             j = first
         segment = parent_of(p, segment)

@@ -33,7 +33,6 @@ from sim.model.layout import (
     Z_OLDEST,
     Z_SIZE,
 )
-from sim.model.segments import ENDLESS
 
 
 @jit_call
@@ -131,8 +130,8 @@ def drop_run(p, st, lo, o, u):
 
 # ---- runs that nobody holds, by age ----------------------------------------------------------------------
 @jit
-def give_up(st, o, u):
-    """Nobody holds run u any more: it becomes the newest of those that may be evicted."""
+def give_up(st, o, u, size):
+    """Nobody holds run u of so many blocks any more: it becomes the newest of those that may be evicted."""
     newest = st.m[o + Z_NEWEST]
     st.m[u + U_OLDER] = newest
     st.m[u + U_NEWER] = 0
@@ -141,7 +140,7 @@ def give_up(st, o, u):
     else:
         st.m[o + Z_OLDEST] = u
     st.m[o + Z_NEWEST] = u
-    st.m[o + Z_CACHED] += st.m[u + U_LAST] - st.m[u + U_FIRST]
+    st.m[o + Z_CACHED] += size
 
 
 @jit
@@ -162,33 +161,36 @@ def keep(st, o, u):
 
 @jit_call
 def evict(p, st, lo, o, n):
-    """Evict up to n blocks of the run that was given up longest ago, from its tail."""
-    u = st.m[o + Z_OLDEST]
-    if st.m[u + U_LAST] - st.m[u + U_FIRST] > n:
-        st.m[u + U_LAST] -= n
-        st.m[o + Z_CACHED] -= n
-    else:
-        keep(st, o, u)
-        drop_run(p, st, lo, o, u)
+    """Evict n blocks: those of the run that was given up longest ago, from its tail, then of the next."""
+    while n > 0:
+        u = st.m[o + Z_OLDEST]
+        size = st.m[u + U_LAST] - st.m[u + U_FIRST]
+        if size > n:
+            st.m[u + U_LAST] -= n
+            st.m[o + Z_CACHED] -= n
+        else:
+            keep(st, o, u)
+            drop_run(p, st, lo, o, u)
+        n -= size
 
 
 @jit
 def trim(p, st, r):
     """Evict what has been taken since the cache was last looked at."""
     ro = st.rep + r * R_SIZE
-    o = st.m[ro + R_PREFIX]
     lo = p.pool + st.m[ro + R_POOL] * L_SIZE
-    while st.m[o + Z_CACHED] > st.m[ro + R_FREE_BLOCKS]:
-        evict(p, st, lo, o, st.m[o + Z_CACHED] - st.m[ro + R_FREE_BLOCKS])
+    o = st.m[ro + R_PREFIX]
+    taken = st.m[o + Z_CACHED] - st.m[ro + R_FREE_BLOCKS]
+    if taken > 0:
+        evict(p, st, lo, o, taken)
 
 
 @jit
-def make_room(p, st, r):
+def make_room(p, st, ro, lo, o):
     """Have an unused run, at the price of the oldest one; there is none where every run is held."""
-    ro = st.rep + r * R_SIZE
-    o = st.m[ro + R_PREFIX]
     if st.m[o + Z_N_FREE] == 0 and st.m[o + Z_OLDEST] > 0:
-        evict(p, st, p.pool + st.m[ro + R_POOL] * L_SIZE, o, ENDLESS)
+        oldest = st.m[o + Z_OLDEST]
+        evict(p, st, lo, o, st.m[oldest + U_LAST] - st.m[oldest + U_FIRST])
         st.m[st.pool + st.m[ro + R_POOL] * Q_SIZE + Q_RUNS_DROPPED] += 1
 
 

@@ -17,8 +17,6 @@ from sim.model.layout import (
     SEG_START,
 )
 
-ENDLESS = 1 << 40  # blocks
-
 
 @jit
 def leaf_of(p, i):
