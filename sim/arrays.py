@@ -35,6 +35,7 @@ from sim.rows import (
 )
 from sim.units import NEVER
 
+LINE = 8  # words of a cache line
 SLOTS_AT_FIRST = 1024
 REPLICAS_MAX = 100_000
 
@@ -288,8 +289,10 @@ def new_state(p: a.Params, n_slot: int = SLOTS_AT_FIRST) -> a.State:
     """What a run changes, zero but for the places of the replicas' tables and the list of free slots."""
     sizes = state_sizes(p)
     starts = dict(zip([*sizes, "slot"], starts_of([*sizes.values(), 0]), strict=True))
+    starts["prefix"] = whole_lines(starts["prefix"])
+    starts["slot"] = whole_lines(starts["prefix"] + sizes["prefix"])
     n_slot = max(1, min(n_slot, int(p.m[a.P_N_REQUEST])))
-    m = np.zeros(starts["slot"] + slot_words(p, n_slot), dtype=np.int64)
+    m = line_of_zeros(starts["slot"] + slot_words(p, n_slot))
     m[a.S_TIMERS] = starts["slot"] + n_slot * a.F_SIZE
     st = a.State(m, **{name: starts[name] for name in a.State._fields[1:]})
     m[a.S_STARTS : a.S_SIZE] = st[1:]
@@ -312,6 +315,18 @@ def new_state(p: a.Params, n_slot: int = SLOTS_AT_FIRST) -> a.State:
     link_free(slot_rows(st), 0, -1)
     timer_rows(st)[:, a.TIMER_PS] = NEVER
     return st
+
+
+def whole_lines(words: int) -> int:
+    """So many words, rounded up to whole cache lines."""
+    return -(-words // LINE) * LINE
+
+
+def line_of_zeros(words: int) -> np.ndarray:
+    """Zeros that begin where a cache line does, so that a row of whole lines lies in no more lines than it has to."""
+    room = np.zeros(words + LINE, dtype=np.int64)
+    before = -(room.ctypes.data // room.itemsize) % LINE
+    return room[before : before + words]
 
 
 def slot_words(p: a.Params, n_slot: int) -> int:
@@ -348,7 +363,7 @@ def grow_slots(p: a.Params, st: a.State) -> a.State:
     room = 2 * n_slot
     if p.m[a.P_ATTEMPTS] == 0:  # else a request can have more slots than one: ghosts and twins
         room = min(room, int(p.m[a.P_N_REQUEST]))
-    m = np.zeros(st.slot + slot_words(p, room), dtype=np.int64)
+    m = line_of_zeros(st.slot + slot_words(p, room))
     m[: st.m[a.S_TIMERS]] = st.m[: st.m[a.S_TIMERS]]
     m[a.S_TIMERS] = st.slot + room * a.F_SIZE
     grown = st._replace(m=m)

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from sim.arrays import group_rows, new_state, pool_rows, slot_words, state_sizes
+from sim.arrays import LINE, group_rows, new_state, pool_rows, slot_words, state_sizes
 from sim.model import layout as a
 
 SLOTS_PER_RUN = 4096  # requests in flight that a row has room for at most before the host takes its run over
@@ -36,7 +36,7 @@ def n_slots(p: a.Params) -> int:
 
 def row_words(p: a.Params) -> int:
     """Words of device memory that a run takes for itself: parameters, state, and where it stands."""
-    return len(p.m) + sum(state_sizes(p).values()) + slot_words(p, n_slots(p)) + 4
+    return len(p.m) + sum(state_sizes(p).values()) + slot_words(p, n_slots(p)) + 2 * LINE + 4
 
 
 def shape_of(p: a.Params) -> tuple[int, ...]:

@@ -11,6 +11,7 @@ from sim.model.layout import (
     F_CLASS,
     F_COMPUTED,
     F_CPU_AFTER_PS,
+    F_CPU_BEFORE_PS,
     F_FIRST_PS,
     F_FROM_CACHE,
     F_GAP_MAX,
@@ -21,6 +22,7 @@ from sim.model.layout import (
     F_SIZE,
     F_STATE,
     F_STEP,
+    F_TAKEN_PS,
     F_WITHHELD_PS,
     K_BLOCKED_Q20,
     K_FALLBACK,
@@ -57,6 +59,7 @@ def on_station(p, st, s, t):
     elif after:
         go_out(p, st, s, t)
     else:
+        st.m[so + F_CPU_BEFORE_PS] = t - st.m[so + F_TAKEN_PS]
         let_in(p, st, s, n_fitting_pools(p, st.m[so + F_GROUP], st.m[so + F_REQUEST]), t)
 
 

@@ -460,7 +460,9 @@ J_SIZE = 5
 ) = range(39)
 R_SIZE = 39
 
-# State.slot: a request in flight
+# State.slot: a request in flight. Eight words are a cache line, and rows begin with one: what is needed together stands
+# together, what few fleets need stands last. A slot is looked at when its request arrives, is admitted, has its first
+# and its last token, and when its timer comes up; between these moments thousands of other words go by.
 (
     F_REQUEST,
     F_NEXT,
@@ -468,20 +470,45 @@ R_SIZE = 39
     F_STATE,  # SEQ_…
     F_PROMPT,
     F_OUTPUT,
-    F_GENERATED,  # tokens so far; in the decode set: so far when it joined
     F_COMPUTED,  # computed tokens; in the decode set: computed − step
-    F_CHUNK,
-    F_START,  # the step at which it joined the decode set
-    F_LAST_PS,  # its last token when that was not at the previous boundary
+    F_GENERATED,  # tokens so far; in the decode set: so far when it joined
+    #
+    F_CLASS,
     F_ARRIVAL_PS,
-    F_ROUTED_PS,
+    F_TAKEN_PS,  # when the gateway took this attempt
     F_SCHEDULED_PS,
     F_FIRST_PS,
+    F_START,  # the step at which it joined the decode set
     F_GAP_MAX,
-    F_PREEMPTIONS,
-    F_CLASS,
+    F_GHOST,  # GHOST_…; from here on there are fields that are kept only where attempts are
+    #
+    F_DUE_PS,  # when its timer goes off, NEVER = it has none, and its order among equals
+    F_DUE_KEY,
+    F_GIVE_UP_PS,  # when its client gives it up without a first token, NEVER = not at all
+    F_TOTAL_PS,  # when its client gives it up whatever came
+    F_TWIN,  # the slot of the other of two hedged attempts, or −1
+    F_COUNTED,  # 1 = counts against its limits' concurrency
+    F_FROM_CACHE,  # 1 = answered by the response cache
+    F_GROUP,  # whose turn it is: its class's, or the fallback
+    #
+    F_CHUNK,
     F_MARK,  # step + 1 in which a walk scheduled it
-    F_TAKEN_PS,  # when the gateway took this attempt; the rest is kept where attempts are
+    F_LAST_PS,  # its last token when that was not at the previous boundary
+    F_CACHED,  # tokens found in the prefix cache when it was first scheduled
+    F_HELD,  # leading blocks that it holds in the prefix cache
+    F_SHARED,  # blocks of its prompt that lie in segments, once a prefix cache was searched for them
+    F_LEAF,  # the segment that its prompt ends in, likewise
+    F_RUN,  # waiting: the first run of the deepest segment that was found; in a batch: the run of what is its own, if any
+    #
+    F_ROUTED_PS,
+    F_PREEMPTIONS,
+    F_REPLICA,
+    F_ATTEMPT,
+    F_ATTEMPTS,  # of the request so far
+    F_WASTED,  # tokens computed for earlier attempts
+    F_STEP,  # which station of its class it is at
+    F_STEP_PS,  # when that is done
+    #
     F_CLOCK_PS,  # the clock of its present part of life, read where that began
     F_SINCE_PS,  # since when it has been preempted or passed over
     F_LOST,  # computed tokens that preemption took and it has not got back, 0 = none
@@ -494,25 +521,8 @@ R_SIZE = 39
     F_CPU_BEFORE_PS,  # at CPU stations before the GPU
     F_CPU_AFTER_PS,  # … and after it
     F_WITHHELD_PS,  # the answer came and nothing of it was shown
-    F_ATTEMPT,
-    F_ATTEMPTS,  # of the request so far
-    F_REPLICA,
-    F_GHOST,  # GHOST_…
-    F_TWIN,  # the slot of the other of two hedged attempts, or −1
-    F_WASTED,  # tokens computed for earlier attempts
-    F_COUNTED,  # 1 = counts against its limits' concurrency
-    F_GIVE_UP_PS,  # when its client gives it up without a first token, NEVER = not at all
-    F_TOTAL_PS,  # when its client gives it up whatever came
-    F_HELD,  # leading blocks that it holds in the prefix cache
-    F_CACHED,  # tokens found in the prefix cache when it was first scheduled
-    F_GROUP,  # whose turn it is: its class's, or the fallback
-    F_STEP,  # which station of its class it is at
-    F_STEP_PS,  # when that is done
-    F_FROM_CACHE,  # 1 = answered by the response cache
-    F_DUE_PS,  # when its timer goes off, NEVER = it has none, and its order among equals
-    F_DUE_KEY,
-) = range(49)
-F_SIZE = 49
+) = range(52)
+F_SIZE = 56
 F_BLAME = F_COLD_HELD_PS
 
 # The heap of timers: row j has its j-th entry, and where in the heap the entry of slot j is. Time (NEVER behind the

@@ -190,7 +190,7 @@ def split_off(st, s):
     new = take_free(st)
     so = st.slot + s * F_SIZE
     no = st.slot + new * F_SIZE
-    for field in range(F_DUE_PS):
+    for field in range(F_SIZE):
         st.m[no + field] = st.m[so + field]
     st.m[no + F_DUE_PS] = NEVER
     twin = st.m[so + F_TWIN]

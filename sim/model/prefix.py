@@ -15,6 +15,7 @@ longest ago, from its tail. What a jump takes is evicted when the cache is looke
 from __future__ import annotations
 
 from sim.jit import jit, jit_call
+from sim.model.holders import enter_prefix, has_runs, hold_blocks, is_new, let_go, share_path
 from sim.model.kv import blocks_of, full_blocks
 from sim.model.layout import (
     C_ASKED_TOKENS,
@@ -27,16 +28,18 @@ from sim.model.layout import (
     F_COMPUTED,
     F_GENERATED,
     F_HELD,
+    F_LEAF,
     F_PREV,
     F_PROMPT,
     F_REQUEST,
+    F_RUN,
     F_SCHEDULED_PS,
+    F_SHARED,
     F_SIZE,
     L_BLOCK,
     L_SIZE,
     P_DURATION_PS,
     P_N_SEGMENT,
-    P_SEGMENT,
     P_WARMUP_PS,
     Q_ASKED_TOKENS,
     Q_CACHED_TOKENS,
@@ -45,35 +48,17 @@ from sim.model.layout import (
     R_POOL,
     R_PREFIX,
     R_SIZE,
-    SEG_PARENT,
-    SEG_SIZE,
     U_DEEP,
     U_FIRST,
     U_LAST,
     U_REFS,
+    U_SEGMENT,
     U_SHALLOW,
     Z_LEAVER,
     Z_N_FREE,
 )
-from sim.model.runs import (
-    deepest_run,
-    drop_run,
-    find_run,
-    give_up,
-    join,
-    keep,
-    make_room,
-    new_run,
-    split,
-    trim,
-)
-from sim.model.segments import (
-    leaf_of,
-    segment_at,
-    segment_end,
-    segment_first,
-    shared_blocks,
-)
+from sim.model.runs import deepest_run, find_run, make_room, trim
+from sim.model.segments import above, first_block, leaf_of, parent_of, shared_blocks
 
 HIT_BITS = 31
 HIT_MASK = (1 << HIT_BITS) - 1
@@ -85,29 +70,78 @@ def find_prefix(p, st, r, s):
 
     At least the last token is computed, so that there is something to answer from.
     """
-    ro = st.rep + r * R_SIZE
     so = st.slot + s * F_SIZE
+    ro = st.rep + r * R_SIZE
     lo = p.pool + st.m[ro + R_POOL] * L_SIZE
     o = st.m[ro + R_PREFIX]
+    i = st.m[so + F_REQUEST]
     trim(p, st, r)
-    make_room(p, st, r)
-    hit = cached_blocks(p, st, r, st.m[so + F_REQUEST], st.m[so + F_PROMPT] + st.m[so + F_GENERATED])
-    j = hit
+    make_room(p, st, ro, lo, o)
+    j = full_blocks(p, lo, st.m[so + F_PROMPT] + st.m[so + F_GENERATED] - 1)
+    segment = p.m[P_N_SEGMENT] + i
+    first = shared_blocks(p, lo, i)
+    st.m[so + F_SHARED] = first
+    st.m[so + F_LEAF] = leaf_of(p, i)
+    if is_new(st, so):  # nothing of its own is there, and to see that would take a cache miss
+        j = j if j < first else first
+        segment = st.m[so + F_LEAF]
+        first = first_block(p, lo, segment) if segment >= 0 else 0
+    hit = 0
+    loose = 0
+    while j > 0:
+        u = find_run(p, st, lo, o, segment) if first < j else 0
+        if u > 0:
+            if hit == 0:
+                st.m[so + F_RUN] = u
+            held = st.m[u + U_LAST] if st.m[u + U_REFS] > 0 else first
+            while st.m[u + U_LAST] < j and st.m[u + U_DEEP] > 0:
+                u = st.m[u + U_DEEP]
+                held = st.m[u + U_LAST] if st.m[u + U_REFS] > 0 else held
+            last = st.m[u + U_LAST] if st.m[u + U_LAST] < j else j
+            hit = hit if hit > 0 else last  # the deepest segment that is there: so is all before it
+            loose += last - held if last > held else 0
+            if held > first:
+                break  # so is all before it
+        j = j if j < first else first
+        segment = above(p, i, segment)
+        if segment < 0:
+            break
+        first = first_block(p, lo, segment)
+    if not has_runs(p, st, o, hit):
+        return find_cut(p, st, r, i, hit)
+    return (hit << HIT_BITS) | loose
+
+
+@jit_call
+def find_cut(p, st, r, i, hit):
+    """As find_prefix, of `hit` cached blocks, where there may be too few runs to cut all that the way leaves in the
+    middle, for others went on in that segment.
+    """
+    ro = st.rep + r * R_SIZE
+    lo = p.pool + st.m[ro + R_POOL] * L_SIZE
+    o = st.m[ro + R_PREFIX]
     loose = 0
     cuts = 0
+    j = hit
+    segment = p.m[P_N_SEGMENT] + i
+    first = shared_blocks(p, lo, i)
     while j > 0:
-        u = find_run(p, st, lo, o, segment_at(p, lo, st.m[so + F_REQUEST], j - 1))
-        while st.m[u + U_LAST] < j:
-            u = st.m[u + U_DEEP]
-        if st.m[u + U_LAST] > j:
-            cuts += 1  # others went on in this segment where the request leaves it
-        if cuts > st.m[o + Z_N_FREE]:
-            hit = st.m[u + U_FIRST]  # no run is left to cut this one in two
-            loose = 0
-            cuts = 0
-        elif st.m[u + U_REFS] == 0:
-            loose += j - st.m[u + U_FIRST]
-        j = st.m[u + U_FIRST]
+        if first < j:
+            u = find_run(p, st, lo, o, segment)
+            here = 0
+            while st.m[u + U_LAST] < j:
+                here += st.m[u + U_LAST] - st.m[u + U_FIRST] if st.m[u + U_REFS] == 0 else 0
+                u = st.m[u + U_DEEP]
+            cuts += 1 if st.m[u + U_LAST] > j else 0
+            if cuts > st.m[o + Z_N_FREE]:
+                hit = st.m[u + U_FIRST]
+                loose = here
+                cuts = 0
+            else:
+                loose += here + (j - st.m[u + U_FIRST] if st.m[u + U_REFS] == 0 else 0)
+            j = first
+        segment = above(p, i, segment)
+        first = first_block(p, lo, segment) if segment >= 0 else 0
     return (hit << HIT_BITS) | loose
 
 
@@ -118,103 +152,75 @@ def cached_blocks(p, st, r, i, tokens):
     lo = p.pool + st.m[ro + R_POOL] * L_SIZE
     o = st.m[ro + R_PREFIX]
     most = full_blocks(p, lo, tokens - 1)
-    u = deepest_run(p, st, lo, o, p.m[P_N_SEGMENT] + i)
-    if u > 0:
-        return min(most, st.m[u + U_LAST])
-    most = min(most, shared_blocks(p, lo, i))
-    segment = leaf_of(p, i)
+    segment = p.m[P_N_SEGMENT] + i
+    first = shared_blocks(p, lo, i)
     while segment >= 0:
         u = deepest_run(p, st, lo, o, segment)
         if u > 0:
             return min(most, st.m[u + U_LAST])
-        most = min(most, segment_first(p, lo, i, segment))
-        segment = p.trace[p.m[P_SEGMENT] + segment * SEG_SIZE + SEG_PARENT]
+        most = min(most, first)
+        segment = above(p, i, segment)
+        if segment >= 0:
+            first = first_block(p, lo, segment)
     return 0
 
 
-@jit_call
+@jit
 def take_prefix(p, st, r, s, hit):
-    """An admitted sequence holds the first `hit` blocks from the cache: they count as computed."""
+    """An admitted sequence holds the first `hit` blocks from the cache: they count as computed.
+
+    They are what find_prefix has just found, or fewer.
+    """
     so = st.slot + s * F_SIZE
     ro = st.rep + r * R_SIZE
-    block = p.m[p.pool + st.m[ro + R_POOL] * L_SIZE + L_BLOCK]
+    lo = p.pool + st.m[ro + R_POOL] * L_SIZE
+    o = st.m[ro + R_PREFIX]
     st.m[so + F_HELD] = 0
-    st.m[ro + R_FREE_BLOCKS] -= (
-        hit  # as if it brought its own, of which there are none: what it shares comes back
-    )
-    enter_prefix(p, st, r, s, hit)
-    st.m[so + F_COMPUTED] = hit * block
+    if hit > st.m[so + F_SHARED] or not has_runs(p, st, o, hit):
+        st.m[ro + R_FREE_BLOCKS] -= (
+            hit  # as if it brought its own, of which there are none: what it shares comes back
+        )
+        enter_prefix(p, st, r, s, hit)
+    elif hit > 0:
+        st.m[so + F_HELD] = hit
+        share_path(p, st, ro, lo, o, st.m[so + F_RUN], hit)
+    cached = hit * p.m[lo + L_BLOCK]
+    st.m[so + F_COMPUTED] = cached
     if st.m[so + F_SCHEDULED_PS] < 0:
-        pool = st.m[ro + R_POOL]
-        st.m[so + F_CACHED] = hit * block
-        st.m[st.pool + pool * Q_SIZE + Q_ASKED_TOKENS] += st.m[so + F_PROMPT]
-        st.m[st.pool + pool * Q_SIZE + Q_CACHED_TOKENS] += hit * block
+        qo = st.pool + st.m[ro + R_POOL] * Q_SIZE
+        prompt = st.m[so + F_PROMPT]
+        st.m[so + F_CACHED] = cached
+        st.m[qo + Q_ASKED_TOKENS] += prompt
+        st.m[qo + Q_CACHED_TOKENS] += cached
         if p.m[P_WARMUP_PS] <= st.m[so + F_ARRIVAL_PS] < p.m[P_DURATION_PS]:
             co = st.counts + st.m[so + F_CLASS] * C_SIZE
-            st.m[co + C_ASKED_TOKENS] += st.m[so + F_PROMPT]
-            st.m[co + C_CACHED_TOKENS] += hit * block
+            st.m[co + C_ASKED_TOKENS] += prompt
+            st.m[co + C_CACHED_TOKENS] += cached
 
 
 @jit_call
+def admit_prefix(p, st, r, s, hit, chunk):
+    """An admitted sequence holds the first `hit` blocks from the cache and those of the chunk that follows them."""
+    take_prefix(p, st, r, s, hit)
+    hold_prompt(p, st, r, s, st.m[st.slot + s * F_SIZE + F_COMPUTED] + chunk)
+
+
+@jit_call
+def chunk_prefix(p, st, r, s, chunk):
+    """A sequence that was admitted before holds the blocks of one more chunk."""
+    hold_prompt(p, st, r, s, st.m[st.slot + s * F_SIZE + F_COMPUTED] + chunk)
+
+
+@jit
 def hold_prompt(p, st, r, s, tokens):
     """So many tokens of a sequence are computed or being computed: the full blocks of its prompt are in the cache."""
     so = st.slot + s * F_SIZE
-    lo = p.pool + st.m[st.rep + r * R_SIZE + R_POOL] * L_SIZE
-    trim(p, st, r)
-    enter_prefix(p, st, r, s, full_blocks(p, lo, min(tokens, st.m[so + F_PROMPT])))
-
-
-@jit
-def enter_prefix(p, st, r, s, end):
-    """A sequence that has its blocks up to `end` holds them in the cache; copies of what is there are given back."""
     ro = st.rep + r * R_SIZE
     lo = p.pool + st.m[ro + R_POOL] * L_SIZE
-    so = st.slot + s * F_SIZE
-    i = st.m[so + F_REQUEST]
     o = st.m[ro + R_PREFIX]
-    j = st.m[so + F_HELD]
-    while j < end:
-        make_room(p, st, r)
-        segment = segment_at(p, lo, i, j)
-        upto = min(end, segment_end(p, lo, i, j))
-        last = 0
-        u = find_run(p, st, lo, o, segment)
-        while u > 0 and st.m[u + U_LAST] <= j:
-            last = u
-            u = st.m[u + U_DEEP]
-        if u > 0:
-            if st.m[u + U_LAST] > upto:
-                if st.m[o + Z_N_FREE] == 0:
-                    break
-                split(p, st, lo, o, u, upto)
-            j = share_run(p, st, r, u)
-        elif last > 0 and st.m[last + U_LAST] == j and st.m[last + U_REFS] == 1:
-            st.m[last + U_LAST] = upto  # its own run grows
-            j = upto
-        elif st.m[o + Z_N_FREE] == 0:
-            break
-        else:
-            u = new_run(p, st, lo, o, segment, last)
-            st.m[u + U_FIRST] = j
-            st.m[u + U_LAST] = upto
-            st.m[u + U_REFS] = 1
-            j = upto
-    st.m[so + F_HELD] = j
-
-
-@jit
-def share_run(p, st, r, u):
-    """One more sequence holds run u, whose own copy of these blocks is free; returns where the run ends."""
-    ro = st.rep + r * R_SIZE
-    o = st.m[ro + R_PREFIX]
-    end = st.m[u + U_LAST]
-    if st.m[u + U_REFS] == 0:
-        keep(st, o, u)  # one free block less, one more
-    else:
-        st.m[ro + R_FREE_BLOCKS] += end - st.m[u + U_FIRST]
-    st.m[u + U_REFS] += 1
-    join(p, st, p.pool + st.m[ro + R_POOL] * L_SIZE, o, u)
-    return end
+    trim(p, st, r)
+    prompt = st.m[so + F_PROMPT]
+    hold_blocks(p, st, r, s, lo, o, full_blocks(p, lo, tokens if tokens < prompt else prompt))
 
 
 @jit_call
@@ -252,38 +258,21 @@ def leave_prefix(p, st, r, s, tokens):
     lo = p.pool + st.m[ro + R_POOL] * L_SIZE
     o = st.m[ro + R_PREFIX]
     trim(p, st, r)
-    enter_prefix(p, st, r, s, full_blocks(p, lo, tokens))
+    hold_blocks(p, st, r, s, lo, o, full_blocks(p, lo, tokens))
     j = st.m[so + F_HELD]
     st.m[ro + R_FREE_BLOCKS] += blocks_of(p, lo, tokens) - j
     st.m[so + F_HELD] = 0
+    if j > st.m[so + F_SHARED]:
+        segment = p.m[P_N_SEGMENT] + st.m[so + F_REQUEST]
+        u = st.m[so + F_RUN]
+        if st.m[u + U_SEGMENT] != segment or st.m[u + U_SHALLOW] > 0:
+            u = find_run(p, st, lo, o, segment)
+        let_go(p, st, ro, lo, o, u, j)
+        j = st.m[so + F_SHARED]
+    segment = st.m[so + F_LEAF]
     while j > 0:
-        segment = segment_at(p, lo, st.m[so + F_REQUEST], j - 1)
-        u = find_run(p, st, lo, o, segment)
-        while st.m[u + U_LAST] < j:
-            u = st.m[u + U_DEEP]
-        j = segment_first(p, lo, st.m[so + F_REQUEST], segment)
-        let_go(p, st, r, u)
-
-
-@jit
-def let_go(p, st, r, u):
-    """One sequence less holds run u and those of its segment before it; what nobody holds is given up as one run."""
-    ro = st.rep + r * R_SIZE
-    lo = p.pool + st.m[ro + R_POOL] * L_SIZE
-    o = st.m[ro + R_PREFIX]
-    given = 0  # the run behind u, given up just now
-    while u > 0:
-        shallow = st.m[u + U_SHALLOW]
-        deep = st.m[u + U_DEEP]
-        st.m[u + U_REFS] -= 1
-        if st.m[u + U_REFS] == 0:
-            st.m[ro + R_FREE_BLOCKS] += st.m[u + U_LAST] - st.m[u + U_FIRST]
-            if given > 0:
-                keep(st, o, given)
-                st.m[u + U_LAST] = st.m[given + U_LAST]
-                drop_run(p, st, lo, o, given)
-            give_up(st, o, u)
-            given = u
-        elif deep > 0 and st.m[deep + U_REFS] == st.m[u + U_REFS]:
-            join(p, st, lo, o, deep)
-        u = shallow
+        first = first_block(p, lo, segment)
+        if first < j:
+            let_go(p, st, ro, lo, o, find_run(p, st, lo, o, segment), j)
+            j = first
+        segment = parent_of(p, segment)

@@ -94,7 +94,7 @@ from sim.model.layout import (
     Z_LEAVER,
 )
 from sim.model.metrics import N_BUCKET, add_wide, bucket_of, observe_series
-from sim.model.prefix import HIT_BITS, HIT_MASK, find_prefix, hold_prompt, leave_finished, take_prefix
+from sim.model.prefix import HIT_BITS, HIT_MASK, admit_prefix, chunk_prefix, find_prefix, leave_finished
 from sim.model.request import is_measured
 from sim.model.sequence import blocks_back, end_chunk, leave_decode, preempt, retire, unlist_decode
 from sim.model.steps import prefill_ps, span_ps, steps_before, steps_reaching
@@ -233,16 +233,21 @@ def blocks_for(p, st, lo, so, chunk):
 
 
 @jit
-def give_chunk(p, st, r, s, chunk, blocks):
-    """Schedule a chunk of a sequence outside the decode set."""
-    ro = st.rep + r * R_SIZE
-    so = st.slot + s * F_SIZE
+def book_chunk(st, ro, so, chunk, blocks):
+    """A step computes a chunk of a sequence outside the decode set."""
     st.m[ro + R_FREE_BLOCKS] -= blocks
     st.m[so + F_CHUNK] = chunk
     st.m[so + F_MARK] = st.m[ro + R_STEP] + 1
     st.m[ro + R_N_CHUNK] += 1
+
+
+@jit
+def give_chunk(p, st, r, s, chunk, blocks):
+    """Schedule a chunk of a running sequence outside the decode set."""
+    ro = st.rep + r * R_SIZE
+    book_chunk(st, ro, st.slot + s * F_SIZE, chunk, blocks)
     if st.m[ro + R_PREFIX] > 0:
-        hold_prompt(p, st, r, s, st.m[so + F_COMPUTED] + chunk)
+        chunk_prefix(p, st, r, s, chunk)
 
 
 @jit
@@ -383,15 +388,15 @@ def admit(p, st, r, budget, t):
         blocks = blocks_of(p, lo, chunk)
         if blocks + loose > st.m[ro + R_FREE_BLOCKS]:
             break
+        book_chunk(st, ro, so, chunk, blocks)
         if st.m[ro + R_PREFIX] > 0:
-            take_prefix(p, st, r, s, hit)
+            admit_prefix(p, st, r, s, hit, chunk)
         pop_waiting(st, ro)
         push_running(st, ro, s)
         st.m[so + F_STATE] = SEQ_SINGLE
         if st.m[so + F_SCHEDULED_PS] < 0:
             st.m[so + F_SCHEDULED_PS] = t
             queued_until(p, st, st.m[ro + R_POOL], so, t)
-        give_chunk(p, st, r, s, chunk, blocks)
         budget -= chunk
         if gated:
             st.m[ro + R_BATCH_LEFT] -= 1

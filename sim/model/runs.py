@@ -33,7 +33,6 @@ from sim.model.layout import (
     Z_OLDEST,
     Z_SIZE,
 )
-from sim.model.segments import ENDLESS
 
 
 @jit_call
@@ -99,6 +98,16 @@ def new_run(p, st, lo, o, segment, shallow):
     return u
 
 
+@jit
+def begin_run(p, st, lo, o, segment, shallow, first, last):
+    """A run of the blocks from `first` to before `last`, that one sequence holds."""
+    u = new_run(p, st, lo, o, segment, shallow)
+    st.m[u + U_FIRST] = first
+    st.m[u + U_LAST] = last
+    st.m[u + U_REFS] = 1
+    return u
+
+
 @jit_call
 def drop_run(p, st, lo, o, u):
     """Take a run out of its segment; it is the deepest, or what it held has become part of a neighbour."""
@@ -113,6 +122,7 @@ def drop_run(p, st, lo, o, u):
         while st.m[at] != u:
             at = st.m[at] + U_CHAIN
         st.m[at] = st.m[u + U_CHAIN]
+    st.m[u + U_SEGMENT] = -1  # for sequences that remember it
     st.m[u + U_DEEP] = st.m[o + Z_FREE]
     st.m[o + Z_FREE] = u
     st.m[o + Z_N_FREE] += 1
@@ -120,8 +130,8 @@ def drop_run(p, st, lo, o, u):
 
 # ---- runs that nobody holds, by age ----------------------------------------------------------------------
 @jit
-def give_up(st, o, u):
-    """Nobody holds run u any more: it becomes the newest of those that may be evicted."""
+def give_up(st, o, u, size):
+    """Nobody holds run u of so many blocks any more: it becomes the newest of those that may be evicted."""
     newest = st.m[o + Z_NEWEST]
     st.m[u + U_OLDER] = newest
     st.m[u + U_NEWER] = 0
@@ -130,7 +140,7 @@ def give_up(st, o, u):
     else:
         st.m[o + Z_OLDEST] = u
     st.m[o + Z_NEWEST] = u
-    st.m[o + Z_CACHED] += st.m[u + U_LAST] - st.m[u + U_FIRST]
+    st.m[o + Z_CACHED] += size
 
 
 @jit
@@ -151,33 +161,36 @@ def keep(st, o, u):
 
 @jit_call
 def evict(p, st, lo, o, n):
-    """Evict up to n blocks of the run that was given up longest ago, from its tail."""
-    u = st.m[o + Z_OLDEST]
-    if st.m[u + U_LAST] - st.m[u + U_FIRST] > n:
-        st.m[u + U_LAST] -= n
-        st.m[o + Z_CACHED] -= n
-    else:
-        keep(st, o, u)
-        drop_run(p, st, lo, o, u)
+    """Evict n blocks: those of the run that was given up longest ago, from its tail, then of the next."""
+    while n > 0:
+        u = st.m[o + Z_OLDEST]
+        size = st.m[u + U_LAST] - st.m[u + U_FIRST]
+        if size > n:
+            st.m[u + U_LAST] -= n
+            st.m[o + Z_CACHED] -= n
+        else:
+            keep(st, o, u)
+            drop_run(p, st, lo, o, u)
+        n -= size
 
 
 @jit
 def trim(p, st, r):
     """Evict what has been taken since the cache was last looked at."""
     ro = st.rep + r * R_SIZE
-    o = st.m[ro + R_PREFIX]
     lo = p.pool + st.m[ro + R_POOL] * L_SIZE
-    while st.m[o + Z_CACHED] > st.m[ro + R_FREE_BLOCKS]:
-        evict(p, st, lo, o, st.m[o + Z_CACHED] - st.m[ro + R_FREE_BLOCKS])
+    o = st.m[ro + R_PREFIX]
+    taken = st.m[o + Z_CACHED] - st.m[ro + R_FREE_BLOCKS]
+    if taken > 0:
+        evict(p, st, lo, o, taken)
 
 
 @jit
-def make_room(p, st, r):
+def make_room(p, st, ro, lo, o):
     """Have an unused run, at the price of the oldest one; there is none where every run is held."""
-    ro = st.rep + r * R_SIZE
-    o = st.m[ro + R_PREFIX]
     if st.m[o + Z_N_FREE] == 0 and st.m[o + Z_OLDEST] > 0:
-        evict(p, st, p.pool + st.m[ro + R_POOL] * L_SIZE, o, ENDLESS)
+        oldest = st.m[o + Z_OLDEST]
+        evict(p, st, lo, o, st.m[oldest + U_LAST] - st.m[oldest + U_FIRST])
         st.m[st.pool + st.m[ro + R_POOL] * Q_SIZE + Q_RUNS_DROPPED] += 1
 
 
@@ -202,8 +215,6 @@ def split(p, st, lo, o, u, at):
 
 @jit
 def join(p, st, lo, o, u):
-    """Run u becomes part of the one before it where the same sequences hold both."""
-    shallow = st.m[u + U_SHALLOW]
-    if shallow > 0 and st.m[shallow + U_REFS] == st.m[u + U_REFS]:
-        st.m[shallow + U_LAST] = st.m[u + U_LAST]
-        drop_run(p, st, lo, o, u)
+    """Run u becomes part of the one before it: the same sequences hold both."""
+    st.m[st.m[u + U_SHALLOW] + U_LAST] = st.m[u + U_LAST]
+    drop_run(p, st, lo, o, u)

@@ -17,8 +17,6 @@ from sim.model.layout import (
     SEG_START,
 )
 
-ENDLESS = 1 << 40  # blocks
-
 
 @jit
 def leaf_of(p, i):
@@ -33,34 +31,18 @@ def shared_blocks(p, lo, i):
 
 
 @jit
-def segment_first(p, lo, i, segment):
-    """The first block of a segment, or of what is request i's own."""
-    if segment >= p.m[P_N_SEGMENT]:
-        return shared_blocks(p, lo, i)
+def first_block(p, lo, segment):
+    """The first block of a segment."""
     return full_blocks(p, lo, p.trace[p.m[P_SEGMENT] + segment * SEG_SIZE + SEG_START])
 
 
 @jit
-def segment_at(p, lo, i, j):
-    """The segment of block j of request i."""
-    if j >= shared_blocks(p, lo, i):
-        return p.m[P_N_SEGMENT] + i
-    segment = leaf_of(p, i)
-    while segment_first(p, lo, i, segment) > j:
-        segment = p.trace[p.m[P_SEGMENT] + segment * SEG_SIZE + SEG_PARENT]
-    return segment
+def parent_of(p, segment):
+    """The segment before this one, −1 = none."""
+    return p.trace[p.m[P_SEGMENT] + segment * SEG_SIZE + SEG_PARENT]
 
 
 @jit
-def segment_end(p, lo, i, j):
-    """The block behind the last one that request i has in the segment of its block j."""
-    end = shared_blocks(p, lo, i)
-    if j >= end:
-        return ENDLESS
-    segment = leaf_of(p, i)
-    first = segment_first(p, lo, i, segment)
-    while first > j:
-        end = min(end, first)
-        segment = p.trace[p.m[P_SEGMENT] + segment * SEG_SIZE + SEG_PARENT]
-        first = segment_first(p, lo, i, segment)
-    return end
+def above(p, i, segment):
+    """The segment before this one or before what is request i's own, −1 = none."""
+    return leaf_of(p, i) if segment >= p.m[P_N_SEGMENT] else parent_of(p, segment)

@@ -66,7 +66,7 @@ from sim.model.layout import (
     SEQ_WAITING,
 )
 from sim.model.metrics import add_wide, observe
-from sim.model.prefix import leave_prefix, will_leave
+from sim.model.prefix import leave_finished, will_leave
 from sim.model.request import is_measured
 
 
@@ -199,17 +199,15 @@ def preempt(p, st, r, s, chunk, t):
     if st.m[so + F_STATE] == SEQ_DECODE:
         leave_decode(p, st, r, s, t)
     lose_tokens(st, so, t)
-    tokens = st.m[so + F_COMPUTED] + chunk
+    drop_running(st, ro, s)
+    blocks_back(p, st, r, s, st.m[so + F_COMPUTED] + chunk)
     if st.m[ro + R_PREFIX] > 0:
-        leave_prefix(p, st, r, s, tokens)
-    else:
-        st.m[ro + R_FREE_BLOCKS] += blocks_of(p, lo, tokens)
+        leave_finished(p, st, r)  # at once: the step that is being scheduled needs its blocks
     st.m[so + F_COMPUTED] = 0
     st.m[so + F_CHUNK] = 0
     st.m[so + F_STATE] = SEQ_WAITING
     st.m[so + F_PREEMPTIONS] += 1
     st.m[st.pool + pool * Q_SIZE + Q_PREEMPTED] += 1
-    drop_running(st, ro, s)
     if p.m[lo + L_BATCHING] != 0:
         st.m[ro + R_BATCH_LEFT] += 1
     if p.m[lo + L_SCHEDULING] == PRIORITY:

@@ -24,7 +24,6 @@ from sim.model.layout import (
     F_ATTEMPT,
     F_ATTEMPTS,
     F_CLASS,
-    F_CPU_BEFORE_PS,
     F_FIRST_PS,
     F_FROM_CACHE,
     F_GIVE_UP_PS,
@@ -178,7 +177,6 @@ def let_in(p, st, s, fitting, t):
     so = st.slot + s * F_SIZE
     g = st.m[so + F_GROUP]
     st.m[so + F_STATE] = SEQ_WAITING
-    st.m[so + F_CPU_BEFORE_PS] = t - st.m[so + F_TAKEN_PS]
     watch(p, st, s, t)
     r = find_room(p, st, g, st.m[so + F_REQUEST], st.m[so + F_ATTEMPT] - 1, fitting, t)
     if r >= 0:

@@ -14,9 +14,8 @@ from sim.engine.cpu import compiled
 from sim.model import layout as a
 from sim.model.fleet import begin
 from sim.model.lifecycle import become_ready
-from sim.model.prefix import cached_blocks, hold_prompt, leave_prefix, take_prefix
+from sim.model.prefix import HIT_BITS, find_prefix, hold_prompt, leave_prefix, take_prefix
 from sim.model.request import free_slot, take_slot
-from sim.model.runs import trim
 from sim.rows import Chains, ClassRow, GroupRow, PoolRow, RunRow, Traffic
 from sim.workload.prefix import Runs, fold, runs_of
 
@@ -57,9 +56,8 @@ def replay(p, st, n, block):  # type: ignore[no-untyped-def]
     become_ready(p, st, 0, 0)
     for i in range(n):
         s = take_slot(p, st, i, 0)
-        trim(p, st, 0)
         tokens = st.m[st.slot + s * a.F_SIZE + a.F_PROMPT]
-        hit = cached_blocks(p, st, 0, i, tokens)
+        hit = find_prefix(p, st, 0, s) >> HIT_BITS
         st.m[st.record + i * a.X_SIZE] = hit
         take_prefix(p, st, 0, s, hit)
         st.m[st.rep + a.R_FREE_BLOCKS] -= (tokens + block - 1) // block - hit
