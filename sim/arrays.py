@@ -36,6 +36,9 @@ from sim.rows import (
 from sim.units import NEVER
 
 LINE = 8  # words of a cache line
+TIMERS_AFTER = (
+    2 * LINE - a.TIMER_SIZE
+)  # words behind the slots, so that the four timers below the first begin a line
 SLOTS_AT_FIRST = 1024
 REPLICAS_MAX = 100_000
 
@@ -293,7 +296,7 @@ def new_state(p: a.Params, n_slot: int = SLOTS_AT_FIRST) -> a.State:
     starts["slot"] = whole_lines(starts["prefix"] + sizes["prefix"])
     n_slot = max(1, min(n_slot, int(p.m[a.P_N_REQUEST])))
     m = line_of_zeros(starts["slot"] + slot_words(p, n_slot))
-    m[a.S_TIMERS] = starts["slot"] + n_slot * a.F_SIZE
+    m[a.S_TIMERS] = starts["slot"] + n_slot * a.F_SIZE + TIMERS_AFTER
     st = a.State(m, **{name: starts[name] for name in a.State._fields[1:]})
     m[a.S_STARTS : a.S_SIZE] = st[1:]
     seqs, block = _per_replica(p)
@@ -332,12 +335,12 @@ def line_of_zeros(words: int) -> np.ndarray:
 def slot_words(p: a.Params, n_slot: int) -> int:
     """Words that so many slots take, with their rows of the heap of timers."""
     n_timer = n_slot + a.TIMERS_TO_SPARE if p.m[a.P_ATTEMPTS] else 0
-    return n_slot * a.F_SIZE + n_timer * a.TIMER_SIZE
+    return n_slot * a.F_SIZE + TIMERS_AFTER + n_timer * a.TIMER_SIZE
 
 
 def slot_rows(st: a.State) -> np.ndarray:
     """The slots as a view, (slot, F_SIZE)."""
-    return st.m[st.slot : st.m[a.S_TIMERS]].reshape(-1, a.F_SIZE)
+    return st.m[st.slot : st.m[a.S_TIMERS] - TIMERS_AFTER].reshape(-1, a.F_SIZE)
 
 
 def timer_rows(st: a.State) -> np.ndarray:
@@ -364,8 +367,9 @@ def grow_slots(p: a.Params, st: a.State) -> a.State:
     if p.m[a.P_ATTEMPTS] == 0:  # else a request can have more slots than one: ghosts and twins
         room = min(room, int(p.m[a.P_N_REQUEST]))
     m = line_of_zeros(st.slot + slot_words(p, room))
-    m[: st.m[a.S_TIMERS]] = st.m[: st.m[a.S_TIMERS]]
-    m[a.S_TIMERS] = st.slot + room * a.F_SIZE
+    n_word = st.slot + n_slot * a.F_SIZE
+    m[:n_word] = st.m[:n_word]
+    m[a.S_TIMERS] = st.slot + room * a.F_SIZE + TIMERS_AFTER
     grown = st._replace(m=m)
     timer_rows(grown)[: len(timers)] = timers
     timer_rows(grown)[len(timers) :, a.TIMER_PS] = NEVER

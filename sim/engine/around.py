@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from sim.arrays import slot_rows
 from sim.model.layout import (
     D_BUSY,
     D_JOBS,
@@ -14,7 +15,6 @@ from sim.model.layout import (
     F_ARRIVAL_PS,
     F_ATTEMPTS,
     F_CLASS,
-    F_SIZE,
     F_STATE,
     P_DURATION_PS,
     P_N_CLASS,
@@ -24,7 +24,6 @@ from sim.model.layout import (
     P_WARMUP_PS,
     S_N_SAMPLE,
     S_NOW,
-    S_TIMERS,
     SEQ_AWAY,
     TS_BUSY,
     TS_DONE_HI,
@@ -95,7 +94,7 @@ def blocked_answers(p: Params, st: State, counts: Mapping[str, np.ndarray]) -> n
 
 def _unbegun(p: Params, st: State) -> np.ndarray:
     """Measured requests that were still waiting for cheap hours when the run ended, (1 + class,)."""
-    slots = st.m[st.slot : st.m[S_TIMERS]].reshape(-1, F_SIZE)
+    slots = slot_rows(st)
     arrival = slots[:, F_ARRIVAL_PS]
     measured = (arrival >= p.m[P_WARMUP_PS]) & (arrival < p.m[P_DURATION_PS])
     waiting = (slots[:, F_STATE] == SEQ_AWAY) & (slots[:, F_ATTEMPTS] == 0) & measured

@@ -349,7 +349,7 @@ N_QUANTILE = 1 << N_QUANTILE_BITS
     S_CACHE_FIRST,  # response cache: last used, least recently used, entries
     S_CACHE_LAST,
     S_CACHED,
-    S_TIMERS,  # where the slots end and the rows of the heap of timers begin
+    S_TIMERS,  # where the rows of the heap of timers begin, a little behind the slots
 ) = range(22)
 S_STARTS = 22  # as P_STARTS
 S_SIZE = S_STARTS + 28
