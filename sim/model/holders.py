@@ -47,12 +47,14 @@ def has_runs(p, st, o, hit):
 
 
 @jit
-def hold_blocks(p, st, r, s, lo, o, end):
-    """As enter_prefix, without a look at the rest of the cache where a sequence alone has what is its own."""
+def hold_own(p, st, s, lo, o, end):
+    """As enter_blocks, without a look at the rest of the cache; False where a sequence does not alone have what is its
+    own, or is not there yet.
+    """
     so = st.slot + s * F_SIZE
     j = st.m[so + F_HELD]
     if j >= end:
-        return
+        return True
     shared = st.m[so + F_SHARED]
     if j >= shared and st.m[o + Z_N_FREE] > 0:
         segment = p.m[P_N_SEGMENT] + st.m[so + F_REQUEST]
@@ -66,16 +68,22 @@ def hold_blocks(p, st, r, s, lo, o, end):
             ):
                 st.m[u + U_LAST] = end
                 st.m[so + F_HELD] = end
-                return
+                return True
         elif is_new(st, so):
             st.m[so + F_RUN] = begin_run(p, st, lo, o, segment, 0, j, end)
             st.m[so + F_HELD] = end
-            return
-    enter_prefix(p, st, r, s, end)
+            return True
+    return False
 
 
 @jit_call
 def enter_prefix(p, st, r, s, end):
+    """As enter_blocks, a call of its own."""
+    enter_blocks(p, st, r, s, end)
+
+
+@jit
+def enter_blocks(p, st, r, s, end):
     """A sequence that has its blocks up to `end` holds them in the cache; copies of what is there are given back."""
     ro = st.rep + r * R_SIZE
     lo = p.pool + st.m[ro + R_POOL] * L_SIZE

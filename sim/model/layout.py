@@ -406,10 +406,8 @@ Q_SIZE = 24
 ) = range(10)
 H_SIZE = 10
 
-# State.lane: held requests of a group, all of them or a tenant's
-N_HEAD, N_TAIL, N_HELD, N_SERVED, N_STAMP = range(
-    5
-)  # served: thousandths of weighted tokens; stamp: a release
+# State.lane: held requests of a group, all of them or a tenant's; served: thousandths of weighted tokens; stamp: a release
+N_HEAD, N_TAIL, N_HELD, N_SERVED, N_STAMP = range(5)
 N_SIZE = 5
 
 # State.limit: a row a class, then a row a tenant

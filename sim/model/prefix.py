@@ -15,7 +15,7 @@ longest ago, from its tail. What a jump takes is evicted when the cache is looke
 from __future__ import annotations
 
 from sim.jit import jit, jit_call
-from sim.model.holders import enter_prefix, has_runs, hold_blocks, is_new, let_go, share_path
+from sim.model.holders import enter_blocks, enter_prefix, has_runs, hold_own, is_new, let_go, share_path
 from sim.model.kv import blocks_of, full_blocks
 from sim.model.layout import (
     C_ASKED_TOKENS,
@@ -220,7 +220,9 @@ def hold_prompt(p, st, r, s, tokens):
     o = st.m[ro + R_PREFIX]
     trim(p, st, r)
     prompt = st.m[so + F_PROMPT]
-    hold_blocks(p, st, r, s, lo, o, full_blocks(p, lo, tokens if tokens < prompt else prompt))
+    end = full_blocks(p, lo, tokens if tokens < prompt else prompt)
+    if not hold_own(p, st, s, lo, o, end):
+        enter_prefix(p, st, r, s, end)
 
 
 @jit_call
@@ -258,7 +260,9 @@ def leave_prefix(p, st, r, s, tokens):
     lo = p.pool + st.m[ro + R_POOL] * L_SIZE
     o = st.m[ro + R_PREFIX]
     trim(p, st, r)
-    hold_blocks(p, st, r, s, lo, o, full_blocks(p, lo, tokens))
+    end = full_blocks(p, lo, tokens)
+    if not hold_own(p, st, s, lo, o, end):
+        enter_blocks(p, st, r, s, end)  # not a call: this is where a device's stack is deepest
     j = st.m[so + F_HELD]
     st.m[ro + R_FREE_BLOCKS] += blocks_of(p, lo, tokens) - j
     st.m[so + F_HELD] = 0

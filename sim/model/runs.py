@@ -108,7 +108,7 @@ def begin_run(p, st, lo, o, segment, shallow, first, last):
     return u
 
 
-@jit_call
+@jit
 def drop_run(p, st, lo, o, u):
     """Take a run out of its segment; it is the deepest, or what it held has become part of a neighbour."""
     shallow = st.m[u + U_SHALLOW]
