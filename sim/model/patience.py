@@ -72,6 +72,7 @@ from sim.model.layout import (
     R_STAGE,
     R_STEP,
     S_FREE,
+    S_N_TIMER,
     S_STATUS,
     SEQ_AFTER,
     SEQ_AWAY,
@@ -286,19 +287,22 @@ def is_moot(st, s):
 
 @jit_call
 def on_timer(p, st, t):
-    """The first timer goes off at t, if there is one at t."""
+    """The first timer goes off at t, if there is one at t. What is in its way is put right, and so is what comes after
+    it up to the next that is true: to be looked at only when it is due would be an event of its own.
+    """
     if st.m[S_FREE] < 0:
         st.m[S_STATUS] = NEED_SLOTS  # nothing has been changed: the host makes room and the loop goes on
         return
-    while next_timer_ps(st) <= t:
+    while st.m[S_N_TIMER] > 0:
         s = first_timer(st)
         if not is_true(st, s):
             put_right(st, s)
         elif is_moot(st, s):
             watch(p, st, s, t)
         else:
-            disarm(st, s)
-            go_off(p, st, s, phase_of(st, s), t)
+            if next_timer_ps(st) <= t:
+                disarm(st, s)
+                go_off(p, st, s, phase_of(st, s), t)
             return
 
 
