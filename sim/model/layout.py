@@ -548,19 +548,18 @@ GHOST_NOT, GHOST_GONE, GHOST_BEATEN = range(3)
     Z_NEWEST,
     Z_LEAVER,  # 1 + the first slot of those that finished at this boundary, by request, through F_PREV
 ) = range(6)
-Z_SIZE = 6
+Z_SIZE = 8  # a cache line
 (
     U_SEGMENT,
     U_FIRST,  # blocks U_FIRST … U_LAST − 1 of every sequence that goes through the segment
     U_LAST,
     U_REFS,  # sequences that hold it
     U_DEEP,  # the next run of its segment, towards the end
-    U_SHALLOW,
-    U_CHAIN,  # the next segment of its bucket
+    U_SHALLOW,  # the one before it; of a first run: minus the first run of the next segment of its bucket, or 0
     U_OLDER,
     U_NEWER,
-) = range(9)
-U_SIZE = 9
+) = range(8)
+U_SIZE = 8  # a cache line, for the runs begin with one
 
 # State.counts: a row a class; sums are two limbs of 62 bits each
 (

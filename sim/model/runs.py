@@ -16,7 +16,6 @@ from sim.model.layout import (
     R_POOL,
     R_PREFIX,
     R_SIZE,
-    U_CHAIN,
     U_DEEP,
     U_FIRST,
     U_LAST,
@@ -63,7 +62,7 @@ def find_run(p, st, lo, o, segment):
     """The shallowest run of a segment, 0 = nothing of it is cached."""
     u = st.m[bucket_of(p, lo, o, segment)]
     while u > 0 and st.m[u + U_SEGMENT] != segment:
-        u = st.m[u + U_CHAIN]
+        u = -st.m[u + U_SHALLOW]
     return u
 
 
@@ -83,9 +82,9 @@ def new_run(p, st, lo, o, segment, shallow):
     st.m[o + Z_FREE] = st.m[u + U_DEEP]
     st.m[o + Z_N_FREE] -= 1
     st.m[u + U_SEGMENT] = segment
-    st.m[u + U_SHALLOW] = shallow
     st.m[u + U_DEEP] = 0
     if shallow > 0:
+        st.m[u + U_SHALLOW] = shallow
         deep = st.m[shallow + U_DEEP]
         st.m[u + U_DEEP] = deep
         st.m[shallow + U_DEEP] = u
@@ -93,7 +92,7 @@ def new_run(p, st, lo, o, segment, shallow):
             st.m[deep + U_SHALLOW] = u
     else:
         bucket = bucket_of(p, lo, o, segment)
-        st.m[u + U_CHAIN] = st.m[bucket]
+        st.m[u + U_SHALLOW] = -st.m[bucket]
         st.m[bucket] = u
     return u
 
@@ -118,10 +117,14 @@ def drop_run(p, st, lo, o, u):
     if shallow > 0:
         st.m[shallow + U_DEEP] = deep
     else:
-        at = bucket_of(p, lo, o, st.m[u + U_SEGMENT])
-        while st.m[at] != u:
-            at = st.m[at] + U_CHAIN
-        st.m[at] = st.m[u + U_CHAIN]
+        bucket = bucket_of(p, lo, o, st.m[u + U_SEGMENT])
+        before = st.m[bucket]
+        if before == u:
+            st.m[bucket] = -shallow
+        else:
+            while -st.m[before + U_SHALLOW] != u:
+                before = -st.m[before + U_SHALLOW]
+            st.m[before + U_SHALLOW] = shallow
     st.m[u + U_SEGMENT] = -1  # for sequences that remember it
     st.m[u + U_DEEP] = st.m[o + Z_FREE]
     st.m[o + Z_FREE] = u

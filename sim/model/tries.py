@@ -98,7 +98,7 @@ def take_request(p, st, i, t):
     start(p, st, s, t)
 
 
-@jit_call
+@jit
 def start(p, st, s, t):
     """The request in slot s has arrived at t: it is tried, or deferred."""
     wait = deferral_ps(p, st.m[st.slot + s * F_SIZE + F_CLASS], t)

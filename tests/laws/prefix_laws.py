@@ -51,7 +51,7 @@ def segments_of(st: State, o: int, limits: list[int]) -> dict[int, list[int]]:
                 runs.append(u)
                 u = int(st.m[u + a.U_DEEP])
             found[int(st.m[first + a.U_SEGMENT])] = runs
-            first = int(st.m[first + a.U_CHAIN])
+            first = -int(st.m[first + a.U_SHALLOW])
     return found
 
 

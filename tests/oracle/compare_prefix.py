@@ -122,7 +122,7 @@ def cached_of(p: a.Params, st: a.State, rep: np.ndarray) -> set[tuple[int, int]]
                 for j in range(int(st.m[u + a.U_FIRST]), int(st.m[u + a.U_LAST])):
                     blocks.add((int(st.m[u + a.U_SEGMENT]), j))
                 u = int(st.m[u + a.U_DEEP])
-            first = int(st.m[first + a.U_CHAIN])
+            first = -int(st.m[first + a.U_SHALLOW])
     return blocks
 
 
