@@ -55,6 +55,7 @@ def make_classes(classes: list[ClassRow], start: int) -> tuple[np.ndarray, np.nd
     """The classes' rows, and the tables of their clients' ways, which start at `start` in Params.m."""
     rows = np.zeros((len(classes), a.K_SIZE), dtype=np.int64)
     tables: list[np.ndarray] = []
+    patiences: dict[bytes, int] = {}  # where it starts: classes of equally patient clients share a table
     for row, c in zip(rows, classes, strict=True):
         row[: a.K_TENANT] = c.group, c.priority, c.ttft_ps, c.itl_ps, c.tpot_ps, c.e2e_ps
         row[[a.K_TENANT, a.K_SHED_MILLI, a.K_WAIT_MAX_PS]] = c.tenant, c.shed_milli, c.wait_max_ps
@@ -63,11 +64,13 @@ def make_classes(classes: list[ClassRow], start: int) -> tuple[np.ndarray, np.nd
         row[a.K_HEDGE_PS] = c.hedge_ps
         row[[a.K_PROMPT_MAX, a.K_OUTPUT_MAX]] = c.prompt_max, c.output_max
         if c.first_patience_ps is not None or c.total_patience_ps is not None:
-            row[a.K_PATIENCE] = start
-            endless = np.full(a.N_QUANTILE, NEVER)
-            patience = (c.first_patience_ps, c.total_patience_ps)
-            tables += [endless if x is None else np.asarray(x, dtype=np.int64) for x in patience]
-            start += 2 * a.N_QUANTILE
+            patience = np.full((a.N_QUANTILE, 2), NEVER)
+            for column, x in zip(patience.T, (c.first_patience_ps, c.total_patience_ps), strict=True):
+                column[:] = NEVER if x is None else x
+            row[a.K_PATIENCE] = patiences.setdefault(patience.tobytes(), start)
+            if row[a.K_PATIENCE] == start:
+                tables.append(patience.reshape(-1))
+                start += patience.size
         row[[a.K_WITHHELD, a.K_BLOCKED_Q20, a.K_FALLBACK]] = c.withheld, c.blocked_q20, c.fallback
         row[[a.K_DEADLINE_PS, a.K_DEFER_MAX_PS]] = c.deadline_ps, c.defer_max_ps
         row[[a.K_WINDOW_FROM_PS, a.K_WINDOW_TO_PS]] = c.window_ps

@@ -14,6 +14,11 @@ from sim.model import layout as a
 from sim.units import NEVER
 
 
+RUNS_A_BUCKET = (
+    4  # of a prefix cache that is full of short runs; few are, and a small hash table stays in the cache
+)
+
+
 class LimitRow(NamedTuple):
     """What a class or a tenant may use: a period of 0 is no limit, a burst is a bucket's size in requests or tokens."""
 
@@ -291,7 +296,9 @@ def pool_table(pools: list[PoolRow]) -> np.ndarray:
         row[a.L_SOURCE], row[a.L_SCRAPE_PS] = pool.source, pool.scrape_ps
         row[a.L_WINDOW_PS], row[a.L_LAG_PS] = pool.window_ps, pool.lag_ps
         row[a.L_PREFIX_RUNS] = pool.prefix_runs
-        row[a.L_PREFIX_BUCKETS] = power_of_two(pool.prefix_runs) if pool.prefix_runs else 0
+        row[a.L_PREFIX_BUCKETS] = (
+            power_of_two(max(8, pool.prefix_runs // RUNS_A_BUCKET)) if pool.prefix_runs else 0
+        )
         first += pool.n_max
         table += len(pool.base_ps)
     return rows.reshape(-1)

@@ -227,7 +227,7 @@ Y_SIZE = 3
     K_TENANT,
     K_SHED_MILLI,
     K_WAIT_MAX_PS,
-    K_PATIENCE,  # where its patience starts in Params.m: (2, N_QUANTILE) first token, total; 0 = endless
+    K_PATIENCE,  # where its patience starts in Params.m: (N_QUANTILE, 2) first token, total; 0 = endless
     K_ATTEMPTS_MAX,
     K_RETRY_ON,
     K_BACKOFF,  # where its waits start in Params.m: (attempts_max − 1,)

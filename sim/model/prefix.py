@@ -218,10 +218,10 @@ def hold_prompt(p, st, r, s, tokens):
     ro = st.rep + r * R_SIZE
     lo = p.pool + st.m[ro + R_POOL] * L_SIZE
     o = st.m[ro + R_PREFIX]
-    trim(p, st, r)
     prompt = st.m[so + F_PROMPT]
     end = full_blocks(p, lo, tokens if tokens < prompt else prompt)
     if not hold_own(p, st, s, lo, o, end):
+        trim(p, st, r)
         enter_prefix(p, st, r, s, end)
 
 

@@ -198,8 +198,8 @@ def set_patience(p, st, s, t):
     table = p.m[p.klass + st.m[so + F_CLASS] * K_SIZE + K_PATIENCE]
     if table > 0:
         rank = draw_below(p.m[P_SEED], STREAM_PATIENCE, st.m[so + F_REQUEST], 0, N_QUANTILE)
-        first = p.m[table + rank]
-        total = p.m[table + N_QUANTILE + rank]
+        first = p.m[table + 2 * rank]
+        total = p.m[table + 2 * rank + 1]
         if first != NEVER:
             st.m[so + F_GIVE_UP_PS] = t + first
         if total != NEVER:
