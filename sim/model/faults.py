@@ -21,12 +21,12 @@ from sim.model.layout import (
     Q_WANTED,
     R_BATCH_LEFT,
     R_BUSY_PS,
+    R_GHOST,
     R_JUMP_K,
     R_JUMP_PS,
     R_KV,
     R_N_CHUNK,
     R_N_DECODE,
-    R_N_GHOST,
     R_N_RUN,
     R_N_WAIT,
     R_POOL,
@@ -139,7 +139,7 @@ def clear_engine(p, st, r):
         R_N_CHUNK,
         R_BATCH_LEFT,
         R_STACK_N,
-        R_N_GHOST,
+        R_GHOST,
     ):
         st.m[ro + field] = 0
     for field in (R_RUN_HEAD, R_RUN_TAIL, R_WAIT_HEAD, R_WAIT_TAIL):

@@ -453,14 +453,13 @@ J_SIZE = 5
     R_SLOT_LO,
     R_SLOT_HI,
     R_DRAIN_PS,
-    R_N_GHOST,  # running attempts whose client has gone: freed at the next boundary
+    R_GHOST,  # 1 + the first slot of the running attempts whose client has gone, through F_GHOST_NEXT, 0 = none
     R_PREFIX,  # where its prefix cache starts in State.m, 0 = it has none
 ) = range(39)
 R_SIZE = 39
 
-# State.slot: a request in flight. Eight words are a cache line, and rows begin with one: what is needed together stands
-# together, what few fleets need stands last. A slot is looked at when its request arrives, is admitted, has its first
-# and its last token, and when its timer comes up; between these moments thousands of other words go by.
+# State.slot: a request in flight, in cache lines of eight words: what is needed together stands together, for a slot is
+# looked at from time to time, and is in no near cache any more when it is looked at again.
 (
     F_REQUEST,
     F_NEXT,
@@ -488,7 +487,6 @@ R_SIZE = 39
     F_COUNTED,  # 1 = counts against its limits' concurrency
     F_FROM_CACHE,  # 1 = answered by the response cache
     F_GROUP,  # whose turn it is: its class's, or the fallback
-    #
     F_CHUNK,
     F_MARK,  # step + 1 in which a walk scheduled it
     F_LAST_PS,  # its last token when that was not at the previous boundary
@@ -497,7 +495,6 @@ R_SIZE = 39
     F_SHARED,  # blocks of its prompt that lie in segments, once a prefix cache was searched for them
     F_LEAF,  # the segment that its prompt ends in, likewise
     F_RUN,  # waiting: the first run of the deepest segment that was found; in a batch: the run of what is its own, if any
-    #
     F_ROUTED_PS,
     F_PREEMPTIONS,
     F_REPLICA,
@@ -506,7 +503,7 @@ R_SIZE = 39
     F_WASTED,  # tokens computed for earlier attempts
     F_STEP,  # which station of its class it is at
     F_STEP_PS,  # when that is done
-    #
+    F_GHOST_NEXT,  # 1 + the slot of the next running attempt of its replica whose client has gone, 0 = it is the last
     F_CLOCK_PS,  # the clock of its present part of life, read where that began
     F_SINCE_PS,  # since when it has been preempted or passed over
     F_LOST,  # computed tokens that preemption took and it has not got back, 0 = none
@@ -519,7 +516,7 @@ R_SIZE = 39
     F_CPU_BEFORE_PS,  # at CPU stations before the GPU
     F_CPU_AFTER_PS,  # … and after it
     F_WITHHELD_PS,  # the answer came and nothing of it was shown
-) = range(52)
+) = range(53)
 F_SIZE = 56
 F_BLAME = F_COLD_HELD_PS
 
@@ -617,13 +614,7 @@ A_SIZE = 4
     T_POOL,
     T_WANTED,
     T_STAGE,  # replicas in stages 1…7: T_STAGE + stage − 1
-    _T1,
-    _T2,
-    _T3,
-    _T4,
-    _T5,
-    _T6,
-    _T7,
+    *_STAGES,
     T_HELD,
     T_WAITING,
     T_RUNNING,

@@ -32,6 +32,7 @@ from sim.model.layout import (
     F_FROM_CACHE,
     F_GAP_MAX,
     F_GHOST,
+    F_GHOST_NEXT,
     F_GIVE_UP_PS,
     F_GROUP,
     F_REPLICA,
@@ -64,7 +65,7 @@ from sim.model.layout import (
     PHASE_STATION,
     PHASE_TURN,
     R_BATCH_LEFT,
-    R_N_GHOST,
+    R_GHOST,
     R_N_RUN,
     R_N_WAIT,
     R_POOL,
@@ -180,7 +181,8 @@ def withdraw(p, st, s, t):
     note_gap(st, s, r)
     if st.m[so + F_STATE] == SEQ_DECODE and counts_for(p, st, s):  # what its last step emits is nobody's gap
         st.m[st.mix + r * p.m[P_N_CLASS] + st.m[so + F_CLASS]] -= 1
-    st.m[st.rep + r * R_SIZE + R_N_GHOST] += 1
+    st.m[so + F_GHOST_NEXT] = st.m[st.rep + r * R_SIZE + R_GHOST]  # freed at the next boundary
+    st.m[st.rep + r * R_SIZE + R_GHOST] = s + 1
     return True
 
 

@@ -30,7 +30,7 @@ from sim.model.layout import (
     F_CLASS,
     F_COMPUTED,
     F_GENERATED,
-    F_GHOST,
+    F_GHOST_NEXT,
     F_MARK,
     F_NEXT,
     F_PREV,
@@ -40,7 +40,6 @@ from sim.model.layout import (
     F_SIZE,
     F_STATE,
     FCFS,
-    GHOST_GONE,
     L_BATCHING,
     L_BLOCK,
     L_BUDGET,
@@ -60,6 +59,7 @@ from sim.model.layout import (
     R_DECODE_PS,
     R_DECODE_TOKENS,
     R_FREE_BLOCKS,
+    R_GHOST,
     R_HEAP,
     R_JUMP_D,
     R_JUMP_DECODE_PS,
@@ -70,7 +70,6 @@ from sim.model.layout import (
     R_KV_READ,
     R_N_CHUNK,
     R_N_DECODE,
-    R_N_GHOST,
     R_N_RUN,
     R_N_WAIT,
     R_POOL,
@@ -164,7 +163,7 @@ def end_jump(p, st, r, t):
     decode_ps = st.m[ro + R_JUMP_DECODE_PS] if st.m[ro + R_N_CHUNK] > 0 else span
     st.m[ro + R_DECODE_PS] += decode_ps
     st.m[ro + R_PREFILL_PS] += span - decode_ps
-    if st.m[ro + R_N_GHOST] > 0:
+    if st.m[ro + R_GHOST] > 0:
         bury(p, st, r, t)
     end_finished(p, st, r, t)
     if st.m[ro + R_N_CHUNK] > 0:
@@ -177,22 +176,19 @@ def end_jump(p, st, r, t):
 def bury(p, st, r, t):
     """Attempts whose client has gone leave the batch, with the step that has just ended."""
     ro = st.rep + r * R_SIZE
-    s = st.m[ro + R_RUN_HEAD]
-    while st.m[ro + R_N_GHOST] > 0:
+    while st.m[ro + R_GHOST] > 0:
+        s = st.m[ro + R_GHOST] - 1
         so = st.slot + s * F_SIZE
-        after = st.m[so + F_NEXT]
-        if st.m[so + F_GHOST] == GHOST_GONE:
-            st.m[ro + R_N_GHOST] -= 1
-            if st.m[so + F_STATE] == SEQ_DECODE:
-                if is_measured(p, st.m[so + F_ARRIVAL_PS]):  # it left the mix with its client
-                    st.m[st.mix + r * p.m[P_N_CLASS] + st.m[so + F_CLASS]] += 1
-                leave_decode(p, st, r, s, t)
-            elif st.m[so + F_CHUNK] > 0:
-                st.m[ro + R_N_CHUNK] -= 1
-            drop_running(st, ro, s)
-            blocks_back(p, st, r, s, st.m[so + F_COMPUTED] + st.m[so + F_CHUNK])
-            drop_slot(st, s)
-        s = after
+        st.m[ro + R_GHOST] = st.m[so + F_GHOST_NEXT]
+        if st.m[so + F_STATE] == SEQ_DECODE:
+            if is_measured(p, st.m[so + F_ARRIVAL_PS]):  # it left the mix with its client
+                st.m[st.mix + r * p.m[P_N_CLASS] + st.m[so + F_CLASS]] += 1
+            leave_decode(p, st, r, s, t)
+        elif st.m[so + F_CHUNK] > 0:
+            st.m[ro + R_N_CHUNK] -= 1
+        drop_running(st, ro, s)
+        blocks_back(p, st, r, s, st.m[so + F_COMPUTED] + st.m[so + F_CHUNK])
+        drop_slot(st, s)
 
 
 @jit
