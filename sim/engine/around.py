@@ -6,25 +6,19 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from sim.arrays import slot_rows
 from sim.model.layout import (
     D_BUSY,
     D_JOBS,
     D_SIZE,
     D_WAIT,
-    F_ARRIVAL_PS,
-    F_ATTEMPTS,
-    F_CLASS,
-    F_STATE,
-    P_DURATION_PS,
+    J_SENT_ON,
+    J_SIZE,
     P_N_CLASS,
     P_N_STATION,
     P_SAMPLE_PS,
     P_STATIONS,
-    P_WARMUP_PS,
     S_N_SAMPLE,
     S_NOW,
-    SEQ_AWAY,
     TS_BUSY,
     TS_DONE_HI,
     TS_DONE_LO,
@@ -84,19 +78,8 @@ def _station(st: State, row: np.ndarray, work: np.ndarray) -> dict[str, int]:
 
 
 def blocked_answers(p: Params, st: State, counts: Mapping[str, np.ndarray]) -> np.ndarray:
-    """Answers to measured requests that a guardrail blocked, (1 + class,).
-
-    Those that another model was asked for instead are the attempts that are no first ones, retries or hedges.
+    """Answers to measured requests that a guardrail blocked, (1 + class,), those included that another model was asked
+    for instead.
     """
-    sent_on = counts["attempts"] - counts["retries"] - counts["hedges"] - counts["offered"] + _unbegun(p, st)
-    return np.asarray(counts["reason_blocked"] + sent_on)
-
-
-def _unbegun(p: Params, st: State) -> np.ndarray:
-    """Measured requests that were still waiting for cheap hours when the run ended, (1 + class,)."""
-    slots = slot_rows(st)
-    arrival = slots[:, F_ARRIVAL_PS]
-    measured = (arrival >= p.m[P_WARMUP_PS]) & (arrival < p.m[P_DURATION_PS])
-    waiting = (slots[:, F_STATE] == SEQ_AWAY) & (slots[:, F_ATTEMPTS] == 0) & measured
-    by_class = np.bincount(slots[waiting, F_CLASS], minlength=int(p.m[P_N_CLASS]))
-    return np.concatenate([[by_class.sum()], by_class])
+    sent_on = st.m[st.limit : st.counts].reshape(-1, J_SIZE)[: p.m[P_N_CLASS], J_SENT_ON]
+    return np.asarray(counts["reason_blocked"] + np.concatenate([[sent_on.sum()], sent_on]))

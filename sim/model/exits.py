@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from sim.jit import jit_call
-from sim.model.attempts import answered, end_of_attempt, waste, win
+from sim.model.attempts import answered, counts_for, end_of_attempt, waste, win
 from sim.model.layout import (
     BLOCKED,
     COMPLETED,
@@ -24,6 +24,8 @@ from sim.model.layout import (
     F_STEP,
     F_TAKEN_PS,
     F_WITHHELD_PS,
+    J_SENT_ON,
+    J_SIZE,
     K_BLOCKED_Q20,
     K_FALLBACK,
     K_SIZE,
@@ -77,6 +79,8 @@ def go_out(p, st, s, t):
             end_of_attempt(p, st, s, REJECTED)
             st.m[so + F_GROUP] = fallback
             next_attempt(p, st, s)
+            if counts_for(p, st, s):
+                st.m[st.limit + st.m[so + F_CLASS] * J_SIZE + J_SENT_ON] += 1
             take_attempt(p, st, s, t)
         else:
             end_attempt(p, st, s, st.m[so + F_REPLICA], REJECTED, BLOCKED, t)

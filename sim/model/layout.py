@@ -410,9 +410,9 @@ H_SIZE = 10
 N_HEAD, N_TAIL, N_HELD, N_SERVED, N_STAMP = range(5)
 N_SIZE = 5
 
-# State.limit: a row a class, then a row a tenant
-J_REQUEST_PS, J_TOKEN_PS, J_LAST_PS, J_IN_FLIGHT, J_BUDGET = range(5)
-J_SIZE = 5
+# State.limit: a row a class, then a row a tenant; sent on: blocked answers that another model was asked for instead
+J_REQUEST_PS, J_TOKEN_PS, J_LAST_PS, J_IN_FLIGHT, J_BUDGET, J_SENT_ON = range(6)
+J_SIZE = 6
 
 # State.rep
 (
