@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import field
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 from pydantic.dataclasses import dataclass
 
 from sim.scenario.types import CONFIG, CountOrZero, Flag, Int, NonNegative, Share, Text
@@ -56,6 +56,14 @@ class Weights:
     outstanding: Weight = 1.0
     waiting: Weight = 0.0
     kv_use: Weight = 0.0
+
+    @model_validator(mode="after")
+    def _check_sum(self) -> Self:
+        if self.outstanding + self.waiting + self.kv_use <= 0:
+            raise ValueError(
+                "outstanding, waiting and kv_use are all 0: no replica would be better than another"
+            )
+        return self
 
 
 @dataclass(frozen=True, kw_only=True, config=CONFIG)

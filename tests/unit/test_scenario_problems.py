@@ -72,6 +72,11 @@ VALUES = [
     ("router={kind:random,load_factor:2}", "router.load_factor: no such key", "allowed: kind, source"),
     ("router={kind:weighted_score,weights:{running:1}}", "router.weights.running: no such key", "kv_use"),
     ("router={kind:weighted_score,snapshot_s:-1}", "router.snapshot_s: -1", "≥ 0 and ≤ 3888000, in s"),
+    (
+        "router={kind:weighted_score,weights:{outstanding:0}}",
+        "router.weights: outstanding, waiting and kv_use are all 0",
+        "",
+    ),
     ("router={kind:session_affinity,load_min:-1}", "router.load_min: -1", "a whole number ≥ 0"),
     (
         "coldstart.stages=[{name:engine,duration:1},{name:image,duration:1}]",
