@@ -7,11 +7,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from sim.arrays import grow_slots, new_state, pool_rows, state_sizes, table
+from sim.arrays import pool_rows
 from sim.engine.act import ACT_BLOCKS, ACT_METRIC, ACT_TARGET
 from sim.engine.cpu import compiled_act, compiled_loop
 from sim.errors import InputError
 from sim.model import layout as a
+from sim.state import grow_slots, new_state, state_sizes, table
 from sim.units import PS_PER_S
 
 

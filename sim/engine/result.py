@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from sim.arrays import pool_rows, state_sizes, table, traffic_of
+from sim.arrays import pool_rows, traffic_of
 from sim.engine.around import blocked_answers, station_rows, station_samples
 from sim.engine.blame import blame_columns, network_ps
 from sim.model.layout import (
@@ -122,6 +122,7 @@ from sim.model.layout import (
     State,
 )
 from sim.model.metrics import N_BUCKET, wide
+from sim.state import state_sizes, table
 from sim.units import NEVER
 
 #: The measures of a result's histograms and sums, in order.

@@ -7,8 +7,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from sim.arrays import LINE, group_rows, new_state, pool_rows, slot_words, state_sizes
+from sim.arrays import group_rows, pool_rows
 from sim.model import layout as a
+from sim.state import LINE, new_state, slot_words, state_sizes
 
 SLOTS_PER_RUN = 4096  # requests in flight that a row has room for at most before the host takes its run over
 SLOTS_TO_SPARE = 256  # beyond twice the sequences that a fleet can run at once

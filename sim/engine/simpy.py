@@ -11,7 +11,6 @@ from typing import Any
 
 import simpy
 
-from sim.arrays import new_state
 from sim.engine.act import (
     ACT_BEGIN,
     ACT_BOUNDARY,
@@ -25,6 +24,7 @@ from sim.engine.act import (
 from sim.engine.cpu import compiled_act
 from sim.engine.host import Observation, Policies, observe, serve
 from sim.model import layout as a
+from sim.state import new_state
 from sim.units import NEVER, ps_to_s, s_to_ps
 
 _ENTITIES = 1 << 20

@@ -18,6 +18,7 @@ from sim.model.layout import (
     F_REPLICA,
     F_SIZE,
     F_STATE,
+    F_TIMERS,
     G_LEAVES,
     G_LOAD,
     G_SIZE,
@@ -68,7 +69,6 @@ from sim.model.layout import (
     S_RELEASE,
     S_STATUS,
     S_STOP,
-    S_TIMERS,
     SEQ_AWAY,
     SEQ_THINKING,
     STAGE_DRAINING,
@@ -198,7 +198,7 @@ def leave_away(p, st):
     a turn that did not come.
     """
     for j in range(st.m[S_N_TIMER]):
-        s = st.m[st.m[S_TIMERS] + j * TIMER_SIZE + TIMER_SLOT]
+        s = st.m[st.m[st.slot + F_TIMERS] + j * TIMER_SIZE + TIMER_SLOT]
         if st.m[st.slot + s * F_SIZE + F_DUE_PS] == NEVER:
             continue
         if st.m[st.slot + s * F_SIZE + F_STATE] == SEQ_THINKING:

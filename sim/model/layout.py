@@ -349,9 +349,8 @@ N_QUANTILE = 1 << N_QUANTILE_BITS
     S_CACHE_FIRST,  # response cache: last used, least recently used, entries
     S_CACHE_LAST,
     S_CACHED,
-    S_TIMERS,  # where the rows of the heap of timers begin, a little behind the slots
-) = range(22)
-S_STARTS = 22  # as P_STARTS
+) = range(21)
+S_STARTS = 21  # as P_STARTS
 S_SIZE = S_STARTS + 28
 
 # State.station: two limbs of work taken in and of waiting for it to begin, how often, and visits in line
@@ -517,6 +516,7 @@ R_SIZE = 39
     F_CPU_AFTER_PS,  # … and after it
     F_WITHHELD_PS,  # the answer came and nothing of it was shown
 ) = range(53)
+F_TIMERS = 53  # of the first slot: where the heap of timers begins, for that moves when the slots grow
 F_SIZE = 56
 F_BLAME = F_COLD_HELD_PS
 

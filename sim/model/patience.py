@@ -41,6 +41,7 @@ from sim.model.layout import (
     F_SIZE,
     F_START,
     F_STATE,
+    F_TIMERS,
     F_TOTAL_PS,
     F_TWIN,
     FAILED,
@@ -193,7 +194,7 @@ def split_off(st, s):
     new = take_free(st)
     so = st.slot + s * F_SIZE
     no = st.slot + new * F_SIZE
-    for field in range(F_SIZE):
+    for field in range(F_TIMERS):
         st.m[no + field] = st.m[so + field]
     st.m[no + F_DUE_PS] = NEVER
     twin = st.m[so + F_TWIN]

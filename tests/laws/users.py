@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from sim.arrays import timer_rows
 from sim.model import layout as a
+from sim.state import timer_rows
 from sim.units import NEVER
 
 if TYPE_CHECKING:

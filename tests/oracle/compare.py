@@ -25,12 +25,8 @@ from sim.arrays import (
     RunRow,
     TenantRow,
     Traffic,
-    grow_slots,
     make_params,
-    new_state,
     pool_rows,
-    state_sizes,
-    table,
     traffic_of,
 )
 from sim.engine.around import station_samples
@@ -43,6 +39,7 @@ from sim.model.lifecycle import become_ready, begin_drain, enter
 from sim.model.metrics import N_BUCKET, bucket_edges_ps, wide
 from sim.model.observe import sample
 from sim.rows import Chains, LimitRow, Turns, VisitRow
+from sim.state import grow_slots, new_state, state_sizes, table
 from sim.units import NEVER
 
 from .naive import Run, run

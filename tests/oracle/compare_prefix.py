@@ -15,8 +15,8 @@ from typing import Any
 
 import numpy as np
 
-from sim.arrays import state_sizes, table
 from sim.model import layout as a
+from sim.state import state_sizes, table
 
 from . import naive_prefix
 from .compare import end_of, ends_differ, seed_case, seeds_of

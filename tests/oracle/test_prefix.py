@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from sim.arrays import new_state
 from sim.model import layout as a
+from sim.state import new_state
 
 from . import naive_prefix
 from .compare import end_of

@@ -9,7 +9,7 @@ import pytest
 from conftest import shared_data
 from pyarrow import parquet
 
-from sim.arrays import make_params, new_state
+from sim.arrays import make_params
 from sim.engine.cpu import compiled
 from sim.model import layout as a
 from sim.model.fleet import begin
@@ -17,6 +17,7 @@ from sim.model.lifecycle import become_ready
 from sim.model.prefix import HIT_BITS, find_prefix, hold_prompt, leave_prefix, take_prefix
 from sim.model.request import free_slot, take_slot
 from sim.rows import Chains, ClassRow, GroupRow, PoolRow, RunRow, Traffic
+from sim.state import new_state
 from sim.workload.prefix import Runs, fold, runs_of
 
 from .prefix_replay import infinite_hits, sized_hits

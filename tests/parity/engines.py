@@ -15,12 +15,12 @@ from pathlib import Path
 
 import numpy as np
 
-from sim.arrays import new_state
 from sim.engine import simpy
 from sim.engine.cpu import compiled_loop
 from sim.engine.host import Observation, Policies, run_plan, serve
 from sim.engine.result import make_result
 from sim.model import layout as a
+from sim.state import new_state
 
 from .fleets import Fleet, fleet
 

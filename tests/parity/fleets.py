@@ -11,16 +11,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from sim.arrays import (
-    ClassRow,
-    FaultRow,
-    GroupRow,
-    PoolRow,
-    RunRow,
-    TenantRow,
-    Traffic,
-    make_params,
-)
+from sim.arrays import ClassRow, FaultRow, GroupRow, PoolRow, RunRow, TenantRow, Traffic, make_params
 from sim.model import layout as a
 from sim.model import queue_scaler as keda
 from sim.model.control import SCALER_PAR

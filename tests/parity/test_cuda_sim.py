@@ -11,10 +11,10 @@ from typing import Any
 
 import pytest
 
-from sim.arrays import state_sizes
 from sim.engine import cuda, ptx
 from sim.engine.rows import batches, make_batch, n_slots, row_words
 from sim.errors import InputError
+from sim.state import state_sizes
 
 from .fleets import fleet
 

@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from sim.arrays import state_sizes, table
 from sim.engine import simpy
 from sim.engine.result import make_result
 from sim.model import layout as a
+from sim.state import state_sizes, table
 
 from .engines import first_difference, laws_of, repeat, run_from_slots, run_on_loop
 from .fleets import Fleet, fleet

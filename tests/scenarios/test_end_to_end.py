@@ -16,6 +16,7 @@ from sim.engine.host import run_plan
 from sim.model import layout as a
 from sim.pack import plan
 from sim.scenario.catalogue import scenario_files
+from sim.state import LINE
 from sim.units import PS_PER_S
 
 AZURE = "traces/azure_llm_2023/original/AzureLLMInferenceTrace_{}.head.csv"
@@ -249,4 +250,5 @@ def test_without_records_only_the_trace_grows_with_the_requests() -> None:
 
 def test_records_take_a_row_per_request_and_nothing_else() -> None:
     n, words, _ = sizes(["duration_s=600"])
-    assert words == sizes(["duration_s=600", "output.records=false"])[1] + n * (a.X_SIZE + a.B_SIZE)
+    without = sizes(["duration_s=600", "output.records=false"])[1]
+    assert abs(words - without - n * (a.X_SIZE + a.B_SIZE)) < LINE  # what follows begins with a cache line

@@ -9,11 +9,12 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as some
 
-from sim.arrays import make_params, new_state, slot_rows
+from sim.arrays import make_params
 from sim.engine.cpu import compiled
 from sim.model import layout as a
 from sim.model.timers import arm, disarm, first_timer, is_true, next_timer_ps, put_right
 from sim.rows import ClassRow, GroupRow, PoolRow, RunRow, Traffic
+from sim.state import new_state, slot_rows
 from sim.units import NEVER
 
 N_SLOT = 6
