@@ -13,9 +13,8 @@ from sim.errors import InputError
 from sim.model import layout as a
 from sim.units import NEVER
 
-RUNS_A_BUCKET = (
-    4  # of a prefix cache that is full of short runs; few are, and a small hash table stays in the cache
-)
+#: Where a prefix cache is full of short runs. Few are, and a small hash table stays in the processor's cache.
+RUNS_A_BUCKET = 4
 
 
 class LimitRow(NamedTuple):

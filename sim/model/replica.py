@@ -109,7 +109,7 @@ def count_gaps(p, st, r, k, g, d, span):
     last = g + d * (k - 1)
     bucket = bucket_of(g)
     if d > 0 and bucket != bucket_of(last):
-        bucket = -1
+        bucket = -1  # they grow past it
     for c in range(n_class):
         n = st.m[st.mix + r * n_class + c]
         if n > 0:
