@@ -1,7 +1,8 @@
 """Which running sequences hold which runs of a replica's prefix cache: they take hold of them and let go.
 
 A sequence that has never been in a batch, alone in its request, has what is its own to itself: it remembers the run
-(F_RUN) and finds it again without the hash table, whose buckets are too many for the processor's caches.
+(F_RUN), and nobody can find it. Most runs are such, and never touch the hash table, which is too large for the
+processor's caches. Only when another attempt at the request may look for them are they listed there (`list_own`).
 """
 
 from __future__ import annotations
@@ -9,13 +10,16 @@ from __future__ import annotations
 from sim.jit import jit, jit_call
 from sim.model.layout import (
     F_ATTEMPTS,
+    F_GHOST,
     F_HELD,
     F_LEAF,
     F_PREEMPTIONS,
+    F_REPLICA,
     F_REQUEST,
     F_RUN,
     F_SHARED,
     F_SIZE,
+    GHOST_NOT,
     L_SIZE,
     P_N_SEGMENT,
     R_FREE_BLOCKS,
@@ -30,7 +34,18 @@ from sim.model.layout import (
     U_SHALLOW,
     Z_N_FREE,
 )
-from sim.model.runs import begin_run, find_run, give_up, join, keep, make_room, split
+from sim.model.runs import (
+    begin_run,
+    find_run,
+    give_up,
+    is_listed,
+    join,
+    keep,
+    list_run,
+    make_room,
+    new_run,
+    split,
+)
 from sim.model.segments import first_block, parent_of
 
 
@@ -69,11 +84,21 @@ def hold_own(p, st, s, lo, o, end):
                 st.m[u + U_LAST] = end
                 st.m[so + F_HELD] = end
                 return True
-        elif is_new(st, so):
-            st.m[so + F_RUN] = begin_run(p, st, lo, o, segment, 0, j, end)
+        elif is_new(st, so) and st.m[so + F_GHOST] == GHOST_NOT:  # a ghost's request may have gone on already
+            st.m[so + F_RUN] = new_run(st, o, segment, j, end, 1)
             st.m[so + F_HELD] = end
             return True
     return False
+
+
+@jit_call
+def list_own(p, st, s):
+    """What is a sequence's own was for nobody else; from now on its request has, or may have, more than this attempt."""
+    so = st.slot + s * F_SIZE
+    u = st.m[so + F_RUN]
+    if u > 0 and st.m[u + U_SEGMENT] == p.m[P_N_SEGMENT] + st.m[so + F_REQUEST] and not is_listed(st, u):
+        ro = st.rep + st.m[so + F_REPLICA] * R_SIZE
+        list_run(p, st, p.pool + st.m[ro + R_POOL] * L_SIZE, st.m[ro + R_PREFIX], u)
 
 
 @jit_call
@@ -89,6 +114,7 @@ def enter_blocks(p, st, r, s, end):
     lo = p.pool + st.m[ro + R_POOL] * L_SIZE
     so = st.slot + s * F_SIZE
     o = st.m[ro + R_PREFIX]
+    list_own(p, st, s)
     j = st.m[so + F_HELD]
     while j < end:
         segment = p.m[P_N_SEGMENT] + st.m[so + F_REQUEST]

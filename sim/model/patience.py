@@ -16,6 +16,7 @@ from sim.model.attempts import (
 )
 from sim.model.batch import drop_waiting, gap_longest
 from sim.model.exits import on_station
+from sim.model.holders import list_own
 from sim.model.holding import drop_held, note_room
 from sim.model.layout import (
     C_HEDGES,
@@ -259,6 +260,7 @@ def hedge(p, st, s, t):
     ko = p.klass + st.m[so + F_CLASS] * K_SIZE
     if st.m[so + F_TWIN] >= 0 or st.m[so + F_ATTEMPTS] >= p.m[ko + K_ATTEMPTS_MAX]:
         return
+    list_own(p, st, s)
     twin = take_slot(p, st, st.m[so + F_REQUEST], st.m[so + F_ARRIVAL_PS])
     begin_request(p, st, twin)
     to = st.slot + twin * F_SIZE

@@ -42,6 +42,7 @@ from sim.model.layout import (
     F_PROMPT,
     F_REQUEST,
     F_ROUTED_PS,
+    F_RUN,
     F_SCHEDULED_PS,
     F_SIZE,
     F_START,
@@ -131,7 +132,7 @@ def take_slot(p, st, i, t):
 @jit
 def clear(p, st, so):
     """Nothing has happened yet to the request in a slot, or to its next attempt."""
-    for field in (F_GENERATED, F_COMPUTED, F_CHUNK, F_PREEMPTIONS, F_MARK, F_HELD, F_CACHED):
+    for field in (F_GENERATED, F_COMPUTED, F_CHUNK, F_PREEMPTIONS, F_MARK, F_HELD, F_CACHED, F_RUN):
         st.m[so + field] = 0
     for field in (F_LAST_PS, F_ROUTED_PS, F_SCHEDULED_PS, F_FIRST_PS, F_GAP_MAX):
         st.m[so + field] = -1

@@ -45,6 +45,7 @@ def clear_prefix(p, st, r):
     for at in range(o, runs):
         st.m[at] = 0
     for n in range(p.m[lo + L_PREFIX_RUNS]):
+        st.m[runs + n * U_SIZE + U_SEGMENT] = -1  # for sequences that remember it
         st.m[runs + n * U_SIZE + U_DEEP] = runs + (n + 1) * U_SIZE
     st.m[runs + (p.m[lo + L_PREFIX_RUNS] - 1) * U_SIZE + U_DEEP] = 0
     st.m[o + Z_FREE] = runs
@@ -76,34 +77,57 @@ def deepest_run(p, st, lo, o, segment):
 
 
 @jit
-def new_run(p, st, lo, o, segment, shallow):
-    """A run of a segment behind its run `shallow` (0 = its first); the caller has made sure that one is unused."""
+def new_run(st, o, segment, first, last, refs):
+    """A run of the blocks from `first` to before `last`, the only one of its segment and not to be found by it; the
+    caller has made sure that one is unused.
+    """
     u = st.m[o + Z_FREE]
     st.m[o + Z_FREE] = st.m[u + U_DEEP]
     st.m[o + Z_N_FREE] -= 1
     st.m[u + U_SEGMENT] = segment
+    st.m[u + U_FIRST] = first
+    st.m[u + U_LAST] = last
+    st.m[u + U_REFS] = refs
     st.m[u + U_DEEP] = 0
-    if shallow > 0:
-        st.m[u + U_SHALLOW] = shallow
-        deep = st.m[shallow + U_DEEP]
-        st.m[u + U_DEEP] = deep
-        st.m[shallow + U_DEEP] = u
-        if deep > 0:
-            st.m[deep + U_SHALLOW] = u
-    else:
-        bucket = bucket_of(p, lo, o, segment)
-        st.m[u + U_SHALLOW] = -st.m[bucket]
-        st.m[bucket] = u
+    st.m[u + U_SHALLOW] = -u
     return u
 
 
 @jit
+def is_listed(st, u):
+    """Whether the segment of run u can be found."""
+    return st.m[u + U_SHALLOW] != -u
+
+
+@jit
+def list_run(p, st, lo, o, u):
+    """From now on the segment of run u, its only one, can be found."""
+    bucket = bucket_of(p, lo, o, st.m[u + U_SEGMENT])
+    st.m[u + U_SHALLOW] = -st.m[bucket]
+    st.m[bucket] = u
+
+
+@jit
+def add_deeper(st, u, shallow):
+    """A new run follows the run `shallow` of its segment."""
+    deep = st.m[shallow + U_DEEP]
+    st.m[u + U_SHALLOW] = shallow
+    st.m[u + U_DEEP] = deep
+    st.m[shallow + U_DEEP] = u
+    if deep > 0:
+        st.m[deep + U_SHALLOW] = u
+
+
+@jit
 def begin_run(p, st, lo, o, segment, shallow, first, last):
-    """A run of the blocks from `first` to before `last`, that one sequence holds."""
-    u = new_run(p, st, lo, o, segment, shallow)
-    st.m[u + U_FIRST] = first
-    st.m[u + U_LAST] = last
-    st.m[u + U_REFS] = 1
+    """A run of the blocks from `first` to before `last`, that one sequence holds, behind the segment's run `shallow`
+    (0 = it is the first).
+    """
+    u = new_run(st, o, segment, first, last, 1)
+    if shallow > 0:
+        add_deeper(st, u, shallow)
+    else:
+        list_run(p, st, lo, o, u)
     return u
 
 
@@ -116,7 +140,7 @@ def drop_run(p, st, lo, o, u):
         st.m[deep + U_SHALLOW] = shallow
     if shallow > 0:
         st.m[shallow + U_DEEP] = deep
-    else:
+    elif is_listed(st, u):
         bucket = bucket_of(p, lo, o, st.m[u + U_SEGMENT])
         before = st.m[bucket]
         if before == u:
@@ -200,10 +224,8 @@ def make_room(p, st, ro, lo, o):
 @jit_call
 def split(p, st, lo, o, u, at):
     """Cut run u before block `at`: the rest becomes a run of its own, as old and as held as u."""
-    rest = new_run(p, st, lo, o, st.m[u + U_SEGMENT], u)
-    st.m[rest + U_FIRST] = at
-    st.m[rest + U_LAST] = st.m[u + U_LAST]
-    st.m[rest + U_REFS] = st.m[u + U_REFS]
+    rest = new_run(st, o, st.m[u + U_SEGMENT], at, st.m[u + U_LAST], st.m[u + U_REFS])
+    add_deeper(st, rest, u)
     st.m[u + U_LAST] = at
     if st.m[u + U_REFS] == 0:
         older = st.m[u + U_OLDER]

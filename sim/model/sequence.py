@@ -65,6 +65,7 @@ from sim.model.layout import (
     SEQ_SINGLE,
     SEQ_WAITING,
 )
+from sim.model.holders import list_own
 from sim.model.metrics import add_wide, observe
 from sim.model.prefix import leave_finished, will_leave
 from sim.model.request import is_measured
@@ -203,6 +204,7 @@ def preempt(p, st, r, s, chunk, t):
     blocks_back(p, st, r, s, st.m[so + F_COMPUTED] + chunk)
     if st.m[ro + R_PREFIX] > 0:
         leave_finished(p, st, r)  # at once: the step that is being scheduled needs its blocks
+        list_own(p, st, s)
     st.m[so + F_COMPUTED] = 0
     st.m[so + F_CHUNK] = 0
     st.m[so + F_STATE] = SEQ_WAITING

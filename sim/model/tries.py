@@ -7,6 +7,7 @@ from sim.model.attempts import begin_request, counts_for, drop_slot, end_of_atte
 from sim.model.blame import held_from
 from sim.model.cache import content_of, is_cached
 from sim.model.gateway import hand_over
+from sim.model.holders import list_own
 from sim.model.holding import find_room, hold, note_served
 from sim.model.hours import deferral_ps
 from sim.model.layout import (
@@ -277,6 +278,7 @@ def end_attempt(p, st, s, r, outcome, reason, t):
 def next_attempt(p, st, s):
     """Slot s is for the next attempt at its request."""
     so = st.slot + s * F_SIZE
+    list_own(p, st, s)
     clear(p, st, so)
     st.m[so + F_FROM_CACHE] = 0
     st.m[so + F_REPLICA] = -1

@@ -13,7 +13,7 @@ def check_cache(p: Params, st: State, r: int, running: list[int]) -> None:
     row = st.m[st.rep + r * a.R_SIZE : st.rep + (r + 1) * a.R_SIZE]
     limits = p.m[p.pool + row[a.R_POOL] * a.L_SIZE : p.pool + (row[a.R_POOL] + 1) * a.L_SIZE]
     o, block = int(row[a.R_PREFIX]), int(limits[a.L_BLOCK])
-    segments = segments_of(st, o, limits)
+    segments = segments_of(p, st, o, limits)
     holders = held_blocks(p, st, running, block)
     n_run = free_blocks = 0
     for segment, runs in segments.items():
@@ -40,7 +40,7 @@ def check_cache(p: Params, st: State, r: int, running: list[int]) -> None:
     assert limits[a.L_BLOCKS] - row[a.R_FREE_BLOCKS] == held + own, "blocks in use are those held"
 
 
-def segments_of(st: State, o: int, limits: list[int]) -> dict[int, list[int]]:
+def segments_of(p: Params, st: State, o: int, limits: list[int]) -> dict[int, list[int]]:
     """Segment → its runs, the shallowest first."""
     found: dict[int, list[int]] = {}
     for bucket in range(int(limits[a.L_PREFIX_BUCKETS])):
@@ -52,7 +52,18 @@ def segments_of(st: State, o: int, limits: list[int]) -> dict[int, list[int]]:
                 u = int(st.m[u + a.U_DEEP])
             found[int(st.m[first + a.U_SEGMENT])] = runs
             first = -int(st.m[first + a.U_SHALLOW])
+    for u in unlisted(st, o, limits):
+        segment = int(st.m[u + a.U_SEGMENT])
+        assert segment >= p.m[a.P_N_SEGMENT] and segment not in found, "what others may look for can be found"
+        found[segment] = [u]
     return found
+
+
+def unlisted(st: State, o: int, limits: list[int]) -> list[int]:
+    """The runs that only their sequences know: each is the only one of its segment."""
+    runs = o + a.Z_SIZE + int(limits[a.L_PREFIX_BUCKETS])
+    every = range(runs, runs + int(limits[a.L_PREFIX_RUNS]) * a.U_SIZE, a.U_SIZE)
+    return [u for u in every if st.m[u + a.U_SEGMENT] >= 0 and st.m[u + a.U_SHALLOW] == -u]
 
 
 def held_blocks(p: Params, st: State, running: list[int], block: int) -> Counter[tuple[int, int]]:

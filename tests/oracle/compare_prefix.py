@@ -123,6 +123,10 @@ def cached_of(p: a.Params, st: a.State, rep: np.ndarray) -> set[tuple[int, int]]
                     blocks.add((int(st.m[u + a.U_SEGMENT]), j))
                 u = int(st.m[u + a.U_DEEP])
             first = -int(st.m[first + a.U_SHALLOW])
+    runs = o + a.Z_SIZE + int(limits[a.L_PREFIX_BUCKETS])
+    for u in range(runs, runs + int(limits[a.L_PREFIX_RUNS]) * a.U_SIZE, a.U_SIZE):
+        if st.m[u + a.U_SEGMENT] >= 0 and st.m[u + a.U_SHALLOW] == -u:  # only its sequence knows it
+            blocks |= {(int(st.m[u + a.U_SEGMENT]), j) for j in range(st.m[u + a.U_FIRST], st.m[u + a.U_LAST])}
     return blocks
 
 

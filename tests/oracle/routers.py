@@ -254,7 +254,7 @@ def blocks_known(p: a.Params, st: a.State, r: int, limits: Any, t: int) -> froze
     copy = st._replace(m=st.m.copy())
     settle(p, copy, r, t)
     trim(p, copy, r)
-    runs = segments_of(copy, int(copy.m[copy.rep + r * a.R_SIZE + a.R_PREFIX]), limits)
+    runs = segments_of(p, copy, int(copy.m[copy.rep + r * a.R_SIZE + a.R_PREFIX]), limits)
     return frozenset(
         (segment, block)
         for segment, places in runs.items()
