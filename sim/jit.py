@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import numba
+from llvmlite import ir
 
 from sim.linking import linked_once
 
@@ -35,6 +36,27 @@ def jit_call(function: Callable[..., Any]) -> Any:
     """
     function.is_call = True  # type: ignore[attr-defined]  # for sim.linking and, on a device, sim.engine.cuda_words
     return numba.njit(error_model="numpy", forceinline=False, **_BARE)(function)
+
+
+def bit_length(value: Any) -> int:
+    """How many bits a non-negative int64 has: 0 for 0. One instruction on a processor, one call in Python."""
+    return int(value).bit_length()
+
+
+@numba.extending.intrinsic
+def _bits(context, value):  # type: ignore[no-untyped-def]
+    """As bit_length, compiled."""
+
+    def generate(context, builder, signature, args):  # type: ignore[no-untyped-def]
+        word = args[0].type
+        return builder.sub(word(word.width), builder.ctlz(args[0], ir.IntType(1)(0)))
+
+    return numba.types.int64(numba.types.int64), generate
+
+
+@numba.extending.overload(bit_length, inline="always")
+def _bit_length(value):  # type: ignore[no-untyped-def]
+    return lambda value: _bits(value)
 
 
 def plain(rule: Any) -> Callable[..., Any]:

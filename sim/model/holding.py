@@ -41,6 +41,7 @@ from sim.model.layout import (
     P_ATTEMPTS,
     P_N_GROUP,
     P_N_LANE,
+    PLACE_BITS,
     S_NEXT_IN,
     S_RELEASE,
     S_RELEASES,
@@ -59,7 +60,7 @@ def has_room(p, st, g):
         return False
     go = p.group + g * G_SIZE
     most = p.m[go + G_OUTSTANDING_MAX]
-    return most == NEVER or tree_first_key(st.m, st.load + p.m[go + G_LOAD]) < most
+    return most == NEVER or tree_first_key(st.m, st.load + p.m[go + G_LOAD]) >> PLACE_BITS < most
 
 
 @jit

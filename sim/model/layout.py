@@ -720,7 +720,7 @@ class State(NamedTuple):
     mix: int  # (replica, class) measured sequences in the decode set
     tree: int  # winners, then keys: next boundary of each replica
     due: int  # winners, then keys: next stage change of each replica
-    load: int  # per group: winners, then keys: outstanding requests of ready replicas
+    load: int  # per group: winners, then keys: outstanding requests of a ready replica, then its place (PLACE_BITS)
     ready: int  # (replica,) per group: its ready replicas in order
     ring: int  # (pool, P_RING, 2) (time, milli value) scraped
     scaler: int  # (pool, SCALER_STATE) what the controllers remember

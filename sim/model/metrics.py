@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from sim.jit import jit, plain
+from sim.jit import bit_length, jit, plain
 from sim.model.layout import K_E2E_PS, K_ITL_PS, K_SIZE, K_TPOT_PS, K_TTFT_PS, LIMB, LIMB_BITS, N_METRIC
 
 UNIT_BITS = 14
@@ -25,27 +25,7 @@ _30, _27, _31 = np.uint64(30), np.uint64(27), np.uint64(31)
 def bucket_of(value_ps):
     """The bucket of a non-negative duration."""
     u = value_ps >> UNIT_BITS
-    w = u >> (SUB_BITS + 1)
-    e = 0
-    if w >= 1 << 32:
-        e += 32
-        w >>= 32
-    if w >= 1 << 16:
-        e += 16
-        w >>= 16
-    if w >= 1 << 8:
-        e += 8
-        w >>= 8
-    if w >= 1 << 4:
-        e += 4
-        w >>= 4
-    if w >= 1 << 2:
-        e += 2
-        w >>= 2
-    if w >= 2:
-        e += 2
-    elif w >= 1:
-        e += 1
+    e = bit_length(u >> (SUB_BITS + 1))
     return (e << SUB_BITS) + (u >> e)
 
 

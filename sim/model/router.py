@@ -31,6 +31,8 @@ from sim.model.layout import (
     L_SIZE,
     LEAST_OUTSTANDING,
     P_SEED,
+    PLACE_BITS,
+    PLACES_MAX,
     POWER_OF_TWO,
     PREFIX_AWARE,
     Q_N_READY,
@@ -49,7 +51,7 @@ from sim.model.prefix_aware import prefix_aware
 from sim.model.replica import blocks_used
 from sim.model.request import class_of, output_of, prompt_of
 from sim.model.score import weighted_score
-from sim.model.tree import tree_first, tree_set
+from sim.model.tree import tree_first_key, tree_key, tree_set
 from sim.rng import STREAM_ROUTE, draw_below
 from sim.units import NEVER
 
@@ -152,7 +154,7 @@ def choose_replica(p, st, g, i, attempt, t):
     go = p.group + g * G_SIZE
     if p.m[go + G_ROUTER] == LEAST_OUTSTANDING:
         first = p.m[go + G_FIRST]
-        return first + tree_first(st.m, st.load + p.m[go + G_LOAD], p.m[go + G_LEAVES])
+        return first + (tree_first_key(st.m, st.load + p.m[go + G_LOAD]) & PLACES_MAX)
     return choose_among(
         p, st, g, i, attempt, t, st.ready + p.m[go + G_FIRST], st.m[st.group + g * H_SIZE + H_N_READY]
     )
@@ -275,6 +277,6 @@ def refresh_load(p, st, g, r):
         o = st.load + p.m[go + G_LOAD]
         m = p.m[go + G_LEAVES]
         leaf = r - p.m[go + G_FIRST]
-        held = outstanding_of(st, r)
-        if st.m[o + m + leaf] != held:
-            tree_set(st.m, o, m, leaf, held)
+        key = outstanding_of(st, r) << PLACE_BITS | leaf
+        if tree_key(st.m, o, m, leaf) != key:
+            tree_set(st.m, o, m, leaf, key)

@@ -21,7 +21,13 @@ def tree_first(tree, o, m):
     """The leaf with the smallest key."""
     key = tree[o + 1]
     node = 1
-    while node < m:
+    while 2 * node < m:  # two levels at once: their keys are read side by side, not one after the other
+        node *= 4
+        a = tree[o + node] == key
+        b = tree[o + node + 1] == key
+        c = tree[o + node + 2] == key
+        node += 0 if a else 1 if b else 2 if c else 3
+    if node < m:
         node *= 2
         if tree[o + node] != key:
             node += 1
