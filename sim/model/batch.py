@@ -266,15 +266,28 @@ def gap_seen(st, ro, gap_ps):
 def gap_longest(st, ro, start):
     """The longest gap seen by a sequence that joined at step `start`."""
     o = st.m[ro + R_STACK]
-    low = 0
-    high = st.m[ro + R_STACK_N] - 1
-    while low < high:
-        middle = (low + high + 1) >> 1
-        if st.m[o + 2 * middle] <= start:
-            low = middle
-        else:
-            high = middle - 1
-    return st.m[o + 2 * low + 1]
+    n = st.m[ro + R_STACK_N]
+    at = 0
+    stride = 8
+    while 2 * stride < n:
+        stride *= 2
+    while stride > 8:
+        at = gap_after(st, o, n, start, at, stride)
+        stride >>= 1
+    # nearly always all there is to do: nobody can guess how it goes, and outside a loop the compiler needs no branch
+    at = gap_after(st, o, n, start, at, 8)
+    at = gap_after(st, o, n, start, at, 4)
+    at = gap_after(st, o, n, start, at, 2)
+    at = gap_after(st, o, n, start, at, 1)
+    return st.m[o + 2 * at + 1]
+
+
+@jit
+def gap_after(st, o, n, start, at, stride):
+    """One stride of the search for the last entry that starts at `start` or before; it is not before entry `at`."""
+    far = at + stride
+    last = far if far < n else n - 1
+    return far if (far < n) & (st.m[o + 2 * last] <= start) else at
 
 
 @jit_call
