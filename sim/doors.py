@@ -38,6 +38,7 @@ def make_doors(
         or front.cache_entries > 0
         or any(group.outstanding_max != NEVER or group.hold_order != a.HOLD_FIFO for group in groups)
     )
+    p_run[a.P_N_HEDGE] = len(_hedges(classes))
     p_run[a.P_CAPPED] = int(any(group.outstanding_max != NEVER for group in groups))
     p_run[a.P_N_LANE] = len(tenants) if any(g.hold_order == a.HOLD_FAIR for g in groups) else 1
     p_run[a.P_N_TENANT], p_run[a.P_N_STATION] = len(tenants), len(front.workers)
@@ -61,7 +62,7 @@ def make_classes(classes: list[ClassRow], start: int) -> tuple[np.ndarray, np.nd
         row[[a.K_TENANT, a.K_SHED_MILLI, a.K_WAIT_MAX_PS]] = c.tenant, c.shed_milli, c.wait_max_ps
         row[[a.K_ATTEMPTS_MAX, a.K_RETRY_ON, a.K_JITTER]] = c.attempts_max, c.retry_on, c.jitter
         row[[a.K_BUDGET_RATIO, a.K_BUDGET_BURST]] = c.budget_ratio_milli, c.budget_burst_milli
-        row[a.K_HEDGE_PS] = c.hedge_ps
+        row[[a.K_HEDGE_PS, a.K_HEDGE_LIST]] = c.hedge_ps, _hedges(classes).get(c.hedge_ps, -1)
         row[[a.K_PROMPT_MAX, a.K_OUTPUT_MAX]] = c.prompt_max, c.output_max
         if c.first_patience_ps is not None or c.total_patience_ps is not None:
             patience = np.full((a.N_QUANTILE, 2), NEVER)
@@ -91,6 +92,12 @@ def make_classes(classes: list[ClassRow], start: int) -> tuple[np.ndarray, np.nd
         tables.append(np.array(c.network_ps, dtype=np.int64))
         start += len(c.network_ps)
     return rows.reshape(-1), np.concatenate([np.zeros(0, dtype=np.int64), *tables])
+
+
+def _hedges(classes: list[ClassRow]) -> dict[int, int]:
+    """How long clients wait before they send a second attempt, and which list those are in who wait so long."""
+    waits = sorted({c.hedge_ps for c in classes} - {NEVER})
+    return {wait: j for j, wait in enumerate(waits)}
 
 
 def _limits(limits: list[LimitRow | None]) -> np.ndarray:

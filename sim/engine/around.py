@@ -81,5 +81,5 @@ def blocked_answers(p: Params, st: State, counts: Mapping[str, np.ndarray]) -> n
     """Answers to measured requests that a guardrail blocked, (1 + class,), those included that another model was asked
     for instead.
     """
-    sent_on = st.m[st.limit : st.counts].reshape(-1, J_SIZE)[: p.m[P_N_CLASS], J_SENT_ON]
+    sent_on = st.m[st.limit + J_SENT_ON :][: p.m[P_N_CLASS] * J_SIZE : J_SIZE]
     return np.asarray(counts["reason_blocked"] + np.concatenate([[sent_on.sum()], sent_on]))

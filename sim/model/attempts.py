@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from sim.jit import jit, jit_call
 from sim.model.cache import content_of, keep_answer
+from sim.model.hedges import NOT_LISTED, is_listed, unlist_hedge
 from sim.model.lanes import OUTPUT_WEIGHT, note_served
 from sim.model.layout import (
     C_CACHED,
@@ -29,6 +30,7 @@ from sim.model.layout import (
     F_GHOST,
     F_GIVE_UP_PS,
     F_GROUP,
+    F_HEDGE_PREV,
     F_NEXT,
     F_OUTPUT,
     F_REPLICA,
@@ -81,6 +83,7 @@ def begin_request(p, st, s):
     st.m[so + F_FROM_CACHE] = 0
     st.m[so + F_GROUP] = p.m[p.klass + st.m[so + F_CLASS] * K_SIZE + K_GROUP]
     st.m[so + F_DUE_PS] = NEVER
+    st.m[so + F_HEDGE_PREV] = NOT_LISTED
 
 
 @jit
@@ -107,11 +110,19 @@ def measure_more(st, k, metric, value_ps):
     add_wide(st.m, st.counts + k * C_SIZE + C_MORE_SUM + 2 * metric, value_ps)
 
 
+@jit
+def forget(p, st, s):
+    """Nothing is due any more for the attempt in slot s."""
+    disarm(st, s)
+    if is_listed(st, s):
+        unlist_hedge(p, st, s)
+
+
 @jit_call
 def end_of_attempt(p, st, s, outcome):
     """The attempt in slot s is over: its timer, its limits, its twin; returns the slot of the twin or −1."""
     so = st.slot + s * F_SIZE
-    disarm(st, s)
+    forget(p, st, s)
     uncount(p, st, s)
     if counts_for(p, st, s):
         k = st.m[so + F_CLASS]
@@ -195,7 +206,7 @@ def answered(p, st, s, t):
 
 
 @jit_call
-def win(st, s, t):
+def win(p, st, s, t):
     """An attempt has emitted its first token at t: its twin, if it has one, is told a moment later."""
     so = st.slot + s * F_SIZE
     twin = st.m[so + F_TWIN]
@@ -206,6 +217,7 @@ def win(st, s, t):
         st.m[to + F_GHOST] = GHOST_BEATEN
         st.m[so + F_WASTED] += st.m[to + F_WASTED]
         st.m[to + F_WASTED] = 0
+        forget(p, st, twin)
         arm(st, twin, PHASE_TURN, t + 1)
 
 

@@ -53,7 +53,7 @@ def on_station(p, st, s, t):
         st.m[so + F_FIRST_PS] = t
         st.m[so + F_LAST_PS] = t
         st.m[so + F_GAP_MAX] = 0
-        win(st, s, t)
+        win(p, st, s, t)
         go_out(p, st, s, t)
     elif step < n_before(p, k) + (n_after(p, k) if after else 0):
         enter_station(p, st, s, step, t)

@@ -60,6 +60,7 @@ from sim.model.layout import (
     R_STAGE,
     R_WAIT_HEAD,
     R_WAIT_TAIL,
+    S_HEDGE_PS,
     S_N_TIMER,
     S_NEXT_FAULT,
     S_NEXT_IN,
@@ -151,6 +152,7 @@ def begin(p, st):
     st.m[S_NEXT_SAMPLE] = 0 if p.m[P_SAMPLE_PS] > 0 else NEVER
     st.m[S_NEXT_MARK] = p.m[P_WARMUP_PS]
     st.m[S_RELEASE] = NEVER
+    st.m[S_HEDGE_PS] = NEVER
     if p.m[P_ATTEMPTS] == 1:
         fill_limits(p, st)
     set_next_in(p, st)

@@ -187,8 +187,9 @@ BLAME_STREAM_COLUMNS = tuple(f"blame_stream_{cause}_ps" for cause in BLAME_STREA
     P_CACHE_LIFE_PS,
     P_CACHE_PS,  # how long an answer from the cache takes
     P_TURNS,  # where the sessions' turns start in Params.trace: (request, TURN_SIZE); 0 = all requests come by themselves
-) = range(35)
-P_STARTS = 35  # where the tables start, once more: rules that are called get only the arrays (sim.linking)
+    P_N_HEDGE,  # lists of attempts that may be hedged: classes whose clients wait equally long share one
+) = range(36)
+P_STARTS = 36  # where the tables start, once more: rules that are called get only the arrays (sim.linking)
 P_SIZE = P_STARTS + 7
 
 # CPU stations
@@ -253,8 +254,9 @@ Y_SIZE = 3
     K_SESSION_MAX,  # tokens of a session; NEVER = any
     K_GAP_PS,  # a client that has seen nothing new for so long goes, NEVER = does not mind
     K_TTFT_MAX_PS,  # attempts are refused whose first token would come later, NEVER = none
-) = range(35)
-K_SIZE = 35
+    K_HEDGE_LIST,
+) = range(36)
+K_SIZE = 36
 
 # Params.group, a row a model that is served
 (
@@ -349,9 +351,15 @@ N_QUANTILE = 1 << N_QUANTILE_BITS
     S_CACHE_FIRST,  # response cache: last used, least recently used, entries
     S_CACHE_LAST,
     S_CACHED,
-) = range(21)
-S_STARTS = 21  # as P_STARTS
-S_SIZE = S_STARTS + 28
+    S_HEDGE_PS,  # when a client may next send a second attempt beside its first, NEVER = none may; its slot
+    S_HEDGE,
+) = range(23)
+S_STARTS = 23  # as P_STARTS
+S_SIZE = S_STARTS + 29
+
+# State.hedge: 1 + the slots that a list begins and ends with, 0 = it is empty
+HEDGE_HEAD, HEDGE_TAIL = range(2)
+HEDGE_SIZE = 2
 
 # State.station: two limbs of work taken in and of waiting for it to begin, how often, and visits in line
 D_BUSY, _D1, D_WAIT, _D3, D_JOBS, D_IN_LINE = range(6)
@@ -500,8 +508,8 @@ R_SIZE = 39
     F_ATTEMPT,
     F_ATTEMPTS,  # of the request so far
     F_WASTED,  # tokens computed for earlier attempts
-    F_STEP,  # which station of its class it is at
-    F_STEP_PS,  # when that is done
+    F_HEDGE_NEXT,  # 1 + the slot that comes after it in its list of hedges, 0 = it is the last
+    F_HEDGE_PREV,  # … and before it, −1 = it is in none
     F_GHOST_NEXT,  # 1 + the slot of the next running attempt of its replica whose client has gone, 0 = it is the last
     F_CLOCK_PS,  # the clock of its present part of life, read where that began
     F_SINCE_PS,  # since when it has been preempted or passed over
@@ -515,8 +523,10 @@ R_SIZE = 39
     F_CPU_BEFORE_PS,  # at CPU stations before the GPU
     F_CPU_AFTER_PS,  # … and after it
     F_WITHHELD_PS,  # the answer came and nothing of it was shown
-) = range(53)
-F_TIMERS = 53  # of the first slot: where the heap of timers begins, for that moves when the slots grow
+    F_STEP,  # which station of its class it is at
+    F_STEP_PS,  # when that is done
+) = range(55)
+F_TIMERS = 55  # of the first slot: where the heap of timers begins, for that moves when the slots grow
 F_SIZE = 56
 F_BLAME = F_COLD_HELD_PS
 
@@ -733,6 +743,7 @@ class State(NamedTuple):
     station: int  # (station, D_SIZE)
     content: int  # (question, E_SIZE) of the response cache
     limit: int  # (class, then tenant, J_SIZE)
+    hedge: int  # (P_N_HEDGE, HEDGE_SIZE)
     counts: int  # (class, C_SIZE)
     hist: int  # (class, N_METRIC, N_BUCKET)
     more: int  # (class, N_MORE, N_BUCKET) where attempts are kept apart, else nothing

@@ -11,11 +11,13 @@ from sim.model.attempts import (
     counts_for,
     drop_slot,
     end_of_attempt,
+    forget,
     take_free,
     waste,
 )
 from sim.model.batch import drop_waiting, gap_longest
 from sim.model.exits import on_station
+from sim.model.hedges import hedge_key, is_needless, unlist_hedge
 from sim.model.holders import list_own
 from sim.model.holding import drop_held, note_room
 from sim.model.layout import (
@@ -65,7 +67,6 @@ from sim.model.layout import (
     PHASE_DEADLINE,
     PHASE_RETRY,
     PHASE_STATION,
-    PHASE_TURN,
     R_BATCH_LEFT,
     R_GHOST,
     R_N_RUN,
@@ -75,6 +76,8 @@ from sim.model.layout import (
     R_STAGE,
     R_STEP,
     S_FREE,
+    S_HEDGE,
+    S_HEDGE_PS,
     S_N_TIMER,
     S_STATUS,
     SEQ_AFTER,
@@ -92,7 +95,15 @@ from sim.model.replica import cut_jump, gate_opens_ps, settle
 from sim.model.request import take_slot
 from sim.model.router import refresh_load
 from sim.model.stalls import stall_ps
-from sim.model.timers import disarm, first_timer, is_true, next_timer_ps, phase_of, put_right
+from sim.model.timers import (
+    disarm,
+    first_timer,
+    first_timer_ps,
+    goes_off_before,
+    is_true,
+    phase_of,
+    put_right,
+)
 from sim.model.tree import tree_set
 from sim.model.tries import end_attempt, retry, sees_nothing, start, take_attempt, watch
 from sim.model.turns import come
@@ -189,9 +200,9 @@ def withdraw(p, st, s, t):
 
 
 @jit_call
-def split_off(st, s):
+def split_off(p, st, s):
     """Leave slot s to the ghost of an attempt that runs on; returns the slot in which its request lives on."""
-    disarm(st, s)
+    forget(p, st, s)
     new = take_free(st)
     so = st.slot + s * F_SIZE
     no = st.slot + new * F_SIZE
@@ -237,7 +248,7 @@ def on_deadline(p, st, s, t):
     reason = STALLED if stalled and t < st.m[so + F_TOTAL_PS] else where_it_is(st, s)
     r = st.m[so + F_REPLICA]
     if withdraw(p, st, s, t):
-        s = split_off(st, s)
+        s = split_off(p, st, s)
     st.m[st.slot + s * F_SIZE + F_STATE] = SEQ_AWAY
     end_attempt(p, st, s, r, TIMED_OUT, reason, t)
 
@@ -278,37 +289,30 @@ def hedge(p, st, s, t):
     take_attempt(p, st, twin, t)
 
 
-@jit
-def is_moot(st, s):
-    """Whether the timer of slot s is for a hedge that is not needed any more: there is a first token."""
-    so = st.slot + s * F_SIZE
-    return (
-        phase_of(st, s) == PHASE_TURN
-        and st.m[so + F_FIRST_PS] >= 0
-        and st.m[so + F_GHOST] != GHOST_BEATEN
-        and st.m[so + F_STATE] != SEQ_THINKING
-    )
-
-
 @jit_call
 def on_timer(p, st, t):
-    """The first timer goes off at t, if there is one at t. What is in its way is put right, and so is what comes after
-    it up to the next that is true: to be looked at only when it is due would be an event of its own.
+    """The first timer or hedge goes off at t, if there is one at t. What is in its way is put right, and so is what comes
+    after it up to the next that is true: to be looked at only when it is due would be an event of its own.
     """
     if st.m[S_FREE] < 0:
         st.m[S_STATUS] = NEED_SLOTS  # nothing has been changed: the host makes room and the loop goes on
         return
-    while st.m[S_N_TIMER] > 0:
+    while st.m[S_HEDGE_PS] != NEVER and is_needless(st, st.m[S_HEDGE]):
+        s = st.m[S_HEDGE]
+        unlist_hedge(p, st, s)
+        watch(p, st, s, t)
+    while st.m[S_N_TIMER] > 0 and not is_true(st, first_timer(st)):
+        put_right(st, first_timer(st))
+    hedge_ps = st.m[S_HEDGE_PS]
+    if hedge_ps <= t and not goes_off_before(st, hedge_ps, hedge_key(st, st.m[S_HEDGE])):
+        s = st.m[S_HEDGE]
+        unlist_hedge(p, st, s)
+        hedge(p, st, s, t)
+        watch(p, st, s, t)
+    elif first_timer_ps(st) <= t:
         s = first_timer(st)
-        if not is_true(st, s):
-            put_right(st, s)
-        elif is_moot(st, s):
-            watch(p, st, s, t)
-        else:
-            if next_timer_ps(st) <= t:
-                disarm(st, s)
-                go_off(p, st, s, phase_of(st, s), t)
-            return
+        disarm(st, s)
+        go_off(p, st, s, phase_of(st, s), t)
 
 
 @jit_call
@@ -323,8 +327,5 @@ def go_off(p, st, s, phase, t):
     elif st.m[st.slot + s * F_SIZE + F_STATE] == SEQ_THINKING:
         come(p, st, s, t)
         start(p, st, s, t)
-    elif st.m[st.slot + s * F_SIZE + F_GHOST] == GHOST_BEATEN:
-        cancel(p, st, s, t)
     else:
-        hedge(p, st, s, t)
-        watch(p, st, s, t)
+        cancel(p, st, s, t)

@@ -19,6 +19,7 @@ from sim.model.batch import (
 )
 from sim.model.blame import blame_chunk, decodes_from, decodes_until, lose_tokens
 from sim.model.ends import complete
+from sim.model.holders import list_own
 from sim.model.kv import blocks_of, place_in_block
 from sim.model.layout import (
     C_SIZE,
@@ -65,7 +66,6 @@ from sim.model.layout import (
     SEQ_SINGLE,
     SEQ_WAITING,
 )
-from sim.model.holders import list_own
 from sim.model.metrics import add_wide, observe
 from sim.model.prefix import leave_finished, will_leave
 from sim.model.request import is_measured
@@ -165,7 +165,7 @@ def end_chunk(p, st, r, s, t):
     if generated == 0:
         st.m[so + F_FIRST_PS] = t
         if p.m[P_ATTEMPTS] == 1 and st.m[so + F_TWIN] >= 0:
-            win(st, s, t)
+            win(p, st, s, t)
     else:
         lone_gap(p, st, s, t - st.m[so + F_LAST_PS])
     st.m[so + F_GENERATED] = generated + 1

@@ -18,6 +18,7 @@ from sim.model.layout import (
     F_REQUEST,
     F_SIZE,
     F_TIMERS,
+    S_HEDGE_PS,
     S_N_TIMER,
     S_NEXT_IN,
     TIMER_KEY,
@@ -39,9 +40,22 @@ def timer_key(phase, request, attempt):
 
 
 @jit
-def next_timer_ps(st):
+def first_timer_ps(st):
     """When the heap is looked at next: no timer goes off before; NEVER = there is none."""
     return st.m[st.m[st.slot + F_TIMERS] + TIMER_PS] if st.m[S_N_TIMER] > 0 else NEVER
+
+
+@jit
+def next_timer_ps(st):
+    """When a timer or a hedge goes off next, or not before; NEVER = there is none."""
+    timer_ps = first_timer_ps(st)
+    return timer_ps if timer_ps < st.m[S_HEDGE_PS] else st.m[S_HEDGE_PS]
+
+
+@jit
+def goes_off_before(st, time, key):
+    """Whether the first entry of the heap comes before (time, key)."""
+    return st.m[S_N_TIMER] > 0 and not is_before(st, time, key, st.m[st.slot + F_TIMERS])
 
 
 @jit

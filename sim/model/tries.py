@@ -7,6 +7,7 @@ from sim.model.attempts import begin_request, counts_for, drop_slot, end_of_atte
 from sim.model.blame import held_from
 from sim.model.cache import content_of, is_cached
 from sim.model.gateway import hand_over
+from sim.model.hedges import hedge_ps, is_listed, list_hedge
 from sim.model.holders import list_own
 from sim.model.holding import find_room, hold, note_served
 from sim.model.hours import deferral_ps
@@ -51,7 +52,6 @@ from sim.model.layout import (
     K_BACKOFF,
     K_DEADLINE_PS,
     K_GAP_PS,
-    K_HEDGE_PS,
     K_JITTER,
     K_PATIENCE,
     K_RETRY_ON,
@@ -66,7 +66,6 @@ from sim.model.layout import (
     PHASE_DEADLINE,
     PHASE_RETRY,
     PHASE_STATION,
-    PHASE_TURN,
     PREDICTED_TTFT,
     REJECTED,
     SEQ_AFTER,
@@ -220,16 +219,16 @@ def sees_nothing(p, st, s):
 
 @jit_call
 def watch(p, st, s, t):
-    """Set the timer of an attempt after t: its deadline, the hedge before it, or the end of its work at a station."""
+    """Set the timer of an attempt after t: its deadline, or the end of its work at a station; list the hedge before it."""
     so = st.slot + s * F_SIZE
     phase = PHASE_DEADLINE
     due = st.m[so + F_TOTAL_PS]
     if sees_nothing(p, st, s):
         due = min(due, st.m[so + F_GIVE_UP_PS])
-        after = p.m[p.klass + st.m[so + F_CLASS] * K_SIZE + K_HEDGE_PS]
-        if after != NEVER and st.m[so + F_FIRST_PS] < 0 and t < st.m[so + F_TAKEN_PS] + after < due:
-            phase = PHASE_TURN
-            due = st.m[so + F_TAKEN_PS] + after
+        if st.m[so + F_FIRST_PS] < 0 and t < hedge_ps(p, st, s) < due:
+            if not is_listed(st, s):
+                list_hedge(p, st, s)
+            due = NEVER  # that comes first, and then this is looked at again
     if p.m[p.klass + st.m[so + F_CLASS] * K_SIZE + K_GAP_PS] != NEVER:
         look = stall_ps(p, st, s, t)
         if look < due:

@@ -54,7 +54,8 @@ def segments_of(p: Params, st: State, o: int, limits: list[int]) -> dict[int, li
             first = -int(st.m[first + a.U_SHALLOW])
     for u in unlisted(st, o, limits):
         segment = int(st.m[u + a.U_SEGMENT])
-        assert segment >= p.m[a.P_N_SEGMENT] and segment not in found, "what others may look for can be found"
+        assert segment >= p.m[a.P_N_SEGMENT], "others may look for it"
+        assert segment not in found
         found[segment] = [u]
     return found
 

@@ -126,7 +126,9 @@ def cached_of(p: a.Params, st: a.State, rep: np.ndarray) -> set[tuple[int, int]]
     runs = o + a.Z_SIZE + int(limits[a.L_PREFIX_BUCKETS])
     for u in range(runs, runs + int(limits[a.L_PREFIX_RUNS]) * a.U_SIZE, a.U_SIZE):
         if st.m[u + a.U_SEGMENT] >= 0 and st.m[u + a.U_SHALLOW] == -u:  # only its sequence knows it
-            blocks |= {(int(st.m[u + a.U_SEGMENT]), j) for j in range(st.m[u + a.U_FIRST], st.m[u + a.U_LAST])}
+            blocks |= {
+                (int(st.m[u + a.U_SEGMENT]), j) for j in range(st.m[u + a.U_FIRST], st.m[u + a.U_LAST])
+            }
     return blocks
 
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as some
 from sim.arrays import make_params
 from sim.engine.cpu import compiled
 from sim.model import layout as a
-from sim.model.timers import arm, disarm, first_timer, is_true, next_timer_ps, put_right
+from sim.model.timers import arm, disarm, first_timer, first_timer_ps, is_true, put_right
 from sim.rows import ClassRow, GroupRow, PoolRow, RunRow, Traffic
 from sim.state import new_state, slot_rows
 from sim.units import NEVER
@@ -31,7 +31,7 @@ def play(p, st, n_step):  # type: ignore[no-untyped-def]
             arm(st, s, a.PHASE_DEADLINE, time)
         elif what == DISARM:
             disarm(st, s)
-        while what == PASS and next_timer_ps(st) <= time:
+        while what == PASS and first_timer_ps(st) <= time:
             first = first_timer(st)
             if is_true(st, first):
                 p.trace[3 * n_step + 2 * n] = first
