@@ -12,9 +12,8 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import numba
-from llvmlite import ir
 
-from sim.linking import linked_once
+from sim.linking import compiled_bit_length, linked_once
 
 #: Under the CUDA simulator inlining hints are refused by the runtime, and no machine code is made anyway.
 _INLINE = os.environ.get("NUMBA_ENABLE_CUDASIM", "0") != "1"
@@ -43,15 +42,7 @@ def bit_length(value: Any) -> int:
     return int(value).bit_length()
 
 
-@numba.extending.intrinsic
-def _bits(context, value):  # type: ignore[no-untyped-def]
-    """As bit_length, compiled."""
-
-    def generate(context, builder, signature, args):  # type: ignore[no-untyped-def]
-        word = args[0].type
-        return builder.sub(word(word.width), builder.ctlz(args[0], ir.IntType(1)(0)))
-
-    return numba.types.int64(numba.types.int64), generate
+_bits = compiled_bit_length()
 
 
 @numba.extending.overload(bit_length, inline="always")

@@ -14,6 +14,23 @@ from typing import Any
 WORD = 8  # bytes
 
 
+def compiled_bit_length() -> Any:
+    """`sim.jit.bit_length` for compiled code, here and on a device: the processor counts leading zeros."""
+    from llvmlite import ir
+    from numba import types
+    from numba.extending import intrinsic
+
+    @intrinsic
+    def bits(context, value):  # type: ignore[no-untyped-def]
+        def generate(context, builder, signature, args):  # type: ignore[no-untyped-def]
+            word = args[0].type
+            return builder.sub(word(word.width), builder.ctlz(args[0], ir.IntType(1)(0)))
+
+        return types.int64(types.int64), generate
+
+    return bits
+
+
 @contextlib.contextmanager
 def linked_once(rows: Mapping[type, int]) -> Iterator[None]:
     """While this lasts, a rule is optimised once, with the rules that are inlined into it, and made machine code only in
