@@ -127,12 +127,20 @@ def with_traffic(world: World, seed: int, traffic: Traffic) -> a.Params:
         groups = m[world.starts["group"] : world.starts["pool"]].reshape(-1, a.G_SIZE)
         rings = make_rings(groups, world.virtual_nodes, seed, len(m))
     trace = _trace(traffic, world.n_class, m)
+    m[a.P_ALL_FIT] = _all_fit(traffic, m[world.starts["pool"] : world.starts["base"]].reshape(-1, a.L_SIZE))
     m[[a.P_LEAF, a.P_SHARED, a.P_SEGMENT, a.P_N_SEGMENT]] = places_of(traffic.chains, sum(map(len, trace)))
     return a.Params(
         m=np.concatenate([m, *rings]) if rings else m,
         trace=np.concatenate([*trace, *words_of(traffic.chains)]),
         **world.starts,
     )
+
+
+def _all_fit(traffic: Traffic, pools: np.ndarray) -> bool:
+    """Whether every request fits every pool: its context and its KV blocks (`sim.model.router.fits` asks of one)."""
+    tokens = int(np.max(traffic.prompt_tokens + np.maximum(traffic.output_tokens, 1), initial=0))
+    room = np.minimum(pools[:, a.L_MAX_LEN], pools[:, a.L_BLOCKS] * pools[:, a.L_BLOCK])
+    return bool(tokens <= room.min())
 
 
 def _trace(traffic: Traffic, n_class: int, p_run: np.ndarray) -> list[np.ndarray]:

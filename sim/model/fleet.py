@@ -108,20 +108,18 @@ def advance(p, st, stop_ps):
         stage_ps = tree_first_key(st.m, st.due)
         input_ps = st.m[S_NEXT_IN]
         boundary_ps = tree_first_key(st.m, st.tree)
-        if st.m[S_NEXT_FAULT] <= min(stage_ps, min(input_ps, boundary_ps)) and st.m[S_NEXT_FAULT] <= stop_ps:
+        t = input_ps if input_ps <= boundary_ps else boundary_ps
+        if t < stage_ps and t < st.m[S_NEXT_FAULT] and t < stop_ps:
+            if input_ps <= boundary_ps:
+                on_input(p, st, t)
+            else:
+                on_replica(p, st, tree_first(st.m, st.tree, p.m[P_TREE]), t)
+        elif st.m[S_NEXT_FAULT] <= min(stage_ps, min(t, stop_ps)):
             on_fault(p, st, st.m[S_NEXT_FAULT])
-        elif stage_ps <= input_ps and stage_ps <= boundary_ps:
-            if stage_ps > stop_ps:
-                break
+        elif stage_ps <= min(t, stop_ps):
             on_stage(p, st, tree_first(st.m, st.due, p.m[P_TREE]), stage_ps)
-        elif input_ps <= boundary_ps:
-            if input_ps >= stop_ps:
-                break
-            on_input(p, st, input_ps)
         else:
-            if boundary_ps >= stop_ps:
-                break
-            on_replica(p, st, tree_first(st.m, st.tree, p.m[P_TREE]), boundary_ps)
+            break
 
 
 @jit_call

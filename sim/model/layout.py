@@ -188,8 +188,9 @@ BLAME_STREAM_COLUMNS = tuple(f"blame_stream_{cause}_ps" for cause in BLAME_STREA
     P_CACHE_PS,  # how long an answer from the cache takes
     P_TURNS,  # where the sessions' turns start in Params.trace: (request, TURN_SIZE); 0 = all requests come by themselves
     P_N_HEDGE,  # lists of attempts that may be hedged: classes whose clients wait equally long share one
-) = range(36)
-P_STARTS = 36  # where the tables start, once more: rules that are called get only the arrays (sim.linking)
+    P_ALL_FIT,  # 1 = every request fits every pool
+) = range(37)
+P_STARTS = 37  # where the tables start, once more: rules that are called get only the arrays (sim.linking)
 P_SIZE = P_STARTS + 7
 
 # CPU stations

@@ -300,7 +300,9 @@ def on_timer(p, st, t):
     while st.m[S_HEDGE_PS] != NEVER and is_needless(st, st.m[S_HEDGE]):
         s = st.m[S_HEDGE]
         unlist_hedge(p, st, s)
-        if st.m[st.slot + s * F_SIZE + F_DUE_PS] == NEVER:  # else it has been looked at since its first token came
+        if (
+            st.m[st.slot + s * F_SIZE + F_DUE_PS] == NEVER
+        ):  # else it has been looked at since its first token came
             watch(p, st, s, t)
     while st.m[S_N_TIMER] > 0 and not is_true(st, first_timer(st)):
         put_right(st, first_timer(st))

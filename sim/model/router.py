@@ -30,6 +30,7 @@ from sim.model.layout import (
     L_MAX_LEN,
     L_SIZE,
     LEAST_OUTSTANDING,
+    P_ALL_FIT,
     P_SEED,
     PLACE_BITS,
     PLACES_MAX,
@@ -74,6 +75,8 @@ def n_fitting_pools(p, g, i):
     if is_choosy(p, g, i):
         return n_listed_pools(p, i)
     go = p.group + g * G_SIZE
+    if p.m[P_ALL_FIT] == 1:
+        return p.m[go + G_N_POOL]
     n = 0
     for pool in range(p.m[go + G_FIRST_POOL], p.m[go + G_FIRST_POOL] + p.m[go + G_N_POOL]):
         if fits(p, pool, i):

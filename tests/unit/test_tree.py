@@ -1,0 +1,34 @@
+"""A tree of matches names the smallest key and its first leaf, as a plain list looked through from end to end does."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as some
+
+from sim.jit import door
+from sim.model.tree import tree_build, tree_first, tree_first_key, tree_set
+from sim.units import NEVER
+
+build, first, first_key, change = (door(rule) for rule in (tree_build, tree_first, tree_first_key, tree_set))
+OFFSET = 3  # a tree lies somewhere in a longer array
+
+
+@settings(deadline=None)
+@pytest.mark.parametrize("leaves", [2, 4, 8, 16, 32, 64])
+@given(
+    changes=some.lists(some.tuples(some.integers(0, 63), some.one_of(some.integers(0, 9), some.just(NEVER)))),
+    keys=some.lists(some.integers(0, 9), min_size=64, max_size=64),
+)
+def test_the_first_of_the_smallest(leaves: int, changes: list[tuple[int, int]], keys: list[int]) -> None:
+    tree = np.full(OFFSET + 2 * leaves, -1, dtype=np.int64)
+    plain = keys[:leaves]
+    tree[OFFSET + leaves :] = plain
+    build(tree, OFFSET, leaves)
+    for leaf, key in [(0, keys[0]), *changes]:
+        plain[leaf % leaves] = key
+        change(tree, OFFSET, leaves, leaf % leaves, key)
+        assert first_key(tree, OFFSET) == min(plain)
+        assert first(tree, OFFSET, leaves) == plain.index(min(plain))
+    assert tree[:OFFSET].tolist() == [-1] * OFFSET
