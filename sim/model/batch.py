@@ -257,8 +257,9 @@ def gap_seen(st, ro, gap_ps):
     n = st.m[ro + R_STACK_N]
     while n > 1 and st.m[o + 2 * n - 3] <= gap_ps:
         n -= 1
-    if n > 0 and st.m[o + 2 * n - 1] < gap_ps:
-        st.m[o + 2 * n - 1] = gap_ps
+    if n > 0:
+        last = st.m[o + 2 * n - 1]
+        st.m[o + 2 * n - 1] = last if last > gap_ps else gap_ps
     st.m[ro + R_STACK_N] = n
 
 

@@ -52,7 +52,7 @@ from sim.model.prefix_aware import prefix_aware
 from sim.model.replica import blocks_used
 from sim.model.request import class_of, output_of, prompt_of
 from sim.model.score import weighted_score
-from sim.model.tree import tree_first_key, tree_key, tree_set
+from sim.model.tree import tree_first_key, tree_set
 from sim.rng import STREAM_ROUTE, draw_below
 from sim.units import NEVER
 
@@ -280,6 +280,4 @@ def refresh_load(p, st, g, r):
         o = st.load + p.m[go + G_LOAD]
         m = p.m[go + G_LEAVES]
         leaf = r - p.m[go + G_FIRST]
-        key = outstanding_of(st, r) << PLACE_BITS | leaf
-        if tree_key(st.m, o, m, leaf) != key:
-            tree_set(st.m, o, m, leaf, key)
+        tree_set(st.m, o, m, leaf, outstanding_of(st, r) << PLACE_BITS | leaf)

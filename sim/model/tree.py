@@ -28,13 +28,13 @@ def tree_first(tree, o, m):
     key = tree[o + 1]
     node = 1
     if m & ODD_LEVELS:
-        node = 2 if tree[o + 2] == key else 3
+        node = 2 + (tree[o + 2] != key)
     while node < m:
         node *= 4
-        a = tree[o + node] == key
-        b = tree[o + node + 1] == key
-        c = tree[o + node + 2] == key
-        node += 0 if a else 1 if b else 2 if c else 3
+        a = tree[o + node] != key
+        ab = a & (tree[o + node + 1] != key)
+        abc = ab & (tree[o + node + 2] != key)
+        node += a + ab + abc  # sums, for nobody can guess who won: a choice would be made a branch
     return node - m
 
 
@@ -50,13 +50,12 @@ def tree_set(tree, o, m, leaf, key):
     node = m + leaf
     tree[o + node] = key
     while node > 3:
-        first = o + (node & -4)
-        left = smaller(tree[first], tree[first + 1])
-        right = smaller(tree[first + 2], tree[first + 3])
+        others = smaller(tree[o + (node ^ 2)], tree[o + (node ^ 3)])
+        key = smaller(smaller(key, tree[o + (node ^ 1)]), others)  # never read again what has just been written
         node >>= 2
-        tree[o + node] = smaller(left, right)
+        tree[o + node] = key
     if node > 1:
-        tree[o + 1] = smaller(tree[o + 2], tree[o + 3])
+        tree[o + 1] = smaller(key, tree[o + (node ^ 1)])
 
 
 @jit
