@@ -28,13 +28,15 @@ def tree_first(tree, o, m):
     key = tree[o + 1]
     node = 1
     if m & ODD_LEVELS:
-        node = 2 + (tree[o + 2] != key)
+        node = 2 + int(tree[o + 2] != key)
     while node < m:
         node *= 4
         a = tree[o + node] != key
         ab = a & (tree[o + node + 1] != key)
         abc = ab & (tree[o + node + 2] != key)
-        node += a + ab + abc  # sums, for nobody can guess who won: a choice would be made a branch
+        node += (
+            int(a) + int(ab) + int(abc)
+        )  # sums, for nobody can guess who won: a choice would be made a branch
     return node - m
 
 
@@ -51,7 +53,9 @@ def tree_set(tree, o, m, leaf, key):
     tree[o + node] = key
     while node > 3:
         others = smaller(tree[o + (node ^ 2)], tree[o + (node ^ 3)])
-        key = smaller(smaller(key, tree[o + (node ^ 1)]), others)  # never read again what has just been written
+        key = smaller(
+            smaller(key, tree[o + (node ^ 1)]), others
+        )  # never read again what has just been written
         node >>= 2
         tree[o + node] = key
     if node > 1:
