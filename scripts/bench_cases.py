@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 from bench_kit import (
     LOAD,
+    OFF_OVER_SPINE,
     SERVERS,
     Figure,
     Scale,
@@ -54,7 +55,7 @@ def case_reference(scale: Scale) -> list[Figure]:
 
 
 def case_features(scale: Scale) -> list[Figure]:
-    """The reference without what clients and caches can do, and with all of it: cost of an attempt at a request."""
+    """The reference without what clients and caches can do, and with all of it, beside the loop before it knew any."""
     n = scale.n(200_000)
     works = {on: fleet(n, features=on) for on in (False, True)}
     ends = {on: run_plan(p) for on, p in works.items()}
@@ -62,13 +63,15 @@ def case_features(scale: Scale) -> list[Figure]:
     seen = make_result(works[True], ends[True]).counts
     took = interleaved({on: partial(run_plan, p) for on, p in works.items()}, scale.repeats)
     rates = {on: per_second(attempts[on], took[on]) for on in works}
+    over = ratios(rates[True], rates[False])
     note = ", ".join(
         f"{name} {int(seen[name][0]):,}" for name in ("timed_out", "retries", "hedges") if name in seen
     )
     return [
         Figure("everything off", "attempts/s", rates[False]),
         Figure("everything on", "attempts/s", rates[True], note=f"{attempts[True]:,} attempts; {note}"),
-        Figure("on over off, per attempt", "×", ratios(rates[True], rates[False]), goal=0.5),
+        Figure("on over off, per attempt", "×", over),
+        Figure("on over the spine", "×", [OFF_OVER_SPINE * x for x in over], goal=0.5),
     ]
 
 
