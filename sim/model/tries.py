@@ -66,6 +66,7 @@ from sim.model.layout import (
     PHASE_DEADLINE,
     PHASE_RETRY,
     PHASE_STATION,
+    PHASE_TURN,
     PREDICTED_TTFT,
     REJECTED,
     SEQ_AFTER,
@@ -228,12 +229,15 @@ def watch(p, st, s, t):
         if st.m[so + F_FIRST_PS] < 0 and t < hedge_ps(p, st, s) < due:
             if not is_listed(st, s):
                 list_hedge(p, st, s)
-            due = NEVER  # that comes first, and then this is looked at again
+            due = hedge_ps(p, st, s)
+            phase = PHASE_TURN
     if p.m[p.klass + st.m[so + F_CLASS] * K_SIZE + K_GAP_PS] != NEVER:
         look = stall_ps(p, st, s, t)
         if look < due:
             phase = PHASE_DEADLINE
             due = look
+    if phase == PHASE_TURN:
+        due = NEVER  # the hedge is listed, and when it comes this is looked at again
     if (st.m[so + F_STATE] == SEQ_BEFORE or st.m[so + F_STATE] == SEQ_AFTER) and st.m[so + F_STEP_PS] < due:
         phase = PHASE_STATION
         due = st.m[so + F_STEP_PS]
