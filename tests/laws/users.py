@@ -89,3 +89,36 @@ def check_timers(walk: Walk, used: np.ndarray) -> None:
     assert np.all(slots[away, a.F_DUE_PS] != NEVER)
     free = np.setdiff1d(owners, used)
     assert np.all(slots[free, a.F_DUE_PS] == NEVER)
+
+
+def check_hedges(walk: Walk, used: np.ndarray) -> None:
+    """Every client that may still send a second attempt is listed, in order; which is the first of all is known."""
+    slots, classes = walk.slots, walk.made.classes
+    waits = sorted({c.hedge_ps for c in classes} - {NEVER})
+    found = {}
+    for wait, (head, tail) in zip(waits, walk.rows("hedge", a.HEDGE_SIZE), strict=True):
+        before, s, due = 0, int(head), []
+        while s:
+            row = slots[s - 1]
+            assert row[a.F_HEDGE_PREV] == before
+            assert classes[row[a.F_CLASS]].hedge_ps == wait
+            due.append((int(row[a.F_TAKEN_PS]) + wait, int(row[a.F_REQUEST]), int(row[a.F_ATTEMPT])))
+            found[s - 1] = due[-1]
+            before, s = s, int(row[a.F_HEDGE_NEXT])
+        assert tail == before
+        assert due == sorted(due)
+    if found:
+        first = min(found, key=lambda s: found[s])
+        assert walk.st.m[[a.S_HEDGE, a.S_HEDGE_PS]].tolist() == [first, found[first][0]]
+    else:
+        assert walk.st.m[a.S_HEDGE_PS] == NEVER
+    assert set(used[slots[used, a.F_HEDGE_PREV] != -1].tolist()) == set(found)
+    assert all(due[0] >= walk.now_ps for due in found.values())
+    for s in used:
+        row = slots[s]
+        taken = row[a.F_STATE] not in (a.SEQ_AWAY, a.SEQ_THINKING) and row[a.F_GHOST] == a.GHOST_NOT
+        wait = classes[row[a.F_CLASS]].hedge_ps
+        if taken and row[a.F_FIRST_PS] < 0 and wait != NEVER:
+            due_ps = int(row[a.F_TAKEN_PS]) + wait
+            if walk.now_ps < due_ps < min(row[a.F_TOTAL_PS], row[a.F_GIVE_UP_PS]):
+                assert s in found

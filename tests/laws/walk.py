@@ -302,6 +302,7 @@ class Walk:
             users.check_attempts(self, np.setdiff1d(used, thinking), np.setdiff1d(inside, thinking))
             users.check_limits(self, used)
             users.check_timers(self, used)
+            users.check_hedges(self, used)
 
     def thinking(self) -> np.ndarray:
         """The slots of turns that have not come yet."""
