@@ -22,7 +22,7 @@ from sim.scenario.types import (
 
 Precision = Literal["fp32", "bf16", "fp16", "fp8", "int8", "int4"]
 KvPrecision = Literal["bf16", "fp16", "fp8", "int8"]
-Architecture = Literal["ampere", "ada", "hopper", "blackwell", "cdna3"]
+Architecture = Literal["turing", "ampere", "ada", "hopper", "blackwell", "cdna3", "cdna4"]
 Attention = Literal["mha", "gqa", "mla", "none"]
 
 
@@ -35,6 +35,7 @@ class Gpu:
     memory_bw_gb_s: Positive
     dense_bf16_tflops: Positive
     dense_fp8_tflops: Positive | None = None  # None: no fp8 matrix units, fp8 weights are unpacked to bf16
+    dense_fp4_tflops: Positive | None = None  # None: no fp4 matrix units
     tdp_w: Positive = 400.0
     mig_capable: Flag = False
     usd_per_hour: NonNegative = 0.0  # on demand, one GPU
@@ -54,7 +55,8 @@ class Model:
 
     `params_b` and `active_params_b` are the published counts in 1e9. The shapes below `kind` are optional:
     with them the counts are computed exactly, without them a dense model or a plain mixture of experts is
-    taken apart by the published counts alone.
+    taken apart by the published counts alone. Layers are alike unless a count says how many of them have
+    experts, a dense MLP, attention, a window or a recurrent mixer.
     """
 
     name: Name
@@ -77,12 +79,22 @@ class Model:
     expert_ffn: CountOrZero = 0
     shared_expert_ffn: CountOrZero = 0  # all always-on experts of a layer together
     dense_layers: CountOrZero = 0  # leading layers without experts
+    moe_layers: Count | None = None  # layers with experts; None: all but the leading dense ones
+    mlp_layers: CountOrZero | None = None  # layers with a dense MLP; None: all that have no experts
+    attention_layers: Count | None = None  # None: every layer has attention
+    recurrent_layers: CountOrZero = 0  # Mamba2 mixers, instead of attention or beside it
+    mamba_heads: CountOrZero = 0
+    mamba_head_dim: CountOrZero = 0
+    ssm_state: CountOrZero = 0  # width of one mixer head's state
+    mamba_groups: CountOrZero = 0
+    conv_kernel: CountOrZero = 0  # taps of a mixer's convolution
     kv_lora_rank: Count | None = None  # MLA: width of the compressed keys and values
     rope_dim: Count | None = None  # MLA: width of the shared positional key
     q_lora_rank: CountOrZero = 0  # MLA: 0 = queries are not compressed
     nope_dim: CountOrZero = 0  # MLA: a query head's width without position
     v_head_dim: CountOrZero = 0  # MLA: a value head's width
-    sliding_window: Count | None = None  # tokens; for the reader, not used by the step time
+    sliding_window: Count | None = None  # tokens
+    window_layers: CountOrZero = 0  # layers that attend (or chunk) within sliding_window tokens only
     source: Text = ""
     note: Text = ""
 
@@ -99,9 +111,41 @@ class Model:
             raise ValueError("experts and experts_active come together")
         if (self.experts_active or 0) > (self.experts or 0):
             raise ValueError(f"experts_active {self.experts_active} is more than experts {self.experts}")
-        if self.dense_layers > self.layers:
-            raise ValueError(f"dense_layers {self.dense_layers} is more than layers {self.layers}")
+        self._check_layers()
+        self._check_mixers()
         return self
+
+    def _check_layers(self) -> None:
+        """Raise ValueError on counts of layers that contradict each other."""
+        for key in ("dense_layers", "moe_layers", "mlp_layers", "attention_layers", "recurrent_layers"):
+            if (getattr(self, key) or 0) > self.layers:
+                raise ValueError(f"{key} {getattr(self, key)} is more than layers {self.layers}")
+        if self.moe_layers is not None and self.experts is None:
+            raise ValueError("moe_layers needs experts and experts_active")
+        if self.dense_layers + (self.moe_layers or 0) > self.layers:
+            raise ValueError(
+                f"dense_layers {self.dense_layers} and moe_layers {self.moe_layers} are more than layers {self.layers}"
+            )
+        if self.window_layers and self.sliding_window is None:
+            raise ValueError("window_layers needs sliding_window")
+        attending = self.layers if self.attention_layers is None else self.attention_layers
+        if self.window_layers > attending:
+            raise ValueError(
+                f"window_layers {self.window_layers} is more than the {attending} with attention"
+            )
+
+    def _check_mixers(self) -> None:
+        """Raise ValueError when the words of recurrent layers are incomplete."""
+        words = ("mamba_heads", "mamba_head_dim", "ssm_state", "mamba_groups", "conv_kernel")
+        given = [word for word in words if getattr(self, word)]
+        if self.recurrent_layers and len(given) < len(words):
+            raise ValueError(f"recurrent_layers needs {', '.join(w for w in words if w not in given)}")
+        if given and not self.recurrent_layers:
+            raise ValueError(f"{given[0]} needs recurrent_layers")
+        if self.recurrent_layers and self.mamba_heads % self.mamba_groups:
+            raise ValueError(
+                f"mamba_groups {self.mamba_groups} does not divide mamba_heads {self.mamba_heads}"
+            )
 
 
 @dataclass(frozen=True, kw_only=True, config=CONFIG)

@@ -44,6 +44,7 @@ HOPPER = Efficiency(
     matmul_use=0.73, weight_bandwidth_use=0.78, kv_bandwidth_use=0.90, layer_us=16, sequence_us=12, **_COMMON
 )
 EFFICIENCY = {
+    "turing": AMPERE._replace(matmul_use=0.6),  # assumption: no data here; two generations of kernels behind
     "ampere": AMPERE,
     "hopper": HOPPER,
     "ada": AMPERE,  # assumption: no data here
@@ -51,6 +52,7 @@ EFFICIENCY = {
     "cdna3": HOPPER._replace(
         matmul_use=0.5
     ),  # assumption: no data here; its matrix units are known to reach less
+    "cdna4": HOPPER._replace(matmul_use=0.5),  # assumption: no data here, as cdna3
 }
 
 

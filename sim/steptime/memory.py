@@ -6,7 +6,13 @@ from typing import NamedTuple
 
 from sim.errors import InputError
 from sim.scenario.hardware import Gpu, Model
-from sim.steptime.params import kv_bytes_per_token, kv_shards, weight_bytes
+from sim.steptime.params import (
+    kv_bytes_per_token,
+    kv_shards,
+    state_bytes,
+    weight_bytes,
+    window_kv_bytes_per_token,
+)
 from sim.steptime.roofline import Gang
 
 GIB = 2**30
@@ -45,16 +51,37 @@ def overhead_bytes(gang: Gang, limits: ServerLimits) -> float:
 
 
 def kv_room_bytes(gang: Gang, limits: ServerLimits) -> float:
-    """Bytes left for KV on one GPU; negative when the weights do not fit."""
+    """Bytes left for KV on one GPU; negative when the weights and the recurrent states do not fit.
+
+    Recurrent layers keep a state for each of max_num_seqs sequences, split over the ranks.
+    """
     usable = device_bytes(gang.gpu) * limits.gpu_memory_utilization
-    weights = weight_bytes(gang.model, gang.precision) / (gang.tp * gang.pp)
-    return usable - weights - overhead_bytes(gang, limits)
+    held = weight_bytes(gang.model, gang.precision) + limits.max_num_seqs * state_bytes(gang.model)
+    return usable - held / (gang.tp * gang.pp) - overhead_bytes(gang, limits)
 
 
 def kv_block_bytes(gang: Gang, block_size: int) -> float:
-    """Bytes one block takes on one GPU of the gang."""
+    """Bytes one block takes on one GPU of the gang while its tokens are inside every window."""
     copies = kv_shards(gang.model, gang.tp) * gang.pp
     return kv_bytes_per_token(gang.model, gang.kv_precision) * block_size / copies
+
+
+def blocks_in(gang: Gang, limits: ServerLimits, room: float) -> int:
+    """Blocks that surely fit into `room` bytes of one GPU; the model must keep KV.
+
+    A layer with a window keeps at most the window of a sequence, and there are at most max_num_seqs sequences.
+    What they keep together in such layers is therefore bounded; past that bound a token takes room in the
+    other layers alone. Lengths decide how much more would fit, and they are not known here.
+    """
+    whole = kv_block_bytes(gang, limits.block_size)
+    share = window_kv_bytes_per_token(gang.model, gang.kv_precision)
+    windowed = whole * share / kv_bytes_per_token(gang.model, gang.kv_precision)
+    most = limits.max_num_seqs * (-(-(gang.model.sliding_window or 0) // limits.block_size) + 1)
+    if not windowed or room <= most * whole:
+        return int(room // whole)
+    if whole == windowed:  # no layer sees further: a sequence never takes more
+        return limits.max_num_seqs * -(-gang.model.max_model_len // limits.block_size)
+    return int((room - most * windowed) // (whole - windowed))
 
 
 def kv_blocks(key: str, gang: Gang, limits: ServerLimits) -> int:
@@ -68,7 +95,7 @@ def kv_blocks(key: str, gang: Gang, limits: ServerLimits) -> int:
         raise InputError(_does_not_fit(key, gang, limits, max(block, 1.0) - room))
     if block == 0:  # nothing is cached: never the limit
         return limits.max_num_seqs * -(-gang.model.max_model_len // limits.block_size)
-    return int(room // block)
+    return blocks_in(gang, limits, room)
 
 
 def smallest_tp(gang: Gang, limits: ServerLimits) -> int | None:
@@ -89,8 +116,10 @@ def _does_not_fit(key: str, gang: Gang, limits: ServerLimits, short_bytes: float
     beside = overhead_bytes(gang, limits) / GIB
     tp = smallest_tp(gang, limits)
     advice = f"the smallest tp that fits is {tp}" if tp else "no tp up to 8 fits: raise pp or lower precision"
+    states = limits.max_num_seqs * state_bytes(gang.model) / (gang.tp * gang.pp) / GIB
+    of_states = f", {states:.1f} GiB for the states of {limits.max_num_seqs} sequences (max_num_seqs)"
     return (
         f"{key}: {gang.model.name} in {gang.precision} (tp {gang.tp}, pp {gang.pp}) does not fit "
-        f"{gang.gpu.name} by {short_bytes / GIB:.1f} GiB: each GPU needs {weights:.1f} GiB for weights and "
-        f"{beside:.1f} GiB to run a step, {usable:.1f} GiB are usable; {advice}"
+        f"{gang.gpu.name} by {short_bytes / GIB:.1f} GiB: each GPU needs {weights:.1f} GiB for weights"
+        f"{of_states if states else ''} and {beside:.1f} GiB to run a step, {usable:.1f} GiB are usable; {advice}"
     )

@@ -13,13 +13,35 @@ BITS = {"fp32": 32, "bf16": 16, "fp16": 16, "fp8": 8, "int8": 8, "int4": 4}
 
 
 class Parameters(NamedTuple):
-    """Parameter counts of one model, in units of one parameter."""
+    """Parameter counts of one model by part, all layers together, in units of one parameter."""
 
-    total: float
-    active: float  # used for one token, embeddings included
+    attention: float  # projections
+    mlp: float  # dense MLPs
+    shared_expert: float  # always-on experts
+    router: float
+    routed_expert: float  # one routed expert in all its layers together; 0 for a dense model
+    recurrent: float  # Mamba2 mixers
     input_embedding: float  # rows that are looked up, not multiplied; 0 when the output layer shares them
     output_layer: float  # hidden → vocabulary, used once for each emitted token
-    routed_expert: float  # one routed expert in all its layers together; 0 for a dense model
+    other: float  # published beside what the shapes give, as a vision tower: in memory, touched by no text
+    experts: int = 0
+    experts_active: int = 0
+
+    @property
+    def common(self) -> float:
+        """Parameters that every token uses, embeddings included."""
+        layers = self.attention + self.mlp + self.shared_expert + self.router + self.recurrent
+        return layers + self.input_embedding + self.output_layer
+
+    @property
+    def total(self) -> float:
+        """All parameters but `other`."""
+        return self.common + self.experts * self.routed_expert
+
+    @property
+    def active(self) -> float:
+        """Parameters used for one token, embeddings included."""
+        return self.common + self.experts_active * self.routed_expert
 
     @property
     def multiplied(self) -> float:
@@ -49,6 +71,34 @@ def attention_parameters(model: Model) -> float:
     return query + keys_values + model.heads * model.v_head_dim * model.hidden
 
 
+def recurrent_parameters(model: Model) -> float:
+    """Parameters of one Mamba2 mixer: in_proj, convolution, out_proj, and A, D and dt's bias of each head.
+
+    arXiv 2405.21060; the names are those of transformers' modeling_nemotron_h.
+    """
+    inner = model.mamba_heads * model.mamba_head_dim
+    convolved = inner + 2 * model.mamba_groups * model.ssm_state
+    in_proj = model.hidden * (inner + convolved + model.mamba_heads)
+    return in_proj + convolved * (model.conv_kernel + 1) + inner * (model.hidden + 1) + 3 * model.mamba_heads
+
+
+def attention_layers(model: Model) -> int:
+    """How many layers have attention."""
+    return model.layers if model.attention_layers is None else model.attention_layers
+
+
+def moe_layers(model: Model) -> int:
+    """How many layers have routed experts."""
+    if not model.experts:
+        return 0
+    return model.layers - model.dense_layers if model.moe_layers is None else model.moe_layers
+
+
+def mlp_layers(model: Model) -> int:
+    """How many layers have a dense MLP."""
+    return model.layers - moe_layers(model) if model.mlp_layers is None else model.mlp_layers
+
+
 def count_parameters(model: Model) -> Parameters:
     """Parameter counts from the shapes where they are given, else from the published totals."""
     if model.vocab and (model.ffn or model.expert_ffn):
@@ -59,33 +109,49 @@ def count_parameters(model: Model) -> Parameters:
 def _from_shapes(model: Model) -> Parameters:
     """Norms and biases are left out: they are under 0.1 % of every model here."""
     embedding = float(model.vocab * model.hidden)
-    experts, chosen = model.experts or 0, model.experts_active or 0
-    moe_layers = model.layers - model.dense_layers if experts else 0
-    mlp = model.ffn_matrices * model.hidden
-    routed = float(mlp * model.expert_ffn * moe_layers)
-    always = (
-        embedding * (1 if model.tied_embeddings else 2)
-        + attention_parameters(model) * model.layers
-        + mlp * model.ffn * (model.layers - moe_layers)
-        + (mlp * model.shared_expert_ffn + model.hidden * experts) * moe_layers
-    )
-    return Parameters(
-        total=always + experts * routed,
-        active=always + chosen * routed,
+    with_experts = moe_layers(model)
+    matrix = float(model.ffn_matrices * model.hidden)
+    counts = Parameters(
+        attention=attention_parameters(model) * attention_layers(model),
+        mlp=matrix * model.ffn * mlp_layers(model),
+        shared_expert=matrix * model.shared_expert_ffn * with_experts,
+        router=float(model.hidden * (model.experts or 0) * with_experts),
+        routed_expert=matrix * model.expert_ffn * with_experts,
+        recurrent=recurrent_parameters(model) * model.recurrent_layers,
         input_embedding=0.0 if model.tied_embeddings else embedding,
         output_layer=embedding,
-        routed_expert=routed,
+        other=0.0,
+        experts=model.experts or 0,
+        experts_active=model.experts_active or 0,
     )
+    return counts._replace(other=max(0.0, model.params_b * 1e9 - counts.total))
 
 
 def _from_totals(model: Model) -> Parameters:
-    """total = common + E·e and active = common + k·e give the size of one expert, e."""
+    """total = common + E·e and active = common + k·e give the size of one expert, e.
+
+    What is left of `common` after embeddings and attention counts as dense MLP.
+    """
     total, active = model.params_b * 1e9, model.active_params_b * 1e9
-    embedding = float(model.vocab * model.hidden)
-    routed = 0.0
-    if model.experts and model.experts_active and model.experts > model.experts_active:
-        routed = (total - active) / (model.experts - model.experts_active)
-    return Parameters(total, active, 0.0 if model.tied_embeddings else embedding, embedding, routed)
+    experts, chosen = model.experts or 0, model.experts_active or 0
+    routed = (total - active) / (experts - chosen) if experts > chosen else 0.0
+    common = active - chosen * routed
+    embedding = min(float(model.vocab * model.hidden), common / 2)
+    looked_up = 0.0 if model.tied_embeddings else embedding
+    attention = min(attention_parameters(model) * attention_layers(model), common - embedding - looked_up)
+    return Parameters(
+        attention=attention,
+        mlp=common - embedding - looked_up - attention,
+        shared_expert=0.0,
+        router=0.0,
+        routed_expert=routed,
+        recurrent=0.0,
+        input_embedding=looked_up,
+        output_layer=embedding,
+        other=0.0,
+        experts=experts,
+        experts_active=chosen,
+    )
 
 
 def weight_bytes(model: Model, precision: str) -> float:
@@ -93,8 +159,8 @@ def weight_bytes(model: Model, precision: str) -> float:
     return model.params_b * 1e9 * bytes_per_number("precision", precision)
 
 
-def kv_bytes_per_token(model: Model, kv_precision: str) -> float:
-    """Bytes of KV cache that one token takes in all layers, one copy.
+def kv_bytes_per_layer(model: Model, kv_precision: str) -> float:
+    """Bytes of KV cache that one token takes in one layer with attention, one copy.
 
     Grouped heads keep a key and a value per KV head; MLA keeps one compressed vector and one positional key
     (arXiv 2405.04434, section 2.1).
@@ -103,8 +169,28 @@ def kv_bytes_per_token(model: Model, kv_precision: str) -> float:
         return 0.0
     size = bytes_per_number("kv_precision", kv_precision)
     if model.attention == "mla":
-        return model.layers * ((model.kv_lora_rank or 0) + (model.rope_dim or 0)) * size
-    return 2 * model.layers * model.kv_heads * model.head_dim * size
+        return ((model.kv_lora_rank or 0) + (model.rope_dim or 0)) * size
+    return 2 * model.kv_heads * model.head_dim * size
+
+
+def kv_bytes_per_token(model: Model, kv_precision: str) -> float:
+    """Bytes of KV cache that one token takes in all layers while it is inside every window, one copy."""
+    return attention_layers(model) * kv_bytes_per_layer(model, kv_precision)
+
+
+def window_kv_bytes_per_token(model: Model, kv_precision: str) -> float:
+    """Of these, the bytes in layers that keep `sliding_window` tokens of a sequence at most."""
+    return model.window_layers * kv_bytes_per_layer(model, kv_precision)
+
+
+def state_bytes(model: Model) -> float:
+    """Bytes of one sequence's recurrent state, all layers: the state in fp32 and the convolution's tail in bf16.
+
+    Each decode step reads and writes it once, whatever the sequence's length.
+    """
+    inner = model.mamba_heads * model.mamba_head_dim
+    tail = (inner + 2 * model.mamba_groups * model.ssm_state) * max(0, model.conv_kernel - 1)
+    return float(model.recurrent_layers * (4 * inner * model.ssm_state + 2 * tail))
 
 
 def kv_shards(model: Model, tp: int) -> int:
@@ -124,14 +210,14 @@ def prompt_flops_per_token(model: Model) -> float:
 
 
 def flops_per_attended_token(model: Model) -> float:
-    """FLOPs of one token attending to one token in all layers: a score and a weighted value in each head."""
+    """FLOPs of one token attending to one token in all layers with attention: a score and a weighted value in each head."""
     if model.attention == "none":
         return 0.0
     if model.attention == "mla":
         width = model.nope_dim + (model.rope_dim or 0) + model.v_head_dim
     else:
         width = 2 * model.head_dim
-    return 2.0 * model.layers * model.heads * width
+    return 2.0 * attention_layers(model) * model.heads * width
 
 
 def distinct_experts(model: Model, n_tokens: np.ndarray) -> np.ndarray:

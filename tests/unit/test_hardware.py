@@ -157,6 +157,23 @@ GOOD_MODEL = {
 }
 
 
+MIXERS = {
+    "recurrent_layers": 4,
+    "mamba_heads": 8,
+    "mamba_head_dim": 64,
+    "ssm_state": 128,
+    "mamba_groups": 2,
+    "conv_kernel": 4,
+}
+
+
+def test_layers_may_differ() -> None:
+    found = Model(
+        **GOOD_MODEL, **MIXERS, sliding_window=128, window_layers=2, attention_layers=4, mlp_layers=8
+    )
+    assert found.recurrent_layers + (found.attention_layers or 0) + (found.mlp_layers or 0) == 16
+
+
 @pytest.mark.parametrize(
     ("change", "word"),
     [
@@ -166,6 +183,15 @@ GOOD_MODEL = {
         ({"experts": 8}, "experts_active"),
         ({"experts": 8, "experts_active": 9}, "experts_active"),
         ({"dense_layers": 33}, "dense_layers"),
+        ({"dense_layers": 20, "moe_layers": 20, "experts": 8, "experts_active": 2}, "moe_layers 20"),
+        ({"moe_layers": 8}, "moe_layers needs experts"),
+        ({"mlp_layers": 33}, "mlp_layers"),
+        ({"attention_layers": 33}, "attention_layers"),
+        ({"window_layers": 4}, "needs sliding_window"),
+        ({"window_layers": 5, "attention_layers": 4, "sliding_window": 128}, "window_layers 5"),
+        ({"recurrent_layers": 4, "mamba_heads": 8}, "mamba_head_dim, ssm_state, mamba_groups, conv_kernel"),
+        ({"ssm_state": 128}, "needs recurrent_layers"),
+        ({**MIXERS, "mamba_groups": 3}, "mamba_groups 3"),
         ({"layer": 32}, "layer"),
         ({"params_b": float("nan")}, "finite"),
         ({"params_b": -1.0}, "greater than 0"),

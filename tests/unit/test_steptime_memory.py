@@ -5,12 +5,16 @@ from __future__ import annotations
 import dataclasses
 import re
 
+import numpy as np
 import pytest
 from hardware_kit import gpu, model, pool
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from sim.errors import InputError
 from sim.steptime import make_step_table
-from sim.steptime.memory import ServerLimits, kv_blocks, smallest_tp
+from sim.steptime.memory import ServerLimits, kv_block_bytes, kv_blocks, kv_room_bytes, smallest_tp
+from sim.steptime.params import state_bytes
 from sim.steptime.roofline import Gang
 
 LIMITS = ServerLimits(
@@ -100,3 +104,56 @@ def test_an_embedding_model_fits_a_small_gpu() -> None:
     table = make_step_table(pool("l4", "embedding_300m"))
     assert table.n_kv_blocks * 16 >= 2048
     assert table.prefill_ps_per_token > 0
+
+
+WINDOWED = dataclasses.replace(model("llama_3_1_8b"), sliding_window=128, window_layers=16)
+HYBRID = dataclasses.replace(
+    model("llama_3_1_8b"),
+    attention_layers=4,
+    recurrent_layers=20,
+    mlp_layers=8,
+    mamba_heads=128,
+    mamba_head_dim=64,
+    ssm_state=128,
+    mamba_groups=8,
+    conv_kernel=4,
+)
+
+
+@given(st.lists(st.integers(1, 4000), min_size=1, max_size=256), st.sampled_from([16, 64, 100]))
+@settings(max_examples=60, deadline=None)
+def test_any_sequences_within_the_block_count_fit_beside_windowed_layers(
+    lengths: list[int], block: int
+) -> None:
+    """Bytes counted layer by layer, with at most the blocks a window touches in half of the layers."""
+    limits = LIMITS._replace(block_size=block)
+    gang = Gang(gpu("h100"), WINDOWED)
+    blocks = kv_blocks("p", gang, limits)
+    held = np.array([-(-n // block) for n in lengths])
+    held = held * blocks // max(blocks, held.sum())  # shrink to what the pool admits
+    in_windows = np.minimum(held, -(-128 // block) + 1)
+    layer = kv_block_bytes(gang, block) / 32
+    assert held.sum() <= blocks
+    assert (16 * held.sum() + 16 * in_windows.sum()) * layer <= kv_room_bytes(gang, limits)
+
+
+def test_windows_nearly_double_the_cache_of_a_model_that_has_them_in_half_its_layers() -> None:
+    plain = kv_blocks("p", Gang(gpu("h100"), model("llama_3_1_8b")), LIMITS)
+    windowed = kv_blocks("p", Gang(gpu("h100"), WINDOWED), LIMITS)
+    assert 1.8 * plain < windowed < 2 * plain
+    everywhere = dataclasses.replace(WINDOWED, window_layers=32)
+    assert kv_blocks("p", Gang(gpu("h100"), everywhere), LIMITS) == 256 * 131_072 // 16  # never the limit
+    wide = dataclasses.replace(WINDOWED, sliding_window=100_000)  # 256 whole windows would not fit
+    assert kv_blocks("p", Gang(gpu("h100"), wide), LIMITS) == plain
+
+
+def test_recurrent_states_take_room_for_every_sequence() -> None:
+    gang = Gang(gpu("h100"), HYBRID)
+    one = 20 * (128 * 64 * 128 * 4 + (128 * 64 + 2 * 8 * 128) * 3 * 2)
+    assert state_bytes(HYBRID) == one
+    few = kv_room_bytes(gang, LIMITS._replace(max_num_seqs=1))
+    many = kv_room_bytes(gang, LIMITS._replace(max_num_seqs=101))
+    logits = 2 * 4 * 128_256 * 100
+    assert few - many == pytest.approx(100 * one + logits)
+    with pytest.raises(InputError, match=r"states of 4096 sequences \(max_num_seqs\)"):
+        kv_blocks("p", gang, LIMITS._replace(max_num_seqs=4096))
