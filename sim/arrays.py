@@ -14,6 +14,7 @@ from sim.errors import InputError
 from sim.model import layout as a
 from sim.model.control import SCALER_PAR
 from sim.model.ring import make_rings
+from sim.prefix_runs import size_caches
 from sim.rows import (
     ClassRow,
     FaultRow,
@@ -127,7 +128,9 @@ def with_traffic(world: World, seed: int, traffic: Traffic) -> a.Params:
         groups = m[world.starts["group"] : world.starts["pool"]].reshape(-1, a.G_SIZE)
         rings = make_rings(groups, world.virtual_nodes, seed, len(m))
     trace = _trace(traffic, world.n_class, m)
-    m[a.P_ALL_FIT] = _all_fit(traffic, m[world.starts["pool"] : world.starts["base"]].reshape(-1, a.L_SIZE))
+    pools = m[world.starts["pool"] : world.starts["base"]].reshape(-1, a.L_SIZE)
+    size_caches(pools, traffic)
+    m[a.P_ALL_FIT] = _all_fit(traffic, pools)
     m[[a.P_LEAF, a.P_SHARED, a.P_SEGMENT, a.P_N_SEGMENT]] = places_of(traffic.chains, sum(map(len, trace)))
     return a.Params(
         m=np.concatenate([m, *rings]) if rings else m,

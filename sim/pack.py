@@ -27,6 +27,7 @@ from sim.model.hpa_layout import (
     hpa_policy,
 )
 from sim.pack_traffic import check_work, class_rows, front_row, tenant_rows
+from sim.rows import AUTO_RUNS
 from sim.scenario.autoscaler import Hpa, Queue, ScalingRules
 from sim.scenario.pool import Pool
 from sim.scenario.pool_choice import is_ordered, preferred, round_trip_s
@@ -236,7 +237,7 @@ def pool_row(pool: Pool, table: StepTable, group: int) -> PoolRow:
         lag_ps=s_to_ps(metrics.lag_s),
         scaler_par=par,
         stage_ps=stage_rows(pool),
-        prefix_runs=runtime.prefix_runs if runtime.prefix_caching else 0,
+        prefix_runs=(runtime.prefix_runs or AUTO_RUNS) if runtime.prefix_caching else 0,
     )
 
 

@@ -15,6 +15,7 @@ from sim.units import NEVER
 
 #: Where a prefix cache is full of short runs. Few are, and a small hash table stays in the processor's cache.
 RUNS_A_BUCKET = 4
+AUTO_RUNS = -1  # runs of a prefix cache: as many as its traffic may need
 
 
 class LimitRow(NamedTuple):
@@ -170,7 +171,7 @@ class PoolRow(NamedTuple):
     lag_ps: int = 0
     scaler_par: np.ndarray | None = None  # (SCALER_PAR,)
     stage_ps: np.ndarray | None = None  # (N_START_STAGE, N_QUANTILE)
-    prefix_runs: int = 0  # of its prefix cache, 0 = it has none
+    prefix_runs: int = 0  # of its prefix cache, 0 = it has none, AUTO_RUNS = as many as its traffic may need
 
 
 class FaultRow(NamedTuple):
@@ -275,6 +276,11 @@ def power_of_two(n: int) -> int:
     return max(2, 1 << (n - 1).bit_length())
 
 
+def buckets_of(runs: int) -> int:
+    """Lists that the runs of a prefix cache are found by; none where there is no cache, or its size is not known yet."""
+    return power_of_two(max(8, runs // RUNS_A_BUCKET)) if runs > 0 else 0
+
+
 def pool_table(pools: list[PoolRow]) -> np.ndarray:
     """The pools' parameters, in words."""
     rows = np.zeros((len(pools), a.L_SIZE), dtype=np.int64)
@@ -293,10 +299,7 @@ def pool_table(pools: list[PoolRow]) -> np.ndarray:
         row[a.L_SCALER], row[a.L_TICK_PS], row[a.L_TARGET] = pool.scaler, pool.tick_ps, pool.target
         row[a.L_SOURCE], row[a.L_SCRAPE_PS] = pool.source, pool.scrape_ps
         row[a.L_WINDOW_PS], row[a.L_LAG_PS] = pool.window_ps, pool.lag_ps
-        row[a.L_PREFIX_RUNS] = pool.prefix_runs
-        row[a.L_PREFIX_BUCKETS] = (
-            power_of_two(max(8, pool.prefix_runs // RUNS_A_BUCKET)) if pool.prefix_runs else 0
-        )
+        row[a.L_PREFIX_RUNS], row[a.L_PREFIX_BUCKETS] = pool.prefix_runs, buckets_of(pool.prefix_runs)
         first += pool.n_max
         table += len(pool.base_ps)
     return rows.reshape(-1)

@@ -22,6 +22,8 @@ from sim.model.layout import (
     GHOST_NOT,
     L_SIZE,
     P_N_SEGMENT,
+    Q_RUNS_DROPPED,
+    Q_SIZE,
     R_FREE_BLOCKS,
     R_POOL,
     R_PREFIX,
@@ -151,6 +153,8 @@ def enter_blocks(p, st, r, s, end):
             last = begin_run(p, st, lo, o, segment, last, j, upto)
             j = upto
         st.m[so + F_RUN] = last
+    if j < end:  # every run is held: what is left stays uncached
+        st.m[st.pool + st.m[ro + R_POOL] * Q_SIZE + Q_RUNS_DROPPED] += 1
     st.m[so + F_HELD] = j
 
 

@@ -395,7 +395,7 @@ E_SIZE = 3
     Q_STARTING_PS,  # how long some replica was starting, up to Q_AREA_PS
     Q_ASKED_TOKENS,  # prompt tokens of the sequences admitted, looked up in the prefix cache
     Q_CACHED_TOKENS,  # of these, found in it
-    Q_RUNS_DROPPED,  # runs evicted before their time, because the table of runs was full
+    Q_RUNS_DROPPED,  # runs evicted before their time, not kept or not found, because the table of runs was full
 ) = range(24)
 Q_SIZE = 24
 

@@ -43,6 +43,7 @@ from sim.model.layout import (
     P_WARMUP_PS,
     Q_ASKED_TOKENS,
     Q_CACHED_TOKENS,
+    Q_RUNS_DROPPED,
     Q_SIZE,
     R_FREE_BLOCKS,
     R_POOL,
@@ -134,6 +135,7 @@ def find_cut(p, st, r, i, hit):
                 u = st.m[u + U_DEEP]
             cuts += 1 if st.m[u + U_LAST] > j else 0
             if cuts > st.m[o + Z_N_FREE]:
+                st.m[st.pool + st.m[ro + R_POOL] * Q_SIZE + Q_RUNS_DROPPED] += 1
                 hit = st.m[u + U_FIRST]
                 loose = here
                 cuts = 0

@@ -151,7 +151,17 @@ def fleet_lines(summary: Mapping[str, Any]) -> list[str]:
     lines = [_replica_line("replicas", summary), _use_line(summary)]
     if len(summary["pools"]) > 1:
         lines += [_replica_line(f"  {name}", pool) for name, pool in summary["pools"].items()]
-    return lines
+    return lines + dropped_lines(summary)
+
+
+def dropped_lines(summary: Mapping[str, Any]) -> list[str]:
+    """A line for each pool whose table of cached runs was too small: it finds less than its KV blocks hold."""
+    return [
+        f"prefix cache of {name}: {n:,} runs of blocks were dropped before their time, so hits are too few;"
+        " leave runtime.prefix_runs out (sized by the cache) or raise it"
+        for name, pool in summary["pools"].items()
+        if (n := pool["prefix_runs_dropped"])
+    ]
 
 
 def bill_lines(summary: Mapping[str, Any]) -> list[str]:

@@ -19,7 +19,7 @@ class Runtime:
     `num_kv_blocks` replaces the count that follows from the memory left beside the weights;
     `max_batch_delay_s` is read by `dynamic` batching alone. With `prefix_caching` full blocks stay after their
     sequence has left, in the same memory, until it is needed; `prefix_runs` is how many stretches of blocks a
-    replica tells apart.
+    replica tells apart (None: as many as its KV blocks can hold of what this traffic's prompts have in common).
     """
 
     name: Name
@@ -35,5 +35,5 @@ class Runtime:
     max_batch_delay_s: NonNegative = 0.0
     num_kv_blocks: Count | None = None
     prefix_caching: Flag = False
-    prefix_runs: Annotated[Count, Field(le=1_000_000)] = 4096
+    prefix_runs: Annotated[Count, Field(le=4_000_000)] | None = None
     source: Text = ""

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from sim.model import layout as a
+from sim.rows import AUTO_RUNS
 from sim.state import new_state
 
 from . import naive_prefix
@@ -135,3 +136,15 @@ def test_a_small_table_of_runs_loses_hits_and_nothing_else(runs: int) -> None:
         limits = p.m[p.pool : p.base].reshape(-1, a.L_SIZE)[free[:, a.R_POOL], a.L_BLOCKS]
         assert np.all(free[idle, a.R_FREE_BLOCKS] == limits[idle])
     assert dropped > 0
+
+
+def test_a_table_sized_by_the_cache_loses_nothing() -> None:
+    """Runs found out from the KV blocks and the prompts: as many as any cache of that size ever held."""
+    for seed in range(60):
+        case = prefix_case(seed)
+        sized = {**case, "pools": [{**pool, "prefix_runs": AUTO_RUNS} for pool in case["pools"]]}
+        assert prefix_differences(sized) == []
+        p, st, _ = end_of(sized)
+        pools = st.m[st.pool : st.group].reshape(-1, a.Q_SIZE)
+        assert int(pools[:, a.Q_RUNS_DROPPED].sum()) == 0
+        assert p.m[p.pool : p.base].reshape(-1, a.L_SIZE)[:, a.L_PREFIX_RUNS].min() >= 1

@@ -9,6 +9,7 @@ import pytest
 from conftest import shared_data
 from pyarrow import parquet
 
+import sim
 from sim.arrays import make_params
 from sim.engine.cpu import compiled
 from sim.model import layout as a
@@ -16,7 +17,8 @@ from sim.model.fleet import begin
 from sim.model.lifecycle import become_ready
 from sim.model.prefix import HIT_BITS, find_prefix, hold_prompt, leave_prefix, take_prefix
 from sim.model.request import free_slot, take_slot
-from sim.rows import Chains, ClassRow, GroupRow, PoolRow, RunRow, Traffic
+from sim.report.terminal import fleet_lines
+from sim.rows import AUTO_RUNS, Chains, ClassRow, GroupRow, PoolRow, RunRow, Traffic
 from sim.state import new_state
 from sim.workload.prefix import Runs, fold, runs_of
 
@@ -71,7 +73,7 @@ def found(prompt: np.ndarray, chains: Chains, block: int, n_blocks: int) -> np.n
     """Blocks that the product's cache of n_blocks finds for each prompt, one prompt after the other."""
     n = len(prompt)
     ones = np.ones(2, dtype=np.int64)
-    pool = PoolRow(ones, ones, 0, 0, n_blocks, 1, 1, 10**7, block=block, prefix_runs=1 << 17)
+    pool = PoolRow(ones, ones, 0, 0, n_blocks, 1, 1, 10**7, block=block, prefix_runs=AUTO_RUNS)
     zeros = np.zeros(n, dtype=np.int64)
     traffic = Traffic(zeros, prompt, zeros + 1, zeros, chains=chains)
     p = make_params(RunRow(1, 10, 0, 10, 0), traffic, [ClassRow()], [GroupRow()], [pool])
@@ -135,3 +137,29 @@ def test_a_sized_cache_on_agent_sessions() -> None:
     for n_blocks in (3_500, 8_000):
         chains = fold(runs, prompt, 64)
         assert found(prompt, chains, 64, n_blocks).tolist() == sized_hits(full, n_blocks)
+
+
+@pytest.mark.parametrize("runs", [None, 4096])
+def test_a_run_of_mooncake_finds_the_same_or_says_what_it_dropped(runs: int | None) -> None:
+    """One replica with room for every block: the table is sized by the cache; one that is too small is told of."""
+    path = shared_data("traces/mooncake/original/conversation_trace.head.jsonl")
+    hashes, prompt, _ = mooncake()
+    overrides = [
+        f"traffic.trace.file={path}", "duration_s=2400", "warmup_s=0", "drain_s=1000000", "patience=none",
+        "runtime=vllm_prefix_cache", "runtime.num_kv_blocks=8000000", "pool.min_replicas=1", "pool.max_replicas=1",
+    ]  # fmt: skip
+    overrides += [] if runs is None else [f"runtime.prefix_runs={runs}"]
+    run = sim.run("first_run", overrides, out=None)
+    fine = [
+        [(i, k) for i in ids for k in range(32)][: n // 16] for ids, n in zip(hashes, prompt, strict=True)
+    ]
+    hits = np.minimum(infinite_hits(fine), (prompt - 1) // 16)
+    exact = float((hits * 16).sum() / prompt.sum())
+    dropped = run.summary["pools"]["main"]["prefix_runs_dropped"]
+    if runs is None:
+        assert run.summary["prefix_hit_ratio"] == pytest.approx(exact, abs=1e-12)
+        assert dropped == 0
+    else:
+        assert run.summary["prefix_hit_ratio"] < exact - 0.02
+        assert dropped > 1000
+        assert any("prefix_runs" in line and f"{dropped:,}" in line for line in fleet_lines(run.summary))

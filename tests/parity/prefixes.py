@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 
-from sim.rows import Chains, PoolRow, Traffic
+from sim.rows import AUTO_RUNS, Chains, PoolRow, Traffic
 
 
 def with_prefixes(seed: int, traffic: Traffic, pools: list[PoolRow]) -> tuple[Traffic, list[PoolRow]]:
     """The same traffic through a tree of segments, and pools of which most have a prefix cache, some a tiny one."""
     rng = np.random.default_rng([seed, 5])
     chains = make_chains(rng, traffic)
-    runs = [int(rng.choice([0, 1, 3, 8, 200, 200, 200])) for _ in pools]
+    runs = [int(rng.choice([0, 1, 3, 8, 200, AUTO_RUNS, AUTO_RUNS])) for _ in pools]
     cached = [pool._replace(prefix_runs=n) for pool, n in zip(pools, runs, strict=True)]
     return traffic._replace(chains=chains if rng.integers(8) else None), cached
 
