@@ -31,7 +31,7 @@ fleetsim: simulate a fleet that serves AI models, before money is spent
   fleetsim list [GROUP]                        what there is to choose from
   fleetsim plot RUN                            a run's picture, as HTML and PNG
   fleetsim why RUN [class=NAME] [measure=e2e]  what its misses spent their time on
-  fleetsim calibrate FILE.csv                  fit step times to measured ones; --coefficients
+  fleetsim calibrate FILE [--scenario NAME]    fit step times to measured ones; --coefficients
   fleetsim completion bash|zsh|fish            tab completion for your shell
   fleetsim --version, --help
 
@@ -196,13 +196,10 @@ def why(words: list[str]) -> int:
 
 
 def calibrate(words: list[str]) -> int:
-    """`calibrate FILE.csv`: the fitted step time as YAML, its errors beside it."""
-    flags = take_flags("calibrate", words, ("--coefficients",))
-    if len(words) != 1:
-        raise InputError("calibrate: needs one CSV file of measured steps")
-    from sim import show as pages
+    """`calibrate FILE [--scenario NAME] [overrides]`: the fitted step time as YAML, its errors beside it."""
+    from sim import calibration
 
-    text, report = pages.as_calibration(words[0], "coefficients" if flags else "grid")
+    text, report = calibration.calibrate_words(words)
     sys.stderr.write(report)
     say(text)
     return OK

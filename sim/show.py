@@ -1,4 +1,4 @@
-"""Pages of text for the command line: a scenario's keys, the catalogue, a calibration."""
+"""Pages of text for the command line: a scenario's keys, the catalogue."""
 
 from __future__ import annotations
 
@@ -47,24 +47,6 @@ def as_list(group: str | None = None) -> str:
         out.writelines(f"  {entry:{width}}  {line}\n" for entry, line in entries.items())
         out.write("\n")
     return out.getvalue().rstrip("\n") + "\n"
-
-
-def as_calibration(path: str, kind: str) -> tuple[str, str]:
-    """(YAML of the fitted step times, report of their errors); raises InputError for a file it cannot use."""
-    from sim.steptime.calibrate import calibrate, to_yaml
-
-    found = calibrate(path)
-    lines = [f"{found.file}: {found.n_rows} rows"]
-    for fit in found.fits:
-        errors = fit.grid_error if kind == "grid" else fit.coefficients_error
-        for mode, error in errors.items():
-            lines.append(
-                f"{fit.name}: {mode}: {error.n_rows} rows, error mean {error.mape:.1f} %, "
-                f"median {error.median:.1f} %, largest {error.max:.1f} %"
-            )
-    lines += [f"left out: {line}" for line in found.skipped]
-    texts = [to_yaml(fit, "coefficients" if kind == "coefficients" else "grid") for fit in found.fits]
-    return "\n".join(texts).rstrip("\n") + "\n", "\n".join(lines) + "\n"
 
 
 def value_text(value: Any) -> str:

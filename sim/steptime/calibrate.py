@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable
 from pathlib import Path
 from typing import Literal, NamedTuple
 
@@ -9,11 +11,26 @@ import numpy as np
 
 from sim.errors import InputError
 from sim.scenario.hardware import Coefficients, Grid, Roofline
-from sim.steptime.fits import as_arrays, fit_coefficients, fit_grid
-from sim.steptime.make import curve_of
+from sim.steptime.fits import (
+    Chosen,
+    DecodeFit,
+    PromptFit,
+    as_arrays,
+    choose_decode,
+    choose_prompts,
+    fit_coefficients,
+    points_of,
+    tells_context,
+    to_grid,
+)
+from sim.steptime.make import PoolLike, curve_of, gang_of
 from sim.steptime.roofline import Gang
 from sim.steptime.rows import Row, read_rows
 from sim.steptime.table import Curve, decode_s, prompt_s
+
+TOLERATED = 5.0  # percent: a fit this good is kept even where the modelled step time happens to be better
+USELESS = 50.0  # percent
+MARGIN = 1.25  # a fit may be this much worse than the modelled step time where it was measured
 
 
 class FitError(NamedTuple):
@@ -26,6 +43,25 @@ class FitError(NamedTuple):
     bias: float  # mean of (fit − measured) / measured: below 0 the fit is too fast
 
 
+class LeftOut(NamedTuple):
+    """Relative errors on points that a fit had not seen, in percent; NaN where there were too few points."""
+
+    form: str
+    mape: float
+    median: float
+
+
+class Modelled(NamedTuple):
+    """The step time that the product would take without a measurement."""
+
+    label: str
+    curve: Callable[[int], Curve]  # of the largest batch
+
+
+Group = tuple[str, str, int]
+FindModelled = Callable[[Group], Modelled | None]
+
+
 class Fit(NamedTuple):
     """What one (system, model, tp) of a file was fitted to."""
 
@@ -36,11 +72,15 @@ class Fit(NamedTuple):
     grid: Grid
     coefficients_error: dict[str, FitError]  # keys: prefill, decode
     grid_error: dict[str, FitError]
+    left_out: dict[str, LeftOut]  # of the grid
+    modelled: str  # the step time that the fit was compared with, as a reader would say it
+    modelled_error: dict[str, FitError]  # empty: there was nothing to compare with
+    notes: tuple[str, ...] = ()  # what the measurements cannot tell
 
     @property
     def name(self) -> str:
         """What the rows call it: system, model and tp."""
-        return " ".join(part for part in (self.system, self.model, f"tp {self.tp}") if part)
+        return name_of((self.system, self.model, self.tp))
 
 
 class Calibration(NamedTuple):
@@ -52,11 +92,12 @@ class Calibration(NamedTuple):
     skipped: tuple[str, ...]  # lines left out, each with its reason
 
 
-def calibrate(path: str | Path) -> Calibration:
+def calibrate(path: str | Path, modelled: FindModelled = lambda group: None) -> Calibration:
     """Fit every (system, model, tp) in a CSV of measured steps.
 
-    Raises InputError: a bad row (with its line number), missing columns, or a group without both prompts and
-    decode steps.
+    modelled: the step time that the product would take for a group, or None where it knows neither its GPU nor
+    its model. Raises InputError: a bad row (with its line number), missing columns, a group without both prompts
+    and decode steps, or a fit that is worse than the modelled step time or than none at all.
     """
     found = read_rows(path)
     groups = sorted({row.group for row in found.rows})
@@ -64,19 +105,27 @@ def calibrate(path: str | Path) -> Calibration:
     problems = [p for group in groups for p in _group_problems(name, group, found.rows)]
     if problems:
         raise InputError(problems)
-    fits = tuple(_fit_group(name, group, found.rows) for group in groups)
+    fits = tuple(_fit_group(name, group, found.rows, modelled(group)) for group in groups)
+    problems = [f"{name}: {p}" for fit in fits for p in _refusals(fit)]
+    if problems:
+        raise InputError(problems)
     return Calibration(name, len(found.rows), fits, tuple(found.skipped))
 
 
-def split(rows: list[Row], group: tuple[str, str, int] | None = None) -> tuple[list[Row], list[Row]]:
+def name_of(group: Group) -> str:
+    """A group as a reader would say it."""
+    return " ".join(part for part in (*group[:2], f"tp {group[2]}") if part)
+
+
+def split(rows: list[Row], group: Group | None = None) -> tuple[list[Row], list[Row]]:
     """(prefill rows, decode rows) of a group, or of all."""
     mine = [row for row in rows if group is None or row.group == group]
     return [r for r in mine if r.is_prefill], [r for r in mine if not r.is_prefill]
 
 
-def _group_problems(file: str, group: tuple[str, str, int], rows: list[Row]) -> list[str]:
+def _group_problems(file: str, group: Group, rows: list[Row]) -> list[str]:
     """Why a group cannot be fitted, one line each."""
-    label = f"{file}: {group[0]} {group[1]} tp {group[2]}"
+    label = f"{file}: {name_of(group)}"
     needs = {"prefill": 2, "decode": 2}
     parts = dict(zip(needs, split(rows, group), strict=True))
     return [
@@ -86,30 +135,97 @@ def _group_problems(file: str, group: tuple[str, str, int], rows: list[Row]) -> 
     ]
 
 
-def _fit_group(file: str, group: tuple[str, str, int], rows: list[Row]) -> Fit:
-    """Both fits of one group and their errors."""
+def _fit_group(file: str, group: Group, rows: list[Row], modelled: Modelled | None) -> Fit:
+    """Both fits of one group, their errors, and those of the modelled step time."""
     prefill, decode = split(rows, group)
     system, model, tp = group
-    source = f"fitted to {file}: {system} {model} tp {tp}"
+    source = f"fitted to {file}: {name_of(group)}"
+    of_decode, of_prompts = choose_decode(decode), choose_prompts(prefill)
+    assert isinstance(of_decode.fit, DecodeFit)
+    assert isinstance(of_prompts.fit, PromptFit)
+    grid = to_grid(of_decode.fit, of_prompts.fit, source)
     linear = fit_coefficients(prefill, decode, source)
-    grid = fit_grid(prefill, decode, source)
+    both = prefill + decode
     return Fit(
         system,
         model,
         tp,
         linear,
         grid,
-        errors_of(linear, prefill + decode),
-        errors_of(grid, prefill + decode),
+        errors_of(linear, both),
+        errors_of(grid, both),
+        {"prefill": _left_out(of_prompts, prefill), "decode": _left_out(of_decode, decode)},
+        modelled.label if modelled else "",
+        errors_of_curve(modelled.curve(_largest(both)), both) if modelled else {},
+        _notes(decode),
     )
+
+
+def _left_out(chosen: Chosen, rows: list[Row]) -> LeftOut:
+    """The errors on points left out, each weighing as many rows as it has."""
+    if not len(chosen.left_out):
+        return LeftOut(chosen.fit.form, math.nan, math.nan)
+    percent = np.repeat(100.0 * np.abs(chosen.left_out), points_of(rows).n_rows.astype(int))
+    return LeftOut(chosen.fit.form, float(percent.mean()), float(np.median(percent)))
+
+
+def _notes(decode: list[Row]) -> tuple[str, ...]:
+    """What the decode rows cannot tell."""
+    points = points_of(decode)
+    if tells_context(points):
+        return ()
+    low, high = points.length.min(), points.length.max()
+    span = f"{low:.0f} tokens" if round(low) == round(high) else f"{low:.0f} to {high:.0f} tokens"
+    return (
+        f"decode steps were measured at {span} of context alone: what more context costs is not in the fit",
+    )
+
+
+def _refusals(fit: Fit) -> list[str]:
+    """Why a fit may not be used, one line a mode."""
+    problems = []
+    for mode, out in fit.left_out.items():
+        known, own = fit.modelled_error.get(mode), fit.grid_error[mode]
+        if known and is_worse(out, known) and own.mape > MARGIN * known.mape:
+            problems.append(
+                f"{fit.name}: {mode}: the best fit ({out.form}) is {own.mape:.1f} % off in the mean and "
+                f"{out.mape:.1f} % on points left out, the modelled step time ({fit.modelled}) {known.mape:.1f} %: "
+                "use the modelled one, or measure more points"
+            )
+        elif not known and out.median > USELESS:
+            problems.append(
+                f"{fit.name}: {mode}: the best fit ({out.form}) misses points left out by {out.median:.0f} % in "
+                f"the median, more than {USELESS:.0f} %: these rows follow no step time; check their columns and units"
+            )
+    return problems
+
+
+def is_worse(out: LeftOut, known: FitError) -> bool:
+    """Whether a fit does worse on points left out than the modelled step time does."""
+    return out.mape > max(known.mape, TOLERATED)
+
+
+def modelled_of(pool: PoolLike, label: str) -> Modelled:
+    """The step time of a pool as it is modelled; raises InputError where its GPUs cannot hold the model so."""
+    gang = gang_of(pool)
+    return Modelled(label, lambda max_num_seqs: curve_of(gang, pool.steptime, max_num_seqs))
+
+
+def _largest(rows: list[Row]) -> int:
+    """The largest batch of rows."""
+    return max(row.batch_size for row in rows)
 
 
 def errors_of(
     spec: Roofline | Coefficients | Grid, rows: list[Row], gang: Gang | None = None
 ) -> dict[str, FitError]:
     """How far a step time is from measured rows, for each mode that has rows; a roofline needs its gang."""
+    return errors_of_curve(curve_of(gang, spec, _largest(rows)), rows)
+
+
+def errors_of_curve(curve: Curve, rows: list[Row]) -> dict[str, FitError]:
+    """How far a curve is from measured rows, for each mode that has rows."""
     prefill, decode = split(rows)
-    curve = curve_of(gang, spec, max(row.batch_size for row in rows))
     parts = {"prefill": prefill, "decode": decode}
     return {mode: error_of(curve, part) for mode, part in parts.items() if part}
 
@@ -140,15 +256,30 @@ def to_yaml(fit: Fit, kind: Literal["grid", "coefficients"] = "grid") -> str:
             f"# {mode}: {e.n_rows} rows, error {e.mape:.1f} % in the mean, {e.median:.1f} % in the median, "
             f"{e.max:.1f} % at most"
         )
+    if kind == "grid":
+        lines += [f"# {mode}: {left_out_text(out)}" for mode, out in fit.left_out.items()]
+    lines += [f"# {note}" for note in fit.notes]
     lines.append(f"kind: {kind}")
     names = ("batch_size", "base_ms", "slope_ms") if kind == "grid" else ("d0_ms", "d1_ms", "d2_ms")
     for name in (*names, "p0_ms", "p1_ms", "p2_ms"):
         lines.append(f"{name}: {_yaml_number(getattr(spec, name))}")
     lines.append("source: '" + spec.source.replace("'", "''") + "'")
     if kind == "grid":
-        shown = ", ".join(f"{mode} {e.mape:.2f} %" for mode, e in errors.items())
-        lines.append(f"error: '{shown} in the mean'")
+        shown = ", ".join(f"{mode} {e.mape:.2f} %{_beside(fit.left_out[mode])}" for mode, e in errors.items())
+        lines.append(f"error: '{shown}, in the mean'")
     return "\n".join(lines) + "\n"
+
+
+def left_out_text(out: LeftOut) -> str:
+    """The error on points left out, in words."""
+    if math.isnan(out.mape):
+        return f"{out.form}; too few points to leave any out: how it does between them is not known"
+    return f"{out.form}; on points left out {out.mape:.1f} % in the mean, {out.median:.1f} % in the median"
+
+
+def _beside(out: LeftOut) -> str:
+    """The error on points left out, behind that on all."""
+    return "" if math.isnan(out.mape) else f" (left out {out.mape:.2f} %)"
 
 
 def _yaml_number(value: float | tuple[float, ...]) -> str:

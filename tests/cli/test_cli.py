@@ -143,7 +143,9 @@ def test_every_verb_in_the_help_exists(capsys: pytest.CaptureFixture[str]) -> No
         (["why"], "why: needs a run first"),
         (["why", "no-such-run"], "run: 'no-such-run' is not valid"),
         (["why", "latest", "clas=chat"], "did you mean 'class'?"),
-        (["calibrate"], "calibrate: needs one CSV file"),
+        (["calibrate"], "calibrate: needs a file of measurements"),
+        (["calibrate", "a.csv", "gpu=h100"], "gpu=h100: settings need a scenario"),
+        (["calibrate", "a.csv", "--scenario"], "--scenario needs a name after it"),
         (["calibrate", "no-such-file.csv"], "no-such-file.csv"),
         (["show", "first_run", "name=a\x1b[31mb"], "\\x1b"),
     ],
@@ -318,3 +320,32 @@ def test_calibrate_prints_yaml_and_says_its_errors(capsys: pytest.CaptureFixture
         shown = capsys.readouterr()
         assert parse_yaml(shown.out, "out")["kind"] == kind
         assert "error mean" in shown.err
+
+
+def test_calibrate_compares_with_the_modelled_step_time(capsys: pytest.CaptureFixture[str]) -> None:
+    path = str(REPO / "tests" / "unit" / "data" / "steptime_measured_excerpt.csv")
+    assert cli.main(["calibrate", path]) == 0
+    by_name = capsys.readouterr().err
+    assert "the modelled step time (A100 SXM 80 GB, Llama 2 70B, bf16, tp 4) is" in by_name
+    assert "on points left out" in by_name
+    assert cli.main(["calibrate", path, "--scenario", "first_run", "model=llama2_70b", "pool.tp=8"]) == 0
+    assert "the modelled step time (H100 SXM 80 GB, Llama 2 70B, bf16, tp 8) is" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("text", "options", "expected"),
+    [
+        ("h100_sxm", ["h100", "h100_pcie", "h200"], "h100"),
+        ("H100-PCIe", ["h100", "h100_pcie", "h200"], "h100_pcie"),
+        ("a100-80gb", ["a100_40", "a100_80"], "a100_80"),
+        ("Meta-Llama-3.1-8B-Instruct", ["llama_3_1_70b", "llama_3_1_8b"], "llama_3_1_8b"),
+        ("mine", ["h100"], None),
+        ("", ["h100"], None),
+    ],
+)
+def test_an_option_is_found_by_the_words_of_a_name(
+    text: str, options: list[str], expected: str | None
+) -> None:
+    from sim.calibration import named_option
+
+    assert named_option(text, options) == expected

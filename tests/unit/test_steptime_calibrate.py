@@ -15,8 +15,20 @@ from pydantic import TypeAdapter
 from sim.errors import InputError
 from sim.scenario.hardware import Coefficients, Grid, StepTime
 from sim.steptime import make_step_table
-from sim.steptime.calibrate import calibrate, errors_of, to_yaml
-from sim.steptime.fits import fit_coefficients, fit_grid, least_squares, rising
+from sim.steptime.calibrate import Modelled, calibrate, errors_of, to_yaml
+from sim.steptime.fits import (
+    Points,
+    choose_decode,
+    choose_prompts,
+    fit_coefficients,
+    fit_grid,
+    folds,
+    least_squares,
+    merged,
+    ramps,
+    robust,
+)
+from sim.steptime.make import curve_of
 from sim.steptime.rows import Row, read_rows
 
 GROUP = ("gpu", "model", 1)
@@ -65,29 +77,127 @@ def test_whatever_was_measured_the_grid_never_falls(latencies: list[float], prom
     assert (np.diff(table.slope_ps) >= 0).all()
 
 
-@given(st.lists(st.tuples(st.floats(-10, 10), st.floats(0.1, 5)), min_size=1, max_size=12))
-@settings(deadline=None)
-def test_rising_is_the_nearest_non_decreasing_sequence(pairs: list[tuple[float, float]]) -> None:
-    values, weights = (np.array(column) for column in zip(*pairs, strict=True))
-    found = rising(values, weights)
-    assert (np.diff(found) >= 0).all()
-    assert np.sum(weights * found) == pytest.approx(np.sum(weights * values), abs=1e-9)
-    # the min-max formula of isotonic regression (Robertson, Wright and Dykstra 1988, theorem 1.4.4)
-    exact = [
-        max(
-            min(np.average(values[a : b + 1], weights=weights[a : b + 1]) for b in range(i, len(values)))
-            for a in range(i + 1)
-        )
-        for i in range(len(values))
-    ]
-    assert found == pytest.approx(np.array(exact), abs=1e-9)
-
-
 def test_least_squares_keeps_every_coefficient_at_or_above_zero() -> None:
     terms = np.array([[1.0, 1.0], [1.0, 2.0], [1.0, 3.0]])
     falling = least_squares(terms, np.array([3.0, 2.0, 1.0]))
     assert falling[1] == 0.0
     assert falling[0] > 0
+
+
+@given(
+    st.lists(st.floats(0.1, 50), min_size=3, max_size=8),
+    st.lists(st.sampled_from([0.01, 0.3, 5.0, 100.0]), min_size=0, max_size=2),
+)
+@settings(max_examples=60, deadline=None)
+def test_a_few_rows_far_off_do_not_move_a_fit(noise: list[float], far: list[float]) -> None:
+    n = np.arange(1.0, 21.0)
+    latency = (10.0 + 0.5 * n) * (1.0 + 0.002 * np.resize(np.array(noise) / 50 - 0.5, 20))
+    for at, factor in zip((4, 13), far, strict=False):
+        latency[at] *= factor
+    points = Points(n, np.full(20, 100.0), latency, np.ones(20))
+    found = robust(np.column_stack([np.ones(20), n]), points)
+    assert found @ [1.0, 10.0] == pytest.approx(15.0, rel=0.01)
+
+
+def test_repeats_within_a_token_or_a_hundredth_are_one_length() -> None:
+    lengths = np.array([576.0, 575.4, 576.6, 100.0, 101.0, 120.0, 2000.0, 2015.0])
+    assert merged(lengths) == pytest.approx([576, 576, 576, 100.5, 100.5, 120, 2007.5, 2007.5])
+
+
+def linear_rows(lengths: dict[int, float], noise: float, seed: int) -> list[Row]:
+    """Decode rows of base 30 + 0.4·batch ms, five repeats of each batch size, lengths jittered by a token."""
+    rng = np.random.default_rng(seed)
+    return [
+        Row(GROUP, False, n, length + rng.uniform(-0.5, 0.5), (30 + 0.4 * n) * (1 + noise * rng.normal()))
+        for n, length in lengths.items()
+        for _ in range(5)
+    ]
+
+
+@given(st.integers(0, 10_000))
+@settings(max_examples=40, deadline=None)
+def test_noise_of_lengths_never_becomes_a_slope(seed: int) -> None:
+    rows = linear_rows(dict.fromkeys((1, 2, 4, 8, 16, 32), 576.0), 0.02, seed)
+    prefill = [Row(GROUP, True, 1, length, 10.0 + 0.02 * length) for length in (100, 200, 400, 800)]
+    grid = fit_grid(prefill, rows, "made")
+    assert grid.slope_ms == (0.0,) * 6
+    for n, base in zip(grid.batch_size, grid.base_ms, strict=True):
+        assert base == pytest.approx(30 + 0.4 * n, rel=0.03)
+
+
+def test_the_form_with_the_least_error_on_points_left_out_is_taken() -> None:
+    knee = {n: 8.0 if n <= 16 else 8.0 + 0.2 * (n - 16) for n in (1, 2, 4, 8, 16, 32, 64, 128, 256)}
+    flat = [Row(GROUP, False, n, length, t) for n, t in knee.items() for length in (100.0, 1000.0)]
+    assert choose_decode(flat).fit.form == "a base at each batch size"
+    assert (
+        choose_decode(linear_rows({1: 100.0, 4: 900.0, 16: 100.0, 64: 900.0}, 0.0, 1)).fit.form
+        == "a straight line"
+    )
+    square = [Row(GROUP, True, 1, n, 5 + 0.01 * n + 1e-6 * n * n) for n in (100, 500, 1000, 5000, 20_000)]
+    assert choose_prompts(square).fit.form == "a polynomial"
+
+
+def test_every_point_is_left_out_once_and_a_batch_size_as_a_whole() -> None:
+    key = np.array([1, 1, 2, 2, 4, 4, 8, 8, 8])
+    found = folds(key)
+    assert np.sum(found, axis=0).tolist() == [1] * 9
+    assert sorted(fold.sum() for fold in found) == [1, 1, 1, 1, 1, 2, 2]
+    many = folds(np.arange(400))
+    assert np.sum(many, axis=0).tolist() == [1] * 400
+    assert len(many) == 24
+
+
+@given(st.lists(st.floats(1, 1000), min_size=1, max_size=9, unique=True))
+@settings(deadline=None)
+def test_ramps_are_a_curve_through_its_knots(knots: list[float]) -> None:
+    at = np.array(sorted(knots))
+    heights = np.cumsum(np.arange(1.0, len(at) + 1))
+    climbs = np.append(heights[:1], np.diff(heights))
+    assert ramps(at, at) @ climbs == pytest.approx(heights)
+    assert (np.diff(ramps(np.linspace(0, 2000, 50), at) @ climbs) >= -1e-9).all()
+
+
+def test_rows_that_follow_no_step_time_are_refused(tmp_path: Path) -> None:
+    rng = np.random.default_rng(3)
+    lines = [f"g,m,1,static_gen,{n},100,{5 * 6 ** rng.normal():.4f}" for n in range(1, 40)]
+    path = tmp_path / "noise.csv"
+    path.write_text(HEADER + PROMPTS + "\n".join(lines))
+    with pytest.raises(
+        InputError, match=r"decode: the best fit \(.*\) misses points left out by \d+ % in the median"
+    ):
+        calibrate(path)
+
+
+def test_a_fit_worse_than_the_modelled_step_time_is_refused_with_both_errors(tmp_path: Path) -> None:
+    sizes = (1, 2, 4, 8, 16)
+    falling = Grid(
+        batch_size=sizes,
+        base_ms=tuple(80.0 / n for n in sizes),
+        slope_ms=(0.0,) * 5,
+        p0_ms=3.0,
+        p1_ms=0.01,
+        p2_ms=0.0,
+    )
+    lines = [f"g,m,1,static_gen,{n},100,{80 / n}" for n in sizes]
+    path = tmp_path / "falling.csv"
+    path.write_text(HEADER + PROMPTS + "\n".join(lines))
+    modelled = Modelled("a flat one", lambda n: curve_of(None, falling, n))
+    with pytest.raises(InputError) as caught:
+        calibrate(path, lambda group: modelled)
+    (line,) = caught.value.problems
+    assert "falling.csv: g m tp 1: decode: the best fit" in line
+    assert "the modelled step time (a flat one) 0.0 %" in line
+
+
+def test_the_modelled_step_time_stands_beside_the_fit(tmp_path: Path) -> None:
+    flat = Coefficients(d0_ms=4, d1_ms=0, d2_ms=0, p0_ms=5, p1_ms=0, p2_ms=0)
+    path = tmp_path / "steps.csv"
+    path.write_text(GOOD)
+    modelled = Modelled("a flat one", lambda n: curve_of(None, flat, n))
+    (fit,) = calibrate(path, lambda group: modelled).fits
+    assert fit.modelled_error["decode"].max == pytest.approx(20.0)
+    assert fit.modelled_error["prefill"].max == pytest.approx(100 * 4 / 9)
+    assert "too few points to leave any out" in to_yaml(fit)
 
 
 def test_a_batch_size_measured_once_takes_its_neighbours_slope() -> None:
