@@ -43,6 +43,7 @@ class Gpu:
     pcie_gb_s: Positive = 32.0  # one direction
     architecture: Architecture = "hopper"  # chooses the roofline's efficiency factors
     device_memory_gib: Positive | None = None  # what the driver reports; None: memory_gb exactly
+    kernels: Text | None = None  # table of measured kernel times in conf/kernels; None: there is none
     source: Text = ""
     price_source: Text = ""
     price_confidence: Text = ""

@@ -1,0 +1,344 @@
+"""Make the compact kernel tables of conf/kernels from those that the package aisimulate carries.
+
+FOLDER holds `<system>/<operation>/.../<version>/<table>.parquet`: `aisimulate_core/systems/data` of an unpacked wheel
+of aisimulate (0.13.0.dev202610270000000085, Apache-2.0). Of each table the newest version of vLLM, and of NCCL, is
+taken. What is kept, and how it is cleaned, is told in conf/kernels/README.md. The same folder gives the same bytes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+import sys
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+ROOT = Path(__file__).resolve().parents[1]
+PACKAGE = "aisimulate 0.13.0.dev202610270000000085"
+COPYRIGHT = "Copyright (c) 2026 NVIDIA CORPORATION & AFFILIATES. All rights reserved."
+
+
+class Gpu(NamedTuple):
+    """A GPU whose kernels were measured."""
+
+    folder: str  # in the package
+    name: str
+    l2_mb: float  # level-2 cache, vendor's architecture papers: what fits in it is not read from memory
+
+
+GPUS = {
+    "a100_sxm": Gpu("a100_sxm", "A100 SXM4 80 GB", 40),
+    "b200_sxm": Gpu("b200_sxm", "B200 SXM", 126),
+    "h100_sxm": Gpu("h100_sxm", "H100 SXM 80 GB", 50),
+    "h200_sxm": Gpu("h200_sxm", "H200 SXM", 50),
+    "l40s": Gpu("l40s", "L40S", 96),
+    "rtx_pro_6000": Gpu("rtx_pro_6000_server", "RTX PRO 6000 Blackwell Server Edition", 128),
+}
+TOKENS = (
+    *(1, 2, 4, 8, 16, 32, 48, 64, 80, 96, 128, 160, 192, 256, 384, 512, 768, 1024),
+    *(1536, 2048, 3072, 4096, 8192, 16384),
+)
+WIDTHS = (
+    *(128, 256, 512, 1024, 1536, 2048, 3072, 4096, 5120, 6144, 7168, 8192, 10240, 12288, 16384),
+    *(51200, 65536),
+)
+WEIGHT_BYTES = {
+    "bf16": 2.0,
+    "fp8": 1.0,
+    "fp8_block": 1.0,
+    "nvfp4": 0.5625,
+}  # nvfp4: a scale for every 16 numbers
+KV_BYTES = {"bf16": 2.0, "fp8": 1.0}
+KV_HEADS = (1, 2, 4, 8)
+QUERIES = (1, 4, 8)  # query heads of a KV head
+HEAD_DIMS = (64, 128, 256)
+CONTEXTS = (16, 128, 256, 512, 1024, 2048, 4096, 16384, 65536)
+MLA_HEADS = (1, 2, 4, 8, 16, 32, 64, 128)
+MLA_BYTES = 576  # numbers of one token's compressed KV in one layer of DeepSeek-V3
+NAMES = {"bfloat16": "bf16"}
+OTHER_ENGINES = {"trtllm", "sglang"}
+LEAST_COVER = 0.5  # a table with fewer of its points measured is left out
+
+
+class Kept(NamedTuple):
+    """One block of a compact table, before it is written."""
+
+    head: tuple[str, ...]
+    keys: tuple[str, ...]
+    axes: tuple[np.ndarray, ...]
+    us: np.ndarray
+
+
+def newest(folder: Path, gpu: Gpu, operation: str, table: str) -> Path | None:
+    """The file of the newest version."""
+    found = [
+        path
+        for path in (folder / gpu.folder / operation).glob(f"**/{table}.parquet")
+        if not OTHER_ENGINES & set(path.parts)
+    ]
+    return max(found, key=lambda path: [int(n) for n in re.findall(r"\d+", path.parent.name)], default=None)
+
+
+def columns(path: Path, names: Iterable[str], **only: object) -> list[np.ndarray]:
+    """Columns of the rows that have the given values; a column that the file lacks is full of zeros."""
+    table = pq.read_table(path)
+    for name, value in only.items():
+        if name in table.column_names:
+            table = table.filter(pc.equal(table[name], value))
+    return [
+        table[name].to_numpy().astype(float) if name in table.column_names else np.zeros(table.num_rows)
+        for name in names
+    ]
+
+
+def values_of(path: Path, name: str) -> list[str]:
+    """The values of one column."""
+    return sorted(pq.read_table(path, columns=[name])[name].unique().to_pylist())
+
+
+def on_grid(axes: tuple[np.ndarray, ...], where: list[np.ndarray], us: np.ndarray) -> np.ndarray:
+    """The least time measured at every combination of the axes; NaN where there is none."""
+    index, inside = [], np.ones(len(us), dtype=bool)
+    for axis, x in zip(axes, where, strict=True):
+        spot = np.minimum(np.searchsorted(axis, x), len(axis) - 1)
+        inside &= axis[spot] == x
+        index.append(spot)
+    grid = np.full([len(axis) for axis in axes], np.inf)
+    np.minimum.at(grid, tuple(spot[inside] for spot in index), us[inside])
+    return np.where(np.isinf(grid), np.nan, grid)
+
+
+def present(points: Iterable[int], x: np.ndarray) -> np.ndarray:
+    """Those of the points that were measured."""
+    return np.array([p for p in points if p in set(x.tolist())], dtype=float)
+
+
+def filled(us: np.ndarray, axes: tuple[np.ndarray, ...], powers: dict[int, float]) -> np.ndarray:
+    """Holes filled along the axes in turn: the nearest time, times the ratio of the points to the axis' power."""
+    for number, power in powers.items():
+        lines = np.moveaxis(us, number, -1)
+        points = axes[number]
+        for index in np.ndindex(lines.shape[:-1]):
+            line = lines[index]  # a view
+            there = np.flatnonzero(~np.isnan(line))
+            for hole in np.flatnonzero(np.isnan(line)) if len(there) else ():
+                near = there[np.argmin(np.abs(there - hole))]
+                line[hole] = line[near] * (points[hole] / points[near]) ** power
+    return us
+
+
+def from_memory(us: np.ndarray, read_bytes: np.ndarray, l2_mb: float) -> np.ndarray:
+    """No time shorter than the memory takes for what the kernel reads.
+
+    A measurement repeats one kernel, so operands that fit the level-2 cache stay in it; in a model every layer has
+    its own. The pace of memory is the best of the reads that are half as large again as the cache.
+    """
+    large = read_bytes >= 1.5 * l2_mb * 1e6
+    if not np.any(large & ~np.isnan(us)):
+        return us
+    pace = np.nanmax(np.where(large, read_bytes / us, np.nan))
+    return np.maximum(us, read_bytes / pace)
+
+
+def never_faster(us: np.ndarray) -> np.ndarray:
+    """No time longer than that of more work along any axis: what takes longer is an outlier, or could be padded."""
+    for axis in range(us.ndim):
+        us = np.flip(np.minimum.accumulate(np.flip(us, axis), axis=axis), axis)
+    return us
+
+
+def matmul_blocks(path: Path, gpu: Gpu) -> Iterator[Kept]:
+    """Dense products, a block for each precision."""
+    for measured in values_of(path, "gemm_dtype"):
+        name = NAMES.get(measured, measured)
+        n, k, m, ms = columns(path, ("n", "k", "m", "latency"), gemm_dtype=measured)
+        axes = (present(WIDTHS, n), present(WIDTHS, k), present(TOKENS, m))
+        if min(len(axes[0]), len(axes[1])) < 4:
+            continue  # a few small shapes tell nothing of a model
+        us = on_grid(axes, [n, k, m], ms * 1e3)
+        us = filled(us, axes, {1: 1.0, 0: 1.0, 2: 1.0})
+        weight = axes[0][:, None, None] * axes[1][None, :, None] * WEIGHT_BYTES[name] + 0 * us
+        yield Kept(("matmul", name), ("n", "k"), axes, never_faster(from_memory(us, weight, gpu.l2_mb)))
+
+
+def attention_blocks(path: Path, gpu: Gpu, kind: str) -> Iterator[Kept]:
+    """Attention of one decode step, or of one prompt; a block for each KV precision and head dimension."""
+    decode = kind == "decode"
+    for measured in values_of(path, "kv_cache_dtype"):
+        for dim in HEAD_DIMS:
+            names = (
+                "num_key_value_heads",
+                "num_heads",
+                "batch_size",
+                "step",
+                "isl",
+                "latency",
+                "window_size",
+            )
+            kv, heads, batch, step, prompt, ms, window = columns(
+                path, names, kv_cache_dtype=measured, head_dim=dim
+            )
+            last = step + 1 if decode else prompt
+            keep = (window == 0) & ((batch == 1) | decode)
+            kv, heads, batch, last, ms = (x[keep] for x in (kv, heads, batch, last, ms))
+            axes = (
+                present(KV_HEADS, kv),
+                np.array(QUERIES, dtype=float),
+                present([2**i for i in range(12)] if decode else [1], batch),
+                present(CONTEXTS, last) if decode else np.unique(last),
+            )
+            if not all(map(len, axes)):
+                continue
+            us = on_grid(axes, [kv, heads / kv, batch, last], ms * 1e3)
+            if np.mean(~np.isnan(us)) < LEAST_COVER:
+                continue
+            us = filled(us, axes, {3: 1.0 if decode else 2.0, 2: 1.0, 1: 0.0 if decode else 1.0, 0: 1.0})
+            if decode:
+                name = NAMES.get(measured, measured)
+                read = 2 * dim * KV_BYTES[name] * axes[0][:, None, None, None]
+                read = read * axes[2][:, None] * axes[3] + 0 * us
+                us = never_faster(from_memory(us, read, gpu.l2_mb))
+                keys: tuple[str, ...] = ("kv_heads", "queries", "sequences")
+            else:
+                us, axes, keys = (
+                    never_faster(us[:, :, 0]),
+                    (axes[0], axes[1], axes[3]),
+                    ("kv_heads", "queries"),
+                )
+            yield Kept((kind, NAMES.get(measured, measured), str(dim)), keys, axes, us)
+
+
+def mla_blocks(path: Path, gpu: Gpu, kind: str) -> Iterator[Kept]:
+    """Whole MLA blocks of DeepSeek-V3; a block for each precision of the projections and of the KV cache."""
+    decode = kind == "mla_decode"
+    for measured in values_of(path, "gemm_type"):
+        for kv in values_of(path, "kv_cache_dtype"):
+            heads, batch, step, prompt, ms = columns(
+                path,
+                ("num_heads", "batch_size", "step", "isl", "latency"),
+                gemm_type=measured,
+                kv_cache_dtype=kv,
+            )
+            last = step if decode else prompt
+            keep = np.ones(len(batch), dtype=bool) if decode else batch == 1
+            heads, batch, last, ms = (x[keep] for x in (heads, batch, last, ms))
+            axes = (
+                present(MLA_HEADS, heads),
+                present([2**i for i in range(11)] if decode else [1], batch),
+                present(CONTEXTS, last) if decode else np.unique(last),
+            )
+            if not all(map(len, axes)):
+                continue
+            us = on_grid(axes, [heads, batch, last], ms * 1e3)
+            if np.mean(~np.isnan(us)) < LEAST_COVER:
+                continue
+            us = filled(us, axes, {2: 1.0 if decode else 2.0, 1: 1.0, 0: 1.0})
+            name, kv_name = NAMES.get(measured, measured), NAMES.get(kv, kv)
+            if decode:
+                read = MLA_BYTES * KV_BYTES[kv_name] * axes[1][:, None] * axes[2] + 0 * us
+                us = from_memory(us, read, gpu.l2_mb)
+                yield Kept((kind, name, kv_name), ("heads", "sequences"), axes, never_faster(us))
+            else:
+                yield Kept((kind, name, kv_name), ("heads",), (axes[0], axes[2]), never_faster(us[:, 0]))
+
+
+def allreduce_block(path: Path, backend: str) -> Kept:
+    """All-reduce by number of GPUs and bytes on each."""
+    only: dict[str, object] = {"backend": backend, "op_name": "all_reduce", "nccl_dtype": "half"}
+    gpus, size, ms = columns(path, ("num_gpus", "message_size", "latency"), **only)
+    axes = (np.unique(gpus), np.unique(size))
+    us = filled(on_grid(axes, [gpus, size], ms * 1e3), axes, {1: 1.0})
+    return Kept(("allreduce", backend), ("gpus",), axes, never_faster(us))
+
+
+def number(us: float) -> str:
+    """Microseconds with four figures, never with an exponent."""
+    return f"{float(f'{us:.4g}'):.10g}"
+
+
+def text_of(block: Kept) -> str:
+    """The block's lines; sim/steptime/kernels_file.py tells the form."""
+    lines = [
+        f"= {','.join(block.head)}",
+        ",".join([*block.keys, *(f"{x:.0f}" for x in block.axes[-1])]),
+    ]
+    for index in np.ndindex(block.us.shape[:-1]):
+        keys = [f"{axis[i]:.0f}" for axis, i in zip(block.axes, index, strict=False)]
+        lines.append(",".join([*keys, *map(number, block.us[index])]))
+    return "\n".join(lines) + "\n"
+
+
+def collected(path: Path) -> str:
+    """When the table was measured, as the package's own file beside it says where it does."""
+    meta = path.parent / "collection_meta.yaml"
+    part = meta.read_text(encoding="utf-8").partition(f"\n  {path.stem}:")[2] if meta.is_file() else ""
+    days = re.findall(r"collected_at: '?(\d{4}-\d\d-\d\d)", re.split(r"\n  \w+_perf:", part)[0])
+    return f"measured {max(days)}" if days else "the day of measurement is not told"
+
+
+def compact(folder: Path, name: str, retrieved: str) -> str:
+    """The whole compact table of one GPU."""
+    gpu = GPUS[name]
+    blocks: list[Kept] = []
+    told: list[str] = []
+
+    def add(operation: str, table: str, what: str, make: object, *more: object) -> None:
+        path = newest(folder, gpu, operation, table)
+        if path is None:
+            return
+        made = make(path, *more)  # type: ignore[operator]
+        blocks.extend([made] if isinstance(made, Kept) else made)
+        engine = "NCCL" if "nccl" in table else "vLLM"
+        told.append(f"# {what}: {engine} {path.parent.name}, {collected(path)}")
+
+    add("gemm", "gemm_perf", "matmul", matmul_blocks, gpu)
+    add("attention", "generation_attention_perf", "decode", attention_blocks, gpu, "decode")
+    add("attention", "context_attention_perf", "context", attention_blocks, gpu, "context")
+    add("mla", "mla_generation_module_perf", "mla_decode", mla_blocks, gpu, "mla_decode")
+    add("mla", "mla_context_module_perf", "mla_context", mla_blocks, gpu, "mla_context")
+    add("comm", "custom_allreduce_perf", "allreduce vllm_graph", allreduce_block, "vllm_graph")
+    add("comm", "nccl_perf", "allreduce nccl", allreduce_block, "nccl")
+    if not blocks:
+        raise SystemExit(f"scripts/kernel_tables: {folder / gpu.folder} holds no kernel tables")
+    head = [
+        f"# gpu: {gpu.name}",
+        f"# source: {PACKAGE}, systems/data/{gpu.folder}",
+        f"# retrieved: {retrieved}",
+        "# licence: SPDX-License-Identifier: Apache-2.0",
+        f"# copyright: SPDX-FileCopyrightText: {COPYRIGHT}",
+        "# changes: thinned, cleaned and rounded by scripts/kernel_tables; README.md beside this file tells how",
+        *told,
+    ]
+    return "\n".join(head) + "\n" + "".join(map(text_of, blocks))
+
+
+def main() -> int:
+    """The command line."""
+    parser = argparse.ArgumentParser(prog="scripts/kernel_tables", description=__doc__)
+    parser.add_argument("folder", type=Path, nargs="?", help="the package's systems/data")
+    parser.add_argument("--to", type=Path, default=ROOT / "conf" / "kernels", help="where the tables go")
+    parser.add_argument("--gpu", choices=GPUS, nargs="*", default=list(GPUS), help="only these")
+    parser.add_argument("--retrieved", default="2026-11-28", help="the day the package was fetched")
+    words = parser.parse_args()
+    if words.folder is None or not words.folder.is_dir():
+        print(
+            f"scripts/kernel_tables: name the folder aisimulate_core/systems/data of the public package {PACKAGE} "
+            "(Apache-2.0), as `pip download --no-deps` and unzip leave it",
+            file=sys.stderr,
+        )
+        return 2
+    words.to.mkdir(parents=True, exist_ok=True)
+    for name in words.gpu:
+        text = compact(words.folder, name, words.retrieved)
+        (words.to / f"{name}.csv").write_text(text, encoding="utf-8")
+        print(f"{name}: {len(text) / 1e3:.0f} kB")
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,212 @@
+"""Measured kernel times: the tables are read as they stand, more work is never faster, nothing beats the hardware."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import shared_data
+from hardware_kit import CONF, gpu
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from sim.errors import InputError
+from sim.steptime.kernels import KernelTables, NoTable, kernels_for, table_files
+from sim.steptime.kernels_file import read_kernel_file
+
+NAMES = sorted(path.stem for path in (CONF / "kernels").glob("*.csv"))
+ROOT = CONF.parent
+
+
+def tables(name: str) -> KernelTables:
+    found = kernels_for(name)
+    assert found is not None
+    return found
+
+
+def test_there_are_tables_for_six_gpus() -> None:
+    assert NAMES == ["a100_sxm", "b200_sxm", "h100_sxm", "h200_sxm", "l40s", "rtx_pro_6000"]
+    assert set(NAMES) <= set(table_files())
+    assert sum((CONF / "kernels" / f"{name}.csv").stat().st_size for name in NAMES) < 1.5e6
+
+
+@pytest.mark.parametrize("path", sorted((CONF / "gpu").glob("*.yaml")), ids=lambda path: path.stem)
+def test_a_gpu_names_a_table_that_there_is(path: Path) -> None:
+    assert gpu(path.stem).kernels in {None, *NAMES}
+
+
+def test_the_table_is_of_the_gpu_that_names_it() -> None:
+    for option in ("a100_80", "l40s", "h100", "h200", "b200"):
+        name = gpu(option).kernels
+        assert name is not None
+        assert tables(name).about["gpu"].split()[0] == gpu(option).name.split()[0]
+    assert gpu("a100_40").kernels is None  # less bandwidth than the one that was measured
+    assert kernels_for(None) is None
+
+
+def test_an_unknown_table_is_refused_with_the_nearest() -> None:
+    with pytest.raises(InputError, match=r"gpu.kernels: 'h100_sxn' is not valid.*did you mean 'h100_sxm'"):
+        kernels_for("h100_sxn")
+    with pytest.raises(InputError, match="is not valid"):
+        kernels_for("../gpu/h100")
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_points_of_the_tables_come_back(name: str) -> None:
+    kernels = tables(name)
+    blocks = read_kernel_file(CONF / "kernels" / f"{name}.csv").blocks
+    for head, (axes, seconds) in blocks.items():
+        where = np.meshgrid(*axes, indexing="ij")
+        match head:
+            case ("matmul", precision):
+                found = kernels.matmul_s(precision, where[2], where[0], where[1])
+                assert np.allclose(found, seconds, rtol=1e-9, atol=0)
+            case ("decode" | "context" as kind, kv, dim):
+                for index in np.ndindex(seconds.shape[:2]):
+                    kv_heads = int(axes[0][index[0]])
+                    shape = (int(axes[1][index[1]]) * kv_heads, kv_heads, int(dim))
+                    if kind == "decode":
+                        found = kernels.decode_attention_s(
+                            where[2][index], where[3][index], *shape, kv_precision=kv
+                        )
+                    else:
+                        found = kernels.context_attention_s(where[2][index], 0, *shape, kv_precision=kv)
+                    assert np.allclose(found, seconds[index], rtol=1e-9, atol=0)
+            case ("mla_decode", precision, kv):
+                found = kernels.mla_decode_s(where[1][0], where[2][0], int(axes[0][0]), precision, kv)
+                assert np.allclose(found, seconds[0], rtol=1e-9, atol=0)
+            case ("mla_context", precision, kv):
+                found = kernels.mla_context_s(axes[1], 0, int(axes[0][-1]), precision, kv)
+                assert np.allclose(found, seconds[-1], rtol=1e-9, atol=0)
+            case ("allreduce", backend):
+                for gpus, line in zip(axes[0], seconds, strict=True):
+                    assert np.allclose(
+                        kernels.allreduce_s(int(gpus), axes[1], backend), line, rtol=1e-9, atol=0
+                    )
+            case _:
+                raise AssertionError(head)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_no_point_is_faster_than_one_of_less_work(name: str) -> None:
+    for head, (axes, seconds) in read_kernel_file(CONF / "kernels" / f"{name}.csv").blocks.items():
+        assert seconds.min() > 0, head
+        for axis in range(len(axes)):
+            if head[0] != "allreduce" or axis == 1:
+                assert np.all(np.diff(seconds, axis=axis) >= 0), (head, axis)
+
+
+def number(most: int) -> st.SearchStrategy[int]:
+    """Whole numbers, evenly by their logarithm."""
+    return st.floats(0, np.log(most)).map(lambda x: round(np.exp(x)))
+
+
+def more(number: int, factor: float) -> int:
+    """The number, or up to four times as many."""
+    return max(number, round(number * factor))
+
+
+@given(
+    name=st.sampled_from(NAMES),
+    shape=st.tuples(number(100_000), number(200_000), number(200_000)),
+    factors=st.tuples(*[st.floats(1, 4)] * 3),
+    pick=st.integers(0, 9),
+)
+@settings(max_examples=200, deadline=None)
+def test_more_of_a_product_takes_no_less(
+    name: str, shape: tuple[int, int, int], factors: tuple[float, float, float], pick: int
+) -> None:
+    kernels = tables(name)
+    variants = kernels.variants("matmul")
+    (precision,) = variants[pick % len(variants)]
+    less_s = kernels.matmul_s(precision, *shape)
+    more_s = kernels.matmul_s(precision, *map(more, shape, factors))
+    assert more_s >= less_s * (1 - 1e-12)
+
+
+@given(
+    name=st.sampled_from(NAMES),
+    spot=st.tuples(number(5000), number(200_000)),
+    factors=st.tuples(st.floats(1, 4), st.floats(1, 4)),
+    heads=st.tuples(st.integers(1, 48), st.integers(1, 16)),
+    dim=st.sampled_from([64, 80, 96, 128, 192, 256, 512]),
+    window=st.sampled_from([0, 128, 4096]),
+)
+@settings(max_examples=200, deadline=None)
+def test_more_attention_takes_no_less(
+    name: str,
+    spot: tuple[int, int],
+    factors: tuple[float, float],
+    heads: tuple[int, int],
+    dim: int,
+    window: int,
+) -> None:
+    kernels, (kv_heads, queries) = tables(name), heads
+    shape = (kv_heads * queries, kv_heads, dim, window)
+    for of in (kernels.decode_attention_s, kernels.context_attention_s):
+        less_s, more_s = of(*spot, *shape), of(*map(more, spot, factors), *shape)
+        assert more_s >= less_s * (1 - 1e-12), of
+        assert of(*spot, (kv_heads + 1) * queries, kv_heads + 1, dim, window) >= less_s * (1 - 1e-12), of
+
+
+@given(
+    name=st.sampled_from(NAMES),
+    gpus=st.integers(2, 8),
+    size=number(10**10),
+    factor=st.floats(1, 4),
+)
+@settings(max_examples=100, deadline=None)
+def test_more_bytes_take_no_less(name: str, gpus: int, size: int, factor: float) -> None:
+    kernels = tables(name)
+    assert kernels.allreduce_s(gpus, more(size, factor)) >= kernels.allreduce_s(gpus, size) * (1 - 1e-12)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_lines_go_through_their_contexts(name: str) -> None:
+    kernels, n = tables(name), np.array([1, 3, 8, 64, 300, 1024])
+    base_s, slope_s = kernels.decode_attention_line(n, 32, 8, 128)
+    assert np.all(base_s >= 0)
+    assert np.all(slope_s > 0)
+    for context in (256, 4096):
+        exact_s = kernels.decode_attention_s(n, context, 32, 8, 128)
+        lies = base_s > 0
+        assert np.allclose((base_s + slope_s * n * context)[lies], exact_s[lies], rtol=1e-9)
+    _, within_s = kernels.decode_attention_line(n, 32, 8, 128, window=128)
+    assert np.all(within_s == 0)
+
+
+def test_what_was_not_measured_is_said() -> None:
+    with pytest.raises(NoTable, match="a100_sxm: no table of matmul for fp8; there are: bf16"):
+        tables("a100_sxm").matmul_s("fp8", 1, 4096, 4096)
+    with pytest.raises(NoTable, match="no table of matmul for int4"):
+        tables("b200_sxm").matmul_s("int4", 1, 4096, 4096)
+    with pytest.raises(NoTable, match="up to 8 GPUs, not on 16"):
+        tables("h100_sxm").allreduce_s(16, 1e6)
+    with pytest.raises(NoTable, match="no table of mla_decode"):
+        tables("a100_sxm").mla_decode_s(1, 100, 16)
+    assert not tables("a100_sxm").has_matmul("fp8")
+    assert tables("h100_sxm").has_matmul("fp16")
+
+
+@pytest.mark.parametrize("name", ["a100_sxm", *(pytest.param(n, marks=pytest.mark.slow) for n in NAMES[1:])])
+def test_a_table_is_made_again_byte_for_byte(name: str, tmp_path: Path) -> None:
+    folder = shared_data("latency/kernels")
+    done = subprocess.run(
+        [sys.executable, ROOT / "scripts" / "kernel_tables.py", folder, "--to", tmp_path, "--gpu", name],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / f"{name}.csv").read_bytes() == (CONF / "kernels" / f"{name}.csv").read_bytes()
+
+
+def test_the_script_says_where_the_tables_come_from() -> None:
+    script = ROOT / "scripts" / "kernel_tables.py"
+    done = subprocess.run([sys.executable, script], capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert "aisimulate" in done.stderr
+    assert len(done.stderr.splitlines()) == 1
