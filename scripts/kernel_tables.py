@@ -11,6 +11,7 @@ import argparse
 import re
 import sys
 from collections.abc import Iterable, Iterator
+from itertools import product
 from pathlib import Path
 from typing import NamedTuple
 
@@ -55,14 +56,16 @@ WEIGHT_BYTES = {
 }  # nvfp4: a scale for every 16 numbers
 KV_BYTES = {"bf16": 2.0, "fp8": 1.0}
 KV_HEADS = (1, 2, 4, 8)
-QUERIES = (1, 4, 8)  # query heads of a KV head
-HEAD_DIMS = (64, 128, 256)
+QUERIES = (1.0, 4.0, 8.0)  # query heads of a KV head
+DIMS_AND_WINDOWS = ((64, 0), (64, 128), (128, 0), (128, 128), (256, 0), (256, 1024))  # window 0: none
+BATCHES = tuple(2**i for i in range(12))
 CONTEXTS = (16, 128, 256, 512, 1024, 2048, 4096, 16384, 65536)
 MLA_HEADS = (1, 2, 4, 8, 16, 32, 64, 128)
-MLA_BYTES = 576  # numbers of one token's compressed KV in one layer of DeepSeek-V3
+MLA_NUMBERS = 576  # of one token's compressed KV in one layer of DeepSeek-V3
 NAMES = {"bfloat16": "bf16"}
 OTHER_ENGINES = {"trtllm", "sglang"}
 LEAST_COVER = 0.5  # a table with fewer of its points measured is left out
+LEAST_WIDTHS = 4
 
 
 class Kept(NamedTuple):
@@ -118,6 +121,11 @@ def present(points: Iterable[int], x: np.ndarray) -> np.ndarray:
     return np.array([p for p in points if p in set(x.tolist())], dtype=float)
 
 
+def is_covered(us: np.ndarray) -> bool:
+    """Whether enough of a table was measured."""
+    return us.size > 0 and float(np.mean(~np.isnan(us))) >= LEAST_COVER
+
+
 def filled(us: np.ndarray, axes: tuple[np.ndarray, ...], powers: dict[int, float]) -> np.ndarray:
     """Holes filled along the axes in turn: the nearest time, times the ratio of the points to the axis' power."""
     for number, power in powers.items():
@@ -132,17 +140,17 @@ def filled(us: np.ndarray, axes: tuple[np.ndarray, ...], powers: dict[int, float
     return us
 
 
-def from_memory(us: np.ndarray, read_bytes: np.ndarray, l2_mb: float) -> np.ndarray:
-    """No time shorter than the memory takes for what the kernel reads.
+def from_memory(
+    us: np.ndarray, axes: tuple[np.ndarray, ...], powers: dict[int, float], read: np.ndarray, l2_mb: float
+) -> np.ndarray:
+    """Holes filled, and no time shorter than the memory takes for the bytes `read`.
 
     A measurement repeats one kernel, so operands that fit the level-2 cache stay in it; in a model every layer has
-    its own. The pace of memory is the best of the reads that are half as large again as the cache.
+    its own. The pace of memory is the best of the measured reads that are half as large again as the cache.
     """
-    large = read_bytes >= 1.5 * l2_mb * 1e6
-    if not np.any(large & ~np.isnan(us)):
-        return us
-    pace = np.nanmax(np.where(large, read_bytes / us, np.nan))
-    return np.maximum(us, read_bytes / pace)
+    pace = np.where((read >= 1.5 * l2_mb * 1e6) & ~np.isnan(us), read / us, 0.0).max()
+    us = filled(us, axes, powers)
+    return np.maximum(us, read / pace) if pace else us
 
 
 def never_faster(us: np.ndarray) -> np.ndarray:
@@ -158,102 +166,95 @@ def matmul_blocks(path: Path, gpu: Gpu) -> Iterator[Kept]:
         name = NAMES.get(measured, measured)
         n, k, m, ms = columns(path, ("n", "k", "m", "latency"), gemm_dtype=measured)
         axes = (present(WIDTHS, n), present(WIDTHS, k), present(TOKENS, m))
-        if min(len(axes[0]), len(axes[1])) < 4:
+        if min(len(axes[0]), len(axes[1])) < LEAST_WIDTHS:
             continue  # a few small shapes tell nothing of a model
         us = on_grid(axes, [n, k, m], ms * 1e3)
-        us = filled(us, axes, {1: 1.0, 0: 1.0, 2: 1.0})
-        weight = axes[0][:, None, None] * axes[1][None, :, None] * WEIGHT_BYTES[name] + 0 * us
-        yield Kept(("matmul", name), ("n", "k"), axes, never_faster(from_memory(us, weight, gpu.l2_mb)))
+        read = axes[0][:, None, None] * axes[1][:, None] * WEIGHT_BYTES[name] + np.zeros(us.shape)
+        us = from_memory(us, axes, {1: 1.0, 0: 1.0, 2: 1.0}, read, gpu.l2_mb)
+        yield Kept(("matmul", name), ("n", "k"), axes, never_faster(us))
 
 
-def attention_blocks(path: Path, gpu: Gpu, kind: str) -> Iterator[Kept]:
-    """Attention of one decode step, or of one prompt; a block for each KV precision and head dimension."""
-    decode = kind == "decode"
-    for measured in values_of(path, "kv_cache_dtype"):
-        for dim in HEAD_DIMS:
-            names = (
-                "num_key_value_heads",
-                "num_heads",
-                "batch_size",
-                "step",
-                "isl",
-                "latency",
-                "window_size",
-            )
-            kv, heads, batch, step, prompt, ms, window = columns(
-                path, names, kv_cache_dtype=measured, head_dim=dim
-            )
-            last = step + 1 if decode else prompt
-            keep = (window == 0) & ((batch == 1) | decode)
-            kv, heads, batch, last, ms = (x[keep] for x in (kv, heads, batch, last, ms))
-            axes = (
-                present(KV_HEADS, kv),
-                np.array(QUERIES, dtype=float),
-                present([2**i for i in range(12)] if decode else [1], batch),
-                present(CONTEXTS, last) if decode else np.unique(last),
-            )
-            if not all(map(len, axes)):
-                continue
-            us = on_grid(axes, [kv, heads / kv, batch, last], ms * 1e3)
-            if np.mean(~np.isnan(us)) < LEAST_COVER:
-                continue
-            us = filled(us, axes, {3: 1.0 if decode else 2.0, 2: 1.0, 1: 0.0 if decode else 1.0, 0: 1.0})
-            if decode:
-                name = NAMES.get(measured, measured)
-                read = 2 * dim * KV_BYTES[name] * axes[0][:, None, None, None]
-                read = read * axes[2][:, None] * axes[3] + 0 * us
-                us = never_faster(from_memory(us, read, gpu.l2_mb))
-                keys: tuple[str, ...] = ("kv_heads", "queries", "sequences")
-            else:
-                us, axes, keys = (
-                    never_faster(us[:, :, 0]),
-                    (axes[0], axes[1], axes[3]),
-                    ("kv_heads", "queries"),
-                )
-            yield Kept((kind, NAMES.get(measured, measured), str(dim)), keys, axes, us)
+def attention_cases(path: Path) -> Iterator[tuple[tuple[str, str, str], list[np.ndarray]]]:
+    """(KV precision, head dimension, window) and its columns, for those that are kept."""
+    names = ("num_key_value_heads", "num_heads", "batch_size", "step", "isl", "latency")
+    windows = "window_size" in pq.read_schema(path).names
+    for measured, (dim, window) in product(values_of(path, "kv_cache_dtype"), DIMS_AND_WINDOWS):
+        if window and not windows:
+            continue
+        found = columns(path, names, kv_cache_dtype=measured, head_dim=dim, window_size=window)
+        found[1] = found[1] / np.maximum(found[0], 1)  # query heads of a KV head
+        yield (NAMES.get(measured, measured), str(dim), str(window)), found
 
 
-def mla_blocks(path: Path, gpu: Gpu, kind: str) -> Iterator[Kept]:
-    """Whole MLA blocks of DeepSeek-V3; a block for each precision of the projections and of the KV cache."""
-    decode = kind == "mla_decode"
-    for measured in values_of(path, "gemm_type"):
-        for kv in values_of(path, "kv_cache_dtype"):
-            heads, batch, step, prompt, ms = columns(
-                path,
-                ("num_heads", "batch_size", "step", "isl", "latency"),
-                gemm_type=measured,
-                kv_cache_dtype=kv,
-            )
-            last = step if decode else prompt
-            keep = np.ones(len(batch), dtype=bool) if decode else batch == 1
-            heads, batch, last, ms = (x[keep] for x in (heads, batch, last, ms))
-            axes = (
-                present(MLA_HEADS, heads),
-                present([2**i for i in range(11)] if decode else [1], batch),
-                present(CONTEXTS, last) if decode else np.unique(last),
-            )
-            if not all(map(len, axes)):
-                continue
-            us = on_grid(axes, [heads, batch, last], ms * 1e3)
-            if np.mean(~np.isnan(us)) < LEAST_COVER:
-                continue
-            us = filled(us, axes, {2: 1.0 if decode else 2.0, 1: 1.0, 0: 1.0})
-            name, kv_name = NAMES.get(measured, measured), NAMES.get(kv, kv)
-            if decode:
-                read = MLA_BYTES * KV_BYTES[kv_name] * axes[1][:, None] * axes[2] + 0 * us
-                us = from_memory(us, read, gpu.l2_mb)
-                yield Kept((kind, name, kv_name), ("heads", "sequences"), axes, never_faster(us))
-            else:
-                yield Kept((kind, name, kv_name), ("heads",), (axes[0], axes[2]), never_faster(us[:, 0]))
+def decode_blocks(path: Path, gpu: Gpu) -> Iterator[Kept]:
+    """Attention of one decode step; a block for each KV precision, head dimension and window."""
+    for case, (kv, queries, batch, step, _, ms) in attention_cases(path):
+        window = float(case[2]) or np.inf
+        contexts = [c for c in CONTEXTS if c <= 2 * window]
+        axes = (
+            present(KV_HEADS, kv),
+            np.array(QUERIES),
+            present(BATCHES, batch),
+            present(contexts, step + 1),
+        )
+        us = on_grid(axes, [kv, queries, batch, step + 1], ms * 1e3)
+        if not is_covered(us):
+            continue
+        token_bytes = 2 * float(case[1]) * KV_BYTES[case[0]]
+        attended = np.minimum(axes[3], window)
+        read = token_bytes * axes[0][:, None, None, None] * axes[2][:, None] * attended + np.zeros(us.shape)
+        us = from_memory(us, axes, {3: 1.0, 2: 1.0, 1: 0.0, 0: 1.0}, read, gpu.l2_mb)
+        yield Kept(("decode", *case), ("kv_heads", "queries", "sequences"), axes, never_faster(us))
 
 
-def allreduce_block(path: Path, backend: str) -> Kept:
+def context_blocks(path: Path, _: Gpu) -> Iterator[Kept]:
+    """Attention of one whole prompt; a block for each KV precision, head dimension and window."""
+    for case, (kv, queries, batch, _step, prompt, ms) in attention_cases(path):
+        kv, queries, prompt, ms = (x[batch == 1] for x in (kv, queries, prompt, ms))
+        axes = (present(KV_HEADS, kv), np.array(QUERIES), np.unique(prompt))
+        us = on_grid(axes, [kv, queries, prompt], ms * 1e3)
+        if is_covered(us):
+            us = filled(us, axes, {2: 1.0 if float(case[2]) else 2.0, 1: 1.0, 0: 1.0})
+            yield Kept(("context", *case), ("kv_heads", "queries"), axes, never_faster(us))
+
+
+def mla_cases(path: Path) -> Iterator[tuple[tuple[str, str], list[np.ndarray]]]:
+    """(precision of the projections, KV precision) and its columns."""
+    names = ("num_heads", "batch_size", "step", "isl", "latency")
+    for measured, kv in product(values_of(path, "gemm_type"), values_of(path, "kv_cache_dtype")):
+        found = columns(path, names, gemm_type=measured, kv_cache_dtype=kv)
+        yield (NAMES.get(measured, measured), NAMES.get(kv, kv)), found
+
+
+def mla_decode_blocks(path: Path, gpu: Gpu) -> Iterator[Kept]:
+    """Whole MLA blocks of DeepSeek-V3 in a decode step."""
+    for case, (heads, batch, step, _, ms) in mla_cases(path):
+        axes = (present(MLA_HEADS, heads), present(BATCHES, batch), present(CONTEXTS, step))
+        us = on_grid(axes, [heads, batch, step], ms * 1e3)
+        if is_covered(us):
+            read = MLA_NUMBERS * KV_BYTES[case[1]] * axes[1][:, None] * axes[2] + np.zeros(us.shape)
+            us = from_memory(us, axes, {2: 1.0, 1: 1.0, 0: 1.0}, read, gpu.l2_mb)
+            yield Kept(("mla_decode", *case), ("heads", "sequences"), axes, never_faster(us))
+
+
+def mla_context_blocks(path: Path, _: Gpu) -> Iterator[Kept]:
+    """Whole MLA blocks of DeepSeek-V3 for one whole prompt."""
+    for case, (heads, batch, _step, prompt, ms) in mla_cases(path):
+        heads, prompt, ms = (x[batch == 1] for x in (heads, prompt, ms))
+        axes = (present(MLA_HEADS, heads), np.unique(prompt))
+        us = on_grid(axes, [heads, prompt], ms * 1e3)
+        if is_covered(us):
+            us = filled(us, axes, {1: 2.0, 0: 1.0})
+            yield Kept(("mla_context", *case), ("heads",), axes, never_faster(us))
+
+
+def allreduce_blocks(path: Path, backend: str) -> Iterator[Kept]:
     """All-reduce by number of GPUs and bytes on each."""
     only: dict[str, object] = {"backend": backend, "op_name": "all_reduce", "nccl_dtype": "half"}
     gpus, size, ms = columns(path, ("num_gpus", "message_size", "latency"), **only)
     axes = (np.unique(gpus), np.unique(size))
     us = filled(on_grid(axes, [gpus, size], ms * 1e3), axes, {1: 1.0})
-    return Kept(("allreduce", backend), ("gpus",), axes, never_faster(us))
+    yield Kept(("allreduce", backend), ("gpus",), axes, never_faster(us))
 
 
 def number(us: float) -> str:
@@ -281,28 +282,29 @@ def collected(path: Path) -> str:
     return f"measured {max(days)}" if days else "the day of measurement is not told"
 
 
+TABLES = {  # what a file says of it: operation and table in the package, and who reads it
+    "matmul": ("gemm", "gemm_perf", matmul_blocks),
+    "decode": ("attention", "generation_attention_perf", decode_blocks),
+    "context": ("attention", "context_attention_perf", context_blocks),
+    "mla_decode": ("mla", "mla_generation_module_perf", mla_decode_blocks),
+    "mla_context": ("mla", "mla_context_module_perf", mla_context_blocks),
+    "allreduce vllm_graph": ("comm", "custom_allreduce_perf", allreduce_blocks),
+    "allreduce nccl": ("comm", "nccl_perf", allreduce_blocks),
+}
+
+
 def compact(folder: Path, name: str, retrieved: str) -> str:
     """The whole compact table of one GPU."""
     gpu = GPUS[name]
     blocks: list[Kept] = []
     told: list[str] = []
-
-    def add(operation: str, table: str, what: str, make: object, *more: object) -> None:
+    for what, (operation, table, make) in TABLES.items():
         path = newest(folder, gpu, operation, table)
         if path is None:
-            return
-        made = make(path, *more)  # type: ignore[operator]
-        blocks.extend([made] if isinstance(made, Kept) else made)
-        engine = "NCCL" if "nccl" in table else "vLLM"
+            continue
+        blocks += make(path, what.partition(" ")[2] if operation == "comm" else gpu)  # type: ignore[operator]
+        engine = "NCCL" if what.endswith("nccl") else "vLLM"
         told.append(f"# {what}: {engine} {path.parent.name}, {collected(path)}")
-
-    add("gemm", "gemm_perf", "matmul", matmul_blocks, gpu)
-    add("attention", "generation_attention_perf", "decode", attention_blocks, gpu, "decode")
-    add("attention", "context_attention_perf", "context", attention_blocks, gpu, "context")
-    add("mla", "mla_generation_module_perf", "mla_decode", mla_blocks, gpu, "mla_decode")
-    add("mla", "mla_context_module_perf", "mla_context", mla_blocks, gpu, "mla_context")
-    add("comm", "custom_allreduce_perf", "allreduce vllm_graph", allreduce_block, "vllm_graph")
-    add("comm", "nccl_perf", "allreduce nccl", allreduce_block, "nccl")
     if not blocks:
         raise SystemExit(f"scripts/kernel_tables: {folder / gpu.folder} holds no kernel tables")
     head = [

@@ -84,11 +84,11 @@ class KernelTables:
 
         heads, kv_heads: on this GPU. Heads count little, since memory sets the time: more than 8 a KV head take as
         long as 8. More KV heads than measured count as more sequences, for both are read side by side, and so does
-        a head dimension between the measured ones. A window attends min(context, window). Raises NoTable for a
-        kv_precision that was not measured.
+        a head dimension between the measured ones. A window that was not measured attends min(context, window) at
+        the speed of the whole context. Raises NoTable for a kv_precision that was not measured.
         """
-        attended = np.minimum(context, window) if window else np.asarray(context, dtype=float)
-        grid, dim = self._by_dim("decode", kv_precision, head_dim)
+        grid, dim, within = self._attention("decode", kv_precision, head_dim, window)
+        attended = np.minimum(context, window) if window and not within else context
         most = grid.axes[0][-1]
         alike = np.asarray(n_seqs, dtype=float) * (head_dim / dim) * max(1.0, kv_heads / most)
         return grid.at(min(kv_heads, most), max(1.0, heads / kv_heads), alike, attended)
@@ -125,26 +125,29 @@ class KernelTables:
     ) -> np.ndarray:
         """Seconds of one layer's attention for one prompt's chunk of `new_tokens` after `context` tokens.
 
-        Measured are whole prompts; each pair of a new token and an earlier one adds `context_attention_pair_s`. With
-        a window the pairs outside it are taken off, as far as the rest stays no shorter than a prompt of one window.
+        Measured are whole prompts; each pair of a new token and an earlier one adds `context_attention_pair_s`. A
+        window that was not measured takes off the pairs that it leaves out.
         """
-        grid, dim = self._by_dim("context", kv_precision, head_dim)
-        spot = _context_spot(grid, heads, kv_heads)
+        whole, dim, within = self._attention("context", kv_precision, head_dim, window)
         new, before = np.asarray(new_tokens, dtype=float), np.asarray(context, dtype=float)
-        pair_s = _pair_s(grid, spot)
-        if window:
-            whole = np.minimum(new, window)
-            before = np.minimum(before, window)
-            seconds = grid.at(*spot, whole) + pair_s * (before * whole + (new - whole) * window)
+        spot = _context_spot(whole, heads, kv_heads)
+        pair_s = self.context_attention_pair_s(heads, kv_heads, head_dim, kv_precision) * dim / head_dim
+        if not window:
+            seconds = whole.at(*spot, new) + pair_s * new * before
         else:
-            seconds = grid.at(*spot, new) + pair_s * new * before
+            first = np.minimum(new, window)
+            early = pair_s * first * np.minimum(before, window) / 2  # pairs of the window's first tokens
+            late = (
+                whole.at(*spot, new) if within else whole.at(*spot, first) + pair_s * (new - first) * window
+            )
+            seconds = late + early
         return seconds * head_dim / dim
 
     def context_attention_pair_s(
         self, heads: int, kv_heads: int, head_dim: int, kv_precision: str = "bf16"
     ) -> float:
         """Seconds of one layer for one token attending one token, in long prompts (4,096 to 16,384 tokens)."""
-        grid, dim = self._by_dim("context", kv_precision, head_dim)
+        grid, dim, _ = self._attention("context", kv_precision, head_dim, 0)
         return float(_pair_s(grid, _context_spot(grid, heads, kv_heads)) * head_dim / dim)
 
     def mla_decode_s(
@@ -207,14 +210,22 @@ class KernelTables:
             raise NoTable(f"{self.name}: no table of {head[0]} for {' '.join(head[1:])}; there are: {there}")
         return self._grids[head]
 
-    def _by_dim(self, kind: str, kv_precision: str, head_dim: int) -> tuple[LogGrid, int]:
-        """The table of the head dimension nearest in ratio, and that dimension; raises NoTable."""
+    def _attention(
+        self, kind: str, kv_precision: str, head_dim: int, window: int
+    ) -> tuple[LogGrid, int, bool]:
+        """A table, its head dimension, and whether it was measured with this window; raises NoTable.
+
+        Without one of this window the whole context's is taken, without one of this head dimension the nearest in
+        ratio.
+        """
         kv = KV_PRECISIONS.get(kv_precision, kv_precision)
-        dims = [int(variant[1]) for variant in self.variants(kind) if variant[0] == kv]
+        if (kind, kv, str(head_dim), str(window)) in self._grids:
+            return self._grids[kind, kv, str(head_dim), str(window)], head_dim, window > 0
+        dims = [int(variant[1]) for variant in self.variants(kind) if variant[0] == kv and variant[2] == "0"]
         if not dims:
-            return self._grid(kind, kv), head_dim
+            return self._grid(kind, kv), head_dim, False
         dim = min(dims, key=lambda d: (abs(np.log(d / head_dim)), -d))
-        return self._grid(kind, kv, str(dim)), dim
+        return self._grid(kind, kv, str(dim), "0"), dim, False
 
     def _mla(self, kind: str, precision: str, kv_precision: str) -> LogGrid:
         """A table of MLA blocks; raises NoTable."""
@@ -224,8 +235,11 @@ class KernelTables:
 
 
 def _grid(head: tuple[str, ...], block: Block) -> LogGrid:
-    """A block ready to be read."""
-    return LogGrid(block.axes, np.log(block.seconds), BEYOND[head[0]])
+    """A block ready to be read; a window does not grow with the context, nor its prompts' cost by the square."""
+    beyond = BEYOND[head[0]]
+    if head[0] in ("decode", "context") and head[3] != "0":
+        beyond = (*beyond[:-1], beyond[-1] - 1.0)
+    return LogGrid(block.axes, np.log(block.seconds), beyond)
 
 
 def _line(

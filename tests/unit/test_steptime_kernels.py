@@ -64,10 +64,10 @@ def test_points_of_the_tables_come_back(name: str) -> None:
             case ("matmul", precision):
                 found = kernels.matmul_s(precision, where[2], where[0], where[1])
                 assert np.allclose(found, seconds, rtol=1e-9, atol=0)
-            case ("decode" | "context" as kind, kv, dim):
+            case ("decode" | "context" as kind, kv, dim, window):
                 for index in np.ndindex(seconds.shape[:2]):
                     kv_heads = int(axes[0][index[0]])
-                    shape = (int(axes[1][index[1]]) * kv_heads, kv_heads, int(dim))
+                    shape = (int(axes[1][index[1]]) * kv_heads, kv_heads, int(dim), int(window))
                     if kind == "decode":
                         found = kernels.decode_attention_s(
                             where[2][index], where[3][index], *shape, kv_precision=kv
@@ -133,7 +133,7 @@ def test_more_of_a_product_takes_no_less(
     factors=st.tuples(st.floats(1, 4), st.floats(1, 4)),
     heads=st.tuples(st.integers(1, 48), st.integers(1, 16)),
     dim=st.sampled_from([64, 80, 96, 128, 192, 256, 512]),
-    window=st.sampled_from([0, 128, 4096]),
+    window=st.sampled_from([0, 128, 1024, 4096]),
 )
 @settings(max_examples=200, deadline=None)
 def test_more_attention_takes_no_less(
