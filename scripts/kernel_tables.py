@@ -25,20 +25,27 @@ COPYRIGHT = "Copyright (c) 2026 NVIDIA CORPORATION & AFFILIATES. All rights rese
 
 
 class Gpu(NamedTuple):
-    """A GPU whose kernels were measured."""
+    """A GPU whose kernels were measured, by its vendor's data sheet and architecture papers; one direction, dense."""
 
     folder: str  # in the package
     name: str
-    l2_mb: float  # level-2 cache, vendor's architecture papers: what fits in it is not read from memory
+    l2_mb: float  # level-2 cache: what fits in it is not read from memory
+    memory_gb_s: float
+    bf16_tflops: float
+    fp8_tflops: float
+    fp4_tflops: float
+    link_gb_s: float  # NVLink, or PCIe where there is none
 
 
 GPUS = {
-    "a100_sxm": Gpu("a100_sxm", "A100 SXM4 80 GB", 40),
-    "b200_sxm": Gpu("b200_sxm", "B200 SXM", 126),
-    "h100_sxm": Gpu("h100_sxm", "H100 SXM 80 GB", 50),
-    "h200_sxm": Gpu("h200_sxm", "H200 SXM", 50),
-    "l40s": Gpu("l40s", "L40S", 96),
-    "rtx_pro_6000": Gpu("rtx_pro_6000_server", "RTX PRO 6000 Blackwell Server Edition", 128),
+    "a100_sxm": Gpu("a100_sxm", "A100 SXM4 80 GB", 40, 2039, 312, 0, 0, 300),
+    "b200_sxm": Gpu("b200_sxm", "B200 SXM", 126, 8000, 2250, 4500, 9000, 900),
+    "h100_sxm": Gpu("h100_sxm", "H100 SXM 80 GB", 50, 3350, 989, 1979, 0, 450),
+    "h200_sxm": Gpu("h200_sxm", "H200 SXM", 50, 4800, 989, 1979, 0, 450),
+    "l40s": Gpu("l40s", "L40S", 96, 864, 362, 733, 0, 32),
+    "rtx_pro_6000": Gpu(
+        "rtx_pro_6000_server", "RTX PRO 6000 Blackwell Server Edition", 128, 1597, 503.8, 1007.6, 2015.2, 64
+    ),
 }
 TOKENS = (
     *(1, 2, 4, 8, 16, 32, 48, 64, 80, 96, 128, 160, 192, 256, 384, 512, 768, 1024),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,10 @@ from hypothesis import strategies as st
 
 from sim.errors import InputError
 from sim.steptime.kernels import KernelTables, NoTable, kernels_for, table_files
-from sim.steptime.kernels_file import read_kernel_file
+from sim.steptime.kernels_file import Block, read_kernel_file
+
+sys.path.insert(0, str(CONF.parent / "scripts"))
+from kernel_tables import GPUS, KV_BYTES, WEIGHT_BYTES, Gpu
 
 NAMES = sorted(path.stem for path in (CONF / "kernels").glob("*.csv"))
 ROOT = CONF.parent
@@ -152,6 +156,58 @@ def test_more_attention_takes_no_less(
         assert of(*spot, (kv_heads + 1) * queries, kv_heads + 1, dim, window) >= less_s * (1 - 1e-12), of
 
 
+def pairs(tokens: np.ndarray, window: int) -> np.ndarray:
+    """Pairs that a causal prompt attends."""
+    inside = np.minimum(tokens, window or np.inf)
+    return tokens * inside - inside**2 / 2
+
+
+def shares(head: tuple[str, ...], block: Block, card: Gpu) -> dict[str, np.ndarray]:
+    """Of the data sheet's peaks, by what a kernel at least reads, computes or sends."""
+    x, seconds = np.meshgrid(*block.axes, indexing="ij"), block.seconds
+    flops, read, sent = (np.zeros(seconds.shape) for _ in range(3))
+    peak = card.bf16_tflops
+    match head:
+        case ("matmul", precision):
+            flops, read = 2 * x[0] * x[1] * x[2], x[0] * x[1] * WEIGHT_BYTES[precision]
+            peak = {"bf16": card.bf16_tflops, "nvfp4": card.fp4_tflops}.get(precision, card.fp8_tflops)
+        case ("decode", kv, dim, window):
+            attended = x[0] * x[2] * np.minimum(x[3], int(window) or np.inf) * int(dim)
+            flops, read = 4 * attended * x[1], 2 * attended * KV_BYTES[kv]
+        case ("context", _, dim, window):
+            flops = 4 * x[0] * x[1] * pairs(x[2], int(window)) * int(dim)
+        case ("mla_decode", _, kv):
+            flops, read = 2 * x[0] * x[1] * x[2] * (2 * 512 + 64), x[1] * x[2] * 576 * KV_BYTES[kv]
+            peak = card.bf16_tflops if kv == "bf16" else card.fp8_tflops
+        case ("mla_context", *_):
+            flops = 2 * x[0] * pairs(x[1], 0) * (192 + 128)
+        case ("allreduce", _):
+            sent = 2 * (x[0] - 1) / x[0] * x[1]
+    return {
+        "compute": flops / (peak * 1e12) / seconds,
+        "memory": read / (card.memory_gb_s * 1e9) / seconds,
+        "link": sent / (card.link_gb_s * 1e9) / seconds,
+    }
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_no_kernel_beats_the_data_sheet(name: str) -> None:
+    for head, block in read_kernel_file(CONF / "kernels" / f"{name}.csv").blocks.items():
+        for what, share in shares(head, block, GPUS[name]).items():
+            assert share.max() <= 1.0, (head, what, block.axes, np.unravel_index(share.argmax(), share.shape))
+
+
+@pytest.mark.parametrize("path", sorted((CONF / "gpu").glob("*.yaml")), ids=lambda path: path.stem)
+def test_the_data_sheets_of_the_script_are_the_catalogues(path: Path) -> None:
+    card = gpu(path.stem)
+    if card.kernels is not None:
+        sheet = GPUS[card.kernels]
+        assert sheet.memory_gb_s == pytest.approx(card.memory_bw_gb_s, rel=0.02)
+        assert sheet.bf16_tflops == pytest.approx(card.dense_bf16_tflops, rel=0.02)
+        assert sheet.fp8_tflops == pytest.approx(card.dense_fp8_tflops or 0, rel=0.02)
+        assert sheet.link_gb_s == pytest.approx(card.nvlink_gb_s or card.pcie_gb_s, rel=0.02)
+
+
 @given(
     name=st.sampled_from(NAMES),
     gpus=st.integers(2, 8),
@@ -210,3 +266,42 @@ def test_the_script_says_where_the_tables_come_from() -> None:
     assert done.returncode == 2
     assert "aisimulate" in done.stderr
     assert len(done.stderr.splitlines()) == 1
+
+
+def test_the_page_shows_the_shares_of_the_tables() -> None:
+    script = ROOT / "scripts" / "kernel_shares.py"
+    done = subprocess.run([sys.executable, script], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert len(done.stdout.splitlines()) == 2 + len(NAMES)
+    assert done.stdout in (ROOT / "docs" / "step-time.md").read_text(encoding="utf-8")
+
+
+def test_the_page_says_how_far_the_line_is_off() -> None:
+    n, errors = np.array([1, 8, 32, 64, 256, 1024]), []
+    for kernels, shape in product(map(tables, NAMES), [(32, 8, 128), (16, 2, 128), (8, 1, 128)]):
+        base_s, slope_s = kernels.decode_attention_line(n, *shape)
+        for c in (512, 1024, 2048):
+            exact_s = kernels.decode_attention_s(n, c, *shape)
+            errors.append(np.abs((base_s + slope_s * n * c) / exact_s - 1))
+    mean, high, worst = np.mean(errors), np.percentile(errors, 90), np.max(errors)
+    said = (ROOT / "docs" / "step-time.md").read_text(encoding="utf-8").replace("\n", " ")
+    assert f"that line is {mean:.0%} off on average".replace("%", " %") in said
+    assert f"{high:.0%} at the ninetieth percentile and {worst:.0%} at worst".replace("%", " %") in said
+
+
+@pytest.mark.parametrize(
+    ("name", "precision", "said"),
+    [
+        ("h100_sxm", "fp8", 0.64),
+        ("b200_sxm", "fp8", 0.78),
+        ("b200_sxm", "nvfp4", 0.57),
+        ("l40s", "fp8", 0.56),
+    ],
+)
+def test_small_weights_gain_less_than_their_bytes(name: str, precision: str, said: float) -> None:
+    """As the page says; (n, k) of a layer of Llama 3.1 8B, 16 tokens."""
+    n, k = np.array([(6144, 4096), (4096, 4096), (28672, 4096), (4096, 14336)]).T
+    kernels = tables(name)
+    share = kernels.matmul_s(precision, 16, n, k).sum() / kernels.matmul_s("bf16", 16, n, k).sum()
+    assert round(float(share), 2) == said
+    assert share > WEIGHT_BYTES[precision] / WEIGHT_BYTES["bf16"]
