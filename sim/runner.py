@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
-import inspect
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -14,8 +12,8 @@ from sim.analysis.summary import summarize
 from sim.analysis.verdicts import Verdict, verdicts, with_verdicts
 from sim.arrays import n_own
 from sim.engine.host import Law, Policies
+from sim.engine.policies import load_law
 from sim.engine.result import Result, make_result
-from sim.errors import InputError, problem
 from sim.model import layout as a
 from sim.pack import Plan, plan
 from sim.scenario.scenario import Scenario
@@ -102,9 +100,10 @@ def simulate(scenario: Scenario, progress: Tick | None = None) -> Run:
     """Run a scenario on the engine it asks for."""
     packed = plan(scenario)
     engine = choose_engine(scenario.engine.name)
-    get_ready(engine, progress)
+    laws = laws_of(packed)
+    get_ready(engine, progress, bool(laws))
     begun = time.perf_counter()
-    state = ENGINES[engine](packed, Policies(laws_of(packed)), progress)
+    state = ENGINES[engine](packed, Policies(laws), progress)
     wall_s = time.perf_counter() - begun
     return finished_run(packed, state, engine, wall_s)
 
@@ -118,15 +117,26 @@ def finished_run(packed: Plan, state: a.State, engine: str, wall_s: float) -> Ru
 
 
 # ---- engines ----------------------------------------------------------------------
-def get_ready(engine: str, progress: Tick | None) -> None:
-    """Compile what an engine needs, or read it from the cache: no part of a run's time."""
-    if engine == "cuda":
-        return  # its kernels are compiled for the run's tables
+COMPILED_FOR = {
+    "loop": "the simulator",
+    "act": "the simulator's single rules, for SimPy and laws of your own",
+}
+
+
+def get_ready(engine: str, progress: Tick | None, has_laws: bool = False) -> None:
+    """Compile what an engine needs, or read it from the cache: no part of a run's time.
+
+    A user's law is asked between the rules, by single rules as SimPy calls them: they are compiled for it too.
+    """
     from sim.engine.cpu import compiled_act, compiled_loop, is_compiled
 
-    if progress is not None and not is_compiled():
-        progress(0, None, "compiling the simulator (once per installation)")
-    compiled_act() if engine == "simpy" else compiled_loop()
+    needs_loop, needs_act = engine == "cpu", engine == "simpy" or has_laws
+    for is_needed, name, compiled in ((needs_loop, "loop", compiled_loop), (needs_act, "act", compiled_act)):
+        if not is_needed:
+            continue  # the kernels of CUDA are compiled for the run's tables
+        if progress is not None and not is_compiled(name):
+            progress(0, None, f"compiling {COMPILED_FOR[name]} (once per installation)")
+        compiled()
 
 
 def run_on_cpu(packed: Plan, policies: Policies, progress: Tick | None) -> a.State:
@@ -152,7 +162,7 @@ def run_on_simpy(packed: Plan, policies: Policies, progress: Tick | None) -> a.S
     for i in range(1, steps):
         if not fleet.is_over:
             fleet.run(until_s=packed.scenario.duration_s * i / steps)
-            progress(int(fleet.state.m[a.S_CURSOR]) / n)
+            progress(int(fleet.state.m[a.S_CURSOR]) / n, 1.0, "simulating")
     return fleet.state if fleet.is_over else fleet.run()
 
 
@@ -182,26 +192,3 @@ def laws_of(packed: Plan) -> dict[int, Law]:
                 found[text] = load_law(text)
             laws[i] = found[text]
     return laws
-
-
-def load_law(text: str) -> Law:
-    """The function that `file.py:function` names; one without parameters is a factory that returns the law."""
-    file, _, name = text.rpartition(":")
-    path = Path(file)
-    if not path.is_file():
-        raise InputError(problem("autoscaler.law", text, "an existing file.py:function"))
-    spec = importlib.util.spec_from_file_location(f"fleetsim_law_{path.stem}", path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    try:
-        spec.loader.exec_module(module)
-    except Exception as error:
-        raise InputError(f"autoscaler.law: {file} cannot be read: {type(error).__name__}: {error}") from error
-    law = getattr(module, name, None)
-    if not callable(law):
-        from sim.errors import nearest
-
-        functions = [key for key, value in vars(module).items() if callable(value)]
-        raise InputError(problem("autoscaler.law", text, f"a function of {file}", nearest(name, functions)))
-    return law() if not inspect.signature(law).parameters else law

@@ -37,9 +37,9 @@ def cache_dir() -> Path:
     return Path(base) / source_hash()
 
 
-def is_compiled() -> bool:
-    """Whether a compiled loop lies ready from an earlier run."""
-    return any(cache_dir().glob("**/*.nbc"))
+def is_compiled(name: str = "loop") -> bool:
+    """Whether the compiled `loop`, or the single rules (`act`), lie ready from an earlier run."""
+    return any(cache_dir().glob(f"**/{name}.*.nbc"))
 
 
 @functools.cache

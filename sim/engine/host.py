@@ -10,7 +10,7 @@ import numpy as np
 from sim.arrays import pool_rows
 from sim.engine.act import ACT_BLOCKS, ACT_METRIC, ACT_TARGET
 from sim.engine.cpu import compiled_act, compiled_loop
-from sim.errors import InputError
+from sim.engine.policies import targets
 from sim.model import layout as a
 from sim.state import grow_slots, new_state, state_sizes, table
 from sim.units import PS_PER_S
@@ -54,26 +54,10 @@ class Policies:
             self._asked_ps, self._answers = t, {}
         law = self.laws[pool]
         if id(law) not in self._answers:
-            self._answers[id(law)] = _targets(law, observe(p, st, t))
+            seen = observe(p, st, t)
+            self._answers[id(law)] = targets(law, seen, len(seen.wanted))
         st.m[a.S_STATUS] = a.OK
         compiled_act()(p, st, ACT_TARGET, pool, int(self._answers[id(law)][pool]), t)
-
-
-def _targets(law: Law, seen: Observation) -> np.ndarray:
-    """The law's answer as one whole number per pool."""
-    name = getattr(law, "__qualname__", repr(law))
-    said = law(seen)
-    try:
-        targets = np.asarray(said, dtype=float)
-    except (TypeError, ValueError):
-        targets = np.array(np.nan)
-    n = len(seen.wanted)
-    if targets.shape not in ((), (n,)) or not np.all(np.isfinite(targets)):
-        raise InputError(
-            f"autoscaler.law: {name} returned {said!r} at {seen.time_s:g} s; allowed: a number of replicas, "
-            f"or one for each of the {n} pools"
-        )
-    return np.broadcast_to(np.ceil(np.clip(targets, 0, a.LIMB >> 32)), (n,)).astype(np.int64)
 
 
 def observe(p: a.Params, st: a.State, t: int) -> Observation:

@@ -8,13 +8,25 @@ from pydantic import Field, model_validator
 from pydantic.dataclasses import dataclass
 
 from sim.scenario.dist import Dist
-from sim.scenario.types import CONFIG, Count, NonNegative, Number, Positive, Probability
+from sim.scenario.types import (
+    CONFIG,
+    Count,
+    NonNegative,
+    Number,
+    PeriodS,
+    Positive,
+    Probability,
+    RatePerS,
+    Seconds,
+)
 
 Cv = Annotated[Positive, Field(le=100)]
 WeibullCv = Annotated[Positive, Field(ge=0.02, le=100)]
-States = Annotated[tuple[NonNegative, ...], Field(min_length=2, max_length=16)]
-Sojourns = Annotated[tuple[Positive, ...], Field(min_length=2, max_length=16)]
+States = Annotated[tuple[RatePerS, ...], Field(min_length=2, max_length=16)]
+Sojourns = Annotated[tuple[PeriodS, ...], Field(min_length=2, max_length=16)]
 Row = tuple[NonNegative, ...]
+LogSigma = Annotated[NonNegative, Field(le=5)]  # 5: one in three is off by a factor of 148
+Requests = Annotated[Count, Field(le=200_000_000)]
 Rho = Annotated[Number, Field(gt=-1, lt=1)]
 
 
@@ -60,9 +72,9 @@ class Drift:
     """A lognormal factor on the rate, mean one, redrawn every `window_s`; neighbours correlate."""
 
     kind: Literal["drift"] = "drift"
-    log_sigma: NonNegative
+    log_sigma: LogSigma
     correlation: Annotated[Number, Field(ge=0, lt=1)] = 0.0
-    window_s: Positive = 600.0
+    window_s: PeriodS = 600.0
 
 
 Modulation = Annotated[Markov | Drift, Field(discriminator="kind")]
@@ -74,7 +86,7 @@ class Poisson:
     """Independent arrivals."""
 
     kind: Literal["poisson"] = "poisson"
-    rate_per_s: NonNegative
+    rate_per_s: RatePerS
     modulations: Modulations = ()
 
 
@@ -83,7 +95,7 @@ class GammaRenewal:
     """Gamma gaps, given by their `cv` or by their `shape` = 1/cv²; cv above one is bursty."""
 
     kind: Literal["gamma"] = "gamma"
-    rate_per_s: NonNegative
+    rate_per_s: RatePerS
     cv: Cv | None = None
     shape: Annotated[Positive, Field(ge=1e-4, le=1e6)] | None = None
     modulations: Modulations = ()
@@ -100,7 +112,7 @@ class WeibullRenewal:
     """Weibull gaps, given by their `cv` or by their `shape`; shape below one is bursty."""
 
     kind: Literal["weibull"] = "weibull"
-    rate_per_s: NonNegative
+    rate_per_s: RatePerS
     cv: WeibullCv | None = None
     shape: Annotated[Positive, Field(ge=0.1, le=60)] | None = None
     modulations: Modulations = ()
@@ -120,7 +132,7 @@ class Mmpp:
     """
 
     kind: Literal["mmpp"] = "mmpp"
-    rate_per_s: NonNegative | None = None
+    rate_per_s: RatePerS | None = None
     rates: States
     sojourn_s: Sojourns
     jumps: tuple[Row, ...] | None = None
@@ -137,9 +149,9 @@ class OnOff:
     """Poisson, silent for `off_s` and active for `on_s` on average; `rate_per_s` is the long-run mean."""
 
     kind: Literal["on_off"] = "on_off"
-    rate_per_s: NonNegative
-    on_s: Positive
-    off_s: Positive
+    rate_per_s: RatePerS
+    on_s: PeriodS
+    off_s: PeriodS
     modulations: Modulations = ()
 
 
@@ -153,13 +165,13 @@ class Clients:
     """
 
     kind: Literal["clients"] = "clients"
-    rate_per_s: NonNegative
+    rate_per_s: RatePerS
     n_clients: Annotated[Count, Field(le=100_000)]
     client_rate: Dist
     cv: Dist
     cv_rate_spearman: Rho = 0.0
     weibull_share: Probability = 0.0
-    window_s: Positive = 600.0
+    window_s: PeriodS = 600.0
     modulations: Modulations = ()
 
 
@@ -168,9 +180,9 @@ class Batch:
     """`requests` at once at `at_s`, and again every `every_s` if that is given: offline work."""
 
     kind: Literal["batch"] = "batch"
-    requests: Count
-    at_s: NonNegative = 0.0
-    every_s: Positive | None = None
+    requests: Requests
+    at_s: Seconds = 0.0
+    every_s: PeriodS | None = None
 
 
 Simple = Poisson | GammaRenewal | WeibullRenewal | Mmpp | OnOff | Clients | Batch
@@ -182,7 +194,7 @@ class Superposition:
     """Several independent processes together; with `rate_per_s` they are scaled to sum to it."""
 
     kind: Literal["superposition"] = "superposition"
-    rate_per_s: NonNegative | None = None
+    rate_per_s: RatePerS | None = None
     components: Annotated[tuple[Component, ...], Field(min_length=1, max_length=1000)]
 
     @model_validator(mode="after")

@@ -8,12 +8,15 @@ from pydantic import Field, StringConstraints
 from pydantic.dataclasses import dataclass
 
 from sim.scenario.metrics import MetricSource
-from sim.scenario.types import CONFIG, Count, CountOrZero, Name, NonNegative, Positive, Text
+from sim.scenario.types import CONFIG, Count, CountOrZero, Name, NonNegative, PeriodS, Positive, Seconds, Text
 
 Law = Annotated[str, StringConstraints(pattern=r"^.+\.py:[A-Za-z_][A-Za-z0-9_]*$")]
+Tolerance = Annotated[NonNegative, Field(lt=1)]  # at 1 nothing that falls to zero would be seen
+Activation = Annotated[NonNegative, Field(le=1e9)]
 SelectPolicy = Literal["max", "min", "disabled"]
-PeriodS = Annotated[Positive, Field(le=1800)]  # Kubernetes' own limit
-WindowS = Annotated[NonNegative, Field(le=3600)]  # Kubernetes' own limit
+PolicyS = Annotated[PeriodS, Field(le=1800)]  # Kubernetes' own limit
+WindowS = Annotated[Seconds, Field(le=3600)]  # Kubernetes' own limit
+Target = Annotated[Positive, Field(ge=0.001, le=1e9)]  # Kubernetes counts in thousandths
 
 
 @dataclass(frozen=True, kw_only=True, config=CONFIG)
@@ -22,7 +25,7 @@ class RatePolicy:
 
     type: Literal["pods", "percent"]
     value: Count
-    period_s: PeriodS
+    period_s: PolicyS
 
 
 @dataclass(frozen=True, kw_only=True, config=CONFIG)
@@ -63,9 +66,9 @@ class Hpa:
     kind: Literal["hpa"] = "hpa"
     name: Name = "hpa"
     metric: MetricSource = "outstanding"
-    target: Positive
-    tolerance: NonNegative = 0.1
-    sync_period_s: Positive = 15.0
+    target: Target
+    tolerance: Tolerance = 0.1
+    sync_period_s: PeriodS = 15.0
     scale_up: ScalingRules = HPA_SCALE_UP
     scale_down: ScalingRules = HPA_SCALE_DOWN
     source: Text = ""
@@ -78,10 +81,10 @@ class Queue:
     kind: Literal["queue"] = "queue"
     name: Name = "queue"
     metric: MetricSource = "backlog"
-    target_backlog_per_replica: Positive
-    activation: NonNegative = 0.0
-    polling_interval_s: Positive = 30.0
-    cooldown_s: NonNegative = 300.0
+    target_backlog_per_replica: Target
+    activation: Activation = 0.0
+    polling_interval_s: PeriodS = 30.0
+    cooldown_s: Seconds = 300.0
     source: Text = ""
 
 
@@ -92,7 +95,7 @@ class User:
     kind: Literal["user"] = "user"
     name: Name = "user"
     law: Law
-    period_s: Positive = 15.0
+    period_s: PeriodS = 15.0
     source: Text = ""
 
 

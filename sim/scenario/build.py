@@ -26,6 +26,8 @@ from sim.scenario.types import KEY_PATTERN
 
 OWN_KEYS = tuple(Scenario.__dataclass_fields__)
 TOP_LEVEL = tuple(dict.fromkeys((*OWN_KEYS, "traffic", "pool", *POOL_GROUPS, *CLASS_GROUPS)))
+KEY_MAX = 64  # characters, as of every Key
+NAME_TEXT = f"a name of 1 to {KEY_MAX} letters, digits, _ and -"
 NAMED = ("pools", "classes", "tenants")
 MAPPINGS = (*NAMED, "pool", "traffic", *POOL_GROUPS, *CLASS_GROUPS)
 
@@ -71,8 +73,27 @@ def shape_problems(raw: Mapping[str, Any]) -> list[str]:
         for name, entry in entries.items() if isinstance(entries, Mapping) else ():
             if entry is not None and not isinstance(entry, Mapping):
                 lines.append(f"{group}.{name}: {entry!r} is not a mapping of keys and values")
-            if not re.match(KEY_PATTERN, str(name)):
-                lines.append(problem(f"{group}.{name}", name, "a name of letters, digits, _ and -"))
+            if not isinstance(name, str) or not re.fullmatch(KEY_PATTERN, name) or len(name) > KEY_MAX:
+                lines.append(problem(f"{group}.{name}", name, NAME_TEXT))
+            own = entry.get("name", name) if isinstance(entry, Mapping) else name
+            if own != name and group != "classes":  # of a class it is the preset's
+                lines.append(problem(f"{group}.{name}.name", own, f"{name}, as its key says, or no name"))
+    return lines + name_problems(raw)
+
+
+def name_problems(raw: Mapping[str, Any]) -> list[str]:
+    """What all pools share has no name, and what all classes share one that is text, of the only class."""
+    pool, traffic = raw.get("pool"), raw.get("traffic")
+    lines = []
+    if isinstance(pool, Mapping) and pool.get("name") is not None:
+        lines.append(
+            problem("pool.name", pool["name"], "no name here; a pool is called by its key in `pools`")
+        )
+    name = traffic.get("name") if isinstance(traffic, Mapping) else None
+    if name is not None and not (
+        isinstance(name, str) and re.fullmatch(KEY_PATTERN, name) and len(name) <= KEY_MAX
+    ):
+        lines.append(problem("traffic.name", name, NAME_TEXT))
     return lines
 
 

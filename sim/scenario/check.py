@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator
 
 from sim.errors import InputError, nearest, problem
 from sim.scenario.autoscaler import Fixed, Queue, User
+from sim.scenario.check_sense import sense_problems
 from sim.scenario.check_stations import around_problems
 from sim.scenario.check_traffic import traffic_problems
 from sim.scenario.coldstart import STAGES
@@ -15,7 +16,7 @@ from sim.scenario.pool_choice import choice_problems
 from sim.scenario.ranges import lowest
 from sim.scenario.said import Said
 from sim.scenario.scenario import Scenario
-from sim.scenario.slo import parse_slo
+from sim.scenario.slo import contradictions, parse_slo
 from sim.scenario.traffic import TrafficClass
 from sim.units import HORIZON_MAX_S
 
@@ -32,6 +33,7 @@ def problems_between(scenario: Scenario, said: Said) -> list[str]:
         *traffic_problems(scenario, said),
         *around_problems(scenario, said),
         *choice_problems(scenario, said),
+        *sense_problems(scenario, said),
         *router_problems(scenario),
         *fault_problems(scenario),
         *slo_problems(scenario),
@@ -148,8 +150,10 @@ def class_problems(entry: TrafficClass, scenario: Scenario, said: Said) -> Itera
 
 
 def slo_problems(scenario: Scenario) -> Iterator[str]:
-    """Every limit can be read."""
-    yield from unreadable(scenario.slo, [entry.name for entry in scenario.classes])
+    """Every limit can be read, and all of them can hold together."""
+    classes = [entry.name for entry in scenario.classes]
+    wrong = list(unreadable(scenario.slo, classes))
+    yield from wrong or contradictions([parse_slo(text, classes) for text in scenario.slo])
 
 
 def unreadable(limits: Iterable[str], classes: list[str]) -> Iterator[str]:

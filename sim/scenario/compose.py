@@ -25,10 +25,11 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from sim.errors import InputError
-from sim.scenario.build import TOP_LEVEL, from_dict
+from sim.scenario.build import TOP_LEVEL, from_dict, shape_problems
 from sim.scenario.catalogue import GROUPS, conf_dir, option_files, own_options, yaml_files
 from sim.scenario.edit import Edit, edited
 from sim.scenario.inherit import POOL_GROUPS, merge
+from sim.scenario.left_over import left_over_problems, without_old_memory
 from sim.scenario.names import name_problems
 from sim.scenario.problems import not_a_key
 from sim.scenario.scenario import Scenario
@@ -61,11 +62,24 @@ def compose(name_or_path: str, overrides: Sequence[str] = ()) -> dict[str, Any]:
     """
     story = read_story(name_or_path)
     orders = read_orders(overrides)
-    data = merge(chosen(story.choices, orders.choices), still_meant(story, orders))
+    options, body = chosen(story.choices, orders.choices), still_meant(story, orders)
+    data = merge(options, body)
     problems = list(name_problems(story, orders.choices, orders.edits, data))
     if problems:
         raise InputError(problems)
-    return edited(data, orders.edits)
+    in_file, in_words = list(said_keys(body, "")), edited_keys(orders.edits)
+    whole = edited(without_old_memory(data, in_file), orders.edits)
+    if not shape_problems(whole):
+        problems += left_over_problems(options, data, in_file)
+        problems += left_over_problems(data, whole, in_words)
+    if problems:
+        raise InputError(problems)
+    return without_old_memory(whole, in_words)
+
+
+def edited_keys(edits: Sequence[Edit]) -> list[str]:
+    """The full keys of everything that overrides say."""
+    return [key for edit in edits for key in said_keys(edit.value, ".".join(edit.path))]
 
 
 def still_meant(story: Story, orders: Orders) -> dict[str, Any]:

@@ -9,6 +9,12 @@ from pydantic.dataclasses import dataclass
 
 from sim.scenario.types import CONFIG, NonNegative, Number, Positive, Share
 
+# The shapes that draws can be made from: e^50 is 5e21, and a sigma of 10 spreads over nine powers of ten each way.
+LogMean = Annotated[Number, Field(ge=-50, le=50)]
+LogSigma = Annotated[NonNegative, Field(le=10)]
+SomeLogSigma = Annotated[Positive, Field(ge=1e-6, le=10)]
+Shape = Annotated[Positive, Field(ge=0.01, le=1e6)]
+Chance = Annotated[Share, Field(ge=1e-9)]
 Percent = Annotated[NonNegative, Field(le=100)]
 
 
@@ -62,8 +68,8 @@ class Lognormal(Clamped):
     """ln X ~ N(mu, sigma); or said by its `median` and its `p99`."""
 
     kind: Literal["lognormal"] = "lognormal"
-    mu: Number | None = None
-    sigma: NonNegative | None = None
+    mu: LogMean | None = None
+    sigma: LogSigma | None = None
     median: Positive | None = None
     p99: Positive | None = None
 
@@ -84,8 +90,8 @@ class LognormalMixture(Clamped):
 
     kind: Literal["lognormal_mixture"] = "lognormal_mixture"
     w: Annotated[tuple[NonNegative, ...], Field(min_length=1)]
-    mu: tuple[Number, ...]
-    sigma: tuple[Positive, ...]
+    mu: tuple[LogMean, ...]
+    sigma: tuple[SomeLogSigma, ...]
 
     @model_validator(mode="after")
     def _check_lengths(self) -> Self:
@@ -103,7 +109,7 @@ class Gamma(Clamped):
     """Gamma with `shape` and `scale`; its mean is shape·scale."""
 
     kind: Literal["gamma"] = "gamma"
-    shape: Positive
+    shape: Shape
     scale: Positive
 
 
@@ -112,7 +118,7 @@ class Weibull(Clamped):
     """Weibull with `shape` and `scale`."""
 
     kind: Literal["weibull"] = "weibull"
-    shape: Positive
+    shape: Shape
     scale: Positive
 
 
@@ -121,7 +127,7 @@ class Geometric(Clamped):
     """Trials up to and with the first success: 1, 2, 3, …; its mean is 1/p."""
 
     kind: Literal["geometric"] = "geometric"
-    p: Share
+    p: Chance
 
 
 @dataclass(frozen=True, kw_only=True, config=CONFIG)

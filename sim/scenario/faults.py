@@ -7,7 +7,7 @@ from typing import Annotated
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
-from sim.scenario.types import CONFIG, Count, Key, Positive, Text
+from sim.scenario.types import CONFIG, Count, Key, SomeSeconds, Text
 
 
 @dataclass(frozen=True, kw_only=True, config=CONFIG)
@@ -17,7 +17,7 @@ class Fault:
     `pool` None means the only pool.
     """
 
-    at_s: Positive
+    at_s: SomeSeconds
     pool: Key | None = None
     replicas: Count = 1
     source: Text = ""

@@ -173,9 +173,22 @@ def is_clock(constraints: tuple[Any, ...]) -> bool:
 
 def range_text(constraints: tuple[Any, ...]) -> str:
     """The tightest bounds among the constraints: ` ≥ 0 and ≤ 1`."""
-    lower = [f"≥ {b}" for b in bounds(constraints, "ge")] + [f"> {b}" for b in bounds(constraints, "gt")]
-    upper = [f"≤ {b}" for b in bounds(constraints, "le")] + [f"< {b}" for b in bounds(constraints, "lt")]
-    return " " + " and ".join([*lower[-1:], *upper[-1:]]) if lower or upper else ""
+    lower = max(
+        [(b, sign) for name, sign in (("ge", "≥"), ("gt", "≥>")) for b in bounds(constraints, name)],
+        default=None,
+    )
+    upper = min(
+        [(b, sign) for name, sign in (("lt", "<"), ("le", "≤")) for b in bounds(constraints, name)],
+        default=None,
+    )
+    said = [f"{sign[-1]} {plain_number(bound)}" for bound, sign in filter(None, (lower, upper))]
+    return " " + " and ".join(said) if said else ""
+
+
+def plain_number(value: float) -> str:
+    """A bound as people write it: 1e-06 and 1000000, not 1000000.0."""
+    whole = isinstance(value, int) or (value.is_integer() and abs(value) < 1e9)
+    return str(int(value)) if whole else f"{value:g}"
 
 
 def bounds(constraints: tuple[Any, ...], name: str) -> list[Any]:

@@ -9,8 +9,7 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass
 
 from sim.scenario.station import Station
-from sim.scenario.types import CONFIG, Count, CountOrZero, Key, NonNegative, Positive, Text
-from sim.units import HORIZON_MAX_S
+from sim.scenario.types import CONFIG, Count, CountOrZero, Key, NonNegative, SomeSeconds, Text
 
 Stations = Annotated[dict[Key, Station], Field(max_length=100)]
 
@@ -24,7 +23,7 @@ class ResponseCache:
     """
 
     entries: CountOrZero
-    lifetime_s: Annotated[Positive, Field(le=HORIZON_MAX_S)] | None = None
+    lifetime_s: SomeSeconds | None = None
     latency_s: Annotated[NonNegative, Field(le=60)] = 0.0
     source: Text = ""
 

@@ -4,20 +4,22 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, Strict, model_validator
 from pydantic.dataclasses import dataclass
 
 from sim.scenario.types import (
     CONFIG,
+    TOKENS_MAX,
     Count,
     CountOrZero,
     Flag,
     Name,
-    NonNegative,
-    Positive,
     Probability,
     Share,
+    StepMs,
+    StepUs,
     Text,
+    UsdPerGpuHour,
 )
 
 Precision = Literal["fp32", "bf16", "fp16", "fp8", "int8", "int4"]
@@ -25,24 +27,41 @@ KvPrecision = Literal["bf16", "fp16", "fp8", "int8"]
 Architecture = Literal["turing", "ampere", "ada", "hopper", "blackwell", "cdna3", "cdna4"]
 Attention = Literal["mha", "gqa", "mla", "none"]
 
+# Bounds that no machine and no model reaches: the smallest slice of a GPU has 1 GB and some tens of GB/s, a rack sold as
+# one GPU some 20 TB, 600 TB/s and 3,000 PFLOP/s; the largest model has a few 1e12 parameters, the smallest some 1e6.
+Gigabytes = Annotated[float, Strict(), Field(ge=0.5, le=100_000)]
+MemoryGbS = Annotated[float, Strict(), Field(ge=1, le=1_000_000)]
+LinkGbS = Annotated[float, Strict(), Field(ge=0.1, le=100_000)]
+Tflops = Annotated[float, Strict(), Field(ge=0.1, le=10_000_000)]
+Watts = Annotated[float, Strict(), Field(ge=1, le=1_000_000)]
+Billions = Annotated[float, Strict(), Field(ge=1e-4, le=100_000)]
+Layers = Annotated[Count, Field(le=10_000)]
+LayersOrZero = Annotated[CountOrZero, Field(le=10_000)]
+Width = Annotated[Count, Field(le=10_000_000)]
+WidthOrZero = Annotated[CountOrZero, Field(le=10_000_000)]
+Heads = Annotated[Count, Field(le=100_000)]
+HeadsOrZero = Annotated[CountOrZero, Field(le=100_000)]
+SomeStepMs = Annotated[StepMs, Field(gt=0)]
+Context = Annotated[Count, Field(le=TOKENS_MAX)]
+
 
 @dataclass(frozen=True, kw_only=True, config=CONFIG)
 class Gpu:
     """One GPU. Peaks are dense (no sparsity); GB and GB/s are decimal, GiB is 2**30 bytes."""
 
     name: Name
-    memory_gb: Positive
-    memory_bw_gb_s: Positive
-    dense_bf16_tflops: Positive
-    dense_fp8_tflops: Positive | None = None  # None: no fp8 matrix units, fp8 weights are unpacked to bf16
-    dense_fp4_tflops: Positive | None = None  # None: no fp4 matrix units
-    tdp_w: Positive = 400.0
+    memory_gb: Gigabytes
+    memory_bw_gb_s: MemoryGbS
+    dense_bf16_tflops: Tflops
+    dense_fp8_tflops: Tflops | None = None  # None: no fp8 matrix units, fp8 weights are unpacked to bf16
+    dense_fp4_tflops: Tflops | None = None  # None: no fp4 matrix units
+    tdp_w: Watts = 400.0
     mig_capable: Flag = False
-    usd_per_hour: NonNegative = 0.0  # on demand, one GPU
-    nvlink_gb_s: Positive | None = None  # one direction; None: the GPUs of a node talk over PCIe
-    pcie_gb_s: Positive = 32.0  # one direction
+    usd_per_hour: UsdPerGpuHour = 0.0  # on demand, one GPU
+    nvlink_gb_s: LinkGbS | None = None  # one direction; None: the GPUs of a node talk over PCIe
+    pcie_gb_s: LinkGbS = 32.0  # one direction
     architecture: Architecture = "hopper"  # chooses the roofline's efficiency factors
-    device_memory_gib: Positive | None = None  # what the driver reports; None: memory_gb exactly
+    device_memory_gib: Gigabytes | None = None  # what the driver reports; None: memory_gb exactly
     kernels: Text | None = None  # table of measured kernel times in conf/kernels; None: there is none
     source: Text = ""
     price_source: Text = ""
@@ -61,41 +80,41 @@ class Model:
     """
 
     name: Name
-    params_b: Positive
-    active_params_b: Positive
-    layers: Count
-    hidden: Count
-    heads: Count
-    kv_heads: Count
-    head_dim: Count
-    max_model_len: Count  # tokens, prompt and output together
+    params_b: Billions
+    active_params_b: Billions
+    layers: Layers
+    hidden: Width
+    heads: Heads
+    kv_heads: Heads
+    head_dim: Width
+    max_model_len: Context  # tokens, prompt and output together
     attention: Attention = "gqa"
     kind: Literal["llm", "embedding"] = "llm"
-    vocab: CountOrZero = 0
+    vocab: WidthOrZero = 0
     tied_embeddings: Flag = False
-    ffn: CountOrZero = 0  # width of a dense layer's MLP
+    ffn: WidthOrZero = 0  # width of a dense layer's MLP
     ffn_matrices: Annotated[Count, Field(ge=2, le=3)] = 3  # 3: gated (SwiGLU), 2: plain
-    experts: Count | None = None  # routed experts of one layer
-    experts_active: Count | None = None  # of them, chosen for each token
-    expert_ffn: CountOrZero = 0
-    shared_expert_ffn: CountOrZero = 0  # all always-on experts of a layer together
-    dense_layers: CountOrZero = 0  # leading layers without experts
-    moe_layers: Count | None = None  # layers with experts; None: all but the leading dense ones
-    mlp_layers: CountOrZero | None = None  # layers with a dense MLP; None: all that have no experts
-    attention_layers: Count | None = None  # None: every layer has attention
-    recurrent_layers: CountOrZero = 0  # Mamba2 mixers, instead of attention or beside it
-    mamba_heads: CountOrZero = 0
-    mamba_head_dim: CountOrZero = 0
-    ssm_state: CountOrZero = 0  # width of one mixer head's state
-    mamba_groups: CountOrZero = 0
-    conv_kernel: CountOrZero = 0  # taps of a mixer's convolution
-    kv_lora_rank: Count | None = None  # MLA: width of the compressed keys and values
-    rope_dim: Count | None = None  # MLA: width of the shared positional key
-    q_lora_rank: CountOrZero = 0  # MLA: 0 = queries are not compressed
-    nope_dim: CountOrZero = 0  # MLA: a query head's width without position
-    v_head_dim: CountOrZero = 0  # MLA: a value head's width
-    sliding_window: Count | None = None  # tokens
-    window_layers: CountOrZero = 0  # layers that attend (or chunk) within sliding_window tokens only
+    experts: Heads | None = None  # routed experts of one layer
+    experts_active: Heads | None = None  # of them, chosen for each token
+    expert_ffn: WidthOrZero = 0
+    shared_expert_ffn: WidthOrZero = 0  # all always-on experts of a layer together
+    dense_layers: LayersOrZero = 0  # leading layers without experts
+    moe_layers: Layers | None = None  # layers with experts; None: all but the leading dense ones
+    mlp_layers: LayersOrZero | None = None  # layers with a dense MLP; None: all that have no experts
+    attention_layers: Layers | None = None  # None: every layer has attention
+    recurrent_layers: LayersOrZero = 0  # Mamba2 mixers, instead of attention or beside it
+    mamba_heads: HeadsOrZero = 0
+    mamba_head_dim: WidthOrZero = 0
+    ssm_state: WidthOrZero = 0  # width of one mixer head's state
+    mamba_groups: HeadsOrZero = 0
+    conv_kernel: HeadsOrZero = 0  # taps of a mixer's convolution
+    kv_lora_rank: Width | None = None  # MLA: width of the compressed keys and values
+    rope_dim: Width | None = None  # MLA: width of the shared positional key
+    q_lora_rank: WidthOrZero = 0  # MLA: 0 = queries are not compressed
+    nope_dim: WidthOrZero = 0  # MLA: a query head's width without position
+    v_head_dim: WidthOrZero = 0  # MLA: a value head's width
+    sliding_window: Context | None = None  # tokens
+    window_layers: LayersOrZero = 0  # layers that attend (or chunk) within sliding_window tokens only
     source: Text = ""
     note: Text = ""
 
@@ -159,12 +178,12 @@ class Roofline:
     weight_bandwidth_use: Share | None = None  # share of the memory bandwidth that weight reads reach
     kv_bandwidth_use: Share | None = None  # share of the memory bandwidth that KV reads reach
     link_bandwidth_use: Share | None = None  # share of the link bandwidth that all-reduce reaches
-    layer_us: NonNegative | None = None  # per layer and step, whatever the batch
-    sequence_us: NonNegative | None = None  # per decoding sequence: sampling, scheduling, output
-    step_us: NonNegative | None = None  # per step
-    allreduce_us: NonNegative | None = None  # latency of one all-reduce
+    layer_us: StepUs | None = None  # per layer and step, whatever the batch
+    sequence_us: StepUs | None = None  # per decoding sequence: sampling, scheduling, output
+    step_us: StepUs | None = None  # per step
+    allreduce_us: StepUs | None = None  # latency of one all-reduce
     prefill_weight_share: Probability | None = None
-    launch_us_per_layer: NonNegative = 0.0  # without CUDA graphs a step is no shorter than this per layer
+    launch_us_per_layer: StepUs = 0.0  # without CUDA graphs a step is no shorter than this per layer
     cuda_graph_padding: Flag = False  # the batch counts as the next captured graph size
 
 
@@ -176,12 +195,12 @@ class Coefficients:
     """
 
     kind: Literal["coefficients"] = "coefficients"
-    d0_ms: Positive
-    d1_ms: NonNegative
-    d2_ms: NonNegative
-    p0_ms: NonNegative
-    p1_ms: NonNegative
-    p2_ms: NonNegative
+    d0_ms: SomeStepMs
+    d1_ms: StepMs
+    d2_ms: StepMs
+    p0_ms: StepMs
+    p1_ms: StepMs
+    p2_ms: StepMs
     source: Text = ""
 
 
@@ -191,11 +210,11 @@ class Grid:
 
     kind: Literal["grid"] = "grid"
     batch_size: tuple[Count, ...]  # strictly increasing
-    base_ms: tuple[Positive, ...]  # decode step at no KV, one for each batch size
-    slope_ms: tuple[NonNegative, ...]  # per KV token attended, one for each batch size
-    p0_ms: NonNegative
-    p1_ms: NonNegative
-    p2_ms: NonNegative
+    base_ms: tuple[SomeStepMs, ...]  # decode step at no KV, one for each batch size
+    slope_ms: tuple[StepMs, ...]  # per KV token attended, one for each batch size
+    p0_ms: StepMs
+    p1_ms: StepMs
+    p2_ms: StepMs
     source: Text = ""
     error: Text = ""  # what the fit reported, for the reader
 

@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic.dataclasses import dataclass
 
-from sim.scenario.types import CONFIG, Name, NonNegative, Positive
+from sim.scenario.types import CONFIG, Name, PeriodS, Seconds
 
 MetricSource = Literal["outstanding", "waiting", "running", "kv_use", "arrival_rate", "backlog"]
 
@@ -20,6 +20,6 @@ class Metrics:
 
     name: Name = "default"
     source: MetricSource | None = None
-    scrape_period_s: Positive = 15.0
-    window_s: NonNegative = 0.0
-    lag_s: NonNegative = 0.0
+    scrape_period_s: PeriodS = 15.0
+    window_s: Seconds = 0.0
+    lag_s: Seconds = 0.0

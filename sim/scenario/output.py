@@ -7,12 +7,10 @@ from typing import Annotated, Literal
 from pydantic import Field, StringConstraints
 from pydantic.dataclasses import dataclass
 
-from sim.scenario.types import CONFIG, Flag, Int, Positive, Text
-from sim.units import HORIZON_MAX_S
+from sim.scenario.types import CONFIG, Flag, Int, PeriodS, Text
 
 EngineName = Literal["auto", "cpu", "simpy", "cuda"]
 Threads = Annotated[Int, Field(ge=1, le=1024)]
-SampleS = Annotated[Positive, Field(le=HORIZON_MAX_S)]
 Directory = Annotated[str, StringConstraints(min_length=1, max_length=1000)]
 
 
@@ -31,5 +29,5 @@ class Output:
 
     dir: Directory = "results"
     records: Flag = True
-    sample_interval_s: SampleS | None = None
+    sample_interval_s: PeriodS | None = None
     source: Text = ""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pydantic.dataclasses import dataclass
 
 from sim.scenario.dist import Dist
-from sim.scenario.types import CONFIG, Name, Positive, Text
+from sim.scenario.types import CONFIG, Name, SomeSeconds, Text
 
 
 @dataclass(frozen=True, kw_only=True, config=CONFIG)
@@ -20,6 +20,6 @@ class Patience:
     name: Name = "none"
     first_token_s: Dist | None = None
     total_s: Dist | None = None
-    stall_s: Positive | None = None
+    stall_s: SomeSeconds | None = None
     source: Text = ""
     note: Text = ""

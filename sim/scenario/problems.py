@@ -102,7 +102,13 @@ def error_line(owner: type, error: Mapping[str, Any], data: Any, shown: str, pat
         return f"{shown}: {error['msg'].removeprefix('Value error, ')}"
     if error["type"] in ("union_tag_invalid", "union_tag_not_found"):
         return kind_line(error, shown, names_of(hints))
-    if error["type"] in ("string_pattern_mismatch", "string_too_long", "too_long", "too_short"):
+    if error["type"] in (
+        "string_pattern_mismatch",
+        "string_too_long",
+        "string_too_short",
+        "too_long",
+        "too_short",
+    ):
         return problem(shown, short(error["input"]), pattern_text(error))
     names = names_of(hints)
     close = nearest(error["input"], names) if names and isinstance(error["input"], str) else None
@@ -145,6 +151,10 @@ def pattern_text(error: Mapping[str, Any]) -> str:
             return CLOCK_TEXT
         is_law = ".py:" in context["pattern"].replace("\\", "")
         return "file.py:function" if is_law else "letters, digits, _ and -"
+    if error["type"] == "string_too_short":
+        return f"text of at least {context.get('min_length')} characters".replace(
+            " 1 characters", " one character"
+        )
     if error["type"] == "too_short":
         return f"at least {context.get('min_length')} entries"
     return f"at most {context.get('max_length')} {'characters' if 'string' in error['type'] else 'entries'}"

@@ -7,12 +7,11 @@ from typing import Annotated, Literal
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
-from sim.scenario.types import CONFIG, Int, Name, NonNegative, Number, Positive, Text
+from sim.scenario.types import CONFIG, Int, Name, NonNegative, Number, Seconds, SomeSeconds, Text
 from sim.units import HORIZON_MAX_S
 
 ATTEMPTS_MAX = 100
 Attempts = Annotated[Int, Field(ge=1, le=ATTEMPTS_MAX)]
-WaitS = Annotated[NonNegative, Field(le=HORIZON_MAX_S)]
 Factor = Annotated[Number, Field(ge=1, le=100)]
 End = Literal["timed_out", "rejected", "failed"]
 
@@ -22,7 +21,7 @@ class ConstantBackoff:
     """`base_s` between the end of one attempt and the next."""
 
     kind: Literal["constant"] = "constant"
-    base_s: WaitS
+    base_s: Seconds
 
 
 @dataclass(frozen=True, kw_only=True, config=CONFIG)
@@ -30,9 +29,9 @@ class ExponentialBackoff:
     """`base_s` before the second attempt, `factor` times as long before each further one, at most `cap_s`."""
 
     kind: Literal["exponential"] = "exponential"
-    base_s: WaitS
+    base_s: Seconds
     factor: Factor = 2.0
-    cap_s: WaitS | None = None
+    cap_s: Seconds | None = None
 
 
 Backoff = Annotated[ConstantBackoff | ExponentialBackoff, Field(discriminator="kind")]
@@ -64,7 +63,7 @@ class Retry:
     backoff: Backoff | None = None
     jitter: Literal["none", "full", "equal"] = "none"
     budget: RetryBudget | None = None
-    hedge_after_s: Positive | None = None
+    hedge_after_s: SomeSeconds | None = None
     source: Text = ""
     note: Text = ""
 

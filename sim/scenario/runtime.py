@@ -7,9 +7,27 @@ from typing import Annotated, Literal
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
-from sim.scenario.types import CONFIG, Count, CountOrZero, Flag, Name, NonNegative, Share, Text
+from sim.scenario.types import (
+    CONFIG,
+    TOKENS_MAX,
+    Count,
+    CountOrZero,
+    Flag,
+    Name,
+    PowerOfTwo,
+    Seconds,
+    Share,
+    Text,
+)
 
-BlockSize = Annotated[Count, Field(le=1024)]
+BlockSize = Annotated[PowerOfTwo, Field(le=1024)]
+Batch = Annotated[
+    Count, Field(le=65_536)
+]  # the step-time table has a row for each; engines start with 256 to 1024
+Budget = Annotated[Count, Field(le=TOKENS_MAX)]
+BudgetOrZero = Annotated[CountOrZero, Field(le=TOKENS_MAX)]
+Blocks = Annotated[Count, Field(le=1_000_000_000)]
+MemoryShare = Annotated[Share, Field(lt=1)]  # the driver and the engine's own context always hold some
 
 
 @dataclass(frozen=True, kw_only=True, config=CONFIG)
@@ -25,15 +43,15 @@ class Runtime:
     name: Name
     version: Text = ""
     batching: Literal["continuous", "static", "dynamic", "none"] = "continuous"
-    max_num_seqs: Count = 256
-    max_num_batched_tokens: Count = 8192
+    max_num_seqs: Batch = 256
+    max_num_batched_tokens: Budget = 8192
     block_size: BlockSize = 16
-    gpu_memory_utilization: Share = 0.9
+    gpu_memory_utilization: MemoryShare = 0.9
     scheduling: Literal["fcfs", "priority"] = "fcfs"
-    long_prefill_token_threshold: CountOrZero = 0
+    long_prefill_token_threshold: BudgetOrZero = 0
     chunked_prefill: Flag = True
-    max_batch_delay_s: NonNegative = 0.0
-    num_kv_blocks: Count | None = None
+    max_batch_delay_s: Seconds = 0.0
+    num_kv_blocks: Blocks | None = None
     prefix_caching: Flag = False
     prefix_runs: Annotated[Count, Field(le=4_000_000)] | None = None
     source: Text = ""

@@ -17,12 +17,9 @@ from sim.scenario.pool_choice import PoolChoice
 from sim.scenario.router import AnyRouter, Router
 from sim.scenario.tenant import Tenant
 from sim.scenario.traffic import TrafficClass
-from sim.scenario.types import CONFIG, SEED_MAX, Int, Key, NonNegative, Positive, Text
-from sim.units import HORIZON_MAX_S
+from sim.scenario.types import CONFIG, SEED_MAX, Int, Key, Seconds, SomeSeconds, Text
 
 Seed = Annotated[Int, Field(ge=0, le=SEED_MAX)]
-DurationS = Annotated[Positive, Field(le=HORIZON_MAX_S)]
-DrainS = Annotated[NonNegative, Field(le=HORIZON_MAX_S)]
 Limit = Annotated[str, StringConstraints(min_length=1, max_length=300)]
 
 
@@ -38,9 +35,9 @@ class Scenario:
     question: Text = ""
     look_at: tuple[Text, ...] = ()
     seed: Seed = 1
-    duration_s: DurationS = 3600.0
-    warmup_s: DrainS = 0.0
-    drain_s: DrainS = 600.0
+    duration_s: SomeSeconds = 3600.0
+    warmup_s: Seconds = 0.0
+    drain_s: Seconds = 600.0
     classes: Annotated[tuple[TrafficClass, ...], Field(max_length=100)]
     tenants: Annotated[tuple[Tenant, ...], Field(max_length=1000)] = ()
     pools: Annotated[tuple[Pool, ...], Field(max_length=100)]

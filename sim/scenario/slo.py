@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import operator
 import re
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator
 from typing import NamedTuple
 
 from sim.errors import InputError, nearest
+from sim.units import HORIZON_MAX_S
 
 LATENCIES = ("ttft", "attempt_ttft", "itl", "tpot", "e2e", "queue_wait", "itl_max")
 LEVELS = ("mean", "p50", "p90", "p95", "p99", "p99.9")
@@ -38,6 +39,7 @@ OPERATORS: dict[str, Callable[[float, float], bool]] = {
     ">=": operator.ge,
 }
 PERCENT = 0.01
+MEASURE_MAX = 1e15  # of counts, tokens, dollars: no run comes near
 SHAPE = re.compile(r"^\s*([A-Za-z0-9_.\-]+?)\s*(<=|>=|<|>)\s*([0-9.eE+\-]+)\s*([A-Za-zµ%]*)\s*$")
 HOW = "`metric.statistic < number unit`, as `ttft.p99 < 0.5 s`"
 
@@ -70,7 +72,60 @@ def parse_slo(text: str, classes: Collection[str] = ()) -> Limit:
     if match is None:
         raise InputError(f"slo: {text!r} is not a limit; write {HOW}")
     scope, metric, statistic = measure_of(text, match[1], classes)
-    return Limit(text.strip(), scope, metric, statistic, match[2], value_of(text, metric, match[3], match[4]))
+    limit = Limit(
+        text.strip(), scope, metric, statistic, match[2], value_of(text, metric, match[3], match[4])
+    )
+    if why := why_useless(limit):
+        raise InputError(f"slo: {text!r}: {why}")
+    return limit
+
+
+def why_useless(limit: Limit) -> str:
+    """Why a limit says nothing, as it always holds or never can; an empty string where it may do either."""
+    low, high = 0.0, most_of(limit.metric)
+    at_low, at_high = limit.is_met(low), limit.is_met(high)
+    what = f"{limit.metric} lies between 0 and {range_end(limit.metric)}"
+    if limit.value < 0:
+        return f"{what}; allowed: a limit that is not negative"
+    if limit.value > high:
+        hint = (
+            f"; {limit.value:g} % is {limit.value / 100:g}"
+            if high == 1 and limit.value <= 100 and "%" not in limit.text
+            else ""
+        )
+        return f"{what}: {'it would always hold' if at_high else 'it can never hold'}{hint}"
+    if at_low and at_high:
+        return f"{what}: it would always hold"
+    is_point = limit.value in (low, high)
+    if is_point and not at_low and not at_high:
+        return f"{what}: it can never hold"
+    return ""
+
+
+def most_of(metric: str) -> float:
+    """The end of what a metric can be, in its own unit."""
+    if metric in (*FRACTIONS, *USES):
+        return 1.0
+    return HORIZON_MAX_S if metric in LATENCIES else MEASURE_MAX
+
+
+def range_end(metric: str) -> str:
+    """The end of what a metric can be, in words."""
+    if metric in (*FRACTIONS, *USES):
+        return "1 (100 %)"
+    return "45 days, the longest run" if metric in LATENCIES else f"{MEASURE_MAX:g}"
+
+
+def contradictions(limits: Collection[Limit]) -> Iterator[str]:
+    """A line for each pair of limits on one measure that cannot both hold."""
+    for above in limits:
+        for below in limits:
+            same = above[1:4] == below[1:4]
+            if not same or above.op not in (">", ">=") or below.op not in ("<", "<="):
+                continue
+            is_open = above.op == ">" or below.op == "<"
+            if above.value > below.value or (is_open and above.value == below.value):
+                yield f"slo: {above.text!r} and {below.text!r} cannot both hold"
 
 
 def measure_of(text: str, measure: str, classes: Collection[str]) -> tuple[str | None, str, str | None]:

@@ -7,10 +7,11 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, StringConstraints, model_validator
 from pydantic.dataclasses import dataclass
 
-from sim.scenario.types import CONFIG, Count, Flag, NonNegative, Positive
+from sim.scenario.types import CONFIG, Flag, Positive, PowerOfTwo, Seconds, SomeSeconds
 
 Format = Literal["auto", "azure", "burstgpt", "mooncake", "vidur", "splitwise", "csv", "parquet"]
 TimeUnit = Literal["s", "ms", "us", "ns", "timestamp"]
+BlockTokens = Annotated[PowerOfTwo, Field(le=65_536)]
 Column = Annotated[str, StringConstraints(min_length=1, max_length=200)]
 
 
@@ -41,13 +42,13 @@ class Trace:
     origin: Literal["auto", "first_row", "zero"] = "auto"  # which recorded time is t = 0
     sort: Flag = False
     failed_rows: Literal["drop", "keep"] = "drop"
-    start_s: NonNegative = 0.0
-    end_s: Positive | None = None
+    start_s: Seconds = 0.0
+    end_s: SomeSeconds | None = None
     speed_up: Positive = 1.0
     scale: Annotated[Positive, Field(le=10_000)] = 1.0
-    copy_shift_s_max: NonNegative | None = None
+    copy_shift_s_max: Seconds | None = None
     repeat: Flag = False
-    hash_block_tokens: Count = 512
+    hash_block_tokens: BlockTokens = 512
 
     @model_validator(mode="after")
     def _check(self) -> Self:

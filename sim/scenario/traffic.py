@@ -28,19 +28,19 @@ from sim.scenario.types import (
     Name,
     NonNegative,
     Positive,
+    Seconds,
     Share,
+    SomeSeconds,
     Tags,
     Text,
     Tier,
 )
-from sim.units import HORIZON_MAX_S
 
-HoursOfDay = Annotated[tuple[NonNegative, ...], Field(min_length=24, max_length=24)]
-DaysOfWeek = Annotated[tuple[NonNegative, ...], Field(min_length=7, max_length=7)]
+Factor = Annotated[NonNegative, Field(le=1_000_000)]  # on a rate
+HoursOfDay = Annotated[tuple[Factor, ...], Field(min_length=24, max_length=24)]
+DaysOfWeek = Annotated[tuple[Factor, ...], Field(min_length=7, max_length=7)]
 Outstanding = Annotated[Positive, Field(le=1e9)]
-QueueS = Annotated[NonNegative, Field(le=HORIZON_MAX_S)]
-DeadlineS = Annotated[Positive, Field(le=HORIZON_MAX_S)]
-DeferS = Annotated[Positive, Field(le=86_400)]
+DeferS = Annotated[SomeSeconds, Field(le=86_400)]
 Priority = Annotated[Int, Field(ge=-(2**31), le=2**31 - 1)]
 
 
@@ -48,11 +48,11 @@ Priority = Annotated[Int, Field(ge=-(2**31), le=2**31 - 1)]
 class Spike:
     """The rate climbs to `height` times itself in `ramp_s`, stays for `length_s`, falls in `ramp_down_s`."""
 
-    at_s: NonNegative
-    height: NonNegative
-    length_s: NonNegative
-    ramp_s: NonNegative = 0.0
-    ramp_down_s: NonNegative | None = None  # None: as long as ramp_s
+    at_s: Seconds
+    height: Factor
+    length_s: Seconds
+    ramp_s: Seconds = 0.0
+    ramp_down_s: Seconds | None = None  # None: as long as ramp_s
 
 
 @dataclass(frozen=True, kw_only=True, config=CONFIG)
@@ -74,10 +74,10 @@ class Curves:
 class Objectives:
     """What one request is promised; None promises nothing. `itl_s` limits its longest gap between tokens."""
 
-    ttft_s: Positive | None = None
-    itl_s: Positive | None = None
-    tpot_s: Positive | None = None
-    e2e_s: Positive | None = None
+    ttft_s: SomeSeconds | None = None
+    itl_s: SomeSeconds | None = None
+    tpot_s: SomeSeconds | None = None
+    e2e_s: SomeSeconds | None = None
 
 
 @dataclass(frozen=True, kw_only=True, config=CONFIG)
@@ -124,19 +124,19 @@ class TrafficClass:
     retry: Retry = field(default_factory=Retry)
     limits: Limits = field(default_factory=Limits)
     shed_above: Outstanding | None = None
-    max_queue_s: QueueS | None = None
-    max_ttft_s: QueueS | None = None
+    max_queue_s: Seconds | None = None
+    max_ttft_s: Seconds | None = None
     before: Visits = ()
     after: Visits = ()
     guardrail: Guardrail = field(default_factory=Guardrail)
     popularity: Popularity | None = None
-    deadline_s: DeadlineS | None = None
+    deadline_s: SomeSeconds | None = None
     cheap_hours: tuple[Clock, ...] | None = None
     defer_max_s: DeferS | None = None
     route_to: Tags = ()
     min_tier: Tier = 0
     needs: Tags = ()
     location: Key | None = None
-    max_rtt_s: NonNegative | None = None
+    max_rtt_s: Seconds | None = None
     source: Text = ""
     note: Text = ""

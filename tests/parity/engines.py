@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import sys
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
@@ -34,16 +35,16 @@ def by_arithmetic(seen: Observation) -> np.ndarray:
 
 
 class ByMemory:
-    """A law that none would: it keeps what it saw in a dict, and answers in floats."""
+    """A law that none would: it keeps what it saw in a dict, and answers in a list."""
 
     def __init__(self) -> None:
         self.seen: dict[str, float] = {}
 
-    def __call__(self, seen: Observation) -> list[float]:
+    def __call__(self, seen: Observation) -> list[int]:
         key = f"{len(self.seen)}"
         self.seen[key] = float(np.nansum(seen.metric)) + float(seen.kv_use.sum())
         recent = list(self.seen.values())[-3:]
-        return [sum(recent) / len(recent) + ready % 2 for ready in seen.ready.tolist()]
+        return [math.ceil(sum(recent) / len(recent)) + ready % 2 for ready in seen.ready.tolist()]
 
 
 def laws_of(made: Fleet) -> Policies:

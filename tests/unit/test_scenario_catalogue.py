@@ -15,6 +15,8 @@ from sim.scenario.yaml_file import read_yaml
 OPTIONS = [(group, name) for group in GROUPS for name in yaml_files(conf_dir() / group)]
 NEEDS = {
     ("autoscaler", "user"): ["autoscaler.law=policy.py:desired"],
+    ("model", "embedding_300m"): ["traffic=embedding"],
+    ("traffic", "embedding"): ["model=embedding_300m"],
     ("router", "prefix_aware"): ["runtime=vllm_prefix_cache"],
 }
 PLACES = {"station": ("station@gateway.stations.some", ["traffic.after=[some]"])}

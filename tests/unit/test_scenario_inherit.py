@@ -105,7 +105,7 @@ def test_an_autoscaler_brings_its_own_lower_limit() -> None:
     ("overrides", "source"),
     [
         (["autoscaler=hpa"], "outstanding"),
-        (["autoscaler=hpa", "autoscaler.metric=kv_use"], "kv_use"),
+        (["autoscaler=hpa", "autoscaler.metric=kv_use", "autoscaler.target=0.7"], "kv_use"),
         (["autoscaler=queue"], "backlog"),
         (["autoscaler=fixed", "metrics.source=waiting"], "waiting"),
     ],
