@@ -20,7 +20,7 @@ from sim.units import HORIZON_MAX_S
 
 SHARE_METRICS = ("kv_use",)  # what a replica shows of these lies between 0 and 1
 CVS = (0.02, 100.0)  # between which the renewal processes can be made
-CALLS_MAX = 1e6  # of a session, on average
+CALLS_MAX = 1e9  # of a session, on average: how many fit into memory is counted when they are made
 
 
 def sense_problems(scenario: Scenario, said: Said) -> Iterator[str]:
@@ -54,6 +54,8 @@ def length_problems(entry: TrafficClass, scenario: Scenario, said: Said) -> Iter
 def answer_problems(entry: TrafficClass, scenario: Scenario, said: Said) -> Iterator[str]:
     """How long the answers of a class may be depends on what serves it."""
     key = said.class_key(entry.name, "output_tokens")
+    if not set(entry.route_to) <= {pool.name for pool in scenario.pools}:
+        return  # a mistake of its own
     kinds = {pool.model.kind for pool in serving_pools(scenario, entry)}
     if kinds == {"embedding"}:
         if highest(entry.output_tokens) > 0:
@@ -116,7 +118,11 @@ def span_problems(entry: TrafficClass, said: Said) -> Iterator[str]:
             yield from too_long(key, getattr(entry.sessions, name))
         for name in ("turns", "calls_per_turn"):
             key = said.class_key(entry.name, "sessions", name)
-            yield from between(key, getattr(entry.sessions, name), 1.0, CALLS_MAX)
+            if (
+                not isinstance(getattr(entry.sessions, name), Constant)
+                or highest(getattr(entry.sessions, name)) >= 1
+            ):
+                yield from between(key, getattr(entry.sessions, name), 1.0, CALLS_MAX)
     for keys, process in components(entry.arrivals):
         if isinstance(process, Clients):
             key = said.class_key(entry.name, "arrivals", *keys, "cv")

@@ -14,6 +14,7 @@ from sim.scenario.types import (
     CountOrZero,
     Flag,
     Name,
+    Positive,
     Probability,
     Share,
     StepMs,
@@ -34,7 +35,7 @@ MemoryGbS = Annotated[float, Strict(), Field(ge=1, le=1_000_000)]
 LinkGbS = Annotated[float, Strict(), Field(ge=0.1, le=100_000)]
 Tflops = Annotated[float, Strict(), Field(ge=0.1, le=10_000_000)]
 Watts = Annotated[float, Strict(), Field(ge=1, le=1_000_000)]
-Billions = Annotated[float, Strict(), Field(ge=1e-4, le=100_000)]
+Billions = Annotated[Positive, Field(ge=1e-4, le=100_000)]
 Layers = Annotated[Count, Field(le=10_000)]
 LayersOrZero = Annotated[CountOrZero, Field(le=10_000)]
 Width = Annotated[Count, Field(le=10_000_000)]
