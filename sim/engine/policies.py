@@ -27,7 +27,8 @@ TEXT_MAX = 200  # characters of what a user's exception says
 PRINTED = (bool, int, float, complex, str, bytes, list, tuple, dict, set, np.ndarray, np.generic)
 EXITS = threading.Lock()
 _guards = 0  # blocks in which os._exit is an exception, in all threads
-_real_exit = os._exit
+EXIT = "_exit"  # of the module os: it ends a process at once
+_real_exit = getattr(os, EXIT)
 
 
 class Law:
@@ -182,14 +183,14 @@ def exits_caught() -> Iterator[None]:
     global _guards
     with EXITS:
         _guards += 1
-        os._exit = _exit_raised  # type: ignore[assignment]
+        setattr(os, EXIT, _exit_raised)
     try:
         yield
     finally:
         with EXITS:
             _guards -= 1
             if _guards == 0:
-                os._exit = _real_exit
+                setattr(os, EXIT, _real_exit)
 
 
 def _exit_raised(status: int) -> NoReturn:
