@@ -30,6 +30,14 @@ BEYOND = {  # past the last point, by axis
     "mla_context": (1.0, 2.0),  # heads, prompt tokens
     "allreduce": (0.0, 1.0),  # GPUs, bytes
 }
+WORDS = {
+    "matmul": 2,
+    "decode": 4,
+    "context": 4,
+    "mla_decode": 3,
+    "mla_context": 3,
+    "allreduce": 2,
+}  # of a block's head
 
 
 class NoTable(LookupError):  # noqa: N818 - it says what there is not
@@ -40,6 +48,8 @@ class KernelTables:
     """The kernel times of one GPU."""
 
     def __init__(self, name: str, file: KernelFile) -> None:
+        if not {"gpu", "source"} <= set(file.about) or not file.blocks:
+            raise ValueError("it needs the lines '# gpu: ...' and '# source: ...' and at least one block")
         self.name = name
         self.about = file.about  # gpu, source, licence, retrieved, and a line for each kind of table
         self._grids = {head: _grid(head, block) for head, block in file.blocks.items()}
@@ -235,8 +245,13 @@ class KernelTables:
 
 
 def _grid(head: tuple[str, ...], block: Block) -> LogGrid:
-    """A block ready to be read; a window does not grow with the context, nor its prompts' cost by the square."""
-    beyond = BEYOND[head[0]]
+    """A block ready to be read; a window does not grow with the context, nor its prompts' cost by the square.
+
+    Raises ValueError for a kind that there is not.
+    """
+    beyond = BEYOND.get(head[0], ())
+    if len(beyond) != len(block.axes) or len(head) != WORDS[head[0]]:
+        raise ValueError(f"{','.join(head)}: no such kind of table; there are: {', '.join(BEYOND)}")
     if head[0] in ("decode", "context") and head[3] != "0":
         beyond = (*beyond[:-1], beyond[-1] - 1.0)
     return LogGrid(block.axes, np.log(block.seconds), beyond)

@@ -49,16 +49,22 @@ def read_kernel_file(path: Path) -> KernelFile:
 
 
 def _block(lines: list[str], where: str) -> Block:
-    """A block's axes and times; raises ValueError when a combination is missing or out of order."""
-    heads = lines[0].split(",")
+    """A block's axes and times; raises ValueError where a combination is missing, out of order or not positive."""
+    heads = lines[0].split(",") if lines else []
     n_keys = sum(not head.isdigit() for head in heads)
     columns = np.array(heads[n_keys:], dtype=float)
-    rows = np.array([line.split(",") for line in lines[1:]], dtype=float)
+    if len(lines) < 2 or not len(columns) or np.any(np.diff(columns) <= 0):
+        raise ValueError(f"{where}: no rows, or the points of the columns do not increase")
+    rows = np.loadtxt(lines[1:], delimiter=",", ndmin=2)
+    if rows.shape[1] != len(heads):
+        raise ValueError(f"{where}: a row has {rows.shape[1]} values for {len(heads)} columns")
+    if not np.all(np.isfinite(rows) & (rows > 0)):
+        raise ValueError(f"{where}: every value must be above 0")
     keys = tuple(np.unique(rows[:, i]) for i in range(n_keys))
-    shape = tuple(len(key) for key in keys)
     expected = np.stack(np.meshgrid(*keys, indexing="ij"), axis=-1).reshape(-1, n_keys)
     if not np.array_equal(expected, rows[:, :n_keys]):
         raise ValueError(
             f"{where}: the rows are not every combination of {', '.join(heads[:n_keys])}, in order"
         )
-    return Block((*keys, columns), rows[:, n_keys:].reshape(*shape, len(columns)) * US)
+    shape = (*(len(key) for key in keys), len(columns))
+    return Block((*keys, columns), rows[:, n_keys:].reshape(shape) * US)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from itertools import product
@@ -56,6 +57,50 @@ def test_an_unknown_table_is_refused_with_the_nearest() -> None:
         kernels_for("h100_sxn")
     with pytest.raises(InputError, match="is not valid"):
         kernels_for("../gpu/h100")
+
+
+HEAD = "# gpu: G\n# source: S\n"
+BLOCK = "= allreduce,nccl\ngpus,1,2\n2,5,6\n4,7,8\n"
+
+
+def test_a_table_of_ones_own_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    own = tmp_path / "conf" / "kernels" / "mine.csv"
+    own.parent.mkdir(parents=True)
+    own.write_text(HEAD + BLOCK)
+    monkeypatch.chdir(tmp_path)
+    assert tables("mine").allreduce_s(4, 2, "nccl") == pytest.approx(8e-6)
+    assert tables("mine").source == "kernels measured on G (S)"
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (BLOCK, "needs the lines '# gpu: ...' and '# source: ...'"),
+        (HEAD, "at least one block"),
+        (HEAD + "= allreduce,nccl\n", "allreduce,nccl: no rows"),
+        (HEAD + "= allreduce,nccl\ngpus,2,1\n2,5,6\n", "do not increase"),
+        (HEAD + "= allreduce,nccl\ngpus,1,2\n2,5,0\n", "every value must be above 0"),
+        (HEAD + "= allreduce,nccl\ngpus,1,2\n2,5,nan\n", "every value must be above 0"),
+        (HEAD + "= allreduce,nccl\ngpus,1,2\n2,5\n", "2 values for 3 columns"),
+        (HEAD + "= allreduce,nccl\ngpus,1,2\n2,5,x\n", "cannot be read as a kernel table"),
+        (HEAD + "= allreduce,nccl\ngpus,1,2\n4,5,6\n2,5,6\n", "not every combination of gpus, in order"),
+        (HEAD + "= allreduse,nccl\ngpus,1,2\n2,5,6\n", "allreduse,nccl: no such kind of table"),
+        (HEAD + "= matmul,bf16\nn,1,2\n2,5,6\n", "matmul,bf16: no such kind of table"),
+        (HEAD + "= decode,bf16,128\nkv,q,s,1\n1,1,1,6\n", "decode,bf16,128: no such kind of table"),
+        ("\udcff", "cannot be read as a kernel table"),
+    ],
+)
+def test_a_broken_table_is_refused_in_one_line(
+    text: str, said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own = tmp_path / "conf" / "kernels" / "mine.csv"
+    own.parent.mkdir(parents=True)
+    own.write_bytes(text.encode("utf-8", errors="surrogateescape"))
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(InputError, match=re.escape(said)) as refused:
+        kernels_for("mine")
+    assert len(refused.value.problems) == 1
+    assert "\n" not in refused.value.problems[0]
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -195,6 +240,32 @@ def test_no_kernel_beats_the_data_sheet(name: str) -> None:
     for head, block in read_kernel_file(CONF / "kernels" / f"{name}.csv").blocks.items():
         for what, share in shares(head, block, GPUS[name]).items():
             assert share.max() <= 1.0, (head, what, block.axes, np.unravel_index(share.argmax(), share.shape))
+
+
+@given(
+    name=st.sampled_from(NAMES),
+    sizes=st.tuples(number(100_000), number(200_000), number(200_000)),
+    spot=st.tuples(number(5000), number(200_000)),
+    heads=st.tuples(st.integers(1, 48), st.integers(1, 16)),
+    dim=st.sampled_from([64, 80, 96, 128, 192, 256, 512]),
+)
+@settings(max_examples=200, deadline=None)
+def test_nothing_between_or_beyond_the_points_beats_the_data_sheet(
+    name: str, sizes: tuple[int, int, int], spot: tuple[int, int], heads: tuple[int, int], dim: int
+) -> None:
+    kernels, card, (m, n, k) = tables(name), GPUS[name], sizes
+    for (precision,) in kernels.variants("matmul"):
+        peak = {"bf16": card.bf16_tflops, "nvfp4": card.fp4_tflops}.get(precision, card.fp8_tflops)
+        least_s = max(
+            2 * m * n * k / (peak * 1e12), n * k * WEIGHT_BYTES[precision] / (card.memory_gb_s * 1e9)
+        )
+        assert kernels.matmul_s(precision, m, n, k) >= least_s, precision
+    (kv_heads, queries), (sequences, context) = heads, spot
+    shape = (kv_heads * queries, kv_heads, dim)
+    read = 2 * sequences * context * kv_heads * dim * KV_BYTES["bf16"]
+    assert kernels.decode_attention_s(sequences, context, *shape) >= read / (card.memory_gb_s * 1e9)
+    flops = 4 * kv_heads * queries * dim * (sequences * context + sequences**2 / 2)
+    assert kernels.context_attention_s(sequences, context, *shape) >= flops / (card.bf16_tflops * 1e12)
 
 
 @pytest.mark.parametrize("path", sorted((CONF / "gpu").glob("*.yaml")), ids=lambda path: path.stem)
