@@ -44,7 +44,7 @@ GPUS = {
     "h200_sxm": Gpu("h200_sxm", "H200 SXM", 50, 4800, 989, 1979, 0, 450),
     "l40s": Gpu("l40s", "L40S", 96, 864, 362, 733, 0, 32),
     "rtx_pro_6000": Gpu(
-        "rtx_pro_6000_server", "RTX PRO 6000 Blackwell Server Edition", 128, 1597, 503.8, 1007.6, 2015.2, 64
+        "rtx_pro_6000_server", "RTX PRO 6000 Blackwell Server Edition", 128, 1597, 480, 960, 1920, 64
     ),
 }
 TOKENS = (
