@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -52,6 +52,7 @@ class Plan(NamedTuple):
     params: a.Params
     tables: list[StepTable]  # one a pool
     scenario: Scenario  # its pools sorted by the model they serve: the order of every pool_id
+    traces: dict[str, dict[str, Any]] | None = None  # class → how its recording was read
 
 
 class Outline(NamedTuple):
@@ -108,10 +109,10 @@ def with_seed(of: Outline, seed: int, requests: Requests | None = None) -> Plan:
     if requests is None:
         requests = make_requests(scenario, seed)
     check_work(scenario, of.classes, requests)
-    traffic = Traffic(*requests)
+    traffic = Traffic(*requests[:8])
     if not of.asks_contents:
         traffic = traffic._replace(content_id=None)
-    return Plan(with_traffic(of.world, seed, traffic), of.tables, scenario)
+    return Plan(with_traffic(of.world, seed, traffic), of.tables, scenario, requests.traces)
 
 
 def group_of(model: str | None, groups: tuple[str, ...]) -> int:

@@ -112,6 +112,7 @@ def finished_run(packed: Plan, state: a.State, engine: str, wall_s: float) -> Ru
     """What a final state came to."""
     result = make_result(packed.params, state)
     summary = summarize(packed.scenario, result, packed.tables, engine)
+    summary["traces"] = packed.traces or {}
     found = verdicts(packed.scenario, summary)
     return Run(packed.scenario, result, with_verdicts(summary, found), found, engine, wall_s)
 

@@ -15,6 +15,7 @@ NOT_FLAT = (
     "tenants",
     "pools",
     "stations",
+    "traces",
     "usd_lines",
     "verdicts",
     "look_at",

@@ -47,7 +47,7 @@ def print_run(run: Run, console: Console) -> None:
     console.print()
     console.print(Text(summary["question"] or summary["scenario"], style="bold"))
     console.print(_came_out(summary, getattr(run, "wall_s", None)))
-    for line in (*tries_lines(summary), *answer_lines(summary), *who_lines(summary)):
+    for line in (*trace_lines(summary), *tries_lines(summary), *answer_lines(summary), *who_lines(summary)):
         console.print(Text(line))
     for verdict in summary.get("verdicts", []):
         console.print(verdict_line(verdict))
@@ -112,6 +112,33 @@ def tries_lines(summary: Mapping[str, Any]) -> list[str]:
         why = ", ".join(f"{number(n)} {reason}" for reason, n in summary["reasons"].items())
         lines.append(f"not served: {why} · {number(summary['wasted_tokens'])} tokens computed for nobody")
     return lines
+
+
+def trace_lines(summary: Mapping[str, Any]) -> list[str]:
+    """A line for each recorded trace: as what it was read, and what of it was left out or changed."""
+    return [
+        f"trace {told['file']}: {', '.join(_trace_parts(told))}"
+        for told in summary.get("traces", {}).values()
+    ]
+
+
+def _trace_parts(told: Mapping[str, Any]) -> Iterator[str]:
+    """What there is to say of a recorded trace, most important first."""
+    yield f"{number(told['rows'])} rows as {told['format']}"
+    if told["failed_rows"]:
+        yield f"{number(told['failed_rows'])} failed calls left out (no tokens)"
+    if told["late_rows"]:
+        yield f"{number(told['late_rows'])} rows out of order, sorted"
+    if told["sessions"]:
+        yield f"{number(told['sessions'])} sessions in {'closed' if told['closed_loop'] else 'open'} loop"
+    if told["overlapping_rows"]:
+        yield f"{number(told['overlapping_rows'])} rows before the answer that they follow, now right behind it"
+    if told["hash_block_tokens"]:
+        yield f"hashes of {told['hash_block_tokens']} tokens"
+    if told["unused_hashes"]:
+        yield "hashes unused: the files with the lengths of their pieces are not beside it"
+    if told["estimated_lengths"]:
+        yield "token counts estimated from characters"
 
 
 def answer_lines(summary: Mapping[str, Any]) -> list[str]:

@@ -1,7 +1,12 @@
-"""The trace formats that are known by name: where each keeps its arrival time and its lengths."""
+"""The trace formats that are known by name: where each keeps its times, lengths, sessions and hashes.
+
+A format is one `Layout`: named columns, units, and what its publisher means by a row that has no tokens.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -15,41 +20,124 @@ N_FAULT_MAX = 20  # broken rows named in one error
 
 
 class Layout(NamedTuple):
-    """The three columns that matter and what the first one counts."""
+    """The columns that matter, and what they count. Those that may be None are read where a file has them."""
 
     arrival: str | None  # None: the file holds lengths only
     prompt_tokens: str
     output_tokens: str
     time_unit: str  # a key of NS_PER_UNIT, or "timestamp"
     origin: str  # "first_row" or "zero": which recorded time is t = 0
+    name: str = "columns"  # what people call the format
+    signs: tuple[str, ...] = ()  # columns that tell it from a format whose other columns have the same names
+    kinds: tuple[str, ...] = ("csv", "parquet", "jsonl")  # how files of this format are written
+    session: str | None = None  # which conversation a row belongs to
+    group: str | None = None  # sessions that have one clock, such as an agent and those that it sends
+    parent: str | None = (
+        None  # the session's name of the row that this one follows: rows that follow are one session
+    )
+    tenant: str | None = None
+    think: str | None = None  # time between the answer before it in its session and the row, in seconds
+    took: str | None = None  # time until its answer was complete, in seconds
+    end: str | None = None  # when its answer was complete, in the units of `arrival`
+    hashes: str | None = None  # a list of the hashes of a prompt's blocks
+    hash_tokens: int | None = None  # tokens that a hash names; None: found out from the prompts' lengths
+    empty: str = "refuse"  # rows without a token in their prompt or answer: "refuse", "drop" or "keep"
+    in_order: bool = True  # False: rows may stand before earlier ones, and are sorted
+    whole_units: bool = False  # its times are whole numbers
+    text_times: bool = False  # JSON: its times are numbers written as strings
+    texts: bool = (
+        False  # JSON: prompts and answers are texts, whose tokens are estimated from their characters
+    )
+    times: str = "trace"  # "session": each session has a clock of its own, which begins at its first row
+    closed: bool = False  # its sessions are replayed in closed loop unless asked otherwise
 
 
 class TraceRows(NamedTuple):
     """A trace as read, sorted by arrival; nanoseconds, so that a trace of many months fits."""
 
-    arrival_ns: NDArray[np.int64] | None  # (row,) since the trace's origin
-    prompt_tokens: NDArray[np.int32]  # (row,) ≥ 1; a recorded 0 becomes 1
+    arrival_ns: NDArray[np.int64] | None  # (row,) since the trace's origin, or since its session's first row
+    prompt_tokens: NDArray[np.int32]  # (row,) ≥ 1; a recorded 0 that is kept becomes 1
     output_tokens: NDArray[np.int32]  # (row,) ≥ 0
     row: NDArray[np.int64]  # (row,) position in the file, from 0, dropped rows counted
-    hash_ids: NDArray[np.int64] | None = None  # Mooncake's prefix-chained block ids, row after row
+    hash_ids: NDArray[np.int64] | None = None  # block ids, row after row: equal ids are equal beginnings
     hash_start: NDArray[np.int64] | None = None  # (row + 1,) where each row's begin in hash_ids
+    hash_tokens: NDArray[np.int64] | None = None  # tokens that each of hash_ids names
+    session: NDArray[np.int64] | None = None  # (row,) numbered from 0 by first appearance, −1 = none
+    group: NDArray[np.int64] | None = None  # (row,) numbered from 0: the sessions that begin together
+    tenant: NDArray[np.int64] | None = None  # (row,) index into `tenants`
+    tenants: tuple[str, ...] = ()
+    pause_ns: NDArray[np.int64] | None = (
+        None  # (row,) between the answer before it in its session and the row
+    )
+    layout: Layout | None = None  # how it was read
+    told: dict[str, Any] | None = None  # what a summary says of it
 
 
 # Azure/AzurePublicDataset, AzureLLMInferenceDataset2023.md and …2024.md
-AZURE = Layout("TIMESTAMP", "ContextTokens", "GeneratedTokens", "timestamp", "first_row")
-# HPMLL/BurstGPT README: seconds from 0:00 of the first day; newer files add Session ID and Elapsed time
-BURSTGPT = Layout("Timestamp", "Request tokens", "Response tokens", "s", "first_row")
+AZURE = Layout("TIMESTAMP", "ContextTokens", "GeneratedTokens", "timestamp", "first_row", "azure")
+# HPMLL/BurstGPT README: seconds from 0:00 of the first day; newer files add Session ID and Elapsed time (seconds)
+BURSTGPT = Layout(
+    "Timestamp", "Request tokens", "Response tokens", "s", "first_row", "burstgpt", session="Session ID",
+    took="Elapsed time", empty="drop",
+)  # fmt: skip
 # kvcache-ai/Mooncake FAST25-release: milliseconds from the start, hash_ids of 512-token blocks
-MOONCAKE = Layout("timestamp", "input_length", "output_length", "ms", "zero")
+MOONCAKE = Layout(
+    "timestamp", "input_length", "output_length", "ms", "zero", "mooncake", kinds=("jsonl",), hashes="hash_ids",
+    hash_tokens=512, whole_units=True,
+)  # fmt: skip
+# alibaba-edu/qwen-bailian-usagetraces-anon README: seconds from the start, hash_ids of 16-token blocks
+QWEN_BAILIAN = MOONCAKE._replace(
+    name="qwen_bailian", time_unit="s", signs=("chat_id", "parent_chat_id"), session="chat_id", parent="parent_chat_id",
+    hash_tokens=16, whole_units=False,
+)  # fmt: skip
+# flashserve/RAGPulse data/0_trace.jsonl: seconds as strings, some rows late, the pieces of a prompt by kind
+RAGPULSE = MOONCAKE._replace(
+    name="ragpulse", time_unit="s", signs=("hash_ids.sys_prompt", "session_id"), session="session_id", in_order=False,
+    whole_units=False, hash_tokens=None, text_times=True, origin="first_row",
+)  # fmt: skip
+# callanjfox/kv-cache-tester docs/trace_replay_tester.md: a file a session, seconds from its beginning
+WEKA = Layout(
+    "t", "in", "out", "s", "first_row", "weka", ("requests",), ("weka",), session="session", think="think_time",
+    took="api_time", hashes="hash_ids", empty="drop", in_order=False, times="session", closed=True, group="group",
+)  # fmt: skip
 # microsoft/vidur data/processed_traces: seconds from the start
-VIDUR = Layout("arrived_at", "num_prefill_tokens", "num_decode_tokens", "s", "zero")
+VIDUR = Layout("arrived_at", "num_prefill_tokens", "num_decode_tokens", "s", "zero", "vidur")
 VIDUR_LENGTHS = VIDUR._replace(arrival=None)
 # Mutinifni/splitwise-sim traces: seconds from the start
-SPLITWISE = Layout("arrival_timestamp", "prompt_size", "token_size", "s", "zero")
-PLAIN = Layout("arrival_s", "prompt_tokens", "output_tokens", "s", "zero")
+SPLITWISE = Layout("arrival_timestamp", "prompt_size", "token_size", "s", "zero", "splitwise")
+# BerriAI/litellm schema.prisma, LiteLLM_SpendLogs: as CSV of the table or as JSON of /spend/logs, by time or not
+LITELLM = Layout(
+    "startTime", "prompt_tokens", "completion_tokens", "timestamp", "first_row", "litellm", end="endTime", empty="drop",
+    in_order=False, session="session_id",
+)  # fmt: skip
+# ShareGPT-like JSON: conversations as texts; lengths only, of `chars_per_token` characters a token
+SHAREGPT = Layout(
+    None,
+    "prompt",
+    "answer",
+    "s",
+    "zero",
+    "sharegpt",
+    ("conversations",),
+    ("sharegpt",),
+    empty="drop",
+    texts=True,
+)
+# LMCache/lmcache-agent-trace: texts of agents' calls; microseconds since 1970, some rows late
+LMCACHE = Layout(
+    "timestamp", "input", "output", "us", "first_row", "lmcache", ("session_id",), ("jsonl",), session="session_id",
+    empty="drop", in_order=False, texts=True,
+)  # fmt: skip
+PLAIN = Layout("arrival_s", "prompt_tokens", "output_tokens", "s", "zero", session="session_id")
 
-NAMED = {"azure": AZURE, "burstgpt": BURSTGPT, "mooncake": MOONCAKE, "vidur": VIDUR, "splitwise": SPLITWISE}
+NAMED = {
+    layout.name: layout
+    for layout in (
+        AZURE, BURSTGPT, QWEN_BAILIAN, RAGPULSE, MOONCAKE, LMCACHE, VIDUR, SPLITWISE, LITELLM, WEKA, SHAREGPT,
+    )
+}  # fmt: skip
 BY_HEADER = {**NAMED, "vidur lengths": VIDUR_LENGTHS, "plain": PLAIN}
+OPTIONAL = ("session", "group", "parent", "tenant", "think", "took", "end", "hashes")
 
 
 class Block(NamedTuple):
@@ -58,6 +146,7 @@ class Block(NamedTuple):
     line: NDArray[np.int64]  # (row,) line of a text file, row from 1 of a Parquet file
     columns: dict[str, Any]  # column name → cells.Cells
     hash_ids: list[list[int]] | None = None
+    labels: Mapping[str, list[str]] = MappingProxyType({})  # column name → what stands in it, "" = nothing
 
 
 class Faults:
@@ -87,33 +176,65 @@ def required(layout: Layout) -> tuple[str, ...]:
     return tuple(name for name in names if name is not None)
 
 
-def choose_layout(trace: Trace, header: list[str]) -> Layout:
-    """The layout of a file with these column names; raise InputError when a column is missing."""
-    layout = _stated_layout(trace, header)
-    missing = [name for name in required(layout) if name not in header]
+def choose_layout(trace: Trace, header: list[str], kind: str = "csv") -> Layout:
+    """The layout of a file with these column names, with what the trace's own keys change of it; InputError when a
+    column is missing or stands twice.
+    """
+    twice = sorted({name for name in header if name and header.count(name) > 1})
+    if twice:
+        places = {name: [i + 1 for i, other in enumerate(header) if other == name] for name in twice}
+        raise InputError(
+            [
+                f"{trace.file}: column {name!r} stands twice (columns {' and '.join(map(str, at))}); allowed: once"
+                for name, at in places.items()
+            ]
+        )
+    layout = _stated_layout(trace, header, kind)
+    wanted = (*required(layout), *((getattr(layout, name) for name in OPTIONAL) if trace.columns else ()))
+    missing = [name for name in wanted if name is not None and name not in header]
     if missing:
         allowed = "one of the file's columns: " + ", ".join(header)
         raise InputError(
             [problem(f"{trace.file}: column", name, allowed, nearest(name, header)) for name in missing]
         )
-    return layout._replace(origin=layout.origin if trace.origin == "auto" else trace.origin)
+    absent: dict[str, Any] = {name: None for name in OPTIONAL if getattr(layout, name) not in header}
+    return _as_asked(trace, layout._replace(**absent))
 
 
-def _stated_layout(trace: Trace, header: list[str]) -> Layout:
+def _as_asked(trace: Trace, layout: Layout) -> Layout:
+    """A layout with what the trace's own keys say instead."""
+    changed: dict[str, Any] = {
+        "origin": None if trace.origin == "auto" else trace.origin,
+        "time_unit": trace.time_unit,
+        "hash_tokens": trace.hash_block_tokens,
+        "empty": None if trace.failed_rows == "auto" else trace.failed_rows,
+        "in_order": False if trace.sort else None,
+        "times": None if trace.session_times == "auto" else trace.session_times,
+        "closed": None if trace.sessions == "auto" else trace.sessions == "closed",
+        "whole_units": False if trace.time_unit else None,
+    }
+    return layout._replace(**{name: value for name, value in changed.items() if value is not None})
+
+
+def _stated_layout(trace: Trace, header: list[str], kind: str) -> Layout:
     if trace.columns is not None:
-        origin = "first_row" if trace.time_unit == "timestamp" else "zero"
-        c = trace.columns
-        return Layout(c.arrival, c.prompt_tokens, c.output_tokens, trace.time_unit, origin)
+        unit = trace.time_unit or "s"
+        return Layout(
+            time_unit=unit, origin="first_row" if unit == "timestamp" else "zero", **vars(trace.columns)
+        )
     if trace.format == "vidur" and VIDUR.arrival not in header:
         return VIDUR_LENGTHS
     if trace.format in NAMED:
         return NAMED[trace.format]
     for layout in BY_HEADER.values():
-        if set(required(layout)) <= set(header):
-            return layout
-    needs = "; ".join(f"{name}: {', '.join(required(layout))}" for name, layout in BY_HEADER.items())
-    raise InputError(
-        problem(
-            f"{trace.file}: columns", ", ".join(header), f"a known format ({needs}) or a `columns` mapping"
-        )
-    )
+        if kind in layout.kinds and {*required(layout), *layout.signs} <= set(header):
+            return layout._replace(hashes=_hashes(layout, header))
+    known = [(name, layout) for name, layout in BY_HEADER.items() if kind in layout.kinds]
+    needs = "; ".join(f"{name}: {', '.join((*required(layout), *layout.signs))}" for name, layout in known)
+    allowed = f"a known format ({needs}) or a `columns` mapping"
+    raise InputError(problem(f"{trace.file}: columns", ", ".join(header), allowed))
+
+
+def _hashes(layout: Layout, header: list[str]) -> str | None:
+    """Where a file keeps its hashes: in the format's own column, or in one that is called as some are."""
+    return layout.hashes or next((name for name in ("hash_ids", "prefix_hash_ids") if name in header), None)

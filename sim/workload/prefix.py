@@ -6,12 +6,16 @@ same hashes go the same way through the tree; where they part, a segment ends.
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 from numpy.typing import NDArray
 
 from sim.rows import Chains
+from sim.workload.formats import TraceRows
 
 Ints = NDArray[np.int64]
+PIECE_BITS = 20  # of the tokens of a piece
 Runs = list[tuple[int, int]]  # (first hash, how many that follow one another)
 
 
@@ -93,6 +97,23 @@ def runs_of(hash_ids: Ints, hash_start: Ints) -> list[Runs]:
     pairs = list(zip(hash_ids[at].tolist(), length.tolist(), strict=True))
     row = np.searchsorted(at, hash_start)
     return [pairs[row[i] : row[i + 1]] for i in range(len(hash_start) - 1)]
+
+
+def recorded_chains(rows: TraceRows) -> Chains | None:
+    """What a trace's prompts begin with, by their hashes; None where it has none.
+
+    Where hashes name blocks of one size they are folded block by block; where they name pieces of any length, token
+    by token.
+    """
+    if rows.hash_ids is None or rows.hash_start is None or rows.hash_tokens is None or not len(rows.hash_ids):
+        return None
+    tokens = int(rows.hash_tokens[0])
+    if (rows.hash_tokens == tokens).all():
+        return fold(runs_of(rows.hash_ids, rows.hash_start), rows.prompt_tokens, tokens)
+    pairs = list(zip((rows.hash_ids << PIECE_BITS).tolist(), rows.hash_tokens.tolist(), strict=True))
+    start = rows.hash_start.tolist()
+    lists = [pairs[first:end] for first, end in pairwise(start)]
+    return fold(lists, rows.prompt_tokens, 1)
 
 
 def fold(rows: list[Runs], prompt_tokens: NDArray[np.int32], block_tokens: int) -> Chains:

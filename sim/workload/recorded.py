@@ -29,7 +29,7 @@ def replay_copies(
 ) -> tuple[Ints, Ints]:
     """As `replay`; places count on through the copies that `scale` and `repeat` make: copy · rows + index."""
     at_ns, index, span_ns = window(trace, rows)
-    at_ns, index = rescale(trace, rows.row, at_ns, index, span_ns, generator(seed, "trace", name))
+    at_ns, index = rescale(trace, _kept_by(rows), at_ns, index, span_ns, generator(seed, "trace", name))
     if trace.repeat:
         n_place = math.ceil(max(trace.scale, 1.0)) * len(rows.row)
         at_ns, index = _repeat(trace, at_ns, index, span_ns, duration_s, n_place)
@@ -37,6 +37,15 @@ def replay_copies(
     at_ps = speed_up(at_ns[near_end], trace.speed_up)
     is_inside = at_ps < s_to_ps(duration_s)
     return at_ps[is_inside], index[near_end][is_inside]
+
+
+def _kept_by(rows: TraceRows) -> Ints:
+    """What `scale` keeps or leaves out as one: each row, or all of a session by its first."""
+    if rows.session is None:
+        return rows.row
+    first = np.full(int(rows.session.max()) + 2, 2**62, dtype=np.int64)
+    np.minimum.at(first, rows.session, rows.row)
+    return np.where(rows.session < 0, rows.row, first[rows.session])
 
 
 def window(trace: Trace, rows: TraceRows) -> tuple[Ints, Ints, int]:

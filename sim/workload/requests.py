@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,12 +17,14 @@ from sim.scenario.trace import Trace
 from sim.scenario.traffic import TrafficClass
 from sim.units import PS_PER_S, s_to_ps
 from sim.workload.arrivals import arrival_times_s
+from sim.workload.formats import TraceRows
 from sim.workload.lengths import make_lengths
 from sim.workload.popularity import first_asked, make_contents
-from sim.workload.prefix import cut, fold, joined, picked, runs_of, same_beginning
+from sim.workload.prefix import cut, joined, picked, recorded_chains, same_beginning
 from sim.workload.readers import read_trace
 from sim.workload.recorded import replay_copies
-from sim.workload.sessions import joined_turns, make_sessions
+from sim.workload.recorded_sessions import begins_by_itself, needs_sessions, play, recorded_starts
+from sim.workload.sessions import SessionTable, joined_turns, make_sessions
 from sim.workload.streams import generator
 
 SHARED = "shared arrivals"  # no class can be called so
@@ -43,6 +45,7 @@ class Requests(NamedTuple):
         None  # (request,) what it asks for, −1 = its own; None: each its own
     )
     turns: Turns | None = None  # which request follows which in sessions, where there are any
+    traces: dict[str, dict[str, Any]] | None = None  # class → how its recording was read
 
 
 class Calls(NamedTuple):
@@ -51,12 +54,18 @@ class Calls(NamedTuple):
     arrival_ps: NDArray[np.int64]
     lengths: tuple[NDArray[np.int32], NDArray[np.int32]] | None
     chains: Chains | None = None  # what the prompts begin with, where the trace says so and somebody asks
+    session_id: NDArray[np.int64] | None = None  # where the trace names sessions
+    table: SessionTable | None = (
+        None  # the requests themselves, where the trace has sessions with clocks of their own
+    )
+    told: dict[str, Any] | None = None  # how the trace was read
 
     def where(self, chosen: NDArray[np.bool_]) -> Calls:
         """The calls that are chosen."""
         lengths = self.lengths and (self.lengths[0][chosen], self.lengths[1][chosen])
         chains = self.chains and picked(self.chains, np.flatnonzero(chosen))
-        return Calls(self.arrival_ps[chosen], lengths, chains)
+        session_id = None if self.session_id is None else self.session_id[chosen]
+        return Calls(self.arrival_ps[chosen], lengths, chains, session_id, told=self.told)
 
 
 def make_requests(scenario: Scenario, seed: int) -> Requests:
@@ -68,7 +77,15 @@ def make_requests(scenario: Scenario, seed: int) -> Requests:
     shared = shared_arrivals(scenario, seed, is_cached)
     parts = [
         capped(
-            class_requests(traffic, class_id, scenario.duration_s, seed, shared.get(class_id), is_cached),
+            class_requests(
+                traffic,
+                class_id,
+                scenario.duration_s,
+                seed,
+                shared.get(class_id),
+                is_cached,
+                is_written(scenario, traffic),
+            ),
             traffic.caps,
         )
         for class_id, traffic in enumerate(scenario.classes)
@@ -83,12 +100,17 @@ def class_requests(
     seed: int,
     calls: Calls | None = None,
     with_prefixes: bool = False,
+    writes: bool = False,
 ) -> Requests:
     """The requests of one class alone; `calls` are those that it has from a process shared with others.
 
-    What prompts begin with is found out only where it is asked for.
+    What prompts begin with is found out only where it is asked for. With `writes`, answers have a token.
     """
-    calls = calls or make_calls(traffic, duration_s, seed, with_prefixes)
+    calls = calls or make_calls(traffic, duration_s, seed, with_prefixes, writes)
+    traces = calls.told and {traffic.name: calls.told}
+    if calls.table is not None:
+        classes = np.full(len(calls.table.arrival_ps), class_id, dtype=np.int32)
+        return Requests(class_id=classes, traces=traces, **calls.table._asdict())
     if traffic.sessions is not None:
         made = make_sessions(traffic, calls.arrival_ps, s_to_ps(duration_s), seed, with_prefixes)
         classes = np.full(len(made.arrival_ps), class_id, dtype=np.int32)
@@ -107,15 +129,34 @@ def class_requests(
             np.int32
         )
         chains = same_beginning(n, traffic.system_prompt_tokens) if with_prefixes else None
-    return Requests(calls.arrival_ps, prompt, output, classes, chains=chains, content_id=contents)
+    return Requests(
+        calls.arrival_ps,
+        prompt,
+        output,
+        classes,
+        calls.session_id,
+        chains,
+        content_id=contents,
+        traces=traces,
+    )
 
 
-def make_calls(traffic: TrafficClass, duration_s: float, seed: int, with_prefixes: bool = False) -> Calls:
+def is_written(scenario: Scenario, traffic: TrafficClass) -> bool:
+    """Whether the models that serve a class write its answers."""
+    models = [pool.model for pool in scenario.pools]
+    return any(model.kind != "embedding" for model in models if traffic.model in (None, model.name))
+
+
+def make_calls(
+    traffic: TrafficClass, duration_s: float, seed: int, with_prefixes: bool = False, writes: bool = False
+) -> Calls:
     """When somebody calls; and from a trace how long the calls are, in file order where it holds lengths only."""
     trace = traffic.trace
     if trace is None:
         return Calls(to_ps(arrival_times_s(traffic, duration_s, seed), duration_s), None)
-    rows = read_trace(trace, with_prefixes)
+    rows = read_trace(trace, with_prefixes, writes)
+    if needs_sessions(rows):
+        return _recorded_sessions(traffic, trace, rows, duration_s, seed, with_prefixes)
     if rows.arrival_ns is None:
         _check_lengths_only(trace)
         arrival_ps = to_ps(arrival_times_s(traffic, duration_s, seed), duration_s)
@@ -124,11 +165,34 @@ def make_calls(traffic: TrafficClass, duration_s: float, seed: int, with_prefixe
         _check_timed(traffic, trace)
         arrival_ps, place = replay_copies(trace, rows, duration_s, seed, traffic.name)
     copy, index = np.divmod(place, len(rows.row))
-    chains = None
-    if with_prefixes and rows.hash_ids is not None and rows.hash_start is not None:
-        runs = runs_of(rows.hash_ids, rows.hash_start)
-        chains = picked(fold(runs, rows.prompt_tokens, trace.hash_block_tokens), index, copy)
-    return Calls(arrival_ps, (rows.prompt_tokens[index], rows.output_tokens[index]), chains)
+    chains = recorded_chains(rows) if with_prefixes else None
+    session_id = None
+    if rows.session is not None:
+        session_id = np.where(
+            rows.session[index] < 0, -1, rows.session[index] + copy * (rows.session.max() + 1)
+        )
+    return Calls(
+        arrival_ps,
+        (rows.prompt_tokens[index], rows.output_tokens[index]),
+        chains and picked(chains, index, copy),
+        session_id,
+        told=rows.told,
+    )
+
+
+def _recorded_sessions(
+    traffic: TrafficClass, trace: Trace, rows: TraceRows, duration_s: float, seed: int, with_prefixes: bool
+) -> Calls:
+    """The sessions of a trace, at their recorded beginnings or where the class says when they begin."""
+    if begins_by_itself(rows):
+        _check_timed(traffic, trace)
+        starts_ps, which = recorded_starts(trace, rows, duration_s, seed, traffic.name)
+    else:
+        _check_lengths_only(trace)
+        starts_ps = to_ps(arrival_times_s(traffic, duration_s, seed), duration_s)
+        which = np.arange(len(starts_ps))
+    table = play(traffic, rows, starts_ps, which, duration_s, with_prefixes)
+    return Calls(starts_ps, None, table=table, told=rows.told)
 
 
 def shared_arrivals(scenario: Scenario, seed: int, with_prefixes: bool = False) -> dict[int, Calls]:
@@ -137,7 +201,12 @@ def shared_arrivals(scenario: Scenario, seed: int, with_prefixes: bool = False) 
     if not sharing:
         return {}
     shared = replace(scenario.classes[sharing[0]], name=SHARED)
-    whole = make_calls(shared, scenario.duration_s, seed, with_prefixes)
+    whole = make_calls(shared, scenario.duration_s, seed, with_prefixes, is_written(scenario, shared))
+    if whole.table is not None:
+        raise InputError(
+            f"{scenario.classes[sharing[0]].name}.trace: the sessions of {whole.told and whole.told['file']} cannot be"
+            " split by share; give a class of its own the trace, or trace.sessions=open"
+        )
     bounds = np.cumsum([scenario.classes[i].share for i in sharing])
     u = generator(seed, "share", SHARED).random(len(whole.arrival_ps)) * bounds[-1]
     chosen = np.minimum(np.searchsorted(bounds, u, side="right"), len(sharing) - 1)
@@ -193,6 +262,7 @@ def merge(parts: list[Requests]) -> Requests:
         chains,
         None if contents is None else contents[order],
         joined_turns([part.turns for part in parts], lengths, order),
+        {name: told for part in parts for name, told in (part.traces or {}).items()} or None,
     )
 
 

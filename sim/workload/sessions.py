@@ -5,7 +5,8 @@ When a call comes depends on the answer before it, so only the first of a sessio
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,6 +33,7 @@ class Calls(NamedTuple):
     pause_ps: Ints  # between the answer before it and the call, 0 for a first one
     prompt: Ints  # tokens, with all that was said before
     output: Ints
+    place: Ints  # what tells the call from all others: its row in a recording
 
 
 class SessionTable(NamedTuple):
@@ -42,7 +44,7 @@ class SessionTable(NamedTuple):
     output_tokens: NDArray[np.int32]
     session_id: Ints
     chains: Chains | None
-    turns: Turns
+    turns: Turns | None  # None: nobody waits for an answer
 
 
 def make_sessions(
@@ -51,6 +53,20 @@ def make_sessions(
     """The requests of the sessions that begin at `starts_ps`; InputError where there would be too many."""
     assert traffic.sessions is not None
     calls = make_calls(traffic, traffic.sessions, len(starts_ps), seed)
+
+    def chains(kept: Calls) -> Chains | None:
+        return make_chains(traffic.system_prompt_tokens, kept, len(starts_ps)) if with_prefixes else None
+
+    return session_table(calls, starts_ps, duration_ps, chains)
+
+
+def session_table(
+    calls: Calls, starts_ps: Ints, duration_ps: int, chains_of: Callable[[Calls], Chains | None]
+) -> SessionTable:
+    """The calls of sessions that begin at `starts_ps` as requests, but for those that come too late for the run.
+
+    `chains_of` says what the prompts of the calls that are left have in common.
+    """
     calls = where(calls, can_come(calls, starts_ps, duration_ps))
     arrival = np.where(calls.is_first, starts_ps[calls.session], NEVER)
     order = np.argsort(arrival, kind="stable")
@@ -60,7 +76,7 @@ def make_sessions(
     after = np.where(goes_on, np.append(place[1:], -1)[: len(order)], -1)
     pause = np.where(goes_on, np.append(calls.pause_ps[1:], 0)[: len(order)], 0)
     spent = running_total(calls.prompt + calls.output, calls.is_first)
-    chains = make_chains(traffic.system_prompt_tokens, calls, len(starts_ps)) if with_prefixes else None
+    chains = chains_of(calls)
     if chains is not None:
         chains = chains._replace(leaf=chains.leaf[order], shared_tokens=chains.shared_tokens[order])
     return SessionTable(
@@ -107,7 +123,12 @@ def make_calls(traffic: TrafficClass, sessions: Sessions, n: int, seed: int) -> 
     pause = np.where(is_first, 0, np.rint(np.clip(pause_s, 0, NEVER / PS_PER_S / 4) * PS_PER_S))
     said = running_total(new + output, is_first)
     made = Calls(
-        session, is_first, pause.astype(np.int64), traffic.system_prompt_tokens + said - output, output
+        session,
+        is_first,
+        pause.astype(np.int64),
+        traffic.system_prompt_tokens + said - output,
+        output,
+        np.arange(n_call),
     )
     most = min(sessions.context_tokens or TOKENS_MAX, TOKENS_MAX)
     return where(made, is_first | ~reached(made.prompt + output > most, is_first))
@@ -134,9 +155,9 @@ def uniforms(n: int, seed: int, what: str, name: str) -> NDArray[np.float64]:
     return generator(seed, what, name).random(n)
 
 
-def where(calls: Calls, chosen: NDArray[np.bool_]) -> Calls:
-    """The calls that are chosen."""
-    if chosen.all():
+def where(calls: Calls, chosen: NDArray[Any]) -> Calls:
+    """The calls that are chosen: a mask, or their places in order."""
+    if chosen.dtype == bool and chosen.all():
         return calls
     session, is_first, *lengths = calls
     return Calls(session[chosen], is_first[chosen], *(column[chosen] for column in lengths))

@@ -29,7 +29,7 @@ OWNERS = {
     "numba": ["sim/jit.py", "sim/linking.py", "sim/engine/*.py"],
     "numba.cuda": ["sim/engine/cuda*.py", "sim/engine/ptx.py"],
     "numba_cuda": ["sim/engine/cuda*.py", "sim/engine/ptx.py"],
-    "pyarrow": ["sim/records/*.py", "sim/workload/readers.py", "sim/api.py"],
+    "pyarrow": ["sim/records/*.py", "sim/workload/tables.py", "sim/api.py"],
     "altair": ["sim/report/*.py"],
     "vl_convert": ["sim/report/*.py"],
     "rich": ["sim/report/*.py", "sim/cli.py"],
