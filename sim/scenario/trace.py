@@ -7,13 +7,14 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, StringConstraints, model_validator
 from pydantic.dataclasses import dataclass
 
-from sim.scenario.types import CONFIG, Flag, Positive, PowerOfTwo, Seconds, SomeSeconds
+from sim.scenario.types import CONFIG, Flag, NonNegative, Positive, PowerOfTwo, Seconds
 
 Format = Literal[
     "auto", "azure", "burstgpt", "mooncake", "qwen_bailian", "ragpulse", "lmcache", "vidur", "splitwise", "litellm",
     "weka", "sharegpt", "csv", "parquet",
 ]  # fmt: skip
 TimeUnit = Literal["s", "ms", "us", "ns", "timestamp"]
+RecordedS = Annotated[NonNegative, Field(le=4e9)]  # traces run for months, and count from 1970
 BlockTokens = Annotated[PowerOfTwo, Field(le=65_536)]
 Column = Annotated[str, StringConstraints(min_length=1, max_length=200)]
 
@@ -65,8 +66,8 @@ class Trace:
     session_times: Literal["auto", "trace", "session"] = "auto"
     tenant: Annotated[str, StringConstraints(min_length=1, max_length=200)] | None = None
     chars_per_token: Annotated[Positive, Field(le=100)] | None = None
-    start_s: Seconds = 0.0
-    end_s: SomeSeconds | None = None
+    start_s: RecordedS = 0.0
+    end_s: Annotated[RecordedS, Field(gt=0)] | None = None
     speed_up: Positive = 1.0
     scale: Annotated[Positive, Field(le=10_000)] = 1.0
     copy_shift_s_max: Seconds | None = None
