@@ -22,11 +22,13 @@ from sim.rows import (
     GroupRow,
     PoolRow,
     RunRow,
+    StepRow,
     TenantRow,
     Traffic,
     Turns,
     checked_sessions,
     checked_turns,
+    n_steps,
     places_of,
     pool_table,
     power_of_two,
@@ -95,7 +97,7 @@ def make_world(
         "pool": pool_table(pools),
         "base": np.concatenate([pool.base_ps for pool in pools]),
         "slope": np.concatenate([pool.slope_ps for pool in pools]),
-        "stage_ps": np.concatenate([_stages(pool) for pool in pools]),
+        "step": np.concatenate([_steps(pool) for pool in pools]),
         "scaler": np.concatenate([_scaler(pool) for pool in pools]),
     }
     starts = starts_of([len(p_run), *(len(table) for table in tables.values()), 0])[1:]
@@ -196,10 +198,15 @@ def turns_of(p: a.Params) -> Turns | None:
     return Turns(*rows.T)
 
 
-def _stages(pool: PoolRow) -> np.ndarray:
-    if pool.stage_ps is None:
-        return np.zeros(a.N_START_STAGE * a.N_QUANTILE, dtype=np.int64)
-    return np.asarray(pool.stage_ps, dtype=np.int64).reshape(-1)
+def _steps(pool: PoolRow) -> np.ndarray:
+    """The steps of a pool's starts, (step · STEP_SIZE,)."""
+    n = n_steps(pool)
+    rows = np.zeros((n, a.STEP_SIZE), dtype=np.int64)
+    if pool.stage_ps is not None:
+        in_sequence = tuple(StepRow(i + 1, i + 1, (1 << i) >> 1) for i in range(n))
+        rows[:, : a.STEP_PS] = np.array(pool.steps or in_sequence, dtype=np.int64).reshape(n, a.STEP_PS)
+        rows[:, a.STEP_PS :] = pool.stage_ps
+    return rows.reshape(-1)
 
 
 def _scaler(pool: PoolRow) -> np.ndarray:

@@ -26,6 +26,7 @@ from sim.model.hpa_layout import (
     hpa_par,
     hpa_policy,
 )
+from sim.pack_coldstart import step_rows
 from sim.pack_traffic import check_work, class_rows, front_row, tenant_rows
 from sim.rows import AUTO_RUNS
 from sim.scenario.autoscaler import Hpa, Queue, ScalingRules
@@ -36,10 +37,8 @@ from sim.scenario.scenario import Scenario
 from sim.scenario.traffic import TrafficClass
 from sim.steptime import StepTable, make_step_table
 from sim.units import HORIZON_MAX_S, NEVER, s_to_ps
-from sim.workload.dists import quantile_table
 from sim.workload.requests import Requests, make_requests
 
-STAGE_ORDER = ("slice", "provision", "image", "weights", "engine")
 SAMPLES_AIM = 360
 NICE_STEPS_S = (0.1, 0.2, 0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900)
 RING_MAX = 4096
@@ -203,6 +202,7 @@ def pool_row(pool: Pool, table: StepTable, group: int) -> PoolRow:
     runtime, metrics = pool.runtime, pool.metrics
     none = runtime.batching == "none"
     scaler, tick_ps, target, par = scaler_row(pool)
+    stage_ps, steps = step_rows(pool)
     if (metrics.window_s + metrics.lag_s) / metrics.scrape_period_s > RING_MAX - 2:
         raise InputError(
             f"pools.{pool.name}.metrics: window_s + lag_s of {metrics.window_s + metrics.lag_s:g} s holds more than "
@@ -237,23 +237,10 @@ def pool_row(pool: Pool, table: StepTable, group: int) -> PoolRow:
         window_ps=s_to_ps(metrics.window_s),
         lag_ps=s_to_ps(metrics.lag_s),
         scaler_par=par,
-        stage_ps=stage_rows(pool),
+        stage_ps=stage_ps,
+        steps=steps,
         prefix_runs=(runtime.prefix_runs or AUTO_RUNS) if runtime.prefix_caching else 0,
     )
-
-
-def stage_rows(pool: Pool) -> np.ndarray:
-    """Durations of the stages of a start, (N_START_STAGE, N_QUANTILE) int64 ps, sorted."""
-    rows = np.zeros((a.N_START_STAGE, a.N_QUANTILE), dtype=np.int64)
-    for stage in pool.coldstart.stages:
-        seconds = np.maximum(quantile_table(stage.duration, a.N_QUANTILE), 0.0)
-        if seconds.max() > HORIZON_MAX_S:
-            raise InputError(
-                f"pools.{pool.name}.coldstart.stages.{stage.name}: a duration of {seconds.max():g} s; "
-                f"allowed: at most {HORIZON_MAX_S} s"
-            )
-        rows[STAGE_ORDER.index(stage.name)] += np.rint(seconds * 1e12).astype(np.int64)
-    return rows
 
 
 # ---- autoscalers ----------------------------------------------------------------------

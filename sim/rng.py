@@ -10,7 +10,7 @@ import numpy as np
 
 from sim.jit import jit
 
-STREAM_STAGE = 1  # + stage: durations of replica stages; entity = pool, index = n-th start
+STREAM_STAGE = 1  # + 1 … 14: durations of a start's steps; entity = pool, index = n-th start
 STREAM_ROUTE = 16  # router choices; entity = request, index = 2 · attempt from 0, and the next one
 STREAM_PATIENCE = 17  # how patient a client is; entity = request
 STREAM_RETRY = 18  # jitter of waits between attempts; entity = request, index = attempts so far

@@ -140,6 +140,14 @@ class GroupRow(NamedTuple):
     match_milli: int = 300  # of a prompt, to be routed by what is cached
 
 
+class StepRow(NamedTuple):
+    """A step of a start in numbers."""
+
+    stage: int  # that it is shown as: STAGE_SLICE … STAGE_ENGINE
+    draw: int  # its stream, 1 … N_STEP_MAX
+    after: int  # bit i: it waits for the i-th step
+
+
 class PoolRow(NamedTuple):
     """A pool in numbers; times in ps, see `sim.model.layout` for the codes."""
 
@@ -170,7 +178,8 @@ class PoolRow(NamedTuple):
     window_ps: int = 0
     lag_ps: int = 0
     scaler_par: np.ndarray | None = None  # (SCALER_PAR,)
-    stage_ps: np.ndarray | None = None  # (N_START_STAGE, N_QUANTILE)
+    stage_ps: np.ndarray | None = None  # (step, N_QUANTILE) of a start
+    steps: tuple[StepRow, ...] | None = None  # what each row is; None: the stages 1, 2, … in sequence
     prefix_runs: int = 0  # of its prefix cache, 0 = it has none, AUTO_RUNS = as many as its traffic may need
 
 
@@ -281,10 +290,15 @@ def buckets_of(runs: int) -> int:
     return power_of_two(max(8, runs // RUNS_A_BUCKET)) if runs > 0 else 0
 
 
+def n_steps(pool: PoolRow) -> int:
+    """How many steps a start of a pool has."""
+    return 0 if pool.stage_ps is None else len(pool.stage_ps)
+
+
 def pool_table(pools: list[PoolRow]) -> np.ndarray:
     """The pools' parameters, in words."""
     rows = np.zeros((len(pools), a.L_SIZE), dtype=np.int64)
-    first = table = 0
+    first = table = step = 0
     for i, pool in enumerate(pools):
         row = rows[i]
         row[a.L_FIRST], row[a.L_N], row[a.L_GROUP] = first, pool.n_max, pool.group
@@ -300,6 +314,8 @@ def pool_table(pools: list[PoolRow]) -> np.ndarray:
         row[a.L_SOURCE], row[a.L_SCRAPE_PS] = pool.source, pool.scrape_ps
         row[a.L_WINDOW_PS], row[a.L_LAG_PS] = pool.window_ps, pool.lag_ps
         row[a.L_PREFIX_RUNS], row[a.L_PREFIX_BUCKETS] = pool.prefix_runs, buckets_of(pool.prefix_runs)
+        row[a.L_STEP], row[a.L_N_STEP] = step, n_steps(pool)
         first += pool.n_max
         table += len(pool.base_ps)
+        step += n_steps(pool)
     return rows.reshape(-1)

@@ -5,7 +5,10 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from io import StringIO
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from sim.scenario.pool import Pool
 
 WIDTH_SOURCE = 60
 WIDTH_VALUE = 44
@@ -23,7 +26,30 @@ def as_table(name: str, overrides: Sequence[str], everything: bool = False) -> s
         rows = [row for row in rows if row.value not in (None, [], "")]
     cells = [("key", "value", "unit", "source")]
     cells += [(row.key, value_text(row.value), row.unit, cut(row.source, WIDTH_SOURCE)) for row in rows]
-    return columns(cells) + f"\nconfig hash {config_hash(scenario)}\n"
+    starts = "".join(cold_start_text(pool) for pool in scenario.pools)
+    return columns(cells) + starts + f"\nconfig hash {config_hash(scenario)}\n"
+
+
+def cold_start_text(pool: Pool) -> str:
+    """A pool's cold start, stage by stage: bytes, bandwidth, seconds and what decides them; empty where it has none."""
+    import numpy as np
+
+    from sim.pack_coldstart import stage_times, subject_of, typical_s
+
+    times = stage_times(pool)
+    if not times:
+        return ""
+    ranks = f" on {pool.gpus_per_replica} GPUs" if pool.gpus_per_replica > 1 else ""
+    weights = f"{subject_of(pool).weight_bytes / 1e9:.4g} GB of weights in {pool.precision}{ranks}"
+    cells = [("stage", "after", "bytes", "at", "median", "99 % within", "because of")]
+    for stage in times:
+        median, most = np.percentile(stage.seconds, [50, 99])
+        n_bytes = "" if stage.n_bytes is None else f"{stage.n_bytes / 1e9:.4g} GB"
+        gb_s = "" if stage.gb_s is None else f"{stage.gb_s:.3g} GB/s"
+        after = ", ".join(stage.after) or "the start"
+        cells.append((stage.name, after, n_bytes, gb_s, f"{median:.3g} s", f"{most:.3g} s", stage.why))
+    title = f"\ncold start of {pool.name}: {typical_s(times):.3g} s where every stage takes its median; {weights}\n"
+    return title + columns(cells)
 
 
 def as_json(name: str, overrides: Sequence[str], everything: bool = True) -> str:

@@ -12,6 +12,7 @@ from sim.analysis.bills import class_usd
 from sim.analysis.cost import bill_lines, per_million_tokens, token_cost, total_usd
 from sim.analysis.latency import count, latencies
 from sim.analysis.replicas import replica_counts
+from sim.analysis.starts import cold_start_times
 from sim.analysis.stations import station_measures
 from sim.analysis.tenants import members, with_tenants
 from sim.analysis.use import at_each_time, kv_use, shares, use_parts
@@ -166,6 +167,7 @@ def _pool(scenario: Any, result: Any, pool_id: int, step_tables: Sequence[Any]) 
         "prefix_hit_ratio": _ratio(int(counters["cached_tokens"]), int(counters["asked_tokens"])),
         "prefix_runs_dropped": int(counters["prefix_runs_dropped"]),
         **_pools(scenario, result, [pool_id], tokens, step_tables),
+        "cold_start": cold_start_times(scenario, result, pool_id),
     }
 
 

@@ -12,6 +12,7 @@ import numpy as np
 from sim.arrays import pool_rows, traffic_of
 from sim.engine.around import blocked_answers, station_rows, station_samples
 from sim.engine.blame import blame_columns, network_ps
+from sim.engine.starts import Starts, all_starts
 from sim.model.layout import (
     A_ATTEMPTS,
     A_CACHED,
@@ -143,11 +144,12 @@ class Result(NamedTuple):
     digest: int
     stations: tuple[dict[str, int], ...] = ()
     station_samples: Mapping[str, np.ndarray] = MappingProxyType({})  # column → (sample · station,)
+    starts: tuple[Starts, ...] = ()  # cold starts of each pool
 
 
 def make_result(p: Params, st: State, records: bool = True, classes: bool = True) -> Result:
     """Read a finished run out of its state. A sweep leaves out what it does not keep: without `records` the requests and
-    what was billed up to each sample, without `classes` all histograms but those of the fleet."""
+    what was billed up to each sample, without `classes` all histograms but those of the fleet, and cold starts."""
     return Result(
         requests=_requests(p, st) if records else {},
         samples=_samples(p, st, records),
@@ -159,6 +161,7 @@ def make_result(p: Params, st: State, records: bool = True, classes: bool = True
         digest=make_digest(p, st),
         stations=tuple(station_rows(p, st)),
         station_samples=station_samples(p, st),
+        starts=all_starts(p, st) if classes else (),
     )
 
 

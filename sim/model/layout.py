@@ -33,6 +33,7 @@ PHASE_STATION = PHASE_ARRIVAL  # of a timer: after turns, before releases and ar
 ) = range(8)
 N_STAGE = 8
 N_START_STAGE = 5  # slice, provision, image, weights, engine: the timed ones, stages 1…5
+N_STEP_MAX = 14  # steps of a start; each draws from a stream of its own (sim.rng)
 STAGE_NAMES = (
     "gone",
     "waiting_slice",
@@ -322,11 +323,18 @@ PLACES_MAX = (1 << PLACE_BITS) - 1
     L_LAG_PS,
     L_PREFIX_RUNS,  # runs of blocks that its prefix cache can tell apart, 0 = no prefix cache
     L_PREFIX_BUCKETS,  # of its hash table, a power of two
-) = range(32)
-L_SIZE = 32
+    L_STEP,  # first row of its steps of a start
+    L_N_STEP,
+) = range(34)
+L_SIZE = 34
 
 N_QUANTILE_BITS = 10  # a stage's duration is one of 1024 equally likely values
 N_QUANTILE = 1 << N_QUANTILE_BITS
+
+# a step of a start: the stage it is shown as, the stream it draws from, which steps before it in its pool it waits
+# for (bit i: the i-th), and its quantile table, ps
+STEP_STAGE, STEP_DRAW, STEP_AFTER, STEP_PS = range(4)
+STEP_SIZE = STEP_PS + N_QUANTILE
 
 # ---- state ----------------------------------------------------------------------
 # State.m, from its start
@@ -354,8 +362,9 @@ N_QUANTILE = 1 << N_QUANTILE_BITS
     S_CACHED,
     S_HEDGE_PS,  # when a client may next send a second attempt beside its first, NEVER = none may; its slot
     S_HEDGE,
-) = range(23)
-S_STARTS = 23  # as P_STARTS
+    S_ENDS,  # scratch: when the steps of one start end, (N_STEP_MAX,) ps
+) = range(24)
+S_STARTS = S_ENDS + N_STEP_MAX  # as P_STARTS
 S_SIZE = S_STARTS + 29
 
 # State.hedge: 1 + the slots that a list begins and ends with, 0 = it is empty
@@ -711,7 +720,7 @@ class Params(NamedTuple):
     pool: int  # (pool, L_SIZE)
     base: int  # (pool, batch 0…max_num_seqs) ps
     slope: int  # (pool, batch 0…max_num_seqs) ps per kv token
-    stage_ps: int  # (pool, N_START_STAGE, N_QUANTILE) ps
+    step: int  # (step, STEP_SIZE) of a start, each pool's behind one another
     scaler: int  # (pool, SCALER_PAR) settings of the controllers
 
 

@@ -1,7 +1,9 @@
 """The life of a replica: wanted → slice → node → image → weights → engine → ready → draining → gone.
 
-Every stage before ready has a duration drawn from its pool's quantile table; the n-th start of a pool draws the same
-durations under every policy. The cluster that a stage waits for will stand behind STAGE_SLICE and STAGE_PROVISION.
+A start is made of steps, each shown as one of the stages before ready. A step begins when all that it waits for have
+ended; steps that wait for different things overlap. How long it takes is drawn from its quantile table; the n-th start
+of a pool draws the same durations under every policy. The cluster that a step waits for will stand behind STAGE_SLICE
+and STAGE_PROVISION.
 """
 
 from __future__ import annotations
@@ -22,10 +24,10 @@ from sim.model.layout import (
     L_MAX,
     L_MIN,
     L_N,
+    L_N_STEP,
     L_SIZE,
-    N_QUANTILE,
+    L_STEP,
     N_QUANTILE_BITS,
-    N_START_STAGE,
     P_SEED,
     P_TREE,
     Q_AREA_PS,
@@ -52,6 +54,7 @@ from sim.model.layout import (
     R_SIZE,
     R_STAGE,
     R_STARTED_PS,
+    S_ENDS,
     S_NEXT_IN,
     S_RELEASE,
     STAGE_DRAINING,
@@ -59,6 +62,11 @@ from sim.model.layout import (
     STAGE_GONE,
     STAGE_READY,
     STAGE_SLICE,
+    STEP_AFTER,
+    STEP_DRAW,
+    STEP_PS,
+    STEP_SIZE,
+    STEP_STAGE,
 )
 from sim.model.metrics import add_wide
 from sim.model.replica import on_enqueued
@@ -110,27 +118,42 @@ def is_starting(stage):
     return STAGE_SLICE <= stage <= STAGE_ENGINE
 
 
-# ---- stages ----------------------------------------------------------------------
+# ---- steps of a start ----------------------------------------------------------------------
 @jit_call
-def stage_ps(p, pool, stage, index):
-    """How long the index-th start of a pool spends in a stage."""
-    word = draw(p.m[P_SEED], STREAM_STAGE + stage, pool, index)
-    row = pool * N_START_STAGE + stage - 1
-    return p.m[p.stage_ps + row * N_QUANTILE + (word >> (63 - N_QUANTILE_BITS))]
+def step_ps(p, row, pool, index):
+    """How long the index-th start of a pool spends in the step whose row begins at `row`."""
+    word = draw(p.m[P_SEED], STREAM_STAGE + p.m[row + STEP_DRAW], pool, index)
+    return p.m[row + STEP_PS + (word >> (63 - N_QUANTILE_BITS))]
 
 
 @jit_call
-def enter_start_stage(p, st, r, stage, t):
-    """Begin a stage of a start; stages that take no time are passed through at once."""
+def go_on_starting(p, st, r, t):
+    """Show a starting replica as the first stage that is in progress at t, until the next of its steps ends; when all
+    have ended it is ready. A step that takes no time is never in progress.
+
+    Nothing of a start but when it began and its number is kept: the ends of its steps are worked out anew.
+    """
     ro = st.rep + r * R_SIZE
-    while stage <= STAGE_ENGINE:
-        span = stage_ps(p, st.m[ro + R_POOL], stage, st.m[ro + R_INDEX])
-        if span > 0:
-            enter(p, st, r, stage, t)
-            tree_set(st.m, st.due, p.m[P_TREE], r, t + span)
-            return
-        stage += 1
-    become_ready(p, st, r, t)
+    lo = p.pool + st.m[ro + R_POOL] * L_SIZE
+    row = p.step + p.m[lo + L_STEP] * STEP_SIZE
+    stage = STAGE_READY
+    until_ps = NEVER
+    for i in range(p.m[lo + L_N_STEP]):
+        begin_ps = st.m[ro + R_STARTED_PS]
+        for j in range(i):
+            if (p.m[row + STEP_AFTER] >> j) & 1 == 1:
+                begin_ps = max(begin_ps, st.m[S_ENDS + j])
+        end_ps = begin_ps + step_ps(p, row, st.m[ro + R_POOL], st.m[ro + R_INDEX])
+        st.m[S_ENDS + i] = end_ps
+        if begin_ps <= t and t < end_ps:
+            stage = min(stage, p.m[row + STEP_STAGE])
+            until_ps = min(until_ps, end_ps)
+        row += STEP_SIZE
+    if stage == STAGE_READY:
+        become_ready(p, st, r, t)
+    else:
+        enter(p, st, r, stage, t)
+        tree_set(st.m, st.due, p.m[P_TREE], r, until_ps)
 
 
 @jit_call
@@ -141,7 +164,7 @@ def begin_start(p, st, r, t):
     st.m[ro + R_STARTED_PS] = t
     st.m[ro + R_INDEX] = st.m[qo + Q_STARTED]
     st.m[qo + Q_STARTED] += 1
-    enter_start_stage(p, st, r, STAGE_SLICE, t)
+    go_on_starting(p, st, r, t)
 
 
 @jit_call
@@ -216,12 +239,11 @@ def vanish(p, st, r, t):
 
 @jit_call
 def on_stage(p, st, r, t):
-    """A stage of replica r ends at t."""
-    stage = st.m[st.rep + r * R_SIZE + R_STAGE]
-    if stage == STAGE_DRAINING:
+    """A step of replica r's start ends at t, or its draining."""
+    if st.m[st.rep + r * R_SIZE + R_STAGE] == STAGE_DRAINING:
         vanish(p, st, r, t)
     else:
-        enter_start_stage(p, st, r, stage + 1, t)
+        go_on_starting(p, st, r, t)
 
 
 # ---- scaling ----------------------------------------------------------------------

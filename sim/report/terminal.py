@@ -178,7 +178,7 @@ def fleet_lines(summary: Mapping[str, Any]) -> list[str]:
     lines = [_replica_line("replicas", summary), _use_line(summary)]
     if len(summary["pools"]) > 1:
         lines += [_replica_line(f"  {name}", pool) for name, pool in summary["pools"].items()]
-    return lines + dropped_lines(summary)
+    return lines + start_lines(summary) + dropped_lines(summary)
 
 
 def dropped_lines(summary: Mapping[str, Any]) -> list[str]:
@@ -189,6 +189,22 @@ def dropped_lines(summary: Mapping[str, Any]) -> list[str]:
         for name, pool in summary["pools"].items()
         if (n := pool["prefix_runs_dropped"])
     ]
+
+
+def start_lines(summary: Mapping[str, Any]) -> list[str]:
+    """A line for each pool that had cold starts: how long they took, and their stages, the longest first."""
+    lines = []
+    for name, pool in summary["pools"].items():
+        found = pool.get("cold_start")
+        if found:
+            of = f" of {name}" if len(summary["pools"]) > 1 else ""
+            stages = sorted(found["stages"].items(), key=lambda stage: -stage[1])
+            parts = ", ".join(f"{stage} {seconds(median)}" for stage, median in stages if median > 0)
+            lines.append(
+                f"cold start{of}: median {seconds(found['median_s'])}, longest {seconds(found['max_s'])}"
+                + (f" · {parts}" if parts else "")
+            )
+    return lines
 
 
 def bill_lines(summary: Mapping[str, Any]) -> list[str]:

@@ -6,14 +6,13 @@ from collections.abc import Iterable, Iterator
 
 from sim.errors import InputError, nearest, problem
 from sim.scenario.autoscaler import Fixed, Queue, User
+from sim.scenario.check_coldstart import start_problems
 from sim.scenario.check_sense import sense_problems
 from sim.scenario.check_stations import around_problems
 from sim.scenario.check_traffic import traffic_problems
-from sim.scenario.coldstart import STAGES
 from sim.scenario.inherit import slug
 from sim.scenario.pool import Pool
 from sim.scenario.pool_choice import choice_problems
-from sim.scenario.ranges import lowest
 from sim.scenario.said import Said
 from sim.scenario.scenario import Scenario
 from sim.scenario.slo import contradictions, parse_slo
@@ -88,21 +87,8 @@ def pool_problems(pool: Pool, said: Said) -> Iterator[str]:
         yield problem(
             key, runtime.max_batch_delay_s, f"0 unless batching is dynamic (it is {runtime.batching})"
         )
-    names = [stage.name for stage in pool.coldstart.stages]
-    if names != [name for name in STAGES if name in names]:
-        key = said.key(pool.name, "coldstart", "stages")
-        yield problem(key, names, f"each at most once, in the order {', '.join(STAGES)}")
-    yield from stage_problems(pool, said)
+    yield from start_problems(pool, said)
     yield from scaler_problems(pool, said)
-
-
-def stage_problems(pool: Pool, said: Said) -> Iterator[str]:
-    """No stage of a cold start can take less than no time."""
-    for place, stage in enumerate(pool.coldstart.stages):
-        low = lowest(stage.duration)
-        if low < 0:
-            key = said.key(pool.name, "coldstart", "stages", place, "duration")
-            yield f"{key}: can be negative ({low:g} s); give it `min: 0`"
 
 
 def replica_problems(pool: Pool, said: Said) -> Iterator[str]:

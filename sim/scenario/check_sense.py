@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from sim.errors import problem
 from sim.scenario.arrivals import Arrivals, Batch, Clients, Superposition
 from sim.scenario.autoscaler import Fixed, Hpa, Queue
+from sim.scenario.coldstart import Fixed as FixedStage
 from sim.scenario.dist import Constant, Dist
 from sim.scenario.pool import Pool
 from sim.scenario.pool_choice import serving_pools
@@ -32,8 +33,9 @@ def sense_problems(scenario: Scenario, said: Said) -> Iterator[str]:
     for pool in scenario.pools:
         yield from target_problems(pool, said)
         for place, stage in enumerate(pool.coldstart.stages):
-            key = said.key(pool.name, "coldstart", "stages", place, "duration")
-            yield from too_long(key, stage.duration)
+            if isinstance(stage, FixedStage):
+                key = said.key(pool.name, "coldstart", "stages", place, "duration")
+                yield from too_long(key, stage.duration)
     yield from lost_problems(scenario)
 
 

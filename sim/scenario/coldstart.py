@@ -2,30 +2,161 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Any, Literal
 
+from pydantic import Field
 from pydantic.dataclasses import dataclass
 
-from sim.scenario.dist import Dist
-from sim.scenario.types import CONFIG, Name, Text
+from sim.scenario.dist import Constant, Dist
+from sim.scenario.types import CONFIG, Count, Name, NonNegative, Number, Positive, Share, Text
 
-StageName = Literal["slice", "provision", "image", "weights", "engine"]
+StageName = Literal[
+    "slice",
+    "provision",
+    "image",
+    "unpack",
+    "server",
+    "weights",
+    "load",
+    "engine",
+    "compile",
+    "graphs",
+    "warmup",
+]
+#: In this order where they are listed; the others stand where they are put.
 STAGES: tuple[StageName, ...] = ("slice", "provision", "image", "weights", "engine")
+#: Where each is seen in time series and pictures: one of the five stages above.
+SHOWN_AS: dict[StageName, StageName] = {
+    **{name: name for name in STAGES},
+    "unpack": "image",
+    "server": "engine",
+    "load": "weights",
+    "compile": "engine",
+    "graphs": "engine",
+    "warmup": "engine",
+}
+BANDWIDTH_MIN_GB_S = 0.001  # 8 Mbit/s: a slow line to a house
+BANDWIDTH_MAX_GB_S = 1000.0  # above NVLink-C2C (450 each way) and eight 400 Gbit/s network cards (400)
+
+Waits = Annotated[tuple[StageName, ...], Field(max_length=16)]
+SPREAD_ONE = Constant(value=1)
 
 
 @dataclass(frozen=True, kw_only=True, config=CONFIG)
-class Stage:
-    """One stage: `duration` is a distribution of seconds."""
+class Fixed:
+    """A stage of which the time was measured: `duration` is a distribution of seconds, whatever the model."""
 
+    kind: Literal["fixed"] = "fixed"
     name: StageName
     duration: Dist
+    after: Waits | None = None  # what it waits for; null: the stage before it
     source: Text = ""
+    confidence: Text = ""
+
+
+@dataclass(frozen=True, kw_only=True, config=CONFIG)
+class Transfer:
+    """Bytes over a bandwidth: seconds = setup_s + spread · max(bytes / shared, bytes of a rank / its own rate).
+
+    bytes = `times` · (weights or image) + `plus_gb`. `shared` = `use` · `bandwidth_gb_s`, what the replica's ranks
+    have together (`over: pcie`: each rank has `use` of its GPU's pcie_gb_s for itself); a rank's own rate is the least
+    of `readers` · `reader_gb_s` and `rank_gb_s`. With `ranks: share` each of tp·pp ranks moves its own part, all at the
+    same time; with `whole` every one goes through everything, which is read once; with `copies` every one reads
+    everything for itself over what they share. GB are decimal.
+    """
+
+    kind: Literal["transfer"] = "transfer"
+    name: StageName
+    of: Literal["weights", "image", "unpacked_image", "other"] = "weights"
+    times: NonNegative = 1.0
+    plus_gb: NonNegative = 0.0
+    over: Text = ""  # what the bytes move over, for the reader
+    bandwidth_gb_s: Number | None = None
+    use: Share = 1.0
+    readers: Count = 1
+    reader_gb_s: Number | None = None
+    rank_gb_s: Number | None = None
+    ranks: Literal["share", "whole", "copies"] = "share"
+    setup_s: NonNegative = 0.0
+    spread: Dist = SPREAD_ONE
+    after: Waits | None = None
+    source: Text = ""
+    confidence: Text = ""
+
+
+@dataclass(frozen=True, kw_only=True, config=CONFIG)
+class Compute:
+    """Work of the engine before it serves: seconds = spread · (base_s + layers · (layer_s + graphs · graph_layer_s)
+    + the captured batches' matrix products).
+
+    `graphs` is the number of CUDA graphs: `graph_sets` of one for each captured batch size. Each captured sequence
+    passes once through the model, at `matmul_use` of the GPU's bf16 peak.
+    """
+
+    kind: Literal["compute"] = "compute"
+    name: StageName
+    base_s: NonNegative = 0.0
+    layer_s: NonNegative = 0.0
+    graph_layer_s: NonNegative = 0.0
+    graph_sets: Annotated[Count, Field(le=16)] = 1
+    graph_sizes: tuple[Count, ...] | None = None  # null: vLLM's, from the runtime's max_num_seqs
+    matmul_use: Share = 0.65
+    spread: Dist = SPREAD_ONE
+    after: Waits | None = None
+    source: Text = ""
+    confidence: Text = ""
+
+
+Stage = Annotated[Fixed | Transfer | Compute, Field(discriminator="kind")]
 
 
 @dataclass(frozen=True, kw_only=True, config=CONFIG)
 class ColdStart:
-    """The stages in the order they happen; one that is not listed takes no time."""
+    """The stages of a start; one that is not listed takes no time.
+
+    Each begins when those that it names in `after` have ended, or else when the one before it has.
+    """
 
     name: Name
-    stages: tuple[Stage, ...] = ()
+    image_gb: Positive | None = None  # compressed, as it is pulled
+    image_unpacked_gb: Positive | None = None
+    stages: Annotated[tuple[Stage, ...], Field(max_length=16)] = ()
     source: Text = ""
+    note: Text = ""
+
+
+def waits_for(stages: tuple[Any, ...], place: int) -> tuple[str, ...]:
+    """The names of what the stage at a place of the list waits for."""
+    own = stages[place].after
+    if own is not None:
+        return tuple(own)
+    return (stages[place - 1].name,) if place > 0 else ()
+
+
+def circle(stages: tuple[Any, ...]) -> list[str]:
+    """The names of stages that wait for each other, each followed by one that it waits for; empty where none do."""
+    left = {stages[i].name: i for i in range(len(stages))}
+    for place in in_order(stages):
+        del left[stages[place].name]
+    walk: list[str] = []
+    name = next(iter(left), None)
+    while name is not None and name not in walk:
+        walk.append(name)
+        name = next((waited for waited in waits_for(stages, left[name]) if waited in left), None)
+    return [] if name is None else [*walk[walk.index(name) :], name]
+
+
+def in_order(stages: tuple[Any, ...]) -> list[int]:
+    """Places of the list so that each stage comes after all it waits for, otherwise as listed; those in or behind a
+    circle are left out, and so are those that wait for a stage that is not there."""
+    done: dict[str, int] = {}
+    while True:
+        ready = (
+            i
+            for i, stage in enumerate(stages)
+            if stage.name not in done and all(name in done for name in waits_for(stages, i))
+        )
+        place = next(ready, None)
+        if place is None:
+            return list(done.values())
+        done[stages[place].name] = place

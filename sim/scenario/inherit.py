@@ -42,7 +42,19 @@ def completed_pool(name: str, pool: Any) -> Any:
     """The pool with its name, the number that `fixed` holds, and one metric for scaler and pipeline."""
     if not isinstance(pool, Mapping):
         return pool
-    return with_steptime(with_metric(with_fixed_replicas(with_lower_limit({**pool, "name": name}))))
+    named = {**pool, "name": name}
+    return with_stage_kinds(with_steptime(with_metric(with_fixed_replicas(with_lower_limit(named)))))
+
+
+def with_stage_kinds(pool: dict[str, Any]) -> dict[str, Any]:
+    """A stage of a cold start that does not say its kind is one whose time was measured."""
+    start = pool.get("coldstart")
+    if not isinstance(start, Mapping) or not isinstance(start.get("stages"), Sequence):
+        return pool
+    stages = [
+        {"kind": "fixed", **stage} if isinstance(stage, Mapping) else stage for stage in start["stages"]
+    ]
+    return {**pool, "coldstart": {**start, "stages": stages}}
 
 
 def with_steptime(pool: dict[str, Any]) -> dict[str, Any]:

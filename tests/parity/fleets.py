@@ -16,7 +16,7 @@ from sim.model import layout as a
 from sim.model import queue_scaler as keda
 from sim.model.control import SCALER_PAR
 from sim.model.hpa_layout import DOWN, POLICY_PERCENT, POLICY_PODS, UP, hpa_par, hpa_policy
-from sim.rows import FrontRow, LimitRow
+from sim.rows import FrontRow, LimitRow, StepRow
 from sim.units import NEVER
 
 from .fronts import FrontDice, with_front
@@ -112,6 +112,10 @@ class Dice:
         self.on["short_drain"] &= self.maybe()
         self.on["loose"] &= self.maybe()
         self.grid_ps = self.one_of(GRIDS_PS)
+        self.steps = np.random.default_rng(
+            [seed, 29]
+        )  # of starts, apart: the fleets of old stay as they were
+        self.on["overlap"] = bool(self.steps.integers(2))
 
     def whole(self, low: int, high: int) -> int:
         """From low to high, both included."""
@@ -302,7 +306,7 @@ def make_pool(dice: Dice, group: int) -> PoolRow:
         delay_ps=dice.ticks(0, 12),
         gpus=dice.whole(1, 4),
         **(make_metrics(dice) | make_scaling(dice)),
-        stage_ps=make_stages(dice),
+        **make_stages(dice),
     )
 
 
@@ -316,14 +320,26 @@ def make_faults(dice: Dice, n_pool: int) -> list[FaultRow]:
     ]
 
 
-def make_stages(dice: Dice) -> np.ndarray:
-    """Quantile tables of the cold start's stages, (N_START_STAGE, N_QUANTILE) ps; many take no time at all."""
+def make_stages(dice: Dice) -> dict[str, Any]:
+    """The stages of a cold start, one after the other; or steps that overlap, wait for any earlier ones and are shown
+    as any stage. Many take no time at all."""
     rows = np.zeros((a.N_START_STAGE, a.N_QUANTILE), dtype=np.int64)
     if dice.on["cold_starts"]:
         for row in rows:
             values = [dice.ticks(0, 10) if dice.maybe() else 0 for _ in range(dice.whole(1, 3))]
             row[:] = np.sort(np.resize(values, a.N_QUANTILE))
-    return rows
+    if not dice.on["overlap"]:
+        return {"stage_ps": rows}
+    n = int(dice.steps.integers(1, a.N_STEP_MAX, endpoint=True))
+    return {"stage_ps": rows[dice.steps.integers(len(rows), size=n)], "steps": make_steps(dice.steps, n)}
+
+
+def make_steps(rng: np.random.Generator, n: int) -> tuple[StepRow, ...]:
+    """What n steps are shown as, draw from, and wait for."""
+    shown = rng.integers(a.STAGE_SLICE, a.STAGE_ENGINE, size=n, endpoint=True).tolist()
+    after = [int(rng.integers(1 << i)) & int(rng.integers(1 << i)) for i in range(n)]
+    draws = (rng.permutation(a.N_STEP_MAX)[:n] + 1).tolist()
+    return tuple(StepRow(*row) for row in zip(shown, draws, after, strict=True))
 
 
 def make_metrics(dice: Dice) -> dict[str, int]:

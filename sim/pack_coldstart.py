@@ -1,0 +1,198 @@
+"""How long each stage of a pool's cold starts takes: bytes over bandwidths, work per layer, or what was measured."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from sim.errors import InputError
+from sim.model import layout as a
+from sim.rows import StepRow
+from sim.scenario.coldstart import SHOWN_AS, STAGES, Compute, Fixed, Transfer, in_order, waits_for
+from sim.scenario.pool import Pool
+from sim.steptime.params import flops_per_token, weight_bytes
+from sim.units import HORIZON_MAX_S
+from sim.workload.dists import quantile_table
+
+GB = 1e9
+#: Each stage's stream of draws; a stage that is added changes no other's.
+DRAWS: dict[str, int] = {
+    name: i + 1 for i, name in enumerate((*STAGES, "unpack", "server", "load", "compile", "graphs", "warmup"))
+}
+LARGEST_GRAPH = 512
+
+
+class Subject(NamedTuple):
+    """What is started: all that a stage's time can depend on."""
+
+    weight_bytes: float  # of the whole replica
+    ranks: int = 1  # GPUs that share it, tp · pp
+    layers: int = 1
+    flops_per_token: float = 0.0
+    pcie_gb_s: float = 32.0  # of one GPU, one direction
+    peak_tflops: float = 1000.0  # of one GPU, bf16
+    max_num_seqs: int = 256
+    image_bytes: float = 0.0  # compressed
+    unpacked_bytes: float = 0.0
+
+
+class StageTime(NamedTuple):
+    """One stage of a pool's cold starts, as it is packed."""
+
+    name: str
+    shown_as: str
+    after: tuple[str, ...]
+    seconds: np.ndarray  # (N_QUANTILE,) equally likely, sorted
+    n_bytes: float | None  # that a transfer moves, for the whole replica
+    gb_s: float | None  # at which, for the whole replica
+    why: str  # what decides the time
+
+
+def subject_of(pool: Pool) -> Subject:
+    """What a pool's replicas are, as far as their cold starts depend on it."""
+    start = pool.coldstart
+    return Subject(
+        weight_bytes=weight_bytes(pool.model, pool.precision),
+        ranks=pool.gpus_per_replica,
+        layers=pool.model.layers,
+        flops_per_token=flops_per_token(pool.model),
+        pcie_gb_s=pool.gpu.pcie_gb_s,
+        peak_tflops=pool.gpu.dense_bf16_tflops,
+        max_num_seqs=pool.runtime.max_num_seqs,
+        image_bytes=(start.image_gb or 0.0) * GB,
+        unpacked_bytes=(start.image_unpacked_gb or 0.0) * GB,
+    )
+
+
+# ---- transfers ----------------------------------------------------------------------
+def bytes_of(stage: Transfer, subject: Subject) -> float:
+    """Bytes that a stage moves for the whole replica."""
+    whole = {
+        "weights": subject.weight_bytes,
+        "image": subject.image_bytes,
+        "unpacked_image": subject.unpacked_bytes,
+        "other": 0.0,
+    }[stage.of]
+    return stage.times * whole + stage.plus_gb * GB
+
+
+def rates_of(stage: Transfer, subject: Subject) -> list[tuple[float, str]]:
+    """(GB/s for the whole replica, what it is a limit of) of everything that can hold a transfer back."""
+    at_once = subject.ranks if stage.ranks == "share" and stage.of == "weights" else 1
+    ranks = f" × {at_once} ranks" if at_once > 1 else ""
+    rates = []
+    if stage.bandwidth_gb_s is not None:
+        copies = subject.ranks if stage.ranks == "copies" and stage.of == "weights" else 1
+        part = (f" × {stage.use:g}" if stage.use < 1 else "") + (f" / {copies} copies" if copies > 1 else "")
+        rates.append(
+            (
+                stage.use * stage.bandwidth_gb_s / copies,
+                f"{stage.over or 'the link'}: {stage.bandwidth_gb_s:g} GB/s{part}",
+            )
+        )
+    if stage.over == "pcie":
+        rates.append(
+            (
+                at_once * stage.use * subject.pcie_gb_s,
+                f"PCIe: {subject.pcie_gb_s:g} GB/s × {stage.use:g}{ranks}",
+            )
+        )
+    if stage.reader_gb_s is not None:
+        readers = f"{stage.readers} × " if stage.readers > 1 else ""
+        rates.append(
+            (
+                at_once * stage.readers * stage.reader_gb_s,
+                f"its readers: {readers}{stage.reader_gb_s:g} GB/s{ranks}",
+            )
+        )
+    if stage.rank_gb_s is not None:
+        rates.append((at_once * stage.rank_gb_s, f"the loader: {stage.rank_gb_s:g} GB/s{ranks}"))
+    return rates
+
+
+def transfer_s(stage: Transfer, subject: Subject) -> tuple[float, float, str]:
+    """(seconds of the bytes alone, GB/s, what limits them)."""
+    gb_s, limit = min(rates_of(stage, subject))
+    return bytes_of(stage, subject) / (gb_s * GB), gb_s, limit
+
+
+# ---- work of the engine ----------------------------------------------------------------------
+def graph_sizes(stage: Compute, max_num_seqs: int) -> tuple[int, ...]:
+    """Batch sizes that are captured as CUDA graphs: as said, or vLLM's (1, 2, 4, every 8th to 256, every 16th above,
+    up to twice max_num_seqs and at most 512; vllm/config/vllm.py)."""
+    if stage.graph_sizes is not None:
+        return stage.graph_sizes
+    largest = min(2 * max_num_seqs, LARGEST_GRAPH)
+    sizes = (1, 2, 4, *range(8, 256, 8), *range(256, LARGEST_GRAPH + 1, 16))
+    return tuple(size for size in sizes if size <= largest)
+
+
+def compute_s(stage: Compute, subject: Subject) -> tuple[float, str]:
+    """(seconds, what they are made of)."""
+    sizes = graph_sizes(stage, subject.max_num_seqs) if stage.graph_layer_s > 0 else ()
+    graphs = stage.graph_sets * len(sizes)
+    per_sequence = subject.flops_per_token / subject.ranks / (stage.matmul_use * subject.peak_tflops * 1e12)
+    products = stage.graph_sets * sum(sizes) * per_sequence
+    layers = subject.layers * (stage.layer_s + graphs * stage.graph_layer_s)
+    parts = [f"{stage.base_s:g} s"] if stage.base_s > 0 else []
+    parts += [f"{subject.layers} layers × {stage.layer_s:g} s"] if stage.layer_s > 0 else []
+    parts += [f"{graphs} graphs × {subject.layers} layers × {stage.graph_layer_s:g} s"] if graphs else []
+    return stage.base_s + layers + products, " + ".join(parts)
+
+
+# ---- stages of a pool ----------------------------------------------------------------------
+def stage_time(stage: Any, subject: Subject) -> tuple[np.ndarray, float | None, float | None, str]:
+    """((N_QUANTILE,) seconds, bytes, GB/s, what decides) of one stage."""
+    if isinstance(stage, Fixed):
+        return np.maximum(quantile_table(stage.duration, a.N_QUANTILE), 0.0), None, None, "as measured"
+    spread = np.maximum(quantile_table(stage.spread, a.N_QUANTILE), 0.0)
+    if isinstance(stage, Transfer):
+        seconds, gb_s, limit = transfer_s(stage, subject)
+        return stage.setup_s + spread * seconds, bytes_of(stage, subject), gb_s, limit
+    seconds, parts = compute_s(stage, subject)
+    return spread * seconds, None, None, parts
+
+
+def stage_times(pool: Pool) -> list[StageTime]:
+    """The stages of a pool's cold starts, each behind all it waits for. Raises InputError where one takes too long."""
+    stages, subject = pool.coldstart.stages, subject_of(pool)
+    times = []
+    for place in in_order(stages):
+        stage = stages[place]
+        seconds, n_bytes, gb_s, why = stage_time(stage, subject)
+        if seconds.max() > HORIZON_MAX_S:
+            raise InputError(
+                f"pools.{pool.name}.coldstart.stages.{stage.name}: a duration of {seconds.max():g} s; "
+                f"allowed: at most {HORIZON_MAX_S} s"
+            )
+        times.append(
+            StageTime(stage.name, SHOWN_AS[stage.name], waits_for(stages, place), seconds, n_bytes, gb_s, why)
+        )
+    return times
+
+
+def step_rows(pool: Pool) -> tuple[np.ndarray, tuple[StepRow, ...]]:
+    """((step, N_QUANTILE) int64 ps, what each step is) of a pool's cold starts."""
+    times = stage_times(pool)
+    names = [stage.name for stage in times]
+    rows = np.zeros((len(times), a.N_QUANTILE), dtype=np.int64)
+    for row, stage in zip(rows, times, strict=True):
+        row[:] = np.rint(stage.seconds * 1e12).astype(np.int64)
+    return rows, tuple(
+        StepRow(
+            stage=a.STAGE_SLICE + STAGES.index(stage.shown_as),
+            draw=DRAWS[stage.name],
+            after=sum(1 << names.index(name) for name in stage.after),
+        )
+        for stage in times
+    )
+
+
+def typical_s(times: list[StageTime]) -> float:
+    """The seconds of a cold start in which every stage takes its median: the longest way through them."""
+    ends: dict[str, float] = {}
+    for stage in times:
+        begin = max((ends[name] for name in stage.after), default=0.0)
+        ends[stage.name] = begin + float(np.median(stage.seconds))
+    return max(ends.values(), default=0.0)
