@@ -143,7 +143,7 @@ class GroupRow(NamedTuple):
 class StepRow(NamedTuple):
     """A step of a start in numbers."""
 
-    stage: int  # that it is shown as: STAGE_SLICE … STAGE_ENGINE
+    stage: int  # that it is shown as
     draw: int  # its stream, 1 … N_STEP_MAX
     after: int  # bit i: it waits for the i-th step
 

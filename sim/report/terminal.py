@@ -193,18 +193,14 @@ def dropped_lines(summary: Mapping[str, Any]) -> list[str]:
 
 def start_lines(summary: Mapping[str, Any]) -> list[str]:
     """A line for each pool that had cold starts: how long they took, and their stages, the longest first."""
-    lines = []
-    for name, pool in summary["pools"].items():
-        found = pool.get("cold_start")
-        if found:
-            of = f" of {name}" if len(summary["pools"]) > 1 else ""
-            stages = sorted(found["stages"].items(), key=lambda stage: -stage[1])
-            parts = ", ".join(f"{stage} {seconds(median)}" for stage, median in stages if median > 0)
-            lines.append(
-                f"cold start{of}: median {seconds(found['median_s'])}, longest {seconds(found['max_s'])}"
-                + (f" · {parts}" if parts else "")
-            )
-    return lines
+    return [
+        f"cold start of {name}: median {seconds(found['median_s'])}, longest {seconds(found['max_s'])} · "
+        + ", ".join(
+            f"{stage} {seconds(s)}" for stage, s in sorted(found["stages"].items(), key=lambda x: -x[1])
+        )
+        for name, pool in summary["pools"].items()
+        if (found := pool.get("cold_start"))
+    ]
 
 
 def bill_lines(summary: Mapping[str, Any]) -> list[str]:

@@ -330,7 +330,7 @@ def table() -> str:
             f"| {case.figure} | {case.what} | {case.measured_s:.3g} | {ours_s(case):.3g} | {off:+.0f} %{mark} "
             f"| [{number}] |"
         )
-    return "\n".join([*lines, "", *(f"[{n}] {source}  " for n, source in enumerate(numbers, 1))])
+    return "\n".join([*lines, "", *(f"- [{n}] {source}" for n, source in enumerate(numbers, 1))])
 
 
 def headline() -> str:
