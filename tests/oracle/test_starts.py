@@ -116,4 +116,6 @@ def test_the_made_starts_overlap() -> None:
             times = sorted({begin for begin, end in spans if end > begin})
             stages = [shown(spans, steps, t) for t in times]
             backwards += stages != sorted(stages)
-    assert (beside > 200, at_once > 100, backwards > 15) == (True,) * 3, (beside, at_once, backwards)
+    assert beside > 200
+    assert at_once > 10
+    assert backwards > 100
