@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
 from sim.errors import InputError, nearest, problem
+from sim.words import hint, scenario_and_overrides, seeds_and_rest, take_flags, take_value
 
 OK, OUR_FAULT, BAD_INPUT, SLO_FAILED, INTERRUPTED = 0, 1, 2, 3, 130
 DISK_ERRORS = {
@@ -32,6 +33,7 @@ fleetsim: simulate a fleet that serves AI models, before money is spent
   fleetsim plot RUN                            a run's picture, as HTML and PNG
   fleetsim why RUN [class=NAME] [measure=e2e]  what its misses spent their time on
   fleetsim calibrate FILE [--scenario NAME]    fit step times to measured ones; --coefficients
+  fleetsim import-model CONFIG.json            a model from a Hugging Face config; --name NAME, -o conf
   fleetsim completion bash|zsh|fish            tab completion for your shell
   fleetsim --version, --help
 
@@ -71,6 +73,7 @@ def dispatch(words: list[str]) -> int:
         "plot": plot,
         "why": why,
         "calibrate": calibrate,
+        "import-model": import_model,
         "completion": completion,
         "__complete": complete,
     }
@@ -136,20 +139,6 @@ def sweep(name: str, seeds: Sequence[int], variants: dict[str, list[str]]) -> in
     return OK if all(row["slo_ok"] is not False for row in done.rows) else SLO_FAILED
 
 
-def seeds_and_rest(overrides: list[str]) -> tuple[range | None, list[str]]:
-    """Take `seed=A..B` out of the overrides; raises InputError where it is no range of seeds."""
-    ranges = [word for word in overrides if word.startswith("seed=") and ".." in word]
-    if not ranges:
-        return None, overrides
-    twice = [word for word in overrides if word.startswith("seed=") and word != ranges[0]]
-    if twice:
-        raise InputError(f"{twice[0]}: {ranges[0]} says the seeds already; allowed: one of the two")
-    first, _, last = ranges[-1].removeprefix("seed=").partition("..")
-    if not (first.isdecimal() and last.isdecimal()) or int(first) > int(last):
-        raise InputError(f"{ranges[-1]}: allowed: seed=FIRST..LAST, two whole numbers, as seed=1..100")
-    return range(int(first), int(last) + 1), [word for word in overrides if word not in ranges]
-
-
 def show(words: list[str]) -> int:
     """`show SCENARIO [overrides]`: every key, or with --json the resolved scenario as data."""
     flags = take_flags("show", words, ("--json", "--all"))
@@ -205,6 +194,20 @@ def calibrate(words: list[str]) -> int:
     return OK
 
 
+def import_model(words: list[str]) -> int:
+    """`import-model CONFIG.json [--name NAME] [-o FILE or conf folder]`: a model's YAML, its notes on stderr."""
+    name, out = take_value("import-model", words, "--name"), take_value("import-model", words, "-o")
+    take_flags("import-model", words, ("--name", "-o"))
+    if len(words) != 1:
+        raise InputError("import-model: needs one config.json of a Hugging Face checkpoint, or its folder")
+    from sim import show as pages
+
+    text, notes = pages.as_model(words[0], name, out)
+    sys.stderr.write(notes)
+    say(text)
+    return OK
+
+
 def completion(words: list[str]) -> int:
     """`completion bash|zsh|fish`: the script to source."""
     from sim.completion import SCRIPTS
@@ -224,28 +227,6 @@ def complete(words: list[str]) -> int:
     except (InputError, OSError):
         return OK
     return OK
-
-
-def scenario_and_overrides(verb: str, words: list[str]) -> tuple[str, list[str]]:
-    """The scenario's name and the rest; raises InputError when there is none."""
-    for word in words:
-        if word.startswith("--"):
-            raise InputError(f"{verb}: {word!r} is no option; settings are given as key=value")
-    if not words or "=" in words[0]:
-        raise InputError(
-            f"{verb}: needs a scenario first, as `fleetsim {verb} spiky_hour`; `fleetsim list` has them"
-        )
-    return words[0], words[1:]
-
-
-def take_flags(verb: str, words: list[str], known: tuple[str, ...]) -> set[str]:
-    """Take the flags out of the words; raises InputError for one that the verb does not have."""
-    flags = {word for word in words if word.startswith("--")}
-    for flag in sorted(flags - set(known)):
-        there = f"there are: {', '.join(known)}" if known else "it has none"
-        raise InputError(f"{verb}: {flag!r} is no option of it; {there}{hint(nearest(flag, known))}")
-    words[:] = [word for word in words if word not in flags]
-    return flags
 
 
 def verdict_code(runs: Sequence[Any]) -> int:
@@ -282,11 +263,6 @@ def say(text: str) -> None:
     """Write to stdout."""
     sys.stdout.write(text)
     sys.stdout.flush()
-
-
-def hint(close: str | None) -> str:
-    """What the user may have meant."""
-    return f"; did you mean {close!r}?" if close else ""
 
 
 def complain(code: int, lines: Sequence[str]) -> int:

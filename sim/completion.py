@@ -8,8 +8,9 @@ from typing import Any
 
 from sim.errors import InputError
 
-VERBS = ("run", "compare", "show", "list", "plot", "why", "calibrate", "completion")
+VERBS = ("run", "compare", "show", "list", "plot", "why", "calibrate", "import-model", "completion")
 STORY_VERBS = ("run", "compare", "show")
+FILES_OF = {"calibrate": ".csv", "import-model": ".json"}
 
 BASH = r"""# fleetsim: tab completion for bash. Add to ~/.bashrc:  source <(fleetsim completion bash)
 _fleetsim() {
@@ -66,7 +67,7 @@ def following(before: Sequence[str], word: str) -> Iterable[str]:
     if verb == "why" and len(before) > 1:
         return why_settings(before[1])
     kept = ["latest", *runs()] if verb in ("plot", "why") and "/" not in word else []
-    return [*kept, *files(word, ".csv" if verb == "calibrate" else "")]
+    return [*kept, *files(word, FILES_OF.get(verb, ""))]
 
 
 def runs() -> list[str]:

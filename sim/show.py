@@ -75,6 +75,24 @@ def as_list(group: str | None = None) -> str:
     return out.getvalue().rstrip("\n") + "\n"
 
 
+def as_model(path: str, name: str | None, out: str | None) -> tuple[str, str]:
+    """(what to print, notes) of a model imported from a config.json: its YAML, or the path it was written to."""
+    from sim.huggingface.importing import import_model, place_of
+    from sim.scenario.problems import printable
+
+    found = import_model(path, name)
+    notes = [f"{found.model.name}: {note}" for note in found.notes]
+    if out is None:
+        return found.yaml, "".join(f"{printable(note)}\n" for note in notes)
+    from sim.records.files import write_new
+
+    place = place_of(out, found.option)
+    write_new(place, found.yaml, "import-model")
+    chosen = place if out.endswith((".yaml", ".yml")) else found.option
+    notes.append(f"choose it as model={chosen}")
+    return f"{place}\n", "".join(f"{printable(note)}\n" for note in notes)
+
+
 def value_text(value: Any) -> str:
     """A value as YAML would have it, cut to its column."""
     if isinstance(value, float):

@@ -33,6 +33,17 @@ def whole_file(path: Path) -> Iterator[Path]:
             tmp.unlink(missing_ok=True)
 
 
+def write_new(path: Path, text: str, key: str) -> None:
+    """Writes a text file, whole, where none of other content is; raises InputError, which starts with `key`."""
+    try:
+        if path.exists() and (not path.is_file() or path.read_bytes() != text.encode()):
+            raise InputError(problem(key, str(path), "a file that does not exist yet, or another name"))
+        with whole_file(path) as tmp:
+            tmp.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise InputError(f"{key}: {path}: cannot be written: {error.strerror or error}") from None
+
+
 @contextmanager
 def whole_folder(path: Path) -> Iterator[tuple[Path, list[Path]]]:
     """A temporary folder beside `path` to fill, which is renamed when the block ends well.

@@ -69,6 +69,16 @@ def option_files(group: str) -> dict[str, Path]:
     return {**own_options(group), **yaml_files(conf_dir() / group)}
 
 
+def is_file(option: str) -> bool:
+    """Whether an option is given as a YAML file's path instead of by name."""
+    return option.endswith((".yaml", ".yml"))
+
+
+def option_file(group: str, option: str) -> Path:
+    """The file of an option that is known by name or given as a path."""
+    return Path(option) if is_file(option) else option_files(group)[option]
+
+
 def scenario_file(name_or_path: str) -> Path:
     """The scenario's file; raises InputError with the nearest names."""
     name = str(name_or_path)

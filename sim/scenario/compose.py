@@ -9,6 +9,7 @@ from __future__ import annotations
 import itertools
 import re
 import threading
+import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -26,7 +27,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from sim.errors import InputError
 from sim.scenario.build import TOP_LEVEL, from_dict, shape_problems
-from sim.scenario.catalogue import GROUPS, conf_dir, option_files, own_options, yaml_files
+from sim.scenario.catalogue import GROUPS, conf_dir, is_file, option_file, own_options, yaml_files
 from sim.scenario.edit import Edit, edited
 from sim.scenario.inherit import POOL_GROUPS, merge
 from sim.scenario.left_over import left_over_problems, without_old_memory
@@ -101,7 +102,7 @@ def still_meant(story: Story, orders: Orders) -> dict[str, Any]:
 
 def kind_of(group: str, option: str) -> Any:
     """The `kind` that an option gives, if any."""
-    return read_yaml(option_files(group)[option]).get("kind")
+    return read_yaml(option_file(group, option)).get("kind")
 
 
 def default_choices() -> dict[Choice, str]:
@@ -115,7 +116,7 @@ def chosen(story: dict[Choice, str], given: dict[Choice, str]) -> dict[str, Any]
     words = [f"scenario={STORY}"]
     for choice, option in given.items():
         is_new = choice.package is not None and choice not in story
-        words.append(f"{'+' if is_new else ''}{choice.key}={option}")
+        words.append(f"{'+' if is_new else ''}{choice.key}={node_of(option)}")
     try:
         with LOCK, hydra_over(conf_dir()), stored(list(defaults_of(story)), own_nodes(story | given)):
             data = OmegaConf.to_container(hydra_compose("config", overrides=words), resolve=False)
@@ -127,9 +128,14 @@ def chosen(story: dict[Choice, str], given: dict[Choice, str]) -> dict[str, Any]
 
 def defaults_of(choices: dict[Choice, str]) -> Iterator[Any]:
     """A story's choices as hydra's defaults list."""
-    yield from ({f"/{choice.key}": option} for choice, option in choices.items() if choice.package)
+    yield from ({f"/{choice.key}": node_of(option)} for choice, option in choices.items() if choice.package)
     yield "_self_"
-    yield from ({f"override /{c.key}": option} for c, option in choices.items() if not c.package)
+    yield from ({f"override /{c.key}": node_of(option)} for c, option in choices.items() if not c.package)
+
+
+def node_of(option: str) -> str:
+    """The name that hydra knows an option by: a file's path is no name for it."""
+    return f"file_{zlib.crc32(option.encode()):08x}" if is_file(option) else option
 
 
 @contextmanager
@@ -160,9 +166,12 @@ def stored(entries: list[Any], own: dict[tuple[str, str], dict[str, Any]]) -> It
 
 
 def own_nodes(choices: dict[Choice, str]) -> dict[tuple[str, str], dict[str, Any]]:
-    """The chosen options that come from the user's ./conf, read as data; raises InputError."""
+    """The chosen options that are files or come from the user's ./conf, read as data; raises InputError."""
     nodes = {}
     for choice, option in choices.items():
+        if is_file(option):
+            nodes[choice.group, node_of(option)] = option_body(Path(option))
+            continue
         own = own_options(choice.group).get(option)
         if own is None:
             continue

@@ -6,6 +6,9 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from sim.scenario.catalogue import own_options
+from sim.scenario.yaml_file import read_yaml
+
 POOL_GROUPS = ("gpu", "model", "runtime", "coldstart", "autoscaler", "metrics", "price")
 CLASS_GROUPS = ("patience", "retry")
 IDENTITY = ("name", "kind")
@@ -119,8 +122,15 @@ def with_model_name(spec: Any, models: Sequence[str]) -> Any:
 
 
 def full_name(name: str, models: Sequence[str]) -> str:
-    """The model that is meant by `name`, which stays as it is where there is none."""
-    return next((model for model in models if slug(model) == slug(name)), name)
+    """The model that is meant by `name`, which stays as it is where there is none.
+
+    A file of the user's may be called otherwise than the model in it: both names mean the model.
+    """
+    found = next((model for model in models if slug(model) == slug(name)), None)
+    if found is None and name in (files := own_options("model")):
+        said = read_yaml(files[name]).get("name")
+        found = said if said in models else None
+    return found or name
 
 
 def models_of(pools: Mapping[str, Any]) -> list[str]:

@@ -4,10 +4,18 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from sim.errors import InputError
-from sim.scenario.catalogue import GROUPS, option_files, scenario_file, unknown_group, unknown_option
+from sim.scenario.catalogue import (
+    GROUPS,
+    is_file,
+    option_files,
+    scenario_file,
+    unknown_group,
+    unknown_option,
+)
 from sim.scenario.inherit import CLASS_GROUPS, POOL_GROUPS, merge
 from sim.scenario.yaml_file import read_yaml
 
@@ -108,7 +116,10 @@ def check_choice(choice: Choice, option: Any) -> None:
     is_placed = choice.package is not None or choice.group == "station"
     if is_placed and not may_stand_at(choice.group, choice.package or ""):
         raise InputError(f"{choice.key}: {places_of(choice.group)}")
-    if not isinstance(option, str) or option not in option_files(choice.group):
+    if isinstance(option, str) and is_file(option):
+        if not Path(option).is_file():
+            raise InputError(f"{choice.key}: there is no file {option}")
+    elif not isinstance(option, str) or option not in option_files(choice.group):
         raise InputError(unknown_option(choice.group, str(option), choice.key))
 
 

@@ -20,7 +20,7 @@ from sim.scenario.edit import Edit, edited
 REPO = Path(__file__).resolve().parents[2]
 
 OFFERED = [
-    ([""], {"run", "compare", "show", "list", "plot", "why", "calibrate", "completion"}),
+    ([""], {"run", "compare", "show", "list", "plot", "why", "calibrate", "import-model", "completion"}),
     (["--v"], {"--version"}),
     (["c"], {"compare", "calibrate", "completion"}),
     (["run", "spi"], {"spiky_hour"}),
