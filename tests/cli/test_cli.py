@@ -326,10 +326,10 @@ def test_calibrate_compares_with_the_modelled_step_time(capsys: pytest.CaptureFi
     path = str(REPO / "tests" / "unit" / "data" / "steptime_measured_excerpt.csv")
     assert cli.main(["calibrate", path]) == 0
     by_name = capsys.readouterr().err
-    assert "the modelled step time (A100 SXM 80 GB, Llama 2 70B, bf16, tp 4) is" in by_name
+    assert "the modelled step time (A100 SXM 80 GB, Llama2 70B, bf16, tp 4) is" in by_name
     assert "on points left out" in by_name
     assert cli.main(["calibrate", path, "--scenario", "first_run", "model=llama2_70b", "pool.tp=8"]) == 0
-    assert "the modelled step time (H100 SXM 80 GB, Llama 2 70B, bf16, tp 8) is" in capsys.readouterr().err
+    assert "the modelled step time (H100 SXM 80 GB, Llama2 70B, bf16, tp 8) is" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
