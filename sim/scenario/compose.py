@@ -9,7 +9,6 @@ from __future__ import annotations
 import itertools
 import re
 import threading
-import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -27,14 +26,15 @@ from omegaconf.errors import OmegaConfBaseException
 
 from sim.errors import InputError
 from sim.scenario.build import TOP_LEVEL, from_dict, shape_problems
-from sim.scenario.catalogue import GROUPS, conf_dir, is_file, option_file, own_options, yaml_files
+from sim.scenario.catalogue import GROUPS, conf_dir
 from sim.scenario.edit import Edit, edited
 from sim.scenario.inherit import POOL_GROUPS, merge
 from sim.scenario.left_over import left_over_problems, without_old_memory
 from sim.scenario.names import name_problems
+from sim.scenario.options import kind_of, node_of, own_nodes
 from sim.scenario.problems import not_a_key
 from sim.scenario.scenario import Scenario
-from sim.scenario.story import Choice, Story, check_choice, read_story, refuse_code
+from sim.scenario.story import Choice, Story, check_choice, read_story
 from sim.scenario.variant_names import label_of, short_keys
 from sim.scenario.yaml_file import DEPTH_MAX, read_yaml
 
@@ -100,11 +100,6 @@ def still_meant(story: Story, orders: Orders) -> dict[str, Any]:
     return body
 
 
-def kind_of(group: str, option: str) -> Any:
-    """The `kind` that an option gives, if any."""
-    return read_yaml(option_file(group, option)).get("kind")
-
-
 def default_choices() -> dict[Choice, str]:
     """What the packaged root chooses where nobody says anything."""
     entries = read_yaml(conf_dir() / "config.yaml")["defaults"]
@@ -133,11 +128,6 @@ def defaults_of(choices: dict[Choice, str]) -> Iterator[Any]:
     yield from ({f"override /{c.key}": node_of(option)} for c, option in choices.items() if not c.package)
 
 
-def node_of(option: str) -> str:
-    """The name that hydra knows an option by: a file's path is no name for it."""
-    return f"file_{zlib.crc32(option.encode()):08x}" if is_file(option) else option
-
-
 @contextmanager
 def hydra_over(folder: Path) -> Iterator[None]:
     """Hydra on the packaged conf/, and afterwards as the caller had it."""
@@ -163,35 +153,6 @@ def stored(entries: list[Any], own: dict[tuple[str, str], dict[str, Any]]) -> It
         yield
     finally:
         store.repo = before
-
-
-def own_nodes(choices: dict[Choice, str]) -> dict[tuple[str, str], dict[str, Any]]:
-    """The chosen options that are files or come from the user's ./conf, read as data; raises InputError."""
-    nodes = {}
-    for choice, option in choices.items():
-        if is_file(option):
-            nodes[choice.group, node_of(option)] = option_body(Path(option))
-            continue
-        own = own_options(choice.group).get(option)
-        if own is None:
-            continue
-        packaged = yaml_files(conf_dir() / choice.group).get(option)
-        if packaged is None:
-            nodes[choice.group, option] = option_body(own)
-        elif packaged.read_bytes() != own.read_bytes():
-            raise InputError(
-                f"{own}: the catalogue has a {choice.group} {option!r} already: give yours another name"
-            )
-    return nodes
-
-
-def option_body(path: Path) -> dict[str, Any]:
-    """What an option of the user's says."""
-    body = read_yaml(path)
-    refuse_code(body, str(path))
-    if "defaults" in body:
-        raise InputError(f"{path}: defaults: an option builds on no other")
-    return body
 
 
 def read_orders(overrides: Sequence[str]) -> Orders:

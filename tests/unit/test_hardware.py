@@ -210,7 +210,6 @@ SYSTEMS = {  # option: aiconfigurator's file
     "h200": "h200_sxm",
     "b300": "b300_sxm",
     "gb200": "gb200",
-    "rtx_pro_6000": "rtx_pro_6000_server",
     "l4": "l4",
     "l40s": "l40s",
 }

@@ -394,7 +394,7 @@ CHANGES: list[tuple[str, dict[str, Any], str]] = [
     ("llama_3_1_8b", {"vocab_size": "128256"}, "vocab_size: '128256'"),
     ("llama_3_1_8b", {"tie_word_embeddings": "no"}, "true or false"),
     ("llama_3_1_8b", {"num_hidden_layers": 10**9}, "at most 10000"),
-    ("llama_3_1_8b", {"hidden_size": 2**30, "intermediate_size": 2**30}, "parameters; allowed"),
+    ("llama_3_1_8b", {"hidden_size": 9_600_000, "intermediate_size": 10**7}, "parameters; allowed"),
     ("llama_3_1_8b", {"rope_scaling": []}, "rope_scaling"),
     ("qwen3_30b_a3b", {"num_experts_per_tok": 129}, "at most the 128 experts"),
     ("qwen3_30b_a3b", {"mlp_only_layers": 3}, "mlp_only_layers: 3"),
