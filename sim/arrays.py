@@ -28,6 +28,7 @@ from sim.rows import (
     Turns,
     checked_sessions,
     checked_turns,
+    lines_of,
     n_steps,
     places_of,
     pool_table,
@@ -88,6 +89,7 @@ def make_world(
     p_run[a.P_END_PS] = run.end_ps
     p_run[a.P_SAMPLE_PS] = run.sample_ps
     p_run[a.P_RECORDS] = run.records
+    p_run[a.P_CLOSES] = run.closes
     p_run[a.P_RING] = max((pool.window_ps + pool.lag_ps) // pool.scrape_ps + 2 for pool in pools)
     p_run[a.P_N_SAMPLE] = run.end_ps // run.sample_ps + 2 if run.sample_ps > 0 else 0
     tenants = tenants or [TenantRow()] * (1 + max((c.tenant for c in classes), default=0))
@@ -167,6 +169,9 @@ def _trace(traffic: Traffic, n_class: int, p_run: np.ndarray) -> list[np.ndarray
     if traffic.turns is not None:
         p_run[a.P_TURNS] = sum(len(column) for column in words)
         words.append(checked_turns(traffic.turns, words[0]))
+        lines = lines_of(traffic.turns, words[0])
+        p_run[[a.P_LINES, a.P_N_LINE]] = sum(len(column) for column in words), len(lines)
+        words.append(lines.reshape(-1))
     return words
 
 

@@ -27,6 +27,7 @@ from sim.model.hpa_layout import (
     hpa_policy,
 )
 from sim.pack_coldstart import step_rows
+from sim.pack_loops import is_closed, lists_of
 from sim.pack_traffic import check_work, class_rows, front_row, tenant_rows
 from sim.rows import AUTO_RUNS
 from sim.scenario.autoscaler import Hpa, Queue, ScalingRules
@@ -62,6 +63,7 @@ class Outline(NamedTuple):
     scenario: Scenario  # its pools sorted by the model they serve
     classes: list[ClassRow]
     asks_contents: bool  # whether its gateway keeps answers
+    in_list: dict[str, int]  # requests to have ready for load generators without an end, by class
 
 
 def plan(scenario: Scenario, seed: int | None = None, requests: Requests | None = None) -> Plan:
@@ -99,14 +101,14 @@ def outline(scenario: Scenario) -> Outline:
         front,
     )
     ordered = dataclasses.replace(scenario, pools=tuple(pools))
-    return Outline(world, tables, ordered, classes, front.cache_entries > 0)
+    return Outline(world, tables, ordered, classes, front.cache_entries > 0, lists_of(ordered, tables))
 
 
 def with_seed(of: Outline, seed: int, requests: Requests | None = None) -> Plan:
     """Pack the rest for one seed. Raises InputError where the traffic is impossible."""
     scenario = of.scenario.with_seed(seed)
     if requests is None:
-        requests = make_requests(scenario, seed)
+        requests = make_requests(scenario, seed, of.in_list)
     check_work(scenario, of.classes, requests)
     traffic = Traffic(*requests[:8])
     if not of.asks_contents:
@@ -186,6 +188,7 @@ def run_row(scenario: Scenario) -> RunRow:
         end_ps=s_to_ps(end_s),
         sample_ps=s_to_ps(sample_interval_s(scenario)),
         records=int(scenario.output.records),
+        closes=int(is_closed(scenario)),
     )
 
 

@@ -192,7 +192,7 @@ class FaultRow(NamedTuple):
 
 
 class RunRow(NamedTuple):
-    """The run as a whole."""
+    """The run as a whole; with `closes` it is over with its last answer, `duration_ps` being the most it may take."""
 
     seed: int
     duration_ps: int
@@ -200,6 +200,7 @@ class RunRow(NamedTuple):
     end_ps: int
     sample_ps: int
     records: int = 1
+    closes: int = 0
 
 
 class Chains(NamedTuple):
@@ -217,9 +218,11 @@ class Chains(NamedTuple):
 
 
 class Turns(NamedTuple):
-    """Which request follows which in a session: its user has read the answer and thought, its agent has run a tool."""
+    """Which request follows which in a session: its user has read the answer and thought, its agent has run a tool. Or
+    which line is served next: its client is free.
+    """
 
-    after: np.ndarray  # (request,) the one that follows it, −1 = none
+    after: np.ndarray  # (request,) the one that follows it, −1 = none, −2 − line = the first in that line
     pause_ps: np.ndarray  # (request,) between its end and the arrival of that one, ≥ 1
     tokens: np.ndarray  # (request,) of its session, up to and with this request
 
@@ -273,11 +276,25 @@ def checked_turns(turns: Turns, arrival_ps: np.ndarray) -> np.ndarray:
     """The turns as words, (request · TURN_SIZE,); InputError where one follows that arrives by itself, or two."""
     after, pause_ps, tokens = (np.asarray(column, dtype=np.int64) for column in turns)
     follows = np.bincount(after[after >= 0], minlength=len(arrival_ps))
-    for i in np.flatnonzero((follows > 0) != (arrival_ps == NEVER))[:1]:
+    waits = (after < a.NOBODY_FOLLOWS) & (arrival_ps == NEVER)
+    for i in np.flatnonzero(((follows > 0) | waits) != (arrival_ps == NEVER))[:1]:
         raise InputError(f"traffic: request {i} arrives by itself and follows another one, or does neither")
     for i in np.flatnonzero(follows > 1)[:1]:
         raise InputError(f"traffic: request {i} follows two others")
     return np.stack([after, np.maximum(pause_ps, 1), tokens], axis=1).reshape(-1)
+
+
+def lines_of(turns: Turns, arrival_ps: np.ndarray) -> np.ndarray:
+    """The lines of closed loops, (line, LINE_SIZE): who waits in each; InputError where they are not side by side."""
+    after = np.asarray(turns.after, dtype=np.int64)
+    lines = np.zeros((-min(int(np.min(after, initial=0)), -1) - 1, a.LINE_SIZE), dtype=np.int64)
+    for number, row in enumerate(lines):
+        waiting = np.flatnonzero((after == -2 - number) & (arrival_ps == NEVER))
+        if len(waiting):
+            row[[a.LINE_FIRST, a.LINE_N]] = waiting[0], len(waiting)
+        if len(waiting) and waiting[-1] - waiting[0] != len(waiting) - 1:
+            raise InputError(f"traffic: the requests of line {number} do not stand side by side")
+    return lines
 
 
 def power_of_two(n: int) -> int:

@@ -16,6 +16,7 @@ from sim.engine.policies import load_law
 from sim.engine.result import Result, make_result
 from sim.model import layout as a
 from sim.pack import Plan, plan
+from sim.pack_loops import check_sent
 from sim.scenario.scenario import Scenario
 
 Tick = Callable[..., None]
@@ -110,6 +111,7 @@ def simulate(scenario: Scenario, progress: Tick | None = None) -> Run:
 
 def finished_run(packed: Plan, state: a.State, engine: str, wall_s: float) -> Run:
     """What a final state came to."""
+    check_sent(packed.scenario, packed.params, state)
     result = make_result(packed.params, state)
     summary = summarize(packed.scenario, result, packed.tables, engine)
     summary["traces"] = packed.traces or {}

@@ -51,6 +51,7 @@ def state_sizes(p: a.Params) -> dict[str, int]:
         "content": run[a.P_N_CONTENT] * a.E_SIZE,
         "limit": (n_class + run[a.P_N_TENANT]) * a.J_SIZE,
         "hedge": run[a.P_N_HEDGE] * a.HEDGE_SIZE,
+        "line": run[a.P_N_LINE],
         "counts": n_class * a.C_SIZE,
         "hist": n_class * a.N_METRIC * N_BUCKET,
         "more": n_class * a.N_MORE * N_BUCKET * run[a.P_ATTEMPTS],

@@ -102,9 +102,9 @@ def _heading(scenario: Any, result: Any, engine: str) -> dict[str, Any]:
         "seed": int(scenario.seed),
         "engine": engine,
         "digest": f"{int(result.digest) & (2**64 - 1):016x}",
-        "duration_s": float(scenario.duration_s),
+        "duration_s": ps_to_s(measured_window_ps(scenario, result)[1]),
         "warmup_s": float(scenario.warmup_s),
-        "window_s": _window_s(scenario),
+        "window_s": _window_s(scenario, result),
         "end_s": ps_to_s(int(result.end_ps)),
     }
 
@@ -113,7 +113,7 @@ def _scope(scenario: Any, result: Any, scope: int, edges: np.ndarray) -> dict[st
     """Fates, latencies and rates of the fleet (scope 0) or of one class."""
     fates = {name: count(result, name, scope) for name in FATES}
     met = count(result, "met", scope)
-    window_s = _window_s(scenario)
+    window_s = _window_s(scenario, result)
     return {
         **fates,
         "served_fraction": _ratio(fates["completed"], fates["offered"]),
@@ -176,7 +176,7 @@ def _pools(
 ) -> dict[str, Any]:
     """Cost, utilisation and replicas of some pools together; `tokens` (in, out) are what it bought."""
     chosen = [result.pools[p] for p in pool_ids]
-    start_ps, end_ps = measured_window_ps(scenario)
+    start_ps, end_ps = measured_window_ps(scenario, result)
     bills = [bill_lines(scenario.pools[p], result.pools[p]["gpu_ps"], end_ps - start_ps) for p in pool_ids]
     run_bills = [
         bill_lines(scenario.pools[p], result.pools[p]["run_gpu_ps"], result.end_ps) for p in pool_ids
@@ -188,7 +188,7 @@ def _pools(
     return {
         "gpu_seconds": sum(int(c["gpu_ps"]) for c in chosen) / PS_PER_S,
         "usd": usd,
-        "usd_per_hour": _ratio(usd * S_PER_HOUR, _window_s(scenario)),
+        "usd_per_hour": _ratio(usd * S_PER_HOUR, _window_s(scenario, result)),
         **per_million_tokens(costs, *tokens),
         "run_gpu_seconds": sum(int(c["run_gpu_ps"]) for c in chosen) / PS_PER_S,
         "run_usd": total_usd(run_bills),
@@ -203,7 +203,7 @@ def _pools(
 
 def _class_usd(scenario: Any, result: Any) -> list[float]:
     """What each class costs."""
-    start_ps, end_ps = measured_window_ps(scenario)
+    start_ps, end_ps = measured_window_ps(scenario, result)
     both = list(zip(scenario.pools, result.pools, strict=True))
     pool_usd = [total_usd([bill_lines(pool, c["gpu_ps"], end_ps - start_ps)]) for pool, c in both]
     return class_usd(
@@ -213,7 +213,7 @@ def _class_usd(scenario: Any, result: Any) -> list[float]:
 
 def _lines(scenario: Any, result: Any) -> list[dict[str, Any]]:
     """Every billing line of the measured window; they sum to usd."""
-    start_ps, end_ps = measured_window_ps(scenario)
+    start_ps, end_ps = measured_window_ps(scenario, result)
     both = zip(scenario.pools, result.pools, strict=True)
     return [line for pool, c in both for line in bill_lines(pool, c["gpu_ps"], end_ps - start_ps)]
 
@@ -223,8 +223,9 @@ def _rest(whole: float, part: float) -> float:
     return whole - part if abs(whole - part) > ROUNDING * whole else 0.0
 
 
-def _window_s(scenario: Any) -> float:
-    return float(scenario.duration_s) - float(scenario.warmup_s)
+def _window_s(scenario: Any, result: Any) -> float:
+    start_ps, end_ps = measured_window_ps(scenario, result)
+    return ps_to_s(end_ps - start_ps)
 
 
 def _ratio(part: float, whole: float) -> float | None:

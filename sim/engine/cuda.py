@@ -23,7 +23,7 @@ from sim.errors import InputError
 from sim.model import layout as a
 from sim.model.control import control
 from sim.model.fleet import advance, begin, finish
-from sim.model.layout import DONE, NEW, OK, S_STATUS, S_STOP
+from sim.model.layout import CLOSED, DONE, NEW, OK, S_STATUS, S_STOP
 
 REGISTERS = 80  # of a thread: the event loop needs no more, and what it calls has to make do with them
 THREADS = 64  # a block: small ones spread scenarios of uneven length better
@@ -73,6 +73,8 @@ def control_kernel(params, trace, trace_at, states, reached, p_at, st_at):  # ty
             control(p, st, reached[s])
             if states[s, S_STATUS] == DONE:
                 finish(p, st)
+        elif states[s, S_STATUS] == CLOSED:
+            finish(p, st)
 
 
 def look_kernel(states, reached, seen):  # type: ignore[no-untyped-def]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from sim.model.control import control
 from sim.model.fleet import advance, begin, finish
-from sim.model.layout import DONE, NEW, OK, S_STATUS, S_STOP
+from sim.model.layout import CLOSED, DONE, NEW, OK, S_STATUS, S_STOP
 
 
 def run_until_host(p, st):  # type: ignore[no-untyped-def]
@@ -19,6 +19,6 @@ def run_until_host(p, st):  # type: ignore[no-untyped-def]
         advance(p, st, stop_ps)
         if st.m[S_STATUS] == OK:
             control(p, st, stop_ps)
-    if st.m[S_STATUS] == DONE:
+    if st.m[S_STATUS] == DONE or st.m[S_STATUS] == CLOSED:
         finish(p, st)
     return st.m[S_STATUS]

@@ -68,6 +68,7 @@ from sim.model.layout import (
     M_SLOT,
     M_STARTED,
     M_STEPS,
+    M_TIME_PS,
     MARK_RUN,
     MARK_WARM,
     MARK_WINDOW,
@@ -145,6 +146,7 @@ class Result(NamedTuple):
     stations: tuple[dict[str, int], ...] = ()
     station_samples: Mapping[str, np.ndarray] = MappingProxyType({})  # column → (sample · station,)
     starts: tuple[Starts, ...] = ()  # cold starts of each pool
+    window_end_ps: int | None = None  # of the measured window; None: the scenario's duration
 
 
 def make_result(p: Params, st: State, records: bool = True, classes: bool = True) -> Result:
@@ -162,6 +164,7 @@ def make_result(p: Params, st: State, records: bool = True, classes: bool = True
         stations=tuple(station_rows(p, st)),
         station_samples=station_samples(p, st),
         starts=all_starts(p, st) if classes else (),
+        window_end_ps=int(st.m[st.mark + MARK_WINDOW * int(p.m[P_N_POOL]) * M_SIZE + M_TIME_PS]),
     )
 
 

@@ -145,6 +145,10 @@ class Fleet:
                 self.state = serve(self.params, self.state, a.NEED_SLOTS, self.policies)
                 self._look()
                 continue
+            if self.state.m[a.S_STATUS] == a.CLOSED:
+                self._act(self.params, self.state, ACT_FINISH, 0, 0, at_ps)
+                self._over.succeed()
+                return
             self._wake(-1)
 
     def _faults(self) -> _Process:
@@ -162,6 +166,8 @@ class Fleet:
         while True:
             stop_ps = int(self.state.m[a.S_STOP])
             yield self._alarm(stop_ps, a.PHASE_SAMPLE)
+            if self.is_over:
+                return
             self._act(self.params, self.state, ACT_CONTROL, 0, 0, stop_ps)
             while self.state.m[a.S_STATUS] == a.NEED_POLICY:
                 self.state = serve(self.params, self.state, a.NEED_POLICY, self.policies)

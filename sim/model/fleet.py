@@ -13,6 +13,7 @@ from sim.model.faults import on_fault, set_next_fault
 from sim.model.holding import note_room
 from sim.model.inputs import on_input, set_next_in
 from sim.model.layout import (
+    DONE,
     F_DUE_PS,
     F_NEXT,
     F_REPLICA,
@@ -178,6 +179,7 @@ def begin_pool(p, st, pool):
 @jit_call
 def finish(p, st):
     """The run is over: settle every engine, set the last mark, write down the requests that are still inside."""
+    st.m[S_STATUS] = DONE
     t = st.m[S_NOW]
     for r in range(p.m[P_N_REPLICA]):
         settle(p, st, r, t)

@@ -15,7 +15,8 @@ I64 = np.ndarray  # one-dimensional int64
 
 
 # ---- codes ----------------------------------------------------------------------
-NEW, OK, DONE, NEED_SLOTS, NEED_POLICY = range(5)  # status of a run
+# status of a run; closed: its last request was answered before its time was up, and it has yet to be finished
+NEW, OK, DONE, NEED_SLOTS, NEED_POLICY, CLOSED = range(6)
 
 PHASE_FAULT, PHASE_NODE, PHASE_STAGE, PHASE_SAMPLE, PHASE_TICK = 0, 1, 2, 3, 4
 PHASE_DEADLINE, PHASE_RETRY, PHASE_TURN, PHASE_ARRIVAL, PHASE_BOUNDARY = 5, 6, 7, 8, 9
@@ -190,8 +191,11 @@ BLAME_STREAM_COLUMNS = tuple(f"blame_stream_{cause}_ps" for cause in BLAME_STREA
     P_TURNS,  # where the sessions' turns start in Params.trace: (request, TURN_SIZE); 0 = all requests come by themselves
     P_N_HEDGE,  # lists of attempts that may be hedged: classes whose clients wait equally long share one
     P_ALL_FIT,  # 1 = every request fits every pool
-) = range(37)
-P_STARTS = 37  # where the tables start, once more: rules that are called get only the arrays (sim.linking)
+    P_LINES,  # where the lines of closed loops start in Params.trace: (line, LINE_SIZE)
+    P_N_LINE,
+    P_CLOSES,  # 1 = the run is over with the last answer: all requests stand in lines that have an end
+) = range(40)
+P_STARTS = 40  # where the tables start, once more: rules that are called get only the arrays (sim.linking)
 P_SIZE = P_STARTS + 7
 
 # CPU stations
@@ -210,10 +214,15 @@ V_SIZE = 5
 SEG_PARENT, SEG_START = range(2)  # −1 = none; the token of the prompt at which the segment begins
 SEG_SIZE = 2
 
-# turns of sessions, in Params.trace: the request that follows this one, or −1; how long after its end that comes; the
-# tokens of its session up to and with this request
+# turns of sessions, in Params.trace: the request that follows this one, −1 = none, −2 − line = whoever is first in that
+# line then; how long after its end that comes; the tokens of its session up to and with this request
 TURN_NEXT, TURN_PAUSE_PS, TURN_TOKENS = range(3)
 TURN_SIZE = 3
+NOBODY_FOLLOWS = -1  # and what is less names a line
+
+# lines of closed loops, in Params.trace: requests in one row of the table that wait until a client is free
+LINE_FIRST, LINE_N = range(2)
+LINE_SIZE = 2
 
 # scripted faults
 Y_TIME_PS, Y_POOL, Y_REPLICAS = range(3)
@@ -362,10 +371,11 @@ STEP_SIZE = STEP_PS + N_QUANTILE
     S_CACHED,
     S_HEDGE_PS,  # when a client may next send a second attempt beside its first, NEVER = none may; its slot
     S_HEDGE,
+    S_LOOPED,  # requests of closed loops that are over
     S_ENDS,  # scratch: when the steps of one start end, (N_STEP_MAX,) ps
-) = range(24)
+) = range(25)
 S_STARTS = S_ENDS + N_STEP_MAX  # as P_STARTS
-S_SIZE = S_STARTS + 29
+S_SIZE = S_STARTS + 30
 
 # State.hedge: 1 + the slots that a list begins and ends with, 0 = it is empty
 HEDGE_HEAD, HEDGE_TAIL = range(2)
@@ -754,6 +764,7 @@ class State(NamedTuple):
     content: int  # (question, E_SIZE) of the response cache
     limit: int  # (class, then tenant, J_SIZE)
     hedge: int  # (P_N_HEDGE, HEDGE_SIZE)
+    line: int  # (P_N_LINE,) how many of each closed loop's line have been sent
     counts: int  # (class, C_SIZE)
     hist: int  # (class, N_METRIC, N_BUCKET)
     more: int  # (class, N_MORE, N_BUCKET) where attempts are kept apart, else nothing

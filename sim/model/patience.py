@@ -91,6 +91,7 @@ from sim.model.layout import (
     STALLED,
     TIMED_OUT,
 )
+from sim.model.loops import come
 from sim.model.replica import cut_jump, gate_opens_ps, settle
 from sim.model.request import take_slot
 from sim.model.router import refresh_load
@@ -106,7 +107,6 @@ from sim.model.timers import (
 )
 from sim.model.tree import tree_set
 from sim.model.tries import end_attempt, retry, sees_nothing, start, take_attempt, watch
-from sim.model.turns import come
 from sim.units import NEVER
 
 
@@ -328,7 +328,7 @@ def go_off(p, st, s, phase, t):
     elif phase == PHASE_STATION:
         on_station(p, st, s, t)
     elif st.m[st.slot + s * F_SIZE + F_STATE] == SEQ_THINKING:
-        come(p, st, s, t)
-        start(p, st, s, t)
+        if come(p, st, s, t):
+            start(p, st, s, t)
     else:
         cancel(p, st, s, t)

@@ -27,6 +27,9 @@ Sojourns = Annotated[tuple[PeriodS, ...], Field(min_length=2, max_length=16)]
 Row = tuple[NonNegative, ...]
 LogSigma = Annotated[NonNegative, Field(le=5)]  # 5: one in three is off by a factor of 148
 Requests = Annotated[Count, Field(le=200_000_000)]
+CLIENTS_MAX = 1_000_000  # of one closed loop
+LIST_MAX = 50_000_000  # requests
+JITTER_MAX_S = 3600.0
 Rho = Annotated[Number, Field(gt=-1, lt=1)]
 
 
@@ -208,4 +211,21 @@ class Superposition:
         return self
 
 
-Arrivals = Annotated[Simple | Superposition, Field(discriminator="kind")]
+@dataclass(frozen=True, kw_only=True, config=CONFIG)
+class Concurrency:
+    """A load generator: `max` clients, each of which sends its next request when one has been answered or has failed.
+
+    Closed loop, as `vllm bench serve --max-concurrency`, AIPerf and guidellm's concurrent profile do it. Requests are
+    independent and stand in one list; whoever of the clients is free sends the next. The first `max` are sent at t = 0, or
+    spread evenly over `ramp_s`. `requests` is how long the list is; without it the clients go on until `duration_s`.
+    Between an answer and the next request pass `jitter_s` on average (exponential): the client's own work and the network.
+    """
+
+    kind: Literal["concurrency"] = "concurrency"
+    max: Annotated[Count, Field(le=CLIENTS_MAX)]
+    requests: Annotated[Count, Field(le=LIST_MAX)] | None = None
+    ramp_s: Seconds = 0.0
+    jitter_s: Annotated[Seconds, Field(le=JITTER_MAX_S)] = 0.002
+
+
+Arrivals = Annotated[Simple | Superposition | Concurrency, Field(discriminator="kind")]

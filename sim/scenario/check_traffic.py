@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from sim.errors import nearest, problem
+from sim.scenario.arrivals import Concurrency
 from sim.scenario.dist import Constant, Dist
 from sim.scenario.limits import Limits
 from sim.scenario.ranges import lowest
@@ -30,6 +31,7 @@ def traffic_problems(scenario: Scenario, said: Said) -> Iterator[str]:
         yield from limit_problems(entry.limits, said.class_key(entry.name, "limits"))
         yield from token_problems(entry, said)
         yield from session_problems(entry, said)
+        yield from loop_problems(entry, scenario, said)
     yield from share_problems(scenario, said)
     yield from tenant_problems(scenario, said)
 
@@ -203,6 +205,30 @@ def session_problems(entry: TrafficClass, said: Said) -> Iterator[str]:
             yield problem(key("sessions", name), value, "a whole number ≥ 1 or a distribution")
     if constant_of(sessions.turns) == 1 and constant_of(sessions.calls_per_turn) == 1:
         yield problem(key("sessions", "turns"), 1, "more than 1, or calls_per_turn above 1, or no sessions")
+
+
+def loop_problems(entry: TrafficClass, scenario: Scenario, said: Said) -> Iterator[str]:
+    """A load generator sends when a client is free: no rate changes that, and all its clients begin within the run."""
+    loop = entry.arrivals
+    if not isinstance(loop, Concurrency):
+        return
+
+    def key(*parts: str) -> str:
+        return said.class_key(entry.name, *parts)
+
+    why = "arrivals of kind concurrency have no rate: a request is sent when a client is free"
+    if entry.sessions is not None:
+        yield (
+            f"{key('sessions')}: cannot go with arrivals of kind concurrency, whose requests are independent; leave out"
+            " one of the two"
+        )
+    if entry.spikes:
+        yield f"{key('spikes')}: {why}"
+    if entry.curves.active:
+        yield from (f"{key('curves', name)}: {why}" for name in ("day", "week") if getattr(entry.curves, name))
+    if loop.ramp_s >= scenario.duration_s:
+        allowed = f"less than duration_s ({scenario.duration_s:g} s): some clients would never start"
+        yield problem(key("arrivals", "ramp_s"), loop.ramp_s, allowed)
 
 
 def share_problems(scenario: Scenario, said: Said) -> Iterator[str]:

@@ -93,7 +93,9 @@ class Packer:
     def __call__(self, job: Job) -> Plan:
         """The job as arrays."""
         asks_prefixes = any(pool.runtime.prefix_caching for pool in job.scenario.pools)
-        key = (job.seed, asks_prefixes, job.scenario.duration_s, job.scenario.classes)
+        of = self._outlines(job)
+        in_list = tuple(of.in_list.items())
+        key = (job.seed, asks_prefixes, job.scenario.duration_s, job.scenario.classes, in_list)
         if self._requests is None or key != self._key:
-            self._requests, self._key = make_requests(job.scenario, job.seed), key
-        return with_seed(self._outlines(job), job.seed, self._requests)
+            self._requests, self._key = make_requests(job.scenario, job.seed, of.in_list), key
+        return with_seed(of, job.seed, self._requests)

@@ -9,6 +9,7 @@ from sim.analysis.verdicts import limits_of, verdicts, with_verdicts
 from sim.engine.result import make_result
 from sim.model import layout as a
 from sim.pack import Plan
+from sim.pack_loops import check_sent
 from sim.records.summary import flat_summary
 from sim.sweeps.jobs import Job
 
@@ -18,6 +19,7 @@ Row = dict[str, Any]
 def make_row(job: Job, packed: Plan, state: a.State, engine: str) -> Row:
     """What a final state came to. Classes are looked at where limits name them."""
     named = {limit.scope for limit in limits_of(packed.scenario) if limit.scope is not None}
+    check_sent(packed.scenario, packed.params, state)
     result = make_result(packed.params, state, records=False, classes=bool(named))
     summary = fleet_summary(packed.scenario, result, packed.tables, engine, named)
     summary = with_verdicts(summary, verdicts(packed.scenario, summary))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, NamedTuple
 
@@ -11,6 +12,7 @@ from numpy.typing import NDArray
 from sim.errors import InputError, problem
 from sim.model.layout import TOKENS_MAX
 from sim.rows import Chains, Turns
+from sim.scenario.arrivals import Concurrency
 from sim.scenario.limits import Caps
 from sim.scenario.scenario import Scenario
 from sim.scenario.trace import Trace
@@ -19,6 +21,7 @@ from sim.units import PS_PER_S, s_to_ps
 from sim.workload.arrivals import arrival_times_s
 from sim.workload.formats import TraceRows
 from sim.workload.lengths import make_lengths
+from sim.workload.loops import Line, in_lines, line_number, loop_calls
 from sim.workload.popularity import first_asked, make_contents
 from sim.workload.prefix import cut, joined, picked, recorded_chains, same_beginning
 from sim.workload.readers import read_trace
@@ -28,6 +31,7 @@ from sim.workload.sessions import SessionTable, joined_turns, make_sessions
 from sim.workload.streams import generator
 
 SHARED = "shared arrivals"  # no class can be called so
+NO_TIMES = "it has no arrival times, arrivals come from `arrivals`"
 
 
 class Requests(NamedTuple):
@@ -59,38 +63,43 @@ class Calls(NamedTuple):
         None  # the requests themselves, where the trace has sessions with clocks of their own
     )
     told: dict[str, Any] | None = None  # how the trace was read
+    line: Line | None = None  # where they come in closed loop: their places in the list, and the pauses behind them
 
     def where(self, chosen: NDArray[np.bool_]) -> Calls:
         """The calls that are chosen."""
         lengths = self.lengths and (self.lengths[0][chosen], self.lengths[1][chosen])
         chains = self.chains and picked(self.chains, np.flatnonzero(chosen))
         session_id = None if self.session_id is None else self.session_id[chosen]
-        return Calls(self.arrival_ps[chosen], lengths, chains, session_id, told=self.told)
+        line = self.line and self.line.where(chosen)
+        return Calls(self.arrival_ps[chosen], lengths, chains, session_id, told=self.told, line=line)
 
 
-def make_requests(scenario: Scenario, seed: int) -> Requests:
+def make_requests(scenario: Scenario, seed: int, in_list: Mapping[str, int] | None = None) -> Requests:
     """All requests of a run: the same for the same (scenario, seed), and one class never changes another's.
 
-    Raise InputError when a trace cannot be used or when there would be too many requests.
+    `in_list` says of closed loops that go on until the end how many requests to have ready, by the name of the (first)
+    class. Raise InputError when a trace cannot be used or when there would be too many requests.
     """
+    classes, duration_s = scenario.classes, scenario.duration_s
     is_cached = any(pool.runtime.prefix_caching for pool in scenario.pools)
-    shared = shared_arrivals(scenario, seed, is_cached)
-    parts = [
-        capped(
-            class_requests(
-                traffic,
-                class_id,
-                scenario.duration_s,
-                seed,
-                shared.get(class_id),
-                is_cached,
-                is_written(scenario, traffic),
-            ),
-            traffic.caps,
-        )
-        for class_id, traffic in enumerate(scenario.classes)
+    shared = shared_arrivals(scenario, seed, is_cached, in_list)
+    calls = [
+        shared.get(i)
+        or make_calls(traffic, duration_s, seed, is_cached, is_written(scenario, traffic), in_list)
+        for i, traffic in enumerate(classes)
     ]
-    return parts[0] if len(parts) == 1 else merge(parts)
+    parts = [
+        capped(class_requests(traffic, i, duration_s, seed, found, is_cached), traffic.caps)
+        for i, (traffic, found) in enumerate(zip(classes, calls, strict=True))
+    ]
+    parts = [
+        part if found.line is None else part._replace(turns=found.line.turns(line_number(classes, i)))
+        for i, (part, found) in enumerate(zip(parts, calls, strict=True))
+    ]
+    if len(parts) == 1:
+        return parts[0]
+    lengths = [len(part.arrival_ps) for part in parts]
+    return merge(parts, in_lines(classes, [found.line for found in calls], lengths))
 
 
 def class_requests(
@@ -148,17 +157,37 @@ def is_written(scenario: Scenario, traffic: TrafficClass) -> bool:
 
 
 def make_calls(
-    traffic: TrafficClass, duration_s: float, seed: int, with_prefixes: bool = False, writes: bool = False
+    traffic: TrafficClass,
+    duration_s: float,
+    seed: int,
+    with_prefixes: bool = False,
+    writes: bool = False,
+    in_list: Mapping[str, int] | None = None,
 ) -> Calls:
-    """When somebody calls; and from a trace how long the calls are, in file order where it holds lengths only."""
-    trace = traffic.trace
+    """When somebody calls; and from a trace how long the calls are, in file order where it holds lengths only, or where
+    clients send its requests in closed loop.
+    """
+    trace, loop, line = traffic.trace, traffic.arrivals, None
+    if trace is None and isinstance(loop, Concurrency):
+        n = loop.requests or (in_list or {})[traffic.name]
+        sent_ps, line = loop_calls(loop, n, seed, traffic.name)
+        return Calls(sent_ps, None, line=line)
     if trace is None:
         return Calls(to_ps(arrival_times_s(traffic, duration_s, seed), duration_s), None)
     rows = read_trace(trace, with_prefixes, writes)
-    if needs_sessions(rows):
+    if isinstance(loop, Concurrency):
+        _check_lengths_only(trace, "its requests are sent one after the other, whenever a client is free")
+        if needs_sessions(rows):
+            raise InputError(
+                f"{traffic.name}.trace: the sessions of {trace.file} cannot go with arrivals of kind concurrency, whose"
+                " requests are independent; set trace.sessions=open"
+            )
+        arrival_ps, line = loop_calls(loop, loop.requests or len(rows.row), seed, traffic.name)
+        place = np.arange(len(arrival_ps))
+    elif needs_sessions(rows):
         return _recorded_sessions(traffic, trace, rows, duration_s, seed, with_prefixes)
-    if rows.arrival_ns is None:
-        _check_lengths_only(trace)
+    elif rows.arrival_ns is None:
+        _check_lengths_only(trace, NO_TIMES)
         arrival_ps = to_ps(arrival_times_s(traffic, duration_s, seed), duration_s)
         place = np.arange(len(arrival_ps))
     else:
@@ -177,6 +206,7 @@ def make_calls(
         chains and picked(chains, index, copy),
         session_id,
         told=rows.told,
+        line=line,
     )
 
 
@@ -188,20 +218,24 @@ def _recorded_sessions(
         _check_timed(traffic, trace)
         starts_ps, which = recorded_starts(trace, rows, duration_s, seed, traffic.name)
     else:
-        _check_lengths_only(trace)
+        _check_lengths_only(trace, NO_TIMES)
         starts_ps = to_ps(arrival_times_s(traffic, duration_s, seed), duration_s)
         which = np.arange(len(starts_ps))
     table = play(traffic, rows, starts_ps, which, duration_s, with_prefixes)
     return Calls(starts_ps, None, table=table, told=rows.told)
 
 
-def shared_arrivals(scenario: Scenario, seed: int, with_prefixes: bool = False) -> dict[int, Calls]:
+def shared_arrivals(
+    scenario: Scenario, seed: int, with_prefixes: bool = False, in_list: Mapping[str, int] | None = None
+) -> dict[int, Calls]:
     """Class → its calls, for the classes with a share of one process: each call goes to one of them by chance."""
     sharing = [i for i, traffic in enumerate(scenario.classes) if traffic.share is not None]
     if not sharing:
         return {}
-    shared = replace(scenario.classes[sharing[0]], name=SHARED)
-    whole = make_calls(shared, scenario.duration_s, seed, with_prefixes, is_written(scenario, shared))
+    first = scenario.classes[sharing[0]]
+    shared, writes = replace(first, name=SHARED), is_written(scenario, first)
+    in_list = in_list and {SHARED: in_list.get(first.name, 0)}
+    whole = make_calls(shared, scenario.duration_s, seed, with_prefixes, writes, in_list)
     if whole.table is not None:
         raise InputError(
             f"{scenario.classes[sharing[0]].name}.trace: the sessions of {whole.told and whole.told['file']} cannot be"
@@ -230,22 +264,25 @@ def _check_timed(traffic: TrafficClass, trace: Trace) -> None:
         raise InputError(problem(f"{traffic.name}.spikes", len(traffic.spikes), allowed))
 
 
-def _check_lengths_only(trace: Trace) -> None:
-    """Raise InputError for every option that needs arrival times."""
+def _check_lengths_only(trace: Trace, why: str) -> None:
+    """Raise InputError for every option that needs arrival times, which are not used."""
     plain = Trace(file=trace.file)
     names = ("start_s", "end_s", "speed_up", "scale", "repeat", "sort")
     changed = [name for name in names if getattr(trace, name) != getattr(plain, name)]
     if changed:
-        allowed = f"nothing: {trace.file} has no arrival times, arrivals come from `arrivals`"
+        allowed = f"nothing with {trace.file}: {why}"
         raise InputError([problem(f"trace.{name}", getattr(trace, name), allowed) for name in changed])
 
 
-def merge(parts: list[Requests]) -> Requests:
-    """Several classes' requests as one table; at equal times the earlier part comes first."""
+def merge(parts: list[Requests], in_line: NDArray[np.int64] | None = None) -> Requests:
+    """Several classes' requests as one table; at equal times the earlier part comes first, and classes that share the
+    list of a closed loop come in its order: `in_line`, (request, 2), is of each part's requests the first class of those
+    and the place in the list.
+    """
     arrival, prompt, output, klass = (
         np.concatenate(column) for column in zip(*(part[:4] for part in parts), strict=True)
     )
-    order = np.argsort(arrival, kind="stable")
+    order = np.argsort(arrival, kind="stable") if in_line is None else np.lexsort((*in_line.T[::-1], arrival))
     chains = joined([part.chains for part in parts], [len(part.arrival_ps) for part in parts])
     chains = chains and picked(chains, order)
     lengths = [len(part.arrival_ps) for part in parts]

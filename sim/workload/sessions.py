@@ -204,5 +204,5 @@ def joined_turns(parts: list[Turns | None], lengths: list[int], order: Ints) -> 
     columns = []
     for part, n, first in zip(parts, lengths, firsts, strict=False):
         after, pause, tokens = part or (np.full(n, -1), np.zeros(n, np.int64), np.zeros(n, np.int64))
-        columns.append((np.where(after >= 0, place[np.maximum(after, 0) + first], -1), pause, tokens))
+        columns.append((np.where(after >= 0, place[np.maximum(after, 0) + first], after), pause, tokens))
     return Turns(*(np.concatenate(column)[order] for column in zip(*columns, strict=True)))

@@ -131,3 +131,14 @@ def batch_interval(series: ArrayLike, batches: int = 20, confidence: float = 0.9
         raise ValueError(f"{values.size} observations do not make {batches} batches")
     kept = values[values.size - size * batches :].reshape(batches, size)
     return replication_interval(kept.mean(axis=1), confidence)
+
+
+def closed_throughput(clients: int, mean_service: float, mean_think: float) -> float:
+    """Answers per unit of time of one exponential server and `clients` that think between an answer and the next
+    request (M/M/1//N, the machine repairman): exact mean value analysis, Reiser and Lavenberg 1980.
+    """
+    waiting = rate = 0.0
+    for n in range(1, clients + 1):
+        rate = n / (mean_service * (1 + waiting) + mean_think)
+        waiting = rate * mean_service * (1 + waiting)
+    return rate

@@ -47,7 +47,7 @@ from .naive_gateway import CLASS_DEFAULTS, DAY_PS
 from .naive_replica import POOL_DEFAULTS
 from .random_cases import Case, later
 from .random_cases import case as random_case
-from .turns import with_turns
+from .turns import with_lines, with_turns
 
 STAMPS = ("taken_ps", "routed_ps", "scheduled_ps", "first_token_ps", "last_token_ps")
 COLUMNS = ("outcome", "reason", "arrival_ps", *STAMPS, "preemptions", "attempts", "wasted_tokens")
@@ -94,6 +94,7 @@ def params_of(case: dict[str, Any]) -> tuple[a.Params, list[int], list[tuple[int
             warmup_ps,
             end_ps=case["end_ps"],
             sample_ps=([*looks, case["end_ps"]][1] if looks else 0),
+            closes=int(case.get("closes", False)),
         ),
         Traffic(
             rows[:, 0],
@@ -264,10 +265,11 @@ def end_of(
     mover()(p, st, BEGIN, 0, 0)
     for time_ps, r, what in [*changes, (case["end_ps"], -1, "end")]:
         st = advance_to(p, st, min(time_ps, case["end_ps"]))
-        if time_ps >= case["end_ps"]:
+        if time_ps >= case["end_ps"] or st.m[a.S_STATUS] == a.CLOSED:
             break
         mover()(p, st, MOVES[what], r, time_ps)
-    st.m[a.S_NOW] = case["end_ps"]
+    if st.m[a.S_STATUS] != a.CLOSED:
+        st.m[a.S_NOW] = case["end_ps"]
     mover()(p, st, FINISH, 0, 0)
     return p, st, place
 
@@ -276,7 +278,7 @@ def advance_to(p: a.Params, st: a.State, time_ps: int) -> a.State:
     """Everything before time_ps, with room made where it is needed."""
     while True:
         mover()(p, st, ADVANCE, 0, time_ps)
-        if st.m[a.S_STATUS] == a.OK:
+        if st.m[a.S_STATUS] in (a.OK, a.CLOSED):
             return st
         assert st.m[a.S_STATUS] == a.NEED_SLOTS
         st = grow_slots(p, st)
@@ -328,6 +330,7 @@ def seed_case(seed: int, calm: bool = False) -> Case:
     if seed % 2:
         case = later(case, DAY_PS - case["end_ps"] // 200_000)  # midnight comes in the middle
     case = with_turns(case, seed) if full or (seed % 4 == 1 and not calm) else case
+    case = with_lines(case, seed) if seed % 4 == 3 and not (full or calm) else case
     if seed % 4 == 2 and not calm:
         case = with_promises(case, seed)
     return case if seed % 2 else with_looks(case, 3 + seed % 20)

@@ -33,7 +33,9 @@ out):
     front          {workers=() of each station, cache_entries=0, cache_life_ps=None, cache_ps=0}
     contents       what each request asks for, -1 = what nobody asks twice; default all -1
     turns          {after, pause_ps, tokens}, one each request: which follows it (-1 = none) after which pause, and
-                   the tokens of its session so far; who follows another one comes last and has arrival_ps None
+                   the tokens of its session so far; who follows another one comes last and has arrival_ps None.
+                   -2 - n: whoever is then first in line n, of the requests that have it and arrival_ps None
+    closes         whether the run is over with the last request, where all requests are of lines
     measured_ps    (from, until): arrivals that count; this model tells of all and leaves counting to others
     look_at        the instants at which somebody looks at the stations, before anything happens then; all below end_ps
     seed           of the draws, by name: patience of a request, jitter of a retry
@@ -97,7 +99,9 @@ Where the rules leave room, this model decides:
     hand-over and answer; of two equal ones the first goes. Held attempts that no replica takes let others pass.
 28. A request that is still deferred when the run ends has no attempt yet.
 29. A turn comes a picosecond after the end of the one before it at the earliest, before measured_ps ends, and among
-    users' events of an instant with hedges, under the number of the request before it.
+    users' events of an instant with hedges, under the number of the request before it. A client of a line goes on
+    whatever became of its request, and takes the first of the line only when the pause is over; who finds it empty then,
+    or knows at the end of its request that it is, is gone. A run that closes is over a picosecond after its last request.
 30. Who sees nothing new of a stream for gap_ps goes; a token at that very instant is too late. Nothing stalls once the
     last token is computed, or of a withheld answer.
 31. The predicted ttft is the stations' work and their lines as they are, the predicted wait, and what the prompt takes
@@ -155,6 +159,9 @@ class Fleet:
     sleeping: list[Request] = field(
         default_factory=list
     )  # over, and the next turn of their session is on its way
+    asked: list[Request] = field(default_factory=list)  # all there are
+    closes: bool = False
+    is_over: bool = False
 
     def due(self) -> list[tuple[int, tuple[int, int, int], Callable[[int], None]]]:
         """What users do next, as things stand: (when, (phase, request, attempt), what)."""
@@ -175,6 +182,11 @@ class Fleet:
     def come(self, before: Request, now_ps: int) -> None:
         """The turn that follows a request arrives."""
         self.sleeping.remove(before)
+        if before.line is not None:
+            if not before.line:
+                self.is_over = self.closes and not any(map(is_open, self.asked))
+                return
+            before.following = before.line.pop(0)
         before.following.arrival_ps = now_ps
         self.under_way.append(before.following)
         before.following.arrive(now_ps)
@@ -195,6 +207,8 @@ class Fleet:
             _, index, what = self.changes.pop(0)
             act(self.replicas[index], what, now_ps)
         self.users_act(now_ps)
+        if self.is_over:
+            return
         for group in self.groups:
             group.release(now_ps)
         while self.arriving and self.arriving[0].arrival_ps == now_ps:
@@ -210,7 +224,7 @@ class Fleet:
 
     def users_act(self, now_ps: int) -> None:
         """Deadlines, retries, hedges and cancels of this instant, always the first that there is."""
-        while now := [event for event in self.due() if event[0] == now_ps]:
+        while not self.is_over and (now := [event for event in self.due() if event[0] == now_ps]):
             _, _, what = min(now, key=lambda event: event[1])
             what(now_ps)
 
@@ -235,6 +249,11 @@ def dues(
         key = (STATION, request.id, attempt.n)
         found.append((attempt.step_ps, key, lambda now_ps: request.go_on(attempt, now_ps)))
     return found
+
+
+def is_open(request: Request) -> bool:
+    """Whether the request has no outcome yet."""
+    return request.outcome == "inside"
 
 
 def is_under_way(request: Request) -> bool:
@@ -277,6 +296,7 @@ def run(
     contents: list[int] | None = None,
     measured_ps: tuple[int, int] | None = None,
     turns: dict[str, list[int]] | None = None,
+    closes: bool = False,
     look_at: tuple[int, ...] = (),
     make_replica: Callable[[int, dict[str, Any]], Replica] = Replica,
 ) -> Run:
@@ -302,6 +322,11 @@ def run(
     fleet = make_fleet(
         asked[: len(own)], pools, groups, interventions or [], Front(front or {}), weights, make_replica
     )
+    fleet.asked, fleet.closes = asked, closes
+    lines: dict[int, list[Request]] = {}
+    for request, after in zip(asked, turns["after"] if turns else [], strict=bool(turns)):
+        if after < -1:
+            lines.setdefault(after, []).extend([request] * (request.arrival_ps < 0))
     for request in asked:
         request.group, request.groups = fleet.groups[request.klass.row["group"]], fleet.groups
         request.front, request.sleeping = fleet.front, fleet.sleeping
@@ -309,9 +334,11 @@ def run(
         if turns is not None:
             after, request.pause_ps = turns["after"][request.id], turns["pause_ps"][request.id]
             request.following = asked[after] if after >= 0 else None
+            request.line = lines[after] if after < -1 else None
             request.session_tokens = turns["tokens"][request.id]
-    while (now_ps := fleet.next_ps()) is not None and now_ps < end_ps:
+    while not fleet.is_over and (now_ps := fleet.next_ps()) is not None and now_ps < end_ps:
         fleet.live(now_ps)
+        end_ps = now_ps if fleet.is_over else end_ps
     attempts = [attempt.told() for request in asked for attempt in request.attempts]
     replicas = [replica.report(end_ps) for replica in fleet.replicas]
     looks = [station.seen(at_ps) for at_ps in look_at for station in fleet.front.stations]

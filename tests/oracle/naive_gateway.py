@@ -158,6 +158,7 @@ class Request:
     shown: Sequence | None = None  # the attempt whose stamps the row has
     retry_ps: int = -1
     following: Any = None  # the next turn of its session
+    line: list[Any] | None = None  # of requests; its client sends the first of them when it is over
     pause_ps: int = 0  # before that
     session_tokens: int = 0
     comes_ps: int = -1  # when that turn comes
@@ -349,10 +350,12 @@ class Request:
             self.over(now_ps)
 
     def over(self, now_ps: int) -> None:
-        """The request has ended: its session's next turn comes after a pause, unless its user is gone."""
-        stays = self.outcome == "completed" or self.klass.row["persistent"]
-        comes_ps = now_ps + max(1, self.pause_ps)
-        if self.following is not None and stays and comes_ps < self.until_ps:
+        """The request has ended: its session's next turn comes after a pause, unless its user is gone; a client with a
+        line looks there, at once where it finds it empty now.
+        """
+        stays = self.outcome == "completed" or self.klass.row["persistent"] or self.line is not None
+        comes_ps = now_ps + (1 if self.line == [] else max(1, self.pause_ps))
+        if (self.following is not None or self.line is not None) and stays and comes_ps < self.until_ps:
             self.comes_ps = comes_ps
             self.sleeping.append(self)
 

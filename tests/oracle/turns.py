@@ -1,4 +1,4 @@
-"""Sessions in closed loop for the cases of the plain model: some requests follow others, some clients mind stalls."""
+"""Closed loops for the cases of the plain model: some requests follow others, or stand in lines that clients work off."""
 
 from __future__ import annotations
 
@@ -54,4 +54,37 @@ def with_turns(case: dict[str, Any], seed: int) -> dict[str, Any]:
             }
             for row in case["classes"]
         ],
+    }
+
+
+def with_lines(case: dict[str, Any], seed: int) -> dict[str, Any]:
+    """The same case in which some or all requests stand in lines, each worked off by a few clients; where all do, the run
+    may close with the last.
+    """
+    rng = np.random.default_rng([seed, 12])
+    unit_ps = int(case["pools"][0]["base_ps"][0])
+    n, n_line = len(case["requests"]), int(rng.integers(1, 4))
+    all_of_them = bool(rng.integers(0, 2))
+    line = np.where(all_of_them | (rng.random(n) < 0.7), rng.integers(0, n_line, n), -1)
+    clients = rng.integers(1, 6, n_line)
+    place = [int((line[:i] == line[i]).sum()) for i in range(n)]
+    waits = [line[i] >= 0 and place[i] >= clients[line[i]] for i in range(n)]
+    order = sorted(range(n), key=lambda i: (waits[i], line[i] if waits[i] else 0, i))
+    last_ps = max(case["requests"][i][0] for i in range(n) if not waits[i])
+    from_ps, _ = case["measured_ps"]
+    pauses = [unit_ps * int(rng.integers(0, 4)) * int(rng.integers(0, 2)) for _ in range(n)]
+    until_ps = max(from_ps, last_ps) + 1 + unit_ps * int(rng.integers(0, 240))
+    closes = all_of_them and bool(rng.integers(0, 3))
+    return {
+        **case,
+        "requests": [(None if waits[i] else case["requests"][i][0], *case["requests"][i][1:]) for i in order],
+        "contents": [case["contents"][i] for i in order],
+        "measured_ps": (from_ps, until_ps),
+        "turns": {
+            "after": [-2 - int(line[i]) if line[i] >= 0 else -1 for i in order],
+            "pause_ps": [pauses[i] for i in order],
+            "tokens": [0] * n,
+        },
+        "closes": closes,
+        "end_ps": max(case["end_ps"], until_ps) if closes else case["end_ps"],
     }

@@ -21,7 +21,7 @@ from sim.units import NEVER
 
 from .fronts import FrontDice, with_front
 from .prefixes import with_prefixes
-from .sessions import in_turns
+from .sessions import has_lines, in_lines, in_turns
 
 SWITCHES = (
     "priority",
@@ -138,9 +138,10 @@ class Dice:
 def fleet(seed: int, **changes: bool) -> Fleet:
     """The fleet of a seed, always the same; `changes` switch features on or off."""
     dice, ways = Dice(seed), FrontDice(seed)
-    dice.on.update(ways.on | changes)
+    dice.on.update(ways.on | {"lines": has_lines(seed)} | changes)
     on = dice.on
     on |= {name: on[name] and on["users"] for name in USERS}
+    on["lines"] &= on["users"] and not on["turns"]
     groups = [make_group(dice) for _ in range(1 + on["two_groups"])]
     classes = [make_class(dice, len(groups)) for _ in range(dice.whole(1, 4))]
     traffic = make_traffic(dice, len(classes))
@@ -157,6 +158,8 @@ def fleet(seed: int, **changes: bool) -> Fleet:
     if on["turns"]:
         traffic = in_turns(seed, traffic, dice.grid_ps)
     run = make_run(dice, seed, last_ps)
+    if on["lines"]:
+        traffic, run = in_lines(seed, traffic, run, dice.grid_ps)
     faults = make_faults(dice, len(pools))
     classes = [c._replace(**make_users(dice)) for c in classes]
     tenants = [
