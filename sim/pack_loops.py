@@ -38,7 +38,12 @@ def lists_of(scenario: Scenario, tables: Sequence[StepTable]) -> dict[str, int]:
     found: dict[str, int] = {}
     for i, entry in enumerate(scenario.classes):
         loop = entry.arrivals
-        if not isinstance(loop, Concurrency) or loop.requests or entry.trace or leader(scenario.classes, i) != i:
+        if (
+            not isinstance(loop, Concurrency)
+            or loop.requests
+            or entry.trace
+            or leader(scenario.classes, i) != i
+        ):
             continue
         mine = [c for j, c in enumerate(scenario.classes) if leader(scenario.classes, j) == i]
         n = ROOM * rate_max(loop, mine, scenario, tables) * scenario.duration_s + loop.max + 100
@@ -59,7 +64,8 @@ def rate_max(
     token_s = min(table.prefill_ps_per_token for table in tables) / PS_PER_S
     shares = [entry.share or 1.0 for entry in classes]
     prompt, output = (
-        sum(share * mean_of(getattr(entry, name)) for share, entry in zip(shares, classes, strict=True)) / sum(shares)
+        sum(share * mean_of(getattr(entry, name)) for share, entry in zip(shares, classes, strict=True))
+        / sum(shares)
         for name in ("prompt_tokens", "output_tokens")
     )
     alone_s = max(1.0, output) * base_s + prompt * token_s

@@ -46,8 +46,8 @@ def send_turn(p, st, s, r, outcome, t):
     """What follows is on its way.
 
     In a session who was not answered goes away, unless the class is persistent; a client of a line goes on. After the
-    end of the run nobody comes. What comes sleeps in the slot of the one before it, which is left as it is: a prefix cache may
-    still have to look at it.
+    end of the run nobody comes. What comes sleeps in the slot of the one before it, which is left as it is: a prefix
+    cache may still have to look at it.
     """
     so = st.slot + s * F_SIZE
     to = p.m[P_TURNS] + st.m[so + F_REQUEST] * TURN_SIZE

@@ -10,7 +10,8 @@ from sim.units import s_to_ps
 def measured_window_ps(scenario: Any, result: Any = None) -> tuple[int, int]:
     """First and one-past-last picosecond of arrival that is measured: after warm-up, before the end.
 
-    A run whose load generators have no request left ends with the last answer, before its `duration_s`; its result says when.
+    A run whose load generators have no request left ends with the last answer, before its `duration_s`; its result says
+    when.
     """
     start_ps, end_ps = s_to_ps(scenario.warmup_s), s_to_ps(scenario.duration_s)
     found = getattr(result, "window_end_ps", None)

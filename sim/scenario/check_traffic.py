@@ -225,7 +225,9 @@ def loop_problems(entry: TrafficClass, scenario: Scenario, said: Said) -> Iterat
     if entry.spikes:
         yield f"{key('spikes')}: {why}"
     if entry.curves.active:
-        yield from (f"{key('curves', name)}: {why}" for name in ("day", "week") if getattr(entry.curves, name))
+        yield from (
+            f"{key('curves', name)}: {why}" for name in ("day", "week") if getattr(entry.curves, name)
+        )
     if loop.ramp_s >= scenario.duration_s:
         allowed = f"less than duration_s ({scenario.duration_s:g} s): some clients would never start"
         yield problem(key("arrivals", "ramp_s"), loop.ramp_s, allowed)

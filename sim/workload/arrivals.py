@@ -37,6 +37,7 @@ def rate_path(traffic: TrafficClass, end_s: float, seed: int) -> list[Rate]:
 def _components(traffic: TrafficClass) -> list[tuple[str, a.Simple]]:
     """The processes that are laid over each other, each with the name its draws are keyed by."""
     whole = traffic.arrivals
+    assert not isinstance(whole, a.Concurrency), "a closed loop has no times of its own"
     if not isinstance(whole, a.Superposition):
         return [(traffic.name, whole)]
     named = [(f"{traffic.name}/{i}", part) for i, part in enumerate(whole.components)]

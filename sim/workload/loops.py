@@ -65,7 +65,9 @@ def line_number(classes: Sequence[TrafficClass], i: int) -> int:
     return sorted(loops).index(leader(classes, i))
 
 
-def in_lines(classes: Sequence[TrafficClass], calls: Sequence[Line | None], lengths: Sequence[int]) -> Ints | None:
+def in_lines(
+    classes: Sequence[TrafficClass], calls: Sequence[Line | None], lengths: Sequence[int]
+) -> Ints | None:
     """The order of requests that are sent at one time, (request, 2): their class, or the first that they share a list
     with, and their place; None where no class has a list.
     """

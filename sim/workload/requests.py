@@ -63,7 +63,9 @@ class Calls(NamedTuple):
         None  # the requests themselves, where the trace has sessions with clocks of their own
     )
     told: dict[str, Any] | None = None  # how the trace was read
-    line: Line | None = None  # where they come in closed loop: their places in the list, and the pauses behind them
+    line: Line | None = (
+        None  # where they come in closed loop: their places in the list, and the pauses behind them
+    )
 
     def where(self, chosen: NDArray[np.bool_]) -> Calls:
         """The calls that are chosen."""

@@ -42,7 +42,9 @@ def test_some_of_these_runs_close_and_some_are_cut() -> None:
 def loop_of(n_client: int, tokens: np.ndarray, pause_ps: np.ndarray | int = 0) -> Result:
     """`n_client` clients in front of a single server whose service takes as long as the request has tokens."""
     n = len(tokens)
-    turns = Turns(np.full(n, -2), np.full(n, pause_ps) if np.ndim(pause_ps) == 0 else pause_ps, np.zeros(n, np.int64))
+    turns = Turns(
+        np.full(n, -2), np.full(n, pause_ps) if np.ndim(pause_ps) == 0 else pause_ps, np.zeros(n, np.int64)
+    )
     far_ps = int(tokens.sum()) * TOKEN_PS * 4 + 4 * int(np.sum(turns.pause_ps)) + n
     params = make_params(
         RunRow(seed=1, duration_ps=far_ps, warmup_ps=0, end_ps=far_ps, sample_ps=0, closes=1),

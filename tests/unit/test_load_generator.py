@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -70,7 +71,9 @@ def test_requests_are_the_same_whoever_sends_them() -> None:
 
 
 def test_clients_pause_for_a_moment_of_their_own() -> None:
-    scenario = load_scenario("first_run", [*BENCH, LOOP, "traffic.arrivals={requests: 20000, jitter_s: 0.01}"])
+    scenario = load_scenario(
+        "first_run", [*BENCH, LOOP, "traffic.arrivals={requests: 20000, jitter_s: 0.01}"]
+    )
     turns = make_requests(scenario, 1).turns
     assert turns is not None
     assert turns.pause_ps.mean() == pytest.approx(1e10, rel=0.05)
@@ -132,7 +135,7 @@ def test_classes_may_share_a_list_or_have_their_own() -> None:
     found = run.requests.sort_by("request_id").to_pylist()
     assert len(found) == 60
     assert {row["class"] for row in found} == {"short", "long"}
-    assert all(a["arrival_ps"] <= b["arrival_ps"] for a, b in zip(found, found[1:], strict=False))
+    assert all(a["arrival_ps"] <= b["arrival_ps"] for a, b in pairwise(found))
     own = ["+classes.a.arrivals={kind: concurrency, max: 3, requests: 20}", "+classes.b={}"]
     run = sim.run("first_run", [*BENCH, LOOP, *own])
     assert {name: c["offered"] for name, c in run.summary["classes"].items()} == {"a": 20, "b": 60}
@@ -143,7 +146,9 @@ def test_classes_may_share_a_list_or_have_their_own() -> None:
 
 def test_a_trace_is_sent_in_its_order(tmp_path: Any) -> None:
     file = tmp_path / "t.csv"
-    file.write_text("arrival_s,prompt_tokens,output_tokens\n" + "".join(f"{i},{10 + i},{i + 1}\n" for i in range(30)))
+    file.write_text(
+        "arrival_s,prompt_tokens,output_tokens\n" + "".join(f"{i},{10 + i},{i + 1}\n" for i in range(30))
+    )
     run = bench(f"traffic.trace={{file: {file}}}", "traffic.arrivals={max: 4, requests: null}")
     found = columns(run)
     assert found["prompt_tokens"].tolist() == list(range(10, 40))
@@ -156,8 +161,14 @@ def test_a_trace_is_sent_in_its_order(tmp_path: Any) -> None:
     ("overrides", "said"),
     [
         (["traffic.sessions={turns: 3}"], "traffic.sessions: cannot go with arrivals of kind concurrency"),
-        (["traffic.spikes=[{at_s: 1, height: 2, length_s: 5}]"], "traffic.spikes: arrivals of kind concurrency have no rate"),
-        ([f"traffic.curves={{active: true, week: {[1.0] * 7}}}"], "traffic.curves.week: arrivals of kind concurrency have no rate"),
+        (
+            ["traffic.spikes=[{at_s: 1, height: 2, length_s: 5}]"],
+            "traffic.spikes: arrivals of kind concurrency have no rate",
+        ),
+        (
+            [f"traffic.curves={{active: true, week: {[1.0] * 7}}}"],
+            "traffic.curves.week: arrivals of kind concurrency have no rate",
+        ),
         (["traffic.arrivals.ramp_s=600"], "traffic.arrivals.ramp_s: 600"),
         (["traffic.arrivals.max=0"], "traffic.arrivals.max"),
         (["traffic.arrivals.rate_per_s=3"], "traffic.arrivals.rate_per_s: no such key"),
@@ -170,13 +181,20 @@ def test_what_makes_no_sense_is_refused(overrides: list[str], said: str) -> None
 
 
 def test_clients_that_nobody_can_count_are_asked_for_a_number() -> None:
-    free = ["traffic.arrivals={kind: concurrency, max: 100000}", "traffic.output_tokens=0", "traffic.prompt_tokens=1"]
+    free = [
+        "traffic.arrivals={kind: concurrency, max: 100000}",
+        "traffic.output_tokens=0",
+        "traffic.prompt_tokens=1",
+    ]
     with pytest.raises(InputError, match=r"arrivals\.requests is missing"):
         plan(load_scenario("first_run", [*BENCH, *free, "duration_s=100000"]))
 
 
 def test_clients_that_fail_at_once_run_out_of_requests() -> None:
-    refused = ["traffic.arrivals={kind: concurrency, max: 8, jitter_s: 0}", "traffic.caps={output_tokens: 1, long_output: reject}"]
+    refused = [
+        "traffic.arrivals={kind: concurrency, max: 8, jitter_s: 0}",
+        "traffic.caps={output_tokens: 1, long_output: reject}",
+    ]
     with pytest.raises(InputError, match=r"arrivals\.requests"):
         sim.run("first_run", [*BENCH, *refused, "duration_s=2"])
 
