@@ -183,7 +183,7 @@ def test_what_makes_no_sense_is_refused(overrides: list[str], said: str) -> None
 def test_clients_that_nobody_can_count_are_asked_for_a_number() -> None:
     free = [
         "traffic.arrivals={kind: concurrency, max: 100000}",
-        "traffic.output_tokens=0",
+        "traffic.output_tokens=1",
         "traffic.prompt_tokens=1",
     ]
     with pytest.raises(InputError, match=r"arrivals\.requests is missing"):
