@@ -118,8 +118,16 @@ def overrides(story: str, word: str) -> Iterable[str]:
     key, equals, value = word.partition("=")
     if not equals:
         return keys(story, key)
-    done, comma, _ = value.rpartition(",")
-    return [f"{key}={done}{comma}{name}" for name in values(key)]
+    done, comma, last = value.rpartition(",")
+    return [f"{key}={done}{comma}{name}" for name in (*values(key), *option_files_at(key, last))]
+
+
+def option_files_at(key: str, typed: str) -> list[str]:
+    """YAML files below a folder that was typed: an option of a group may be a file."""
+    from sim.scenario.catalogue import GROUPS
+
+    group = key.lstrip("+").partition("@")[0]
+    return files(typed, ".yaml") if group in GROUPS and "/" in typed else []
 
 
 def values(key: str) -> list[str]:

@@ -55,6 +55,17 @@ def test_candidates(words: list[str], offered: set[str] | None) -> None:
         assert set(found) == offered
 
 
+def test_files_are_offered_where_a_path_is_typed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "own").mkdir()
+    for name in ("own/a.yaml", "own/b.txt", "config.json"):
+        (tmp_path / name).write_text("")
+    assert candidates(["run", "spiky_hour", "model=own/"]) == ["model=own/a.yaml"]
+    assert candidates(["compare", "spiky_hour", "model=qwen3_8b,own/"]) == ["model=qwen3_8b,own/a.yaml"]
+    assert candidates(["run", "spiky_hour", "gpu.memory_gb=own/"]) == []
+    assert candidates(["import-model", "con"]) == ["config.json"]
+
+
 @pytest.mark.parametrize("group", ["gpu", "pool", "runtime", "traffic", "router", "output", "pools.chat"])
 def test_every_offered_key_can_be_overridden(group: str) -> None:
     kinds = option_files("router") if group == "router" else [""]  # each kind of router has keys of its own
