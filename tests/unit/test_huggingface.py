@@ -236,6 +236,36 @@ OTHERS: dict[str, tuple[dict[str, Any], float, float, int]] = {  # … and the l
         11.0,
         0,
     ),
+    "Phi 2": (
+        {
+            "model_type": "phi",
+            "hidden_size": 2560,
+            "intermediate_size": 10240,
+            "max_position_embeddings": 2048,
+            "num_attention_heads": 32,
+            "num_hidden_layers": 32,
+            "num_key_value_heads": None,
+            "vocab_size": 51200,
+        },
+        2.78,
+        2.78,
+        0,
+    ),
+    "BERT large": (
+        {
+            "architectures": ["BertModel"],
+            "model_type": "bert",
+            "hidden_size": 1024,
+            "intermediate_size": 4096,
+            "max_position_embeddings": 512,
+            "num_attention_heads": 16,
+            "num_hidden_layers": 24,
+            "vocab_size": 30522,
+        },
+        0.335,
+        0.335,
+        0,
+    ),
     "Granite 4 H Tiny": (GRANITE, 6.94, 1.47, 0),
     "BLOOM 176B": (
         {"model_type": "bloom", "hidden_size": 14336, "n_layer": 70, "n_head": 112, "vocab_size": 250880},
@@ -254,6 +284,7 @@ def test_other_families_have_the_parameters_that_are_published(name: str, tmp_pa
     assert found.active_params_b == pytest.approx(active, rel=0.02)
     assert found.window_layers == n_window
     assert found.name == name
+    assert found.kind == ("embedding" if name == "BERT large" else "llm")
 
 
 def test_the_yaml_reads_back_as_the_model(tmp_path: Path) -> None:
