@@ -39,6 +39,7 @@ from sim.scenario.traffic import TrafficClass
 from sim.steptime import StepTable, make_step_table
 from sim.units import HORIZON_MAX_S, NEVER, s_to_ps
 from sim.workload.requests import Requests, make_requests
+from sim.workload.tenants import with_recorded_tenants
 
 SAMPLES_AIM = 360
 NICE_STEPS_S = (0.1, 0.2, 0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900)
@@ -68,6 +69,7 @@ class Outline(NamedTuple):
 
 def plan(scenario: Scenario, seed: int | None = None, requests: Requests | None = None) -> Plan:
     """Pack a scenario for one seed. Raises InputError where the fleet or its traffic is impossible."""
+    scenario = with_recorded_tenants(scenario)
     return with_seed(outline(scenario), scenario.seed if seed is None else seed, requests)
 
 

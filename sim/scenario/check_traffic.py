@@ -32,6 +32,7 @@ def traffic_problems(scenario: Scenario, said: Said) -> Iterator[str]:
         yield from token_problems(entry, said)
         yield from session_problems(entry, said)
         yield from loop_problems(entry, scenario, said)
+        yield from recorded_problems(entry, said)
     yield from share_problems(scenario, said)
     yield from tenant_problems(scenario, said)
 
@@ -233,6 +234,23 @@ def loop_problems(entry: TrafficClass, scenario: Scenario, said: Said) -> Iterat
         yield problem(key("arrivals", "ramp_s"), loop.ramp_s, allowed)
 
 
+def named_in_trace(entry: TrafficClass) -> bool:
+    """Whether the trace of a class says whose each row is."""
+    return (
+        entry.trace is not None and entry.trace.columns is not None and entry.trace.columns.tenant is not None
+    )
+
+
+def recorded_problems(entry: TrafficClass, said: Said) -> Iterator[str]:
+    """Rows of a trace that belong to tenants make classes of their own: they cannot be one tenant's, nor be shared."""
+    if not named_in_trace(entry) or (entry.trace and entry.trace.tenant):
+        return
+    for name in ("tenant", "share"):
+        if getattr(entry, name) is not None:
+            column = said.class_key(entry.name, "trace", "columns", "tenant")
+            yield f"{said.class_key(entry.name, name)}: cannot go with {column}, which gives every tenant a class"
+
+
 def share_problems(scenario: Scenario, said: Said) -> Iterator[str]:
     """Shares sum to one, and those who share have one process of arrivals."""
     sharing = [entry for entry in scenario.classes if entry.share is not None]
@@ -267,5 +285,5 @@ def tenant_problems(scenario: Scenario, said: Said) -> Iterator[str]:
     used = {entry.tenant for entry in scenario.classes}
     for name, tenant in tenants.items():
         yield from limit_problems(tenant.limits, f"tenants.{name}.limits")
-        if name not in used:
+        if name not in used and not any(named_in_trace(entry) for entry in scenario.classes):
             yield f"tenants.{name}: no class has this tenant; give it to one, as classes.NAME.tenant, or drop it"

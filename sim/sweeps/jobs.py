@@ -11,6 +11,7 @@ from sim.pack import Outline, Plan, outline, with_seed
 from sim.scenario.scenario import Scenario
 from sim.scenario.types import SEED_MAX
 from sim.workload.requests import Requests, make_requests
+from sim.workload.tenants import with_recorded_tenants
 
 RUNS_MAX = 10_000_000
 OUTLINES_KEPT = 1000  # of some 50 kB each
@@ -55,7 +56,7 @@ def make_jobs(variants: Mapping[str, Scenario], seeds: Sequence[int]) -> Jobs:
         raise InputError("seed: a seed is named twice")
     quiet = {
         name: dataclasses.replace(story, output=dataclasses.replace(story.output, records=False))
-        for name, story in variants.items()
+        for name, story in ((name, with_recorded_tenants(story)) for name, story in variants.items())
     }
     return Jobs(quiet, [_checked(seed, next(iter(quiet.values()))) for seed in seeds])
 

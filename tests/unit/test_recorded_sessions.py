@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -13,10 +14,12 @@ from conftest import shared_data
 
 import sim
 from sim.errors import InputError
+from sim.scenario.tenant import Tenant
 from sim.scenario.trace import Columns, Trace
 from sim.scenario.traffic import TrafficClass
 from sim.units import NEVER
 from sim.workload.requests import class_requests
+from sim.workload.tenants import with_recorded_tenants
 
 PS = 10**12
 ROWS = [  # at, p, o, chat, secs
@@ -147,3 +150,40 @@ def test_weka_sessions_as_published() -> None:
     assert len(later) > 10
     hit = sum(table["cached_tokens"][i] for i in later) / sum(table["prompt_tokens"][i] for i in later)
     assert hit > 0.85
+
+
+def test_tenants_of_a_trace_have_a_class_each(tmp_path: Path) -> None:
+    """Classes called CLASS_TENANT with their own rows; tenants that are described keep their weight and limits."""
+    path = tmp_path / "log.csv"
+    path.write_text("at,p,o,who\n0,10,1,team a\n1,20,1,b\n2,30,1,team a\n3,40,1,b\n4,50,1,c\n")
+    columns = "columns: {arrival: at, prompt_tokens: p, output_tokens: o, tenant: who}"
+    overrides = [f"traffic.trace={{file: {path}, {columns}}}", "duration_s=10", "warmup_s=0"]
+    story = sim.load("first_run", overrides)
+    story = replace(story, tenants=(Tenant(name="b", weight=3),))
+    found = with_recorded_tenants(story)
+    name = story.classes[0].name
+    assert [entry.name for entry in found.classes] == [f"{name}_b", f"{name}_c", f"{name}_team_a"]
+    assert {tenant.name: tenant.weight for tenant in found.tenants} == {"b": 3, "c": 1, "team_a": 1}
+    assert with_recorded_tenants(found) is found
+    run = sim.run("first_run", overrides, out=None)
+    assert {k: v["offered"] for k, v in run.summary["tenants"].items()} == {"team_a": 2, "b": 2, "c": 1}
+    rows = sim.sweep("first_run", [1, 2], overrides).rows
+    assert {row["offered"] for row in rows} == {5}
+    path.write_text("at,p,o,who\n0,10,1,a\n1,20,1,\n")
+    with pytest.raises(InputError, match="a tenant's name in every row"):
+        sim.run("first_run", overrides, out=None)
+    path.write_text("at,p,o,who\n0,10,1,a b\n1,20,1,a?b\n")
+    with pytest.raises(InputError, match="two classes would be called"):
+        sim.run("first_run", overrides, out=None)
+    with pytest.raises(InputError, match="gives every tenant a class"):
+        sim.load("first_run", [*overrides, "traffic.tenant=x"])
+
+
+def test_a_recording_of_many_tenants() -> None:
+    path = shared_data("traces/vtc_arena/arena_27clients.parquet")
+    columns = "columns: {arrival: arrival_s, prompt_tokens: prompt_tokens, output_tokens: output_tokens, tenant: tenant}"
+    run = sim.run(
+        "first_run", [f"traffic.trace={{file: {path}, {columns}}}", "duration_s=600", "warmup_s=0"], out=None
+    )
+    assert len(run.summary["tenants"]) == len(run.summary["classes"]) == 22  # in two thirds of the recording
+    assert sum(tenant["offered"] for tenant in run.summary["tenants"].values()) == 955

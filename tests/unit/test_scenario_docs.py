@@ -72,4 +72,4 @@ def test_example_limit(text: str) -> None:
 
 def test_there_are_examples() -> None:
     assert (len(BLOCKS), len(COMMANDS), len(LIMITS)) == (2, 8, 6)
-    assert (len(TRAFFIC_BLOCKS), len(TRAFFIC_COMMANDS)) == (1, 17)
+    assert (len(TRAFFIC_BLOCKS), len(TRAFFIC_COMMANDS)) == (1, 18)
