@@ -5,6 +5,7 @@ A format is one `Layout`: named columns, units, and what its publisher means by 
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any, NamedTuple
@@ -17,6 +18,7 @@ from sim.scenario.trace import Trace
 
 NS_PER_UNIT = {"s": 10**9, "ms": 10**6, "us": 10**3, "ns": 1}
 N_FAULT_MAX = 20  # broken rows named in one error
+SHOWN = 300  # characters of what stands in a file
 
 
 class Layout(NamedTuple):
@@ -180,25 +182,34 @@ def choose_layout(trace: Trace, header: list[str], kind: str = "csv") -> Layout:
     """The layout of a file with these column names, with what the trace's own keys change of it; InputError when a
     column is missing or stands twice.
     """
-    twice = sorted({name for name in header if name and header.count(name) > 1})
-    if twice:
-        places = {name: [i + 1 for i, other in enumerate(header) if other == name] for name in twice}
-        raise InputError(
-            [
-                f"{trace.file}: column {name!r} stands twice (columns {' and '.join(map(str, at))}); allowed: once"
-                for name, at in places.items()
-            ]
-        )
+    _check_once(trace.file, header)
     layout = _stated_layout(trace, header, kind)
     wanted = (*required(layout), *((getattr(layout, name) for name in OPTIONAL) if trace.columns else ()))
     missing = [name for name in wanted if name is not None and name not in header]
     if missing:
-        allowed = "one of the file's columns: " + ", ".join(header)
+        allowed = "one of the file's columns: " + shortened(", ".join(header))
         raise InputError(
             [problem(f"{trace.file}: column", name, allowed, nearest(name, header)) for name in missing]
         )
     absent: dict[str, Any] = {name: None for name in OPTIONAL if getattr(layout, name) not in header}
     return _as_asked(trace, layout._replace(**absent))
+
+
+def _check_once(file: str, header: list[str]) -> None:
+    """InputError where a column stands twice: nobody knows which is meant."""
+    times = Counter(header)
+    lines = []
+    for name in [name for name, n in times.items() if name and n > 1][:N_FAULT_MAX]:
+        at = [str(i + 1) for i, other in enumerate(header) if other == name]
+        places = " and ".join(at) if len(at) < 4 else f"{at[0]}, {at[1]} … {at[-1]}"
+        lines.append(f"{file}: column {shortened(name)!r} stands twice (columns {places}); allowed: once")
+    if lines:
+        raise InputError(lines)
+
+
+def shortened(text: str) -> str:
+    """A text that comes from a file, at most so long that it fits into a message."""
+    return text if len(text) <= SHOWN else text[:SHOWN] + "…"
 
 
 def _as_asked(trace: Trace, layout: Layout) -> Layout:
@@ -232,7 +243,7 @@ def _stated_layout(trace: Trace, header: list[str], kind: str) -> Layout:
     known = [(name, layout) for name, layout in BY_HEADER.items() if kind in layout.kinds]
     needs = "; ".join(f"{name}: {', '.join((*required(layout), *layout.signs))}" for name, layout in known)
     allowed = f"a known format ({needs}) or a `columns` mapping"
-    raise InputError(problem(f"{trace.file}: columns", ", ".join(header), allowed))
+    raise InputError(problem(f"{trace.file}: columns", shortened(", ".join(header)), allowed))
 
 
 def _hashes(layout: Layout, header: list[str]) -> str | None:
