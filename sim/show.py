@@ -77,7 +77,7 @@ def as_list(group: str | None = None) -> str:
 
 def as_model(path: str, name: str | None, out: str | None) -> tuple[str, str]:
     """(what to print, notes) of a model imported from a config.json: its YAML, or the path it was written to."""
-    from sim.huggingface.importing import import_model, place_of
+    from sim.huggingface.importing import chosen_as, import_model, place_of
     from sim.scenario.problems import printable
 
     found = import_model(path, name)
@@ -88,8 +88,7 @@ def as_model(path: str, name: str | None, out: str | None) -> tuple[str, str]:
 
     place = place_of(out, found.option)
     write_new(place, found.yaml, "import-model")
-    chosen = place if out.endswith((".yaml", ".yml")) else found.option
-    notes.append(f"choose it as model={chosen}")
+    notes.append(f"choose it as model={chosen_as(place, found.option)}")
     return f"{place}\n", "".join(f"{printable(note)}\n" for note in notes)
 
 

@@ -87,18 +87,25 @@ def import_model(path: str, name: str | None = None) -> Imported:
 
 
 def place_of(out: str, option: str) -> Path:
-    """Where `-o OUT` puts the YAML: OUT itself when it names a YAML file, else OUT/model as in a conf folder.
+    """Where `-o OUT` puts the YAML: OUT itself when it names a YAML file, else into the folder, or its model/.
 
     Raises InputError where the catalogue has a model of that name, which a conf folder cannot replace.
     """
     if is_file(out):
         return Path(out)
-    if option in yaml_files(conf_dir() / "model"):
+    folder = Path(out)
+    if folder.name == "conf" or (folder / "model").is_dir():
+        folder = folder / "model"
+    if folder.name == "model" and option in yaml_files(conf_dir() / "model"):
         raise InputError(
             f"import-model: the catalogue has a model {option!r} already: give yours another name with --name"
         )
-    folder = Path(out)
-    return (folder if folder.name == "model" else folder / "model") / f"{option}.yaml"
+    return folder / f"{option}.yaml"
+
+
+def chosen_as(place: Path, option: str) -> str:
+    """What to write after `model=` for a file that lies there: its name where ./conf has it, else its path."""
+    return option if place.absolute().parent == Path.cwd() / "conf" / "model" else str(place)
 
 
 def with_quantization(data: dict[str, Any], file: Path) -> dict[str, Any]:

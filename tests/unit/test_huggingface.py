@@ -495,7 +495,13 @@ def test_an_imported_model_is_chosen_by_name_or_by_file(
     monkeypatch.chdir(tmp_path)
     (tmp_path / "config.json").write_text(json.dumps(CONFIGS["qwen3_14b"]))
     assert cli.main(["import-model", "config.json", "--name", "Our 14B", "-o", "conf"]) == 0
-    assert capsys.readouterr().out == "conf/model/our_14b.yaml\n"
+    out, err = capsys.readouterr()
+    assert out == "conf/model/our_14b.yaml\n"
+    assert err.endswith("choose it as model=our_14b\n")
+    assert cli.main(["import-model", "config.json", "--name", "Our 14B", "-o", "elsewhere"]) == 0
+    out, err = capsys.readouterr()
+    assert out == "elsewhere/our_14b.yaml\n"
+    assert err.endswith("choose it as model=elsewhere/our_14b.yaml\n")
     by_name = load_scenario("first_run", ["model=our_14b", "gpu=h100"])
     assert by_name.pools[0].model.params_b == pytest.approx(14.768, rel=1e-3)
     assert cli.main(["import-model", "config.json", "--name", "Our 14B", "-o", "my/own.yaml"]) == 0
