@@ -18,6 +18,7 @@ from sim.workload.pieces import piece_tokens
 
 Ints = NDArray[np.int64]
 TENANTS_SHOWN = 20
+UNKNOWN_NS = -1  # of a span that a row does not tell
 
 
 class Part(NamedTuple):
@@ -188,20 +189,23 @@ def _order(layout: Layout, whole: Part, group: Ints | None) -> Ints:
 
 
 def _pauses(layout: Layout, whole: Part, session: Ints | None) -> tuple[Ints | None, int]:
-    """(pause between the answer before each row in its session and the row, ns; rows that came before that answer)."""
-    if session is None:
+    """(pause between the answer before each row in its session and the row, ns; rows that came before that answer).
+
+    Where a row says nothing of its pause it is the time since that answer, or, where nobody knows when that was, since
+    the row before.
+    """
+    if session is None or (layout.think or layout.took or layout.end) is None:
         return None, 0
-    if layout.think is not None:
-        return whole.think_ns, 0
-    end = whole.end_ns
-    if end is None and whole.took_ns is not None and whole.arrival_ns is not None:
-        end = whole.arrival_ns + whole.took_ns
-    if end is None or whole.arrival_ns is None:
-        return None, 0
-    order = np.argsort(session, kind="stable")
-    goes_on = session[order][1:] == session[order][:-1]
     pause = np.zeros(len(session), dtype=np.int64)
-    pause[order[1:][goes_on]] = (whole.arrival_ns[order][1:] - end[order][:-1])[goes_on]
+    if whole.arrival_ns is not None:
+        end = whole.arrival_ns if whole.end_ns is None else whole.end_ns
+        if whole.took_ns is not None:
+            end = whole.arrival_ns + np.maximum(whole.took_ns, 0)
+        order = np.argsort(session, kind="stable")
+        goes_on = session[order][1:] == session[order][:-1]
+        pause[order[1:][goes_on]] = (whole.arrival_ns[order][1:] - end[order][:-1])[goes_on]
+    if whole.think_ns is not None:
+        pause = np.where(whole.think_ns == UNKNOWN_NS, pause, whole.think_ns)
     return np.maximum(pause, 0), int((pause < 0).sum())
 
 

@@ -164,7 +164,7 @@ def _block(lines: list[int], rows: list[dict[str, Any]], layout: Layout, per_tok
     texts = (layout.prompt_tokens, layout.output_tokens) if layout.texts else ()
     columns: dict[str, Cells] = {}
     for name in dict.fromkeys([*required(layout), *spans(layout)]):
-        raw = [row.get(name, 0 if name in spans(layout) else MISSING) for row in rows]
+        raw = [row.get(name, None if name in spans(layout) else MISSING) for row in rows]
         if name in clocks:
             columns[name] = timestamps(raw)
         elif name in texts:

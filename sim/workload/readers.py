@@ -9,11 +9,12 @@ from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from sim.errors import InputError, problem
 from sim.scenario.trace import Trace
-from sim.workload.assemble import Part, joined
-from sim.workload.cells import BROKEN_NS, report, times_ns, tokens
+from sim.workload.assemble import UNKNOWN_NS, Part, joined
+from sim.workload.cells import BROKEN_NS, Cells, report, times_ns, tokens
 from sim.workload.foreign import known_header
 from sim.workload.formats import SHAREGPT, Block, Faults, Layout, TraceRows, choose_layout
 from sim.workload.json_lines import json_blocks, json_header, json_rows
@@ -182,7 +183,7 @@ def _check(block: Block, layout: Layout, faults: Faults, writes: bool) -> Part:
             is_good = (n != 0) | (name == layout.output_tokens and not writes)
             report(columns[name], is_good, line, name, EMPTY_ALLOWED, faults)
     seconds = {
-        name: times_ns(columns[name], "s", line, name, faults) for name in (layout.think, layout.took) if name
+        name: _spans(columns[name], line, name, faults) for name in (layout.think, layout.took) if name
     }
     end = None
     if layout.end is not None:
@@ -190,6 +191,17 @@ def _check(block: Block, layout: Layout, faults: Faults, writes: bool) -> Part:
     think, took = (seconds.get(name or "") for name in (layout.think, layout.took))
     part = Part(arrival, prompt, output, line, think, took, end, block.hash_ids, block.labels)
     return _without_failed(layout, part)
+
+
+def _spans(cells: Cells, line: NDArray[np.int64], column: str, faults: Faults) -> NDArray[np.int64]:
+    """Seconds as nanoseconds; UNKNOWN_NS where nothing is written."""
+    is_empty = np.zeros(len(line), dtype=bool)
+    for i in np.flatnonzero(~cells.is_number):
+        value = cells.raw[int(i)]
+        value = value.as_py() if hasattr(value, "as_py") else value
+        is_empty[i] = value is None or (isinstance(value, str) and not value.strip())
+    known = cells._replace(is_number=cells.is_number | is_empty, values=np.where(is_empty, 0, cells.values))
+    return np.where(is_empty, UNKNOWN_NS, times_ns(known, "s", line, column, faults))
 
 
 def _without_failed(layout: Layout, part: Part) -> Part:

@@ -29,6 +29,12 @@ def replay_copies(
 ) -> tuple[Ints, Ints]:
     """As `replay`; places count on through the copies that `scale` and `repeat` make: copy · rows + index."""
     at_ns, index, span_ns = window(trace, rows)
+    if len(at_ns) and at_ns.min() >= duration_s * trace.speed_up * NS_PER_S:
+        first_s = float(at_ns.min()) / NS_PER_S
+        allowed = "a trace with rows in the run; trace.origin=first_row counts from the first, trace.start_s cuts before it"
+        raise InputError(
+            problem("trace.file", f"{trace.file}: its first row is at {first_s:.10g} s", allowed)
+        )
     at_ns, index = rescale(trace, _kept_by(rows), at_ns, index, span_ns, generator(seed, "trace", name))
     if trace.repeat:
         n_place = math.ceil(max(trace.scale, 1.0)) * len(rows.row)

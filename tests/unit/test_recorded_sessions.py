@@ -18,6 +18,7 @@ from sim.scenario.tenant import Tenant
 from sim.scenario.trace import Columns, Trace
 from sim.scenario.traffic import TrafficClass
 from sim.units import NEVER
+from sim.workload.readers import read_trace
 from sim.workload.requests import class_requests
 from sim.workload.tenants import with_recorded_tenants
 
@@ -187,3 +188,62 @@ def test_a_recording_of_many_tenants() -> None:
     )
     assert len(run.summary["tenants"]) == len(run.summary["classes"]) == 22  # in two thirds of the recording
     assert sum(tenant["offered"] for tenant in run.summary["tenants"].values()) == 955
+
+
+def test_pauses_that_a_row_does_not_tell(tmp_path: Path) -> None:
+    """The time since the answer before, or since the row before where nobody knows when that was answered."""
+    path = tmp_path / "log.csv"
+    path.write_text("at,p,o,chat,secs,think\n0,1,1,a,2,\n10,1,1,a,,3\n20,1,1,a,,\n30,1,1,a,5,\n31,1,1,a,5,\n")
+    columns = replace(COLUMNS, think="think")
+    rows = read_trace(Trace(file=str(path), columns=columns))
+    assert (rows.pause_ns / 1e9).tolist() == [0, 3, 10, 10, 0]
+    rows = read_trace(Trace(file=str(path), columns=COLUMNS))
+    assert (rows.pause_ns / 1e9).tolist() == [0, 8, 10, 10, 0]
+    path.write_text("at,p,o,chat,secs\n0,1,1,a,x\n1,1,1,a,-1\n")
+    with pytest.raises(InputError) as caught:
+        read_trace(Trace(file=str(path), columns=COLUMNS))
+    assert [line.split(": ")[1:3] for line in caught.value.problems] == [
+        ["line 2", "secs"],
+        ["line 3", "secs"],
+    ]
+
+
+def test_a_recording_that_begins_after_the_run_is_refused(tmp_path: Path) -> None:
+    """Seconds since 1970 with the origin at zero: there would be no request, and no word about it."""
+    path = tmp_path / "epoch.csv"
+    path.write_text("arrival_s,prompt_tokens,output_tokens\n1764252000,5,5\n1764252001,6,6\n")
+    with pytest.raises(InputError, match=r"its first row is at 1764252000 s.*origin=first_row"):
+        class_requests(TrafficClass(trace=Trace(file=str(path))), 0, 600.0, 1)
+    assert (
+        len(
+            class_requests(
+                TrafficClass(trace=Trace(file=str(path), origin="first_row")), 0, 600.0, 1
+            ).arrival_ps
+        )
+        == 2
+    )
+
+
+@pytest.mark.parametrize(
+    ("path", "columns", "options", "n"),
+    [
+        ("lmcache_agents", "p: prompt_tokens_est, o: output_tokens_est", "failed_rows: drop", 928),
+        ("weka_agentic", "p: prompt_tokens, o: output_tokens, think: think_time_s, took: api_time_s",
+         "sessions: closed, failed_rows: drop", 30_726),
+    ],
+)  # fmt: skip
+def test_tables_of_agent_sessions_with_clocks_of_their_own(
+    path: str, columns: str, options: str, n: int
+) -> None:
+    """Negative and missing times and failed calls: what the shared tables of two publishers hold."""
+    columns = columns.replace("p:", "prompt_tokens:", 1).replace(" o:", " output_tokens:", 1)
+    file = shared_data(f"traces/{path}/calls.parquet")
+    trace = f"{{file: {file}, columns: {{arrival: t_s, session: session_id, {columns}}}"
+    overrides = [
+        f"traffic.trace={trace}, session_times: session, {options}}}",
+        "traffic.arrivals.rate_per_s=0.05",
+    ]
+    run = sim.run("first_run", [*overrides, "duration_s=600", "warmup_s=0"], out=None)
+    told = next(iter(run.summary["traces"].values()))
+    assert told["rows"] == n
+    assert run.summary["offered"] > 20
