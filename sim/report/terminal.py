@@ -65,6 +65,8 @@ def print_comparison(runs: Runs, console: Console) -> None:
 
     comparison = compare({name: run.summary for name, run in runs.runs.items()})
     console.print()
+    for line in dict.fromkeys(line for run in runs.runs.values() for line in trace_lines(run.summary)):
+        console.print(Text(line))
     console.print(comparison_table(comparison, console.width))
     console.print(Text("* best value of a measure; differences are against the baseline", style="dim"))
     for row in comparison.rows:

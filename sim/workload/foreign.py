@@ -10,6 +10,9 @@ MEASURED = (
     "a measurement and no recording of traffic; give traffic.arrivals its rate and traffic.prompt_tokens and"
     " output_tokens its lengths, and compare what `run` then says with it"
 )
+BENCHMARK = MEASURED.replace(
+    "traffic;", "traffic; `fleetsim calibrate` fits step times to it; to simulate its load"
+)
 RATE = (
     "rates and no requests; give its mean to traffic.arrivals.rate_per_s and its course to traffic.curves.day, or record"
     " a row a request"
@@ -29,13 +32,13 @@ MAGIC = {
 }
 
 JSON_SIGNS: tuple[tuple[set[str], str], ...] = (
-    ({"request_throughput", "mean_ttft_ms"}, f"a result of `vllm bench serve` (or SGLang's bench_serving): {MEASURED}"),
-    ({"num_prompts", "total_input_tokens"}, f"a result of `vllm bench serve`: {MEASURED}"),
+    ({"request_throughput", "mean_ttft_ms"}, f"a result of `vllm bench serve` (or SGLang's bench_serving): {BENCHMARK}"),
+    ({"num_prompts", "total_input_tokens"}, f"a result of `vllm bench serve`: {BENCHMARK}"),
     ({"elapsed_time", "num_requests", "total_num_tokens"}, f"a result of `vllm bench throughput`: {MEASURED}"),
     ({"avg_latency", "latencies"}, f"a result of `vllm bench latency`: {MEASURED}"),
-    ({"benchmarks"}, f"a guidellm report: {MEASURED}"),
+    ({"benchmarks"}, f"a guidellm report: {BENCHMARK}"),
     ({"metadata", "metrics"}, f"an AIPerf export (profile_export.jsonl): {MEASURED}"),
-    ({"input_config", "request_throughput"}, f"an AIPerf export (profile_export_aiperf.json): {MEASURED}"),
+    ({"input_config", "request_throughput"}, f"an AIPerf export (profile_export_aiperf.json): {BENCHMARK}"),
     ({"time_to_first_token", "request_throughput"}, f"an AIPerf export: {MEASURED}"),
     ({"service_kind", "experiments"}, f"a genai-perf export: {MEASURED}"),
     ({"root_group", "metrics"}, f"a k6 summary: {MEASURED}"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 from dataclasses import replace
 from itertools import pairwise
@@ -14,6 +15,7 @@ from conftest import shared_data
 
 import sim
 from sim.errors import InputError
+from sim.report.terminal import print_comparison, print_run
 from sim.scenario.tenant import Tenant
 from sim.scenario.trace import Columns, Trace
 from sim.scenario.traffic import TrafficClass
@@ -247,3 +249,28 @@ def test_tables_of_agent_sessions_with_clocks_of_their_own(
     told = next(iter(run.summary["traces"].values()))
     assert told["rows"] == n
     assert run.summary["offered"] > 20
+
+
+def test_what_was_left_out_is_said_and_kept(tmp_path: Path) -> None:
+    """Failed calls, rows out of order, estimated lengths: a line of `run` and of `compare`, and the summary."""
+    from rich.console import Console
+
+    path = tmp_path / "BurstGPT_1.csv"
+    path.write_text(
+        "Timestamp,Model,Request tokens,Response tokens,Total tokens,Log Type\n"
+        "5,ChatGPT,472,18,490,Conversation log\n60,GPT-4,300,0,300,Conversation log\n118,GPT-4,417,276,693,API log\n"
+    )
+    overrides = [f"traffic.trace.file={path}", "duration_s=600", "warmup_s=0"]
+    done = sim.run("first_run", overrides, out=tmp_path / "results")
+    said = f"trace {path}: 2 rows as burstgpt, 1 failed calls left out (no tokens)"
+    for show in (
+        lambda console: print_run(done, console),
+        lambda console: print_comparison(
+            sim.compare("first_run", {"a": overrides, "b": [*overrides, "seed=2"]}), console
+        ),
+    ):
+        with Console(width=300, file=(text := io.StringIO())) as console:
+            show(console)
+        assert text.getvalue().count(said) == 1
+    kept = json.loads((done.path / "summary.json").read_text())
+    assert next(iter(kept["traces"].values()))["failed_rows"] == 1
