@@ -13,6 +13,7 @@ from coldstart_figures import CASES, WITHIN, error, headline, table
 from hypothesis import given
 from hypothesis import strategies as st
 
+import sim
 from sim.errors import InputError
 from sim.pack_coldstart import (
     Subject,
@@ -25,6 +26,8 @@ from sim.pack_coldstart import (
     transfer_s,
     typical_s,
 )
+from sim.report.terminal import start_lines
+from sim.report.text import seconds
 from sim.scenario.coldstart import SHOWN_AS, STAGES, Compute, Fixed, Transfer, circle, in_order, waits_for
 from sim.scenario.compose import load_scenario
 from sim.scenario.dist import Constant
@@ -295,3 +298,37 @@ def test_show_tells_bytes_bandwidth_and_seconds() -> None:
     assert "0.338 GB/s" in line
     assert "47.5 s" in line
     assert "cold start of" not in as_table("first_run", ["coldstart=none"])
+
+
+@pytest.mark.parametrize(
+    ("model", "weights_s"),
+    [
+        (["model=llama_3_1_8b", "gpu=h100"], 16.06 / 0.338),
+        (["model=deepseek_v3", "gpu=h200", "pool.tp=8", "pool.precision=fp8"], 671 / 1.049),
+    ],
+)
+def test_a_run_loads_as_long_as_its_weights_take(model: list[str], weights_s: float, tmp_path: Path) -> None:
+    """Three starts at once, from nothing: what the time series and the summary say of them."""
+    start = [
+        "coldstart=cloud_disk",
+        "coldstart.stages.1.spread=1",
+        "autoscaler=fixed",
+        "autoscaler.replicas=3",
+    ]
+    work = [
+        "pool.initial_replicas=0",
+        "pool.max_replicas=3",
+        "duration_s=1500",
+        "output.sample_interval_s=1",
+        "slo=none",
+    ]
+    traffic = ["traffic.arrivals={kind: batch, requests: 20, at_s: 10}"]
+    run = sim.run("first_run", [*model, *start, *work, *traffic], out=tmp_path)
+    found = run.summary["pools"]["main"]["cold_start"]
+    assert run.summary["cold_starts"] == 3
+    assert found["stages"]["weights"] == pytest.approx(weights_s, rel=0.005)
+    assert found["median_s"] == pytest.approx(sum(found["stages"].values()), rel=0.3)
+    loading_s = sum(run.timeseries["weight_load"].to_pylist()) / 3
+    assert loading_s == pytest.approx(weights_s, abs=1.0)
+    assert f"cold start of main: median {seconds(found['median_s'])}" in "\n".join(start_lines(run.summary))
+    assert max(run.timeseries["ready"].to_pylist()) == 3
