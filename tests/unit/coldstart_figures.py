@@ -17,8 +17,9 @@ import numpy as np
 import yaml
 from pydantic import TypeAdapter
 
-from sim.pack_coldstart import Subject, stage_time
+from sim.pack_coldstart import Subject, stage_time, stage_times, typical_s
 from sim.scenario.coldstart import ColdStart
+from sim.scenario.compose import load_scenario
 
 CONF = Path(__file__).resolve().parents[2] / "conf" / "coldstart"
 GIB = 2**30
@@ -342,5 +343,22 @@ def headline() -> str:
     )
 
 
+# ---- presets ----------------------------------------------------------------------
+#: the models of the page's table of presets, 16, 141 and 671 GB
+SIZES = (
+    ("model=llama_3_1_8b", "gpu=h100"),
+    ("model=llama_3_1_70b", "gpu=h100", "pool.tp=4"),
+    ("model=deepseek_v3", "gpu=h200", "pool.tp=8", "pool.precision=fp8"),
+)
+
+
+def preset_s(name: str) -> list[float]:
+    """Seconds of a preset's cold start at every stage's median, for each of the models."""
+    pools = (load_scenario("first_run", [*size, f"coldstart={name}"]).pools[0] for size in SIZES)
+    return [typical_s(stage_times(pool)) for pool in pools]
+
+
 if __name__ == "__main__":
-    print(f"{headline()}\n\n{table()}")
+    for path in sorted(CONF.glob("*.yaml")):
+        print(f"| `{path.stem}` | " + " | ".join(f"{s:.3g}" for s in preset_s(path.stem)) + " |")
+    print(f"\n{headline()}\n\n{table()}")

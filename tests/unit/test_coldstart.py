@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import itertools
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from coldstart_figures import CASES, WITHIN, error, headline, table
+from coldstart_figures import CASES, CONF, WITHIN, error, headline, preset_s, table
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -69,6 +70,16 @@ def test_the_page_shows_the_table_as_it_is() -> None:
     text = PAGE.read_text()
     assert table() in text, "renew it: python -m tests.unit.coldstart_figures"
     assert headline() in text
+
+
+def test_the_page_tells_every_preset() -> None:
+    """Within some percent: a catalogue that counts a model's bytes better need not renew the page."""
+    rows = re.findall(
+        r"^\| `(\w+)` \| [^|]+ \| ([\d.]+) \| ([\d.]+) \| ([\d.]+) \|$", PAGE.read_text(), re.MULTILINE
+    )
+    assert sorted(name for name, *_ in rows) == sorted(path.stem for path in CONF.glob("*.yaml"))
+    for name, *told in rows:
+        assert [float(seconds) for seconds in told] == pytest.approx(preset_s(name), rel=0.05)
 
 
 # ---- the model's bytes ----------------------------------------------------------------------
