@@ -87,7 +87,7 @@ def as_model(path: str, name: str | None, out: str | None) -> tuple[str, str]:
     from sim.records.files import write_new
 
     place = place_of(out, found.option)
-    write_new(place, found.yaml, "import-model")
+    write_new(place, found.yaml, "import-model: -o")
     notes.append(f"choose it as model={chosen_as(place, found.option)}")
     return f"{place}\n", "".join(f"{printable(note)}\n" for note in notes)
 

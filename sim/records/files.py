@@ -12,16 +12,17 @@ from pathlib import Path
 from sim.errors import InputError, problem
 
 TMP_PREFIX = ".tmp-"
+KEY = "output.dir"  # what a person would change
 MAX_SAME_NAME = 1000  # run folders of one name in one second
 
 
 @contextmanager
-def whole_file(path: Path) -> Iterator[Path]:
+def whole_file(path: Path, key: str = KEY) -> Iterator[Path]:
     """A temporary path beside `path` to write to; it takes its place when the block ends well.
 
     Raises InputError when the folder cannot be written or the disk is full; nothing is left behind.
     """
-    with told_clearly(path):
+    with told_clearly(path, key):
         path.parent.mkdir(parents=True, exist_ok=True)
         tmp = path.with_name(f"{TMP_PREFIX}{os.getpid()}-{path.name}")
         try:
@@ -38,7 +39,7 @@ def write_new(path: Path, text: str, key: str) -> None:
     try:
         if path.exists() and (not path.is_file() or path.read_bytes() != text.encode()):
             raise InputError(problem(key, str(path), "a file that does not exist yet, or another name"))
-        with whole_file(path) as tmp:
+        with whole_file(path, key) as tmp:
             tmp.write_text(text, encoding="utf-8")
     except OSError as error:
         raise InputError(f"{key}: {path}: cannot be written: {error.strerror or error}") from None
@@ -66,13 +67,13 @@ def whole_folder(path: Path) -> Iterator[tuple[Path, list[Path]]]:
 
 
 @contextmanager
-def told_clearly(path: Path) -> Iterator[None]:
+def told_clearly(path: Path, key: str = KEY) -> Iterator[None]:
     """Turns an OSError of the block into an InputError of one line."""
     try:
         yield
     except OSError as error:
         why = error.strerror or str(error).splitlines()[0]
-        line = problem("output.dir", str(path), "a folder with free space that you may write to")
+        line = problem(key, str(path), "a folder with free space that you may write to")
         raise InputError(f"{line}; the system says: {why}") from error
 
 
