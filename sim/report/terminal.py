@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Protocol
 
 from sim.analysis.compare import Comparison, Measure, Row, compare
+from sim.report.starts import start_lines
 from sim.report.text import change, number, observed, quantity, seconds, share, usd
 
 if TYPE_CHECKING:
@@ -190,18 +191,6 @@ def dropped_lines(summary: Mapping[str, Any]) -> list[str]:
         " leave runtime.prefix_runs out (sized by the cache) or raise it"
         for name, pool in summary["pools"].items()
         if (n := pool["prefix_runs_dropped"])
-    ]
-
-
-def start_lines(summary: Mapping[str, Any]) -> list[str]:
-    """A line for each pool that had cold starts: how long they took, and their stages, the longest first."""
-    return [
-        f"cold start of {name}: median {seconds(found['median_s'])}, longest {seconds(found['max_s'])} · "
-        + ", ".join(
-            f"{stage} {seconds(s)}" for stage, s in sorted(found["stages"].items(), key=lambda x: -x[1])
-        )
-        for name, pool in summary["pools"].items()
-        if (found := pool.get("cold_start"))
     ]
 
 

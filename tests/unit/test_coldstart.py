@@ -27,7 +27,7 @@ from sim.pack_coldstart import (
     transfer_s,
     typical_s,
 )
-from sim.report.terminal import start_lines
+from sim.report.starts import start_lines
 from sim.report.text import seconds
 from sim.scenario.coldstart import SHOWN_AS, STAGES, Compute, Fixed, Transfer, circle, in_order, waits_for
 from sim.scenario.compose import load_scenario
