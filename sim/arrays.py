@@ -34,6 +34,7 @@ from sim.rows import (
     pool_table,
     power_of_two,
     words_of,
+    work_table,
 )
 from sim.units import NEVER
 
@@ -97,7 +98,7 @@ def make_world(
         "klass": np.zeros(len(classes) * a.K_SIZE, dtype=np.int64),
         "group": _groups(groups, pools),
         "pool": pool_table(pools),
-        "base": np.concatenate([pool.base_ps for pool in pools]),
+        "base": np.concatenate([*(pool.base_ps for pool in pools), *map(work_table, pools)]),
         "slope": np.concatenate([pool.slope_ps for pool in pools]),
         "step": np.concatenate([_steps(pool) for pool in pools]),
         "scaler": np.concatenate([_scaler(pool) for pool in pools]),

@@ -181,6 +181,8 @@ class PoolRow(NamedTuple):
     stage_ps: np.ndarray | None = None  # (step, N_QUANTILE) of a start
     steps: tuple[StepRow, ...] | None = None  # what each row is; None: the stages 1, 2, … in sequence
     prefix_runs: int = 0  # of its prefix cache, 0 = it has none, AUTO_RUNS = as many as its traffic may need
+    work_ps: np.ndarray | None = None  # (N_WORK,) of a step's tokens by number; None: prefill_ps each
+    mixed_ps: int = 0  # that prompts add to a step in which sequences decode
 
 
 class FaultRow(NamedTuple):
@@ -316,6 +318,7 @@ def pool_table(pools: list[PoolRow]) -> np.ndarray:
     """The pools' parameters, in words."""
     rows = np.zeros((len(pools), a.L_SIZE), dtype=np.int64)
     first = table = step = 0
+    work = sum(len(pool.base_ps) for pool in pools)
     for i, pool in enumerate(pools):
         row = rows[i]
         row[a.L_FIRST], row[a.L_N], row[a.L_GROUP] = first, pool.n_max, pool.group
@@ -324,7 +327,7 @@ def pool_table(pools: list[PoolRow]) -> np.ndarray:
         row[a.L_BLOCK_SHIFT] = pool.block.bit_length() - 1 if pool.block == power_of_two(pool.block) else -1
         row[a.L_BATCHING], row[a.L_SCHEDULING] = pool.batching, pool.scheduling
         row[a.L_THRESHOLD], row[a.L_CHUNKED], row[a.L_DELAY_PS] = pool.threshold, pool.chunked, pool.delay_ps
-        row[a.L_MAX_LEN], row[a.L_PREFILL_PS] = pool.max_len, pool.prefill_ps
+        row[a.L_MAX_LEN], row[a.L_WORK] = pool.max_len, work
         row[a.L_ATTENTION_Q16], row[a.L_TABLE], row[a.L_GPUS] = pool.attention_q16, table, pool.gpus
         row[a.L_MIN], row[a.L_MAX], row[a.L_INITIAL] = pool.n_min, pool.n_max, pool.initial
         row[a.L_SCALER], row[a.L_TICK_PS], row[a.L_TARGET] = pool.scaler, pool.tick_ps, pool.target
@@ -335,4 +338,36 @@ def pool_table(pools: list[PoolRow]) -> np.ndarray:
         first += pool.n_max
         table += len(pool.base_ps)
         step += n_steps(pool)
+        work += len(work_table(pool))
     return rows.reshape(-1)
+
+
+def work_table(pool: PoolRow) -> np.ndarray:
+    """What steps with prompts take: the time by tokens at its knots, then by sequences what comes to it.
+
+    A step of n sequences and c prompt tokens takes base[n] + work(n + c) − work(n), and mixed_ps where n > 0.
+    """
+    work_ps = linear_work(pool.prefill_ps) if pool.work_ps is None else pool.work_ps
+    beside_ps = pool.base_ps - work_at(work_ps, np.arange(len(pool.base_ps)))
+    beside_ps[1:] += pool.mixed_ps
+    return np.concatenate([work_ps, beside_ps]).astype(np.int64)
+
+
+def linear_work(prefill_ps: int) -> np.ndarray:
+    """The time by tokens at its knots where each token takes as long, (N_WORK,) int64 ps."""
+    return np.array([min(prefill_ps * int(tokens), NEVER) for tokens in knot_tokens()], dtype=np.int64)
+
+
+def work_at(work_ps: np.ndarray, tokens: np.ndarray) -> np.ndarray:
+    """The time by tokens, ps: `sim.model.steps.work_ps` for many numbers of tokens at once."""
+    knots = knot_tokens()
+    low = np.searchsorted(knots, tokens, side="right") - 1
+    width = knots[low + 1] - knots[low]
+    return np.asarray(work_ps[low] + (work_ps[low + 1] - work_ps[low]) * (tokens - knots[low]) // width)
+
+
+def knot_tokens() -> np.ndarray:
+    """The numbers of tokens at the knots of the time by tokens, (N_WORK,): up to 16 each, then eight an octave."""
+    knot = np.arange(a.N_WORK)
+    e = np.maximum((knot >> a.WORK_BITS) - 1, 0)
+    return (knot - (e << a.WORK_BITS)) << e

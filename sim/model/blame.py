@@ -30,7 +30,6 @@ from sim.model.layout import (
     H_N_READY,
     H_SIZE,
     L_SIZE,
-    L_TABLE,
     P_N_REQUEST,
     P_RECORDS,
     Q_AREA_PS,
@@ -42,7 +41,7 @@ from sim.model.layout import (
     R_POOL,
     R_PREFILL_PS,
 )
-from sim.model.steps import prefill_ps
+from sim.model.steps import prompt_step_ps
 
 
 # ---- before it is scheduled ----------------------------------------------------------------------
@@ -141,7 +140,7 @@ def blame_chunk(p, st, ro, so, computed, chunk, t):
         st.m[so + F_INTERFERED_PS] += t - st.m[so + F_SINCE_PS] - st.m[ro + R_JUMP_DECODE_PS]
     else:
         lo = p.pool + st.m[ro + R_POOL] * L_SIZE
-        alone = p.m[p.base + p.m[lo + L_TABLE]] + prefill_ps(p.m, lo, chunk, chunk * (2 * computed + chunk))
+        alone = prompt_step_ps(p, lo, 0, 0, chunk, chunk * (2 * computed + chunk))
         span = t - st.m[ro + R_JUMP_PS]
         st.m[so + F_PREFILL_PS] += alone if alone < span else span
 

@@ -314,7 +314,7 @@ PLACES_MAX = (1 << PLACE_BITS) - 1
     L_CHUNKED,
     L_DELAY_PS,
     L_MAX_LEN,
-    L_PREFILL_PS,
+    L_WORK,  # offset from base: time by tokens at N_WORK knots, then what steps with prompts add to it by sequences
     L_ATTENTION_Q16,
     L_TABLE,  # offset into base and slope
     L_GPUS,
@@ -336,6 +336,10 @@ PLACES_MAX = (1 << PLACE_BITS) - 1
     L_N_STEP,
 ) = range(34)
 L_SIZE = 34
+
+WORK_BITS = 3  # knots of the time by tokens in an octave: 8
+TOKENS_BITS = 26  # a step computes fewer than 2²⁶ tokens
+N_WORK = ((TOKENS_BITS - WORK_BITS + 1) << WORK_BITS) + 1
 
 N_QUANTILE_BITS = 10  # a stage's duration is one of 1024 equally likely values
 N_QUANTILE = 1 << N_QUANTILE_BITS

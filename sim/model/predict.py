@@ -27,7 +27,6 @@ from sim.model.layout import (
     K_VISITS,
     L_BUDGET,
     L_SIZE,
-    L_TABLE,
     R_N_WAIT,
     R_POOL,
     R_SIZE,
@@ -38,7 +37,7 @@ from sim.model.prefix_aware import cached_tokens
 from sim.model.request import class_of
 from sim.model.router import fits, is_choosy, may_serve
 from sim.model.stations import VISIT_HEAD, n_before, next_worker, work_ps
-from sim.model.steps import prefill_ps
+from sim.model.steps import prompt_step_ps
 from sim.units import NEVER
 
 
@@ -105,7 +104,7 @@ def prompt_ps(p, pool, prompt, done):
     spent = 0
     while done < prompt:
         chunk = min(prompt - done, p.m[lo + L_BUDGET])
-        spent += p.m[p.base + p.m[lo + L_TABLE]] + prefill_ps(p.m, lo, chunk, chunk * (2 * done + chunk))
+        spent += prompt_step_ps(p, lo, 0, 0, chunk, chunk * (2 * done + chunk))
         done += chunk
     return spent
 

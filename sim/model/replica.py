@@ -96,7 +96,7 @@ from sim.model.metrics import N_BUCKET, add_wide, bucket_of, observe_series
 from sim.model.prefix import HIT_BITS, HIT_MASK, admit_prefix, chunk_prefix, find_prefix, leave_finished
 from sim.model.request import is_measured
 from sim.model.sequence import blocks_back, end_chunk, leave_decode, preempt, retire, unlist_decode
-from sim.model.steps import prefill_ps, span_ps, steps_before, steps_reaching
+from sim.model.steps import decode_ps, prompt_step_ps, span_ps, steps_before, steps_reaching
 from sim.model.tree import tree_key, tree_set
 from sim.units import NEVER
 
@@ -160,9 +160,9 @@ def end_jump(p, st, r, t):
         st.m[ro + R_DECODE_TOKENS] += n * k
         count_gaps(p, st, r, k, g, d, span)
     st.m[ro + R_STEP] = step + k
-    decode_ps = st.m[ro + R_JUMP_DECODE_PS] if st.m[ro + R_N_CHUNK] > 0 else span
-    st.m[ro + R_DECODE_PS] += decode_ps
-    st.m[ro + R_PREFILL_PS] += span - decode_ps
+    without_ps = st.m[ro + R_JUMP_DECODE_PS] if st.m[ro + R_N_CHUNK] > 0 else span
+    st.m[ro + R_DECODE_PS] += without_ps
+    st.m[ro + R_PREFILL_PS] += span - without_ps
     if st.m[ro + R_GHOST] > 0:
         bury(p, st, r, t)
     end_finished(p, st, r, t)
@@ -424,12 +424,11 @@ def launch_step(p, st, r, t):
                 tokens += chunk
                 squares += chunk * (2 * computed + chunk)
         s = st.m[so + F_PREV]
-    at = p.m[lo + L_TABLE] + n
-    decode_ps = p.m[p.base + at] + p.m[p.slope + at] * kv
+    alone_ps = decode_ps(p, lo, n, kv)
     st.m[ro + R_PREFILL_TOKENS] += tokens
     st.m[ro + R_PREFILL_SQUARES] += squares
-    st.m[ro + R_JUMP_DECODE_PS] = decode_ps if n > 0 else 0
-    launch(p, st, r, t, 1, decode_ps + prefill_ps(p.m, lo, tokens, squares), 0)
+    st.m[ro + R_JUMP_DECODE_PS] = alone_ps if n > 0 else 0
+    launch(p, st, r, t, 1, prompt_step_ps(p, lo, n, kv, tokens, squares) if tokens > 0 else alone_ps, 0)
 
 
 @jit
@@ -439,9 +438,8 @@ def launch_jump(p, st, r, t, persistent):
     lo = p.pool + st.m[ro + R_POOL] * L_SIZE
     n = st.m[ro + R_N_DECODE]
     step = st.m[ro + R_STEP]
-    at = p.m[lo + L_TABLE] + n
-    g = p.m[p.base + at] + p.m[p.slope + at] * st.m[ro + R_KV]
-    d = p.m[p.slope + at] * n
+    g = decode_ps(p, lo, n, st.m[ro + R_KV])
+    d = p.m[p.slope + p.m[lo + L_TABLE] + n] * n
     k = 1
     if persistent:
         k = (st.m[st.m[ro + R_HEAP]] >> 24) - step

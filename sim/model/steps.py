@@ -1,13 +1,14 @@
 """How long steps last, and where in a jump of k steps a time falls.
 
 A jump is k steps of g, g + d, g + 2d, … picoseconds; with a fixed decode set the attended tokens grow by n a step,
-so d = slope[n]·n and every sum is exact (MODEL: step time).
+so d = slope[n]·n and every sum is exact (docs/step-time.md). A step that carries prompts computes all its tokens in
+the same matrix products: its time depends on their number by a curve that is linear between knots.
 """
 
 from __future__ import annotations
 
-from sim.jit import jit
-from sim.model.layout import L_ATTENTION_Q16, L_PREFILL_PS
+from sim.jit import bit_length, jit
+from sim.model.layout import L_ATTENTION_Q16, L_TABLE, L_WORK, N_WORK, WORK_BITS
 
 
 @jit
@@ -17,9 +18,29 @@ def span_ps(k, g, d):
 
 
 @jit
-def prefill_ps(pool, lo, chunk_tokens, chunk_squares):
-    """The time that prompt chunks add to a step; chunk_squares = Σ chunk·(2·context + chunk)."""
-    return pool[lo + L_PREFILL_PS] * chunk_tokens + ((pool[lo + L_ATTENTION_Q16] * chunk_squares) >> 17)
+def decode_ps(p, lo, n, kv):
+    """The time of a step in which n sequences decode and attend kv tokens together."""
+    at = p.m[lo + L_TABLE] + n
+    return p.m[p.base + at] + p.m[p.slope + at] * kv
+
+
+@jit
+def work_ps(m, at, tokens):
+    """The time by tokens whose knots begin at `at`: every number up to 16, then eight an octave, linear between them."""
+    e = bit_length(tokens >> (WORK_BITS + 1))
+    low = at + (e << WORK_BITS) + (tokens >> e)
+    return m[low] + (((m[low + 1] - m[low]) * (tokens - ((tokens >> e) << e))) >> e)
+
+
+@jit
+def prompt_step_ps(p, lo, n, kv, tokens, squares):
+    """The time of a step that computes `tokens` of prompts beside n decoding sequences that attend kv tokens.
+
+    squares = Σ chunk·(2·context + chunk) over the chunks of prompts.
+    """
+    at = p.base + p.m[lo + L_WORK]
+    beside = p.m[at + N_WORK + n] + p.m[p.slope + p.m[lo + L_TABLE] + n] * kv
+    return beside + work_ps(p.m, at, n + tokens) + ((p.m[lo + L_ATTENTION_Q16] * squares) >> 17)
 
 
 @jit

@@ -23,7 +23,7 @@ from sim.scenario.types import (
     UsdPerGpuHour,
 )
 
-Precision = Literal["fp32", "bf16", "fp16", "fp8", "int8", "int4"]
+Precision = Literal["fp32", "bf16", "fp16", "fp8", "fp8_weights", "int8", "int4", "nvfp4", "mxfp4"]
 KvPrecision = Literal["bf16", "fp16", "fp8", "int8"]
 Architecture = Literal["turing", "ampere", "ada", "hopper", "blackwell", "cdna3", "cdna4"]
 Attention = Literal["mha", "gqa", "mla", "none"]
@@ -170,21 +170,30 @@ class Model:
 
 
 @dataclass(frozen=True, kw_only=True, config=CONFIG)
-class Roofline:
-    """Step time from GPU, model, precision and parallelism; None = the architecture's value."""
+class Law:
+    """Step time from GPU, model, weight format, parallelism and engine; null = the architecture's or the runtime's value.
 
-    kind: Literal["roofline"] = "roofline"
+    `auto` takes the kernels' measured times where the GPU has tables of them, else shares of its peaks;
+    `kernels` and `roofline` ask for one of the two. A share of a peak that is set here means the roofline.
+    """
+
+    kind: Literal["auto", "kernels", "roofline"] = "auto"
     matmul_use: Share | None = None  # share of the peak FLOP/s that matrix products reach
+    dequantised_matmul_use: Share | None = None  # of the bf16 peak, by products that unpack their weights first
     attention_use: Share | None = None  # share of the peak FLOP/s that prompt attention reaches
     weight_bandwidth_use: Share | None = None  # share of the memory bandwidth that weight reads reach
     kv_bandwidth_use: Share | None = None  # share of the memory bandwidth that KV reads reach
     link_bandwidth_use: Share | None = None  # share of the link bandwidth that all-reduce reaches
-    layer_us: StepUs | None = None  # per layer and step, whatever the batch
-    sequence_us: StepUs | None = None  # per decoding sequence: sampling, scheduling, output
-    step_us: StepUs | None = None  # per step
     allreduce_us: StepUs | None = None  # latency of one all-reduce
-    prefill_weight_share: Probability | None = None
-    launch_us_per_layer: StepUs = 0.0  # without CUDA graphs a step is no shorter than this per layer
+    layer_us: StepUs | None = None  # per layer and step, whatever the batch
+    expert_bandwidth_use: Share | None = None  # share of the memory bandwidth that reads of routed experts reach
+    expert_matmul_use: Share | None = None  # share of the peak FLOP/s that products with routed experts reach
+    state_bandwidth_use: Share | None = None  # share of the memory bandwidth for recurrent states
+    sequence_us: StepUs | None = None  # the engine's CPU time per decoding sequence and step
+    step_us: StepUs | None = None  # per step
+    mixed_step_us: StepUs | None = None  # per step that carries prompts
+    router_skew: Annotated[float, Strict(), Field(ge=0, le=3)] | None = None  # popularity of experts: rank^-skew
+    launch_us_per_layer: StepUs | None = None  # without CUDA graphs a step is no shorter than this per layer
     cuda_graph_padding: Flag = False  # the batch counts as the next captured graph size
 
 
@@ -202,6 +211,7 @@ class Coefficients:
     p0_ms: StepMs
     p1_ms: StepMs
     p2_ms: StepMs
+    mixed_ms: StepMs = 0.0  # that prompts add to a step in which sequences decode
     source: Text = ""
 
 
@@ -216,6 +226,9 @@ class Grid:
     p0_ms: StepMs
     p1_ms: StepMs
     p2_ms: StepMs
+    prompt_tokens: tuple[Count, ...] = ()  # strictly increasing: with prompt_ms a curve in the place of p1_ms
+    prompt_ms: tuple[StepMs, ...] = ()  # what so many tokens in a step take, beside p0_ms and attention
+    mixed_ms: StepMs = 0.0  # that prompts add to a step in which sequences decode
     source: Text = ""
     error: Text = ""  # what the fit reported, for the reader
 
@@ -226,7 +239,13 @@ class Grid:
             raise ValueError("batch_size, base_ms and slope_ms must be equally long and not empty")
         if any(b <= a for a, b in zip(self.batch_size, self.batch_size[1:], strict=False)):
             raise ValueError("batch_size must increase")
+        if len(self.prompt_tokens) != len(self.prompt_ms):
+            raise ValueError("prompt_tokens and prompt_ms must be equally long")
+        for name in ("prompt_tokens", "prompt_ms"):
+            values = getattr(self, name)
+            if any(b < a or (b == a and name == "prompt_tokens") for a, b in zip(values, values[1:], strict=False)):
+                raise ValueError(f"{name} must not fall" if name == "prompt_ms" else f"{name} must increase")
         return self
 
 
-StepTime = Annotated[Roofline | Coefficients | Grid, Field(discriminator="kind")]
+StepTime = Annotated[Law | Coefficients | Grid, Field(discriminator="kind")]

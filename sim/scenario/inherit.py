@@ -63,7 +63,7 @@ def with_stage_kinds(pool: dict[str, Any]) -> dict[str, Any]:
 def with_steptime(pool: dict[str, Any]) -> dict[str, Any]:
     """A step time that does not say its kind is a roofline."""
     steptime = pool.get("steptime")
-    return {**pool, "steptime": {"kind": "roofline", **steptime}} if isinstance(steptime, Mapping) else pool
+    return {**pool, "steptime": {"kind": "auto", **steptime}} if isinstance(steptime, Mapping) else pool
 
 
 def with_lower_limit(pool: dict[str, Any]) -> dict[str, Any]:

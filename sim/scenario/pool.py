@@ -10,7 +10,7 @@ from pydantic.dataclasses import dataclass
 
 from sim.scenario.autoscaler import Autoscaler
 from sim.scenario.coldstart import ColdStart
-from sim.scenario.hardware import Gpu, KvPrecision, Model, Precision, Roofline, StepTime
+from sim.scenario.hardware import Gpu, KvPrecision, Model, Precision, Law, StepTime
 from sim.scenario.metrics import Metrics
 from sim.scenario.price import Price
 from sim.scenario.runtime import Runtime
@@ -50,7 +50,7 @@ class Pool:
     compliance: Tags = ()
     region: Key | None = None
     preference: Preference = 0
-    steptime: StepTime = field(default_factory=Roofline)
+    steptime: StepTime = field(default_factory=Law)
     source: Text = ""
 
     @property

@@ -10,7 +10,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 
 from sim.errors import InputError
-from sim.scenario.hardware import Coefficients, Grid, Roofline
+from sim.scenario.hardware import Coefficients, Grid, Law
 from sim.steptime.fits import (
     Chosen,
     DecodeFit,
@@ -217,7 +217,7 @@ def _largest(rows: list[Row]) -> int:
 
 
 def errors_of(
-    spec: Roofline | Coefficients | Grid, rows: list[Row], gang: Gang | None = None
+    spec: Law | Coefficients | Grid, rows: list[Row], gang: Gang | None = None
 ) -> dict[str, FitError]:
     """How far a step time is from measured rows, for each mode that has rows; a roofline needs its gang."""
     return errors_of_curve(curve_of(gang, spec, _largest(rows)), rows)

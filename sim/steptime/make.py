@@ -7,7 +7,7 @@ from typing import Protocol
 import numpy as np
 
 from sim.errors import InputError, problem
-from sim.scenario.hardware import Coefficients, Gpu, Grid, Model, Roofline
+from sim.scenario.hardware import Coefficients, Gpu, Grid, Model, Law
 from sim.steptime.memory import ServerLimits, kv_blocks
 from sim.steptime.params import (
     bytes_per_number,
@@ -57,7 +57,7 @@ class PoolLike(Protocol):
     @property
     def kv_precision(self) -> str: ...
     @property
-    def steptime(self) -> Roofline | Coefficients | Grid: ...
+    def steptime(self) -> Law | Coefficients | Grid: ...
 
 
 def gang_of(pool: PoolLike) -> Gang:
@@ -100,9 +100,9 @@ def extended(n: np.ndarray, sizes: tuple[int, ...], values: tuple[float, ...]) -
     return inside + pace * np.maximum(0, n - sizes[-1])
 
 
-def curve_of(gang: Gang | None, spec: Roofline | Coefficients | Grid, max_num_seqs: int) -> Curve:
+def curve_of(gang: Gang | None, spec: Law | Coefficients | Grid, max_num_seqs: int) -> Curve:
     """The curve of whichever kind was asked for."""
-    if isinstance(spec, Roofline):
+    if isinstance(spec, Law):
         assert gang is not None, "a roofline needs its gang"
         return roofline_curve(gang, spec, max_num_seqs)
     if isinstance(spec, Coefficients):

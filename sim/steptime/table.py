@@ -7,6 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from sim.errors import InputError
+from sim.rows import knot_tokens
 from sim.units import PS_PER_S
 
 LIMIT_PS = 2**62  # no single step may pass it: a sum of two still fits in int64
@@ -15,12 +16,14 @@ LIMIT_PS = 2**62  # no single step may pass it: a sum of two still fits in int64
 class StepTable(NamedTuple):
     """One pool's step time; every value is an int.
 
-    step_ps = base[n] + slope[n]·kv + prefill·Σchunk + (attention_q16·Σ chunk·(2·context + chunk) >> 17)
+    decode step: base[n] + slope[n]·kv; with c prompt tokens it takes longer by work(n + c) − work(n), by mixed where
+    n > 0, and by attention_q16·Σ chunk·(2·context + chunk) >> 17.
     """
 
     base_ps: np.ndarray  # (max_num_seqs+1,) int64; [0] is the fixed part of a step with prompts alone
     slope_ps: np.ndarray  # (max_num_seqs+1,) int64 ps per KV token attended; [0] is 0
-    prefill_ps_per_token: int
+    work_ps: np.ndarray  # (N_WORK,) int64 ps of a step's tokens by number, at the knots of `sim.rows.knot_tokens`
+    mixed_ps: int  # that prompts add to a step in which sequences decode
     attention_q16: int  # ps per (token attending, token attended) pair, times 2**16
     n_kv_blocks: int  # blocks that fit beside the weights, of the whole gang
     flops_per_token: float = 0.0  # matrix products, one token through the model
@@ -30,19 +33,32 @@ class StepTable(NamedTuple):
     peak_flops: float = 0.0  # of the whole gang, per second
     peak_bytes_per_s: float = 0.0  # of the whole gang
     source: str = ""
+    basis: str = ""  # where the times come from: measured, kernels, modelled or published
 
 
 class Curve(NamedTuple):
     """A step-time curve in seconds, before rounding.
 
-    decode = base[n] + slope[n]·kv; prompts = base[0] + prefill·Σ length + attention·Σ length².
+    decode = base[n] + slope[n]·kv; prompts = base[0] + work(Σ length) + attention·Σ length².
     """
 
     base_s: np.ndarray  # (max_num_seqs+1,) float
     slope_s: np.ndarray  # (max_num_seqs+1,) float, per KV token attended
-    prefill_s_per_token: float
+    work_s: np.ndarray  # (N_WORK,) float, of a step's tokens by number, at the knots of `sim.rows.knot_tokens`
     attention_s_per_token2: float  # a whole prompt of T tokens costs this times T²
+    mixed_s: float = 0.0  # that prompts add to a step in which sequences decode
     source: str = ""
+    basis: str = ""
+
+
+def linear_work_s(seconds: float) -> np.ndarray:
+    """The time by tokens where each takes as long, (N_WORK,)."""
+    return seconds * knot_tokens().astype(float)
+
+
+def work_s_at(curve: Curve, tokens: np.ndarray | float) -> np.ndarray:
+    """Seconds of a step's tokens by number, linear between knots."""
+    return np.asarray(np.interp(tokens, knot_tokens(), curve.work_s))
 
 
 def decode_s(curve: Curve, n: np.ndarray | int, kv_tokens: np.ndarray | int) -> np.ndarray:
@@ -53,8 +69,7 @@ def decode_s(curve: Curve, n: np.ndarray | int, kv_tokens: np.ndarray | int) -> 
 def prompt_s(curve: Curve, n: np.ndarray | int, length: np.ndarray | int) -> np.ndarray:
     """Seconds of a step that computes `n` whole prompts of `length` tokens each."""
     tokens = np.asarray(n) * np.asarray(length, dtype=float)
-    per_token = curve.prefill_s_per_token + curve.attention_s_per_token2 * np.asarray(length)
-    return curve.base_s[0] + per_token * tokens
+    return curve.base_s[0] + work_s_at(curve, tokens) + curve.attention_s_per_token2 * np.asarray(length) * tokens
 
 
 def _whole_ps(seconds: np.ndarray) -> np.ndarray:
@@ -70,10 +85,12 @@ def rounded(curve: Curve, n_kv_blocks: int) -> StepTable:
     return StepTable(
         base_ps=np.maximum(base_ps, 1),
         slope_ps=np.maximum(slope_ps, 0),
-        prefill_ps_per_token=max(0, round(curve.prefill_s_per_token * PS_PER_S)),
+        work_ps=np.maximum.accumulate(np.maximum(_whole_ps(curve.work_s), 0)),
+        mixed_ps=max(0, round(curve.mixed_s * PS_PER_S)),
         attention_q16=max(0, round(curve.attention_s_per_token2 * PS_PER_S * 2**17)),
         n_kv_blocks=int(n_kv_blocks),
         source=curve.source,
+        basis=curve.basis,
     )
 
 
@@ -85,7 +102,10 @@ def longest_step_ps(table: StepTable, chunk_tokens: int, context_tokens: int, kv
     pairs = chunk_tokens * 2 * context_tokens
     attention_ps = int(table.attention_q16) * pairs  # before the shift: this is what must fit
     decode_ps = int(table.base_ps.max()) + int(table.slope_ps.max()) * kv_tokens
-    return decode_ps + int(table.prefill_ps_per_token) * chunk_tokens + attention_ps
+    knots = knot_tokens()
+    last = int(np.searchsorted(knots, chunk_tokens + len(table.base_ps)))  # the knot at or after the most tokens
+    rise, width = int(table.work_ps[last] - table.work_ps[last - 1]), int(knots[last] - knots[last - 1])
+    return decode_ps + int(table.work_ps[last]) + int(table.mixed_ps) + attention_ps + rise * width
 
 
 def check_fits_clock(
@@ -108,7 +128,7 @@ def simple_table(
     curve = Curve(
         base_s=np.full(size, base_us * 1e-6),
         slope_s=np.full(size, slope_ns * 1e-9),
-        prefill_s_per_token=prefill_us_per_token * 1e-6,
+        work_s=linear_work_s(prefill_us_per_token * 1e-6),
         attention_s_per_token2=0.0,
         source="flat table",
     )

@@ -211,6 +211,8 @@ def pool_row(pool: dict[str, Any]) -> PoolRow:
         n_max=len(pool["ready_at"]),
         initial=0,
         prefix_runs=pool.get("prefix_runs", 0),
+        work_ps=None if pool["work_ps"] is None else np.array(pool["work_ps"]),
+        mixed_ps=pool["mixed_ps"],
     )
 
 
@@ -387,12 +389,13 @@ def repeated(case: Case, times: int) -> Case:
 
 def stretched(case: Case, factor: int) -> Case:
     """The same case with every time `factor` times as long (attention but for its rounding)."""
-    times = ("prefill_ps_per_token", "attention_q16", "max_batch_delay_ps")
+    times = ("prefill_ps_per_token", "mixed_ps", "attention_q16", "max_batch_delay_ps")
     pools = [
         {
             **pool,
             **{key: pool[key] * factor for key in times},
             **{key: [t * factor for t in pool[key]] for key in ("base_ps", "slope_ps", "ready_at")},
+            "work_ps": pool["work_ps"] and [t * factor for t in pool["work_ps"]],
         }
         for pool in case["pools"]
     ]

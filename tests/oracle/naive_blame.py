@@ -11,7 +11,7 @@ from itertools import pairwise
 from typing import Any
 
 from .naive import Run
-from .naive_replica import POOL_DEFAULTS
+from .naive_replica import POOL_DEFAULTS, prompts_ps
 from .random_cases import Case
 
 Span = tuple[int, int]  # from, until, ps
@@ -126,7 +126,6 @@ def share_out(
         parts["stream_interference"] += dt_ps - without_ps
     else:
         computed, tokens = chunk
-        alone_ps = pool["base_ps"][0] + pool["prefill_ps_per_token"] * tokens
-        alone_ps += pool["attention_q16"] * tokens * (2 * computed + tokens) >> 17
+        alone_ps = pool["base_ps"][0] + prompts_ps(pool, 0, tokens, tokens * (2 * computed + tokens))
         parts["prefill"] += min(alone_ps, dt_ps)
         parts["interference"] += dt_ps - min(alone_ps, dt_ps)

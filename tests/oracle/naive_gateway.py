@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import Any
 
-from .naive_replica import Replica, Sequence
+from .naive_replica import Replica, Sequence, prompts_ps
 from .philox import draw_below
 
 STREAM_PATIENCE, STREAM_RETRY, STREAM_GUARD = 17, 18, 19
@@ -500,8 +500,7 @@ class Group:
         while done < prompt:
             chunk = min(pool["max_num_batched_tokens"], prompt - done)
             attended = chunk * (2 * done + chunk)
-            spent_ps += pool["base_ps"][0] + pool["prefill_ps_per_token"] * chunk
-            spent_ps += pool["attention_q16"] * attended >> 17
+            spent_ps += pool["base_ps"][0] + prompts_ps(pool, 0, chunk, attended)
             done += chunk
         return int(spent_ps)
 

@@ -12,6 +12,8 @@ from typing import Any
 POOL_DEFAULTS: dict[str, Any] = {
     "group": 0,
     "prefill_ps_per_token": 0,
+    "work_ps": None,
+    "mixed_ps": 0,
     "attention_q16": 0,
     "block_size": 16,
     "max_model_len": 10**9,
@@ -370,8 +372,7 @@ class Replica:
                 chunk_tokens += chunk
                 attended += chunk * (2 * seq.computed + chunk)
         decode_ps = self.pool["base_ps"][decoding] + self.pool["slope_ps"][decoding] * kv_tokens
-        prefill_ps = self.pool["prefill_ps_per_token"] * chunk_tokens
-        return int(decode_ps + prefill_ps + (self.pool["attention_q16"] * attended >> 17))
+        return int(decode_ps + prompts_ps(self.pool, decoding, chunk_tokens, attended))
 
     def check_blocks(self) -> None:
         """No block is lost, made, held twice, or held for nothing."""
@@ -402,3 +403,22 @@ def waste(seq: Sequence) -> None:
     """A client leaves its attempt: unless it is the answer, what was computed by the last boundary is wasted."""
     if seq.outcome != "completed":
         seq.wasted = seq.computed
+
+
+def prompts_ps(pool: dict[str, Any], decoding: int, tokens: int, attended: int) -> int:
+    """What prompts add to a step: their tokens in its matrix products, their attention, and a fixed time beside decodes."""
+    if tokens == 0:
+        return 0
+    added = work_of(pool, decoding + tokens) - work_of(pool, decoding)
+    fixed = pool["mixed_ps"] if decoding > 0 else 0
+    return int(added + fixed + (pool["attention_q16"] * attended >> 17))
+
+
+def work_of(pool: dict[str, Any], tokens: int) -> int:
+    """Time by tokens: so much each, or a curve over 0, 1, …, 16 and from there eight sizes an octave."""
+    if pool["work_ps"] is None:
+        return int(pool["prefill_ps_per_token"] * tokens)
+    sizes = [*range(16), *(step << octave for octave in range(1, 23) for step in range(8, 16))]
+    i = max(k for k, size in enumerate(sizes) if size <= tokens)
+    left, right = pool["work_ps"][i : i + 2]
+    return int(left + (right - left) * (tokens - sizes[i]) // (sizes[i + 1] - sizes[i]))

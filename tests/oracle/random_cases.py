@@ -9,6 +9,7 @@ arguments of `naive.simulate` and `naive.run`.
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import accumulate
 from typing import Any
 
 import numpy as np
@@ -26,6 +27,7 @@ SWITCHES = (
     "small_budget",
     "small_cache",
     "chunks_cost",
+    "token_curve",
     "context_costs",
     "batch_costs",
     "crowd",
@@ -288,7 +290,16 @@ def make_speed(pick: Pick, on: dict[str, bool], grid_ps: int, max_num_seqs: int)
         "slope_ps": [0] + [slope_ps * on["context_costs"]] * max_num_seqs,
         "prefill_ps_per_token": grid_ps * pick(0, 2) if on["chunks_cost"] else 0,
         "attention_q16": pick(0, 3 * 2**16) if on["context_costs"] else 0,
+        "mixed_ps": grid_ps * pick(0, 2) if on["token_curve"] else 0,
+        "work_ps": make_work(pick, grid_ps) if on["token_curve"] and pick(0, 2) else None,
     }
+
+
+def make_work(pick: Pick, grid_ps: int) -> list[int]:
+    """A curve of time by tokens that rises unevenly, off the grid in half of the cases."""
+    unit_ps = grid_ps if pick(0, 1) else grid_ps // 3 + 1
+    pace = [pick(0, 2) for _ in range(7)]
+    return [0, *accumulate(unit_ps * pace[i % 7] for i in range(192))]
 
 
 def make_interventions(

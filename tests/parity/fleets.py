@@ -29,6 +29,7 @@ SWITCHES = (
     "small_budget",
     "small_cache",
     "chunks_cost",
+    "token_curve",
     "context_costs",
     "batch_costs",
     "crowd",
@@ -283,6 +284,13 @@ def make_traffic(dice: Dice, n_class: int) -> Traffic:
     )
 
 
+def make_work(dice: Dice) -> np.ndarray:
+    """A curve of time by tokens that rises unevenly, off the grid in half of the fleets."""
+    unit_ps = dice.grid_ps if dice.maybe() else dice.grid_ps // 3 + 1
+    pace = [dice.whole(0, 2) for _ in range(7)]
+    return np.concatenate([[0], np.cumsum([unit_ps * pace[i % 7] for i in range(a.N_WORK - 1)])])
+
+
 def make_pool(dice: Dice, group: int) -> PoolRow:
     """A pool with every limit near what one request needs."""
     on, grid_ps = dice.on, dice.grid_ps
@@ -295,6 +303,8 @@ def make_pool(dice: Dice, group: int) -> PoolRow:
         base_ps=np.array([base_ps + grid_ps * n * on["batch_costs"] for n in range(seqs + 1)]),
         slope_ps=np.array([0] + [slope_ps] * seqs),
         prefill_ps=grid_ps * dice.whole(0, 2) if on["chunks_cost"] else 0,
+        work_ps=make_work(dice) if on["token_curve"] and not dice.maybe(3) else None,
+        mixed_ps=dice.ticks(0, 2) if on["token_curve"] else 0,
         attention_q16=dice.whole(0, 3 * grid_ps) << 12 if on["context_costs"] else 0,
         n_blocks=max(1, most_blocks + dice.whole(-3, 3)) if on["small_cache"] else 1000,
         max_num_seqs=seqs,

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 
 import yaml
 
-from sim.scenario.hardware import Gpu, Model, Roofline
+from sim.scenario.hardware import Gpu, Model, Law
 from sim.steptime import StepTable
 
 CONF = Path(__file__).parents[2] / "conf"
@@ -39,7 +39,7 @@ def pool(on: str = "h100", of: str = "llama_3_1_8b", **changes: object) -> Simpl
         "pp": 1,
         "precision": "bf16",
         "kv_precision": "bf16",
-        "steptime": Roofline(),
+        "steptime": Law(),
     }
     return SimpleNamespace(
         gpu=gpu(on), model=model(of), runtime=SimpleNamespace(**runtime), **(own | changes)

@@ -13,7 +13,7 @@ import pytest
 from conftest import shared_data
 from hardware_kit import DATA, gpu, model
 
-from sim.scenario.hardware import Roofline
+from sim.scenario.hardware import Law
 from sim.steptime.calibrate import Calibration, FitError, calibrate, errors_of, split
 from sim.steptime.efficiency import AMPERE, HOPPER, Efficiency
 from sim.steptime.fits import least_squares, points_of
@@ -38,7 +38,7 @@ MODEL_OF = {
     "llama2-70b": "llama2_70b",
 }
 FITTED = ("llama_3_1_8b", "qwen3_32b")
-EAGER_A100, EAGER_H100 = Roofline(launch_us_per_layer=560.0), Roofline(launch_us_per_layer=400.0)
+EAGER_A100, EAGER_H100 = Law(launch_us_per_layer=560.0), Law(launch_us_per_layer=400.0)
 
 
 class Case(NamedTuple):
@@ -46,7 +46,7 @@ class Case(NamedTuple):
 
     file: str
     keep: Callable[[str, str, int], bool]  # of (gpu option, model option, tp)
-    spec: Roofline = Roofline()
+    spec: Law = Law()
 
 
 CASES = {
@@ -75,7 +75,7 @@ def options(row: Row) -> tuple[str, str, int]:
     return GPU_OF[system], MODEL_OF[name], tp
 
 
-def pooled_error(rows: list[Row], spec: Roofline, mode: str) -> FitError:
+def pooled_error(rows: list[Row], spec: Law, mode: str) -> FitError:
     """Errors of the roofline over rows of several gangs together."""
     parts = []
     for group in sorted({row.group for row in rows}):
@@ -167,15 +167,15 @@ def test_the_excerpt_of_a_grid_is_reproduced() -> None:
 @pytest.mark.parametrize(
     ("file", "system", "spec", "prefill", "decode"),
     [
-        ("steptime_grid_excerpt.csv", "h100_sxm", Roofline(), 9.0, 3.0),
-        ("steptime_measured_excerpt.csv", "a100-80gb", Roofline(), 30.0, 37.5),
+        ("steptime_grid_excerpt.csv", "h100_sxm", Law(), 9.0, 3.0),
+        ("steptime_measured_excerpt.csv", "a100-80gb", Law(), 30.0, 37.5),
         ("steptime_measured_excerpt.csv", "a100-80gb", EAGER_A100, 23.5, 6.5),
-        ("steptime_measured_excerpt.csv", "h100-80gb", Roofline(), 27.5, 48.5),
+        ("steptime_measured_excerpt.csv", "h100-80gb", Law(), 27.5, 48.5),
         ("steptime_measured_excerpt.csv", "h100-80gb", EAGER_H100, 17.0, 10.5),
     ],
 )
 def test_the_rooflines_error_on_the_excerpts(
-    file: str, system: str, spec: Roofline, prefill: float, decode: float
+    file: str, system: str, spec: Law, prefill: float, decode: float
 ) -> None:
     rows = [row for row in read_rows(DATA / file).rows if row.group[0] == system]
     assert pooled_error(rows, spec, "prefill").mape < prefill

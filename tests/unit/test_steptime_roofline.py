@@ -11,7 +11,7 @@ from hardware_kit import CONF, gpu, model
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sim.scenario.hardware import Roofline
+from sim.scenario.hardware import Law
 from sim.steptime.params import count_parameters, distinct_experts, flops_per_attended_token, kv_shards
 from sim.steptime.roofline import Gang, padded, peak_flops, roofline_curve
 from sim.steptime.table import decode_s, prompt_s
@@ -36,7 +36,7 @@ DEEPSEEK = Gang(GPU["h200"], MODEL["deepseek_v3"], "fp8", "bf16", 8)
 def test_a_step_never_gets_shorter_with_more_sequences_or_more_kv(
     gang: Gang, n: int, kv: int, more: int
 ) -> None:
-    curve = roofline_curve(gang, Roofline(), 301)
+    curve = roofline_curve(gang, Law(), 301)
     assert 0 < decode_s(curve, n, kv) <= decode_s(curve, n + 1, kv)
     assert decode_s(curve, n, kv) <= decode_s(curve, n, kv + more)
 
@@ -44,7 +44,7 @@ def test_a_step_never_gets_shorter_with_more_sequences_or_more_kv(
 @given(gangs, st.integers(1, 64), st.integers(1, 8192))
 @settings(max_examples=100, deadline=None)
 def test_a_longer_or_further_prompt_takes_longer(gang: Gang, n: int, length: int) -> None:
-    curve = roofline_curve(gang, Roofline(), 8)
+    curve = roofline_curve(gang, Law(), 8)
     assert prompt_s(curve, n, length) < prompt_s(curve, n, length + 1)
     assert prompt_s(curve, n, length) < prompt_s(curve, n + 1, length)
 
@@ -53,7 +53,7 @@ def test_a_longer_or_further_prompt_takes_longer(gang: Gang, n: int, length: int
 @settings(max_examples=100, deadline=None)
 def test_no_step_beats_the_peaks(gang: Gang, n: int) -> None:
     """Reading each touched byte once at full bandwidth, or multiplying at full peak, takes less."""
-    curve = roofline_curve(gang, Roofline(), n)
+    curve = roofline_curve(gang, Law(), n)
     counts = count_parameters(gang.model)
     bits = {"bf16": 16, "fp8": 8, "int4": 4}[gang.precision]
     chosen = gang.model.experts_active or 0
@@ -67,7 +67,7 @@ def test_no_step_beats_the_peaks(gang: Gang, n: int) -> None:
 @pytest.mark.parametrize("option", ["llama_3_1_70b", "mistral_large", "mixtral_8x7b"])
 @pytest.mark.parametrize("on", ["a100_80", "h100", "h200", "b200"])
 def test_tensor_parallelism_makes_decode_and_prompts_faster(option: str, on: str) -> None:
-    curves = [roofline_curve(Gang(GPU[on], MODEL[option], tp=tp), Roofline(), 64) for tp in (1, 2, 4, 8)]
+    curves = [roofline_curve(Gang(GPU[on], MODEL[option], tp=tp), Law(), 64) for tp in (1, 2, 4, 8)]
     for wide, wider in pairwise(curves):
         assert (wider.base_s[1:] < wide.base_s[1:]).all()
         assert (wider.slope_s[1:] < wide.slope_s[1:]).all()
@@ -78,13 +78,13 @@ def test_tensor_parallelism_makes_decode_and_prompts_faster(option: str, on: str
 def test_links_matter() -> None:
     slow = dataclasses.replace(GPU["h100"], nvlink_gb_s=None)
     gang = Gang(GPU["h100"], MODEL["llama_3_1_70b"], tp=4)
-    fast, pcie = (roofline_curve(g, Roofline(), 64) for g in (gang, gang._replace(gpu=slow)))
+    fast, pcie = (roofline_curve(g, Law(), 64) for g in (gang, gang._replace(gpu=slow)))
     assert prompt_s(pcie, 1, 2048) > 1.5 * prompt_s(fast, 1, 2048)
 
 
 def test_a_pipeline_does_not_shorten_a_step() -> None:
     gang = Gang(GPU["h100"], MODEL["llama_3_1_70b"], tp=4)
-    one, two = (roofline_curve(gang._replace(pp=pp), Roofline(), 64) for pp in (1, 2))
+    one, two = (roofline_curve(gang._replace(pp=pp), Law(), 64) for pp in (1, 2))
     assert (two.base_s > one.base_s).all()
     assert two.base_s[1] < 1.05 * one.base_s[1]
 
@@ -92,7 +92,7 @@ def test_a_pipeline_does_not_shorten_a_step() -> None:
 def test_smaller_weights_are_read_faster_and_fp8_computes_faster_only_where_it_can() -> None:
     for on, sooner in (("h100", True), ("a100_80", False)):
         full, small = (
-            roofline_curve(Gang(GPU[on], MODEL["qwen3_32b"], p), Roofline(), 8) for p in ("bf16", "fp8")
+            roofline_curve(Gang(GPU[on], MODEL["qwen3_32b"], p), Law(), 8) for p in ("bf16", "fp8")
         )
         assert small.base_s[1] < 0.6 * full.base_s[1]
         assert (small.prefill_s_per_token < full.prefill_s_per_token) == sooner
@@ -117,7 +117,7 @@ def test_distinct_experts_is_what_random_choices_touch() -> None:
 
 
 def test_one_token_of_a_mixture_reads_its_active_parameters_only() -> None:
-    ideal = Roofline(
+    ideal = Law(
         weight_bandwidth_use=1.0, layer_us=0.0, sequence_us=0.0, step_us=0.0, allreduce_us=0.0, matmul_use=1.0
     )
     for option in ("mixtral_8x7b", "qwen3_30b_a3b", "deepseek_v3", "llama_4_scout"):
@@ -139,9 +139,9 @@ def test_a_mixture_is_taken_apart_alike_by_its_shapes_and_by_its_totals() -> Non
 
 
 def test_mla_keeps_a_full_copy_on_every_rank_and_grouped_heads_do_not() -> None:
-    one, eight = (roofline_curve(DEEPSEEK._replace(tp=tp), Roofline(), 4) for tp in (1, 8))
+    one, eight = (roofline_curve(DEEPSEEK._replace(tp=tp), Law(), 4) for tp in (1, 8))
     assert eight.slope_s[1] == one.slope_s[1]
-    one, eight = (roofline_curve(LLAMA._replace(tp=tp), Roofline(), 4) for tp in (1, 8))
+    one, eight = (roofline_curve(LLAMA._replace(tp=tp), Law(), 4) for tp in (1, 8))
     assert eight.slope_s[1] == pytest.approx(one.slope_s[1] / 8)
     assert kv_shards(MODEL["qwen3_30b_a3b"], 8) == 4  # four KV heads: ranks beyond hold copies
 
@@ -152,23 +152,23 @@ def test_attention_flops_count_scores_and_values_of_every_head() -> None:
 
 
 def test_without_cuda_graphs_a_step_lasts_as_long_as_its_launches() -> None:
-    eager = roofline_curve(LLAMA._replace(tp=8), Roofline(launch_us_per_layer=500.0), 4)
+    eager = roofline_curve(LLAMA._replace(tp=8), Law(launch_us_per_layer=500.0), 4)
     assert eager.base_s[[0, 1, 2]] == pytest.approx(32 * 500e-6)
-    graphs = roofline_curve(LLAMA._replace(tp=8), Roofline(), 4)
+    graphs = roofline_curve(LLAMA._replace(tp=8), Law(), 4)
     assert (graphs.base_s < eager.base_s).all()
 
 
 def test_cuda_graph_padding_rounds_batches_up() -> None:
     assert list(padded(np.array([1, 2, 3, 5, 8, 9, 512, 513]))) == [1, 2, 4, 8, 8, 16, 512, 513]
-    plain, graphs = (roofline_curve(LLAMA, Roofline(cuda_graph_padding=p), 40) for p in (False, True))
+    plain, graphs = (roofline_curve(LLAMA, Law(cuda_graph_padding=p), 40) for p in (False, True))
     assert graphs.base_s[9] == graphs.base_s[16] == plain.base_s[16]
     assert graphs.base_s[16] == plain.base_s[16]
 
 
 def test_what_the_scenario_says_replaces_the_architectures_value() -> None:
     usual, slow = (
-        roofline_curve(LLAMA, Roofline(), 4),
-        roofline_curve(LLAMA, Roofline(kv_bandwidth_use=0.45), 4),
+        roofline_curve(LLAMA, Law(), 4),
+        roofline_curve(LLAMA, Law(kv_bandwidth_use=0.45), 4),
     )
     assert slow.slope_s[1] == pytest.approx(2 * usual.slope_s[1])
     assert slow.base_s == pytest.approx(usual.base_s)

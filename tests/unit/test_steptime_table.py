@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sim.errors import InputError
-from sim.scenario.hardware import Coefficients, Grid, Roofline
+from sim.scenario.hardware import Coefficients, Grid, Law
 from sim.steptime import make_step_table, simple_table
 from sim.steptime.table import Curve, check_fits_clock, longest_step_ps, rounded
 
@@ -49,8 +49,8 @@ def test_a_grid_goes_through_its_points_and_on_past_the_last() -> None:
     assert list(table.slope_ps[[0, 1, 4, 6, 8, 16]]) == [0, 1e5, 1e5, 1.5e5, 2e5, 2e5]
 
 
-@pytest.mark.parametrize("kind", [Roofline(), LINEAR])
-def test_every_table_is_whole_positive_and_rising(kind: Roofline | Coefficients) -> None:
+@pytest.mark.parametrize("kind", [Law(), LINEAR])
+def test_every_table_is_whole_positive_and_rising(kind: Law | Coefficients) -> None:
     table = make_step_table(pool(steptime=kind))
     assert table.base_ps.dtype == table.slope_ps.dtype == np.int64
     assert table.base_ps.shape == table.slope_ps.shape == (257,)
