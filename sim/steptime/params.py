@@ -8,8 +8,9 @@ import numpy as np
 
 from sim.errors import InputError, nearest, problem
 from sim.scenario.hardware import Model
+from sim.steptime.formats import format_of, layer_bits
 
-BITS = {"fp32": 32, "bf16": 16, "fp16": 16, "fp8": 8, "int8": 8, "int4": 4}
+BITS = {"bf16": 16, "fp16": 16, "fp8": 8, "int8": 8}  # of a number in the KV cache
 
 
 class Parameters(NamedTuple):
@@ -155,8 +156,28 @@ def _from_totals(model: Model) -> Parameters:
 
 
 def weight_bytes(model: Model, precision: str) -> float:
-    """Bytes of all weights at one precision, by the published parameter count."""
-    return model.params_b * 1e9 * bytes_per_number("precision", precision)
+    """Bytes of all weights in one format; what the format leaves as it is counts with its own bits."""
+    return other_bytes(model, precision) + layer_bytes(model, precision) + routed_bytes(model, precision)
+
+
+def layer_bytes(model: Model, precision: str) -> float:
+    """Bytes of attention, dense MLPs, shared experts and recurrent mixers, all layers together."""
+    counts = count_parameters(model)
+    layers = counts.attention + counts.mlp + counts.shared_expert + counts.recurrent
+    return layers * layer_bits(precision, model) / 8
+
+
+def routed_bytes(model: Model, precision: str) -> float:
+    """Bytes of all routed experts."""
+    counts = count_parameters(model)
+    return counts.experts * counts.routed_expert * format_of(precision).bits / 8
+
+
+def other_bytes(model: Model, precision: str) -> float:
+    """Bytes of embeddings, output layer, router and what text does not touch."""
+    counts = count_parameters(model)
+    others = counts.router + counts.input_embedding + counts.output_layer + counts.other
+    return others * format_of(precision).others_bits / 8
 
 
 def kv_bytes_per_layer(model: Model, kv_precision: str) -> float:
@@ -218,10 +239,3 @@ def flops_per_attended_token(model: Model) -> float:
     else:
         width = 2 * model.head_dim
     return 2.0 * attention_layers(model) * model.heads * width
-
-
-def distinct_experts(model: Model, n_tokens: np.ndarray) -> np.ndarray:
-    """Expected number of a layer's routed experts that `n_tokens` tokens touch, each choosing uniformly."""
-    if not model.experts or not model.experts_active:
-        return np.zeros(np.shape(n_tokens))
-    return model.experts * (1.0 - (1.0 - model.experts_active / model.experts) ** n_tokens)

@@ -1,4 +1,4 @@
-"""Step time from first principles: bytes over bandwidth, FLOPs over peak, links and fixed costs."""
+"""A step's kernels by their shares of the GPU's peaks: bytes over bandwidth, FLOPs over peak."""
 
 from __future__ import annotations
 
@@ -6,131 +6,114 @@ from typing import NamedTuple
 
 import numpy as np
 
-from sim.scenario.hardware import Gpu, Model, Roofline
-from sim.steptime.efficiency import Efficiency, efficiency_for
+from sim.steptime.efficiency import Efficiency
+from sim.steptime.formats import format_of, is_dequantised, peak_flops
+from sim.steptime.gang import Gang
 from sim.steptime.params import (
-    bytes_per_number,
+    attention_layers,
     count_parameters,
-    distinct_experts,
     flops_per_attended_token,
-    flops_per_token,
-    kv_bytes_per_token,
+    kv_bytes_per_layer,
     kv_shards,
-    prompt_flops_per_token,
+    layer_bytes,
+    moe_layers,
 )
-from sim.steptime.table import Curve
 
-CAPTURED_SIZES = (1, 2, 4, *range(8, 513, 8))  # vLLM's default CUDA-graph batch sizes
+LINE_CONTEXTS = (256.0, 4096.0)  # tokens; a straight line through these two stands for windowed attention
 ALLREDUCES_PER_LAYER = 2  # after attention and after the MLP
 ACTIVATION_BYTES = 2  # bf16 hidden states cross the links
 
 
-class Gang(NamedTuple):
-    """The GPUs of one replica and how the model lies on them."""
+class Line(NamedTuple):
+    """Attention of a decode step: base + slope · KV tokens of all sequences, seconds."""
 
-    gpu: Gpu
-    model: Model
-    precision: str = "bf16"
-    kv_precision: str = "bf16"
-    tp: int = 1
-    pp: int = 1
+    base_s: np.ndarray
+    slope_s: np.ndarray
 
 
-def peak_flops(gpu: Gpu, precision: str) -> float:
-    """Dense FLOP/s of one GPU; fp8 counts where the GPU has it, other small weights are unpacked to bf16."""
-    if precision == "fp8" and gpu.dense_fp8_tflops is not None:
-        return gpu.dense_fp8_tflops * 1e12
-    return gpu.dense_bf16_tflops * 1e12 * (0.5 if precision == "fp32" else 1.0)
+class Roofline:
+    """The kernels of one gang, as every GPU of it runs them; z and n are tokens and sequences of one group."""
+
+    source = "roofline"
+
+    def __init__(self, gang: Gang, eff: Efficiency) -> None:
+        self.gang, self.eff = gang, eff
+
+    def dense_s(self, z: np.ndarray) -> np.ndarray:
+        """Seconds of all matrix products but experts and output layer, z tokens."""
+        gang, eff = self.gang, self.eff
+        counts = count_parameters(gang.model)
+        router_bytes = counts.router * format_of(gang.precision).others_bits / 8
+        read = layer_bytes(gang.model, gang.precision) / gang.tp + router_bytes
+        layers = counts.attention + counts.mlp + counts.shared_expert + counts.recurrent
+        flops = 2.0 * (layers / gang.tp + counts.router) * z
+        return np.maximum(read / self._weight_rate(), flops / matmul_rate(gang, eff))
+
+    def head_s(self, n: np.ndarray) -> np.ndarray:
+        """Seconds of the output layer, n emitted tokens."""
+        gang = self.gang
+        weights = count_parameters(gang.model).output_layer / gang.tp
+        read = weights * format_of(gang.precision).others_bits / 8
+        rate = gang.gpu.dense_bf16_tflops * 1e12 * self.eff.matmul_use
+        return np.maximum(read / self._weight_rate(), 2.0 * weights * n / rate)
+
+    def decode_attention(self, n: np.ndarray) -> Line:
+        """Attention of n decoding sequences, all layers."""
+        gang, model = self.gang, self.gang.model
+        rate = gang.gpu.memory_bw_gb_s * 1e9 * self.eff.kv_bandwidth_use
+        layer_s = kv_bytes_per_layer(model, gang.kv_precision) / kv_shards(model, gang.tp) / rate
+        constant, share = window_line(model.sliding_window)
+        whole = attention_layers(model) - model.window_layers
+        slope = layer_s * (whole + share * model.window_layers)
+        return Line(n * layer_s * constant * model.window_layers, np.full(np.shape(n), slope))
+
+    def prompt_attention_s(self) -> float:
+        """Seconds per T² of a whole prompt of T tokens: a causal prompt attends T²/2 pairs."""
+        gang, model = self.gang, self.gang.model
+        if not attention_layers(model):
+            return 0.0
+        whole = 1.0 - model.window_layers / attention_layers(model) * (1.0 - window_line(model.sliding_window)[1])
+        rate = gang.gpu.dense_bf16_tflops * 1e12 * gang.tp * self.eff.attention_use
+        return flops_per_attended_token(model) / 2 * whole / rate
+
+    def allreduce_s(self, z: np.ndarray) -> np.ndarray:
+        """Seconds of the all-reduces of a step of z tokens a group: ring transfers and their latency."""
+        gang, eff = self.gang, self.eff
+        wide = gang.tp * gang.dp if gang.model.experts else gang.tp
+        attention, moe = gang.model.layers * ALLREDUCES_PER_LAYER - moe_layers(gang.model), moe_layers(gang.model)
+        total = np.zeros(np.shape(z))
+        for n_gpus, times, tokens in ((gang.tp, attention, z), (wide, moe, z * (wide // gang.tp))):
+            if n_gpus > 1:
+                sent = 2 * (n_gpus - 1) / n_gpus * tokens * gang.model.hidden * ACTIVATION_BYTES
+                total = total + times * (eff.allreduce_us * 1e-6 + sent / link_rate(gang, eff))
+        return total
+
+    def _weight_rate(self) -> float:
+        return self.gang.gpu.memory_bw_gb_s * 1e9 * self.eff.weight_bandwidth_use
 
 
-def link_bytes_per_s(gpu: Gpu) -> float:
-    """One direction, inside a node."""
-    return (gpu.nvlink_gb_s or gpu.pcie_gb_s) * 1e9
+def matmul_rate(gang: Gang, eff: Efficiency) -> float:
+    """FLOP/s of a GPU's matrix products with the gang's weights."""
+    if is_dequantised(gang.gpu, gang.precision) and not is_experts_only(gang):
+        return gang.gpu.dense_bf16_tflops * 1e12 * eff.dequantised_matmul_use
+    units = "bf16" if is_experts_only(gang) else gang.precision
+    return peak_flops(gang.gpu, units) * eff.matmul_use
 
 
-def weight_read_s(gang: Gang, eff: Efficiency, n: np.ndarray) -> np.ndarray:
-    """Seconds to read what a step of `n` tokens touches; shape of `n`.
-
-    Experts are read as far as n tokens are expected to touch them. The stages of a pipeline read one after
-    another, so pp does not divide it.
-    """
-    counts = count_parameters(gang.model)
-    routed = counts.routed_expert * (gang.model.experts_active or 0)
-    always = counts.multiplied - routed
-    touched = always + counts.routed_expert * distinct_experts(gang.model, n)
-    size = bytes_per_number("precision", gang.precision)
-    return touched * size / (gang.tp * gang.gpu.memory_bw_gb_s * 1e9 * eff.weight_bandwidth_use)
+def is_experts_only(gang: Gang) -> bool:
+    """Whether the gang's format leaves everything but routed experts in 16 bits."""
+    return format_of(gang.precision).experts_only and bool(gang.model.experts)
 
 
-def compute_s(gang: Gang, eff: Efficiency, flops: float | np.ndarray) -> float | np.ndarray:
-    """Seconds of matrix products on the tensor-parallel ranks of one stage after another."""
-    return flops / (gang.tp * peak_flops(gang.gpu, gang.precision) * eff.matmul_use)
+def link_rate(gang: Gang, eff: Efficiency) -> float:
+    """Bytes per second of an all-reduce's transfers, one direction: NVLink inside a node or, without it, PCIe."""
+    return (gang.gpu.nvlink_gb_s or gang.gpu.pcie_gb_s) * 1e9 * eff.link_bandwidth_use
 
 
-def link_s_per_token(gang: Gang, eff: Efficiency) -> float:
-    """Seconds of link time one token adds: ring all-reduces in every layer, and the hop to the next stage."""
-    hidden_bytes = gang.model.hidden * ACTIVATION_BYTES
-    ring_bytes = 2 * (gang.tp - 1) / gang.tp * hidden_bytes * ALLREDUCES_PER_LAYER * gang.model.layers
-    hop_bytes = (gang.pp - 1) * hidden_bytes
-    return (ring_bytes + hop_bytes) / (link_bytes_per_s(gang.gpu) * eff.link_bandwidth_use)
-
-
-def fixed_s(gang: Gang, eff: Efficiency) -> float:
-    """Seconds of a step whatever it computes: per step, per layer, all-reduce and pipeline latencies."""
-    layers = gang.model.layers
-    hops = (layers * ALLREDUCES_PER_LAYER if gang.tp > 1 else 0) + (gang.pp - 1)
-    return (eff.step_us + eff.layer_us * layers + eff.allreduce_us * hops) * 1e-6
-
-
-def padded(n: np.ndarray) -> np.ndarray:
-    """Batch sizes as CUDA graphs run them: the next captured size, or the size itself past the last."""
-    sizes = np.array(CAPTURED_SIZES)
-    index = np.minimum(np.searchsorted(sizes, n), len(sizes) - 1)
-    return np.where(n <= sizes[-1], sizes[index], n)
-
-
-def decode_base_s(gang: Gang, eff: Efficiency, n: np.ndarray) -> np.ndarray:
-    """Seconds of a decode step of `n` ≥ 1 sequences, without what grows with their KV; shape of `n`."""
-    read_s = weight_read_s(gang, eff, n)
-    work_s = np.maximum(read_s, compute_s(gang, eff, flops_per_token(gang.model) * n))
-    on_gpu_s = fixed_s(gang, eff) + work_s + link_s_per_token(gang, eff) * n + eff.sequence_us * 1e-6 * n
-    return np.maximum(on_gpu_s, eff.launch_us_per_layer * 1e-6 * gang.model.layers)
-
-
-def prompt_base_s(gang: Gang, eff: Efficiency) -> float:
-    """Seconds of a step of prompts alone that do not grow with them.
-
-    A long prompt hides the weight read behind its arithmetic, a short one does not: a share is kept.
-    """
-    all_experts = np.array([np.inf if gang.model.experts else 1.0])
-    read_s = float(weight_read_s(gang, eff, all_experts)[0])
-    on_gpu_s = fixed_s(gang, eff) + eff.prefill_weight_share * read_s
-    return max(on_gpu_s, eff.launch_us_per_layer * 1e-6 * gang.model.layers)
-
-
-def kv_read_s(gang: Gang, eff: Efficiency) -> float:
-    """Seconds to read one token's KV in all layers; each rank reads its share, under MLA all of it."""
-    per_rank = kv_bytes_per_token(gang.model, gang.kv_precision) / kv_shards(gang.model, gang.tp)
-    return per_rank / (gang.gpu.memory_bw_gb_s * 1e9 * eff.kv_bandwidth_use)
-
-
-def attention_s_per_token2(gang: Gang, eff: Efficiency) -> float:
-    """Seconds per T² of a whole prompt of T tokens: a causal prompt attends T²/2 pairs."""
-    peak = peak_flops(gang.gpu, "bf16") * gang.tp * eff.attention_use
-    return flops_per_attended_token(gang.model) / 2 / peak
-
-
-def roofline_curve(gang: Gang, spec: Roofline, max_num_seqs: int) -> Curve:
-    """The step-time curve of a gang, in seconds, for batches up to `max_num_seqs`."""
-    eff = efficiency_for(gang.gpu, spec)
-    n = np.arange(1, max_num_seqs + 1)
-    sizes = padded(n) if spec.cuda_graph_padding else n
-    base_s = np.concatenate([[prompt_base_s(gang, eff)], decode_base_s(gang, eff, sizes)])
-    prefill_s = compute_s(gang, eff, prompt_flops_per_token(gang.model)) + link_s_per_token(gang, eff)
-    return Curve(
-        base_s=base_s,
-        slope_s=np.concatenate([[0.0], np.full(max_num_seqs, kv_read_s(gang, eff))]),
-        prefill_s_per_token=float(prefill_s),
-        attention_s_per_token2=attention_s_per_token2(gang, eff),
-        source=f"roofline: {gang.gpu.name}, {gang.model.name}, {gang.precision}, tp {gang.tp}, pp {gang.pp}",
-    )
+def window_line(window: int | None) -> tuple[float, float]:
+    """(tokens, share): a layer with a window attends about tokens + share · context, exact at LINE_CONTEXTS."""
+    low, high = LINE_CONTEXTS
+    if window is None:
+        return 0.0, 1.0
+    share = (min(high, window) - min(low, window)) / (high - low)
+    return min(low, window) - share * low, share
