@@ -36,7 +36,7 @@ from sim.scenario.pool_choice import is_ordered, preferred, round_trip_s
 from sim.scenario.router import ConsistentHash, PrefixAware, SessionAffinity, WeightedScore
 from sim.scenario.scenario import Scenario
 from sim.scenario.traffic import TrafficClass
-from sim.steptime import StepTable, make_step_table
+from sim.steptime import StepTable, make_step_table, max_model_len
 from sim.units import HORIZON_MAX_S, NEVER, s_to_ps
 from sim.workload.requests import Requests, make_requests
 from sim.workload.tenants import with_recorded_tenants
@@ -217,12 +217,14 @@ def pool_row(pool: Pool, table: StepTable, group: int) -> PoolRow:
     return PoolRow(
         base_ps=table.base_ps,
         slope_ps=table.slope_ps,
-        prefill_ps=table.prefill_ps_per_token,
+        prefill_ps=0,
+        work_ps=table.work_ps,
+        mixed_ps=table.mixed_ps,
         attention_q16=table.attention_q16,
         n_blocks=table.n_kv_blocks,
         max_num_seqs=1 if none else runtime.max_num_seqs,
         budget=runtime.max_num_batched_tokens,
-        max_len=pool.model.max_model_len,
+        max_len=max_model_len(pool),
         group=group,
         block=runtime.block_size,
         batching=a.CONTINUOUS if none else a.BATCHINGS.index(runtime.batching),

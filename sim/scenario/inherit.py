@@ -61,7 +61,7 @@ def with_stage_kinds(pool: dict[str, Any]) -> dict[str, Any]:
 
 
 def with_steptime(pool: dict[str, Any]) -> dict[str, Any]:
-    """A step time that does not say its kind is a roofline."""
+    """A step time that does not say its kind is the law."""
     steptime = pool.get("steptime")
     return {**pool, "steptime": {"kind": "auto", **steptime}} if isinstance(steptime, Mapping) else pool
 

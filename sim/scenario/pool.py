@@ -25,7 +25,10 @@ Parallel = Annotated[Int, Field(ge=1, le=128)]
 
 @dataclass(frozen=True, kw_only=True, config=CONFIG)
 class Pool:
-    """`tp`·`pp` GPUs a replica; `initial_replicas` are ready at t = 0 (None: `min_replicas`).
+    """`tp`·`pp`·`dp` GPUs a replica; `initial_replicas` are ready at t = 0 (None: `min_replicas`).
+
+    With `ep` = `tp`·`dp` each GPU holds whole routed experts (vLLM's --enable-expert-parallel), with 1 a slice of
+    each. With `dp` > 1 each group of `tp` GPUs attends to its own share of the sequences (--data-parallel-size).
 
     Classes that ask for a tier, for tags of `compliance` or for users nearby find the pool by them; a lower
     `preference` comes before any price.
@@ -41,6 +44,8 @@ class Pool:
     price: Price = field(default_factory=Price)
     tp: Parallel = 1
     pp: Parallel = 1
+    ep: Parallel = 1
+    dp: Parallel = 1
     precision: Precision = "bf16"
     kv_precision: KvPrecision = "bf16"
     min_replicas: ReplicasOrZero = 1
@@ -56,7 +61,7 @@ class Pool:
     @property
     def gpus_per_replica(self) -> int:
         """Slices in one replica's gang."""
-        return self.tp * self.pp
+        return self.tp * self.pp * self.dp
 
     @property
     def usd_per_gpu_hour(self) -> float:

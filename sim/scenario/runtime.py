@@ -38,6 +38,10 @@ class Runtime:
     `max_batch_delay_s` is read by `dynamic` batching alone. With `prefix_caching` full blocks stay after their
     sequence has left, in the same memory, until it is needed; `prefix_runs` is how many stretches of blocks a
     replica tells apart (None: as many as its KV blocks can hold of what this traffic's prompts have in common).
+
+    The times of the engine's CPU work belong to the engine's version and the host, not to the GPU; None is the
+    value of the step-time law, which was fitted to vLLM 0.11. `request_overhead_ms` is what a request waits beside
+    its steps: HTTP, tokenising, the first scheduling, and the way of its tokens back.
     """
 
     name: Name
@@ -54,4 +58,13 @@ class Runtime:
     num_kv_blocks: Blocks | None = None
     prefix_caching: Flag = False
     prefix_runs: Annotated[Count, Field(le=4_000_000)] | None = None
+    max_model_len: Count | None = None  # tokens of prompt and output together; None: the model's
+    enforce_eager: Flag = False  # no CUDA graphs: the CPU launches every kernel of every step
+    request_overhead_ms: NonNegative = 0.0
+    sequence_us: NonNegative | None = None  # CPU time per decoding sequence and step
+    step_us: NonNegative | None = None  # CPU time per step
+    mixed_step_us: NonNegative | None = None  # that prompts add to a step, beside their arithmetic
+    layer_us: NonNegative | None = None  # per layer and step: what lies between its kernels
+    launch_us_per_layer: NonNegative | None = None  # of a step without CUDA graphs
     source: Text = ""
+    confidence: Text = ""

@@ -23,8 +23,8 @@ from sim.steptime.fits import (
     tells_context,
     to_grid,
 )
-from sim.steptime.make import PoolLike, curve_of, gang_of
-from sim.steptime.roofline import Gang
+from sim.steptime.gang import Gang
+from sim.steptime.make import PoolLike, curve_of, gang_of, pool_curve
 from sim.steptime.rows import Row, read_rows
 from sim.steptime.table import Curve, decode_s, prompt_s
 
@@ -207,8 +207,8 @@ def is_worse(out: LeftOut, known: FitError) -> bool:
 
 def modelled_of(pool: PoolLike, label: str) -> Modelled:
     """The step time of a pool as it is modelled; raises InputError where its GPUs cannot hold the model so."""
-    gang = gang_of(pool)
-    return Modelled(label, lambda max_num_seqs: curve_of(gang, pool.steptime, max_num_seqs))
+    gang_of(pool)
+    return Modelled(label, lambda max_num_seqs: pool_curve(pool, max_num_seqs))
 
 
 def _largest(rows: list[Row]) -> int:

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Protocol
 
 import numpy as np
 
 from sim.errors import InputError, problem
-from sim.scenario.hardware import Coefficients, Gpu, Grid, Model, Law
+from sim.rows import knot_tokens
+from sim.scenario.hardware import Coefficients, Gpu, Grid, Law, Model
+from sim.steptime.formats import format_of, peak_flops
+from sim.steptime.gang import Gang
+from sim.steptime.law import law_curve
 from sim.steptime.memory import ServerLimits, kv_blocks
 from sim.steptime.params import (
     bytes_per_number,
@@ -16,8 +21,10 @@ from sim.steptime.params import (
     kv_bytes_per_token,
     weight_bytes,
 )
-from sim.steptime.roofline import Gang, peak_flops, roofline_curve
-from sim.steptime.table import Curve, StepTable, check_fits_clock, rounded
+from sim.steptime.table import Curve, StepTable, check_fits_clock, linear_work_s, rounded
+
+EAGER_US_PER_LAYER = 500.0  # a layer's launches from Python, A100 hosts: docs/step-time.md
+ENGINE_TIMES = ("sequence_us", "step_us", "mixed_step_us", "layer_us", "launch_us_per_layer")
 
 
 class RuntimeLike(Protocol):
@@ -35,6 +42,10 @@ class RuntimeLike(Protocol):
     def num_kv_blocks(self) -> int | None: ...
     @property
     def chunked_prefill(self) -> bool: ...
+    @property
+    def max_model_len(self) -> int | None: ...
+    @property
+    def enforce_eager(self) -> bool: ...
 
 
 class PoolLike(Protocol):
@@ -53,6 +64,10 @@ class PoolLike(Protocol):
     @property
     def pp(self) -> int: ...
     @property
+    def ep(self) -> int: ...
+    @property
+    def dp(self) -> int: ...
+    @property
     def precision(self) -> str: ...
     @property
     def kv_precision(self) -> str: ...
@@ -63,13 +78,45 @@ class PoolLike(Protocol):
 def gang_of(pool: PoolLike) -> Gang:
     """The pool's GPUs and model; raises InputError when they cannot be split as asked."""
     key, model = f"pools.{pool.name}", pool.model
-    bytes_per_number(f"{key}.precision", pool.precision)
+    format_of(pool.precision)
     bytes_per_number(f"{key}.kv_precision", pool.kv_precision)
     if pool.tp < 1 or model.heads % pool.tp:
         raise InputError(problem(f"{key}.tp", pool.tp, f"a divisor of the model's {model.heads} heads"))
     if not 1 <= pool.pp <= model.layers:
         raise InputError(problem(f"{key}.pp", pool.pp, f"1 to the model's {model.layers} layers"))
-    return Gang(pool.gpu, model, pool.precision, pool.kv_precision, pool.tp, pool.pp)
+    check_experts(key, pool)
+    return Gang(pool.gpu, model, pool.precision, pool.kv_precision, pool.tp, pool.pp, pool.ep, pool.dp)
+
+
+def check_experts(key: str, pool: PoolLike) -> None:
+    """Raise InputError unless the routed experts can be spread over the GPUs as `ep` says."""
+    whole = pool.tp * pool.dp
+    if pool.ep == 1:
+        return
+    if not pool.model.experts:
+        raise InputError(problem(f"{key}.ep", pool.ep, f"1, for {pool.model.name} has no routed experts"))
+    if pool.ep != whole:
+        raise InputError(problem(f"{key}.ep", pool.ep, f"1, or tp·dp = {whole}, for experts lie on all GPUs of a stage"))
+    if pool.model.experts < pool.ep:
+        raise InputError(problem(f"{key}.ep", pool.ep, f"1 to the model's {pool.model.experts} experts"))
+
+
+def law_of(pool: PoolLike) -> Law:
+    """The pool's law with its runtime's times where the scenario says none."""
+    law, runtime = pool.steptime, pool.runtime
+    assert isinstance(law, Law)
+    own = {name: getattr(runtime, name, None) for name in ENGINE_TIMES if getattr(law, name) is None}
+    if runtime.enforce_eager and law.launch_us_per_layer is None and own["launch_us_per_layer"] is None:
+        own["launch_us_per_layer"] = EAGER_US_PER_LAYER
+    return replace(law, **{name: value for name, value in own.items() if value is not None})
+
+
+def max_model_len(pool: PoolLike) -> int:
+    """The longest sequence that the pool serves, tokens; InputError where the runtime asks for more than the model has."""
+    asked, most = pool.runtime.max_model_len, pool.model.max_model_len
+    if asked is not None and asked > most:
+        raise InputError(problem(f"pools.{pool.name}.runtime.max_model_len", asked, f"1 to the model's {most} tokens"))
+    return most if asked is None else asked
 
 
 def coefficients_curve(spec: Coefficients, max_num_seqs: int) -> Curve:
@@ -78,7 +125,9 @@ def coefficients_curve(spec: Coefficients, max_num_seqs: int) -> Curve:
     base_ms = spec.d0_ms + spec.d1_ms * n
     base_ms[0] = spec.p0_ms
     slope_ms = np.where(n > 0, spec.d2_ms, 0.0)
-    return Curve(base_ms * 1e-3, slope_ms * 1e-3, spec.p1_ms * 1e-3, spec.p2_ms * 1e-3, spec.source)
+    work_s = linear_work_s(spec.p1_ms * 1e-3)
+    mixed_s, basis = spec.mixed_ms * 1e-3, "published coefficients"
+    return Curve(base_ms * 1e-3, slope_ms * 1e-3, work_s, spec.p2_ms * 1e-3, mixed_s, spec.source, basis)
 
 
 def grid_curve(spec: Grid, max_num_seqs: int) -> Curve:
@@ -88,7 +137,11 @@ def grid_curve(spec: Grid, max_num_seqs: int) -> Curve:
     slope_ms = np.interp(n, spec.batch_size, spec.slope_ms)
     base_ms[0] = spec.p0_ms
     slope_ms[0] = 0.0
-    return Curve(base_ms * 1e-3, slope_ms * 1e-3, spec.p1_ms * 1e-3, spec.p2_ms * 1e-3, spec.source)
+    work_s = linear_work_s(spec.p1_ms * 1e-3)
+    if spec.prompt_tokens:
+        work_s = extended(knot_tokens(), (0, *spec.prompt_tokens), (0.0, *spec.prompt_ms)) * 1e-3
+    mixed_s = spec.mixed_ms * 1e-3
+    return Curve(base_ms * 1e-3, slope_ms * 1e-3, work_s, spec.p2_ms * 1e-3, mixed_s, spec.source, "measured")
 
 
 def extended(n: np.ndarray, sizes: tuple[int, ...], values: tuple[float, ...]) -> np.ndarray:
@@ -103,11 +156,17 @@ def extended(n: np.ndarray, sizes: tuple[int, ...], values: tuple[float, ...]) -
 def curve_of(gang: Gang | None, spec: Law | Coefficients | Grid, max_num_seqs: int) -> Curve:
     """The curve of whichever kind was asked for."""
     if isinstance(spec, Law):
-        assert gang is not None, "a roofline needs its gang"
-        return roofline_curve(gang, spec, max_num_seqs)
+        assert gang is not None, "the law needs its gang"
+        return law_curve(gang, spec, max_num_seqs)
     if isinstance(spec, Coefficients):
         return coefficients_curve(spec, max_num_seqs)
     return grid_curve(spec, max_num_seqs)
+
+
+def pool_curve(pool: PoolLike, max_num_seqs: int) -> Curve:
+    """A pool's curve, in seconds, with its runtime's times; raises InputError when the model cannot be split as asked."""
+    spec = law_of(pool) if isinstance(pool.steptime, Law) else pool.steptime
+    return curve_of(gang_of(pool), spec, max_num_seqs)
 
 
 def make_step_table(pool: PoolLike) -> StepTable:
@@ -123,17 +182,18 @@ def make_step_table(pool: PoolLike) -> StepTable:
         runtime.block_size,
         runtime.gpu_memory_utilization,
     )
+    longest = max_model_len(pool)
     blocks = runtime.num_kv_blocks or kv_blocks(key, gang, limits)
-    table = rounded(curve_of(gang, pool.steptime, runtime.max_num_seqs), blocks)._replace(
+    table = rounded(pool_curve(pool, runtime.max_num_seqs), blocks)._replace(
         flops_per_token=flops_per_token(gang.model),
         flops_per_attended_token=flops_per_attended_token(gang.model),
         weight_bytes=weight_bytes(gang.model, gang.precision),
         kv_bytes_per_token=kv_bytes_per_token(gang.model, gang.kv_precision),
-        peak_flops=peak_flops(gang.gpu, gang.precision) * gang.tp * gang.pp,
-        peak_bytes_per_s=gang.gpu.memory_bw_gb_s * 1e9 * gang.tp * gang.pp,
+        peak_flops=peak_flops(gang.gpu, gang.precision) * gang.n_gpus,
+        peak_bytes_per_s=gang.gpu.memory_bw_gb_s * 1e9 * gang.n_gpus,
     )
     chunk = runtime.max_num_batched_tokens
     if not runtime.chunked_prefill:
-        chunk = max(chunk, gang.model.max_model_len)
-    check_fits_clock(key, table, chunk, gang.model.max_model_len, blocks * runtime.block_size)
+        chunk = max(chunk, longest)
+    check_fits_clock(key, table, chunk, longest, blocks * runtime.block_size)
     return table

@@ -6,14 +6,15 @@ from typing import NamedTuple
 
 from sim.errors import InputError
 from sim.scenario.hardware import Gpu, Model
+from sim.steptime.gang import Gang
 from sim.steptime.params import (
     kv_bytes_per_token,
     kv_shards,
+    routed_bytes,
     state_bytes,
     weight_bytes,
     window_kv_bytes_per_token,
 )
-from sim.steptime.roofline import Gang
 
 GIB = 2**30
 RUNTIME_GIB = 0.7  # CUDA context and libraries of one process; vLLM logs have 0.1 to 1.8
@@ -46,7 +47,7 @@ def activation_bytes(model: Model, limits: ServerLimits, tp: int) -> float:
 
 def overhead_bytes(gang: Gang, limits: ServerLimits) -> float:
     """What one GPU holds beside weights and KV."""
-    links = LINKS_GIB if gang.tp * gang.pp > 1 else 0.0
+    links = LINKS_GIB if gang.n_gpus > 1 else 0.0
     return (RUNTIME_GIB + links) * GIB + activation_bytes(gang.model, limits, gang.tp)
 
 
@@ -56,8 +57,19 @@ def kv_room_bytes(gang: Gang, limits: ServerLimits) -> float:
     Recurrent layers keep a state for each of max_num_seqs sequences, split over the ranks.
     """
     usable = device_bytes(gang.gpu) * limits.gpu_memory_utilization
-    held = weight_bytes(gang.model, gang.precision) + limits.max_num_seqs * state_bytes(gang.model)
-    return usable - held / (gang.tp * gang.pp) - overhead_bytes(gang, limits)
+    return usable - weight_bytes_per_gpu(gang) - state_bytes_per_gpu(gang, limits) - overhead_bytes(gang, limits)
+
+
+def weight_bytes_per_gpu(gang: Gang) -> float:
+    """Bytes of weights on one GPU: routed experts are split over the data-parallel groups too, all else is copied."""
+    routed = routed_bytes(gang.model, gang.precision)
+    copied = weight_bytes(gang.model, gang.precision) - routed
+    return (copied + routed / gang.dp) / (gang.tp * gang.pp)
+
+
+def state_bytes_per_gpu(gang: Gang, limits: ServerLimits) -> float:
+    """Bytes of recurrent states on one GPU."""
+    return limits.max_num_seqs * state_bytes(gang.model) / gang.n_gpus
 
 
 def kv_block_bytes(gang: Gang, block_size: int) -> float:
@@ -76,7 +88,7 @@ def blocks_in(gang: Gang, limits: ServerLimits, room: float) -> int:
     whole = kv_block_bytes(gang, limits.block_size)
     share = window_kv_bytes_per_token(gang.model, gang.kv_precision)
     windowed = whole * share / kv_bytes_per_token(gang.model, gang.kv_precision)
-    most = limits.max_num_seqs * (-(-(gang.model.sliding_window or 0) // limits.block_size) + 1)
+    most = -(-limits.max_num_seqs // gang.dp) * (-(-(gang.model.sliding_window or 0) // limits.block_size) + 1)
     if not windowed or room <= most * whole:
         return int(room // whole)
     if whole == windowed:  # no layer sees further: a sequence never takes more
@@ -85,7 +97,7 @@ def blocks_in(gang: Gang, limits: ServerLimits, room: float) -> int:
 
 
 def kv_blocks(key: str, gang: Gang, limits: ServerLimits) -> int:
-    """Blocks the gang holds; a block's shares lie on all its GPUs, so one GPU's count is the gang's.
+    """Blocks the gang holds; a block's shares lie on all GPUs of a data-parallel group, so one GPU's count is the group's.
 
     Raises InputError, with the missing GiB and the smallest tp that fits, when not one block fits.
     """
@@ -95,7 +107,7 @@ def kv_blocks(key: str, gang: Gang, limits: ServerLimits) -> int:
         raise InputError(_does_not_fit(key, gang, limits, max(block, 1.0) - room))
     if block == 0:  # nothing is cached: never the limit
         return limits.max_num_seqs * -(-gang.model.max_model_len // limits.block_size)
-    return blocks_in(gang, limits, room)
+    return gang.dp * blocks_in(gang, limits, room)
 
 
 def smallest_tp(gang: Gang, limits: ServerLimits) -> int | None:
@@ -111,12 +123,12 @@ def smallest_tp(gang: Gang, limits: ServerLimits) -> int | None:
 
 def _does_not_fit(key: str, gang: Gang, limits: ServerLimits, short_bytes: float) -> str:
     """One line: what is needed, what there is, by how much it is short, what would help."""
-    weights = weight_bytes(gang.model, gang.precision) / (gang.tp * gang.pp) / GIB
+    weights = weight_bytes_per_gpu(gang) / GIB
     usable = device_bytes(gang.gpu) * limits.gpu_memory_utilization / GIB
     beside = overhead_bytes(gang, limits) / GIB
     tp = smallest_tp(gang, limits)
     advice = f"the smallest tp that fits is {tp}" if tp else "no tp up to 8 fits: raise pp or lower precision"
-    states = limits.max_num_seqs * state_bytes(gang.model) / (gang.tp * gang.pp) / GIB
+    states = state_bytes_per_gpu(gang, limits) / GIB
     of_states = f", {states:.1f} GiB for the states of {limits.max_num_seqs} sequences (max_num_seqs)"
     return (
         f"{key}: {gang.model.name} in {gang.precision} (tp {gang.tp}, pp {gang.pp}) does not fit "

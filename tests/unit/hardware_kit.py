@@ -7,7 +7,8 @@ from types import SimpleNamespace
 
 import yaml
 
-from sim.scenario.hardware import Gpu, Model, Law
+from sim.rows import knot_tokens
+from sim.scenario.hardware import Gpu, Law, Model
 from sim.steptime import StepTable
 
 CONF = Path(__file__).parents[2] / "conf"
@@ -31,12 +32,16 @@ def pool(on: str = "h100", of: str = "llama_3_1_8b", **changes: object) -> Simpl
         "gpu_memory_utilization": 0.9,
         "num_kv_blocks": None,
         "chunked_prefill": True,
+        "max_model_len": None,
+        "enforce_eager": False,
     }
     runtime |= {k: changes.pop(k) for k in list(changes) if k in runtime}
     own = {
         "name": "main",
         "tp": 1,
         "pp": 1,
+        "ep": 1,
+        "dp": 1,
         "precision": "bf16",
         "kv_precision": "bf16",
         "steptime": Law(),
@@ -49,7 +54,17 @@ def pool(on: str = "h100", of: str = "llama_3_1_8b", **changes: object) -> Simpl
 def step_ps(table: StepTable, n: int, kv: int, chunks: list[tuple[int, int]]) -> int:
     """The formula of a step, in Python ints: chunks are (context, chunk)."""
     pairs = sum(chunk * (2 * context + chunk) for context, chunk in chunks)
-    prefill = table.prefill_ps_per_token * sum(chunk for _, chunk in chunks)
-    return (
-        int(table.base_ps[n]) + int(table.slope_ps[n]) * kv + prefill + ((table.attention_q16 * pairs) >> 17)
-    )
+    alone = int(table.base_ps[n]) + int(table.slope_ps[n]) * kv
+    tokens = sum(chunk for _, chunk in chunks)
+    if tokens == 0:
+        return alone
+    added = work_ps(table, n + tokens) - work_ps(table, n) + (table.mixed_ps if n > 0 else 0)
+    return alone + added + ((table.attention_q16 * pairs) >> 17)
+
+
+def work_ps(table: StepTable, tokens: int) -> int:
+    """The time of a step's tokens by number: linear between knots, rounded down."""
+    knots = [int(k) for k in knot_tokens()]
+    i = max(k for k, knot in enumerate(knots) if knot <= tokens)
+    left, right = int(table.work_ps[i]), int(table.work_ps[i + 1])
+    return left + (right - left) * (tokens - knots[i]) // (knots[i + 1] - knots[i])

@@ -27,7 +27,8 @@ def test_at_the_limit(max_len: int, blocks: int, beyond: int) -> None:
     pool = PoolRow(
         base_ps=table.base_ps,
         slope_ps=table.slope_ps,
-        prefill_ps=table.prefill_ps_per_token,
+        prefill_ps=0,
+        work_ps=table.work_ps,
         attention_q16=0,
         n_blocks=blocks,
         block=BLOCK,

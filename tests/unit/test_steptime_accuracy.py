@@ -17,7 +17,7 @@ from sim.scenario.hardware import Law
 from sim.steptime.calibrate import Calibration, FitError, calibrate, errors_of, split
 from sim.steptime.efficiency import AMPERE, HOPPER, Efficiency
 from sim.steptime.fits import least_squares, points_of
-from sim.steptime.roofline import Gang
+from sim.steptime.gang import Gang
 from sim.steptime.rows import Row, read_rows
 
 DOCS = Path(__file__).parents[2] / "docs" / "step-time.md"

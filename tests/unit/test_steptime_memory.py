@@ -15,7 +15,7 @@ from sim.errors import InputError
 from sim.steptime import make_step_table
 from sim.steptime.memory import ServerLimits, kv_block_bytes, kv_blocks, kv_room_bytes, smallest_tp
 from sim.steptime.params import state_bytes
-from sim.steptime.roofline import Gang
+from sim.steptime.gang import Gang
 
 LIMITS = ServerLimits(
     max_num_seqs=256, max_num_batched_tokens=8192, block_size=16, gpu_memory_utilization=0.9
@@ -103,7 +103,7 @@ def test_an_explicit_block_count_wins() -> None:
 def test_an_embedding_model_fits_a_small_gpu() -> None:
     table = make_step_table(pool("l4", "embedding_300m"))
     assert table.n_kv_blocks * 16 >= 2048
-    assert table.prefill_ps_per_token > 0
+    assert table.work_ps[8] > 0
 
 
 WINDOWED = dataclasses.replace(model("llama_3_1_8b"), sliding_window=128, window_layers=16)

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from sim.errors import InputError
 from sim.scenario.hardware import Coefficients, Grid, Law
 from sim.steptime import make_step_table, simple_table
-from sim.steptime.table import Curve, check_fits_clock, longest_step_ps, rounded
+from sim.steptime.table import Curve, check_fits_clock, linear_work_s, longest_step_ps, rounded
 
 LINEAR = Coefficients(d0_ms=6.0, d1_ms=0.01, d2_ms=4e-5, p0_ms=3.0, p1_ms=0.02, p2_ms=5e-7)
 
@@ -57,8 +57,9 @@ def test_every_table_is_whole_positive_and_rising(kind: Law | Coefficients) -> N
     assert table.slope_ps[0] == 0
     assert (table.base_ps >= 1).all()
     assert (np.diff(table.base_ps[1:]) >= 0).all()
-    assert (np.diff(table.slope_ps) >= 0).all()
-    for name in ("prefill_ps_per_token", "attention_q16", "n_kv_blocks"):
+    assert (table.slope_ps >= 0).all()
+    assert (np.diff(table.work_ps) >= 0).all()
+    for name in ("mixed_ps", "attention_q16", "n_kv_blocks"):
         assert isinstance(getattr(table, name), int)
 
 
@@ -77,11 +78,12 @@ def test_simple_table_is_flat() -> None:
     table = simple_table(4, base_us=10.0, slope_ns=2.5, prefill_us_per_token=1.5, n_kv_blocks=99)
     assert list(table.base_ps) == [10_000_000] * 5
     assert list(table.slope_ps) == [0, 2500, 2500, 2500, 2500]
-    assert (table.prefill_ps_per_token, table.attention_q16, table.n_kv_blocks) == (1_500_000, 0, 99)
+    assert list(table.work_ps[:3]) == [0, 1_500_000, 3_000_000]
+    assert (table.mixed_ps, table.attention_q16, table.n_kv_blocks) == (0, 0, 99)
 
 
 def test_rounding_keeps_a_step_alive_and_its_base_rising() -> None:
-    curve = Curve(np.array([9.0, 0.0, 3e-12, 2e-12]), np.zeros(4), 0.0, 0.0)
+    curve = Curve(np.array([9.0, 0.0, 3e-12, 2e-12]), np.zeros(4), linear_work_s(0.0), 0.0)
     assert list(rounded(curve, 1).base_ps) == [9 * 10**12, 1, 3, 3]
 
 
