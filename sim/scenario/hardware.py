@@ -61,7 +61,6 @@ class Gpu:
     usd_per_hour: NonNegative = 0.0  # on demand, one GPU
     nvlink_gb_s: Positive | None = None  # one direction; None: the GPUs of a node talk over PCIe
     pcie_gb_s: Positive = 32.0  # one direction
-    kernels: Text | None = None  # tables of measured kernel times in conf/kernels
     architecture: Architecture = "hopper"  # chooses the roofline's efficiency factors
     device_memory_gib: Gigabytes | None = None  # what the driver reports; None: memory_gb exactly
     kernels: Text | None = None  # table of measured kernel times in conf/kernels; None: there is none

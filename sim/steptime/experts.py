@@ -28,8 +28,11 @@ def chosen_share(n_experts: int, n_active: int, skew: float) -> np.ndarray:
     """(n_experts,) the probability that a token chooses each expert; they sum to n_active.
 
     With popularity p the chance is 1 − exp(−λ·p): as if experts were drawn one after another without replacement.
+    That is near for several experts; for one it is p itself.
     """
     popularity = np.arange(1, n_experts + 1, dtype=float) ** -skew
+    if n_active == 1:
+        return np.asarray(popularity / popularity.sum())
     low, high = 0.0, 1e12
     for _ in range(200):
         middle = np.sqrt(max(low, 1e-12) * high)
@@ -46,22 +49,17 @@ def _at_sizes(n_experts: int, n_active: int, ep: int, skew: float) -> Load:
     """The load at SIZES, means over random placements. The draws are the same on every call."""
     share = chosen_share(n_experts, n_active, skew) if n_active < n_experts else np.ones(n_experts)
     share = np.minimum(share, 1.0)
-    touched_p = 1.0 - (1.0 - share) ** SIZES[:, None]  # (size, expert)
     if ep == 1:
-        return Load(touched_p.sum(axis=1), np.ones(len(SIZES)))
+        return Load((1.0 - (1.0 - share) ** SIZES[:, None]).sum(axis=1), np.ones(len(SIZES)))
     dice = np.random.Generator(np.random.Philox(key=7))
     order = np.argsort(dice.random((PLACEMENTS, n_experts)), axis=1)
+    starts = np.searchsorted(np.arange(n_experts) * ep // n_experts, np.arange(ep))
     touched, busiest = [], []
-    for size, p in zip(SIZES, touched_p, strict=True):
-        is_touched = dice.random((PLACEMENTS, n_experts)) < p[order]
-        tokens = share[order] * size + dice.standard_normal((PLACEMENTS, n_experts)) * np.sqrt(
-            size * share[order] * (1.0 - share[order])
-        )
-        ranks = np.arange(n_experts) * ep // n_experts
-        starts = np.searchsorted(ranks, np.arange(ep))
-        held = np.add.reduceat(np.maximum(tokens, 0.0), starts, axis=1)
-        touched.append(np.add.reduceat(is_touched, starts, axis=1).max(axis=1).mean())
-        busiest.append((held.max(axis=1) / held.sum(axis=1)).mean() * ep)
+    for size in SIZES:
+        tokens = dice.binomial(size, share[order])  # of each expert, in the order of the GPUs
+        held = np.add.reduceat(tokens, starts, axis=1)
+        touched.append(np.add.reduceat(tokens > 0, starts, axis=1).max(axis=1).mean())
+        busiest.append((held.max(axis=1) / np.maximum(held.sum(axis=1), 1)).mean() * ep)
     return Load(np.maximum.accumulate(touched), np.maximum(1.0, np.array(busiest)))
 
 

@@ -32,10 +32,10 @@ FORMATS = {
 }
 
 
-def format_of(precision: str) -> WeightFormat:
-    """The format of that name; raises InputError."""
+def format_of(precision: str, key: str = "precision") -> WeightFormat:
+    """The format of that name; raises InputError that names `key`."""
     if precision not in FORMATS:
-        raise InputError(problem("precision", precision, ", ".join(FORMATS), nearest(precision, FORMATS)))
+        raise InputError(problem(key, precision, ", ".join(FORMATS), nearest(precision, FORMATS)))
     return FORMATS[precision]
 
 

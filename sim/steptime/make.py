@@ -78,7 +78,7 @@ class PoolLike(Protocol):
 def gang_of(pool: PoolLike) -> Gang:
     """The pool's GPUs and model; raises InputError when they cannot be split as asked."""
     key, model = f"pools.{pool.name}", pool.model
-    format_of(pool.precision)
+    format_of(pool.precision, f"{key}.precision")
     bytes_per_number(f"{key}.kv_precision", pool.kv_precision)
     if pool.tp < 1 or model.heads % pool.tp:
         raise InputError(problem(f"{key}.tp", pool.tp, f"a divisor of the model's {model.heads} heads"))
