@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Annotated, Literal
 
 from pydantic import Field, Strict, model_validator
@@ -15,7 +16,6 @@ from sim.scenario.types import (
     Flag,
     Name,
     Positive,
-    Probability,
     Share,
     StepMs,
     StepUs,
@@ -58,9 +58,9 @@ class Gpu:
     dense_fp4_tflops: Tflops | None = None  # None: no fp4 matrix units
     tdp_w: Watts = 400.0
     mig_capable: Flag = False
-    usd_per_hour: NonNegative = 0.0  # on demand, one GPU
-    nvlink_gb_s: Positive | None = None  # one direction; None: the GPUs of a node talk over PCIe
-    pcie_gb_s: Positive = 32.0  # one direction
+    usd_per_hour: UsdPerGpuHour = 0.0  # on demand, one GPU
+    nvlink_gb_s: LinkGbS | None = None  # one direction; None: the GPUs of a node talk over PCIe
+    pcie_gb_s: LinkGbS = 32.0  # one direction
     architecture: Architecture = "hopper"  # chooses the roofline's efficiency factors
     device_memory_gib: Gigabytes | None = None  # what the driver reports; None: memory_gb exactly
     kernels: Text | None = None  # table of measured kernel times in conf/kernels; None: there is none
@@ -179,20 +179,26 @@ class Law:
 
     kind: Literal["auto", "kernels", "roofline"] = "auto"
     matmul_use: Share | None = None  # share of the peak FLOP/s that matrix products reach
-    dequantised_matmul_use: Share | None = None  # of the bf16 peak, by products that unpack their weights first
+    dequantised_matmul_use: Share | None = (
+        None  # of the bf16 peak, by products that unpack their weights first
+    )
     attention_use: Share | None = None  # share of the peak FLOP/s that prompt attention reaches
     weight_bandwidth_use: Share | None = None  # share of the memory bandwidth that weight reads reach
     kv_bandwidth_use: Share | None = None  # share of the memory bandwidth that KV reads reach
     link_bandwidth_use: Share | None = None  # share of the link bandwidth that all-reduce reaches
     allreduce_us: StepUs | None = None  # latency of one all-reduce
     layer_us: StepUs | None = None  # per layer and step, whatever the batch
-    expert_bandwidth_use: Share | None = None  # share of the memory bandwidth that reads of routed experts reach
+    expert_bandwidth_use: Share | None = (
+        None  # share of the memory bandwidth that reads of routed experts reach
+    )
     expert_matmul_use: Share | None = None  # share of the peak FLOP/s that products with routed experts reach
     state_bandwidth_use: Share | None = None  # share of the memory bandwidth for recurrent states
     sequence_us: StepUs | None = None  # the engine's CPU time per decoding sequence and step
     step_us: StepUs | None = None  # per step
     mixed_step_us: StepUs | None = None  # per step that carries prompts
-    router_skew: Annotated[float, Strict(), Field(ge=0, le=3)] | None = None  # popularity of experts: rank^-skew
+    router_skew: Annotated[float, Strict(), Field(ge=0, le=3)] | None = (
+        None  # popularity of experts: rank^-skew
+    )
     launch_us_per_layer: StepUs | None = None  # without CUDA graphs a step is no shorter than this per layer
     cuda_graph_padding: Flag = False  # the batch counts as the next captured graph size
 
@@ -243,7 +249,7 @@ class Grid:
             raise ValueError("prompt_tokens and prompt_ms must be equally long")
         for name in ("prompt_tokens", "prompt_ms"):
             values = getattr(self, name)
-            if any(b < a or (b == a and name == "prompt_tokens") for a, b in zip(values, values[1:], strict=False)):
+            if any(b < a or (b == a and name == "prompt_tokens") for a, b in pairwise(values)):
                 raise ValueError(f"{name} must not fall" if name == "prompt_ms" else f"{name} must increase")
         return self
 

@@ -10,7 +10,7 @@ from pydantic.dataclasses import dataclass
 
 from sim.scenario.autoscaler import Autoscaler
 from sim.scenario.coldstart import ColdStart
-from sim.scenario.hardware import Gpu, KvPrecision, Model, Precision, Law, StepTime
+from sim.scenario.hardware import Gpu, KvPrecision, Law, Model, Precision, StepTime
 from sim.scenario.metrics import Metrics
 from sim.scenario.price import Price
 from sim.scenario.runtime import Runtime

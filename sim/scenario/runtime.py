@@ -17,6 +17,8 @@ from sim.scenario.types import (
     PowerOfTwo,
     Seconds,
     Share,
+    StepMs,
+    StepUs,
     Text,
 )
 
@@ -60,11 +62,11 @@ class Runtime:
     prefix_runs: Annotated[Count, Field(le=4_000_000)] | None = None
     max_model_len: Count | None = None  # tokens of prompt and output together; None: the model's
     enforce_eager: Flag = False  # no CUDA graphs: the CPU launches every kernel of every step
-    request_overhead_ms: NonNegative = 0.0
-    sequence_us: NonNegative | None = None  # CPU time per decoding sequence and step
-    step_us: NonNegative | None = None  # CPU time per step
-    mixed_step_us: NonNegative | None = None  # that prompts add to a step, beside their arithmetic
-    layer_us: NonNegative | None = None  # per layer and step: what lies between its kernels
-    launch_us_per_layer: NonNegative | None = None  # of a step without CUDA graphs
+    request_overhead_ms: StepMs = 0.0
+    sequence_us: StepUs | None = None  # CPU time per decoding sequence and step
+    step_us: StepUs | None = None  # CPU time per step
+    mixed_step_us: StepUs | None = None  # that prompts add to a step, beside their arithmetic
+    layer_us: StepUs | None = None  # per layer and step: what lies between its kernels
+    launch_us_per_layer: StepUs | None = None  # of a step without CUDA graphs
     source: Text = ""
     confidence: Text = ""

@@ -65,13 +65,23 @@ BLACKWELL = HOPPER._replace(
     expert_matmul_use=0.4,  # not identified by the data
 )
 AMPERE = HOPPER._replace(
-    matmul_use=0.86, weight_bandwidth_use=0.72, kv_bandwidth_use=0.77, link_bandwidth_use=0.27, allreduce_us=10.0
+    matmul_use=0.86,
+    weight_bandwidth_use=0.72,
+    kv_bandwidth_use=0.77,
+    link_bandwidth_use=0.27,
+    allreduce_us=10.0,
 )
 ADA = HOPPER._replace(
-    matmul_use=0.64, weight_bandwidth_use=0.81, kv_bandwidth_use=0.78, link_bandwidth_use=0.25, allreduce_us=18.0
+    matmul_use=0.64,
+    weight_bandwidth_use=0.81,
+    kv_bandwidth_use=0.78,
+    link_bandwidth_use=0.25,
+    allreduce_us=18.0,
 )
 # assumptions: no measured kernels here. CDNA3's matrix units are known to reach a smaller share of their peak.
-CDNA3 = HOPPER._replace(matmul_use=0.5, weight_bandwidth_use=0.65, kv_bandwidth_use=0.65, expert_bandwidth_use=0.4)
+CDNA3 = HOPPER._replace(
+    matmul_use=0.5, weight_bandwidth_use=0.65, kv_bandwidth_use=0.65, expert_bandwidth_use=0.4
+)
 EFFICIENCY = {
     "turing": ADA._replace(weight_bandwidth_use=0.7, kv_bandwidth_use=0.6),
     "ampere": AMPERE,

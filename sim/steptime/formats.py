@@ -23,12 +23,16 @@ FORMATS = {
     "fp32": WeightFormat(32, 32, "fp32"),
     "bf16": WeightFormat(16, 16, "bf16"),
     "fp16": WeightFormat(16, 16, "bf16"),
-    "fp8": WeightFormat(8, 16, "fp8"),  # weights and activations; scales are a tensor's, a row's or a 128 × 128 block's
+    "fp8": WeightFormat(
+        8, 16, "fp8"
+    ),  # weights and activations; scales are a tensor's, a row's or a 128 × 128 block's
     "fp8_weights": WeightFormat(8, 16, "bf16"),  # weights alone: W8A16
     "int8": WeightFormat(8, 16, "bf16"),  # weights alone
     "int4": WeightFormat(4.25, 16, "bf16"),  # AWQ, GPTQ: weights alone, a 16-bit scale and a zero for 128
     "nvfp4": WeightFormat(4.5, 16, "fp4"),  # an 8-bit scale for 16 weights
-    "mxfp4": WeightFormat(4.25, 16, "bf16", experts_only=True),  # an 8-bit scale for 32; gpt-oss: activations in bf16
+    "mxfp4": WeightFormat(
+        4.25, 16, "bf16", experts_only=True
+    ),  # an 8-bit scale for 32; gpt-oss: activations in bf16
 }
 
 
@@ -52,7 +56,9 @@ def peak_flops(gpu: Gpu, precision: str) -> float:
 def units_of(gpu: Gpu, precision: str) -> Units:
     """The matrix units that multiply a format on a GPU: its own, or bf16 where the GPU has none of them."""
     units = format_of(precision).units
-    lacks = (units == "fp8" and gpu.dense_fp8_tflops is None) or (units == "fp4" and gpu.dense_fp4_tflops is None)
+    lacks = (units == "fp8" and gpu.dense_fp8_tflops is None) or (
+        units == "fp4" and gpu.dense_fp4_tflops is None
+    )
     return "bf16" if lacks else units
 
 

@@ -30,13 +30,14 @@ class FromKernels:
         """Seconds of all matrix products but experts and output layer, z tokens."""
         if self.products is None:
             return self.roofline.dense_s(z)
-        total = sum(
-            (times * self.tables.matmul_s(self.products, z, outputs, inputs) for outputs, inputs, times in shapes(self.gang)),
-            np.zeros(np.shape(z)),
-        )
+        total = np.zeros(np.shape(z))
+        for outputs, inputs, times in shapes(self.gang):
+            total = total + times * self.tables.matmul_s(self.products, z, outputs, inputs)
         model = self.gang.model
         if model.experts:
-            total = total + moe_layers(model) * self.tables.matmul_s("bf16", z, max(model.experts, 128), model.hidden)
+            total = total + moe_layers(model) * self.tables.matmul_s(
+                "bf16", z, max(model.experts, 128), model.hidden
+            )
         return total
 
     def head_s(self, n: np.ndarray) -> np.ndarray:
@@ -46,7 +47,7 @@ class FromKernels:
 
     def decode_attention(self, n: np.ndarray) -> Line:
         """Attention of n decoding sequences, all layers."""
-        gang, model = self.gang, self.gang.model
+        model = self.gang.model
         if model.attention == "none":
             return Line(np.zeros(np.shape(n)), np.zeros(np.shape(n)))
         try:
@@ -58,9 +59,12 @@ class FromKernels:
         gang, model = self.gang, self.gang.model
         heads, kv = max(1, model.heads // gang.tp), max(1, model.kv_heads // gang.tp)
         base, slope = np.zeros(np.shape(n)), np.zeros(np.shape(n))
-        for window, times in ((0, attention_layers(model) - model.window_layers), (model.sliding_window or 0, model.window_layers)):
+        whole = attention_layers(model) - model.window_layers
+        for window, times in ((0, whole), (model.sliding_window or 0, model.window_layers)):
             if times:
-                line = self.tables.decode_attention_line(n, heads, kv, model.head_dim, window, gang.kv_precision)
+                line = self.tables.decode_attention_line(
+                    n, heads, kv, model.head_dim, window, gang.kv_precision
+                )
                 base, slope = base + times * line[0], slope + times * line[1]
         return Line(base, slope)
 
@@ -89,7 +93,9 @@ class FromKernels:
         except NoTable:
             return self.roofline.prompt_attention_s()
         by_peak = self.roofline.prompt_attention_s()
-        unwindowed = Roofline(gang._replace(model=without_windows(gang)), self.roofline.eff).prompt_attention_s()
+        unwindowed = Roofline(
+            gang._replace(model=without_windows(gang)), self.roofline.eff
+        ).prompt_attention_s()
         return pair_s / 2 * attention_layers(model) * by_peak / unwindowed
 
     def allreduce_s(self, z: np.ndarray) -> np.ndarray:
@@ -100,7 +106,9 @@ class FromKernels:
         try:
             total = np.zeros(np.shape(z))
             for n_gpus, times, tokens in ((gang.tp, attention, z), (wide, moe, z * (wide // gang.tp))):
-                total = total + times * self.tables.allreduce_s(n_gpus, tokens * model.hidden * ACTIVATION_BYTES)
+                total = total + times * self.tables.allreduce_s(
+                    n_gpus, tokens * model.hidden * ACTIVATION_BYTES
+                )
             return total
         except NoTable:
             return self.roofline.allreduce_s(z)
@@ -135,11 +143,17 @@ def shapes(gang: Gang) -> list[Shape]:
         found += [(width, model.hidden, layers), (model.hidden, model.heads * model.head_dim / tp, layers)]
     for ffn, layers in ((model.ffn, mlp_layers(model)), (model.shared_expert_ffn, moe_layers(model))):
         if ffn and layers:
-            found += [((model.ffn_matrices - 1) * ffn / tp, model.hidden, layers), (model.hidden, ffn / tp, layers)]
+            found += [
+                ((model.ffn_matrices - 1) * ffn / tp, model.hidden, layers),
+                (model.hidden, ffn / tp, layers),
+            ]
     if model.recurrent_layers:
         inner = model.mamba_heads * model.mamba_head_dim
         inputs = 2 * inner + 2 * model.mamba_groups * model.ssm_state + model.mamba_heads
-        found += [(inputs / tp, model.hidden, model.recurrent_layers), (model.hidden, inner / tp, model.recurrent_layers)]
+        found += [
+            (inputs / tp, model.hidden, model.recurrent_layers),
+            (model.hidden, inner / tp, model.recurrent_layers),
+        ]
     return found
 
 

@@ -20,7 +20,14 @@ from sim.steptime.table import Curve
 CAPTURED_SIZES = (1, 2, 4, *range(8, 513, 8))  # vLLM's default CUDA-graph batch sizes
 TOKENS_MAX = 2**24  # kernels are asked for no more tokens: the curve goes on straight
 #: what a scenario can say that only the roofline uses
-SHARES = ("matmul_use", "attention_use", "weight_bandwidth_use", "kv_bandwidth_use", "link_bandwidth_use", "allreduce_us")
+SHARES = (
+    "matmul_use",
+    "attention_use",
+    "weight_bandwidth_use",
+    "kv_bandwidth_use",
+    "link_bandwidth_use",
+    "allreduce_us",
+)
 
 
 class Kernels(Protocol):
@@ -65,7 +72,9 @@ def law_curve(gang: Gang, law: Law, max_num_seqs: int) -> Curve:
     group = np.ceil(sizes / gang.dp)
     line = kernels.decode_attention(group)
     host_s = eff.sequence_us * 1e-6 * group
-    decode_s = work_s(gang, kernels, eff, sizes) + kernels.head_s(group) + line.base_s + state_s(gang, eff, group)
+    decode_s = (
+        work_s(gang, kernels, eff, sizes) + kernels.head_s(group) + line.base_s + state_s(gang, eff, group)
+    )
     decode_s = np.maximum(decode_s + fixed_s(gang, eff), floor_s(gang, eff)) + host_s
     fixed_prompt_s = fixed_s(gang, eff) + float(kernels.head_s(np.ones(1))[0])
     prompt_s = max(fixed_prompt_s, floor_s(gang, eff)) + eff.mixed_step_us * 1e-6
@@ -89,7 +98,9 @@ def work_at_knots(gang: Gang, kernels: Kernels, eff: Efficiency) -> np.ndarray:
     """The same at the knots of the time by tokens, (N_WORK,), rising; no tokens take none."""
     knots = knot_tokens().astype(float)
     asked = np.minimum(knots, TOKENS_MAX)
-    seconds = work_s(gang, kernels, eff, np.maximum(asked, 1.0)) * np.maximum(knots, 1.0) / np.maximum(asked, 1.0)
+    seconds = (
+        work_s(gang, kernels, eff, np.maximum(asked, 1.0)) * np.maximum(knots, 1.0) / np.maximum(asked, 1.0)
+    )
     seconds[0] = 0.0
     return np.asarray(np.maximum.accumulate(seconds))
 

@@ -96,7 +96,9 @@ def check_experts(key: str, pool: PoolLike) -> None:
     if not pool.model.experts:
         raise InputError(problem(f"{key}.ep", pool.ep, f"1, for {pool.model.name} has no routed experts"))
     if pool.ep != whole:
-        raise InputError(problem(f"{key}.ep", pool.ep, f"1, or tp·dp = {whole}, for experts lie on all GPUs of a stage"))
+        raise InputError(
+            problem(f"{key}.ep", pool.ep, f"1, or tp·dp = {whole}, for experts lie on all GPUs of a stage")
+        )
     if pool.model.experts < pool.ep:
         raise InputError(problem(f"{key}.ep", pool.ep, f"1 to the model's {pool.model.experts} experts"))
 
@@ -115,7 +117,9 @@ def max_model_len(pool: PoolLike) -> int:
     """The longest sequence that the pool serves, tokens; InputError where the runtime asks for more than the model has."""
     asked, most = pool.runtime.max_model_len, pool.model.max_model_len
     if asked is not None and asked > most:
-        raise InputError(problem(f"pools.{pool.name}.runtime.max_model_len", asked, f"1 to the model's {most} tokens"))
+        raise InputError(
+            problem(f"pools.{pool.name}.runtime.max_model_len", asked, f"1 to the model's {most} tokens")
+        )
     return most if asked is None else asked
 
 

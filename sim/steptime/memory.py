@@ -57,7 +57,9 @@ def kv_room_bytes(gang: Gang, limits: ServerLimits) -> float:
     Recurrent layers keep a state for each of max_num_seqs sequences, split over the ranks.
     """
     usable = device_bytes(gang.gpu) * limits.gpu_memory_utilization
-    return usable - weight_bytes_per_gpu(gang) - state_bytes_per_gpu(gang, limits) - overhead_bytes(gang, limits)
+    return (
+        usable - weight_bytes_per_gpu(gang) - state_bytes_per_gpu(gang, limits) - overhead_bytes(gang, limits)
+    )
 
 
 def weight_bytes_per_gpu(gang: Gang) -> float:
@@ -88,7 +90,9 @@ def blocks_in(gang: Gang, limits: ServerLimits, room: float) -> int:
     whole = kv_block_bytes(gang, limits.block_size)
     share = window_kv_bytes_per_token(gang.model, gang.kv_precision)
     windowed = whole * share / kv_bytes_per_token(gang.model, gang.kv_precision)
-    most = -(-limits.max_num_seqs // gang.dp) * (-(-(gang.model.sliding_window or 0) // limits.block_size) + 1)
+    most = -(-limits.max_num_seqs // gang.dp) * (
+        -(-(gang.model.sliding_window or 0) // limits.block_size) + 1
+    )
     if not windowed or room <= most * whole:
         return int(room // whole)
     if whole == windowed:  # no layer sees further: a sequence never takes more

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-import numpy as np
-
 from sim.errors import InputError, nearest, problem
 from sim.scenario.hardware import Model
 from sim.steptime.formats import format_of, layer_bits

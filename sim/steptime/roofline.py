@@ -72,7 +72,9 @@ class Roofline:
         gang, model = self.gang, self.gang.model
         if not attention_layers(model):
             return 0.0
-        whole = 1.0 - model.window_layers / attention_layers(model) * (1.0 - window_line(model.sliding_window)[1])
+        whole = 1.0 - model.window_layers / attention_layers(model) * (
+            1.0 - window_line(model.sliding_window)[1]
+        )
         rate = gang.gpu.dense_bf16_tflops * 1e12 * gang.tp * self.eff.attention_use
         return flops_per_attended_token(model) / 2 * whole / rate
 
@@ -80,7 +82,10 @@ class Roofline:
         """Seconds of the all-reduces of a step of z tokens a group: ring transfers and their latency."""
         gang, eff = self.gang, self.eff
         wide = gang.tp * gang.dp if gang.model.experts else gang.tp
-        attention, moe = gang.model.layers * ALLREDUCES_PER_LAYER - moe_layers(gang.model), moe_layers(gang.model)
+        attention, moe = (
+            gang.model.layers * ALLREDUCES_PER_LAYER - moe_layers(gang.model),
+            moe_layers(gang.model),
+        )
         total = np.zeros(np.shape(z))
         for n_gpus, times, tokens in ((gang.tp, attention, z), (wide, moe, z * (wide // gang.tp))):
             if n_gpus > 1:

@@ -22,7 +22,9 @@ class StepTable(NamedTuple):
 
     base_ps: np.ndarray  # (max_num_seqs+1,) int64; [0] is the fixed part of a step with prompts alone
     slope_ps: np.ndarray  # (max_num_seqs+1,) int64 ps per KV token attended; [0] is 0
-    work_ps: np.ndarray  # (N_WORK,) int64 ps of a step's tokens by number, at the knots of `sim.rows.knot_tokens`
+    work_ps: (
+        np.ndarray
+    )  # (N_WORK,) int64 ps of a step's tokens by number, at the knots of `sim.rows.knot_tokens`
     mixed_ps: int  # that prompts add to a step in which sequences decode
     attention_q16: int  # ps per (token attending, token attended) pair, times 2**16
     n_kv_blocks: int  # blocks that fit beside the weights, of the whole gang
@@ -44,7 +46,9 @@ class Curve(NamedTuple):
 
     base_s: np.ndarray  # (max_num_seqs+1,) float
     slope_s: np.ndarray  # (max_num_seqs+1,) float, per KV token attended
-    work_s: np.ndarray  # (N_WORK,) float, of a step's tokens by number, at the knots of `sim.rows.knot_tokens`
+    work_s: (
+        np.ndarray
+    )  # (N_WORK,) float, of a step's tokens by number, at the knots of `sim.rows.knot_tokens`
     attention_s_per_token2: float  # a whole prompt of T tokens costs this times T²
     mixed_s: float = 0.0  # that prompts add to a step in which sequences decode
     source: str = ""
@@ -69,7 +73,11 @@ def decode_s(curve: Curve, n: np.ndarray | int, kv_tokens: np.ndarray | int) -> 
 def prompt_s(curve: Curve, n: np.ndarray | int, length: np.ndarray | int) -> np.ndarray:
     """Seconds of a step that computes `n` whole prompts of `length` tokens each."""
     tokens = np.asarray(n) * np.asarray(length, dtype=float)
-    return curve.base_s[0] + work_s_at(curve, tokens) + curve.attention_s_per_token2 * np.asarray(length) * tokens
+    return (
+        curve.base_s[0]
+        + work_s_at(curve, tokens)
+        + curve.attention_s_per_token2 * np.asarray(length) * tokens
+    )
 
 
 def _whole_ps(seconds: np.ndarray) -> np.ndarray:
@@ -103,7 +111,9 @@ def longest_step_ps(table: StepTable, chunk_tokens: int, context_tokens: int, kv
     attention_ps = int(table.attention_q16) * pairs  # before the shift: this is what must fit
     decode_ps = int(table.base_ps.max()) + int(table.slope_ps.max()) * kv_tokens
     knots = knot_tokens()
-    last = int(np.searchsorted(knots, chunk_tokens + len(table.base_ps)))  # the knot at or after the most tokens
+    last = int(
+        np.searchsorted(knots, chunk_tokens + len(table.base_ps))
+    )  # the knot at or after the most tokens
     rise, width = int(table.work_ps[last] - table.work_ps[last - 1]), int(knots[last] - knots[last - 1])
     return decode_ps + int(table.work_ps[last]) + int(table.mixed_ps) + attention_ps + rise * width
 

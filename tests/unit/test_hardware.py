@@ -200,7 +200,9 @@ def test_windows_and_states() -> None:
 def test_weight_bytes_follow_precision() -> None:
     llama = model("llama_3_1_8b")
     assert weight_bytes(llama, "bf16") == pytest.approx(14.96 * 2**30, rel=0.002)  # what vLLM logs for it
-    assert weight_bytes(llama, "fp8") == pytest.approx(9.08e9, rel=1e-3)  # embeddings and output layer stay in bf16
+    assert weight_bytes(llama, "fp8") == pytest.approx(
+        9.08e9, rel=1e-3
+    )  # embeddings and output layer stay in bf16
     assert weight_bytes(llama, "int4") == pytest.approx(5.81e9, rel=1e-3)  # published AWQ files: 5.7 GB
 
 

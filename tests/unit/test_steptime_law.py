@@ -16,7 +16,13 @@ from sim.steptime.experts import chosen_share, load_of
 from sim.steptime.formats import FORMATS, peak_flops, units_of
 from sim.steptime.gang import Gang
 from sim.steptime.law import choose_kernels, law_curve, padded
-from sim.steptime.params import count_parameters, flops_per_attended_token, kv_shards, state_bytes, weight_bytes
+from sim.steptime.params import (
+    count_parameters,
+    flops_per_attended_token,
+    kv_shards,
+    state_bytes,
+    weight_bytes,
+)
 from sim.steptime.roofline import window_line
 from sim.steptime.table import Curve, decode_s, prompt_s, work_s_at
 
@@ -67,7 +73,9 @@ def whole_step_s(curve: Curve, n: int, kv: int, tokens: int, squares: int) -> fl
     return float(decode_s(curve, n, kv)) + added + curve.attention_s_per_token2 * squares
 
 
-@given(gangs, st.sampled_from([LAW, ROOFLINE]), st.integers(1, 300), st.integers(0, 10**6), st.integers(0, 10**4))
+@given(
+    gangs, st.sampled_from([LAW, ROOFLINE]), st.integers(1, 300), st.integers(0, 10**6), st.integers(0, 10**4)
+)
 @settings(max_examples=150, deadline=None)
 def test_a_step_never_gets_shorter_with_more_sequences_or_more_kv(
     gang: Gang, law: Law, n: int, kv: int, more: int
@@ -87,7 +95,9 @@ def test_a_longer_or_further_prompt_takes_no_less(gang: Gang, law: Law, n: int, 
     assert prompt_s(curve, n, 4 * length + 4096) > prompt_s(curve, n, length)
 
 
-@given(gangs, st.sampled_from([LAW, ROOFLINE]), st.integers(1, 256), st.integers(0, 10**5), st.integers(1, 4096))
+@given(
+    gangs, st.sampled_from([LAW, ROOFLINE]), st.integers(1, 256), st.integers(0, 10**5), st.integers(1, 4096)
+)
 @settings(max_examples=100, deadline=None)
 def test_prompts_beside_decodes_cost_time_and_no_more_than_a_step_of_their_own(
     gang: Gang, law: Law, n: int, kv: int, tokens: int
@@ -160,7 +170,9 @@ def test_a_format_leaves_embeddings_and_output_in_sixteen_bits_and_mxfp4_all_but
     dense, mixture = MODEL["qwen3_32b"], MODEL["qwen3_30b_a3b"]
     counts = count_parameters(dense)
     whole = counts.input_embedding + counts.output_layer
-    assert weight_bytes(dense, "fp8") == pytest.approx(counts.total - whole + 2 * whole + 2 * counts.other, rel=1e-9)
+    assert weight_bytes(dense, "fp8") == pytest.approx(
+        counts.total - whole + 2 * whole + 2 * counts.other, rel=1e-9
+    )
     routed = count_parameters(mixture).experts * count_parameters(mixture).routed_expert
     saved = weight_bytes(mixture, "bf16") - weight_bytes(mixture, "mxfp4")
     assert saved == pytest.approx(routed * (16 - 4.25) / 8, rel=1e-9)
@@ -168,8 +180,12 @@ def test_a_format_leaves_embeddings_and_output_in_sixteen_bits_and_mxfp4_all_but
     assert units_of(GPU["h100"], "fp8") == "fp8"
 
 
-@pytest.mark.parametrize(("n_experts", "n_active", "skew"), [(128, 8, 1.0), (16, 1, 1.0), (8, 2, 0.0), (256, 8, 0.5)])
-def test_the_chances_of_experts_are_those_of_drawing_without_replacement(n_experts: int, n_active: int, skew: float) -> None:
+@pytest.mark.parametrize(
+    ("n_experts", "n_active", "skew"), [(128, 8, 1.0), (16, 1, 1.0), (8, 2, 0.0), (256, 8, 0.5)]
+)
+def test_the_chances_of_experts_are_those_of_drawing_without_replacement(
+    n_experts: int, n_active: int, skew: float
+) -> None:
     share = chosen_share(n_experts, n_active, skew)
     assert share.sum() == pytest.approx(n_active)
     assert (np.diff(share) <= 1e-12).all()

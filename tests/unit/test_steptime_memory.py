@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 
 from sim.errors import InputError
 from sim.steptime import make_step_table
+from sim.steptime.gang import Gang
 from sim.steptime.memory import ServerLimits, kv_block_bytes, kv_blocks, kv_room_bytes, smallest_tp
 from sim.steptime.params import state_bytes
-from sim.steptime.gang import Gang
 
 LIMITS = ServerLimits(
     max_num_seqs=256, max_num_batched_tokens=8192, block_size=16, gpu_memory_utilization=0.9

@@ -91,7 +91,7 @@ def test_a_step_that_could_pass_the_clock_is_refused() -> None:
     slow = Coefficients(d0_ms=1.0, d1_ms=0.0, d2_ms=0.0, p0_ms=1.0, p1_ms=0.1, p2_ms=1.0)
     with pytest.raises(InputError, match=r"pools\.main.*max_model_len"):
         make_step_table(pool(steptime=slow))
-    endless = Coefficients(d0_ms=1e300, d1_ms=0.0, d2_ms=0.0, p0_ms=1.0, p1_ms=0.1, p2_ms=0.0)
+    endless = Coefficients(d0_ms=1.0, d1_ms=0.0, d2_ms=0.0, p0_ms=1.0, p1_ms=3.6e6, p2_ms=0.0)
     with pytest.raises(InputError, match="clock"):
         make_step_table(pool(steptime=endless))
     fine = make_step_table(pool())
