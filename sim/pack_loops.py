@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 
 from sim.errors import InputError
+from sim.knots import knot_tokens
 from sim.model import layout as a
 from sim.scenario.arrivals import Concurrency
 from sim.scenario.scenario import Scenario
@@ -61,7 +62,7 @@ def rate_max(
 ) -> float:
     """Requests per second that no fleet of these pools can exceed, were every one answered."""
     base_s = min(int(table.base_ps.min()) for table in tables) / PS_PER_S
-    token_s = min(table.prefill_ps_per_token for table in tables) / PS_PER_S
+    token_s = min(float((table.work_ps[1:] / knot_tokens()[1:]).min()) for table in tables) / PS_PER_S
     shares = [entry.share or 1.0 for entry in classes]
     prompt, output = (
         sum(share * mean_of(getattr(entry, name)) for share, entry in zip(shares, classes, strict=True))

@@ -10,6 +10,7 @@ from typing import NamedTuple
 import numpy as np
 
 from sim.errors import InputError
+from sim.knots import linear_work, work_at
 from sim.model import layout as a
 from sim.units import NEVER
 
@@ -351,23 +352,3 @@ def work_table(pool: PoolRow) -> np.ndarray:
     beside_ps = pool.base_ps - work_at(work_ps, np.arange(len(pool.base_ps)))
     beside_ps[1:] += pool.mixed_ps
     return np.concatenate([work_ps, beside_ps]).astype(np.int64)
-
-
-def linear_work(prefill_ps: int) -> np.ndarray:
-    """The time by tokens at its knots where each token takes as long, (N_WORK,) int64 ps."""
-    return np.array([min(prefill_ps * int(tokens), NEVER) for tokens in knot_tokens()], dtype=np.int64)
-
-
-def work_at(work_ps: np.ndarray, tokens: np.ndarray) -> np.ndarray:
-    """The time by tokens, ps: `sim.model.steps.work_ps` for many numbers of tokens at once."""
-    knots = knot_tokens()
-    low = np.searchsorted(knots, tokens, side="right") - 1
-    width = knots[low + 1] - knots[low]
-    return np.asarray(work_ps[low] + (work_ps[low + 1] - work_ps[low]) * (tokens - knots[low]) // width)
-
-
-def knot_tokens() -> np.ndarray:
-    """The numbers of tokens at the knots of the time by tokens, (N_WORK,): up to 16 each, then eight an octave."""
-    knot = np.arange(a.N_WORK)
-    e = np.maximum((knot >> a.WORK_BITS) - 1, 0)
-    return (knot - (e << a.WORK_BITS)) << e
