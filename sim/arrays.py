@@ -11,6 +11,7 @@ import numpy as np
 
 from sim.doors import make_classes, make_doors, starts_of
 from sim.errors import InputError
+from sim.knots import prompt_table
 from sim.model import layout as a
 from sim.model.control import SCALER_PAR
 from sim.model.ring import make_rings
@@ -34,7 +35,6 @@ from sim.rows import (
     pool_table,
     power_of_two,
     words_of,
-    work_table,
 )
 from sim.units import NEVER
 
@@ -98,7 +98,7 @@ def make_world(
         "klass": np.zeros(len(classes) * a.K_SIZE, dtype=np.int64),
         "group": _groups(groups, pools),
         "pool": pool_table(pools),
-        "base": np.concatenate([*(pool.base_ps for pool in pools), *map(work_table, pools)]),
+        "base": np.concatenate([*(pool.base_ps for pool in pools), *map(_with_prompts, pools)]),
         "slope": np.concatenate([pool.slope_ps for pool in pools]),
         "step": np.concatenate([_steps(pool) for pool in pools]),
         "scaler": np.concatenate([_scaler(pool) for pool in pools]),
@@ -250,3 +250,7 @@ def pool_rows(p: a.Params) -> np.ndarray:
 def group_rows(p: a.Params) -> np.ndarray:
     """The groups' parameters, (group, G_SIZE)."""
     return p.m[p.group : p.pool].reshape(-1, a.G_SIZE)
+
+
+def _with_prompts(pool: PoolRow) -> np.ndarray:
+    return prompt_table(pool.base_ps, pool.work_ps, pool.prefill_ps, pool.mixed_ps)

@@ -26,3 +26,17 @@ def work_at(work_ps: np.ndarray, tokens: np.ndarray) -> np.ndarray:
     low = np.searchsorted(knots, tokens, side="right") - 1
     width = knots[low + 1] - knots[low]
     return np.asarray(work_ps[low] + (work_ps[low + 1] - work_ps[low]) * (tokens - knots[low]) // width)
+
+
+def prompt_table(
+    base_ps: np.ndarray, work_ps: np.ndarray | None, prefill_ps: int, mixed_ps: int
+) -> np.ndarray:
+    """What steps with prompts take: the time by tokens at its knots, then by sequences what comes to it, int64 ps.
+
+    A step of n sequences and c prompt tokens takes base[n] + work(n + c) − work(n), and mixed_ps where n > 0. Without
+    `work_ps` each token takes prefill_ps.
+    """
+    curve_ps = linear_work(prefill_ps) if work_ps is None else work_ps
+    beside_ps = base_ps - work_at(curve_ps, np.arange(len(base_ps)))
+    beside_ps[1:] += mixed_ps
+    return np.concatenate([curve_ps, beside_ps]).astype(np.int64)

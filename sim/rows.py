@@ -10,7 +10,6 @@ from typing import NamedTuple
 import numpy as np
 
 from sim.errors import InputError
-from sim.knots import linear_work, work_at
 from sim.model import layout as a
 from sim.units import NEVER
 
@@ -318,8 +317,7 @@ def n_steps(pool: PoolRow) -> int:
 def pool_table(pools: list[PoolRow]) -> np.ndarray:
     """The pools' parameters, in words."""
     rows = np.zeros((len(pools), a.L_SIZE), dtype=np.int64)
-    first = table = step = 0
-    work = sum(len(pool.base_ps) for pool in pools)
+    first, table, step, work = 0, 0, 0, sum(len(pool.base_ps) for pool in pools)
     for i, pool in enumerate(pools):
         row = rows[i]
         row[a.L_FIRST], row[a.L_N], row[a.L_GROUP] = first, pool.n_max, pool.group
@@ -336,19 +334,6 @@ def pool_table(pools: list[PoolRow]) -> np.ndarray:
         row[a.L_WINDOW_PS], row[a.L_LAG_PS] = pool.window_ps, pool.lag_ps
         row[a.L_PREFIX_RUNS], row[a.L_PREFIX_BUCKETS] = pool.prefix_runs, buckets_of(pool.prefix_runs)
         row[a.L_STEP], row[a.L_N_STEP] = step, n_steps(pool)
-        first += pool.n_max
-        table += len(pool.base_ps)
-        step += n_steps(pool)
-        work += len(work_table(pool))
+        first, table, step = first + pool.n_max, table + len(pool.base_ps), step + n_steps(pool)
+        work += a.N_WORK + len(pool.base_ps)
     return rows.reshape(-1)
-
-
-def work_table(pool: PoolRow) -> np.ndarray:
-    """What steps with prompts take: the time by tokens at its knots, then by sequences what comes to it.
-
-    A step of n sequences and c prompt tokens takes base[n] + work(n + c) − work(n), and mixed_ps where n > 0.
-    """
-    work_ps = linear_work(pool.prefill_ps) if pool.work_ps is None else pool.work_ps
-    beside_ps = pool.base_ps - work_at(work_ps, np.arange(len(pool.base_ps)))
-    beside_ps[1:] += pool.mixed_ps
-    return np.concatenate([work_ps, beside_ps]).astype(np.int64)
