@@ -21,10 +21,6 @@ from sim.steptime.params import count_parameters
 PARAMETERS_MAX = 1e14
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.\- /()+]{0,99}")
 HASH = re.compile(r"[0-9a-f]{40}")
-PUBLISHED_IN = {  # weight format → the `precision` of a pool, the first that there is
-    "fp8_weights": ("fp8_weights", "fp8_weight_only", "fp8"),
-    "int4": ("int4", "awq_int4", "int4_weight_only"),
-}
 COMMENTS = {
     "params_b": "1e9, counted from the shapes",
     "active_params_b": "1e9, used for each token",
@@ -145,9 +141,7 @@ def is_embedding(config: Config) -> bool:
 
 def precision_of(found: str) -> str:
     """The weight format as a pool's `precision`; with `?` in front where there is none."""
-    known = get_args(Precision)
-    names = PUBLISHED_IN.get(found, (found,))
-    return next((n for n in names if n in known), f"?{found.removeprefix('?')}" if found else "")
+    return found if found in ("", *get_args(Precision)) else f"?{found.removeprefix('?')}"
 
 
 def notes_of(config: Config, fields: Fields, precision: str) -> Iterator[str]:

@@ -125,6 +125,15 @@ def smallest_tp(gang: Gang, limits: ServerLimits) -> int | None:
     return None
 
 
+def most_sequences(gang: Gang, limits: ServerLimits) -> int:
+    """For how many sequences the recurrent states and a block of KV fit; 0: for none, or the model has no such states."""
+    one = state_bytes(gang.model) / gang.n_gpus
+    if not one:
+        return 0
+    room = kv_room_bytes(gang, limits) + state_bytes_per_gpu(gang, limits)
+    return max(0, int((room - kv_block_bytes(gang, limits.block_size)) // one))
+
+
 def _does_not_fit(key: str, gang: Gang, limits: ServerLimits, short_bytes: float) -> str:
     """One line: what is needed, what there is, by how much it is short, what would help."""
     weights = weight_bytes_per_gpu(gang) / GIB
@@ -134,6 +143,9 @@ def _does_not_fit(key: str, gang: Gang, limits: ServerLimits, short_bytes: float
     advice = f"the smallest tp that fits is {tp}" if tp else "no tp up to 8 fits: raise pp or lower precision"
     states = state_bytes_per_gpu(gang, limits) / GIB
     of_states = f", {states:.1f} GiB for the states of {limits.max_num_seqs} sequences (max_num_seqs)"
+    fewer = most_sequences(gang, limits)
+    if fewer:
+        advice += f"; or runtime.max_num_seqs={fewer}"
     return (
         f"{key}: {gang.model.name} in {gang.precision} (tp {gang.tp}, pp {gang.pp}) does not fit "
         f"{gang.gpu.name} by {short_bytes / GIB:.1f} GiB: each GPU needs {weights:.1f} GiB for weights"

@@ -172,6 +172,20 @@ def test_the_parts_are_the_whole(option: str) -> None:
     assert counts.total + counts.other >= 0.985 * model(option).params_b * 1e9
 
 
+CHECKPOINTS = {  # option: (precision, GiB of the published safetensors files)
+    "gpt_oss_120b": ("mxfp4", 60.8),  # both from openai's model card
+    "gpt_oss_20b": ("mxfp4", 12.8),
+    "llama_3_1_8b": ("bf16", 14.96),
+    "llama_3_1_405b": ("bf16", 755.9),
+}
+
+
+@pytest.mark.parametrize("option", sorted(CHECKPOINTS))
+def test_weights_take_what_the_published_files_do(option: str) -> None:
+    precision, gib = CHECKPOINTS[option]
+    assert weight_bytes(model(option), precision) / 2**30 == pytest.approx(gib, rel=0.01)
+
+
 def test_parts_of_gpt_oss_are_those_of_its_card() -> None:
     """openai's card of gpt-oss-120b: MLP 114.71, attention 0.96, embedding and unembedding 1.16."""
     counts = count_parameters(model("gpt_oss_120b"))

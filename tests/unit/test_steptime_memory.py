@@ -14,7 +14,14 @@ from hypothesis import strategies as st
 from sim.errors import InputError
 from sim.steptime import make_step_table
 from sim.steptime.gang import Gang
-from sim.steptime.memory import ServerLimits, kv_block_bytes, kv_blocks, kv_room_bytes, smallest_tp
+from sim.steptime.memory import (
+    ServerLimits,
+    kv_block_bytes,
+    kv_blocks,
+    kv_room_bytes,
+    most_sequences,
+    smallest_tp,
+)
 from sim.steptime.params import state_bytes
 
 LIMITS = ServerLimits(
@@ -155,5 +162,10 @@ def test_recurrent_states_take_room_for_every_sequence() -> None:
     many = kv_room_bytes(gang, LIMITS._replace(max_num_seqs=101))
     logits = 2 * 4 * 128_256 * 100
     assert few - many == pytest.approx(100 * one + logits)
-    with pytest.raises(InputError, match=r"states of 4096 sequences \(max_num_seqs\)"):
-        kv_blocks("p", gang, LIMITS._replace(max_num_seqs=4096))
+    many_limits = LIMITS._replace(max_num_seqs=4096)
+    with pytest.raises(InputError, match=r"states of 4096 sequences \(max_num_seqs\)") as caught:
+        kv_blocks("p", gang, many_limits)
+    fewer = int(re.search(r"; or runtime\.max_num_seqs=(\d+)$", str(caught.value))[1])  # type: ignore[index]
+    assert fewer == most_sequences(gang, many_limits)
+    assert kv_blocks("p", gang, LIMITS._replace(max_num_seqs=fewer)) >= 1
+    assert most_sequences(Gang(gpu("h100"), model("llama_3_1_8b")), LIMITS) == 0
