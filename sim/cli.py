@@ -96,6 +96,7 @@ def run(words: list[str]) -> int:
     name, overrides = scenario_and_overrides("run", words)
     from sim import api
     from sim.report import terminal
+    from sim.scenario.catalogue import commands
 
     seeds, overrides = seeds_and_rest(overrides)
     if seeds:
@@ -103,7 +104,7 @@ def run(words: list[str]) -> int:
     scenario = api.load(name, overrides)
     with progress(scenario.name) as tick:
         done = api.run(scenario, out=scenario.output.dir, progress=tick)
-    terminal.print_run(done, console())
+    terminal.print_run(done, console(), commands(name))
     return verdict_code([done])
 
 

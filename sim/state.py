@@ -81,7 +81,7 @@ def new_state(p: a.Params, n_slot: int = SLOTS_AT_FIRST) -> a.State:
     starts["slot"] = whole_lines(starts["prefix"] + sizes["prefix"])
     n_slot = max(1, min(n_slot, int(p.m[a.P_N_REQUEST])))
     m = line_of_zeros(starts["slot"] + slot_words(p, n_slot))
-    m[starts["slot"] + a.F_TIMERS] = starts["slot"] + n_slot * a.F_SIZE + TIMERS_AFTER
+    m[a.S_TIMERS] = starts["slot"] + n_slot * a.F_SIZE + TIMERS_AFTER
     st = a.State(m, **{name: starts[name] for name in a.State._fields[1:]})
     m[a.S_STARTS : a.S_SIZE] = st[1:]
     seqs, block = _per_replica(p)
@@ -125,12 +125,12 @@ def slot_words(p: a.Params, n_slot: int) -> int:
 
 def slot_rows(st: a.State) -> np.ndarray:
     """The slots as a view, (slot, F_SIZE)."""
-    return st.m[st.slot : st.m[st.slot + a.F_TIMERS] - TIMERS_AFTER].reshape(-1, a.F_SIZE)
+    return st.m[st.slot : st.m[a.S_TIMERS] - TIMERS_AFTER].reshape(-1, a.F_SIZE)
 
 
 def timer_rows(st: a.State) -> np.ndarray:
     """The heap of timers as a view, (slot + 3, TIMER_SIZE), or no rows where nobody needs it."""
-    return st.m[st.m[st.slot + a.F_TIMERS] :].reshape(-1, a.TIMER_SIZE)
+    return st.m[st.m[a.S_TIMERS] :].reshape(-1, a.TIMER_SIZE)
 
 
 def table(st: a.State, name: str, sizes: dict[str, int], width: int) -> np.ndarray:
@@ -154,7 +154,7 @@ def grow_slots(p: a.Params, st: a.State) -> a.State:
     m = line_of_zeros(st.slot + slot_words(p, room))
     n_word = st.slot + n_slot * a.F_SIZE
     m[:n_word] = st.m[:n_word]
-    m[st.slot + a.F_TIMERS] = st.slot + room * a.F_SIZE + TIMERS_AFTER
+    m[a.S_TIMERS] = st.slot + room * a.F_SIZE + TIMERS_AFTER
     grown = st._replace(m=m)
     timer_rows(grown)[: len(timers)] = timers
     timer_rows(grown)[len(timers) :, a.TIMER_PS] = NEVER

@@ -13,7 +13,7 @@ from sim.scenario.pool_choice import serving_pools
 def class_usd(
     scenario: Any, result: Any, pool_usd: Sequence[float], costs: Sequence[TokenCost]
 ) -> list[float]:
-    """What each class costs: its part of the bill of the pools that may serve it, by tokens of completed requests.
+    """What each class costs: its part of the bill of the pools that may serve it, by tokens of the window.
 
     A pool's cost is split into prompts and answers by step time, as its prices are, idle time in proportion; each
     part goes to the classes by their tokens. What nobody was served for is nobody's.

@@ -42,37 +42,57 @@ class Row(NamedTuple):
     best: list[bool]
     slo_ok: bool | None  # None: the scenario sets no limit
     failed: list[str]  # limits that did not hold
+    cell: int = 0  # rows with the same number saw the same traffic
+    is_baseline: bool = False  # the first row of a cell of several
 
 
 class Comparison(NamedTuple):
-    """Runs side by side; the first row is the baseline."""
+    """Runs side by side, those that saw the same traffic together; the first of these is their baseline."""
 
     measures: tuple[Measure, ...]
     rows: list[Row]
 
 
-def compare(summaries: Mapping[str, Mapping[str, Any]], measures: Sequence[Measure] = MEASURES) -> Comparison:
-    """Compares runs (name → summary); measures that no run has are left out."""
+def compare(
+    summaries: Mapping[str, Mapping[str, Any]],
+    measures: Sequence[Measure] = MEASURES,
+    traffic: Mapping[str, str] | None = None,
+) -> Comparison:
+    """Compares runs (name → summary); measures that no run has are left out.
+
+    `traffic` (name → key) tells which runs saw the same requests: each is held against the first of these, and the best
+    is the best of these. None: all of them did.
+    """
     flat = {name: flat_summary(summary) for name, summary in summaries.items()}
     kept = tuple(m for m in measures if any(row.get(m.key) is not None for row in flat.values()))
     values = {name: [row.get(m.key) for m in kept] for name, row in flat.items()}
-    best = [_best([values[name][i] for name in values], m.better) for i, m in enumerate(kept)]
-    baseline = next(iter(values.values()), [])
-    rows = [
-        Row(
-            name=name,
-            values=values[name],
-            change=[
-                _change(m, v, b) if number else None
-                for m, v, b in zip(kept, values[name], baseline, strict=True)
-            ],
-            best=[_is_best(v, b) for v, b in zip(values[name], best, strict=True)],
-            slo_ok=summaries[name].get("slo_ok"),
-            failed=[v["text"] for v in summaries[name].get("verdicts", []) if not v["ok"]],
-        )
-        for number, name in enumerate(values)
-    ]
+    rows = []
+    for number, names in enumerate(cells(list(flat), traffic)):
+        best = [_best([values[name][i] for name in names], m.better) for i, m in enumerate(kept)]
+        for name in names:
+            told = summaries[name]
+            pairs = zip(kept, values[name], values[names[0]], strict=True)
+            rows.append(
+                Row(
+                    name=name,
+                    values=values[name],
+                    change=[_change(m, v, b) if name != names[0] else None for m, v, b in pairs],
+                    best=[_is_best(v, b) for v, b in zip(values[name], best, strict=True)],
+                    slo_ok=told.get("slo_ok"),
+                    failed=[v["text"] for v in told.get("verdicts", []) if not v["ok"]],
+                    cell=number,
+                    is_baseline=name == names[0] and len(names) > 1,
+                )
+            )
     return Comparison(kept, rows)
+
+
+def cells(names: Sequence[str], traffic: Mapping[str, str] | None) -> list[list[str]]:
+    """Names with the same traffic together, in the order in which they come."""
+    found: dict[str, list[str]] = {}
+    for name in names:
+        found.setdefault(traffic[name] if traffic is not None else "", []).append(name)
+    return list(found.values())
 
 
 def _best(values: Sequence[float | None], better: str) -> float | None:

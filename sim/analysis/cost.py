@@ -53,11 +53,22 @@ def token_cost(usd: float, counters: Mapping[str, int]) -> TokenCost:
     )
 
 
-def per_million_tokens(costs: Sequence[TokenCost], n_prompt: int, n_output: int) -> dict[str, float | None]:
-    """usd per million prompt and output tokens that some pools' cost bought; None for no tokens."""
+def per_million_tokens(
+    usd: float, costs: Sequence[TokenCost], n_prompt: int, n_output: int
+) -> dict[str, float | None]:
+    """usd per million prompt and output tokens of some pools that cost `usd` together; None for no tokens.
+
+    Tokens times prices are the whole bill: pools without a step are paid as the others are, and of two kinds of tokens
+    the one that came pays for the one that did not.
+    """
+    prompt_usd, output_usd = sum(c.prompt_usd for c in costs), sum(c.output_usd for c in costs)
+    if n_prompt == 0 or n_output == 0:
+        prompt_usd, output_usd = (usd, 0.0) if n_prompt else (0.0, usd)
+    elif prompt_usd + output_usd > 0:
+        prompt_usd, output_usd = (part * usd / (prompt_usd + output_usd) for part in (prompt_usd, output_usd))
     return {
-        "usd_per_million_input_tokens": _rate(sum(c.prompt_usd for c in costs), n_prompt),
-        "usd_per_million_output_tokens": _rate(sum(c.output_usd for c in costs), n_output),
+        "usd_per_million_input_tokens": _rate(prompt_usd, n_prompt),
+        "usd_per_million_output_tokens": _rate(output_usd, n_output),
     }
 
 

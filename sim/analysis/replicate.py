@@ -12,17 +12,23 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from sim.analysis.compare import MEASURES, Measure
-
-CONFIDENCE = 0.95
+from sim.analysis.compare import MEASURES, Measure, cells
+from sim.analysis.shares import share_interval, student_half
 
 
 class Estimate(NamedTuple):
-    """A mean over seeds; `half` is half the width of its 95 % interval (None with one seed or an infinite value)."""
+    """A mean over seeds with its 95 % interval, `low` to `high`; None with one seed or an infinite value.
+
+    `half` is the larger of the distances from the mean to the ends. Of shares the interval holds near 0 and 1 too, and
+    is not symmetric there.
+    """
 
     mean: float | None
     half: float | None
     n_infinite: int = 0  # seeds in which the measure was infinite: something was never served
+    low: float | None = None
+    high: float | None = None
+    n_left_out: int = 0  # of a difference: seeds in which either side was infinite
 
 
 class Replicated(NamedTuple):
@@ -31,8 +37,10 @@ class Replicated(NamedTuple):
     name: str
     n_seed: int
     values: list[Estimate]
-    differences: list[Estimate | None]  # against the first variant, paired by seed; None for that one itself
+    differences: list[Estimate | None]  # against the baseline, paired by seed; None for that one itself
     slo_share: float | None  # share of the seeds in which every limit held
+    baseline: str | None = None  # the first variant that sees the same traffic, None for that one itself
+    slo_interval: tuple[float, float] | None = None  # 95 %, of slo_share
 
 
 class Replication(NamedTuple):
@@ -43,46 +51,60 @@ class Replication(NamedTuple):
 
 
 def replicate(
-    rows: Sequence[Mapping[str, Any]], variants: Sequence[str], measures: Sequence[Measure] = MEASURES
+    rows: Sequence[Mapping[str, Any]],
+    variants: Sequence[str],
+    measures: Sequence[Measure] = MEASURES,
+    traffic: Mapping[str, str] | None = None,
 ) -> Replication:
-    """Sum up the rows of a sweep."""
+    """Sum up the rows of a sweep.
+
+    `traffic` (variant → key) tells which variants see the same requests in a seed: only these are held against each
+    other, and stand side by side. None: all do.
+    """
     kept = tuple(m for m in measures if any(row.get(m.key) is not None for row in rows))
     by_seed = {name: {row["seed"]: row for row in rows if row["variant"] == name} for name in variants}
-    base = by_seed[variants[0]]
-    return Replication(
-        kept, [_one(name, by_seed[name], base, kept, name == variants[0]) for name in variants]
-    )
+    found = [
+        _one(name, by_seed[name], kept, names[0] if name != names[0] else None, by_seed[names[0]])
+        for names in cells(variants, traffic)
+        for name in names
+    ]
+    return Replication(kept, found)
 
 
 def _one(
     name: str,
     rows: Mapping[int, Mapping[str, Any]],
-    base: Mapping[int, Mapping[str, Any]],
     measures: tuple[Measure, ...],
-    is_base: bool,
+    baseline: str | None,
+    base: Mapping[int, Mapping[str, Any]],
 ) -> Replicated:
     shared = [seed for seed in rows if seed in base]
-    held = [row["slo_ok"] for row in rows.values() if row.get("slo_ok") is not None]
+    held = [float(row["slo_ok"]) for row in rows.values() if row.get("slo_ok") is not None]
     return Replicated(
         name=name,
         n_seed=len(rows),
-        values=[estimate([row.get(m.key) for row in rows.values()]) for m in measures],
+        values=[estimate([row.get(m.key) for row in rows.values()], m.unit == "share") for m in measures],
         differences=[
-            None if is_base else estimate([_minus(rows[s].get(m.key), base[s].get(m.key)) for s in shared])
+            None
+            if baseline is None
+            else difference([(rows[s].get(m.key), base[s].get(m.key)) for s in shared])
             for m in measures
         ],
         slo_share=sum(held) / len(held) if held else None,
+        baseline=baseline,
+        slo_interval=share_interval(held) if len(held) > 1 else None,
     )
 
 
-def _minus(a: float | None, b: float | None) -> float | None:
-    if a is None or b is None or math.isinf(a) or math.isinf(b):
-        return None
-    return a - b
+def difference(pairs: Sequence[tuple[float | None, float | None]]) -> Estimate:
+    """The mean difference of pairs; those with an infinite side have none, and are counted."""
+    known = [(a, b) for a, b in pairs if a is not None and b is not None]
+    finite = [a - b for a, b in known if math.isfinite(a) and math.isfinite(b)]
+    return estimate(finite)._replace(n_left_out=len(known) - len(finite))
 
 
-def estimate(values: Sequence[float | None]) -> Estimate:
-    """Mean and 95 % interval (Student's t) of independent values."""
+def estimate(values: Sequence[float | None], is_share: bool = False) -> Estimate:
+    """Mean and 95 % interval of independent values: Student's t, of shares in [0, 1] `share_interval`."""
     known = np.array([v for v in values if v is not None], dtype=float)
     n_infinite = int(np.isinf(known).sum())
     if len(known) == 0:
@@ -92,13 +114,8 @@ def estimate(values: Sequence[float | None]) -> Estimate:
     mean = float(known.mean())
     if len(known) < 2:
         return Estimate(mean, None)
-    # values that are all the same have no spread, whatever the rounding of their mean
-    spread = 0.0 if (known == known[0]).all() else float(known.std(ddof=1)) / math.sqrt(len(known))
-    return Estimate(mean, spread * student_t(len(known) - 1))
-
-
-def student_t(degrees: int) -> float:
-    """The two-sided 95 % quantile of Student's t."""
-    from scipy.special import stdtrit
-
-    return float(stdtrit(degrees, 0.5 + CONFIDENCE / 2))
+    if is_share:
+        low, high = share_interval(known.tolist())
+        return Estimate(mean, max(mean - low, high - mean), low=low, high=high)
+    half = student_half(known)
+    return Estimate(mean, half, low=mean - half, high=mean + half)

@@ -11,6 +11,7 @@ import numpy as np
 from sim.analysis.bills import class_usd
 from sim.analysis.cost import bill_lines, per_million_tokens, token_cost, total_usd
 from sim.analysis.latency import count, latencies
+from sim.analysis.promises import kind_of, promises_kept, with_promises
 from sim.analysis.replicas import replica_counts
 from sim.analysis.starts import cold_start_times
 from sim.analysis.stations import station_measures
@@ -42,7 +43,7 @@ def summarize(
     per pool, give mfu and bandwidth_use.
     """
     edges = _edges_ps() if edges_ps is None else edges_ps
-    usd = _class_usd(scenario, result)
+    usd, result = _class_usd(scenario, result), with_promises(scenario, result)
     whole = with_tenants(scenario, result)
     first_tenant = 1 + len(scenario.classes)
     return {
@@ -64,7 +65,7 @@ def fleet_summary(
     scenario: Any, result: Any, step_tables: Sequence[Any], engine: str, classes: Collection[str] = ()
 ) -> dict[str, Any]:
     """The summary without its sections, but for the classes that are named: what a sweep keeps of a run."""
-    edges, usd = _edges_ps(), _class_usd(scenario, result)
+    edges, usd, result = _edges_ps(), _class_usd(scenario, result), with_promises(scenario, result)
     named = [i for i, c in enumerate(scenario.classes) if c.name in classes]
     return {
         **_fleet(scenario, result, step_tables, engine, edges, usd),
@@ -73,7 +74,7 @@ def fleet_summary(
 
 
 def _class(scenario: Any, result: Any, i: int, edges: np.ndarray, usd: Sequence[float]) -> dict[str, Any]:
-    return {**_scope(scenario, result, 1 + i, edges), "usd": usd[i]}
+    return {**kind_of(scenario, i), **_scope(scenario, result, 1 + i, edges), "usd": usd[i]}
 
 
 def _fleet(
@@ -112,18 +113,18 @@ def _heading(scenario: Any, result: Any, engine: str) -> dict[str, Any]:
 def _scope(scenario: Any, result: Any, scope: int, edges: np.ndarray) -> dict[str, Any]:
     """Fates, latencies and rates of the fleet (scope 0) or of one class."""
     fates = {name: count(result, name, scope) for name in FATES}
-    met = count(result, "met", scope)
+    tokens_in, tokens_out = count(result, "tokens_in", scope), count(result, "tokens_out", scope)
     window_s = _window_s(scenario, result)
     return {
         **fates,
         "served_fraction": _ratio(fates["completed"], fates["offered"]),
-        "goodput": met,
-        "slo_attainment": _ratio(met, fates["offered"] - _censored(result, scope)),
+        **promises_kept(result, scope, window_s),
         "offered_per_s": _ratio(fates["offered"], window_s),
-        "completed_per_s": _ratio(fates["completed"], window_s),
-        "goodput_per_s": _ratio(met, window_s),
-        "input_tokens_per_s": _ratio(count(result, "tokens_in", scope), window_s),
-        "output_tokens_per_s": _ratio(count(result, "tokens_out", scope), window_s),
+        "completed_per_s": _ratio(count(result, "done", scope), window_s),
+        "input_tokens": tokens_in,
+        "output_tokens": tokens_out,
+        "input_tokens_per_s": _ratio(tokens_in, window_s),
+        "output_tokens_per_s": _ratio(tokens_out, window_s),
         "prefix_hit_ratio": _ratio(
             count(result, "cached_tokens", scope), count(result, "asked_tokens", scope)
         ),
@@ -147,11 +148,6 @@ def _reasons(result: Any, scope: int) -> dict[str, int]:
     return {reason: n for reason, n in found.items() if n > 0}
 
 
-def _censored(result: Any, scope: int) -> int:
-    """Requests still inside at the drain limit that could yet have met their objectives: they are not misses."""
-    return count(result, "inside", scope) - count(result, "inside_missed", scope)
-
-
 def _pool(scenario: Any, result: Any, pool_id: int, step_tables: Sequence[Any]) -> dict[str, Any]:
     """What one pool is, cost and did; its prices are per million tokens that it computed."""
     pool, counters = scenario.pools[pool_id], result.pools[pool_id]
@@ -164,6 +160,8 @@ def _pool(scenario: Any, result: Any, pool_id: int, step_tables: Sequence[Any]) 
         "gpus_per_replica": int(pool.tp) * int(pool.pp),
         "completions": int(counters["completions"]),
         "steps": int(counters["steps"]),
+        "prefill_tokens": tokens[0],
+        "decode_tokens": tokens[1],
         "prefix_hit_ratio": _ratio(int(counters["cached_tokens"]), int(counters["asked_tokens"])),
         "prefix_runs_dropped": int(counters["prefix_runs_dropped"]),
         **_pools(scenario, result, [pool_id], tokens, step_tables),
@@ -189,7 +187,7 @@ def _pools(
         "gpu_seconds": sum(int(c["gpu_ps"]) for c in chosen) / PS_PER_S,
         "usd": usd,
         "usd_per_hour": _ratio(usd * S_PER_HOUR, _window_s(scenario, result)),
-        **per_million_tokens(costs, *tokens),
+        **per_million_tokens(usd, costs, *tokens),
         "run_gpu_seconds": sum(int(c["run_gpu_ps"]) for c in chosen) / PS_PER_S,
         "run_usd": total_usd(run_bills),
         "mfu": None,

@@ -7,22 +7,24 @@ from typing import Any
 
 import numpy as np
 
+from sim.model.layout import STEP_PARTS
 from sim.units import PS_PER_S
 
+ROUNDING = 1e-9
 Parts = dict[str, tuple[float, float]]  # measure → (what was used, what there was)
 
 
 def use_parts(counters: Mapping[str, int], step_table: Any | None) -> Parts:
     """What a pool used and had of each measure, so that pools add up to a fleet."""
-    ready_ps = int(counters["ready_ps"])
+    serving_ps = int(counters["serving_ps"])
     parts: Parts = {
-        "step_busy": (float(counters["busy_ps"]), float(ready_ps)),
-        "slot_use": (float(counters["slot_ps"]), float(ready_ps) * int(counters["max_num_seqs"])),
+        "step_busy": (float(counters["busy_ps"]), float(serving_ps)),
+        "slot_use": (float(counters["slot_ps"]), float(serving_ps) * int(counters["max_num_seqs"])),
     }
     if step_table is not None:
-        ready_s = ready_ps / PS_PER_S
-        parts["mfu"] = (flops(counters, step_table), step_table.peak_flops * ready_s)
-        parts["bandwidth_use"] = (bytes_read(counters, step_table), step_table.peak_bytes_per_s * ready_s)
+        serving_s = serving_ps / PS_PER_S
+        parts["mfu"] = (flops(counters, step_table), step_table.peak_flops * serving_s)
+        parts["bandwidth_use"] = (bytes_read(counters, step_table), step_table.peak_bytes_per_s * serving_s)
     return parts
 
 
@@ -37,18 +39,21 @@ def flops(counters: Mapping[str, int], step_table: Any) -> float:
 
 def bytes_read(counters: Mapping[str, int], step_table: Any) -> float:
     """Bytes that steps moved: the weights once a step, and the KV cache they attended to."""
-    weights = int(counters["steps"]) * float(step_table.weight_bytes)
+    n_steps = int(counters["steps"]) + int(counters.get("step_parts", 0)) / STEP_PARTS
+    weights = n_steps * float(step_table.weight_bytes)
     return weights + int(counters["kv_read_tokens"]) * float(step_table.kv_bytes_per_token)
 
 
 def shares(parts: Sequence[Parts]) -> dict[str, float | None]:
-    """Each measure over some pools: used / there was; None where nothing was ever ready."""
+    """Each measure over some pools: used / there was; None where nothing ever served, or where step times of a table of
+    one's own are shorter than the GPU's peaks allow.
+    """
     names = list(dict.fromkeys(name for part in parts for name in part))
     return {name: _share([part[name] for part in parts if name in part]) for name in names}
 
 
 def kv_use(seen: Mapping[str, np.ndarray], window_ps: tuple[int, int]) -> float | None:
-    """Mean over the window's samples (as `at_each_time` has them) of the KV blocks in use among those of ready replicas."""
+    """Mean over the window's samples (as `at_each_time` has them) of KV blocks in use on serving replicas."""
     time_ps, used, total = seen["time_ps"], seen["kv_blocks_used"], seen["kv_blocks_total"]
     counted = (time_ps >= window_ps[0]) & (time_ps <= window_ps[1]) & (total > 0)
     return float(np.mean(used[counted] / total[counted])) if counted.any() else None
@@ -75,4 +80,7 @@ def at_each_time(
 
 def _share(parts: Sequence[tuple[float, float]]) -> float | None:
     there_was = sum(part[1] for part in parts)
-    return sum(part[0] for part in parts) / there_was if there_was > 0 else None
+    share = sum(part[0] for part in parts) / there_was if there_was > 0 else None
+    if share is not None and share > 1:
+        return 1.0 if share < 1 + ROUNDING else None
+    return share

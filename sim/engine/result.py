@@ -30,6 +30,8 @@ from sim.model.layout import (
     C_CACHED,
     C_CACHED_TOKENS,
     C_COMPLETED,
+    C_DONE,
+    C_DONE_MET,
     C_ENDED,
     C_FAILED,
     C_HEDGES,
@@ -64,9 +66,11 @@ from sim.model.layout import (
     M_PREFILL_TOKENS,
     M_READY,
     M_RUNS_DROPPED,
+    M_SERVING,
     M_SIZE,
     M_SLOT,
     M_STARTED,
+    M_STEP_PARTS,
     M_STEPS,
     M_TIME_PS,
     MARK_RUN,
@@ -91,6 +95,7 @@ from sim.model.layout import (
     S_N_SAMPLE,
     S_NOW,
     STAGE_NAMES,
+    T_AGAIN,
     T_ARRIVALS,
     T_ASKED_TOKENS,
     T_BILLED_HI,
@@ -235,7 +240,8 @@ _SAMPLE_COLUMNS = {
     "running": T_RUNNING,
     "kv_blocks_used": T_BLOCKS_USED,
     "kv_blocks_total": T_BLOCKS,
-    "arrivals": T_ARRIVALS,
+    "attempts": T_ARRIVALS,
+    "retries": T_AGAIN,
     "routed": T_ROUTED,
     "completions": T_COMPLETED,
     "preemptions": T_PREEMPTED,
@@ -298,6 +304,8 @@ _COUNTS = {
     "timed_out": C_TIMED_OUT,
     "failed": C_FAILED,
     "met": C_MET,
+    "done": C_DONE,
+    "done_met": C_DONE_MET,
     "tokens_in": C_TOKENS_IN,
     "tokens_out": C_TOKENS_OUT,
     "all_offered": C_ALL_OFFERED,
@@ -342,6 +350,7 @@ def _count_single(counts: dict[str, np.ndarray]) -> None:
 _WIDE_MARKS = {
     "billed_ps": M_BILLED,
     "ready_ps": M_READY,
+    "serving_ps": M_SERVING,
     "busy_ps": M_BUSY,
     "slot_ps": M_SLOT,
     "prefill_ps": M_PREFILL_PS,
@@ -379,6 +388,7 @@ def _pool(marks: list[list[int]], limits: list[int], seen: list[int]) -> dict[st
     for name, at in _PLAIN_MARKS.items():
         row[name] = window[at] - warm[at]
         row["run_" + name] = run[at]
+    row["step_parts"] = window[M_STEP_PARTS] - warm[M_STEP_PARTS]
     row["prefill_attended_tokens"] = row["prefill_squares"] // 2
     row["gpus_per_replica"] = limits[L_GPUS]
     row["gpu_ps"] = row["billed_ps"] * row["gpus_per_replica"]

@@ -18,8 +18,6 @@ from sim.model.layout import (
     L_SIZE,
     L_TARGET,
     L_TICK_PS,
-    MARK_WARM,
-    MARK_WINDOW,
     NEED_POLICY,
     P_DURATION_PS,
     P_END_PS,
@@ -34,7 +32,6 @@ from sim.model.layout import (
     Q_WANTED,
     QUEUE,
     S_IN_FLIGHT,
-    S_MARKS,
     S_NEXT_MARK,
     S_NEXT_SAMPLE,
     S_NOW,
@@ -44,7 +41,8 @@ from sim.model.layout import (
     USER,
 )
 from sim.model.lifecycle import on_stage, scale_to
-from sim.model.observe import metric_milli, sample, scrape, set_mark
+from sim.model.marks import pass_mark
+from sim.model.observe import metric_milli, sample, scrape
 from sim.model.queue_scaler import KEDA_PAR_SIZE, KEDA_STATE_SIZE, keda_desired, keda_next_ps
 from sim.model.tree import tree_first, tree_first_key
 from sim.units import NEVER
@@ -93,10 +91,7 @@ def read_world(p, st, t):
         sample(p, st, t)
         st.m[S_NEXT_SAMPLE] = t + p.m[P_SAMPLE_PS]
     if st.m[S_NEXT_MARK] == t:
-        marks = st.m[S_MARKS]
-        set_mark(p, st, MARK_WARM if marks == 0 else MARK_WINDOW, t)
-        st.m[S_MARKS] = marks + 1
-        st.m[S_NEXT_MARK] = p.m[P_DURATION_PS] if marks == 0 else NEVER
+        pass_mark(p, st, t)
 
 
 @jit_call

@@ -21,7 +21,9 @@ from sim.model.layout import (
     Q_WANTED,
     R_BATCH_LEFT,
     R_BUSY_PS,
+    R_DECODE_PS,
     R_GHOST,
+    R_JUMP_DECODE_PS,
     R_JUMP_K,
     R_JUMP_PS,
     R_KV,
@@ -30,6 +32,7 @@ from sim.model.layout import (
     R_N_RUN,
     R_N_WAIT,
     R_POOL,
+    R_PREFILL_PS,
     R_RESIDUE,
     R_RUN_HEAD,
     R_RUN_TAIL,
@@ -101,7 +104,10 @@ def lose(p, st, r, t):
     settle(p, st, r, t)
     if st.m[ro + R_JUMP_K] > 0:
         span = t - st.m[ro + R_JUMP_PS]
+        decode_ps = min(span, st.m[ro + R_JUMP_DECODE_PS]) if st.m[ro + R_N_CHUNK] > 0 else span
         st.m[ro + R_BUSY_PS] += span
+        st.m[ro + R_DECODE_PS] += decode_ps
+        st.m[ro + R_PREFILL_PS] += span - decode_ps
         add_wide(st.m, ro + R_SLOT_LO, span * st.m[ro + R_N_RUN])
     if st.m[ro + R_STAGE] == STAGE_READY:
         g = p.m[p.pool + st.m[ro + R_POOL] * L_SIZE + L_GROUP]

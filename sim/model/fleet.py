@@ -19,7 +19,6 @@ from sim.model.layout import (
     F_REPLICA,
     F_SIZE,
     F_STATE,
-    F_TIMERS,
     G_LEAVES,
     G_LOAD,
     G_SIZE,
@@ -71,6 +70,7 @@ from sim.model.layout import (
     S_RELEASE,
     S_STATUS,
     S_STOP,
+    S_TIMERS,
     SEQ_AWAY,
     SEQ_THINKING,
     STAGE_DRAINING,
@@ -79,7 +79,7 @@ from sim.model.layout import (
 )
 from sim.model.lifecycle import become_ready, on_stage
 from sim.model.limits import fill_limits
-from sim.model.observe import set_mark
+from sim.model.marks import set_mark
 from sim.model.replica import on_boundary, settle
 from sim.model.request import leave_inside
 from sim.model.router import refresh_load
@@ -200,7 +200,7 @@ def leave_away(p, st):
     a turn that did not come.
     """
     for j in range(st.m[S_N_TIMER]):
-        s = st.m[st.m[st.slot + F_TIMERS] + j * TIMER_SIZE + TIMER_SLOT]
+        s = st.m[st.m[S_TIMERS] + j * TIMER_SIZE + TIMER_SLOT]
         if st.m[st.slot + s * F_SIZE + F_DUE_PS] == NEVER:
             continue
         if st.m[st.slot + s * F_SIZE + F_STATE] == SEQ_THINKING:

@@ -375,9 +375,10 @@ STEP_SIZE = STEP_PS + N_QUANTILE
     S_CACHED,
     S_HEDGE_PS,  # when a client may next send a second attempt beside its first, NEVER = none may; its slot
     S_HEDGE,
+    S_TIMERS,  # where the heap of timers begins, for that moves when the slots grow
     S_LOOPED,  # requests of closed loops that are over
     S_ENDS,  # scratch: when the steps of one start end, (N_STEP_MAX,) ps
-) = range(25)
+) = range(26)
 S_STARTS = S_ENDS + N_STEP_MAX  # as P_STARTS
 S_SIZE = S_STARTS + 30
 
@@ -402,8 +403,11 @@ E_SIZE = 3
     Q_BILLED_HI,
     Q_READY_LO,
     Q_READY_HI,
+    Q_SERVING_LO,  # ready or draining
+    Q_SERVING_HI,
     Q_N_BILLED,
     Q_N_READY,
+    Q_N_SERVING,
     Q_ROUTED,
     Q_COMPLETED,
     Q_PREEMPTED,
@@ -419,13 +423,14 @@ E_SIZE = 3
     Q_ASKED_TOKENS,  # prompt tokens of the sequences admitted, looked up in the prefix cache
     Q_CACHED_TOKENS,  # of these, found in it
     Q_RUNS_DROPPED,  # runs evicted before their time, not kept or not found, because the table of runs was full
-) = range(24)
-Q_SIZE = 24
+) = range(27)
+Q_SIZE = 27
 
 # State.group
 (
     H_HELD,
-    H_ARRIVALS,
+    H_ARRIVALS,  # attempts that reached the gateway
+    H_AGAIN,  # of these, all but the first of each request
     H_N_READY,
     H_CURSOR,
     H_DONE,  # completions, counted where attempts are kept apart
@@ -434,8 +439,8 @@ Q_SIZE = 24
     H_CLOSED_PS,  # how long it had no ready replica, up to the last time
     H_CLOSED_SINCE_PS,
     H_SNAPSHOT,  # weighted scores: the interval of the last snapshot + 1
-) = range(10)
-H_SIZE = 10
+) = range(11)
+H_SIZE = 11
 
 # State.lane: held requests of a group, all of them or a tenant's; served: thousandths of weighted tokens; stamp: a release
 N_HEAD, N_TAIL, N_HELD, N_SERVED, N_STAMP = range(5)
@@ -549,8 +554,8 @@ R_SIZE = 39
     F_WITHHELD_PS,  # the answer came and nothing of it was shown
     F_STEP,  # which station of its class it is at
     F_STEP_PS,  # when that is done
-) = range(55)
-F_TIMERS = 55  # of the first slot: where the heap of timers begins, for that moves when the slots grow
+    F_SEEN,  # tokens that had come by the start of the window, after its end those that came within (marks.see)
+) = range(56)
 F_SIZE = 56
 F_BLAME = F_COLD_HELD_PS
 
@@ -600,7 +605,9 @@ U_SIZE = 8  # a cache line, for the runs begin with one
     C_TIMED_OUT,
     C_FAILED,
     C_MET,
-    C_TOKENS_IN,
+    C_DONE,  # completed within the measured window, whenever they arrived
+    C_DONE_MET,  # of these, those that met every objective
+    C_TOKENS_IN,  # of answers: prompts whose first token came within the window, and tokens that did
     C_TOKENS_OUT,
     C_ALL_OFFERED,  # outside the measured window as well
     C_ALL_COMPLETED,
@@ -610,7 +617,7 @@ U_SIZE = 8  # a cache line, for the runs begin with one
     C_ASKED_TOKENS,  # prompt tokens of measured requests when first scheduled, in pools with a prefix cache
     C_CACHED_TOKENS,  # of these, found in it
     C_SUM,  # then N_METRIC × (lo, hi)
-) = range(16)
+) = range(18)
 (
     C_ALL_TIMED_OUT,
     C_ATTEMPTS,
@@ -663,8 +670,9 @@ A_SIZE = 4
     T_ASKED_TOKENS,
     T_CACHED_TOKENS,
     T_BLOCKS_CACHED,  # held by nobody, so free to be taken
-) = range(25)
-T_SIZE = 25
+    T_AGAIN,
+) = range(26)
+T_SIZE = 26
 
 # State.station_sample: a row a (sample, station); what began is counted in the row of the sample that is next by then
 TS_TIME_PS, TS_STATION, TS_BUSY, TS_IN_LINE, TS_WAIT_PS, TS_DONE_LO, TS_DONE_HI, TS_VISITS, TS_BEGUN = range(
@@ -678,15 +686,18 @@ TS_SIZE = 9
     _B1,
     M_READY,
     _B3,
-    M_BUSY,
+    M_SERVING,  # ready or draining
     _B5,
-    M_SLOT,
+    M_BUSY,
     _B7,
-    M_PREFILL_PS,
+    M_SLOT,
     _B9,
-    M_DECODE_PS,
+    M_PREFILL_PS,
     _B11,
+    M_DECODE_PS,
+    _B13,
     M_STEPS,
+    M_STEP_PARTS,  # how far the steps in progress are, in 1 / STEP_PARTS
     M_PREFILL_TOKENS,
     M_PREFILL_SQUARES,
     M_DECODE_TOKENS,
@@ -698,8 +709,10 @@ TS_SIZE = 9
     M_ASKED_TOKENS,
     M_CACHED_TOKENS,
     M_RUNS_DROPPED,
-) = range(24)
-M_SIZE = 24
+) = range(27)
+M_SIZE = 27
+STEP_PARTS_BITS = 16
+STEP_PARTS = 1 << STEP_PARTS_BITS
 N_MARK = 3
 MARK_WARM, MARK_WINDOW, MARK_RUN = range(N_MARK)
 

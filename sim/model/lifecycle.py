@@ -34,11 +34,13 @@ from sim.model.layout import (
     Q_BILLED_LO,
     Q_N_BILLED,
     Q_N_READY,
+    Q_N_SERVING,
     Q_N_STARTING,
     Q_PEAK_READY,
     Q_READY_LO,
     Q_SCALED_DOWN,
     Q_SCALED_UP,
+    Q_SERVING_LO,
     Q_SIZE,
     Q_STARTED,
     Q_STARTING_PS,
@@ -80,11 +82,12 @@ from sim.units import NEVER
 # ---- areas under the replica counts ----------------------------------------------------------------------
 @jit_call
 def settle_areas(st, pool, t):
-    """Bring replica·seconds billed and ready of a pool up to t; before every change of their counts."""
+    """Bring replica·seconds billed, ready and serving of a pool up to t; before every change of their counts."""
     qo = st.pool + pool * Q_SIZE
     dt = t - st.m[qo + Q_AREA_PS]
     add_wide(st.m, qo + Q_BILLED_LO, st.m[qo + Q_N_BILLED] * dt)
     add_wide(st.m, qo + Q_READY_LO, st.m[qo + Q_N_READY] * dt)
+    add_wide(st.m, qo + Q_SERVING_LO, st.m[qo + Q_N_SERVING] * dt)
     if st.m[qo + Q_N_STARTING] > 0:
         st.m[qo + Q_STARTING_PS] += dt
     st.m[qo + Q_AREA_PS] = t
@@ -106,6 +109,7 @@ def enter(p, st, r, stage, t):
     settle_areas(st, pool, t)
     st.m[qo + Q_N_BILLED] += is_billed(stage) * 1 - is_billed(was) * 1
     st.m[qo + Q_N_READY] += (stage == STAGE_READY) * 1 - (was == STAGE_READY) * 1
+    st.m[qo + Q_N_SERVING] += (stage >= STAGE_READY) * 1 - (was >= STAGE_READY) * 1
     st.m[qo + Q_N_STARTING] += is_starting(stage) * 1 - is_starting(was) * 1
     if st.m[qo + Q_N_READY] > st.m[qo + Q_PEAK_READY]:
         st.m[qo + Q_PEAK_READY] = st.m[qo + Q_N_READY]

@@ -10,8 +10,7 @@ from sim.model.layout import (
     F_SIZE,
     LINE_FIRST,
     LINE_SIZE,
-    MARK_WARM,
-    MARK_WINDOW,
+    MARK_RUN,
     NOBODY_FOLLOWS,
     P_CLOSES,
     P_LINES,
@@ -20,18 +19,17 @@ from sim.model.layout import (
     P_TURNS,
     S_LOOPED,
     S_MARKS,
-    S_NEXT_MARK,
     S_NEXT_SAMPLE,
     S_NOW,
     S_STATUS,
     TURN_NEXT,
     TURN_SIZE,
 )
-from sim.model.observe import sample, set_mark
+from sim.model.marks import pass_mark
+from sim.model.observe import sample
 from sim.model.request import offer, take_slot
 from sim.model.row import note_arrival
 from sim.model.turns import left_in_line
-from sim.units import NEVER
 
 
 @jit
@@ -66,10 +64,8 @@ def close(p, st, t):
     """The run ends here, before its time, if all its requests are over: the measured window ends with it."""
     if p.m[P_CLOSES] == 0 or st.m[S_LOOPED] < p.m[P_N_REQUEST]:
         return
-    if st.m[S_MARKS] == 0:
-        set_mark(p, st, MARK_WARM, t)
-    set_mark(p, st, MARK_WINDOW, t)
-    st.m[S_NEXT_MARK] = NEVER
+    while st.m[S_MARKS] < MARK_RUN:
+        pass_mark(p, st, t)
     if p.m[P_SAMPLE_PS] > 0 and st.m[S_NEXT_SAMPLE] != t + p.m[P_SAMPLE_PS]:
         sample(p, st, t)  # the time series ends where the run does
     st.m[S_NOW] = t

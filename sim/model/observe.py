@@ -1,12 +1,13 @@
-"""What is read from the world at an instant: scrapes for the controllers, samples for people, marks for the bill.
+"""What is read from the world at an instant: scrapes for the controllers, samples for people.
 
 Reading changes nothing: a replica in the middle of a jump is seen as after its last boundary before that instant.
 """
 
 from __future__ import annotations
 
-from sim.jit import jit, jit_call
+from sim.jit import jit_call
 from sim.model.layout import (
+    H_AGAIN,
     H_ARRIVALS,
     H_HELD,
     H_SIZE,
@@ -19,25 +20,6 @@ from sim.model.layout import (
     L_SIZE,
     L_SOURCE,
     L_WINDOW_PS,
-    M_ASKED_TOKENS,
-    M_BILLED,
-    M_BUSY,
-    M_CACHED_TOKENS,
-    M_COMPLETED,
-    M_DECODE_PS,
-    M_DECODE_TOKENS,
-    M_KV_READ,
-    M_PREEMPTED,
-    M_PREFILL_PS,
-    M_PREFILL_SQUARES,
-    M_PREFILL_TOKENS,
-    M_READY,
-    M_RUNS_DROPPED,
-    M_SIZE,
-    M_SLOT,
-    M_STARTED,
-    M_STEPS,
-    M_TIME_PS,
     P_N_POOL,
     P_N_STATION,
     P_RING,
@@ -48,30 +30,15 @@ from sim.model.layout import (
     Q_COMPLETED,
     Q_LAST_ARRIVALS,
     Q_PREEMPTED,
-    Q_READY_LO,
     Q_RING_N,
     Q_ROUTED,
-    Q_RUNS_DROPPED,
     Q_SIZE,
-    Q_STARTED,
     Q_WANTED,
-    R_BUSY_PS,
-    R_DECODE_PS,
-    R_DECODE_TOKENS,
-    R_JUMP_K,
-    R_JUMP_PS,
-    R_KV_READ,
     R_N_RUN,
     R_N_WAIT,
-    R_PREFILL_PS,
-    R_PREFILL_SQUARES,
-    R_PREFILL_TOKENS,
     R_PREFIX,
     R_SIZE,
-    R_SLOT_HI,
-    R_SLOT_LO,
     R_STAGE,
-    R_STEPS,
     S_DIGEST,
     S_N_SAMPLE,
     SRC_ARRIVAL_RATE,
@@ -81,6 +48,7 @@ from sim.model.layout import (
     SRC_WAITING,
     STAGE_GONE,
     STAGE_READY,
+    T_AGAIN,
     T_ARRIVALS,
     T_ASKED_TOKENS,
     T_BILLED_HI,
@@ -102,7 +70,7 @@ from sim.model.layout import (
     T_WANTED,
 )
 from sim.model.lifecycle import settle_areas
-from sim.model.metrics import add_wide, finished, mixed
+from sim.model.metrics import finished, mixed
 from sim.model.replica import blocks_cached, blocks_used
 from sim.model.row import SEED
 from sim.model.stations import sample_stations
@@ -224,6 +192,7 @@ def sample_pool(p, st, pool, o, t):
         sample_replica(p, st, r, o, t)
     st.m[st.sample + o + T_HELD] = st.m[ho + H_HELD]
     st.m[st.sample + o + T_ARRIVALS] = st.m[ho + H_ARRIVALS]
+    st.m[st.sample + o + T_AGAIN] = st.m[ho + H_AGAIN]
     st.m[st.sample + o + T_ROUTED] = st.m[qo + Q_ROUTED]
     st.m[st.sample + o + T_COMPLETED] = st.m[qo + Q_COMPLETED]
     st.m[st.sample + o + T_PREEMPTED] = st.m[qo + Q_PREEMPTED]
@@ -249,49 +218,3 @@ def sample_replica(p, st, r, o, t):
         st.m[st.sample + o + T_BLOCKS] += blocks
         if st.m[ro + R_PREFIX] > 0:
             st.m[st.sample + o + T_BLOCKS_CACHED] += blocks_cached(p, st, r, blocks, t)
-
-
-# ---- marks ----------------------------------------------------------------------
-@jit_call
-def set_mark(p, st, mark, t):
-    """Keep what every pool has done by t."""
-    for pool in range(p.m[P_N_POOL]):
-        mo = st.mark + (mark * p.m[P_N_POOL] + pool) * M_SIZE
-        for j in range(M_SIZE):
-            st.m[mo + j] = 0
-        settle_areas(st, pool, t)
-        qo = st.pool + pool * Q_SIZE
-        for j in range(2):
-            st.m[mo + M_BILLED + j] = st.m[qo + Q_BILLED_LO + j]
-            st.m[mo + M_READY + j] = st.m[qo + Q_READY_LO + j]
-        st.m[mo + M_COMPLETED] = st.m[qo + Q_COMPLETED]
-        st.m[mo + M_PREEMPTED] = st.m[qo + Q_PREEMPTED]
-        st.m[mo + M_STARTED] = st.m[qo + Q_STARTED]
-        st.m[mo + M_ASKED_TOKENS] = st.m[qo + Q_ASKED_TOKENS]
-        st.m[mo + M_CACHED_TOKENS] = st.m[qo + Q_CACHED_TOKENS]
-        st.m[mo + M_RUNS_DROPPED] = st.m[qo + Q_RUNS_DROPPED]
-        st.m[mo + M_TIME_PS] = t
-        first = p.m[p.pool + pool * L_SIZE + L_FIRST]
-        for r in range(first, first + p.m[p.pool + pool * L_SIZE + L_N]):
-            mark_replica(st, r, mo, t)
-
-
-@jit
-def mark_replica(st, r, mo, t):
-    """Add one replica's work to its pool's mark; a step in progress counts as busy up to t."""
-    ro = st.rep + r * R_SIZE
-    busy = st.m[ro + R_BUSY_PS]
-    if st.m[ro + R_JUMP_K] > 0:
-        span = t - st.m[ro + R_JUMP_PS]
-        busy += span
-        add_wide(st.m, mo + M_SLOT, span * st.m[ro + R_N_RUN])
-    add_wide(st.m, mo + M_BUSY, busy)
-    add_wide(st.m, mo + M_SLOT, st.m[ro + R_SLOT_LO])
-    st.m[mo + M_SLOT + 1] += st.m[ro + R_SLOT_HI]
-    add_wide(st.m, mo + M_PREFILL_PS, st.m[ro + R_PREFILL_PS])
-    add_wide(st.m, mo + M_DECODE_PS, st.m[ro + R_DECODE_PS])
-    st.m[mo + M_STEPS] += st.m[ro + R_STEPS]
-    st.m[mo + M_PREFILL_TOKENS] += st.m[ro + R_PREFILL_TOKENS]
-    st.m[mo + M_PREFILL_SQUARES] += st.m[ro + R_PREFILL_SQUARES]
-    st.m[mo + M_DECODE_TOKENS] += st.m[ro + R_DECODE_TOKENS]
-    st.m[mo + M_KV_READ] += st.m[ro + R_KV_READ]

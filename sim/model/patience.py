@@ -44,7 +44,6 @@ from sim.model.layout import (
     F_SIZE,
     F_START,
     F_STATE,
-    F_TIMERS,
     F_TOTAL_PS,
     F_TWIN,
     FAILED,
@@ -206,7 +205,7 @@ def split_off(p, st, s):
     new = take_free(st)
     so = st.slot + s * F_SIZE
     no = st.slot + new * F_SIZE
-    for field in range(F_TIMERS):
+    for field in range(F_SIZE):
         st.m[no + field] = st.m[so + field]
     st.m[no + F_DUE_PS] = NEVER
     twin = st.m[so + F_TWIN]

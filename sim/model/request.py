@@ -12,6 +12,8 @@ from sim.model.layout import (
     C_ALL_OFFERED,
     C_ALL_REJECTED,
     C_COMPLETED,
+    C_DONE,
+    C_DONE_MET,
     C_FAILED,
     C_INSIDE_MISSED,
     C_MET,
@@ -31,6 +33,7 @@ from sim.model.layout import (
     F_CLASS,
     F_COMPUTED,
     F_FIRST_PS,
+    F_FROM_CACHE,
     F_GAP_MAX,
     F_GENERATED,
     F_HELD,
@@ -44,6 +47,7 @@ from sim.model.layout import (
     F_ROUTED_PS,
     F_RUN,
     F_SCHEDULED_PS,
+    F_SEEN,
     F_SIZE,
     F_START,
     F_STATE,
@@ -71,7 +75,9 @@ from sim.model.layout import (
     REJECTED,
     S_FREE,
     S_IN_FLIGHT,
+    S_MARKS,
     S_NOW,
+    SEQ_AFTER,
     SEQ_DECODE,
     SEQ_WAITING,
     TOKEN_BITS,
@@ -132,7 +138,7 @@ def take_slot(p, st, i, t):
 @jit
 def clear(p, st, so):
     """Nothing has happened yet to the request in a slot, or to its next attempt."""
-    for field in (F_GENERATED, F_COMPUTED, F_CHUNK, F_PREEMPTIONS, F_MARK, F_HELD, F_CACHED, F_RUN):
+    for field in (F_GENERATED, F_COMPUTED, F_CHUNK, F_PREEMPTIONS, F_MARK, F_HELD, F_CACHED, F_RUN, F_SEEN):
         st.m[so + field] = 0
     for field in (F_LAST_PS, F_ROUTED_PS, F_SCHEDULED_PS, F_FIRST_PS, F_GAP_MAX):
         st.m[so + field] = -1
@@ -174,21 +180,22 @@ def conclude(p, st, s, r, last, t, tried):
     output = st.m[so + F_OUTPUT]
     co = st.counts + k * C_SIZE
     st.m[co + C_ALL_COMPLETED] += 1
+    asked = arrival - network_of(p, st, k, r)  # as its user sees it
+    tpot = (last - first) // (output - 1) if output > 1 else 0
+    met = 1 if meets_objectives(p, k, first - asked, gap_max, tpot, t - asked) else 0
     if is_measured(p, arrival):
-        arrival -= network_of(p, st, k, r)  # as its user sees it
-        tpot = 0
         if output > 1:
-            tpot = (last - first) // (output - 1)
             measure(st, k, M_TPOT, tpot)
             measure(st, k, M_ITL_MAX, gap_max)
-        measure(st, k, M_TTFT, first - arrival)
-        measure(st, k, M_E2E, t - arrival)
+        measure(st, k, M_TTFT, first - asked)
+        measure(st, k, M_E2E, t - asked)
         measure(st, k, M_QUEUE_WAIT, scheduled - st.m[so + F_TAKEN_PS])
         st.m[co + C_COMPLETED] += 1
-        st.m[co + C_TOKENS_IN] += st.m[so + F_PROMPT]
-        st.m[co + C_TOKENS_OUT] += output
-        if meets_objectives(p, k, first - arrival, gap_max, tpot, t - arrival):
-            st.m[co + C_MET] += 1
+        st.m[co + C_MET] += met
+    if st.m[S_MARKS] == 1:
+        st.m[co + C_DONE] += 1
+        st.m[co + C_DONE_MET] += met
+    count_tokens(p, st, s, output)
     write_row(
         p,
         st,
@@ -208,6 +215,22 @@ def conclude(p, st, s, r, last, t, tried):
     if st.m[so + F_CACHED] > 0:
         note_cached(p, st, so)
     free_slot(st, s)
+
+
+@jit
+def count_tokens(p, st, s, n):
+    """Count what came of an answer of n tokens within the measured window, at its end or at that of the run."""
+    so = st.slot + s * F_SIZE
+    marks = st.m[S_MARKS]
+    if marks > 0 and st.m[so + F_FROM_CACHE] == 0:
+        co = st.counts + st.m[so + F_CLASS] * C_SIZE
+        seen = st.m[so + F_SEEN]
+        if marks == 1:
+            st.m[co + C_TOKENS_OUT] += n - min(n, seen >> 1)
+            st.m[co + C_TOKENS_IN] += st.m[so + F_PROMPT] * (1 - (seen & 1))
+        else:
+            st.m[co + C_TOKENS_OUT] += min(n, seen >> 1)
+            st.m[co + C_TOKENS_IN] += st.m[so + F_PROMPT] * (seen & 1)
 
 
 @jit
@@ -293,4 +316,6 @@ def leave_inside(p, st, s, r, reason):
         return
     if is_measured(p, st.m[so + F_ARRIVAL_PS]) and is_missed(p, st, s, r):
         st.m[st.counts + st.m[so + F_CLASS] * C_SIZE + C_INSIDE_MISSED] += 1
+    if st.m[so + F_STATE] <= SEQ_DECODE or st.m[so + F_STATE] == SEQ_AFTER:
+        count_tokens(p, st, s, st.m[so + F_OUTPUT])
     leave(p, st, s, r, INSIDE, reason)

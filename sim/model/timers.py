@@ -17,10 +17,10 @@ from sim.model.layout import (
     F_DUE_PS,
     F_REQUEST,
     F_SIZE,
-    F_TIMERS,
     S_HEDGE_PS,
     S_N_TIMER,
     S_NEXT_IN,
+    S_TIMERS,
     TIMER_KEY,
     TIMER_PLACE,
     TIMER_PS,
@@ -42,7 +42,7 @@ def timer_key(phase, request, attempt):
 @jit
 def first_timer_ps(st):
     """When the heap is looked at next: no timer goes off before; NEVER = there is none."""
-    return st.m[st.m[st.slot + F_TIMERS] + TIMER_PS] if st.m[S_N_TIMER] > 0 else NEVER
+    return st.m[st.m[S_TIMERS] + TIMER_PS] if st.m[S_N_TIMER] > 0 else NEVER
 
 
 @jit
@@ -55,7 +55,7 @@ def next_timer_ps(st):
 @jit
 def goes_off_before(st, time, key):
     """Whether the first entry of the heap comes before (time, key)."""
-    return st.m[S_N_TIMER] > 0 and not is_before(st, time, key, st.m[st.slot + F_TIMERS])
+    return st.m[S_N_TIMER] > 0 and not is_before(st, time, key, st.m[S_TIMERS])
 
 
 @jit
@@ -110,7 +110,7 @@ def move(st, first, to, at):
 @jit_call
 def rise(st, at, time, key, s):
     """Find the place of an entry in the row at `at`, which is free, or above it."""
-    first = st.m[st.slot + F_TIMERS]
+    first = st.m[S_TIMERS]
     while at > first:
         above = first + ((at - first - TIMER_SIZE) >> 2) // TIMER_SIZE * TIMER_SIZE
         if not is_before(st, time, key, above):
@@ -123,7 +123,7 @@ def rise(st, at, time, key, s):
 @jit
 def sink(st, time, key, s):
     """Find the place of an entry, the first being free."""
-    first = st.m[st.slot + F_TIMERS]
+    first = st.m[S_TIMERS]
     end = first + st.m[S_N_TIMER] * TIMER_SIZE
     at = first
     child = first + TIMER_SIZE
@@ -150,7 +150,7 @@ def arm(st, s, phase, time):
     key = timer_key(phase, st.m[so + F_REQUEST], st.m[so + F_ATTEMPT])
     st.m[so + F_DUE_PS] = time
     st.m[so + F_DUE_KEY] = key
-    first = st.m[st.slot + F_TIMERS]
+    first = st.m[S_TIMERS]
     place = st.m[first + s * TIMER_SIZE + TIMER_PLACE]
     if place == 0:
         n = st.m[S_N_TIMER]
@@ -165,7 +165,7 @@ def arm(st, s, phase, time):
 @jit
 def first_timer(st):
     """The slot of the first entry."""
-    return st.m[st.m[st.slot + F_TIMERS] + TIMER_SLOT]
+    return st.m[st.m[S_TIMERS] + TIMER_SLOT]
 
 
 @jit
@@ -173,8 +173,8 @@ def is_true(st, s):
     """Whether the first entry, that of slot s, is its slot's timer."""
     so = st.slot + s * F_SIZE
     return (
-        st.m[so + F_DUE_PS] == st.m[st.m[st.slot + F_TIMERS] + TIMER_PS]
-        and st.m[so + F_DUE_KEY] == st.m[st.m[st.slot + F_TIMERS] + TIMER_KEY]
+        st.m[so + F_DUE_PS] == st.m[st.m[S_TIMERS] + TIMER_PS]
+        and st.m[so + F_DUE_KEY] == st.m[st.m[S_TIMERS] + TIMER_KEY]
     )
 
 
@@ -185,7 +185,7 @@ def put_right(st, s):
     if st.m[so + F_DUE_PS] != NEVER:
         sink(st, st.m[so + F_DUE_PS], st.m[so + F_DUE_KEY], s)
         return
-    first = st.m[st.slot + F_TIMERS]
+    first = st.m[S_TIMERS]
     st.m[first + s * TIMER_SIZE + TIMER_PLACE] = 0
     n = st.m[S_N_TIMER] - 1
     st.m[S_N_TIMER] = n

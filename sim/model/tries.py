@@ -45,6 +45,7 @@ from sim.model.layout import (
     G_HOLD_MAX,
     G_SIZE,
     GATEWAY_FULL,
+    H_AGAIN,
     H_ARRIVALS,
     H_HELD,
     H_SIZE,
@@ -134,6 +135,8 @@ def take_attempt(p, st, s, t):
     if counts_for(p, st, s):
         st.m[st.counts + k * C_SIZE + C_ATTEMPTS] += 1
     st.m[st.group + g * H_SIZE + H_ARRIVALS] += 1
+    if st.m[so + F_ATTEMPT] > 1:
+        st.m[st.group + g * H_SIZE + H_AGAIN] += 1
     deposit(p, st, s)
     fitting = n_fitting_pools(p, g, st.m[so + F_REQUEST])
     reason = TOO_LONG if fitting == 0 else limits_reason(p, st, s, t)

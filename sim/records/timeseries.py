@@ -13,7 +13,7 @@ from sim.records.cost import fixed_usd, gpu_usd
 from sim.records.schema import STAGES, TIMESERIES, schema
 from sim.units import PS_PER_S
 
-CUMULATIVE = ("arrivals", "routed", "completions", "preemptions", "asked_tokens", "cached_tokens")
+CUMULATIVE = ("attempts", "retries", "routed", "completions", "preemptions", "asked_tokens", "cached_tokens")
 LEVELS = ("held", "waiting", "running", "kv_blocks_used", "kv_blocks_total", "kv_blocks_cached")
 
 
@@ -62,7 +62,8 @@ def _intervals(scenario: Any, rows: Mapping[str, np.ndarray]) -> dict[str, pa.Ar
     """What happened, and was billed, since the sample before."""
     pool_id = rows["pool_id"]
     added = {name: per_interval(rows[name], pool_id) for name in CUMULATIVE}
-    counts = {name: pa.array(values) for name, values in added.items()}
+    counts = {name: pa.array(values) for name, values in added.items() if name != "attempts"}
+    counts["arrivals"] = pa.array(added["attempts"] - added["retries"])
     asked, cached = added["asked_tokens"], added["cached_tokens"]
     counts["prefix_hit_ratio"] = pa.array(cached / np.maximum(asked, 1), mask=asked <= 0)
     elapsed_ps = per_interval(rows["time_ps"], pool_id)

@@ -78,11 +78,13 @@ def stacked(panels: list[Panel], unmeasured_s: list[tuple[float, float]]) -> Any
 
 
 def rates_panel(axis: Axis, samples: Samples) -> Panel:
-    """Arrivals and completions per second."""
+    """Arrivals, further attempts at the same requests where there are any, and completions per second."""
     length_s = np.where(samples.interval_s > 0, samples.interval_s, np.nan)
-    series = {"arrivals": samples.arrivals / length_s, "completions": samples.completions / length_s}
+    counts = {"arrivals": samples.arrivals, "retries": samples.retries, "completions": samples.completions}
+    series = {name: n / length_s for name, n in counts.items() if name != "retries" or n.any()}
     data = long_rows(axis, samples.time_s, series)
-    chart = _lines(axis, data, {"arrivals": BLUE, "completions": ORANGE}, _y("per second"))
+    colours = {"arrivals": BLUE, "retries": RED, "completions": ORANGE}
+    chart = _lines(axis, data, {name: colours[name] for name in series}, _y("per second"))
     return Panel("Requests per second", 110, axis, [chart])
 
 
@@ -122,7 +124,7 @@ def station_panels(axis: Axis, samples: StationSamples) -> list[Panel]:
     ]
 
 
-def ttft_panel(axis: Axis, ttft: OverTime, limits: list[tuple[float, str]]) -> Panel:
+def ttft_panel(axis: Axis, ttft: OverTime, limits: list[tuple[float, str]], who: str = "") -> Panel:
     """p50 and p99 of ttft by arrival time, its limits dashed, and marks where requests were never served."""
     series = {"p99": ttft.value["p99"], "p50": ttft.value["p50"]}
     data = long_rows(axis, ttft.time_s, series)
@@ -133,7 +135,9 @@ def ttft_panel(axis: Axis, ttft: OverTime, limits: list[tuple[float, str]]) -> P
     layers = [chart, *(layer for limit, label in limits for layer in limit_line(axis, limit, label, y))]
     if len(never):
         layers.append(_never_served(axis, never))
-    title = "Time to first token, by arrival" + (" (▲ p99 never served)" if len(never) else "")
+    title = f"Time to first token{f' of {who}' if who else ''}, by arrival" + (
+        " (▲ p99 never served)" if len(never) else ""
+    )
     return Panel(title, 140, axis, layers)
 
 

@@ -19,9 +19,9 @@ from sim.report.panels import (
     time_axis,
     ttft_panel,
 )
-from sim.report.series import fleet_samples, last_event_s, station_samples, ttft_limits, ttft_over_time
+from sim.report.series import fleet_samples, last_event_s, station_samples, ttft_over_time, ttft_parts
 from sim.report.style import configured
-from sim.report.text import number, observed, quantity, seconds, share
+from sim.report.text import number, observed, quantity, seconds, share, slo_text
 
 FORMATS = ("html", "png", "svg")
 PNG_SCALE = 1.5
@@ -46,14 +46,19 @@ def run_chart(run: RunFiles) -> Any:
     summary, samples = run.summary, fleet_samples(run.tables.timeseries, run.config)
     below = time_axis(last_event_s(samples, summary["duration_s"]))
     above = below._replace(is_named=False)
-    ttft = ttft_over_time(run.tables.requests, float(summary["duration_s"]))
+    end_s = float(summary["duration_s"])
+    drawn = [
+        (part, ttft)
+        for part in ttft_parts(summary)
+        if (ttft := ttft_over_time(run.tables.requests, end_s, part.classes)) is not None
+    ]
     panels = [rates_panel(above, samples), replicas_panel(above, samples)]
     stations = station_samples(run.tables.stations)
     if stations is not None:
         panels += station_panels(above, stations)
-    panels.append(queue_panel(below if ttft is None else above, samples))
-    if ttft is not None:
-        panels.append(ttft_panel(below, ttft, ttft_limits(run.config, summary)))
+    panels.append(queue_panel(above if drawn else below, samples))
+    for at, (part, ttft) in enumerate(drawn, 1):
+        panels.append(ttft_panel(below if at == len(drawn) else above, ttft, part.limits, part.name))
     spans = [(0.0, float(summary["warmup_s"])), (float(summary["duration_s"]), below.end_s)]
     return configured(stacked(panels, spans).properties(title=title_of(summary)))
 
@@ -79,7 +84,7 @@ def headline(summary: Mapping[str, Any]) -> list[str]:
     first = [
         f"{number(summary['offered'])} requests",
         f"{share(summary['served_fraction'])} served",
-        f"SLO met by {share(summary['slo_attainment'])}",
+        *filter(None, [slo_text(summary)]),
         f"ttft p50 {seconds(summary['ttft']['p50_s'])}, p99 {seconds(summary['ttft']['p99_s'])}",
         f"{quantity(summary['usd_per_hour'], 'usd/h')}",
     ]

@@ -12,9 +12,18 @@ from sim.records.run_dir import RunFiles, read_run
 from sim.report.labels import place_labels
 from sim.report.panels import Axis, Rows, limit_line, log_ticks, long_rows, time_axis, value_axis, x_of
 from sim.report.plot import stem_of, title_of, write_chart
-from sim.report.series import Samples, fleet_samples, last_event_s, ttft_limits, ttft_over_time
+from sim.report.series import (
+    Samples,
+    TtftPart,
+    fleet_samples,
+    last_event_s,
+    ttft_limits,
+    ttft_over_time,
+    ttft_parts,
+)
 from sim.report.style import BLACK, DASHES, VARIANTS, WIDTH, configured
 from sim.report.text import seconds
+from sim.scenario.resolved import traffic_key
 
 MAX_RUNS = len(VARIANTS) * len(DASHES)
 SCATTER_HEIGHT = 220  # px
@@ -42,28 +51,32 @@ def comparison_chart(runs: Mapping[str, RunFiles]) -> Any:
     ends_s = [last_event_s(samples[name], run.summary["duration_s"]) for name, run in runs.items()]
     axis = time_axis(max(ends_s))
     first = next(iter(runs.values()))
-    limits = ttft_limits(first.config, first.summary)[:1]
-    panels = [_ttft_panel(axis._replace(is_named=False), runs, limits), _replicas_panel(axis, samples)]
-    panels.append(_cost_panel(runs, limits))
-    title = title_of(first.summary, [f"{len(runs)} settings, the same traffic"])
+    above = axis._replace(is_named=False)
+    panels = [_ttft_panel(above, runs, part) for part in ttft_parts(first.summary)]
+    panels += [_replicas_panel(axis, samples), _cost_panel(runs, ttft_limits(first.summary, [], [None])[:1])]
+    n_traffic = len({traffic_key(run.config["config"]) for run in runs.values()})
+    same = "the same traffic" if n_traffic == 1 else f"{n_traffic} kinds of traffic: not all can be compared"
+    title = title_of(first.summary, [f"{len(runs)} settings, {same}"])
     return configured(alt.vconcat(*[p for p in panels if p is not None]).properties(title=title))
 
 
-def _ttft_panel(axis: Axis, runs: Mapping[str, RunFiles], limits: list[tuple[float, str]]) -> Any:
-    """p99 of ttft by arrival time, a line a run; None where no run kept its requests."""
+def _ttft_panel(axis: Axis, runs: Mapping[str, RunFiles], part: TtftPart) -> Any:
+    """p99 of ttft by arrival time, a line a run; None where no run kept such requests."""
     import altair as alt
 
     data: Rows = []
     for name, run in runs.items():
-        ttft = ttft_over_time(run.tables.requests, float(run.summary["duration_s"]))
+        ttft = ttft_over_time(run.tables.requests, float(run.summary["duration_s"]), part.classes)
         if ttft is not None:
             data += long_rows(axis, ttft.time_s, {name: ttft.value["p99"]})
     if not data:
         return None
+    limits = part.limits[:1]
     y = value_axis([row["y"] for row in data if row["y"] is not None] + [v for v, _ in limits], "seconds")
     lines = _variant_lines(axis, data, y, list(runs), strokeWidth=1.7)
     layers = [lines, *(layer for limit, label in limits for layer in limit_line(axis, limit, label, y))]
-    title = "Time to first token, p99 by arrival (gaps: never served)"
+    whose = f" of {part.name}" if part.name else ""
+    title = f"Time to first token{whose}, p99 by arrival (gaps: never served)"
     return alt.layer(*layers).properties(width=WIDTH, height=170, title=title)
 
 

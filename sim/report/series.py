@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from sim.analysis.overtime import OverTime, percentiles_over_time
 from sim.model.layout import STAGE_NAMES
+from sim.report.text import kinds
 
 MAX_POINTS = 600
+MAX_KINDS = 4  # panels of ttft
 STAGES = STAGE_NAMES[1:]
 STAGE_LABELS = {name: name.replace("_", " ") for name in STAGES} | {"waiting_slice": "waiting for a slice"}
 LAST, LARGEST = "last", "largest"
@@ -21,7 +23,8 @@ class Samples(NamedTuple):
 
     time_s: np.ndarray
     interval_s: np.ndarray
-    arrivals: np.ndarray  # in the interval
+    arrivals: np.ndarray  # in the interval, each request once
+    retries: np.ndarray  # further attempts
     completions: np.ndarray
     wanted: np.ndarray
     stages: dict[str, np.ndarray]
@@ -49,6 +52,7 @@ def fleet_samples(table: Any, config: Mapping[str, Any] | None = None) -> Sample
         time_s=thinned(time_s, step, LAST),
         interval_s=thinned(np.diff(time_s, prepend=0.0), step, None),
         arrivals=total("arrivals", weight=once),
+        retries=total("retries", weight=once),
         completions=total("completions"),
         wanted=total("wanted", LAST),
         stages={name: total(name, LAST) for name in STAGES},
@@ -100,36 +104,81 @@ def thinned(values: np.ndarray, step: int, keep: str | None) -> np.ndarray:
 
 def last_event_s(samples: Samples, duration_s: float) -> float:
     """When the picture may end: after the last arrival, and when nothing is left inside."""
-    busy = samples.arrivals + samples.completions + samples.held + samples.waiting + samples.running
+    busy = (
+        samples.arrivals
+        + samples.retries
+        + samples.completions
+        + samples.held
+        + samples.waiting
+        + samples.running
+    )
     active = samples.time_s[busy > 0]
     return max(float(duration_s), float(active[-1]) if len(active) else 0.0)
 
 
-def ttft_over_time(requests: Any, end_s: float) -> OverTime | None:
-    """p50 and p99 of ttft by arrival time, never where an answer broke off; None where records were off."""
+def ttft_over_time(requests: Any, end_s: float, classes: Collection[str] | None = None) -> OverTime | None:
+    """p50 and p99 of ttft by arrival time, of some classes or all, never where an answer broke off; None where there is
+    no row of a request.
+    """
     if requests.num_rows == 0:
         return None
-    served = np.isin(requests.column("outcome").to_pylist(), ("completed", "inside"))
+    outcomes = requests.column("outcome").to_pylist()
+    mine = np.ones(len(outcomes), dtype=bool)
+    if classes is not None:
+        mine = np.isin(requests.column("class").to_pylist(), list(classes))
+    served = np.isin(outcomes, ("completed", "inside"))
     ttft_s = np.where(served, _numbers(requests, "ttft_s"), np.nan)
-    return percentiles_over_time(_numbers(requests, "arrival_s"), ttft_s, end_s)
+    if not mine.any():
+        return None
+    return percentiles_over_time(_numbers(requests, "arrival_s")[mine], ttft_s[mine], end_s)
 
 
-def ttft_limits(config: dict[str, Any], summary: dict[str, Any]) -> list[tuple[float, str]]:
-    """(seconds, label) of what ttft is held against: limits on its percentiles, then promises of classes."""
+class TtftPart(NamedTuple):
+    """Requests whose ttft is drawn together, and what it is held against."""
+
+    name: str  # "" for all requests
+    classes: list[str] | None  # None: all
+    limits: list[tuple[float, str]]  # (seconds, label)
+
+
+def ttft_parts(summary: Mapping[str, Any]) -> list[TtftPart]:
+    """All requests, or where classes differ in kind each kind by itself, those with most requests first, and all of them
+    only where a limit is on all: a limit is drawn over the class that it is for.
+    """
+    classes = summary["classes"]
+    limited = {v["scope"] for v in summary.get("verdicts", []) if _on_ttft(v) and v["scope"] is not None}
+    alike = kinds(classes, limited)
+    if len(alike) < 2:
+        return [TtftPart("", None, ttft_limits(summary, list(classes), [None, *classes]))]
+    alike = sorted(alike, key=lambda names: -sum(classes[name]["offered"] for name in names))[:MAX_KINDS]
+    parts = [TtftPart(", ".join(names), names, ttft_limits(summary, names, names)) for names in alike]
+    whole = ttft_limits(summary, [], [None])
+    return [TtftPart("all classes mixed", None, whole), *parts] if whole else parts
+
+
+def ttft_limits(
+    summary: Mapping[str, Any], promised: Sequence[str], scopes: Sequence[str | None]
+) -> list[tuple[float, str]]:
+    """(seconds, label) of what ttft is held against: limits on its percentiles for some classes or all requests (None),
+    then promises of classes.
+    """
     limits = [
         (float(v["limit"]), v["text"])
         for v in summary.get("verdicts", [])
-        if v["measure"].startswith("ttft_p") and v["scope"] is None
+        if _on_ttft(v) and v["scope"] in scopes
     ]
-    return _distinct([*limits, *_promises(config)])[:3]
+    return _distinct([*limits, *_promises(summary["classes"], promised)])[:3]
 
 
-def _promises(config: dict[str, Any]) -> Iterator[tuple[float, str]]:
-    classes = config.get("config", {}).get("classes", [])
-    for c in classes:
-        limit_s = (c.get("objectives") or {}).get("ttft_s")
+def _on_ttft(verdict: Mapping[str, Any]) -> bool:
+    return bool(verdict["measure"].startswith("ttft_p"))
+
+
+def _promises(classes: Mapping[str, Any], names: Sequence[str]) -> Iterator[tuple[float, str]]:
+    for name in names:
+        limit_s = classes[name]["objectives"].get("ttft_s")
         if limit_s is not None:
-            yield float(limit_s), f"{c['name']}: ttft ≤ {limit_s:g} s"
+            yield float(limit_s), f"{name}: ttft ≤ {limit_s:g} s"
 
 
 def _distinct(limits: list[tuple[float, str]]) -> list[tuple[float, str]]:

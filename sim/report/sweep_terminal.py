@@ -25,19 +25,20 @@ def print_sweep(sweep: Any, console: Console) -> None:
     speed = f"{n / sweep.wall_s:,.0f} runs/s" if sweep.wall_s > 0 else ""
     console.print(f"{n:,} runs, {len(sweep.seeds):,} seeds each · {sweep.wall_s:.1f} s · {speed}")
     for row in found.rows:
+        against = "" if row.baseline is None else f"against {row.baseline}"
         table = Table(title=row.name, title_justify="left", title_style="bold", box=None, pad_edge=False)
         for header in (
             "measure",
             "mean",
-            "± 95 %",
-            *(() if row is found.rows[0] else ("against the first", "± 95 %")),
+            "95 %",
+            *((against, "± 95 %") if against else ()),
         ):
             table.add_column(header, justify="left" if header == "measure" else "right")
         for i, measure in enumerate(found.measures):
-            table.add_row(measure.label, *_cells(measure, row, i, row is found.rows[0]))
+            table.add_row(measure.label, *_cells(measure, row, i, row.baseline is None))
         console.print(table)
         if row.slo_share is not None:
-            console.print(Text(f"every limit held in {share(row.slo_share)} of the runs"))
+            console.print(Text(limits_line(row)))
         console.print()
     if sweep.path is not None:
         console.print(Text(f"files in {sweep.path}", style="dim"), soft_wrap=True)
@@ -53,12 +54,33 @@ def _cells(measure: Measure, row: Replicated, i: int, is_base: bool) -> list[str
 
 def _estimate(measure: Measure, value: Estimate, signed: bool = False) -> tuple[str, str]:
     if value.mean is None:
-        return "–", ""
+        return "–", f"{value.n_left_out} seeds left out: ∞" if value.n_left_out else ""
     if math.isinf(value.mean):
         return "∞", f"in {value.n_infinite} seeds"
     sign = "+" if signed and value.mean > 0 else "−" if value.mean < 0 else ""
     mean = distance(abs(value.mean), measure.unit) if signed else quantity(abs(value.mean), measure.unit)
-    return sign + mean, "" if value.half is None else distance(value.half, measure.unit)
+    interval = "" if value.half is None else distance(value.half, measure.unit)
+    if not signed and measure.unit == "share" and not is_symmetric(value):
+        interval = f"{share(value.low)} … {share(value.high)}"
+    if value.n_left_out:
+        interval = f"{interval} ({value.n_left_out} seeds left out: ∞)".strip()
+    return sign + mean, interval
+
+
+def is_symmetric(value: Estimate) -> bool:
+    """Whether an interval reaches as far down as up."""
+    if value.mean is None or value.low is None or value.high is None:
+        return True
+    return math.isclose(value.mean - value.low, value.high - value.mean, rel_tol=1e-6, abs_tol=1e-12)
+
+
+def limits_line(row: Replicated) -> str:
+    """In how many of its seeds a variant kept every limit, with a 95 % interval."""
+    line = f"every limit held in {share(row.slo_share)} of the runs"
+    if row.slo_interval is None:
+        return line
+    low, high = row.slo_interval
+    return f"{line} (95 %: {share(low)} … {share(high)})"
 
 
 def distance(value: float, unit: str) -> str:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
 from sim.analysis.compare import Comparison, Measure, Row, compare
 from sim.report.starts import start_lines
-from sim.report.text import change, number, observed, quantity, seconds, share, usd
+from sim.report.text import change, kinds, number, observed, quantity, seconds, share, slo_text, usd
+from sim.scenario.resolved import traffic_key
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -40,8 +41,10 @@ class Runs(Protocol):
     def runs(self) -> Mapping[str, Run]: ...
 
 
-def print_run(run: Run, console: Console) -> None:
-    """Prints a run: what came out, its limits, latencies, fleet, bill and where its files are."""
+def print_run(run: Run, console: Console, tries: Sequence[str] = ()) -> None:
+    """Prints a run: what came out, its limits, latencies, fleet, bill, what to look at, commands to try, and where its
+    files are.
+    """
     from rich.text import Text
 
     summary, path = run.summary, getattr(run, "path", None)
@@ -53,7 +56,12 @@ def print_run(run: Run, console: Console) -> None:
     for verdict in summary.get("verdicts", []):
         console.print(verdict_line(verdict))
     console.print(latency_table(summary))
-    for line in (*fleet_lines(summary), *station_lines(summary), *bill_lines(summary)):
+    for line in (
+        *fleet_lines(summary),
+        *station_lines(summary),
+        *bill_lines(summary),
+        *next_lines(summary, tries),
+    ):
         console.print(Text(line))
     console.print(Text(f"digest {summary['digest']}", style="dim"))
     if path is not None:
@@ -64,18 +72,40 @@ def print_comparison(runs: Runs, console: Console) -> None:
     """Prints runs side by side: the best value of each measure marked *, differences against the first below."""
     from rich.text import Text
 
-    comparison = compare({name: run.summary for name, run in runs.runs.items()})
+    stories = {name: getattr(run, "scenario", None) for name, run in runs.runs.items()}
+    known = all(story is not None for story in stories.values())
+    traffic = {name: traffic_key(story) for name, story in stories.items()} if known else None
+    comparison = compare({name: run.summary for name, run in runs.runs.items()}, traffic=traffic)
     console.print()
     for line in dict.fromkeys(line for run in runs.runs.values() for line in trace_lines(run.summary)):
         console.print(Text(line))
     console.print(comparison_table(comparison, console.width))
-    console.print(Text("* best value of a measure; differences are against the baseline", style="dim"))
+    console.print(Text(f"* best value of a measure; {_against(comparison)}", style="dim"))
     for row in comparison.rows:
         if row.failed:
             console.print(Text("  ✗ ", style="red") + Text(f"{row.name}: {', '.join(row.failed)}", style=""))
     for name, run in runs.runs.items():
         if getattr(run, "path", None) is not None:
             console.print(Text(f"{name}: files in {run.path}", style="dim"), soft_wrap=True)  # type: ignore[attr-defined]
+
+
+def _against(comparison: Comparison) -> str:
+    """What differences are held against."""
+    n_cell = len({row.cell for row in comparison.rows})
+    if n_cell == 1:
+        return "differences are against the baseline"
+    if not any(row.is_baseline for row in comparison.rows):
+        return "each run has traffic of its own: no differences, and no best"
+    return (
+        f"differences, and the best, are among runs with the same traffic, of which there are {n_cell} kinds"
+    )
+
+
+def next_lines(summary: Mapping[str, Any], tries: Sequence[str]) -> list[str]:
+    """What to look at in the run, and the commands that its scenario suggests."""
+    lines = [f"  {text}" for text in summary["look_at"]]
+    found = ["look at", *lines] if lines else []
+    return [*found, "try", *(f"  {command}" for command in tries)] if tries else found
 
 
 def verdict_line(verdict: Mapping[str, Any]) -> Text:
@@ -90,7 +120,7 @@ def verdict_line(verdict: Mapping[str, Any]) -> Text:
 
 
 def latency_table(summary: Mapping[str, Any]) -> Table:
-    """Measures by statistic; with several classes, each class's ttft below."""
+    """Measures by statistic; with several classes, each class's ttft below, or where they differ in kind all of each."""
     from rich.box import SIMPLE_HEAD
     from rich.table import Table
 
@@ -171,7 +201,7 @@ def who_lines(summary: Mapping[str, Any]) -> list[str]:
     who += [(f"tenant {name}", section) for name, section in summary.get("tenants", {}).items()]
     return [
         f"  {name}: {number(section['offered'])} requests, {share(section['served_fraction'])} served,"
-        f" SLO met by {share(section['slo_attainment'])} · {usd(section['usd'])}"
+        f" {slo_text(section) or 'nothing promised'} · {usd(section['usd'])}"
         for name, section in who
     ]
 
@@ -235,7 +265,7 @@ def table_by_measure(comparison: Comparison) -> Table:
 
     table = Table(box=SIMPLE_HEAD, pad_edge=False, leading=0)
     table.add_column("")
-    columns = [_comparison_cells(comparison, row, at == 0) for at, row in enumerate(comparison.rows)]
+    columns = [_comparison_cells(comparison, row) for row in comparison.rows]
     for name, *_ in columns:
         table.add_column(name, justify="right", overflow="fold")
     titles = [f"{m.label}{'' if m.unit in ('share', 's') else f', {m.unit}'}" for m in comparison.measures]
@@ -257,8 +287,11 @@ def table_by_run(comparison: Comparison) -> Table:
         table.add_column(_column_title(measure), justify="right")
     if any(row.slo_ok is not None for row in comparison.rows):
         table.add_column("limits", justify="center")
-    for number_of_row, row in enumerate(comparison.rows):
-        table.add_row(*_comparison_cells(comparison, row, number_of_row == 0))
+    for at, row in enumerate(comparison.rows):
+        table.add_row(
+            *_comparison_cells(comparison, row),
+            end_section=at + 1 < len(comparison.rows) and comparison.rows[at + 1].cell != row.cell,
+        )
     return table
 
 
@@ -268,7 +301,7 @@ def _came_out(summary: Mapping[str, Any], wall_s: float | None) -> Text:
     parts = [
         f"{number(summary['offered'])} requests in {seconds(summary['window_s'])}",
         f"{share(summary['served_fraction'])} served",
-        f"SLO met by {share(summary['slo_attainment'])}",
+        *filter(None, [slo_text(summary)]),
         *(f"{number(summary[fate])} {fate.replace('_', ' ')}" for fate in _FATES if summary[fate]),
     ]
     if wall_s is not None:
@@ -280,14 +313,20 @@ _FATES = ("rejected", "timed_out", "failed", "inside")
 
 
 def _latency_rows(summary: Mapping[str, Any]) -> Iterator[tuple[str, list[str]]]:
-    """The fleet's measures; what the served alone had where some were lost; each class's ttft."""
+    """The fleet's measures; what the served alone had where some were lost; each class's ttft. Where classes differ in
+    kind, the fleet's ttft and each class's measures instead.
+    """
+    mixed = len(kinds(summary["classes"])) > 1
     for name, label in MEASURES.items():
-        yield label, _cells(summary[name])
+        if name == "ttft" or not mixed:
+            yield f"{label}, all classes mixed" if mixed else label, _cells(summary[name])
         if summary["served_fraction"] not in (None, 1) and name == "ttft":
             yield "ttft, served alone", _cells(summary["ttft"], "_served")
     if len(summary["classes"]) > 1:
         for name, section in summary["classes"].items():
-            yield f"ttft of {name}", _cells(section["ttft"])
+            for measure, label in MEASURES.items():
+                if measure == "ttft" or (mixed and section[measure]["p50_s"] is not None):
+                    yield f"{label} of {name}", _cells(section[measure])
 
 
 def _cells(statistics: Mapping[str, float | None], form: str = "") -> list[str]:
@@ -305,24 +344,25 @@ def _replica_line(label: str, section: Mapping[str, Any]) -> str:
 
 def _use_line(section: Mapping[str, Any]) -> str:
     known = [f"{label} {share(section[name])}" for name, label in USES.items() if section[name] is not None]
-    return "use of ready replicas: " + ", ".join(known) if known else "use of ready replicas: none was ready"
+    return "use of serving replicas: " + (", ".join(known) if known else "none was ready")
 
 
 def _column_title(measure: Measure) -> str:
     return f"{measure.label}\n{measure.unit if measure.unit not in ('share', 's') else ''}".rstrip("\n")
 
 
-def _comparison_cells(comparison: Comparison, row: Row, is_baseline: bool) -> list[Text]:
+def _comparison_cells(comparison: Comparison, row: Row) -> list[Text]:
     """Cells of one run: its name, each value with its difference below, the verdict."""
     from rich.text import Text
 
-    cells = [Text(f"{row.name}\n(baseline)" if is_baseline else row.name)]
+    cells = [Text(f"{row.name}\n(baseline)" if row.is_baseline else row.name)]
     for at, measure in enumerate(comparison.measures):
         value, is_best = row.values[at], row.best[at]
         cell = Text(
             _value(value, measure.unit) + ("*" if is_best else ""), style="bold green" if is_best else ""
         )
-        cell.append("" if is_baseline else f"\n{change(row.change[at], measure.unit)}", style="not bold dim")
+        below = "" if row.is_baseline else f"\n{change(row.change[at], measure.unit)}"
+        cell.append(below.rstrip("\n") and below, style="not bold dim")
         cells.append(cell)
     if any(r.slo_ok is not None for r in comparison.rows):
         missed = Text("✗", style="bold red")

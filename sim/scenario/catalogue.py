@@ -28,6 +28,7 @@ GROUPS = {
     "engine": "which engine computes the run",
     "output": "what a run leaves behind",
 }
+COMMAND = re.compile(r"#\s*fleetsim (run|compare|why|plot) ")
 PACKAGE = Path(__file__).resolve().parent.parent
 
 
@@ -118,6 +119,12 @@ def first_comment(path: Path) -> str:
     comments = (line.lstrip("# ").strip() for line in lines if line.startswith("#"))
     named = (line.partition(":")[2].strip(" \"'") for line in lines if line.startswith("name:"))
     return re.split(r"\.\s", next(comments, "") or next(named, ""))[0].rstrip(".")
+
+
+def commands(name_or_path: str) -> list[str]:
+    """The commands that a scenario's comments suggest, with what they say of them."""
+    lines = scenario_file(name_or_path).read_text(encoding="utf-8").splitlines()
+    return [line.lstrip("# ").rstrip() for line in lines if COMMAND.match(line)]
 
 
 def option_line(path: Path) -> str:

@@ -12,6 +12,20 @@ if TYPE_CHECKING:
     from sim.scenario.scenario import Scenario
 
 WORDS = ("question", "look_at", "source", "price_source", "price_confidence", "note", "version", "error")
+NOT_TRAFFIC = (  # of a class: what is done with its requests, and what its clients do when that is not enough
+    *("tenant", "model", "priority", "caps", "objectives", "patience", "retry", "limits", "guardrail"),
+    *(
+        "shed_above",
+        "max_queue_s",
+        "max_ttft_s",
+        "before",
+        "after",
+        "deadline_s",
+        "cheap_hours",
+        "defer_max_s",
+    ),
+    *("route_to", "min_tier", "needs", "location", "max_rtt_s", "source", "note"),
+)
 OUTSIDE = ("name", "engine", "output")  # neither who computes it nor where it goes changes a result
 OUTPUT_INSIDE = ("records", "sample_interval_s")  # but these decide which rows there are
 
@@ -38,6 +52,24 @@ def without_words(value: Any) -> Any:
     if isinstance(value, dict):
         return {key: without_words(item) for key, item in value.items() if key not in WORDS}
     return [without_words(item) for item in value] if isinstance(value, list) else value
+
+
+def traffic_key(config: Any, with_seed: bool = True) -> str:
+    """What runs that see the same requests, and measure the same of them, have in common: only these can be compared.
+
+    `config` is a scenario, or what `plain` made of it. What clients, gateway and pools do with requests is left out.
+    """
+    data = config if isinstance(config, Mapping) else plain(config)
+    classes = data["classes"]
+    entries = classes.values() if isinstance(classes, Mapping) else classes
+    told = {
+        "seed": data["seed"] if with_seed else None,
+        "window": [data["warmup_s"], data["duration_s"]],
+        "classes": [
+            {key: value for key, value in entry.items() if key not in NOT_TRAFFIC} for entry in entries
+        ],
+    }
+    return json.dumps(told, sort_keys=True, default=str)
 
 
 def config_hash(scenario: Scenario) -> str:

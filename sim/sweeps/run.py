@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from sim.scenario.resolved import traffic_key
 from sim.scenario.scenario import Scenario
 from sim.sweeps.jobs import make_jobs
 from sim.sweeps.workers import run_jobs
@@ -25,6 +26,9 @@ class Sweep:
     rows: list[dict[str, Any]] = field(default_factory=list)
     path: Path | None = None
     wall_s: float = 0.0
+    traffic: dict[str, str] = field(
+        default_factory=dict
+    )  # variant → what those that see the same requests share
 
     def table(self) -> Any:
         """One row per run, as an Arrow table, sorted by variant and seed."""
@@ -33,10 +37,12 @@ class Sweep:
         return sweep_table(self.rows)
 
     def statistics(self) -> Any:
-        """Means over the seeds with 95 % intervals, and paired differences against the first variant."""
+        """Means over the seeds with 95 % intervals, and paired differences against the first variant with the same
+        traffic.
+        """
         from sim.analysis.replicate import replicate
 
-        return replicate(self.rows, self.variants)
+        return replicate(self.rows, self.variants, traffic=self.traffic or None)
 
 
 def sweep(
@@ -52,6 +58,7 @@ def sweep(
 
     jobs = make_jobs(variants, seeds)
     found = Sweep(next(iter(variants.values())), list(variants), list(seeds))
+    found.traffic = {name: traffic_key(story, with_seed=False) for name, story in variants.items()}
     keeper = _keeper(out, variants, seeds)
     begun = time.perf_counter()
     fresh: list[dict[str, Any]] = []

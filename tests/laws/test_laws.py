@@ -25,6 +25,7 @@ from .walk import Walk, walked
 SEEDS = range(6000, 6160)
 MORE_SEEDS = range(6160, 7000)
 BLOCKS = 8
+STEP_WORK = ("prefill_tokens", "prefill_squares", "decode_tokens", "kv_read_tokens")
 REASON_NAMES = set(a.REASONS)
 REASONS = {
     a.COMPLETED: (a.NO_REASON,),
@@ -62,6 +63,7 @@ def check(walk: Walk, result: Result) -> None:
     blame_sums_to_the_whole(walk, result)
     measures_are_those_of_the_requests(walk, result)
     work_adds_up(walk, result)
+    the_window_adds_up(walk, result)
     queues_keep_littles_law(walk, result)
     the_series_adds_up(walk, result)
     nothing_is_left_behind(walk, result)
@@ -71,17 +73,22 @@ def check(walk: Walk, result: Result) -> None:
 def areas_are_integrals(walk: Walk, result: Result) -> None:
     """Billed, ready, busy and slot time are what one gets by counting between events; billed ≥ ready, billed ≥ busy."""
     for pool, row in enumerate(result.pools):
-        for name in ("billed_ps", "ready_ps", "busy_ps", "slot_ps"):
+        for name in ("billed_ps", "ready_ps", "serving_ps", "busy_ps", "slot_ps"):
             assert row[f"run_{name}"] == walk.areas[name, pool], name
         for prefix in ("", "run_"):
-            assert row[prefix + "billed_ps"] >= max(row[prefix + "ready_ps"], row[prefix + "busy_ps"]) >= 0
+            assert row[prefix + "billed_ps"] >= row[prefix + "serving_ps"] >= row[prefix + "busy_ps"] >= 0
+            assert row[prefix + "serving_ps"] >= row[prefix + "ready_ps"] >= 0
             assert (
                 row[prefix + "busy_ps"]
                 <= row[prefix + "slot_ps"]
                 <= row[prefix + "busy_ps"] * row["max_num_seqs"]
             )
             assert row[prefix + "gpu_ps"] == row[prefix + "billed_ps"] * row["gpus_per_replica"]
-        assert all(row[name] <= row[f"run_{name}"] for name in row if f"run_{name}" in row)
+        lost = walk.made.on.get(
+            "faults", False
+        )  # the part of a step that was done when a mark fell in it is lost too
+        names = [name for name in row if f"run_{name}" in row and not (lost and name in STEP_WORK)]
+        assert all(0 <= row[name] <= row[f"run_{name}"] for name in names)
 
 
 # ---- requests ------------------------------------------------------------------------------------------------------
@@ -298,7 +305,6 @@ def work_adds_up(walk: Walk, result: Result) -> None:
     """A step is prefill or decode; every token is computed once, and again only after a preemption."""
     rows = result.requests
     simple = is_simple(result)
-    lost = walk.made.on.get("faults", False)
     for pool, (row, marks) in enumerate(zip(result.pools, walk.rows("pool", a.Q_SIZE), strict=True)):
         mine = rows["pool_id"] == pool
         preemptions, done = rows["preemptions"][mine].sum(), (mine & (rows["outcome"] == a.COMPLETED)).sum()
@@ -308,10 +314,8 @@ def work_adds_up(walk: Walk, result: Result) -> None:
         if simple and np.all(is_streamed(walk, rows)):
             assert (row["run_preemptions"], row["run_completions"]) == (preemptions, done)
             assert marks[a.Q_ROUTED] == mine.sum()
-        assert row["run_prefill_ps"] + row["run_decode_ps"] <= row["run_busy_ps"]
-        engines = walk.replicas[walk.home == pool]
-        if not lost:
-            assert np.all(engines[:, a.R_PREFILL_PS] + engines[:, a.R_DECODE_PS] == engines[:, a.R_BUSY_PS])
+        for prefix in ("", "run_"):
+            assert row[f"{prefix}prefill_ps"] + row[f"{prefix}decode_ps"] == row[f"{prefix}busy_ps"]
         if simple and np.all(rows["outcome"][mine] == a.COMPLETED):
             prompts = rows["prompt_tokens"][mine].sum()
             decodes = np.maximum(0, rows["output_tokens"][mine] - 1).sum()
@@ -324,6 +328,43 @@ def work_adds_up(walk: Walk, result: Result) -> None:
                 assert row["run_prefill_tokens"] + found == prompts
                 assert row["run_asked_tokens"] in (0, prompts)
             assert row["run_decode_tokens"] <= decodes if again else row["run_decode_tokens"] == decodes
+
+
+def the_window_adds_up(walk: Walk, result: Result) -> None:
+    """Between the marks: completions, prompts and tokens are those of the requests' own stamps, and no replica emits
+    more than its step times allow; every share of its time is one.
+    """
+    rows, run = result.requests, walk.made.run
+    done = rows["outcome"] == a.COMPLETED
+    within = {
+        name: (rows[name] >= run.warmup_ps) & (rows[name] < run.duration_ps)
+        for name in ("scheduled_ps", "first_token_ps", "last_token_ps")
+    }
+    gone = ~np.isin(rows["outcome"], (a.COMPLETED, a.INSIDE)) | is_cached(rows)
+    over = (rows["last_token_ps"] >= 0) & (rows["last_token_ps"] < run.warmup_ps)
+    late = rows["first_token_ps"] >= run.duration_ps
+    streamed = np.all(is_streamed(walk, rows))
+    for k in range(len(walk.made.classes)):
+        mine = rows["class_id"] == k
+        assert result.counts["done"][1 + k] == (mine & done & within["last_token_ps"]).sum()
+        found = {name: result.counts[name][1 + k] for name in ("tokens_in", "tokens_out")}
+        answered = mine & ~gone & (rows["first_token_ps"] >= 0)
+        if streamed:
+            assert found["tokens_in"] == rows["prompt_tokens"][answered & within["first_token_ps"]].sum()
+            whole = answered & done & within["first_token_ps"] & within["last_token_ps"]
+            most = answered & ~over & ~late
+            tokens = rows["output_tokens"]
+            assert tokens[whole].sum() <= found["tokens_out"] <= tokens[most].sum()
+    table = walk.p.m
+    room = 0
+    for row, limits in zip(result.pools, walk.pools, strict=True):
+        base = table[walk.p.base + limits[a.L_TABLE] :][: limits[a.L_MAX_SEQS] + 1]
+        shortest = max(1, min(int(base[1:].min()), int(base[0] + limits[a.L_PREFILL_PS])))
+        room += row["slot_ps"] // shortest + int(limits[a.L_N] * limits[a.L_MAX_SEQS])
+        assert abs(row["step_parts"]) <= a.STEP_PARTS * limits[a.L_N]
+        if row["busy_ps"] == 0:
+            assert row["prefill_tokens"] == row["decode_tokens"] == 0
+    assert result.counts["tokens_out"][0] <= room
 
 
 def queues_keep_littles_law(walk: Walk, result: Result) -> None:
@@ -360,8 +401,9 @@ def the_series_adds_up(walk: Walk, result: Result) -> None:
             series["kv_blocks_total"] == (series["ready"] + series["draining"]) * limits[a.L_BLOCKS]
         )
         assert np.all(series["running"] <= (series["ready"] + series["draining"]) * limits[a.L_MAX_SEQS])
-        for name in ("time_ps", "arrivals", "routed", "completions", "preemptions", "gpu_ps"):
+        for name in ("time_ps", "attempts", "retries", "routed", "completions", "preemptions", "gpu_ps"):
             assert np.all(np.diff(series[name]) >= 0), name
+        assert np.all(np.diff(series["attempts"] - series["retries"]) >= 0)
         if is_simple(result):
             assert np.all(series["routed"] - series["completions"] == series["waiting"] + series["running"])
         billed = (places - series["waiting_slice"]).astype(object) * int(limits[a.L_GPUS])

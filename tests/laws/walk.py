@@ -131,6 +131,7 @@ class Walk:
             pool = int(self.home[r])
             self.areas["billed_ps", pool] += span_ps * int(row[a.R_STAGE] > a.STAGE_SLICE)
             self.areas["ready_ps", pool] += span_ps * int(row[a.R_STAGE] == a.STAGE_READY)
+            self.areas["serving_ps", pool] += span_ps * int(row[a.R_STAGE] in IN_USE)
             self.areas["busy_ps", pool] += span_ps * int(row[a.R_JUMP_K] > 0)
             self.areas["slot_ps", pool] += span_ps * int(row[a.R_N_RUN]) * int(row[a.R_JUMP_K] > 0)
             self.areas["waiting", 0] += span_ps * int(row[a.R_N_WAIT])

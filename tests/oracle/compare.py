@@ -36,6 +36,7 @@ from sim.model import layout as a
 from sim.model.faults import lose
 from sim.model.fleet import advance, begin, finish
 from sim.model.lifecycle import become_ready, begin_drain, enter
+from sim.model.marks import pass_mark
 from sim.model.metrics import N_BUCKET, bucket_edges_ps, wide
 from sim.model.observe import sample
 from sim.rows import Chains, LimitRow, Turns, VisitRow
@@ -216,8 +217,8 @@ def pool_row(pool: dict[str, Any]) -> PoolRow:
     )
 
 
-BEGIN, ADVANCE, READY, DRAIN, LOSE, START, LOOK, FINISH = range(8)
-MOVES = {"ready": READY, "drain": DRAIN, "lose": LOSE, "start": START, "look": LOOK}
+BEGIN, ADVANCE, READY, DRAIN, LOSE, START, LOOK, MARK, FINISH = range(9)
+MOVES = {"ready": READY, "drain": DRAIN, "lose": LOSE, "start": START, "look": LOOK, "mark": MARK}
 
 
 def move(p, st, what, r, t):  # type: ignore[no-untyped-def]
@@ -234,6 +235,8 @@ def move(p, st, what, r, t):  # type: ignore[no-untyped-def]
         enter(p, st, r, a.STAGE_ENGINE, t)
     elif what == LOOK:
         sample(p, st, t)
+    elif what == MARK:
+        pass_mark(p, st, t)
     elif what == LOSE:
         if st.m[st.rep + r * a.R_SIZE + a.R_STAGE] != a.STAGE_GONE:  # else it had drained before
             lose(p, st, r, t)
@@ -262,7 +265,8 @@ def end_of(
     p, place, changes = params_of(case)
     begun = [(time_ps, place[replica], "start") for time_ps, replica in starts]
     looks = [(at_ps, -1, "look") for at_ps in case.get("look_at") or ()]
-    changes = sorted([*begun, *changes, *looks], key=lambda change: change[0])
+    marks = [(at_ps, -1, "mark") for at_ps in measured(case)]
+    changes = sorted([*begun, *changes, *looks, *marks], key=lambda change: change[0])
     st = new_state(p, n_slot)
     mover()(p, st, BEGIN, 0, 0)
     for time_ps, r, what in [*changes, (case["end_ps"], -1, "end")]:
@@ -272,6 +276,8 @@ def end_of(
         mover()(p, st, MOVES[what], r, time_ps)
     if st.m[a.S_STATUS] != a.CLOSED:
         st.m[a.S_NOW] = case["end_ps"]
+        for _ in range(sum(at_ps >= case["end_ps"] for at_ps in measured(case))):
+            mover()(p, st, MARK, -1, case["end_ps"])
     mover()(p, st, FINISH, 0, 0)
     return p, st, place
 
@@ -562,6 +568,7 @@ def counts_told(case: Case, told: Run) -> dict[Any, dict[str, Any]]:
             **{f"attempts_{name}": ends[name] for name in ("completed", "rejected", "timed_out", "failed")},
             "attempts_cancelled": ends["cancelled"],
             "wasted_tokens": sum(row["wasted_tokens"] for row in rows),
+            **window_told(case, told, mine),
         }
         if has_attempts(case):
             reasons = Counter(row["reason"] for row in rows if row["reason"])
@@ -570,6 +577,30 @@ def counts_told(case: Case, told: Run) -> dict[Any, dict[str, Any]]:
             again = [try_ for try_ in tries if try_["n"] > 1 and not try_["is_fallback"]]
             found[k] |= {"hedges": hedges, "retries": len(again) - hedges}
     return found
+
+
+def window_told(case: Case, told: Run, mine: list[int]) -> dict[str, int]:
+    """What came within the measured window for some requests, whenever they arrived: completions, and the tokens of
+    answers that were completed or were still coming when the run ended, with the prompts whose first token came.
+    """
+    from_ps, until_ps = measured(case)
+    rows = [told.requests[i] for i in mine]
+    done = [
+        row for row in rows if row["outcome"] == "completed" and from_ps <= row["last_token_ps"] < until_ps
+    ]
+    answers = [
+        attempt
+        for attempt in told.attempts
+        if attempt["request"] in mine
+        and not attempt["from_cache"]
+        and attempt["outcome"] == told.requests[attempt["request"]]["outcome"]
+        and attempt["outcome"] in ("completed", "inside")
+    ]
+    prompts = [
+        case["requests"][row["request"]][1] for row in answers if from_ps <= row["emitted_ps"] < until_ps
+    ]
+    tokens = [t for row in answers for t in row["tokens_ps"] if from_ps <= t < until_ps]
+    return {"done": len(done), "tokens_in": sum(prompts), "tokens_out": len(tokens)}
 
 
 def looks_of(p: a.Params, st: a.State) -> list[dict[str, int]]:

@@ -116,6 +116,8 @@ class Sequence:
             "is_hedge": self.is_hedge,
             "is_fallback": self.is_fallback,
             "emitted_ps": self.emitted_ps,
+            "tokens_ps": list(self.token_ps),
+            "from_cache": self.cached_ps >= 0,
         }
 
     def report(self) -> dict[str, Any]:

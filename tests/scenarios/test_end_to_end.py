@@ -167,7 +167,13 @@ def test_an_azure_trace_runs_from_its_csv(kind: str) -> None:
     counts = run.result.counts
     assert counts["completed"][0] + counts["rejected"][0] == len(expected)
     assert counts["completed"][0] > 0.99 * len(expected)
-    assert counts["tokens_out"][0] == rows["output_tokens"][rows["outcome"] == a.COMPLETED].sum()
+    done, end_ps = rows["outcome"] == a.COMPLETED, run.scenario.duration_s * PS_PER_S
+    within, begun = (done & (rows[name] < end_ps) for name in ("last_token_ps", "first_token_ps"))
+    assert counts["done"][0] == within.sum()
+    assert counts["tokens_in"][0] == rows["prompt_tokens"][begun].sum()
+    assert (
+        rows["output_tokens"][within].sum() <= counts["tokens_out"][0] <= rows["output_tokens"][begun].sum()
+    )
 
 
 # ---- a user's own law ----------------------------------------------------------------------------------------------

@@ -189,6 +189,7 @@ def measured(
         counts[name] = np.zeros_like(counts["offered"])
     ttft_ps = durations_ps(rows, "ttft")
     counts["met"] = _per_scope(rows, (ttft_ps >= 0) & (ttft_ps <= PS), n_class)
+    counts["done"], counts["done_met"] = counts["completed"].copy(), counts["met"].copy()
     for name, column in {"tokens_in": "prompt_tokens", "tokens_out": "output_tokens"}.items():
         counts[name] = _per_scope(rows, np.where(rows["outcome"] == 1, rows[column], 0), n_class)
     return hist, sums, counts
@@ -326,7 +327,8 @@ def _samples(rows: dict[str, np.ndarray], time_s: np.ndarray, fleet: Fleet) -> d
         "running": running,
         "kv_blocks_used": np.minimum(running * 60, fleet.ready * BLOCKS),
         "kv_blocks_total": fleet.ready * BLOCKS,
-        "arrivals": arrived,
+        "attempts": arrived,
+        "retries": nothing,
         "routed": entered,
         "completions": completed,
         "preemptions": nothing,
@@ -354,11 +356,13 @@ def _pool_counters(
         "billed_ps": int(samples["gpu_ps"][hour]),
         "gpu_ps": int(samples["gpu_ps"][hour]),
         "ready_ps": ready_ps,
+        "serving_ps": ready_ps,
         "busy_ps": ready_ps * 7 // 10,
         "slot_ps": ready_ps * 64,
         "prefill_ps": ready_ps * 3 // 10,
         "decode_ps": ready_ps * 4 // 10,
         "steps": end_ps // (18 * 10**9),
+        "step_parts": 0,
         "prefill_tokens": int(prompt.sum()),
         "decode_tokens": int(output.sum()),
         "kv_read_tokens": int((prompt * output).sum()),

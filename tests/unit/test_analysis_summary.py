@@ -19,7 +19,7 @@ from fake_result import (
     without_requests,
 )
 
-from sim.analysis.cost import bill_lines, per_million_tokens, token_cost
+from sim.analysis.cost import TokenCost, bill_lines, per_million_tokens, token_cost
 from sim.analysis.summary import summarize
 from sim.analysis.use import at_each_time, kv_use, shares, use_parts
 from sim.engine.result import RESULT_METRICS
@@ -39,9 +39,14 @@ def test_bill_is_gpu_hours_times_price_and_the_fixed_line() -> None:
 def test_token_prices_split_the_cost_by_step_time() -> None:
     cost = token_cost(40.0, COUNTERS)
     assert (cost.prompt_usd, cost.output_usd) == (10.0, 30.0)
-    prices = per_million_tokens([cost, cost], n_prompt=4_000_000, n_output=1_000_000)
+    prices = per_million_tokens(80.0, [cost, cost], n_prompt=4_000_000, n_output=1_000_000)
     assert prices == {"usd_per_million_input_tokens": 5.0, "usd_per_million_output_tokens": 60.0}
-    assert per_million_tokens([cost], 1, 0)["usd_per_million_output_tokens"] is None
+    only = per_million_tokens(40.0, [cost], 1_000_000, 0)
+    assert only == {"usd_per_million_input_tokens": 40.0, "usd_per_million_output_tokens": None}
+    idle = per_million_tokens(
+        120.0, [cost, cost, TokenCost(0.0, 0.0)], n_prompt=4_000_000, n_output=1_000_000
+    )
+    assert 4 * idle["usd_per_million_input_tokens"] + idle["usd_per_million_output_tokens"] == 120.0
 
 
 def test_lines_sum_to_usd_and_pools_to_the_fleet() -> None:
@@ -108,7 +113,7 @@ def test_a_run_without_a_single_request_has_nothing_to_say() -> None:
 
 def test_utilisations_by_hand() -> None:
     counters = {
-        "ready_ps": 100 * PS,
+        "serving_ps": 100 * PS,
         "busy_ps": 50 * PS,
         "slot_ps": 800 * PS,
         "max_num_seqs": 16,
@@ -130,7 +135,7 @@ def test_utilisations_by_hand() -> None:
     assert found["slot_use"] == 800 / (100 * 16)
     assert found["mfu"] == pytest.approx((1500 * 2e9 + 10_000 * 1e5) / (1e12 * 100))
     assert found["bandwidth_use"] == pytest.approx((600 * 1e9 + 10_000 * 1e5) / (1e11 * 100))
-    assert shares([use_parts({**counters, "ready_ps": 0}, table)])["step_busy"] is None
+    assert shares([use_parts({**counters, "serving_ps": 0}, table)])["step_busy"] is None
 
 
 def test_kv_use_is_the_mean_over_samples_with_a_ready_replica_in_the_window() -> None:

@@ -81,6 +81,28 @@ def test_comparison_marks_the_best_and_measures_against_the_first() -> None:
     assert c.change == [pytest.approx(-0.1), None, 0.0]
 
 
+def test_only_runs_with_the_same_traffic_are_compared() -> None:
+    runs = {
+        "a": run(2.0, 10.0, 0.9),
+        "b": run(9.0, 10.0, 0.5),
+        "c": run(1.0, 15.0, 1.0),
+        "d": run(3.0, 10.0, 0.5),
+    }
+    found = compare(runs, traffic={"a": "low", "b": "high", "c": "low", "d": "alone"})
+    assert [(row.name, row.cell, row.is_baseline) for row in found.rows] == [
+        ("a", 0, True),
+        ("c", 0, False),
+        ("b", 1, False),
+        ("d", 2, False),
+    ]
+    a, c, b, d = found.rows
+    assert c.change == pytest.approx([0.1, -0.5, 0.5])
+    assert a.change == b.change == d.change == [None, None, None]
+    assert a.best[0] is False
+    assert c.best[0] is True
+    assert not any(b.best + d.best)
+
+
 def test_nothing_is_best_where_all_are_equal() -> None:
     found = compare({"a": run(1.0, 1.0, 1.0), "b": run(1.0, 1.0, 1.0)})
     assert not any(any(row.best) for row in found.rows)

@@ -58,7 +58,7 @@ def test_footers_say_what_made_the_file(tmp_path: Path) -> None:
         about = table.schema.metadata
         assert about[b"fleetsim_config_hash"].decode() == run.config["config_hash"]
         assert about[b"fleetsim_digest"].decode() == run.summary["digest"]
-        assert about[b"fleetsim_schema_version"] == b"1"
+        assert about[b"fleetsim_schema_version"] == b"2"
 
 
 def test_same_run_gives_the_same_bytes(tmp_path: Path) -> None:

@@ -25,7 +25,7 @@ from sim.report import labels
 from sim.report.labels import place_labels
 from sim.report.plot import plot_run, run_chart
 from sim.report.plot_compare import comparison_chart, plot_comparison
-from sim.report.series import MAX_POINTS, fleet_samples, thinned, ttft_limits
+from sim.report.series import MAX_POINTS, fleet_samples, thinned, ttft_parts
 
 WIDE = (850, 960)  # css px that a README column shows
 PNG_SCALE = 1.5
@@ -183,11 +183,28 @@ def test_thinning_keeps_totals_peaks_and_ends() -> None:
 
 
 def test_ttft_is_held_against_limits_then_promises() -> None:
-    config = {"config": {"classes": [{"name": "chat", "objectives": {"ttft_s": 2.0}}, {"name": "code"}]}}
+    chat = {"offered": 9, "model": "m", "itl": {"p50_s": 0.01}, "objectives": {"ttft_s": 2.0}}
     limit = {"measure": "ttft_p99_s", "scope": None, "limit": 0.5, "text": "ttft.p99 < 500 ms"}
     other = {"measure": "usd", "scope": None, "limit": 4.0, "text": "usd < 4"}
-    found = ttft_limits(config, {"verdicts": [other, limit]})
-    assert found == [(0.5, "ttft.p99 < 500 ms"), (2.0, "chat: ttft ≤ 2 s")]
+    summary = {"classes": {"chat": chat}, "verdicts": [other, limit]}
+    (part,) = ttft_parts(summary)
+    assert part == ("", None, [(0.5, "ttft.p99 < 500 ms"), (2.0, "chat: ttft ≤ 2 s")])
+
+
+def test_a_limit_is_drawn_over_the_class_it_is_for() -> None:
+    chat = {"offered": 9, "model": "m", "itl": {"p50_s": 0.01}, "objectives": {"ttft_s": 2.0}}
+    batch = {**chat, "offered": 99, "objectives": {}}
+    limits = [
+        {"measure": "ttft_p99_s", "scope": scope, "limit": limit, "text": f"{scope} {limit}"}
+        for scope, limit in (("chat", 0.5), (None, 3.0), ("batch", 60.0))
+    ]
+    whole, first, second = ttft_parts({"classes": {"chat": chat, "batch": batch}, "verdicts": limits})
+    assert whole == ("all classes mixed", None, [(3.0, "None 3.0")])
+    assert first == ("batch", ["batch"], [(60.0, "batch 60.0")])
+    assert second == ("chat", ["chat"], [(0.5, "chat 0.5"), (2.0, "chat: ttft ≤ 2 s")])
+    alike = {"chat": chat, "more": {**chat, "offered": 1}}
+    assert [part.name for part in ttft_parts({"classes": alike})] == [""]
+    assert [part.name for part in ttft_parts({"classes": alike, "verdicts": limits[:1]})] == ["chat", "more"]
 
 
 def test_comparison_is_drawn_with_every_run(run_dir: Path, tmp_path: Path) -> None:

@@ -11,13 +11,15 @@ from typing import Any
 
 import pytest
 from fake_result import spiky_run, two_pools
+from hypothesis import given
+from hypothesis import strategies as st
 from rich.console import Console
 
 from sim.analysis.summary import summarize
 from sim.analysis.verdicts import verdicts, with_verdicts
 from sim.report.progress import Progress
 from sim.report.terminal import print_comparison, print_run, verdict_line
-from sim.report.text import change, number, quantity, seconds, share, usd
+from sim.report.text import change, number, observed, quantity, read_back, seconds, share, slo_text, usd
 
 
 @pytest.mark.parametrize(
@@ -134,6 +136,48 @@ def test_fractions_are_judged_in_percent() -> None:
         "ok": True,
     }
     assert verdict_line(seen).plain == "  ✓ prefix_hit_ratio > 90 %   was 92.2 %"
+
+
+@pytest.mark.parametrize(
+    ("measure", "unit", "limit", "value", "shown"),
+    [
+        ("ttft_p99_s", "s", 1.0, 1.0004, "1.0004 s"),
+        ("ttft_p99_s", "s", 1.0, 0.99996, "999.96 ms"),
+        ("slo_attainment", "", 0.99, 0.98999999, "98.999999 %"),
+        ("slo_attainment", "", 0.9, 0.95, "95 %"),
+        ("usd_per_hour", "usd/h", 25.0, 25.0000001, "25.0000001 usd/h"),
+        ("output_tokens_per_s", "1/s", 50000.0, 50000.4, "50,000.4 1/s"),
+        ("ttft_p99_s", "s", 1.0, 1.0, "1.00 s"),
+        ("ttft_p99_s", "s", 1.0, math.inf, "∞"),
+    ],
+)
+def test_what_was_observed_never_reads_as_the_other_side_of_its_limit(
+    measure: str, unit: str, limit: float, value: float, shown: str
+) -> None:
+    verdict = {"measure": measure, "unit": unit, "limit": limit, "observed": value}
+    text = observed(verdict)
+    assert text == shown
+    if math.isfinite(value):
+        assert (read_back(text) < limit, read_back(text) > limit) == (value < limit, value > limit)
+
+
+@given(
+    st.sampled_from([("ttft_p99_s", "s"), ("slo_attainment", ""), ("usd", "usd"), ("completed", "")]),
+    st.floats(1e-6, 1e6),
+    st.floats(-1e-6, 1e-6),
+)
+def test_every_observed_value_says_its_side(kind: tuple[str, str], limit: float, off: float) -> None:
+    value = limit * (1 + off)
+    shown = read_back(observed({"measure": kind[0], "unit": kind[1], "limit": limit, "observed": value}))
+    assert not (value < limit <= shown)
+    assert not (value > limit >= shown)
+
+
+def test_what_promises_nothing_says_nothing_of_promises() -> None:
+    told = {"offered": 1000, "completed": 60, "slo_attainment": 1.0, "judged": 60}
+    assert slo_text({**told, "slo_attainment": None, "judged": None}) == ""
+    assert slo_text(told) == "SLO met by 100 % of 60 judged, 940 not served"
+    assert slo_text({**told, "completed": 1000, "judged": 1000}) == "SLO met by 100 %"
 
 
 def test_a_run_with_several_pools_shows_each() -> None:
