@@ -163,6 +163,7 @@ _SUMMARY_UNITS = (  # by ending, the longest first where one ends another
     ("_per_s", "1/s"),
     ("_per_hour", "usd/h"),
     ("_tokens", "usd/1e6 tokens"),
+    ("_tokens_all_in", "usd/1e6 tokens"),
     ("gpu_seconds", "s"),
     ("_s", "s"),
     ("usd", "usd"),

@@ -235,6 +235,7 @@ def bill_lines(summary: Mapping[str, Any]) -> list[str]:
     total = (
         f"cost {usd(summary['usd'])} ({quantity(summary['usd_per_hour'], 'usd/h')})"
         f" · per million tokens in {usd(tokens_in)}, out {usd(tokens_out)}"
+        f" (out alone, for all: {usd(summary['usd_per_million_output_tokens_all_in'])})"
     )
     return [total, *lines]
 

@@ -23,7 +23,7 @@ def number(value: float | None, digits: int = 3) -> str:
     if isinstance(value, int) or abs(value) >= 10**digits:
         return f"{value:,.0f}"
     places = max(0, digits - 1 - math.floor(math.log10(abs(value))))
-    return f"{value:,.{places}f}" if places <= 9 else f"{value:.{digits - 1}e}"
+    return f"{value:{',' if digits > 3 else ''}.{places}f}" if places <= 9 else f"{value:.{digits - 1}e}"
 
 
 def seconds(value: float | None, digits: int = 3) -> str:

@@ -18,7 +18,13 @@ USES = ("step_busy", "slot_use", "kv_use", "mfu", "bandwidth_use")
 FATES = ("offered", "completed", "goodput", "rejected", "timed_out", "failed", "inside")
 TRIES = ("attempts", "retries", "hedges", "wasted_tokens", "from_cache", "blocked")
 RATES = ("offered_per_s", "completed_per_s", "goodput_per_s", "input_tokens_per_s", "output_tokens_per_s")
-MONEY = ("usd", "usd_per_hour", "usd_per_million_input_tokens", "usd_per_million_output_tokens")
+MONEY = (
+    "usd",
+    "usd_per_hour",
+    "usd_per_million_input_tokens",
+    "usd_per_million_output_tokens",
+    "usd_per_million_output_tokens_all_in",
+)
 REPLICAS = (
     "replicas_mean",
     "replicas_ready_mean",

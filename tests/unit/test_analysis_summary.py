@@ -40,9 +40,13 @@ def test_token_prices_split_the_cost_by_step_time() -> None:
     cost = token_cost(40.0, COUNTERS)
     assert (cost.prompt_usd, cost.output_usd) == (10.0, 30.0)
     prices = per_million_tokens(80.0, [cost, cost], n_prompt=4_000_000, n_output=1_000_000)
-    assert prices == {"usd_per_million_input_tokens": 5.0, "usd_per_million_output_tokens": 60.0}
+    assert prices == {
+        "usd_per_million_input_tokens": 5.0,
+        "usd_per_million_output_tokens": 60.0,
+        "usd_per_million_output_tokens_all_in": 80.0,
+    }
     only = per_million_tokens(40.0, [cost], 1_000_000, 0)
-    assert only == {"usd_per_million_input_tokens": 40.0, "usd_per_million_output_tokens": None}
+    assert list(only.values()) == [40.0, None, None]
     idle = per_million_tokens(
         120.0, [cost, cost, TokenCost(0.0, 0.0)], n_prompt=4_000_000, n_output=1_000_000
     )
