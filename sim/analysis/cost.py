@@ -58,8 +58,8 @@ def per_million_tokens(
 ) -> dict[str, float | None]:
     """usd per million prompt and output tokens of some pools that cost `usd` together; None for no tokens.
 
-    Tokens times the first two prices are the whole bill: pools without a step are paid as the others are, and of two kinds of tokens
-    the one that came pays for the one that did not. `all_in`: the whole bill over output tokens alone.
+    Tokens times the first two prices are the whole bill: pools without a step are paid as the others are, and of two
+    kinds of tokens the one that came pays for the one that did not. `all_in`: the whole bill over output tokens alone.
     """
     prompt_usd, output_usd = sum(c.prompt_usd for c in costs), sum(c.output_usd for c in costs)
     if n_prompt == 0 or n_output == 0:
