@@ -32,7 +32,7 @@ fleetsim: simulate a fleet that serves AI models, before money is spent
   fleetsim list [GROUP]                        what there is to choose from
   fleetsim plot RUN                            a run's picture, as HTML and PNG
   fleetsim why RUN [class=NAME] [measure=e2e]  what its misses spent their time on
-  fleetsim calibrate FILE [--scenario NAME]    fit step times to measured ones; --coefficients
+  fleetsim calibrate FILE [--scenario NAME]    fit step times to measured steps or operating points
   fleetsim import-model CONFIG.json            a model from a Hugging Face config; --name NAME, -o conf
   fleetsim completion bash|zsh|fish            tab completion for your shell
   fleetsim --version, --help

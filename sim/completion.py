@@ -10,7 +10,7 @@ from sim.errors import InputError
 
 VERBS = ("run", "compare", "show", "list", "plot", "why", "calibrate", "import-model", "completion")
 STORY_VERBS = ("run", "compare", "show")
-FILES_OF = {"calibrate": ".csv", "import-model": ".json"}
+FILES_OF = {"calibrate": (".csv", ".json"), "import-model": (".json",)}
 
 BASH = r"""# fleetsim: tab completion for bash. Add to ~/.bashrc:  source <(fleetsim completion bash)
 _fleetsim() {
@@ -66,8 +66,13 @@ def following(before: Sequence[str], word: str) -> Iterable[str]:
         return SCRIPTS
     if verb == "why" and len(before) > 1:
         return why_settings(before[1])
+    if verb == "calibrate" and "--scenario" in before:
+        story = before.index("--scenario") + 1
+        return scenarios() if story == len(before) else overrides(before[story], word)
+    if verb == "calibrate" and word.startswith("-"):
+        return "--coefficients", "--scenario"
     kept = ["latest", *runs()] if verb in ("plot", "why") and "/" not in word else []
-    return [*kept, *files(word, FILES_OF.get(verb, ""))]
+    return [*kept, *files(word, FILES_OF.get(verb, ()))]
 
 
 def runs() -> list[str]:
@@ -102,14 +107,14 @@ def groups() -> list[str]:
     return [*GROUPS, "scenarios"]
 
 
-def files(word: str, ending: str) -> list[str]:
-    """Files with that ending and folders below what was typed."""
+def files(word: str, endings: tuple[str, ...]) -> list[str]:
+    """Files with one of the endings and folders below what was typed."""
     folder = Path(word).parent if not word.endswith("/") else Path(word)
     try:
         entries = sorted(folder.iterdir())
     except OSError:
         return []
-    inside = [p for p in entries if p.is_dir() or (ending and p.name.endswith(ending))]
+    inside = [p for p in entries if p.is_dir() or p.name.endswith(endings)]
     return [f"{p}/" if p.is_dir() else str(p) for p in inside]
 
 
@@ -127,7 +132,7 @@ def option_files_at(key: str, typed: str) -> list[str]:
     from sim.scenario.catalogue import GROUPS
 
     group = key.lstrip("+").partition("@")[0]
-    return files(typed, ".yaml") if group in GROUPS and "/" in typed else []
+    return files(typed, (".yaml",)) if group in GROUPS and "/" in typed else []
 
 
 def values(key: str) -> list[str]:

@@ -11,26 +11,27 @@ import numpy as np
 
 from sim.errors import InputError
 from sim.scenario.hardware import Coefficients, Grid, Law
-from sim.steptime.fits import (
+from sim.steptime.fits import as_arrays, points_of, tells_context
+from sim.steptime.forms import (
     Chosen,
     DecodeFit,
     PromptFit,
-    as_arrays,
     choose_decode,
     choose_prompts,
     fit_coefficients,
-    points_of,
-    tells_context,
+    mixed_errors,
     to_grid,
 )
 from sim.steptime.gang import Gang
 from sim.steptime.make import PoolLike, curve_of, gang_of, pool_curve
 from sim.steptime.rows import Row, read_rows
-from sim.steptime.table import Curve, decode_s, prompt_s
+from sim.steptime.table import Curve, decode_s, prompt_s, work_s_at
 
 TOLERATED = 5.0  # percent: a fit this good is kept even where the modelled step time happens to be better
 USELESS = 50.0  # percent
-MARGIN = 1.25  # a fit may be this much worse than the modelled step time where it was measured
+
+
+COEFFICIENTS = ("d0_ms", "d1_ms", "d2_ms", "p0_ms", "p1_ms", "p2_ms")
 
 
 class FitError(NamedTuple):
@@ -120,7 +121,12 @@ def name_of(group: Group) -> str:
 def split(rows: list[Row], group: Group | None = None) -> tuple[list[Row], list[Row]]:
     """(prefill rows, decode rows) of a group, or of all."""
     mine = [row for row in rows if group is None or row.group == group]
-    return [r for r in mine if r.is_prefill], [r for r in mine if not r.is_prefill]
+    return [r for r in mine if r.is_prefill], [r for r in mine if not r.is_prefill and not r.prompt_tokens]
+
+
+def mixed_of(rows: list[Row], group: Group | None = None) -> list[Row]:
+    """The rows of a group, or of all, in which prompts are computed beside decoding sequences."""
+    return [row for row in rows if row.prompt_tokens and (group is None or row.group == group)]
 
 
 def _group_problems(file: str, group: Group, rows: list[Row]) -> list[str]:
@@ -143,9 +149,14 @@ def _fit_group(file: str, group: Group, rows: list[Row], modelled: Modelled | No
     of_decode, of_prompts = choose_decode(decode), choose_prompts(prefill)
     assert isinstance(of_decode.fit, DecodeFit)
     assert isinstance(of_prompts.fit, PromptFit)
-    grid = to_grid(of_decode.fit, of_prompts.fit, source)
-    linear = fit_coefficients(prefill, decode, source)
-    both = prefill + decode
+    left_out = {"prefill": _left_out(of_prompts, prefill), "decode": _left_out(of_decode, decode)}
+    mixed, mixed_ms = mixed_of(rows, group), 0.0
+    if mixed:
+        mixed_ms, errors = mixed_errors(mixed, of_decode.fit, of_prompts.fit)
+        left_out["mixed"] = _percent("a fixed time beside decodes", errors)
+    grid = to_grid(of_decode.fit, of_prompts.fit, source, mixed_ms)
+    linear = fit_coefficients(prefill, decode, source, mixed_ms)
+    both = prefill + decode + mixed
     return Fit(
         system,
         model,
@@ -154,7 +165,7 @@ def _fit_group(file: str, group: Group, rows: list[Row], modelled: Modelled | No
         grid,
         errors_of(linear, both),
         errors_of(grid, both),
-        {"prefill": _left_out(of_prompts, prefill), "decode": _left_out(of_decode, decode)},
+        left_out,
         modelled.label if modelled else "",
         errors_of_curve(modelled.curve(_largest(both)), both) if modelled else {},
         _notes(decode),
@@ -163,10 +174,18 @@ def _fit_group(file: str, group: Group, rows: list[Row], modelled: Modelled | No
 
 def _left_out(chosen: Chosen, rows: list[Row]) -> LeftOut:
     """The errors on points left out, each weighing as many rows as it has."""
-    if not len(chosen.left_out):
-        return LeftOut(chosen.fit.form, math.nan, math.nan)
-    percent = np.repeat(100.0 * np.abs(chosen.left_out), points_of(rows).n_rows.astype(int))
-    return LeftOut(chosen.fit.form, float(percent.mean()), float(np.median(percent)))
+    errors = chosen.left_out
+    return _percent(
+        chosen.fit.form, np.repeat(errors, points_of(rows).n_rows.astype(int)) if len(errors) else errors
+    )
+
+
+def _percent(form: str, errors: np.ndarray) -> LeftOut:
+    """Relative errors of rows left out, in percent."""
+    if not len(errors):
+        return LeftOut(form, math.nan, math.nan)
+    percent = 100.0 * np.abs(errors)
+    return LeftOut(form, float(percent.mean()), float(np.median(percent)))
 
 
 def _notes(decode: list[Row]) -> tuple[str, ...]:
@@ -186,7 +205,7 @@ def _refusals(fit: Fit) -> list[str]:
     problems = []
     for mode, out in fit.left_out.items():
         known, own = fit.modelled_error.get(mode), fit.grid_error[mode]
-        if known and is_worse(out, known) and own.mape > MARGIN * known.mape:
+        if known and is_worse(out, known) and own.mape > known.mape:
             problems.append(
                 f"{fit.name}: {mode}: the best fit ({out.form}) is {own.mape:.1f} % off in the mean and "
                 f"{out.mape:.1f} % on points left out, the modelled step time ({fit.modelled}) {known.mape:.1f} %: "
@@ -226,7 +245,7 @@ def errors_of(
 def errors_of_curve(curve: Curve, rows: list[Row]) -> dict[str, FitError]:
     """How far a curve is from measured rows, for each mode that has rows."""
     prefill, decode = split(rows)
-    parts = {"prefill": prefill, "decode": decode}
+    parts = {"prefill": prefill, "decode": decode, "mixed": mixed_of(rows)}
     return {mode: error_of(curve, part) for mode, part in parts.items() if part}
 
 
@@ -235,6 +254,10 @@ def error_of(curve: Curve, rows: list[Row]) -> FitError:
     batch, length, latency_ms = as_arrays(rows)
     n = batch.astype(int)
     fitted_s = prompt_s(curve, n, length) if rows[0].is_prefill else decode_s(curve, n, batch * length)
+    if rows[0].prompt_tokens:
+        tokens = np.array([row.prompt_tokens for row in rows])
+        fitted_s = fitted_s + work_s_at(curve, n + tokens) - work_s_at(curve, n)
+        fitted_s = fitted_s + curve.mixed_s + curve.attention_s_per_token2 * tokens**2
     relative = fitted_s * 1e3 / latency_ms - 1.0
     percent = 100.0 * np.abs(relative)
     return FitError(
@@ -248,7 +271,6 @@ def error_of(curve: Curve, rows: list[Row]) -> FitError:
 
 def to_yaml(fit: Fit, kind: Literal["grid", "coefficients"] = "grid") -> str:
     """A fit as the YAML of a pool's `steptime`, its error beside it."""
-    spec = fit.grid if kind == "grid" else fit.coefficients
     errors = fit.grid_error if kind == "grid" else fit.coefficients_error
     lines = [f"# Step time of {fit.name}."]
     for mode, e in errors.items():
@@ -259,15 +281,28 @@ def to_yaml(fit: Fit, kind: Literal["grid", "coefficients"] = "grid") -> str:
     if kind == "grid":
         lines += [f"# {mode}: {left_out_text(out)}" for mode, out in fit.left_out.items()]
     lines += [f"# {note}" for note in fit.notes]
-    lines.append(f"kind: {kind}")
-    names = ("batch_size", "base_ms", "slope_ms") if kind == "grid" else ("d0_ms", "d1_ms", "d2_ms")
-    for name in (*names, "p0_ms", "p1_ms", "p2_ms"):
-        lines.append(f"{name}: {_yaml_number(getattr(spec, name))}")
-    lines.append("source: '" + spec.source.replace("'", "''") + "'")
     if kind == "grid":
         shown = ", ".join(f"{mode} {e.mape:.2f} %{_beside(fit.left_out[mode])}" for mode, e in errors.items())
-        lines.append(f"error: '{shown}, in the mean'")
-    return "\n".join(lines) + "\n"
+        return "\n".join([*lines, *grid_yaml(fit.grid, f"{shown}, in the mean")]) + "\n"
+    lines.append("kind: coefficients")
+    names = [*COEFFICIENTS, *(["mixed_ms"] if fit.coefficients.mixed_ms else [])]
+    lines += [f"{name}: {_yaml_number(getattr(fit.coefficients, name))}" for name in names]
+    return "\n".join([*lines, f"source: {quoted(fit.coefficients.source)}"]) + "\n"
+
+
+def grid_yaml(grid: Grid, error: str) -> list[str]:
+    """A grid as lines of YAML, with what is known of its error."""
+    names = ["batch_size", "base_ms", "slope_ms", "p0_ms", "p1_ms", "p2_ms"]
+    names += ["prompt_tokens", "prompt_ms"] if grid.prompt_tokens else []
+    names += ["mixed_ms"] if grid.mixed_ms else []
+    lines = [f"{name}: {_yaml_number(getattr(grid, name))}" for name in names]
+    return ["kind: grid", *lines, f"source: {quoted(grid.source)}", f"error: {quoted(error)}"]
+
+
+def quoted(text: str) -> str:
+    """A text in YAML's single quotes, on one line."""
+    shown = "".join(c if c.isprintable() else " " for c in text)
+    return "'" + " ".join(shown.split()).replace("'", "''") + "'"
 
 
 def left_out_text(out: LeftOut) -> str:

@@ -148,7 +148,7 @@ def grid_curve(spec: Grid, max_num_seqs: int) -> Curve:
     return Curve(base_ms * 1e-3, slope_ms * 1e-3, work_s, spec.p2_ms * 1e-3, mixed_s, spec.source, "measured")
 
 
-def extended(n: np.ndarray, sizes: tuple[int, ...], values: tuple[float, ...]) -> np.ndarray:
+def extended(n: np.ndarray, sizes: tuple[float, ...], values: tuple[float, ...]) -> np.ndarray:
     """Linear interpolation that goes on past the last size at the pace of the last two (never downwards)."""
     inside = np.interp(n, sizes, values)
     if len(sizes) == 1:

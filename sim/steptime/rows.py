@@ -21,6 +21,8 @@ MODES = {
     "static_gen": "decode",
     "decode": "decode",
     "token": "decode",
+    "mixed": "mixed",
+    "static_mix": "mixed",
 }
 
 
@@ -32,6 +34,7 @@ class Row(NamedTuple):
     batch_size: int
     length: float  # prefill: prompt tokens of each sequence; decode: tokens each attends to
     latency_ms: float
+    prompt_tokens: float = 0.0  # computed beside decoding sequences: above 0 it is a mixed step
 
 
 class Rows(NamedTuple):
@@ -102,7 +105,8 @@ def _grid_rows(cells: dict[str, str]) -> Iterator[Row]:
         raise ValueError(f"mode: {cells['mode']!r} is not one of {', '.join(MODES)}")
     group = (cells.get("system") or "", cells.get("model") or "", _whole(cells, "tp", default=1))
     batch, length = _whole(cells, "batch_size"), _whole(cells, "isl")
-    yield Row(group, mode == "prefill", batch, float(length), _number(cells, "latency_ms"))
+    beside = _number(cells, "prompt_tokens") if mode == "mixed" else 0.0
+    yield Row(group, mode == "prefill", batch, float(length), _number(cells, "latency_ms"), beside)
 
 
 def _splitwise_rows(cells: dict[str, str]) -> Iterator[Row]:

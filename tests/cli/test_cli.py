@@ -147,6 +147,8 @@ def test_every_verb_in_the_help_exists(capsys: pytest.CaptureFixture[str]) -> No
         (["calibrate", "a.csv", "gpu=h100"], "gpu=h100: settings need a scenario"),
         (["calibrate", "a.csv", "--scenario"], "--scenario needs a name after it"),
         (["calibrate", "no-such-file.csv"], "no-such-file.csv"),
+        (["calibrate", "no-such-file.json"], "no-such-file.json"),
+        (["calibrate", "a.csv", "--coeficients"], "did you mean '--coefficients'?"),
         (["show", "first_run", "name=a\x1b[31mb"], "\\x1b"),
     ],
 )
@@ -349,3 +351,21 @@ def test_an_option_is_found_by_the_words_of_a_name(
     from sim.calibration import named_option
 
     assert named_option(text, options) == expected
+
+
+def test_calibrate_to_operating_points(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "points.csv"
+    path.write_text("running,itl_p50_ms\n8,14\n64,18\n200,27\n")
+    asked = ["calibrate", str(path), "--scenario", "first_run", "model=qwen3_32b", "pool.tp=2"]
+    assert cli.main(asked) == 0
+    shown = capsys.readouterr()
+    assert (
+        "3 operating points of H100 SXM 80 GB, Qwen3 32B, bf16, tp 2, 8 to 200 running sequences" in shown.err
+    )
+    assert "each point predicted from the others" in shown.err
+    assert shown.out.count("kind: grid") == 1
+    path.write_text("running,itl_p50_ms\n8,14\n64,18 %\n")
+    assert cli.main(asked) == 2
+    shown = capsys.readouterr()
+    assert shown.out == ""
+    assert shown.err == "fleetsim: points.csv, line 3: itl_p50_ms: '18 %' is not a number\n"

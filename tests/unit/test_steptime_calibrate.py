@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -15,19 +16,9 @@ from pydantic import TypeAdapter
 from sim.errors import InputError
 from sim.scenario.hardware import Coefficients, Grid, StepTime
 from sim.steptime import make_step_table
-from sim.steptime.calibrate import Modelled, calibrate, errors_of, to_yaml
-from sim.steptime.fits import (
-    Points,
-    choose_decode,
-    choose_prompts,
-    fit_coefficients,
-    fit_grid,
-    folds,
-    least_squares,
-    merged,
-    ramps,
-    robust,
-)
+from sim.steptime.calibrate import Modelled, calibrate, errors_of, grid_yaml, to_yaml
+from sim.steptime.fits import Points, least_squares, merged, ramps, robust
+from sim.steptime.forms import choose_decode, choose_prompts, fit_coefficients, fit_grid, folds
 from sim.steptime.make import curve_of
 from sim.steptime.rows import Row, read_rows
 
@@ -100,8 +91,8 @@ def test_a_few_rows_far_off_do_not_move_a_fit(noise: list[float], far: list[floa
 
 
 def test_repeats_within_a_token_or_a_hundredth_are_one_length() -> None:
-    lengths = np.array([576.0, 575.4, 576.6, 100.0, 101.0, 120.0, 2000.0, 2015.0])
-    assert merged(lengths) == pytest.approx([576, 576, 576, 100.5, 100.5, 120, 2007.5, 2007.5])
+    lengths = np.array([576.0, 575.4, 576.6, 100.0, 101.0, 120.0, 2000.0, 2015.0, 1.0, 2.0])
+    assert merged(lengths) == pytest.approx([576, 576, 576, 100.5, 100.5, 120, 2007.5, 2007.5, 1, 2])
 
 
 def linear_rows(lengths: dict[int, float], noise: float, seed: int) -> list[Row]:
@@ -135,6 +126,61 @@ def test_the_form_with_the_least_error_on_points_left_out_is_taken() -> None:
     )
     square = [Row(GROUP, True, 1, n, 5 + 0.01 * n + 1e-6 * n * n) for n in (100, 500, 1000, 5000, 20_000)]
     assert choose_prompts(square).fit.form == "a polynomial"
+
+
+def prompt_rows(time_ms: Callable[[float], float]) -> list[Row]:
+    """One prompt a step, of 32 to 16,384 tokens."""
+    return [
+        Row(GROUP, True, 1, float(n), time_ms(n))
+        for n in (32, 64, 128, 256, 512, 1024, 2048, 4096, 8192, 16_384)
+    ]
+
+
+@given(st.floats(5, 50), st.floats(100, 2000), st.floats(0.01, 0.2), st.sampled_from([0.0, 1e-7, 1e-6]))
+@settings(max_examples=25, deadline=None)
+def test_a_floor_for_short_prompts_is_found(floor: float, knee: float, slope: float, square: float) -> None:
+    rows = prompt_rows(lambda n: floor + slope * max(0.0, n - knee) + square * n * n)
+    decode = [Row(GROUP, False, n, 100.0, 5.0 + n) for n in (1, 2, 4, 8)]
+    grid = fit_grid(rows, decode, "made")
+    assert errors_of(grid, rows)["prefill"].mape < 5.0
+    assert grid.p0_ms == pytest.approx(floor, rel=0.1)
+
+
+def test_a_curve_of_prompts_is_written_as_tokens_and_times() -> None:
+    rows = prompt_rows(lambda n: 10.0 if n <= 1024 else 10.0 + 0.05 * (n - 1024))
+    decode = [Row(GROUP, False, n, 100.0, 5.0 + n) for n in (1, 2, 4, 8)]
+    grid = fit_grid(rows, decode, "made")
+    assert len(grid.prompt_tokens) == len(grid.prompt_ms) > 0
+    assert grid.p1_ms == 0.0
+    text = "\n".join(grid_yaml(grid, "none"))
+    read = TypeAdapter(StepTime).validate_python(yaml.safe_load(text))
+    assert read.prompt_tokens == grid.prompt_tokens
+    assert read.prompt_ms == pytest.approx(grid.prompt_ms, rel=1e-8)
+
+
+def test_a_fixed_time_of_prompts_beside_decodes_comes_back(tmp_path: Path) -> None:
+    def decode_ms(n: int, length: int) -> float:
+        return 6.0 + 0.05 * n + 4e-5 * n * length
+
+    lines = [f"static_ctx,1,{t},{3 + 0.02 * t}" for t in (100, 200, 400, 800, 1600)]
+    lines += [f"static_gen,{n},{c},{decode_ms(n, c)}" for n in (1, 8, 32, 128) for c in (100, 1000)]
+    mixed = [
+        f"mixed,{n},{c},{decode_ms(n, c) + 0.02 * t + 2.5},{t}"
+        for n, c, t in ((8, 100, 500), (32, 1000, 200), (128, 100, 900), (8, 1000, 64))
+    ]
+    path = tmp_path / "mixed.csv"
+    path.write_text(
+        "mode,batch_size,isl,latency_ms,prompt_tokens\n" + "\n".join([f"{line}," for line in lines] + mixed)
+    )
+    (fit,) = calibrate(path).fits
+    assert fit.grid.mixed_ms == pytest.approx(2.5, abs=0.05)
+    assert fit.grid_error["mixed"].max < 1.0
+    assert fit.left_out["mixed"].mape < 1.0
+    assert "mixed_ms: 2.5" in to_yaml(fit)
+    assert fit.coefficients.mixed_ms == fit.grid.mixed_ms
+    path.write_text("mode,batch_size,isl,latency_ms\n" + "\n".join(lines) + "\nmixed,8,100,9\n")
+    with pytest.raises(InputError, match="prompt_tokens: None is not a number"):
+        calibrate(path)
 
 
 def test_every_point_is_left_out_once_and_a_batch_size_as_a_whole() -> None:
