@@ -31,7 +31,7 @@ class Part(NamedTuple):
     think_ns: Ints | None = None
     took_ns: Ints | None = None
     end_ns: Ints | None = None
-    hash_ids: list[list[int]] | None = None
+    hash_ids: list[Ints] | None = None
     labels: Mapping[str, list[str]] = MappingProxyType({})  # column name → what stands in it
     n_empty: int = 0  # rows that were left out, for they have no tokens
 
@@ -229,7 +229,7 @@ def _hashes(
     if lists is None or (layout.name == RAGPULSE.name and not with_hashes):
         return None, None, None
     start = np.concatenate([[0], np.cumsum([len(ids) for ids in lists])]).astype(np.int64)
-    ids = np.fromiter((value for row in lists for value in row), dtype=np.int64, count=int(start[-1]))
+    ids = np.concatenate(lists)
     if layout.name != RAGPULSE.name:
         return ids, start, np.full(len(ids), block or 1, dtype=np.int64)
     tokens = piece_tokens(Path(trace.file))

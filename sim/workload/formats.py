@@ -147,7 +147,7 @@ class Block(NamedTuple):
 
     line: NDArray[np.int64]  # (row,) line of a text file, row from 1 of a Parquet file
     columns: dict[str, Any]  # column name → cells.Cells
-    hash_ids: list[list[int]] | None = None
+    hash_ids: list[NDArray[np.int64]] | None = None
     labels: Mapping[str, list[str]] = MappingProxyType({})  # column name → what stands in it, "" = nothing
 
 

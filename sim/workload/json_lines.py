@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from itertools import chain, islice
 from typing import Any
 
@@ -11,7 +11,7 @@ import numpy as np
 
 from sim.workload.cells import Cells
 from sim.workload.formats import Block, Faults, Layout, required
-from sim.workload.pieces import pieces_of
+from sim.workload.pieces import hashes_of, pieces_of
 from sim.workload.source import Source
 
 BLOCK_ROWS = 100_000
@@ -27,7 +27,7 @@ class _TwiceError(ValueError):
 def json_rows(source: Source, faults: Faults) -> Iterator[Row]:
     """The objects of a file; a line that is no JSON object is a fault, an empty line is passed over."""
     if source.kind == "weka":
-        yield from _session_rows(source.documents or [], faults)
+        yield from _session_rows(source.sessions(), faults)
     elif source.kind == "sharegpt":
         yield from _conversation_rows(source.documents or [], faults)
     elif source.documents is not None:
@@ -92,7 +92,7 @@ def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 # ---- documents that hold many requests ----------------------------------------------------------------------
-def _session_rows(documents: list[Any], faults: Faults) -> Iterator[Row]:
+def _session_rows(documents: Iterable[Any], faults: Faults) -> Iterator[Row]:
     """Requests of sessions, one file after the other; agents that one sends are sessions of the same group.
 
     Hashes are the session's own unless the file says that their scope is global.
@@ -106,9 +106,7 @@ def _session_rows(documents: list[Any], faults: Faults) -> Iterator[Row]:
             if not isinstance(request, dict):
                 faults.add(place, "request", str(request)[:80], "a JSON object")
                 continue
-            ids = [
-                own + value if isinstance(value, int) else value for value in _list(request.get("hash_ids"))
-            ]
+            ids = hashes_of(request.get("hash_ids")) + own
             names = {"group": f"{number} {group}", "session": f"{number} {group}{agent}"}
             yield place, {**request, **names, "hash_ids": ids, "requests": 1}
 
@@ -158,7 +156,7 @@ def _list(value: Any) -> list[Any]:
 
 # ---- cells ----------------------------------------------------------------------
 def _block(lines: list[int], rows: list[dict[str, Any]], layout: Layout, per_token: float) -> Block:
-    from sim.workload.tables import hashes_of, labels, spans, timestamps
+    from sim.workload.tables import labels, spans, timestamps
 
     clocks = (layout.arrival, layout.end) if layout.time_unit == "timestamp" else ()
     texts = (layout.prompt_tokens, layout.output_tokens) if layout.texts else ()

@@ -1,10 +1,15 @@
-"""RAGPulse's prompts: pieces by kind (system prompt, passages …), whose lengths stand in files beside the trace."""
+"""The hashes in a cell of a trace; and RAGPulse's, which name pieces by kind (system prompt, passages …), whose lengths
+stand in files beside the trace.
+"""
 
 from __future__ import annotations
 
 import json
 from pathlib import Path
 from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 #: What the trace calls a kind of pieces, and the key of its numbers in the files of lengths.
 KINDS = {
@@ -14,6 +19,20 @@ KINDS = {
     "web_search": "web_search_id",
     "user_input": "user_input_id",
 }
+
+
+def hashes_of(cell: Any) -> NDArray[np.int64]:
+    """The hashes in a cell; none where it is no list of whole numbers."""
+    if not isinstance(cell, (list, np.ndarray)):
+        return np.zeros(0, dtype=np.int64)
+    try:
+        values = np.asarray(cell)
+    except ValueError:  # lists of several lengths
+        values = np.zeros(0, dtype=object)
+    if values.ndim == 1 and values.dtype.kind == "i":
+        return values.astype(np.int64)
+    numbers = [v for v in cell if isinstance(v, int) and not isinstance(v, bool) and -(2**62) < v < 2**62]
+    return np.array(numbers, dtype=np.int64)
 
 
 def pieces_of(cell: Any) -> Any:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import gzip
 import json
+from collections.abc import Iterator
+from itertools import chain
 from pathlib import Path
 from typing import IO, Any
 
@@ -24,8 +26,9 @@ class Source:
         self.file = file
         self.path = Path(file)
         self.documents: list[Any] | None = None  # what JSON files hold that are no JSON lines
+        self.paths: list[Path] = []  # of a folder
         if _is_folder(self.path):
-            self._read_folder()
+            self._look_into_folder()
             return
         if not _is_file(self.path):
             raise InputError(problem("trace.file", file, "a file that exists"))
@@ -69,20 +72,25 @@ class Source:
         with self.open() as stream:
             return _parsed(stream.read().removeprefix(BOM))
 
-    def _read_folder(self) -> None:
+    def _look_into_folder(self) -> None:
         """A folder of sessions, a JSON file each, in the order of their names."""
-        paths = sorted(self.path.glob("*.json"))
-        self.documents = []
-        for path in paths:
-            found = _parsed(path.read_bytes())
-            if not is_document(found):
-                raise InputError(f"trace.file: {path} is no session of a folder; allowed: {SESSION_ALLOWED}")
-            self.documents.append(found)
-        if not paths:
+        self.paths = sorted(self.path.glob("*.json"))
+        if not self.paths:
             raise InputError(
                 problem("trace.file", self.file, "a file, or a folder of sessions as JSON files")
             )
         self.kind, self.is_packed, self.head = "weka", False, b""
+
+    def sessions(self) -> Iterator[Any]:
+        """The sessions of a file or of a folder, one file after the other: together they may not fit into memory."""
+        entries = (
+            (f"entry {i} of {self.file}", found) for i, found in enumerate(self.documents or [], start=1)
+        )
+        files = ((str(path), _parsed(path.read_bytes())) for path in self.paths)
+        for name, found in chain(entries, files):
+            if not is_document(found):
+                raise InputError(f"trace.file: {name} is no session; allowed: {SESSION_ALLOWED}")
+            yield found
 
 
 SESSION_ALLOWED = "objects with `requests`, as in kv-cache-tester's traces"

@@ -16,6 +16,7 @@ from pyarrow import parquet
 
 from sim.workload.cells import Cells
 from sim.workload.formats import Block, Faults, Layout, required
+from sim.workload.pieces import hashes_of
 from sim.workload.source import Source
 
 BLOCK_ROWS = 200_000
@@ -48,13 +49,6 @@ def parquet_blocks(source: Source, layout: Layout, with_hashes: bool) -> Iterato
         ids = [hashes_of(row) for name in hashes for row in columns[name].to_pylist()] if hashes else None
         yield _block(line, columns, layout, ids)
         n_read += batch.num_rows
-
-
-def hashes_of(cell: Any) -> list[int]:
-    """The hashes in a cell; none where it is no list of whole numbers."""
-    if not isinstance(cell, list):
-        return []
-    return [value for value in cell if isinstance(value, int) and -(2**62) < value < 2**62]
 
 
 def csv_blocks(
@@ -113,7 +107,10 @@ def labels(layout: Layout) -> list[str]:
 
 
 def _block(
-    line: NDArray[np.int64], columns: dict[str, Any], layout: Layout, ids: list[list[int]] | None = None
+    line: NDArray[np.int64],
+    columns: dict[str, Any],
+    layout: Layout,
+    ids: list[NDArray[np.int64]] | None = None,
 ) -> Block:
     """Arrow arrays as numbers, times of day as nanoseconds, names as text."""
     clocks = (layout.arrival, layout.end) if layout.time_unit == "timestamp" else ()

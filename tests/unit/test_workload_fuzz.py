@@ -162,7 +162,7 @@ def test_bytes_changed_at_random(tmp_path: Path, name: str) -> None:
         b"\x00" * 100, b"{}", b"[]", b"[[]]", b"null", b"{", b"[", b'"a"', b"1", b"{}\n{}\n",
         b"[" * 3000 + b"]" * 3000, b'{"a":' * 3000 + b"1" + b"}" * 3000, b"PAR1", b"PAR1" + b"\xff" * 50 + b"PAR1",
         b"\x1f\x8b", b"\x1f\x8b\x08\x00" + b"\xff" * 30, b"a" * 300_000, b"a," * 100_000, bytes(range(256)) * 40,
-        b'{"requests": []}', b'{"requests": [1, null, {}]}', b'[{"conversations": [1]}]', b'[{"conversations": []}]',
+        b'{"requests": []}', b'[{"requests": []}, null, 1]', b'[1, {"requests": [{"t": 0}]}]', b'{"requests": [1, null, {}]}', b'[{"conversations": [1]}]', b'[{"conversations": []}]',
         b'{"timestamp": ' + b"9" * 5000 + b', "input_length": 1, "output_length": 1}',
         b'{"timestamp": ' + b"9" * 400 + b', "input_length": 1, "output_length": 1}',
         b'{"timestamp": 0, "input_length": 1, "output_length": 1, "hash_ids": [' + b"9" * 400 + b"]}",
