@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from sim.analysis.compare import compare
 from sim.report.comparison import against, comparison_table
+from sim.report.inputs import dropped_lines, trace_lines
 from sim.report.starts import start_lines
 from sim.report.text import kinds, number, observed, quantity, seconds, share, slo_text, usd
 from sim.scenario.resolved import traffic_key
@@ -136,33 +137,6 @@ def tries_lines(summary: Mapping[str, Any]) -> list[str]:
     return lines
 
 
-def trace_lines(summary: Mapping[str, Any]) -> list[str]:
-    """A line for each recorded trace: as what it was read, and what of it was left out or changed."""
-    return [
-        f"trace {told['file']}: {', '.join(_trace_parts(told))}"
-        for told in summary.get("traces", {}).values()
-    ]
-
-
-def _trace_parts(told: Mapping[str, Any]) -> Iterator[str]:
-    """What there is to say of a recorded trace, most important first."""
-    yield f"{number(told['rows'])} rows as {told['format']}"
-    if told["failed_rows"]:
-        yield f"{number(told['failed_rows'])} failed calls left out (no tokens)"
-    if told["late_rows"]:
-        yield f"{number(told['late_rows'])} rows out of order, sorted"
-    if told["sessions"]:
-        yield f"{number(told['sessions'])} sessions in {'closed' if told['closed_loop'] else 'open'} loop"
-    if told["overlapping_rows"]:
-        yield f"{number(told['overlapping_rows'])} rows before the answer that they follow, now right behind it"
-    if told["hash_block_tokens"]:
-        yield f"hashes of {told['hash_block_tokens']} tokens"
-    if told["unused_hashes"]:
-        yield "hashes unused: the files with the lengths of their pieces are not beside it"
-    if told["estimated_lengths"]:
-        yield "token counts estimated from characters"
-
-
 def answer_lines(summary: Mapping[str, Any]) -> list[str]:
     """Answers that came from the response cache, and those that a guardrail blocked, where there were any."""
     n = summary["completed"]
@@ -201,16 +175,6 @@ def fleet_lines(summary: Mapping[str, Any]) -> list[str]:
     if len(summary["pools"]) > 1:
         lines += [_replica_line(f"  {name}", pool) for name, pool in summary["pools"].items()]
     return lines + start_lines(summary) + dropped_lines(summary)
-
-
-def dropped_lines(summary: Mapping[str, Any]) -> list[str]:
-    """A line for each pool whose table of cached runs was too small: it finds less than its KV blocks hold."""
-    return [
-        f"prefix cache of {name}: {n:,} runs of blocks were dropped before their time, so hits are too few;"
-        " leave runtime.prefix_runs out (sized by the cache) or raise it"
-        for name, pool in summary["pools"].items()
-        if (n := pool["prefix_runs_dropped"])
-    ]
 
 
 def bill_lines(summary: Mapping[str, Any]) -> list[str]:
