@@ -44,7 +44,7 @@ def checked_block(file: str, layout: Layout, prompt: Ints, n_hash: Ints, line: I
     other = " (and seconds, not milliseconds: format: qwen_bailian)" if best == 16 and stated == 512 else ""
     raise InputError(
         f"{what}: blocks of {stated} tokens would be {(stated or 0) * n_hash[i]} tokens, blocks of {best} fit"
-        f" {fits[best]:.0%} of the rows; set trace.hash_block_tokens={best}{other}"
+        f" {fits[best]:.0%} of the rows; set traffic.trace.hash_block_tokens={best}{other}"
     )
 
 
@@ -68,6 +68,6 @@ def check_units(file: str, layout: Layout, values: NDArray[np.float64], line: In
         i = int(broken[0])
         raise InputError(
             f"{file}: line {line[i]}: {layout.arrival}: {values[i]:g} is no whole number of {layout.time_unit}, as"
-            f" {layout.name} has them; say trace.time_unit=s where these are seconds, or {layout.time_unit} where they are"
-            " not"
+            f" {layout.name} has them; say traffic.trace.time_unit=s where these are seconds, or"
+            f" {layout.time_unit} where they are not"
         )

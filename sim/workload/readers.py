@@ -24,8 +24,8 @@ from sim.workload.source import BROKEN_FILE, Source
 BLOCK_BYTES = 16 * 2**20  # of a CSV file
 PER_TOKEN = 4.0  # characters, where nobody asks what texts come to
 EMPTY_ALLOWED = (
-    "1 or more (trace.failed_rows=drop leaves out rows without tokens, keep takes them as they are; answers of 0 tokens"
-    " are for a model of kind embedding)"
+    "1 or more (traffic.trace.failed_rows=drop leaves out rows without tokens, keep takes them as they are; answers of 0"
+    " tokens are for a model of kind embedding)"
 )
 
 
@@ -131,8 +131,8 @@ def _check_texts(trace: Trace, layout: Layout) -> None:
     if layout.texts and trace.chars_per_token is None:
         times = " and arrivals from traffic.arrivals" if layout.name == SHAREGPT.name else ""
         raise InputError(
-            f"trace.file: {trace.file} holds texts ({layout.name}) and no token counts; trace.chars_per_token=4 takes"
-            f" estimated lengths{times}, or count tokens yourself and give columns prompt_tokens, output_tokens"
+            f"trace.file: {trace.file} holds texts ({layout.name}) and no token counts; traffic.trace.chars_per_token=4"
+            f" takes estimated lengths{times}, or count tokens yourself and give columns prompt_tokens, output_tokens"
         )
     if not layout.texts and trace.chars_per_token is not None:
         raise InputError(

@@ -31,7 +31,10 @@ def replay_copies(
     at_ns, index, span_ns = window(trace, rows)
     if len(at_ns) and at_ns.min() >= duration_s * trace.speed_up * NS_PER_S:
         first_s = float(at_ns.min()) / NS_PER_S
-        allowed = "a trace with rows in the run; trace.origin=first_row counts from the first, trace.start_s cuts before it"
+        allowed = (
+            "a trace with rows in the run; traffic.trace.origin=first_row counts from the first,"
+            " traffic.trace.start_s cuts before it"
+        )
         raise InputError(
             problem("trace.file", f"{trace.file}: its first row is at {first_s:.10g} s", allowed)
         )

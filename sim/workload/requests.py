@@ -182,7 +182,7 @@ def make_calls(
         if needs_sessions(rows):
             raise InputError(
                 f"{traffic.name}.trace: the sessions of {trace.file} cannot go with arrivals of kind concurrency, whose"
-                " requests are independent; set trace.sessions=open"
+                " requests are independent; set traffic.trace.sessions=open"
             )
         arrival_ps, line = loop_calls(loop, loop.requests or len(rows.row), seed, traffic.name)
         place = np.arange(len(arrival_ps))
@@ -241,7 +241,7 @@ def shared_arrivals(
     if whole.table is not None:
         raise InputError(
             f"{scenario.classes[sharing[0]].name}.trace: the sessions of {whole.told and whole.told['file']} cannot be"
-            " split by share; give a class of its own the trace, or trace.sessions=open"
+            " split by share; give a class of its own the trace, or traffic.trace.sessions=open"
         )
     bounds = np.cumsum([scenario.classes[i].share for i in sharing])
     u = generator(seed, "share", SHARED).random(len(whole.arrival_ps)) * bounds[-1]

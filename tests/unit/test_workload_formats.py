@@ -187,7 +187,7 @@ def test_litellm_spend_logs(read) -> None:
 
 def test_sharegpt_gives_lengths_where_somebody_says_how(read) -> None:
     line = refused(read, SHAREGPT, "sharegpt.json")
-    assert "holds texts (sharegpt) and no token counts; trace.chars_per_token=4" in line
+    assert "holds texts (sharegpt) and no token counts; traffic.trace.chars_per_token=4" in line
     rows = read(SHAREGPT, "sharegpt.json", chars_per_token=4.0)
     assert rows.arrival_ns is None
     assert rows.prompt_tokens.tolist() == [10, 17]  # with all that was said before
