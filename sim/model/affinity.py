@@ -35,15 +35,15 @@ def most_of(p, st, g, at, n):
 
 # ---- sessions ----------------------------------------------------------------------
 @jit_call
-def session_affinity(p, st, g, i, at, n):
+def session_affinity(p, st, g, i, attempt, at, n):
     """The replica that had the session's last request, if it is still there and not overloaded; else the least loaded."""
     session = session_of(p, i)
     if session < 0:
-        return least_outstanding(st, at, n)
+        return least_outstanding(p, st, i, attempt, at, n)
     so = st.session + session * SESSION_SIZE
     r = st.m[so] - 1
     if r < 0 or not is_home(p, st, g, r, st.m[so + 1], at, n):
-        r = least_outstanding(st, at, n)
+        r = least_outstanding(p, st, i, attempt, at, n)
     st.m[so] = r + 1
     st.m[so + 1] = st.m[st.rep + r * R_SIZE + R_INDEX]
     return r

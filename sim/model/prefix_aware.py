@@ -20,7 +20,7 @@ from sim.model.layout import (
     R_SIZE,
     Z_CACHED,
 )
-from sim.model.load import least_outstanding, outstanding_of
+from sim.model.load import first_looked_at, least_outstanding, next_looked_at, outstanding_of
 from sim.model.prefix import cached_blocks
 from sim.model.replica import blocks_used, settle
 from sim.model.request import prompt_of
@@ -55,16 +55,18 @@ def is_unbalanced(p, st, g, at, n):
 
 
 @jit_call
-def prefix_aware(p, st, g, i, at, n, t):
+def prefix_aware(p, st, g, i, attempt, at, n, t):
     """The replica of a list that has most of the prompt cached, if that is enough of it; else the least loaded. Ties to
-    the less loaded, then to the first.
+    the less loaded.
     """
     if is_unbalanced(p, st, g, at, n):
-        return least_outstanding(st, at, n)
+        return least_outstanding(p, st, i, attempt, at, n)
     best = -1
     longest = 0
-    for j in range(at, at + n):
+    j = at + first_looked_at(p, i, attempt, n)
+    for _ in range(n):
         r = st.m[j]
+        j = next_looked_at(j, at, n)
         found = cached_tokens(p, st, r, i, t)
         if found > longest or (
             found > 0 and found == longest and outstanding_of(st, r) < outstanding_of(st, best)
@@ -73,4 +75,4 @@ def prefix_aware(p, st, g, i, at, n, t):
             longest = found
     if best >= 0 and 1000 * longest > p.m[p.group + g * G_SIZE + G_MATCH_MILLI] * prompt_of(p, i):
         return best
-    return least_outstanding(st, at, n)
+    return least_outstanding(p, st, i, attempt, at, n)

@@ -47,12 +47,19 @@ from sim.model.layout import (
     STAGE_READY,
     WEIGHTED_SCORE,
 )
-from sim.model.load import least_outstanding, outstanding_of, place_above, total_outstanding
+from sim.model.load import (
+    first_looked_at,
+    least_outstanding,
+    next_looked_at,
+    outstanding_of,
+    place_above,
+    total_outstanding,
+)
 from sim.model.prefix_aware import prefix_aware
 from sim.model.replica import blocks_used
 from sim.model.request import class_of, output_of, prompt_of
 from sim.model.score import weighted_score
-from sim.model.tree import tree_first_key, tree_set
+from sim.model.tree import tree_first_key, tree_next, tree_set
 from sim.rng import STREAM_ROUTE, draw_below
 from sim.units import NEVER
 
@@ -121,13 +128,15 @@ def next_ready(st, at, n, after):
 
 
 @jit_call
-def least_kv(p, st, at, n, t):
-    """The replica of a list with the smallest share of its KV blocks in use; ties to the first."""
+def least_kv(p, st, i, attempt, at, n, t):
+    """The replica of a list with the smallest share of its KV blocks in use."""
     best = -1
     best_used = 0
     best_blocks = 1
-    for j in range(at, at + n):
+    j = at + first_looked_at(p, i, attempt, n)
+    for _ in range(n):
         r = st.m[j]
+        j = next_looked_at(j, at, n)
         blocks = p.m[p.pool + st.m[st.rep + r * R_SIZE + R_POOL] * L_SIZE + L_BLOCKS]
         used = blocks_used(p, st, r, blocks, t)
         if best < 0 or used * best_blocks < best_used * blocks:
@@ -156,11 +165,36 @@ def choose_replica(p, st, g, i, attempt, t):
     """The replica for request i among the group's ready ones, of which there is at least one; `attempt` counts from 0."""
     go = p.group + g * G_SIZE
     if p.m[go + G_ROUTER] == LEAST_OUTSTANDING:
-        first = p.m[go + G_FIRST]
-        return first + (tree_first_key(st.m, st.load + p.m[go + G_LOAD]) & PLACES_MAX)
+        return p.m[go + G_FIRST] + least_loaded(p, st, g, i, attempt)
     return choose_among(
         p, st, g, i, attempt, t, st.ready + p.m[go + G_FIRST], st.m[st.group + g * H_SIZE + H_N_READY]
     )
+
+
+@jit
+def least_loaded(p, st, g, i, attempt):
+    """The place in its group of the ready replica that holds the fewest requests, as `least_outstanding` of the list of all
+    would find it, by the load tree.
+    """
+    go = p.group + g * G_SIZE
+    o = st.load + p.m[go + G_LOAD]
+    least = tree_first_key(st.m, o)
+    place = least & PLACES_MAX
+    more = least - place + PLACES_MAX + 1  # keys of replicas that hold more are no less
+    if tree_next(st.m, o, p.m[go + G_LEAVES], place + 1, more) < 0:
+        return place
+    return one_of_equals(p, st, g, i, attempt, more)
+
+
+@jit_call
+def one_of_equals(p, st, g, i, attempt, more):
+    """The place of the first replica with a key below `more`, from the one on at which the router begins to look."""
+    go = p.group + g * G_SIZE
+    o = st.load + p.m[go + G_LOAD]
+    first = p.m[go + G_FIRST]
+    at = first_looked_at(p, i, attempt, st.m[st.group + g * H_SIZE + H_N_READY])
+    place = tree_next(st.m, o, p.m[go + G_LEAVES], st.m[st.ready + first + at] - first, more)
+    return place if place >= 0 else tree_first_key(st.m, o) & PLACES_MAX
 
 
 @jit_call
@@ -175,17 +209,17 @@ def choose_among(p, st, g, i, attempt, t, at, n):
     elif router == POWER_OF_TWO:
         r = power_of_two(p, st, at, n, i, attempt)
     elif router == LEAST_OUTSTANDING:
-        r = least_outstanding(st, at, n)
+        r = least_outstanding(p, st, i, attempt, at, n)
     elif router == SESSION_AFFINITY:
-        r = session_affinity(p, st, g, i, at, n)
+        r = session_affinity(p, st, g, i, attempt, at, n)
     elif router == CONSISTENT_HASH:
         r = consistent_hash(p, st, g, i, at, n)
     elif router == WEIGHTED_SCORE:
-        r = weighted_score(p, st, g, at, n, t)
+        r = weighted_score(p, st, g, i, attempt, at, n, t)
     elif router == PREFIX_AWARE:
-        r = prefix_aware(p, st, g, i, at, n, t)
+        r = prefix_aware(p, st, g, i, attempt, at, n, t)
     else:
-        r = least_kv(p, st, at, n, t)
+        r = least_kv(p, st, i, attempt, at, n, t)
     return r
 
 

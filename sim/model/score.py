@@ -34,7 +34,7 @@ from sim.model.layout import (
     W_START,
     W_WAITING,
 )
-from sim.model.load import outstanding_of
+from sim.model.load import first_looked_at, next_looked_at, outstanding_of
 from sim.model.replica import blocks_used
 
 
@@ -78,16 +78,18 @@ def score_of(p, st, g, r):
 
 
 @jit_call
-def weighted_score(p, st, g, at, n, t):
-    """The replica of a list with the lowest score; ties to the first."""
+def weighted_score(p, st, g, i, attempt, at, n, t):
+    """The replica of a list with the lowest score."""
     age = p.m[p.group + g * G_SIZE + G_SNAPSHOT_PS]
     interval = t // age + 1 if age > 0 else 0
     if age == 0 or interval != st.m[st.group + g * H_SIZE + H_SNAPSHOT]:
         st.m[st.group + g * H_SIZE + H_SNAPSHOT] = interval
         take_snapshot(p, st, g, t)
-    best = st.m[at]
+    j = at + first_looked_at(p, i, attempt, n)
+    best = st.m[j]
     lowest = score_of(p, st, g, best)
-    for j in range(at + 1, at + n):
+    for _ in range(n - 1):
+        j = next_looked_at(j, at, n)
         score = score_of(p, st, g, st.m[j])
         if score < lowest:
             best = st.m[j]

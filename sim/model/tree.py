@@ -62,6 +62,25 @@ def tree_set(tree, o, m, leaf, key):
         tree[o + 1] = smaller(key, tree[o + (node ^ 1)])
 
 
+@jit_call
+def tree_next(tree, o, m, leaf, bound):
+    """The first leaf from `leaf` on with a key below `bound`, or −1."""
+    if leaf >= m:
+        return -1
+    node = m + leaf
+    while tree[o + node] >= bound:
+        while node & 3 == 3 or node == 1:  # the last of its four: go on behind the match that they play
+            if node <= 3:
+                return -1
+            node >>= 2
+        node += 1
+    while node < m:
+        node *= 4
+        while tree[o + node] >= bound:
+            node += 1
+    return node - m
+
+
 @jit
 def smaller(a, b):
     """The smaller of two keys."""

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import field
+from typing import Annotated
 
+from pydantic import Field
 from pydantic.dataclasses import dataclass
 
+from sim.scenario.arrivals import JITTER_MAX_S
 from sim.scenario.dist import Constant, Dist
-from sim.scenario.types import CONFIG, Count, Flag, Name, Text
+from sim.scenario.types import CONFIG, Count, Flag, Name, Seconds, Text
 
 
 @dataclass(frozen=True, kw_only=True, config=CONFIG)
@@ -30,5 +33,6 @@ class Sessions:
     call_tokens: Dist | None = None
     context_tokens: Count | None = None
     persistent: Flag = False
+    jitter_s: Annotated[Seconds, Field(le=JITTER_MAX_S)] = 0.1
     source: Text = ""
     note: Text = ""

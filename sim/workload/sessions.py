@@ -19,6 +19,7 @@ from sim.scenario.sessions import Sessions
 from sim.scenario.traffic import TrafficClass
 from sim.units import NEVER, PS_PER_S
 from sim.workload.dists import sample
+from sim.workload.loops import jitter_ps
 from sim.workload.streams import generator
 
 Ints = NDArray[np.int64]
@@ -120,7 +121,8 @@ def make_calls(traffic: TrafficClass, sessions: Sessions, n: int, seed: int) -> 
         sample(sessions.think_s, uniforms(n_call, seed, "think", traffic.name)),
         sample(sessions.tool_s, uniforms(n_call, seed, "tool", traffic.name)),
     )
-    pause = np.where(is_first, 0, np.rint(np.clip(pause_s, 0, NEVER / PS_PER_S / 4) * PS_PER_S))
+    late_ps = jitter_ps(sessions.jitter_s, n_call, seed, traffic.name)
+    pause = np.where(is_first, 0, np.rint(np.clip(pause_s, 0, NEVER / PS_PER_S / 4) * PS_PER_S) + late_ps)
     said = running_total(new + output, is_first)
     made = Calls(
         session,

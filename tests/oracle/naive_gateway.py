@@ -12,7 +12,7 @@ from typing import Any
 from .naive_replica import Replica, Sequence, prompts_ps
 from .philox import draw_below
 
-STREAM_PATIENCE, STREAM_RETRY, STREAM_GUARD = 17, 18, 19
+STREAM_PATIENCE, STREAM_RETRY, STREAM_GUARD, STREAM_TIE = 17, 18, 19, 22
 DAY_PS = 24 * 3600 * 10**12
 FINAL = ("too_long", "over_limit", "blocked")  # reasons after which nobody tries again
 
@@ -567,16 +567,18 @@ class Group:
         ready = [replica for replica in self.ready() if replica.fits(seq) and has_place(replica, most)]
         if not ready:
             return False
-        chosen = self.choose(ready)
+        chosen = self.choose(ready, seq)
         self.last_index = chosen.index
         self.serve(seq, seq.prompt)
         chosen.take(seq, now_ps)
         return True
 
-    def choose(self, ready: list[Replica]) -> Replica:
-        """The router's choice; a tie goes to the lowest index."""
+    def choose(self, ready: list[Replica], seq: Sequence) -> Replica:
+        """The router's choice; a tie goes to the first from one on that is drawn for the attempt."""
         if self.router == "round_robin":
             return next((replica for replica in ready if replica.index > self.last_index), ready[0])
+        start = draw_below(seq.request.seed, STREAM_TIE, seq.id, seq.n - 1, len(ready))
+        ready = ready[start:] + ready[:start]
         if self.router == "least_outstanding":
             return min(ready, key=lambda replica: len(replica.waiting) + len(replica.running))
         assert self.router == "least_kv", self.router

@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 from sim.model import layout as a
 from sim.model.replica import blocks_used, settle
 from sim.model.runs import trim
-from sim.rng import STREAM_KEY, STREAM_RING, STREAM_ROUTE, draw
+from sim.rng import STREAM_KEY, STREAM_RING, STREAM_ROUTE, STREAM_TIE, draw
 from tests.laws.prefix_laws import segments_of
 from tests.oracle.naive_prefix import tokens_of
 from tests.parity.engines import run_on_loop, seeds_of
@@ -90,7 +90,7 @@ class Reference:
         if not able:
             return -1
         if self.made.groups[g].router == a.WEIGHTED_SCORE:
-            return self.by_score(g, t, ready, able)
+            return self.by_score(g, t, ready, self.from_place(i, attempt, able))
         return self.among(g, i, attempt, able)
 
     def able(self, g: int, i: int, ready: list[Seen]) -> list[Seen]:
@@ -123,6 +123,7 @@ class Reference:
             rest = [seen for seen in able if seen is not one]
             other = self.drawn(rest, i, 2 * attempt + 1) if rest else one
             return other.index if other.outstanding < one.outstanding else one.index
+        able = self.from_place(i, attempt, able)
         if router == a.LEAST_KV:
             return min(able, key=lambda seen: Fraction(seen.used, self.made.pools[seen.pool].n_blocks)).index
         if router == a.SESSION_AFFINITY:
@@ -134,6 +135,12 @@ class Reference:
         assert router == a.LEAST_OUTSTANDING
         return least(able).index
 
+    def from_place(self, i: int, attempt: int, able: list[Seen]) -> list[Seen]:
+        """The same replicas in the order in which they are looked at: of equals the first is taken."""
+        word = int(draw(self.seed, STREAM_TIE, i, attempt))
+        start = (word >> 32) * len(able) >> 31
+        return able[start:] + able[:start]
+
     def by_prefix(self, g: int, i: int, able: list[Seen]) -> Seen:
         """The longest cached prefix, where that is long enough and load is balanced."""
         group, prompt = self.made.groups[g], self.lengths(i)[0]
@@ -142,7 +149,7 @@ class Reference:
             group.factor_milli * min(held), 1000
         ):
             return least(able)
-        longest = max(able, key=lambda seen: (self.known(i, seen), -seen.outstanding, -seen.index))
+        longest = max(able, key=lambda seen: (self.known(i, seen), -seen.outstanding))
         share = Fraction(self.known(i, longest), prompt)
         return longest if share > Fraction(group.match_milli, 1000) and share > 0 else least(able)
 
@@ -229,7 +236,7 @@ class Reference:
 
 
 def least(able: list[Seen]) -> Seen:
-    """The replica with the fewest requests; ties to the first."""
+    """The replica with the fewest requests; ties to the first of the list."""
     return min(able, key=lambda seen: seen.outstanding)
 
 

@@ -159,13 +159,18 @@ def test_a_fresh_snapshot_of_requests_alone_is_least_outstanding() -> None:
 
 
 def test_who_reads_a_stale_snapshot_runs_with_the_herd() -> None:
-    """All of an interval go to who was the least loaded at its beginning; the older the snapshot, the longer the wait."""
+    """All of an interval go to those who were the least loaded at its beginning; the older the snapshot, the longer the
+    wait.
+    """
     waits = []
     for age_ps in (0, 200 * MS, 1000 * MS, 4000 * MS):
         found = herd(age_ps, 0)[1]
         if age_ps:
-            interval = found["arrival_ps"] // age_ps
-            assert all(len(set(found["replica_id"][interval == k])) == 1 for k in set(interval))
+            start, end, where = found["arrival_ps"], found["last_token_ps"], found["replica_id"]
+            for k in set(start // age_ps):
+                first = int(np.flatnonzero(start // age_ps == k)[0])
+                held = np.bincount(where[:first][end[:first] >= start[first]], minlength=4)
+                assert (held[where[start // age_ps == k]] == held.min()).all()
         waits.append(float((found["scheduled_ps"] - found["arrival_ps"]).mean()))
     assert waits[0] < 10 * MS, "without the herd there is a place for everybody at the next step"
     assert waits == sorted(waits)
@@ -175,7 +180,7 @@ def test_who_reads_a_stale_snapshot_runs_with_the_herd() -> None:
 def test_counting_what_was_sent_since_tames_the_herd() -> None:
     blind, counting = herd(1000 * MS, 0)[1], herd(1000 * MS, 1)[1]
     waits = [float((found["scheduled_ps"] - found["arrival_ps"]).mean()) for found in (blind, counting)]
-    assert waits[1] < waits[0] / 20
+    assert waits[1] < waits[0] / 10
     interval = counting["arrival_ps"] // (1000 * MS)
     assert all(len(set(counting["replica_id"][interval == k])) == 4 for k in set(interval))
 
@@ -214,7 +219,7 @@ def test_who_has_the_prefix_gets_the_request() -> None:
     later = found["turn"] > 1
     assert np.all(found["cached_tokens"][later] >= 64 * found["turn"][later] - 16)
     assert all(len(set(found["replica_id"][found["session"] == who])) == 1 for who in range(60))
-    assert len(set(found["replica_id"])) == 1, "one at a time, every new session finds the first replica idle"
+    assert len(set(found["replica_id"])) == 4, "one at a time, every new session finds all replicas idle alike"
 
 
 def test_who_has_the_prefix_is_left_alone_when_it_is_too_busy() -> None:

@@ -8,10 +8,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as some
 
 from sim.jit import door
-from sim.model.tree import tree_build, tree_first, tree_first_key, tree_set
+from sim.model.tree import tree_build, tree_first, tree_first_key, tree_next, tree_set
 from sim.units import NEVER
 
-build, first, first_key, change = (door(rule) for rule in (tree_build, tree_first, tree_first_key, tree_set))
+rules = (tree_build, tree_first, tree_first_key, tree_next, tree_set)
+build, first, first_key, following, change = (door(rule) for rule in rules)
 OFFSET = 3  # a tree lies somewhere in a longer array
 
 
@@ -31,4 +32,7 @@ def test_the_first_of_the_smallest(leaves: int, changes: list[tuple[int, int]], 
         change(tree, OFFSET, leaves, leaf % leaves, key)
         assert first_key(tree, OFFSET) == min(plain)
         assert first(tree, OFFSET, leaves) == plain.index(min(plain))
+        for bound in (min(plain), min(plain) + 1 if min(plain) < NEVER else NEVER, key):
+            found = [j for j in range(leaf % leaves, leaves) if plain[j] < bound]
+            assert following(tree, OFFSET, leaves, leaf % leaves, bound) == (found[0] if found else -1)
     assert tree[:OFFSET].tolist() == [-1] * OFFSET

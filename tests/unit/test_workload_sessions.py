@@ -78,7 +78,7 @@ def test_what_is_shared_is_the_system_prompt_and_what_was_said() -> None:
 
 
 def test_agents_call_tools_between_their_answers() -> None:
-    made = requests_of(AGENT)
+    made = requests_of(AGENT, "traffic.sessions.jitter_s=0")
     assert made.turns is not None
     lengths = []
     for chain in sessions_of(made):
@@ -265,3 +265,14 @@ def test_mistakes_are_one_clear_line(overrides: list[str], line: str) -> None:
     lines: Any = str(error.value).splitlines()
     assert len(lines) == 1
     assert line in lines[0]
+
+
+def test_users_and_agents_come_back_a_moment_later_each_of_their_own() -> None:
+    exact, late = (requests_of(AGENT, f"traffic.sessions.jitter_s={j}").turns for j in (0, 0.1))
+    assert exact is not None
+    assert late is not None
+    more = (late.pause_ps - exact.pause_ps)[exact.after >= 0]
+    assert more.min() >= 0
+    assert more.mean() == pytest.approx(0.1 * PS_PER_S, rel=0.2)
+    assert len(set(more.tolist())) > 0.99 * len(more)
+    assert np.array_equal(late.after, exact.after)
