@@ -219,7 +219,9 @@ def test_who_has_the_prefix_gets_the_request() -> None:
     later = found["turn"] > 1
     assert np.all(found["cached_tokens"][later] >= 64 * found["turn"][later] - 16)
     assert all(len(set(found["replica_id"][found["session"] == who])) == 1 for who in range(60))
-    assert len(set(found["replica_id"])) == 4, "one at a time, every new session finds all replicas idle alike"
+    assert len(set(found["replica_id"])) == 4, (
+        "one at a time, every new session finds all replicas idle alike"
+    )
 
 
 def test_who_has_the_prefix_is_left_alone_when_it_is_too_busy() -> None:

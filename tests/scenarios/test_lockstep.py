@@ -47,8 +47,8 @@ def test_without_jitter_the_least_load_finds_prefixes_by_lockstep() -> None:
 def test_with_jitter_the_least_load_knows_no_more_than_round_robin() -> None:
     hits, took_s = talked("least_outstanding")
     turn_hits, turn_s = talked("round_robin")
-    assert turn_hits < hits < turn_hits + 0.12
-    assert 0.92 * turn_s < took_s < 1.03 * turn_s
+    assert turn_hits < hits < turn_hits + 0.15
+    assert 0.9 * turn_s < took_s < 1.03 * turn_s
 
 
 def test_who_knows_the_prefix_is_a_third_faster() -> None:
