@@ -166,8 +166,13 @@ def _bent(points: Points, form: str, with_first: bool, with_square: bool) -> Pro
         off = np.abs(terms(knee) @ found / points.latency_ms - 1.0)
         return float(np.average(off, weights=points.n_rows))
 
-    knees = np.unique(np.round(np.geomspace(low, high, N_KNEE)[:-1])) if high > low else np.array([low])
-    knee = max(1.0, float(min(knees, key=error)))
+    knee = low
+    # Roughly, then between the neighbours of the best; where the first line rises too, few points cannot tell so finely.
+    for _ in range((1 if with_first else 2) if high > low else 0):
+        knees = np.geomspace(low, high, N_KNEE)
+        best = int(np.argmin([error(k) for k in knees[:-1]]))
+        knee, low, high = float(knees[best]), float(knees[max(best - 1, 0)]), float(knees[best + 1])
+    knee = max(1.0, float(round(knee)))
     found = robust(terms(knee), points)
     first = float(found[2]) if with_first else 0.0
     square = float(found[-1]) if with_square else 0.0
