@@ -11,6 +11,8 @@ from sim.model import layout as a
 from sim.rows import StepRow
 from sim.scenario.coldstart import SHOWN_AS, STAGES, Compute, Fixed, Transfer, in_order, waits_for
 from sim.scenario.pool import Pool
+from sim.steptime.gang import Gang
+from sim.steptime.memory import weight_bytes_per_gpu
 from sim.steptime.params import flops_per_token, weight_bytes
 from sim.units import HORIZON_MAX_S
 from sim.workload.dists import quantile_table
@@ -21,13 +23,16 @@ DRAWS: dict[str, int] = {
     name: i + 1 for i, name in enumerate((*STAGES, "unpack", "server", "load", "compile", "graphs", "warmup"))
 }
 LARGEST_GRAPH = 512
+OF_GRAPHS = ("compile", "graphs")  # what an eager engine leaves out
 
 
 class Subject(NamedTuple):
     """What is started: all that a stage's time can depend on."""
 
-    weight_bytes: float  # of the whole replica
-    ranks: int = 1  # GPUs that share it, tp · pp
+    weight_bytes: float  # of the files
+    ranks: int = 1  # GPUs that share them, tp · pp · dp
+    dp: int = 1  # groups of GPUs, each with a copy of all but the routed experts
+    rank_bytes: float = 0.0  # of weights that one GPU holds; 0: an even share
     layers: int = 1
     flops_per_token: float = 0.0
     pcie_gb_s: float = 32.0  # of one GPU, one direction
@@ -35,6 +40,12 @@ class Subject(NamedTuple):
     max_num_seqs: int = 256
     image_bytes: float = 0.0  # compressed
     unpacked_bytes: float = 0.0
+    is_eager: bool = False  # the runtime compiles and captures nothing
+
+    @property
+    def at_once(self) -> float:
+        """How many times faster ranks are that each read what they hold than one that reads everything."""
+        return self.weight_bytes / self.rank_bytes if self.rank_bytes > 0 else float(self.ranks)
 
 
 class StageTime(NamedTuple):
@@ -52,9 +63,12 @@ class StageTime(NamedTuple):
 def subject_of(pool: Pool) -> Subject:
     """What a pool's replicas are, as far as their cold starts depend on it."""
     start = pool.coldstart
+    gang = Gang(pool.gpu, pool.model, pool.precision, pool.kv_precision, pool.tp, pool.pp, pool.ep, pool.dp)
     return Subject(
         weight_bytes=weight_bytes(pool.model, pool.precision),
         ranks=pool.gpus_per_replica,
+        dp=pool.dp,
+        rank_bytes=weight_bytes_per_gpu(gang),
         layers=pool.model.layers,
         flops_per_token=flops_per_token(pool.model),
         pcie_gb_s=pool.gpu.pcie_gb_s,
@@ -62,6 +76,7 @@ def subject_of(pool: Pool) -> Subject:
         max_num_seqs=pool.runtime.max_num_seqs,
         image_bytes=(start.image_gb or 0.0) * GB,
         unpacked_bytes=(start.image_unpacked_gb or 0.0) * GB,
+        is_eager=pool.runtime.enforce_eager,
     )
 
 
@@ -79,8 +94,8 @@ def bytes_of(stage: Transfer, subject: Subject) -> float:
 
 def rates_of(stage: Transfer, subject: Subject) -> list[tuple[float, str]]:
     """(GB/s for the whole replica, what it is a limit of) of everything that can hold a transfer back."""
-    at_once = subject.ranks if stage.ranks == "share" and stage.of == "weights" else 1
-    ranks = f" × {at_once} ranks" if at_once > 1 else ""
+    at_once = subject.at_once if stage.ranks == "share" and stage.of == "weights" else 1.0
+    ranks = f" × {at_once:.3g} ranks" if at_once > 1 else ""
     rates = []
     if stage.bandwidth_gb_s is not None:
         copies = subject.ranks if stage.ranks == "copies" and stage.of == "weights" else 1
@@ -130,9 +145,13 @@ def graph_sizes(stage: Compute, max_num_seqs: int) -> tuple[int, ...]:
 
 def compute_s(stage: Compute, subject: Subject) -> tuple[float, str]:
     """(seconds, what they are made of)."""
+    if subject.is_eager and stage.name in OF_GRAPHS:
+        return 0.0, "enforce_eager: nothing is compiled or captured"
     sizes = graph_sizes(stage, subject.max_num_seqs) if stage.graph_layer_s > 0 else ()
     graphs = stage.graph_sets * len(sizes)
-    per_sequence = subject.flops_per_token / subject.ranks / (stage.matmul_use * subject.peak_tflops * 1e12)
+    per_sequence = (
+        subject.flops_per_token * subject.dp / subject.ranks / (stage.matmul_use * subject.peak_tflops * 1e12)
+    )
     products = stage.graph_sets * sum(sizes) * per_sequence
     layers = subject.layers * (stage.layer_s + graphs * stage.graph_layer_s)
     parts = [f"{stage.base_s:g} s"] if stage.base_s > 0 else []

@@ -89,7 +89,7 @@ def test_models_differ_as_their_bytes_do(name: str) -> None:
     large = pool("model=llama_3_1_70b", "gpu=h100", "pool.tp=4", f"coldstart={name}")
     huge = pool("model=deepseek_v3", "gpu=h200", "pool.tp=8", "pool.precision=fp8", f"coldstart={name}")
     sizes = [subject_of(one).weight_bytes for one in (small, large, huge)]
-    assert [round(size / 1e9) for size in sizes] == [16, 141, 671]
+    assert sizes == pytest.approx([16.06e9, 141.1e9, 671e9], rel=0.01)
     times = [median_s(one, "weights") for one in (small, large, huge)]
     assert times == sorted(times)
     assert times[2] > 2 * times[0]
@@ -109,8 +109,27 @@ def test_precision_and_parallelism_change_a_cold_start() -> None:
     bf16 = median_s(pool("coldstart=cloud_disk"), "weights")
     fp8 = median_s(pool("coldstart=cloud_disk", "pool.precision=fp8"), "weights")
     two = median_s(pool("coldstart=cloud_disk", "pool.tp=2"), "weights")
-    assert fp8 == pytest.approx(bf16 / 2)
+    assert bf16 / 2 <= fp8 < bf16 * 0.6  # embeddings and the output layer stay as they are
     assert two == pytest.approx(bf16 / 2)
+
+
+def test_an_eager_engine_compiles_and_captures_nothing() -> None:
+    usual, eager = (pool("coldstart=cloud_disk", f"runtime.enforce_eager={x}") for x in ("false", "true"))
+    assert median_s(usual, "compile") > 30
+    assert median_s(eager, "compile") == median_s(eager, "graphs") == 0
+    assert median_s(eager, "weights") == median_s(usual, "weights")
+
+
+def test_groups_of_gpus_each_read_a_copy_of_all_but_the_experts() -> None:
+    """What one GPU holds decides how long its own loader takes: more than a share where groups keep copies."""
+    wide = ["model=deepseek_v3", "gpu=h200", "pool.precision=fp8", "coldstart=warm_cache"]
+    even, copied = (pool(*wide, *how) for how in (["pool.tp=8"], ["pool.tp=1", "pool.dp=8", "pool.ep=8"]))
+    assert subject_of(even).rank_bytes == pytest.approx(subject_of(even).weight_bytes / 8)
+    assert subject_of(copied).rank_bytes > 1.1 * subject_of(even).rank_bytes
+    assert median_s(even, "weights") == pytest.approx(0.5 + subject_of(even).rank_bytes / 4.5e9, rel=0.001)
+    assert median_s(copied, "weights") == pytest.approx(
+        0.5 + subject_of(copied).rank_bytes / 4.5e9, rel=0.001
+    )
 
 
 # ---- laws ----------------------------------------------------------------------
@@ -337,9 +356,9 @@ def test_a_run_loads_as_long_as_its_weights_take(model: list[str], weights_s: fl
     run = sim.run("first_run", [*model, *start, *work, *traffic], out=tmp_path)
     found = run.summary["pools"]["main"]["cold_start"]
     assert run.summary["cold_starts"] == 3
-    assert found["stages"]["weights"] == pytest.approx(weights_s, rel=0.005)
+    assert found["stages"]["weights"] == pytest.approx(weights_s, rel=0.01)
     assert found["median_s"] == pytest.approx(sum(found["stages"].values()), rel=0.3)
     loading_s = sum(run.timeseries["weight_load"].to_pylist()) / 3
-    assert loading_s == pytest.approx(weights_s, abs=1.0)
+    assert loading_s == pytest.approx(found["stages"]["weights"], abs=1.0)
     assert f"cold start of main: median {seconds(found['median_s'])}" in "\n".join(start_lines(run.summary))
     assert max(run.timeseries["ready"].to_pylist()) == 3
