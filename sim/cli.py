@@ -104,7 +104,9 @@ def run(words: list[str]) -> int:
     scenario = api.load(name, overrides)
     with progress(scenario.name) as tick:
         done = api.run(scenario, out=scenario.output.dir, progress=tick)
-    terminal.print_run(done, console(), commands(name))
+    terminal.print_run(done, console())
+    suggested = [f"  {line}\n" for line in commands(name)]
+    say("".join(["try\n", *suggested] if suggested else []))
     return verdict_code([done])
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Protocol
 
 from sim.analysis.compare import compare
@@ -43,10 +43,8 @@ class Runs(Protocol):
     def runs(self) -> Mapping[str, Run]: ...
 
 
-def print_run(run: Run, console: Console, tries: Sequence[str] = ()) -> None:
-    """Prints a run: what came out, its limits, latencies, fleet, bill, what to look at, commands to try, and where its
-    files are.
-    """
+def print_run(run: Run, console: Console) -> None:
+    """Prints a run: what came out, its limits, latencies, fleet, bill, what to look at, and where its files are."""
     from rich.text import Text
 
     summary, path = run.summary, getattr(run, "path", None)
@@ -62,7 +60,7 @@ def print_run(run: Run, console: Console, tries: Sequence[str] = ()) -> None:
         *fleet_lines(summary),
         *station_lines(summary),
         *bill_lines(summary),
-        *next_lines(summary, tries),
+        *look_lines(summary),
     ):
         console.print(Text(line))
     console.print(Text(f"digest {summary['digest']}", style="dim"))
@@ -91,11 +89,10 @@ def print_comparison(runs: Runs, console: Console) -> None:
             console.print(Text(f"{name}: files in {run.path}", style="dim"), soft_wrap=True)  # type: ignore[attr-defined]
 
 
-def next_lines(summary: Mapping[str, Any], tries: Sequence[str]) -> list[str]:
-    """What to look at in the run, and the commands that its scenario suggests."""
+def look_lines(summary: Mapping[str, Any]) -> list[str]:
+    """What its scenario says to look at in a run."""
     lines = [f"  {text}" for text in summary["look_at"]]
-    found = ["look at", *lines] if lines else []
-    return [*found, "try", *(f"  {command}" for command in tries)] if tries else found
+    return ["look at", *lines] if lines else []
 
 
 def verdict_line(verdict: Mapping[str, Any]) -> Text:
