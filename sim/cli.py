@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import errno
 import os
+import signal
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, NoReturn
 
-from sim.errors import InputError, nearest, problem
+from sim.errors import InputError, nearest, printable, printable_lines, problem
 from sim.words import hint, scenario_and_overrides, seeds_and_rest, take_flags, take_value
 
 OK, OUR_FAULT, BAD_INPUT, SLO_FAILED, INTERRUPTED = 0, 1, 2, 3, 130
+ENDS = ("SIGTERM", "SIGHUP")  # signals that are to leave what an interrupt leaves
 DISK_ERRORS = {
     errno.ENOSPC: "the disk is full",
     errno.EDQUOT: "the disk quota is used up",
@@ -21,6 +24,8 @@ DISK_ERRORS = {
     errno.ENOTDIR: "a file stands where a folder is needed",
     errno.ENAMETOOLONG: "the name is too long",
 }
+
+OUTPUT_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)  # of a stream, which has no name
 
 HELP = """\
 fleetsim: simulate a fleet that serves AI models, before money is spent
@@ -41,26 +46,71 @@ First steps:   fleetsim run first_run
                fleetsim compare spiky_hour autoscaler=fixed,hpa,hpa_fast,queue
 Overrides:     gpu=l4  duration_s=600  traffic.arrivals.rate_per_s=20  gpu@pools.code.gpu=h100
 Your own:      ./scenarios/*.yaml come first; ./conf/GROUP/*.yaml add options
-Exit codes:    0 fine, 1 our fault, 2 bad input, 3 a limit of `slo` failed, 130 interrupted
+Exit codes:    0 fine, 1 our fault, 2 bad input, 3 a limit of `slo` failed, 130 interrupted (143: by SIGTERM)
 """
+
+
+class EndedError(KeyboardInterrupt):
+    """Somebody asks the process to end: everything is left as after an interrupt at the terminal."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__()
+        self.number = number
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code; never raises."""
     words = list(sys.argv[1:] if argv is None else argv)
+    with ends_as_interrupts():
+        try:
+            make_writable()
+            return dispatch(words)
+        except InputError as error:
+            return complain(BAD_INPUT, error.problems)
+        except EndedError as error:
+            return complain(128 + error.number, [f"ended by {signal.Signals(error.number).name}"])
+        except KeyboardInterrupt:
+            return complain(INTERRUPTED, ["interrupted"])
+        except MemoryError:
+            return complain(
+                BAD_INPUT, ["there is not enough memory for this; a smaller or a shorter run needs less"]
+            )
+        except OSError as error:
+            return os_error(error)
+        except Exception as error:
+            return our_fault(error)
+
+
+@contextmanager
+def ends_as_interrupts() -> Iterator[None]:
+    """SIGTERM and SIGHUP raise EndedError here, where the caller has not set them and this is the main thread."""
+
+    def end(number: int, _frame: Any) -> NoReturn:
+        raise EndedError(number)
+
+    before = {}
+    for number in (getattr(signal, name) for name in ENDS if hasattr(signal, name)):
+        try:
+            if signal.getsignal(number) is signal.SIG_DFL:
+                before[number] = signal.signal(number, end)
+        except ValueError:  # another thread's signals are not ours
+            break
     try:
-        return dispatch(words)
-    except InputError as error:
-        return complain(BAD_INPUT, error.problems)
-    except KeyboardInterrupt:
-        return complain(INTERRUPTED, ["interrupted"])
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # else Python complains when it ends
-        return OK
-    except OSError as error:
-        return os_error(error)
-    except Exception as error:
-        return our_fault(error)
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def make_writable() -> None:
+    """Streams that are closed go nowhere, and a letter that a stream has no code for is no reason to stop."""
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if stream is None:
+            setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115  # for as long as the process lasts
+        elif hasattr(stream, "reconfigure") and stream.errors in ("strict", "surrogateescape"):
+            is_utf = (stream.encoding or "").lower().replace("-", "").startswith("utf")
+            stream.reconfigure(errors="backslashreplace" if is_utf else "replace")
 
 
 def dispatch(words: list[str]) -> int:
@@ -84,11 +134,22 @@ def dispatch(words: list[str]) -> int:
     if verb == "--version":
         say(f"fleetsim {version()}\n")
         return OK
+    need_folder()
     if verb not in verbs:
         known = [name for name in verbs if not name.startswith("_")]
         close = nearest(verb, known)
         raise InputError(f"{verb!r} is no verb; there are: {', '.join(known)}{hint(close)}")
     return verbs[verb](rest)
+
+
+def need_folder() -> None:
+    """Raise InputError when the folder in which the command was called is gone."""
+    try:
+        os.getcwd()
+    except OSError as error:
+        raise InputError(
+            f"the working directory cannot be used ({error.strerror}); change to another folder"
+        ) from None
 
 
 def run(words: list[str]) -> int:
@@ -192,7 +253,7 @@ def calibrate(words: list[str]) -> int:
     from sim import calibration
 
     text, report = calibration.calibrate_words(words)
-    sys.stderr.write(report)
+    write(sys.stderr, printable_lines(report))
     say(text)
     return OK
 
@@ -246,9 +307,9 @@ def progress(what: str) -> Any:
 
 def console() -> Any:
     """Where people read."""
-    from rich.console import Console
+    from sim.report.safe import make_console
 
-    return Console()
+    return make_console()
 
 
 def version() -> str:
@@ -263,29 +324,42 @@ def version() -> str:
 
 
 def say(text: str) -> None:
-    """Write to stdout."""
-    sys.stdout.write(text)
-    sys.stdout.flush()
+    """Write to stdout, as far as anybody reads it."""
+    write(sys.stdout, printable_lines(text))
+
+
+def write(stream: Any, text: str) -> None:
+    """Write text; a reader that has gone has read enough."""
+    try:
+        stream.write(text)
+        stream.flush()
+    except BrokenPipeError:
+        from sim.report.safe import silence
+
+        silence(stream)
 
 
 def complain(code: int, lines: Sequence[str]) -> int:
-    """One line on stderr for each thing that is wrong."""
-    for line in lines:
-        sys.stderr.write(f"fleetsim: {printable(line)}\n")
+    """One line on stderr for each thing that is wrong; where stderr cannot be written the code must do."""
+    from sim.report.safe import silence
+
+    try:
+        write(sys.stderr, "".join(f"fleetsim: {printable(line)}\n" for line in lines))
+    except (OSError, ValueError):
+        silence(sys.stderr)
     return code
 
 
-def printable(text: str) -> str:
-    """The text on one line: what cannot be printed as its escape sequence."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
-
-
 def os_error(error: OSError) -> int:
-    """A disk that cannot be used is the user's to mend; any other OSError is ours."""
-    if error.errno not in DISK_ERRORS:
-        return our_fault(error)
-    where = error.filename or "results"
-    return complain(BAD_INPUT, [f"{where}: cannot be written: {DISK_ERRORS[error.errno]}"])
+    """What the system refuses is the surroundings' fault: a disk, a folder, a stream, a process that cannot be had."""
+    from sim.report.safe import silence
+
+    why = DISK_ERRORS.get(error.errno or 0) or error.strerror or str(error) or type(error).__name__
+    where = error.filename
+    if where is None and error.errno in OUTPUT_ERRORS:
+        where = "the output"
+        silence(sys.stdout)  # else Python complains when it ends
+    return complain(BAD_INPUT, [f"{where or 'the system'}: cannot be used: {why}"])
 
 
 def our_fault(error: Exception) -> int:

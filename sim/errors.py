@@ -30,3 +30,19 @@ def as_written(value: object) -> str:
     """A value as a scenario file has it: null and true, where Python says None and True."""
     words = {None: "null", True: "true", False: "false"}
     return words[value] if value is None or isinstance(value, bool) else repr(value)
+
+
+def printable(text: str) -> str:
+    """The text on one line: what moves a cursor, colours a terminal or turns a line round stands there as its escape
+    sequence. The one place where text from files and words becomes fit for a terminal or a picture.
+    """
+    return text if text.isprintable() else "".join(map(_printable_character, text))
+
+
+def _printable_character(c: str) -> str:
+    return c if c.isprintable() else c.encode("unicode_escape").decode()
+
+
+def printable_lines(text: str) -> str:
+    """A page of text, each of its lines as `printable` has it; tabs stay."""
+    return "\n".join("\t".join(map(printable, line.split("\t"))) for line in text.split("\n"))

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from sim.scenario.pool import Pool
 
+from sim.errors import printable
+
 WIDTH_SOURCE = 60
 WIDTH_VALUE = 44
 
@@ -59,7 +61,8 @@ def as_json(name: str, overrides: Sequence[str], everything: bool = True) -> str
 
     scenario = load_scenario(name, overrides)
     data = {"config_hash": config_hash(scenario), "config": resolved(scenario)}
-    return json.dumps(data, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    text = json.dumps(data, indent=2, ensure_ascii=False, allow_nan=False)
+    return "".join(c if c.isprintable() or c == "\n" else json.dumps(c)[1:-1] for c in text) + "\n"
 
 
 def as_list(group: str | None = None) -> str:
@@ -105,7 +108,7 @@ def value_text(value: Any) -> str:
 
 def cut(text: str, width: int) -> str:
     """One line of at most `width` characters."""
-    text = " ".join(text.split())
+    text = printable(" ".join(text.split()))
     return text if len(text) <= width else text[: width - 1] + "…"
 
 

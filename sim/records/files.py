@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
+import socket
 import tempfile
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from sim.errors import InputError, problem
 
 TMP_PREFIX = ".tmp-"
 KEY = "output.dir"  # what a person would change
+OWNED = re.compile(r"^\.tmp-(?P<host>[A-Za-z0-9_.]+)-(?P<pid>[0-9]+)-")
+NAMELESS_AFTER_S = 86_400.0  # what earlier versions left has no owner in its name
 MAX_SAME_NAME = 1000  # run folders of one name in one second
 
 
@@ -24,7 +29,8 @@ def whole_file(path: Path, key: str = KEY) -> Iterator[Path]:
     """
     with told_clearly(path, key):
         path.parent.mkdir(parents=True, exist_ok=True)
-        tmp = path.with_name(f"{TMP_PREFIX}{os.getpid()}-{path.name}")
+        remove_orphans(path.parent)
+        tmp = path.with_name(f"{own_prefix()}{path.name}")
         try:
             yield tmp
             sync(tmp)
@@ -55,7 +61,8 @@ def whole_folder(path: Path) -> Iterator[tuple[Path, list[Path]]]:
     placed: list[Path] = []
     with told_clearly(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        tmp = Path(tempfile.mkdtemp(prefix=TMP_PREFIX, dir=path.parent))
+        remove_orphans(path.parent)
+        tmp = Path(tempfile.mkdtemp(prefix=own_prefix(), dir=path.parent))
         try:
             yield tmp, placed
             _open_to_readers(tmp)
@@ -64,6 +71,50 @@ def whole_folder(path: Path) -> Iterator[tuple[Path, list[Path]]]:
             sync(path.parent)
         finally:
             shutil.rmtree(tmp, ignore_errors=True)
+
+
+def own_prefix() -> str:
+    """What the temporary files of this process begin with: machine and process, so that others know whose they are."""
+    return f"{TMP_PREFIX}{_host()}-{os.getpid()}-"
+
+
+def _host() -> str:
+    return re.sub(r"[^A-Za-z0-9_.]+", "_", socket.gethostname()) or "host"
+
+
+def remove_orphans(folder: Path) -> None:
+    """Removes what a process that was killed has left behind in a folder, and nothing that a living one may be writing.
+
+    Another machine's are left alone: nobody here knows whether its process lives.
+    """
+    for path in folder.glob(f"{TMP_PREFIX}*"):
+        match = OWNED.match(path.name)
+        if match is not None:
+            is_orphan = match["host"] == _host() and not _lives(int(match["pid"]))
+        else:
+            is_orphan = _age_s(path) > NAMELESS_AFTER_S
+        if is_orphan and path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path, ignore_errors=True)
+        elif is_orphan:
+            with suppress(OSError):  # not ours to remove: no reason not to write beside it
+                path.unlink()
+
+
+def _lives(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except PermissionError:
+        return True  # somebody else's
+    return True
+
+
+def _age_s(path: Path) -> float:
+    try:
+        return time.time() - path.lstat().st_mtime
+    except OSError:
+        return 0.0
 
 
 @contextmanager

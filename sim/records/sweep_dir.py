@@ -9,7 +9,7 @@ from typing import Any
 import pyarrow as pa
 
 from sim.records.config import to_json, versions
-from sim.records.files import told_clearly, whole_file
+from sim.records.files import remove_orphans, told_clearly, whole_file
 from sim.records.parquet import read_table, write_table
 from sim.records.schema import schema
 from sim.records.summary import _column
@@ -36,6 +36,7 @@ class SweepDir:
         self.n_shard = 0
         with told_clearly(path):
             (path / SHARDS).mkdir(parents=True)
+            remove_orphans(path.parent)
         plan = {
             "variants": {
                 name: {"config_hash": config_hash(s), "config": resolved(s)} for name, s in variants.items()

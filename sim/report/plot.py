@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import textwrap
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -19,6 +20,7 @@ from sim.report.panels import (
     time_axis,
     ttft_panel,
 )
+from sim.report.safe import ScriptJson, cleaned
 from sim.report.series import fleet_samples, last_event_s, station_samples, ttft_over_time, ttft_parts
 from sim.report.style import configured
 from sim.report.text import number, observed, quantity, seconds, share, slo_text
@@ -127,9 +129,9 @@ def _rendered(chart: Any, name: str) -> bytes:
     import vl_convert as vlc
 
     if name == "html":
-        html: str = chart.to_html(inline=True, embed_options=EMBED)
+        html: str = chart.to_html(inline=True, embed_options=EMBED, json_kwds={"cls": ScriptJson})
         return html.encode()
-    spec = chart.to_json()
+    spec = json.dumps(cleaned(chart.to_dict()))
     return vlc.vegalite_to_png(spec, scale=PNG_SCALE) if name == "png" else vlc.vegalite_to_svg(spec).encode()
 
 

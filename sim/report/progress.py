@@ -43,11 +43,12 @@ class Progress:
 
 def _bar(console: Console | None) -> Any:
     import rich.progress as rp
-    from rich.console import Console
 
-    shown_on = console or Console(stderr=True)
+    from sim.report.safe import make_console
+
+    shown_on = console or make_console(stderr=True)
     columns = (
-        rp.TextColumn("{task.description}"),
+        rp.TextColumn("{task.description}", markup=False),
         rp.BarColumn(),
         rp.TaskProgressColumn(),
         rp.TimeRemainingColumn(),

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from pydantic import TypeAdapter, ValidationError
 
-from sim.errors import InputError, problem
+from sim.errors import InputError, printable, problem
 from sim.scenario.check import problems_between, unreadable
 from sim.scenario.fields import child_of
 from sim.scenario.inherit import (
@@ -20,7 +20,7 @@ from sim.scenario.inherit import (
     models_of,
     with_model_name,
 )
-from sim.scenario.problems import Path, error_lines, key_text, not_a_key, printable
+from sim.scenario.problems import Path, error_lines, key_text, not_a_key
 from sim.scenario.scenario import Scenario
 from sim.scenario.types import KEY_PATTERN
 

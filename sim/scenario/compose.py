@@ -6,6 +6,8 @@ the packaged conf/.
 
 from __future__ import annotations
 
+import copy
+import functools
 import itertools
 import re
 import threading
@@ -41,6 +43,7 @@ from sim.scenario.yaml_file import DEPTH_MAX, read_yaml
 LENGTH_MAX = 20_000  # characters of one override
 VARIANTS_MAX = 1_000
 STORY = "story"
+COMPOSED: dict[Any, dict[str, Any]] = {}  # what hydra made of choices: the packaged catalogue does not change
 LOCK = threading.Lock()  # hydra keeps its state in globals
 
 
@@ -100,6 +103,7 @@ def still_meant(story: Story, orders: Orders) -> dict[str, Any]:
     return body
 
 
+@functools.cache  # a packaged file
 def default_choices() -> dict[Choice, str]:
     """What the packaged root chooses where nobody says anything."""
     entries = read_yaml(conf_dir() / "config.yaml")["defaults"]
@@ -108,12 +112,26 @@ def default_choices() -> dict[Choice, str]:
 
 def chosen(story: dict[Choice, str], given: dict[Choice, str]) -> dict[str, Any]:
     """The options of the catalogue in their places, as hydra composes them; raises InputError."""
+    own = own_nodes(story | given)
+    key = (tuple(story.items()), tuple(given.items()))
+    if own or key not in COMPOSED:
+        found = composed(story, given, own)
+        if own:
+            return found  # the user's files may be other ones the next time
+        COMPOSED[key] = found
+    return copy.deepcopy(COMPOSED[key])
+
+
+def composed(
+    story: dict[Choice, str], given: dict[Choice, str], own: dict[tuple[str, str], dict[str, Any]]
+) -> dict[str, Any]:
+    """`chosen`, by hydra."""
     words = [f"scenario={STORY}"]
     for choice, option in given.items():
         is_new = choice.package is not None and choice not in story
         words.append(f"{'+' if is_new else ''}{choice.key}={node_of(option)}")
     try:
-        with LOCK, hydra_over(conf_dir()), stored(list(defaults_of(story)), own_nodes(story | given)):
+        with LOCK, hydra_over(conf_dir()), stored(list(defaults_of(story)), own):
             data = OmegaConf.to_container(hydra_compose("config", overrides=words), resolve=False)
     except (HydraException, OmegaConfBaseException) as error:
         raise InputError(f"scenario: {' '.join(str(error).split())}") from None

@@ -93,13 +93,15 @@ def with_fixed_replicas(pool: dict[str, Any]) -> dict[str, Any]:
 
 def with_metric(pool: dict[str, Any]) -> dict[str, Any]:
     """The pipeline carries what the autoscaler asks for, unless one of the two is said alone."""
-    scaler, metrics = pool.get("autoscaler"), pool.get("metrics") or {}
+    scaler, metrics = pool.get("autoscaler"), pool.get("metrics")
+    metrics = {} if metrics is None else metrics
     if not isinstance(scaler, Mapping) or not isinstance(metrics, Mapping):
         return pool
     usual = USUAL_METRIC.get(str(scaler.get("kind")))
-    source = metrics.get("source") or scaler.get("metric") or usual or "outstanding"
+    said = [metrics.get("source"), scaler.get("metric"), usual, "outstanding"]
+    source = next(name for name in said if name is not None)
     if usual is not None:
-        scaler = {**scaler, "metric": scaler.get("metric") or source}
+        scaler = {**scaler, "metric": source if scaler.get("metric") is None else scaler["metric"]}
     return {**pool, "autoscaler": scaler, "metrics": {**metrics, "source": source}}
 
 

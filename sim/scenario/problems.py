@@ -33,11 +33,6 @@ def key_text(path: Sequence[str | int]) -> str:
     return text
 
 
-def printable(text: str) -> str:
-    """The text on one line: what cannot be printed as its escape sequence."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
-
-
 def data_path(data: Any, loc: Sequence[str | int]) -> Path:
     """pydantic's location without the union tags it puts between the keys."""
     path: list[str | int] = []

@@ -265,13 +265,17 @@ def test_a_failed_limit_is_exit_code_3(words: list[str], stub: Any) -> None:
         (
             OSError(errno.ENOSPC, "No space left on device", "results/x"),
             2,
-            "results/x: cannot be written: the disk is full",
+            "results/x: cannot be used: the disk is full",
         ),
-        (OSError(errno.EROFS, "Read-only file system", "results"), 2, "results: cannot be written"),
+        (
+            OSError(errno.EROFS, "Read-only file system", "results"),
+            2,
+            "results: cannot be used: the file system is read-only",
+        ),
         (PermissionError(errno.EACCES, "Permission denied", "results"), 2, "permission denied"),
-        (OSError(errno.EIO, "I/O error", "results"), 1, "this is a bug: OSError"),
+        (OSError(errno.EIO, "I/O error", "results"), 2, "results: cannot be used: I/O error"),
         (ValueError("strange\nthings"), 1, "this is a bug: ValueError: strange things"),
-        (MemoryError(), 1, "this is a bug: MemoryError: no reason given"),
+        (MemoryError(), 2, "not enough memory"),
         (KeyboardInterrupt(), 130, "interrupted"),
     ],
 )
