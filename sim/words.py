@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from sim.errors import InputError, nearest
 
+SEED_DIGITS = 19  # of the largest seed
+
 
 def seeds_and_rest(overrides: list[str]) -> tuple[range | None, list[str]]:
     """Take `seed=A..B` out of the overrides; raises InputError where it is no range of seeds."""
@@ -14,7 +16,8 @@ def seeds_and_rest(overrides: list[str]) -> tuple[range | None, list[str]]:
     if twice:
         raise InputError(f"{twice[0]}: {ranges[0]} says the seeds already; allowed: one of the two")
     first, _, last = ranges[-1].removeprefix("seed=").partition("..")
-    if not (first.isdecimal() and last.isdecimal()) or int(first) > int(last):
+    is_range = all(word.isdecimal() and len(word) <= SEED_DIGITS for word in (first, last))
+    if not is_range or int(first) > int(last):
         raise InputError(f"{ranges[-1]}: allowed: seed=FIRST..LAST, two whole numbers, as seed=1..100")
     return range(int(first), int(last) + 1), [word for word in overrides if word not in ranges]
 

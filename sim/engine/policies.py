@@ -87,7 +87,7 @@ def shown(value: Any) -> str:
     if value is not None and not isinstance(value, PRINTED):
         return f"<{type(value).__name__}>"
     try:
-        return reprlib.repr(value)
+        return " ".join(reprlib.repr(value).split())
     except Exception:
         bits = f" of {value.bit_length()} bits" if isinstance(value, int) else ""
         return f"<{type(value).__name__}{bits}>"

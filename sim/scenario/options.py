@@ -19,7 +19,7 @@ def kind_of(group: str, option: str) -> Any:
 
 def node_of(option: str) -> str:
     """The name that hydra knows an option by: a file's path is no name for it."""
-    return f"file_{zlib.crc32(option.encode()):08x}" if is_file(option) else option
+    return f"file_{zlib.crc32(option.encode(errors='surrogateescape')):08x}" if is_file(option) else option
 
 
 def own_nodes(choices: dict[Choice, str]) -> dict[tuple[str, str], dict[str, Any]]:
@@ -27,14 +27,14 @@ def own_nodes(choices: dict[Choice, str]) -> dict[tuple[str, str], dict[str, Any
     nodes = {}
     for choice, option in choices.items():
         if is_file(option):
-            nodes[choice.group, node_of(option)] = option_body(Path(option))
+            nodes[choice.group, node_of(option)] = option_body(Path(option), choice.group)
             continue
         own = own_options(choice.group).get(option)
         if own is None:
             continue
         packaged = yaml_files(conf_dir() / choice.group).get(option)
         if packaged is None:
-            nodes[choice.group, option] = option_body(own)
+            nodes[choice.group, option] = option_body(own, choice.group)
         elif packaged.read_bytes() != own.read_bytes():
             raise InputError(
                 f"{own}: the catalogue has a {choice.group} {option!r} already: give yours another name"
@@ -42,9 +42,9 @@ def own_nodes(choices: dict[Choice, str]) -> dict[tuple[str, str], dict[str, Any
     return nodes
 
 
-def option_body(path: Path) -> dict[str, Any]:
+def option_body(path: Path, group: str) -> dict[str, Any]:
     """What an option of the user's says."""
-    body = read_yaml(path)
+    body = read_yaml(path, packages=("_global_",) if group == "slo" else ("_group_", group))
     refuse_code(body, str(path))
     if "defaults" in body:
         raise InputError(f"{path}: defaults: an option builds on no other")

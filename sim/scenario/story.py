@@ -57,7 +57,7 @@ def told(name_or_path: str, above: tuple[str, ...]) -> Story:
     here = str(path.resolve())
     if here in above or len(above) >= BASES_MAX:
         raise InputError(f"{path}: builds on itself, or on more than {BASES_MAX} others")
-    body = read_yaml(path)
+    body = read_yaml(path, packages=("_global_",))
     bases, choices = read_defaults(body.pop("defaults", None) or [], str(path))
     refuse_code(body, str(path))
     story = Story(choices, body)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +28,7 @@ FLOAT = re.compile(
     r"|[-+]?\.[0-9][0-9_]*(?:[eE][-+]?[0-9]+)?"
     r"|[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN))$"
 )
+PACKAGE = re.compile(r"^\s*#\s*@package:?\s*(\S*)")
 TAG = "tag:yaml.org,2002:"
 
 
@@ -72,8 +73,11 @@ class RefusedError(Exception):
         self.line = event.start_mark.line + 1
 
 
-def read_yaml(path: Path, shown: str | None = None) -> dict[str, Any]:
-    """The mapping in the file; raises InputError with every mistake and its line. An empty file is empty."""
+def read_yaml(path: Path, shown: str | None = None, packages: Collection[str] = ()) -> dict[str, Any]:
+    """The mapping in the file; raises InputError with every mistake and its line. An empty file is empty.
+
+    `packages` are what an `@package` line may name: hydra would put the file elsewhere, and here it has one place.
+    """
     shown = shown or str(path)
     try:
         with path.open("rb") as file:
@@ -86,7 +90,20 @@ def read_yaml(path: Path, shown: str | None = None) -> dict[str, Any]:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise InputError(f"{shown}: is not UTF-8 text (byte {error.start})") from None
+    if packages:
+        check_package(text, shown, packages)
     return parse_yaml(text, shown)
+
+
+def check_package(text: str, shown: str, packages: Collection[str]) -> None:
+    """Raise InputError for an `@package` line that names another place than the one that the file has."""
+    for number, line in enumerate(text.splitlines(), 1):
+        match = PACKAGE.match(line)
+        if match and match[1] not in packages:
+            allowed = " or ".join(packages)
+            raise InputError(
+                f"{shown}:{number}: @package {match[1]} is not valid; allowed: {allowed}, or no such line"
+            )
 
 
 def parse_yaml(text: str, shown: str) -> dict[str, Any]:

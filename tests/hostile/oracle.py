@@ -41,7 +41,7 @@ NOT_ZERO = re.compile(
     r"(^|\.)(duration_s|memory_gb|memory_bw_gb_s|dense_[a-z0-9]+_tflops|tdp_w|pcie_gb_s|params_b|active_params_b|layers|hidden"
     r"|heads|kv_heads|head_dim|max_model_len|max_num_seqs|max_num_batched_tokens|block_size|gpu_memory_utilization"
     r"|sync_period_s|polling_interval_s|scrape_period_s|period_s|target|target_backlog_per_replica|tp|pp|ep|max_replicas"
-    r"|attempts|workers|weight|catalogue|cacheable|hash_block_tokens|speed_up|scale|n_clients|requests|window_s"
+    r"|attempts|workers|weight|catalogue|cacheable|hash_block_tokens|speed_up|scale|n_clients|requests"
     r"|sojourn_s\.\d+|on_s|off_s|every_s|virtual_nodes|d0_ms)$"
 )
 #: the most of a unit that any machine, fleet or run has, with room above it
@@ -55,6 +55,7 @@ MOST = (
     (r"_per_s$", 1e9),
     (r"_us(_per_layer)?$", 1e9),
     (r"_ms(\.\d+)?$", 3.6e6),
+    (r"trace\.(start|end)_s$", 4e9),  # traces count from 1970
     (r"(_s|duration)(\.\d+)?$", DAYS_45),
     (r"seed$", 2**63 - 1),
 )

@@ -70,8 +70,9 @@ ARRIVALS = (
     "{kind: on_off, rate_per_s: 3, on_s: 30, off_s: 60}",
     "{kind: clients, rate_per_s: 3, n_clients: 10, client_rate: 1, cv: 1.5}",
     "{kind: batch, requests: 10, at_s: 5, every_s: 60}",
-    "{kind: superposition, rate_per_s: 3, components: [{kind: poisson, rate_per_s: 1}, {kind: on_off, rate_per_s: 1, on_s: 9, off_s: 9}]}",
-    "{kind: poisson, rate_per_s: 3, modulations: [{kind: markov, rates: [1, 2], sojourn_s: [60, 60]}, {kind: drift, log_sigma: 0.5}]}",
+    "{kind: superposition, components: [{kind: poisson, rate_per_s: 1}, {kind: batch, requests: 3}]}",
+    "{kind: poisson, rate_per_s: 3, modulations: [{kind: markov, rates: [1, 2], sojourn_s: [60, 60]},"
+    " {kind: drift, log_sigma: 0.5}]}",
 )
 ROUTERS = ("random", "session_affinity", "consistent_hash", "weighted_score")
 CONTEXTS: tuple[tuple[str, ...], ...] = (
