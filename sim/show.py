@@ -80,8 +80,8 @@ def as_list(group: str | None = None) -> str:
 
 def as_model(path: str, name: str | None, out: str | None) -> tuple[str, str]:
     """(what to print, notes) of a model imported from a config.json: its YAML, or the path it was written to."""
+    from sim.errors import printable
     from sim.huggingface.importing import chosen_as, import_model, place_of
-    from sim.scenario.problems import printable
 
     found = import_model(path, name)
     notes = [f"{found.model.name}: {note}" for note in found.notes]

@@ -1,4 +1,4 @@
-# ruff: noqa: E501  # lists of odd words
+# lists of odd words
 """Files that are no scenarios, words that are no commands, and CSV files that measure nothing."""
 
 from __future__ import annotations
