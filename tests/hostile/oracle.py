@@ -14,7 +14,7 @@ COUNT_MAX = 2**31 - 1
 
 #: keys that hold free text
 TEXTS = re.compile(
-    r"(^|\.)(source|price_source|price_confidence|note|question|version|error|look_at|kernels)$"
+    r"(^|\.)(source|price_source|price_confidence|confidence|over|note|question|version|error|look_at|kernels)$"
 )
 #: keys that hold the name of a thing, of a file or of one choice among a few
 NAMES = re.compile(
@@ -24,7 +24,7 @@ NAMES = re.compile(
 )
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.\-/()+ ]{0,99}\Z")
 #: keys that hold what a user's own file or column is called
-CALLED = re.compile(r"(^|\.)(file|dir|columns\.[a-z_]+)$")
+CALLED = re.compile(r"(^|\.)(file|dir|trace\.tenant|columns\.[a-z_]+)$")
 #: keys that hold true or false
 FLAGS = re.compile(
     r"(^|\.)(active|records|persistent|withheld|count_own|across_models|mig_capable|tied_embeddings|chunked_prefill"

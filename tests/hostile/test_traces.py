@@ -65,7 +65,8 @@ JSONL: dict[str, dict[str, Any]] = {
 }  # fmt: skip
 #: what is damaged and may all the same be read, as a stated unit or a dropped row says so
 TOKENS = ("ContextTokens", "GeneratedTokens", "Request tokens", "Response tokens", "num_prefill_tokens",
-          "num_decode_tokens", "prompt_size", "token_size", "prompt_tokens", "output_tokens", "input_length", "output_length")  # fmt: skip
+          "num_decode_tokens", "prompt_size", "token_size", "prompt_tokens", "output_tokens", "input_length",
+          "output_length")  # fmt: skip
 
 
 def read(path: Path, format: str = "auto", **more: Any) -> tuple[str, Any]:
