@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from sim.arrays import ClassRow, FaultRow, GroupRow, PoolRow, RunRow, Traffic, World, make_world, with_traffic
-from sim.errors import InputError
+from sim.errors import InputError, problem
 from sim.model import layout as a
 from sim.model import queue_scaler as keda
 from sim.model.control import SCALER_PAR
@@ -37,7 +37,7 @@ from sim.scenario.router import ConsistentHash, PrefixAware, SessionAffinity, We
 from sim.scenario.scenario import Scenario
 from sim.scenario.traffic import TrafficClass
 from sim.steptime import StepTable, make_step_table, max_model_len
-from sim.units import HORIZON_MAX_S, NEVER, s_to_ps
+from sim.units import HORIZON_MAX_S, NEVER, PS_PER_S, s_to_ps
 from sim.workload.requests import Requests, make_requests
 from sim.workload.tenants import with_recorded_tenants
 
@@ -111,11 +111,25 @@ def with_seed(of: Outline, seed: int, requests: Requests | None = None) -> Plan:
     scenario = of.scenario.with_seed(seed)
     if requests is None:
         requests = make_requests(scenario, seed, of.in_list)
+    check_measured(scenario, requests)
     check_work(scenario, of.classes, requests)
     traffic = Traffic(*requests[:8])
     if not of.asks_contents:
         traffic = traffic._replace(content_id=None)
     return Plan(with_traffic(of.world, seed, traffic), of.tables, scenario, requests.traces)
+
+
+def check_measured(scenario: Scenario, requests: Requests) -> None:
+    """Raise InputError where requests come, and all of them within the warm-up: nothing would be measured.
+
+    Of sessions only the first requests' times are known; those that follow may come later.
+    """
+    if requests.turns is not None or not len(requests.arrival_ps):
+        return
+    last_s = int(requests.arrival_ps.max()) / PS_PER_S
+    if last_s < scenario.warmup_s:
+        why = f"less than {last_s:g} s, when the last of {len(requests.arrival_ps):,} requests comes: none is measured"
+        raise InputError(problem("warmup_s", scenario.warmup_s, why))
 
 
 def group_of(model: str | None, groups: tuple[str, ...]) -> int:

@@ -39,6 +39,7 @@ BANDWIDTH_MIN_GB_S = 0.001  # 8 Mbit/s: a slow line to a house
 BANDWIDTH_MAX_GB_S = 1000.0  # above NVLink-C2C (450 each way) and eight 400 Gbit/s network cards (400)
 
 Waits = Annotated[tuple[StageName, ...], Field(max_length=16)]
+ImageGb = Annotated[Positive, Field(le=10_000)]  # the largest serving images have some 30 GB
 SPREAD_ONE = Constant(value=1)
 
 
@@ -118,8 +119,8 @@ class ColdStart:
     """
 
     name: Name
-    image_gb: Positive | None = None  # compressed, as it is pulled
-    image_unpacked_gb: Positive | None = None
+    image_gb: ImageGb | None = None  # compressed, as it is pulled
+    image_unpacked_gb: ImageGb | None = None
     stages: Annotated[tuple[Stage, ...], Field(max_length=16)] = ()
     source: Text = ""
     note: Text = ""

@@ -414,3 +414,18 @@ def test_the_users_own_options(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
             found.append(f"{what}: accepted")
     found += faults(fleetsim("list", "gpu"))
     assert not found, told(found)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["warmup_s=599.9", "traffic.arrivals={kind: batch, requests: 5}"],
+        ["warmup_s=30", "traffic.arrivals={kind: batch, requests: 5, at_s: 29.5}", "duration_s=40"],
+    ],
+)
+def test_a_warm_up_that_leaves_no_request(words: list[str], tmp_path: Path) -> None:
+    answer = fleetsim("run", "first_run", *words, f"output.dir={tmp_path / 'out'}")
+    assert answer.code == 2
+    assert not faults(answer)
+    assert "warmup_s: " in answer.err
+    assert not list(tmp_path.iterdir())
