@@ -95,5 +95,8 @@ def config_record(scenario: Any, about: Mapping[str, Any] | None = None) -> dict
 
 
 def read_json(path: Path) -> Any:
-    """A JSON file of a run folder, infinities as numbers."""
-    return from_json(path.read_text(encoding="utf-8"))
+    """A JSON file of a run folder, infinities as numbers; ValueError where it is none."""
+    try:
+        return from_json(path.read_text(encoding="utf-8"))
+    except RecursionError:
+        raise ValueError(f"{path.name} is nested deeper than any that a run leaves") from None

@@ -100,18 +100,39 @@ def read_run(path: Path | str) -> RunFiles:
         raise InputError(f"{line}; reading says: {str(error).splitlines()[0]}") from error
 
 
+#: what every summary has and everybody relies on: a key, and what it holds
+SUMMARY_HAS: dict[str, tuple[type, ...]] = {
+    **dict.fromkeys(("scenario", "question", "digest"), (str,)),
+    **dict.fromkeys(("duration_s", "warmup_s", "end_s", "offered"), (int, float)),
+    **dict.fromkeys(("served_fraction", "slo_attainment", "usd_per_hour"), (int, float, type(None))),
+    **dict.fromkeys(("ttft", "classes"), (dict,)),
+}
+
+
+def _checked(value: Any, name: str, has: Mapping[str, tuple[type, ...]]) -> dict[str, Any]:
+    """The value; ValueError where it is no mapping with these keys."""
+    if not isinstance(value, dict):
+        raise ValueError(f"{name} holds no object")
+    for key, kinds in has.items():
+        if not isinstance(value.get(key, value), kinds) or (key not in value):
+            raise ValueError(f"{name} has no {key}, or not what a run leaves there")
+    return value
+
+
 def _read_whole(folder: Path) -> RunFiles:
-    config = read_json(folder / CONFIG_JSON)
-    found = config.get("schema_version")
+    config = _checked(read_json(folder / CONFIG_JSON), CONFIG_JSON, {"schema_version": (object,)})
+    found = config["schema_version"]
     if found != SCHEMA_VERSION:
         raise InputError(problem("run.schema_version", found, f"{SCHEMA_VERSION}, which this version reads"))
+    _checked(config, CONFIG_JSON, {"config": (dict,)})
+    summary = _checked(read_json(folder / SUMMARY_JSON), SUMMARY_JSON, SUMMARY_HAS)
     tables = RunTables(
         requests=_read_table(folder / REQUESTS_FILE, REQUESTS),
         timeseries=read_table(folder / TIMESERIES_FILE),
         summary=read_table(folder / SUMMARY_FILE),
         stations=_read_table(folder / STATIONS_FILE, STATIONS),
     )
-    return RunFiles(folder, config, read_json(folder / SUMMARY_JSON), tables)
+    return RunFiles(folder, config, summary, tables)
 
 
 def find_run(text: str, root: Path | str = "results") -> Path:
