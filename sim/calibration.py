@@ -7,8 +7,7 @@ import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
-from sim.errors import InputError, nearest, problem
-from sim.scenario.problems import printable
+from sim.errors import InputError, nearest, printable, problem
 
 if TYPE_CHECKING:
     from sim.scenario.pool import Pool

@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import errno
 import os
-import signal
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
 from sim.errors import InputError, nearest, printable, printable_lines, problem
+from sim.streams import EndedError, ends_as_interrupts, make_writable, silence, write
 from sim.words import hint, scenario_and_overrides, seeds_and_rest, take_flags, take_value
 
 OK, OUR_FAULT, BAD_INPUT, SLO_FAILED, INTERRUPTED = 0, 1, 2, 3, 130
-ENDS = ("SIGTERM", "SIGHUP")  # signals that are to leave what an interrupt leaves
 DISK_ERRORS = {
     errno.ENOSPC: "the disk is full",
     errno.EDQUOT: "the disk quota is used up",
@@ -50,14 +48,6 @@ Exit codes:    0 fine, 1 our fault, 2 bad input, 3 a limit of `slo` failed, 130 
 """
 
 
-class EndedError(KeyboardInterrupt):
-    """Somebody asks the process to end: everything is left as after an interrupt at the terminal."""
-
-    def __init__(self, number: int) -> None:
-        super().__init__()
-        self.number = number
-
-
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code; never raises."""
     words = list(sys.argv[1:] if argv is None else argv)
@@ -68,7 +58,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         except InputError as error:
             return complain(BAD_INPUT, error.problems)
         except EndedError as error:
-            return complain(128 + error.number, [f"ended by {signal.Signals(error.number).name}"])
+            return complain(error.code, [f"ended by {error.name}"])
         except KeyboardInterrupt:
             return complain(INTERRUPTED, ["interrupted"])
         except MemoryError:
@@ -79,38 +69,6 @@ def main(argv: Sequence[str] | None = None) -> int:
             return os_error(error)
         except Exception as error:
             return our_fault(error)
-
-
-@contextmanager
-def ends_as_interrupts() -> Iterator[None]:
-    """SIGTERM and SIGHUP raise EndedError here, where the caller has not set them and this is the main thread."""
-
-    def end(number: int, _frame: Any) -> NoReturn:
-        raise EndedError(number)
-
-    before = {}
-    for number in (getattr(signal, name) for name in ENDS if hasattr(signal, name)):
-        try:
-            if signal.getsignal(number) is signal.SIG_DFL:
-                before[number] = signal.signal(number, end)
-        except ValueError:  # another thread's signals are not ours
-            break
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-
-def make_writable() -> None:
-    """Streams that are closed go nowhere, and a letter that a stream has no code for is no reason to stop."""
-    for name in ("stdout", "stderr"):
-        stream = getattr(sys, name)
-        if stream is None:
-            setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115  # for as long as the process lasts
-        elif hasattr(stream, "reconfigure") and stream.errors in ("strict", "surrogateescape"):
-            is_utf = (stream.encoding or "").lower().replace("-", "").startswith("utf")
-            stream.reconfigure(errors="backslashreplace" if is_utf else "replace")
 
 
 def dispatch(words: list[str]) -> int:
@@ -328,21 +286,8 @@ def say(text: str) -> None:
     write(sys.stdout, printable_lines(text))
 
 
-def write(stream: Any, text: str) -> None:
-    """Write text; a reader that has gone has read enough."""
-    try:
-        stream.write(text)
-        stream.flush()
-    except BrokenPipeError:
-        from sim.report.safe import silence
-
-        silence(stream)
-
-
 def complain(code: int, lines: Sequence[str]) -> int:
     """One line on stderr for each thing that is wrong; where stderr cannot be written the code must do."""
-    from sim.report.safe import silence
-
     try:
         write(sys.stderr, "".join(f"fleetsim: {printable(line)}\n" for line in lines))
     except (OSError, ValueError):
@@ -352,8 +297,6 @@ def complain(code: int, lines: Sequence[str]) -> int:
 
 def os_error(error: OSError) -> int:
     """What the system refuses is the surroundings' fault: a disk, a folder, a stream, a process that cannot be had."""
-    from sim.report.safe import silence
-
     why = DISK_ERRORS.get(error.errno or 0) or error.strerror or str(error) or type(error).__name__
     where = error.filename
     if where is None and error.errno in OUTPUT_ERRORS:

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import functools
 import json
-import os
-import sys
 from collections.abc import Iterable
 from typing import Any
 
 from sim.errors import printable
+from sim.streams import silence
 
 IN_SCRIPTS = {
     "<": "\\u003c",
@@ -29,7 +28,7 @@ def _console_class() -> type:
         def on_broken_pipe(self) -> None:
             """Be quiet from now on."""
             self.quiet = True
-            silence(sys.stdout if not self.stderr else sys.stderr)
+            silence(self.file)
 
         def _render_buffer(self, buffer: Iterable[Segment]) -> str:
             return super()._render_buffer(
@@ -46,17 +45,6 @@ def _safe(text: str) -> str:
 def make_console(stderr: bool = False) -> Any:
     """Rich's console on stdout or stderr: brackets and colons in text are text, and control characters are shown."""
     return _console_class()(stderr=stderr, markup=False, emoji=False)
-
-
-def silence(stream: Any) -> None:
-    """Let what is still written to a stream go nowhere: its reader is gone, or its disk is full."""
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    try:
-        os.dup2(nowhere, stream.fileno())
-    except (OSError, ValueError, AttributeError):
-        return  # no stream of the system's
-    finally:
-        os.close(nowhere)
 
 
 class ScriptJson(json.JSONEncoder):

@@ -102,7 +102,7 @@ def test_every_verb_in_the_help_exists(capsys: pytest.CaptureFixture[str]) -> No
         (["show", "first_run", "gpu=h10"], "did you mean 'h100'"),
         (
             ["show", "first_run", "gpu.memory_gb=-1"],
-            "gpu.memory_gb: -1 is not valid; allowed: a number > 0, in GB",
+            "gpu.memory_gb: -1 is not valid; allowed: a number ≥ 0.5 and ≤ 100000, in GB",
         ),
         (["show", "first_run", "duration_s=4000000"], "duration_s: 4000000"),
         (["show", "first_run", "duration_s=.nan"], "duration_s: '.nan'"),
@@ -122,7 +122,7 @@ def test_every_verb_in_the_help_exists(capsys: pytest.CaptureFixture[str]) -> No
         (["compare", "first_run", "seed=1,2", "seed=3"], "seed=1,2: seed is given twice"),
         (["compare", "first_run", "seed=1,2", "seed=3,4"], "seed=3,4: seed is given twice"),
         (["run", "first_run", "=3"], "=3: has no key"),
-        (["run", "first_run", "output.sample_interval_s=1e-9"], "a time series has at most 1,000,000 rows"),
+        (["run", "first_run", "output.sample_interval_s=0.0010"], "a time series has at most 1,000,000 rows"),
         (["run", "first_run", "output.sample_interval_s=1e9"], "output.sample_interval_s: 1000000000.0"),
         (["run", "first_run", "traffic.retry=aggressive"], "an option is chosen as retry=aggressive"),
         (["run", "two_models", "pools.chat.gpu=h100"], "an option is chosen as gpu@pools.chat.gpu=h100"),
@@ -181,7 +181,7 @@ BAD_FILES = {
     "env": ("question: ${oc.env:HOME}", "reads no environment"),
     "bomb": ("a: &a [x]\nb: [*a, *a]", "anchors are not allowed"),
     "nan": ("duration_s: .nan", "not a finite number"),
-    "unit": ("duration_s: 10 min", "'10 min' is not valid; allowed: a number > 0 and ≤ 3888000, in s"),
+    "unit": ("duration_s: 10 min", "'10 min' is not valid; allowed: a number ≥ 1e-06 and ≤ 3888000, in s"),
     "rate": ("traffic: {arrivals: {rate_per_s: -1}}", "traffic.arrivals.rate_per_s: -1 is not valid"),
 }
 

@@ -32,7 +32,7 @@ OWNERS = {
     "pyarrow": ["sim/records/*.py", "sim/workload/tables.py", "sim/api.py"],
     "altair": ["sim/report/*.py"],
     "vl_convert": ["sim/report/*.py"],
-    "rich": ["sim/report/*.py", "sim/cli.py"],
+    "rich": ["sim/report/*.py"],
 }
 #: all that the rules of the world may import
 MODEL_IMPORTS = {"__future__", "math", "typing", "numpy", "sim.jit", "sim.model", "sim.rng", "sim.units"}
