@@ -52,7 +52,7 @@ def stub(monkeypatch: pytest.MonkeyPatch) -> types.ModuleType:
 
     api.load, api.run, api.compare = load_scenario, run, compare
     terminal: Any = types.ModuleType("sim.report.terminal")
-    terminal.print_run = lambda run, console: sys.stdout.write("a run\n")
+    terminal.print_run = lambda run, console, *more: sys.stdout.write("a run\n")
     terminal.print_comparison = lambda runs, console: sys.stdout.write(f"{len(runs.runs)} runs\n")
     for module in (api, terminal):
         monkeypatch.setitem(sys.modules, module.__name__, module)
