@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from sim.errors import InputError
 from sim.knots import knot_tokens
@@ -75,15 +75,32 @@ def rate_max(
     return min(by_clients, n_replica / (prompt * token_s)) if token_s > 0 else by_clients
 
 
+def sent_of(
+    scenario: Scenario, p: a.Params, st: a.State
+) -> Iterator[tuple[TrafficClass, Concurrency, int, int]]:
+    """Each list by its (first) class: (class, load generator, how many had to wait in it, how many of these were sent)."""
+    for i, entry in enumerate(scenario.classes):
+        if isinstance(entry.arrivals, Concurrency) and leader(scenario.classes, i) == i:
+            line = line_number(scenario.classes, i)
+            waited = int(p.trace[int(p.m[a.P_LINES]) + line * a.LINE_SIZE + a.LINE_N])
+            yield entry, entry.arrivals, waited, int(st.m[st.line + line])
+
+
+def unsent(scenario: Scenario, p: a.Params, st: a.State) -> dict[str, int]:
+    """How many requests of each list that has an end were left in it, by its (first) class; those with none left out."""
+    return {
+        entry.name: waited - sent
+        for entry, loop, waited, sent in sent_of(scenario, p, st)
+        if (loop.requests or entry.trace) and waited > sent
+    }
+
+
 def check_sent(scenario: Scenario, p: a.Params, st: a.State) -> None:
     """Raise InputError where a load generator that should have gone on to the end of the run had no request left."""
-    for i, entry in enumerate(scenario.classes):
-        loop = entry.arrivals
-        if not isinstance(loop, Concurrency) or loop.requests or entry.trace:
+    for entry, loop, ready, sent in sent_of(scenario, p, st):
+        if loop.requests or entry.trace:
             continue
-        line = line_number(scenario.classes, i)
-        ready = int(p.trace[int(p.m[a.P_LINES]) + line * a.LINE_SIZE + a.LINE_N])
-        if int(st.m[st.line + line]) >= ready:
+        if sent >= ready:
             raise InputError(
                 f"traffic {entry.name!r}: its clients had sent all {ready + loop.max:,} requests that were ready before"
                 " the end: many of them failed at once. Say how many there are, as arrivals.requests"

@@ -16,7 +16,7 @@ from sim.engine.policies import load_law
 from sim.engine.result import Result, make_result
 from sim.model import layout as a
 from sim.pack import Plan, plan
-from sim.pack_loops import check_sent
+from sim.pack_loops import check_sent, unsent
 from sim.scenario.scenario import Scenario
 
 Tick = Callable[..., None]
@@ -115,6 +115,7 @@ def finished_run(packed: Plan, state: a.State, engine: str, wall_s: float) -> Ru
     result = make_result(packed.params, state)
     summary = summarize(packed.scenario, result, packed.tables, engine)
     summary["traces"] = packed.traces or {}
+    summary["unsent"] = unsent(packed.scenario, packed.params, state)
     found = verdicts(packed.scenario, summary)
     return Run(packed.scenario, result, with_verdicts(summary, found), found, engine, wall_s)
 

@@ -16,6 +16,7 @@ NOT_FLAT = (
     "pools",
     "stations",
     "traces",
+    "unsent",
     "usd_lines",
     "verdicts",
     "look_at",

@@ -16,6 +16,17 @@ def trace_lines(summary: Mapping[str, Any]) -> list[str]:
     ]
 
 
+def given_lines(summary: Mapping[str, Any]) -> list[str]:
+    """The lines of the traces, and of load generators that had requests left when their time was up."""
+    return [
+        *trace_lines(summary),
+        *(
+            f"{name}: {number(n)} requests of the load generator were not sent by duration_s; a longer one lets it finish"
+            for name, n in summary.get("unsent", {}).items()
+        ),
+    ]
+
+
 def _trace_parts(told: Mapping[str, Any]) -> Iterator[str]:
     """What there is to say of a recorded trace, most important first."""
     yield f"{number(told['rows'])} rows as {told['format']}"

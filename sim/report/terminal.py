@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from sim.analysis.compare import compare
 from sim.report.comparison import against, comparison_table
-from sim.report.inputs import dropped_lines, trace_lines
+from sim.report.inputs import dropped_lines, given_lines
 from sim.report.starts import start_lines
 from sim.report.text import kinds, number, observed, quantity, seconds, share, slo_text, usd
 from sim.scenario.resolved import traffic_key
@@ -51,7 +51,7 @@ def print_run(run: Run, console: Console) -> None:
     console.print()
     console.print(Text(summary["question"] or summary["scenario"], style="bold"))
     console.print(_came_out(summary, getattr(run, "wall_s", None)))
-    for line in (*trace_lines(summary), *tries_lines(summary), *answer_lines(summary), *who_lines(summary)):
+    for line in (*given_lines(summary), *tries_lines(summary), *answer_lines(summary), *who_lines(summary)):
         console.print(Text(line))
     for verdict in summary.get("verdicts", []):
         console.print(verdict_line(verdict))
@@ -77,7 +77,7 @@ def print_comparison(runs: Runs, console: Console) -> None:
     traffic = {name: traffic_key(story) for name, story in stories.items()} if known else None
     comparison = compare({name: run.summary for name, run in runs.runs.items()}, traffic=traffic)
     console.print()
-    for line in dict.fromkeys(line for run in runs.runs.values() for line in trace_lines(run.summary)):
+    for line in dict.fromkeys(line for run in runs.runs.values() for line in given_lines(run.summary)):
         console.print(Text(line))
     console.print(comparison_table(comparison, console.width))
     console.print(Text(f"* best value of a measure; {against(comparison)}", style="dim"))

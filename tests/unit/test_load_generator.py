@@ -103,6 +103,8 @@ def test_a_run_that_is_not_done_by_its_duration_is_cut_there() -> None:
     assert run.summary["window_s"] == 0.5
     assert 0 < run.summary["offered"] < 60
     assert columns(run)["arrival_ps"].max() < 5e11
+    assert run.summary["unsent"] == {"chat": 60 - run.summary["offered"]}
+    assert bench().summary["unsent"] == {}
 
 
 def test_a_slot_is_free_when_its_request_is_given_up_or_refused() -> None:
