@@ -30,6 +30,8 @@ FLAGS = re.compile(
     r"(^|\.)(active|records|persistent|withheld|count_own|across_models|mig_capable|tied_embeddings|chunked_prefill"
     r"|prefix_caching|cuda_graph_padding|sort|repeat|async_scheduling|eager|data_parallel_attention)$"
 )
+#: keys that hold a list or nothing
+LISTS = re.compile(r"(^|\.)(after|before|cheap_hours|day|week|jumps)$")
 #: keys that hold a part of a whole
 SHARES = re.compile(
     r"(^|\.)(share|cacheable|blocked|match_min|gpu_memory_utilization|weibull_share|p|prefill_weight_share|[a-z_]*_use)$"
@@ -68,7 +70,7 @@ def may_hold(key: str, value: Any, is_list: bool = False) -> bool | None:
     if isinstance(value, dict):
         return False if value else None
     if isinstance(value, list):
-        return None if is_list and not value else False
+        return None if (is_list or LISTS.search(key)) and not value else False
     if is_list:
         return False
     if TEXTS.search(key) and not key.endswith("metrics.source"):

@@ -71,6 +71,7 @@ ARRIVALS = (
     "{kind: on_off, rate_per_s: 3, on_s: 30, off_s: 60}",
     "{kind: clients, rate_per_s: 3, n_clients: 10, client_rate: 1, cv: 1.5}",
     "{kind: batch, requests: 10, at_s: 5, every_s: 60}",
+    "{kind: concurrency, max: 4, requests: 100}",
     "{kind: superposition, components: [{kind: poisson, rate_per_s: 1}, {kind: batch, requests: 3}]}",
     "{kind: poisson, rate_per_s: 3, modulations: [{kind: markov, rates: [1, 2], sojourn_s: [60, 60]},"
     " {kind: drift, log_sigma: 0.5}]}",
