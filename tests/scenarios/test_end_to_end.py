@@ -38,6 +38,7 @@ SHORT = {
     "replicas_lost": ["duration_s=60", "drain_s=60", "faults=[{at_s:20,replicas:1}]"],
 }
 SHORTER = ["duration_s=90", "drain_s=60"]
+SHORT["agents_at_nine"] = [*SHORTER, "traffic.spikes=[{at_s:20,height:20,length_s:60}]"]
 
 
 def short(name: str) -> list[str]:
