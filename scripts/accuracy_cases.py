@@ -135,3 +135,97 @@ def lognormal(mean: float, variance_log: float, largest: int) -> str:
     """Lengths of a mean and a variance of their logarithm."""
     mu = math.log(mean) - variance_log / 2
     return f"{{kind: lognormal, mu: {mu:.4f}, sigma: {math.sqrt(variance_log):.4f}, min: 1, max: {largest}}}"
+
+
+# ---- public benchmark pages ----------------------------------------------------------
+PUBLIC_GPU = {
+    "A100-40": "a100_40",
+    "A100-80": "a100_80",
+    "H100": "h100",
+    "H200": "h200",
+    "B200": "b200",
+    "MI300X": "mi300x",
+    "L4": "l4",
+    "L40S": "l40s",
+}
+PUBLIC_MODEL = {
+    "Qwen3-8B": "qwen3_8b",
+    "Qwen3-14B": "qwen3_14b",
+    "Qwen3-32B": "qwen3_32b",
+    "Qwen3-30B-A3B": "qwen3_30b_a3b",
+    "DeepSeek-R1": "deepseek_r1",
+    "Llama-3.1-8B": "llama_3_1_8b",
+    "Llama-3.1-70B": "llama_3_1_70b",
+    "Llama-3.1-405B": "llama_3_1_405b",
+    "Llama-4-Scout": "llama_4_scout",
+    "Llama-3.2-11B text (8B stands in)": "llama_3_1_8b",
+}
+WEIGHTS = {"bf16": "bf16", "fp8": "fp8", "fp8 (weights only)": "fp8_weights", "AWQ int4": "int4"}
+SHAREGPT = (
+    (250, 1.2, 1024),
+    (215, 1.1, 1024),
+)  # mean, spread of the logarithm, longest: of prompts, of answers
+MEASURES = {"output_tokens_per_s": "tokens_per_s", "ttft_mean_ms": "ttft_ms", "tpot_mean_ms": "tpot_ms"}
+
+
+def public_cases(data: Path) -> Iterator[Case]:
+    """The points of public benchmark pages."""
+    with open(data / PUBLIC, newline="") as stream:
+        for row in csv.DictReader(stream):
+            if row["model"] in PUBLIC_MODEL and row["gpu"] in PUBLIC_GPU and row["weights"] in WEIGHTS:
+                yield public_case(row)
+
+
+def public_case(row: dict[str, str]) -> Case:
+    """One measured point: so many requests, all at once or so many at a time."""
+    n_requests = int(row["requests"])
+    running = n_requests if row["concurrency"] == "all" else int(row["concurrency"])
+    (prompt, s_prompt, longest), (output, s_output, _) = SHAREGPT
+    lengths = [
+        f"traffic.prompt_tokens={lognormal(prompt, s_prompt**2, longest)}",
+        f"traffic.output_tokens={lognormal(output, s_output**2, longest)}",
+    ]
+    if row["prompt_tokens"]:
+        lengths = [f"traffic.{side}_tokens={row[f'{side}_tokens']}" for side in ("prompt", "output")]
+    arrivals = f"{{kind: concurrency, max: {running}, requests: {n_requests}}}"
+    if running == n_requests:
+        arrivals = f"{{kind: batch, requests: {n_requests}, at_s: 0}}"
+    overrides = [
+        f"model={PUBLIC_MODEL[row['model']]}",
+        f"gpu={PUBLIC_GPU[row['gpu']]}",
+        f"pool.tp={row['tp']}",
+        f"pool.precision={WEIGHTS[row['weights']]}",
+        f"pool.kv_precision={row['kv'] or 'bf16'}",
+        f"runtime={runtime_of(row)}",
+        *([f"runtime.max_num_seqs={row['max_num_seqs']}"] if row["max_num_seqs"] else []),
+        *(["runtime.enforce_eager=true"] if "eager" in row["engine"] else []),
+        *(["runtime.max_num_batched_tokens=131072"] if "131072" in row["note"] else []),
+        *alone(),
+        *([] if running == n_requests else ["duration_s=20000"]),
+        f"traffic.arrivals={arrivals}",
+        *lengths,
+    ]
+    measured = {ours: float(row[theirs]) for theirs, ours in MEASURES.items() if row[theirs]}
+    if row["duration_s"] and not row["output_tokens_per_s"]:
+        measured["duration_s"] = float(row["duration_s"])
+    engine = row["engine"].split(",")[0].split(" (")[0].split(" 0.")[0]
+    return Case(
+        f"{row['id']} {row['model']} {row['gpu']}x{row['num_gpus']} {row['weights']}",
+        engine,
+        True,
+        overrides,
+        n_requests,
+        running,
+        measured,
+    )
+
+
+def runtime_of(row: dict[str, str]) -> str:
+    """The preset of a point's engine; vLLM's defaults depend on the GPU."""
+    if row["engine"].startswith("TensorRT"):
+        return "tensorrt_llm"
+    if row["engine"].startswith("SGLang"):
+        return "sglang"
+    return (
+        "vllm_api_server" if row["gpu"] in ("A100-40", "A100-80", "L4", "L40S") else "vllm_api_server_large"
+    )

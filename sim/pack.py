@@ -93,6 +93,7 @@ def outline(scenario: Scenario) -> Outline:
                 pools=tuple(preferred(scenario, c, pools, prices)),
                 ordered=int(is_ordered(scenario, c)),
                 network_ps=network_row(c, scenario, pools),
+                is_away=is_away(c, scenario, pools),
             )
             for c, row in zip(scenario.classes, classes, strict=True)
         ],
@@ -169,10 +170,24 @@ def group_row(scenario: Scenario) -> GroupRow:
 
 
 def network_row(entry: TrafficClass, scenario: Scenario, pools: list[Pool]) -> tuple[int, ...]:
-    """What the network and the gateway add to an answer from each pool, ps."""
+    """What the network, the gateway and the server's front end add to an answer from each pool, ps."""
     choice, own_s = scenario.pool_choice, scenario.gateway.latency_s
-    trips = [round_trip_s(choice, entry.location, pool.region) or 0.0 for pool in pools]
-    return tuple(s_to_ps(own_s + trip_s) for trip_s in trips) if any(trips) or own_s > 0 else ()
+    added = [
+        own_s + (round_trip_s(choice, entry.location, pool.region) or 0.0) + overhead_s(pool)
+        for pool in pools
+    ]
+    return tuple(map(s_to_ps, added)) if any(added) else ()
+
+
+def is_away(entry: TrafficClass, scenario: Scenario, pools: list[Pool]) -> bool:
+    """Whether a network or the gateway lies between users and servers, so that the two measure different times."""
+    trips = (round_trip_s(scenario.pool_choice, entry.location, pool.region) for pool in pools)
+    return scenario.gateway.latency_s > 0 or any(trips)
+
+
+def overhead_s(pool: Pool) -> float:
+    """What a request waits at the pool's servers beside its steps."""
+    return pool.runtime.request_overhead_ms * 1e-3
 
 
 def usd_per_token(pool: Pool, table: StepTable) -> float:
@@ -233,6 +248,7 @@ def pool_row(pool: Pool, table: StepTable, group: int) -> PoolRow:
         slope_ps=table.slope_ps,
         prefill_ps=0,
         work_ps=table.work_ps,
+        overhead_ps=s_to_ps(overhead_s(pool)),
         mixed_ps=table.mixed_ps,
         attention_q16=table.attention_q16,
         n_blocks=table.n_kv_blocks,

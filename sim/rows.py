@@ -82,6 +82,7 @@ class ClassRow(NamedTuple):
     pools: tuple[int, ...] = ()
     ordered: int = 0
     network_ps: tuple[int, ...] = ()  # (pool,) of the whole fleet: what users see added to an answer; none: 0
+    is_away: bool = True  # some of that is not the servers' own: users and servers measure different times
     before: tuple[VisitRow, ...] = ()  # stations before the GPU
     after: tuple[VisitRow, ...] = ()  # … and after it
     withheld: int = 0  # 1 = nothing is shown before the answer is complete and checked
@@ -98,28 +99,29 @@ class ClassRow(NamedTuple):
     @property
     def has_attempts(self) -> bool:
         """Whether its requests may be refused, given up or tried again, or are measured in two places."""
-        return any(
-            getattr(self, name) != self._field_defaults[name]
-            for name in (
-                "shed_milli",
-                "wait_max_ps",
-                "attempts_max",
-                "hedge_ps",
-                "before",
-                "after",
-                "withheld",
-                "blocked_q20",
-                "deadline_ps",
-                "defer_max_ps",
-                "prompt_max",
-                "output_max",
-                "session_max",
-                "gap_ps",
-                "ttft_max_ps",
+        return (
+            any(
+                getattr(self, name) != self._field_defaults[name]
+                for name in (
+                    "shed_milli",
+                    "wait_max_ps",
+                    "attempts_max",
+                    "hedge_ps",
+                    "before",
+                    "after",
+                    "withheld",
+                    "blocked_q20",
+                    "deadline_ps",
+                    "defer_max_ps",
+                    "prompt_max",
+                    "output_max",
+                    "session_max",
+                    "gap_ps",
+                    "ttft_max_ps",
+                )
             )
-        ) or any(
-            x is not None
-            for x in (self.first_patience_ps, self.total_patience_ps, self.limit, *self.network_ps[:1])
+            or any(x is not None for x in (self.first_patience_ps, self.total_patience_ps, self.limit))
+            or (self.is_away and self.network_ps != ())
         )
 
 
@@ -183,6 +185,7 @@ class PoolRow(NamedTuple):
     prefix_runs: int = 0  # of its prefix cache, 0 = it has none, AUTO_RUNS = as many as its traffic may need
     work_ps: np.ndarray | None = None  # (N_WORK,) of a step's tokens by number; None: prefill_ps each
     mixed_ps: int = 0  # that prompts add to a step in which sequences decode
+    overhead_ps: int = 0  # that a request waits at the server beside its steps
 
 
 class FaultRow(NamedTuple):
@@ -333,7 +336,7 @@ def pool_table(pools: list[PoolRow]) -> np.ndarray:
         row[a.L_SOURCE], row[a.L_SCRAPE_PS] = pool.source, pool.scrape_ps
         row[a.L_WINDOW_PS], row[a.L_LAG_PS] = pool.window_ps, pool.lag_ps
         row[a.L_PREFIX_RUNS], row[a.L_PREFIX_BUCKETS] = pool.prefix_runs, buckets_of(pool.prefix_runs)
-        row[a.L_STEP], row[a.L_N_STEP] = step, n_steps(pool)
+        row[[a.L_STEP, a.L_N_STEP, a.L_OVERHEAD_PS]] = step, n_steps(pool), pool.overhead_ps
         first, table, step = first + pool.n_max, table + len(pool.base_ps), step + n_steps(pool)
         work += a.N_WORK + len(pool.base_ps)
     return rows.reshape(-1)

@@ -46,12 +46,16 @@ from sim.model.layout import (
     K_GROUP,
     K_SIZE,
     K_WITHHELD,
+    L_OVERHEAD_PS,
+    L_SIZE,
     MORE_ATTEMPT_TTFT,
     N_MORE,
     P_CACHE_ENTRIES,
     P_DURATION_PS,
     P_WARMUP_PS,
     PHASE_TURN,
+    R_POOL,
+    R_SIZE,
     S_FREE,
     S_IN_FLIGHT,
 )
@@ -118,6 +122,12 @@ def forget(p, st, s):
         unlist_hedge(p, st, s)
 
 
+@jit
+def overhead_of(p, st, r):
+    """What a request waits at the servers of replica r beside its steps; nothing where no replica answered."""
+    return p.m[p.pool + st.m[st.rep + r * R_SIZE + R_POOL] * L_SIZE + L_OVERHEAD_PS] if r >= 0 else 0
+
+
 @jit_call
 def end_of_attempt(p, st, s, outcome):
     """The attempt in slot s is over: its timer, its limits, its twin; returns the slot of the twin or −1."""
@@ -128,7 +138,8 @@ def end_of_attempt(p, st, s, outcome):
         k = st.m[so + F_CLASS]
         st.m[st.counts + k * C_SIZE + C_ENDED + outcome - 1] += 1
         if st.m[so + F_FIRST_PS] >= 0:
-            measure_more(st, k, MORE_ATTEMPT_TTFT, st.m[so + F_FIRST_PS] - st.m[so + F_TAKEN_PS])
+            waited = st.m[so + F_FIRST_PS] - st.m[so + F_TAKEN_PS]
+            measure_more(st, k, MORE_ATTEMPT_TTFT, waited + overhead_of(p, st, st.m[so + F_REPLICA]))
     twin = st.m[so + F_TWIN]
     if twin >= 0:
         st.m[st.slot + twin * F_SIZE + F_TWIN] = -1

@@ -324,8 +324,7 @@ PLACES_MAX = (1 << PLACE_BITS) - 1
     L_SCALER,
     L_TICK_PS,
     L_TARGET,  # milli units of the metric per replica
-    L_TOL_UP,
-    L_TOL_DOWN,
+    L_OVERHEAD_PS,  # that a request waits at the server beside its steps
     L_SOURCE,
     L_SCRAPE_PS,
     L_WINDOW_PS,
@@ -334,8 +333,8 @@ PLACES_MAX = (1 << PLACE_BITS) - 1
     L_PREFIX_BUCKETS,  # of its hash table, a power of two
     L_STEP,  # first row of its steps of a start
     L_N_STEP,
-) = range(34)
-L_SIZE = 34
+) = range(33)
+L_SIZE = 33
 
 WORK_BITS = 3  # knots of the time by tokens in an octave: 8
 TOKENS_BITS = 26  # a step computes fewer than 2²⁶ tokens

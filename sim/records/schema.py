@@ -39,7 +39,7 @@ BLAME = {  # what each part of a request's time was spent on
     "retry": "arrival until the answering attempt was taken: earlier attempts and the waits between them",
     "gateway": "held at the gateway although replicas of its model were ready",
     "cpu": "in the gateway's CPU stages",
-    "network": "on the way to the router and back",
+    "network": "on the way to the router and back, and the server's time beside its steps",
     "cold_start": "held while no replica of its model was ready, or queued while replicas of its pool started",
     "queue": "queued at its replica behind others, the cold start's part left out",
     "prefill": "its prompt's chunks, as long as each would have taken alone in a step",
@@ -94,7 +94,8 @@ REQUESTS: list[Column] = [
     _duration("itl_max", "longest gap between consecutive tokens; null below two tokens"),
     Column("itl_max_ps", pa.int64(), "ps", "longest gap between consecutive tokens, exact"),
     _duration(
-        "network", "to the pool that took it and back, and the gateway's own time; 0 when never routed"
+        "network",
+        "to the pool that took it and back, the gateway's own time, and the server's beside its steps; 0 when never routed",
     ),
     _duration("e2e", "last token - arrival, and the network"),
     *_blame(),

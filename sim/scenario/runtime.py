@@ -68,5 +68,11 @@ class Runtime:
     mixed_step_us: StepUs | None = None  # that prompts add to a step, beside their arithmetic
     layer_us: StepUs | None = None  # per layer and step: what lies between its kernels
     launch_us_per_layer: StepUs | None = None  # of a step without CUDA graphs
+    matmul_use: Share | None = (
+        None  # shares of peaks that an engine's own kernels reach, where they are not vLLM's
+    )
+    attention_use: Share | None = None
+    weight_bandwidth_use: Share | None = None
+    kv_bandwidth_use: Share | None = None
     source: Text = ""
     confidence: Text = ""

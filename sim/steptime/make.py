@@ -24,7 +24,10 @@ from sim.steptime.params import (
 from sim.steptime.table import Curve, StepTable, check_fits_clock, linear_work_s, rounded
 
 EAGER_US_PER_LAYER = 500.0  # a layer's launches from Python, A100 hosts: docs/step-time.md
-ENGINE_TIMES = ("sequence_us", "step_us", "mixed_step_us", "layer_us", "launch_us_per_layer")
+OF_THE_ENGINE = (
+    *("sequence_us", "step_us", "mixed_step_us", "layer_us", "launch_us_per_layer"),
+    *("matmul_use", "attention_use", "weight_bandwidth_use", "kv_bandwidth_use"),
+)
 
 
 class RuntimeLike(Protocol):
@@ -107,7 +110,7 @@ def law_of(pool: PoolLike) -> Law:
     """The pool's law with its runtime's times where the scenario says none."""
     law, runtime = pool.steptime, pool.runtime
     assert isinstance(law, Law)
-    own = {name: getattr(runtime, name, None) for name in ENGINE_TIMES if getattr(law, name) is None}
+    own = {name: getattr(runtime, name, None) for name in OF_THE_ENGINE if getattr(law, name) is None}
     if runtime.enforce_eager and law.launch_us_per_layer is None and own["launch_us_per_layer"] is None:
         own["launch_us_per_layer"] = EAGER_US_PER_LAYER
     return replace(law, **{name: value for name, value in own.items() if value is not None})
