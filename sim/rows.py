@@ -53,6 +53,13 @@ class FrontRow(NamedTuple):
     cache_ps: int = 0  # how long an answer from the cache takes
 
 
+#: fields of a class whose requests may be refused, given up or tried again once they are set
+MAKES_ATTEMPTS = (
+    *("shed_milli", "wait_max_ps", "attempts_max", "hedge_ps", "before", "after", "withheld", "blocked_q20"),
+    *("deadline_ps", "defer_max_ps", "prompt_max", "output_max", "session_max", "gap_ps", "ttft_max_ps"),
+)
+
+
 class ClassRow(NamedTuple):
     """A traffic class: its model's group, its priority (lower goes first), its objectives, its clients' ways, and the
     pools of the group that may serve it (none named: all), in order of preference if `ordered`.
@@ -99,30 +106,9 @@ class ClassRow(NamedTuple):
     @property
     def has_attempts(self) -> bool:
         """Whether its requests may be refused, given up or tried again, or are measured in two places."""
-        return (
-            any(
-                getattr(self, name) != self._field_defaults[name]
-                for name in (
-                    "shed_milli",
-                    "wait_max_ps",
-                    "attempts_max",
-                    "hedge_ps",
-                    "before",
-                    "after",
-                    "withheld",
-                    "blocked_q20",
-                    "deadline_ps",
-                    "defer_max_ps",
-                    "prompt_max",
-                    "output_max",
-                    "session_max",
-                    "gap_ps",
-                    "ttft_max_ps",
-                )
-            )
-            or any(x is not None for x in (self.first_patience_ps, self.total_patience_ps, self.limit))
-            or (self.is_away and self.network_ps != ())
-        )
+        given = (self.first_patience_ps, self.total_patience_ps, self.limit)
+        changed = (getattr(self, name) != self._field_defaults[name] for name in MAKES_ATTEMPTS)
+        return any(changed) or any(x is not None for x in given) or (self.is_away and self.network_ps != ())
 
 
 class GroupRow(NamedTuple):

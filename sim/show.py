@@ -29,7 +29,19 @@ def as_table(name: str, overrides: Sequence[str], everything: bool = False) -> s
     cells = [("key", "value", "unit", "source")]
     cells += [(row.key, value_text(row.value), row.unit, cut(row.source, WIDTH_SOURCE)) for row in rows]
     starts = "".join(cold_start_text(pool) for pool in scenario.pools)
-    return columns(cells) + starts + f"\nconfig hash {config_hash(scenario)}\n"
+    return (
+        columns(cells) + step_time_text(scenario.pools) + starts + f"\nconfig hash {config_hash(scenario)}\n"
+    )
+
+
+def step_time_text(pools: Sequence[Pool]) -> str:
+    """What each pool's step times rest on."""
+    from sim.steptime import make_step_table, pool_basis
+
+    return "\n" + "".join(
+        f"step times of {pool.name}: {pool_basis(pool).text}\n  {make_step_table(pool).source}\n"
+        for pool in pools
+    )
 
 
 def cold_start_text(pool: Pool) -> str:

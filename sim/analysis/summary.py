@@ -166,6 +166,21 @@ def _pool(scenario: Any, result: Any, pool_id: int, step_tables: Sequence[Any]) 
         "prefix_runs_dropped": int(counters["prefix_runs_dropped"]),
         **_pools(scenario, result, [pool_id], tokens, step_tables),
         "cold_start": cold_start_times(scenario, result, pool_id),
+        "step_time": step_time(step_tables[pool_id] if step_tables else None),
+    }
+
+
+def step_time(table: Any | None) -> dict[str, Any] | None:
+    """What a pool's step times rest on: class, expected error in percent, what nothing measured has checked, source."""
+    if table is None or table.basis is None:
+        return None
+    basis = table.basis
+    return {
+        "class": basis.kind,
+        "expected_error_percent": basis.expected_error_percent,
+        "unchecked": list(basis.unchecked),
+        "text": basis.text,
+        "source": table.source,
     }
 
 

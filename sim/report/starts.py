@@ -1,4 +1,4 @@
-"""Cold starts in words."""
+"""Cold starts, and what step times rest on, in words."""
 
 from __future__ import annotations
 
@@ -18,3 +18,12 @@ def start_lines(summary: Mapping[str, Any]) -> list[str]:
         for name, pool in summary["pools"].items()
         if (found := pool.get("cold_start"))
     ]
+
+
+def step_time_lines(summary: Mapping[str, Any]) -> list[str]:
+    """What the step times rest on: one line for pools that say the same."""
+    texts: dict[str, list[str]] = {}
+    for name, pool in summary["pools"].items():
+        if pool.get("step_time"):
+            texts.setdefault(pool["step_time"]["text"], []).append(name)
+    return [f"step times of {', '.join(names)}: {text}" for text, names in texts.items()]

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from sim.analysis.compare import compare
 from sim.report.comparison import against, comparison_table
 from sim.report.inputs import dropped_lines, given_lines
-from sim.report.starts import start_lines
+from sim.report.starts import start_lines, step_time_lines
 from sim.report.text import kinds, number, observed, quantity, seconds, share, slo_text, usd
 from sim.scenario.resolved import traffic_key
 
@@ -60,6 +60,7 @@ def print_run(run: Run, console: Console) -> None:
         *fleet_lines(summary),
         *station_lines(summary),
         *bill_lines(summary),
+        *step_time_lines(summary),
         *look_lines(summary),
     ):
         console.print(Text(line))

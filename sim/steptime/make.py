@@ -10,9 +10,10 @@ import numpy as np
 from sim.errors import InputError, problem
 from sim.knots import knot_tokens
 from sim.scenario.hardware import Coefficients, Gpu, Grid, Law, Model
+from sim.steptime.basis import Basis, basis_of
 from sim.steptime.formats import format_of, peak_flops
 from sim.steptime.gang import Gang
-from sim.steptime.law import law_curve
+from sim.steptime.law import choose_kernels, law_curve
 from sim.steptime.memory import ServerLimits, kv_blocks
 from sim.steptime.params import (
     bytes_per_number,
@@ -133,8 +134,8 @@ def coefficients_curve(spec: Coefficients, max_num_seqs: int) -> Curve:
     base_ms[0] = spec.p0_ms
     slope_ms = np.where(n > 0, spec.d2_ms, 0.0)
     work_s = linear_work_s(spec.p1_ms * 1e-3)
-    mixed_s, basis = spec.mixed_ms * 1e-3, "published coefficients"
-    return Curve(base_ms * 1e-3, slope_ms * 1e-3, work_s, spec.p2_ms * 1e-3, mixed_s, spec.source, basis)
+    mixed_s = spec.mixed_ms * 1e-3
+    return Curve(base_ms * 1e-3, slope_ms * 1e-3, work_s, spec.p2_ms * 1e-3, mixed_s, spec.source)
 
 
 def grid_curve(spec: Grid, max_num_seqs: int) -> Curve:
@@ -148,7 +149,7 @@ def grid_curve(spec: Grid, max_num_seqs: int) -> Curve:
     if spec.prompt_tokens:
         work_s = extended(knot_tokens(), (0, *spec.prompt_tokens), (0.0, *spec.prompt_ms)) * 1e-3
     mixed_s = spec.mixed_ms * 1e-3
-    return Curve(base_ms * 1e-3, slope_ms * 1e-3, work_s, spec.p2_ms * 1e-3, mixed_s, spec.source, "measured")
+    return Curve(base_ms * 1e-3, slope_ms * 1e-3, work_s, spec.p2_ms * 1e-3, mixed_s, spec.source)
 
 
 def extended(n: np.ndarray, sizes: tuple[float, ...], values: tuple[float, ...]) -> np.ndarray:
@@ -176,6 +177,13 @@ def pool_curve(pool: PoolLike, max_num_seqs: int) -> Curve:
     return curve_of(gang_of(pool), spec, max_num_seqs)
 
 
+def pool_basis(pool: PoolLike) -> Basis:
+    """What a pool's step times rest on."""
+    gang, spec = gang_of(pool), pool.steptime
+    source = choose_kernels(gang, law_of(pool)).kernels.source if isinstance(spec, Law) else ""
+    return basis_of(gang, spec, source, pool.runtime.enforce_eager)
+
+
 def make_step_table(pool: PoolLike) -> StepTable:
     """The step-time table of a pool.
 
@@ -192,6 +200,7 @@ def make_step_table(pool: PoolLike) -> StepTable:
     longest = max_model_len(pool)
     blocks = runtime.num_kv_blocks or kv_blocks(key, gang, limits)
     table = rounded(pool_curve(pool, runtime.max_num_seqs), blocks)._replace(
+        basis=pool_basis(pool),
         flops_per_token=flops_per_token(gang.model),
         flops_per_attended_token=flops_per_attended_token(gang.model),
         weight_bytes=weight_bytes(gang.model, gang.precision),

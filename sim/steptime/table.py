@@ -8,6 +8,7 @@ import numpy as np
 
 from sim.errors import InputError
 from sim.knots import knot_tokens
+from sim.steptime.basis import Basis
 from sim.units import PS_PER_S
 
 LIMIT_PS = 2**62  # no single step may pass it: a sum of two still fits in int64
@@ -35,7 +36,7 @@ class StepTable(NamedTuple):
     peak_flops: float = 0.0  # of the whole gang, per second
     peak_bytes_per_s: float = 0.0  # of the whole gang
     source: str = ""
-    basis: str = ""  # where the times come from: measured, kernels, modelled or published
+    basis: Basis | None = None  # what the times rest on
 
 
 class Curve(NamedTuple):
@@ -52,7 +53,6 @@ class Curve(NamedTuple):
     attention_s_per_token2: float  # a whole prompt of T tokens costs this times T²
     mixed_s: float = 0.0  # that prompts add to a step in which sequences decode
     source: str = ""
-    basis: str = ""
 
 
 def linear_work_s(seconds: float) -> np.ndarray:
@@ -98,7 +98,6 @@ def rounded(curve: Curve, n_kv_blocks: int) -> StepTable:
         attention_q16=max(0, round(curve.attention_s_per_token2 * PS_PER_S * 2**17)),
         n_kv_blocks=int(n_kv_blocks),
         source=curve.source,
-        basis=curve.basis,
     )
 
 

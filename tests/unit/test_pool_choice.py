@@ -127,12 +127,13 @@ def test_a_pool_that_cannot_hold_the_model() -> None:
 
 
 def test_the_way_to_the_pools_and_back() -> None:
-    """Round trips and the gateway's own time, in the order of the arrays' pools."""
+    """Round trips, the gateway's own time and the server's beside its steps, in the order of the arrays' pools."""
     words = [
         "pools.h200.region=asia",
         "pools.l40s.region=eu",
         "traffic.location=eu",
         "gateway.latency_s=0.002",
+        *(f"pools.{name}.runtime.request_overhead_ms={ms}" for name, ms in (("h200", 0), ("l40s", 0), ("h100", 30))),
     ]
     trips = "pool_choice.round_trips=[{location:eu,region:asia,rtt_s:0.2}]"
     made = plan(load_scenario("first_run", [*ON_THREE, *words, trips]))
@@ -141,5 +142,6 @@ def test_the_way_to_the_pools_and_back() -> None:
     found = dict(
         zip([pool.name for pool in made.scenario.pools], p.m[start : start + 3].tolist(), strict=True)
     )
-    assert found == {"h200": 202 * 10**9, "l40s": 2 * 10**9, "h100": 2 * 10**9}
-    assert plan(load_scenario("first_run", ON_THREE)).params.m[p.klass + a.K_NETWORK] == 0
+    assert found == {"h200": 202 * 10**9, "l40s": 2 * 10**9, "h100": 32 * 10**9}
+    near = plan(load_scenario("first_run", [*ON_THREE, "runtime.request_overhead_ms=0"]))
+    assert near.params.m[p.klass + a.K_NETWORK] == 0
