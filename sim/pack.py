@@ -28,14 +28,14 @@ from sim.model.hpa_layout import (
 )
 from sim.pack_coldstart import step_rows
 from sim.pack_loops import is_closed, lists_of
+from sim.pack_network import is_away, network_row, overhead_s
 from sim.pack_traffic import check_work, class_rows, front_row, tenant_rows
 from sim.rows import AUTO_RUNS
 from sim.scenario.autoscaler import Hpa, Queue, ScalingRules
 from sim.scenario.pool import Pool
-from sim.scenario.pool_choice import is_ordered, preferred, round_trip_s
+from sim.scenario.pool_choice import is_ordered, preferred
 from sim.scenario.router import ConsistentHash, PrefixAware, SessionAffinity, WeightedScore
 from sim.scenario.scenario import Scenario
-from sim.scenario.traffic import TrafficClass
 from sim.steptime import StepTable, make_step_table, max_model_len
 from sim.units import HORIZON_MAX_S, NEVER, PS_PER_S, s_to_ps
 from sim.workload.requests import Requests, make_requests
@@ -167,27 +167,6 @@ def group_row(scenario: Scenario) -> GroupRow:
             count_own=int(router.count_own),
         )
     return row
-
-
-def network_row(entry: TrafficClass, scenario: Scenario, pools: list[Pool]) -> tuple[int, ...]:
-    """What the network, the gateway and the server's front end add to an answer from each pool, ps."""
-    choice, own_s = scenario.pool_choice, scenario.gateway.latency_s
-    added = [
-        own_s + (round_trip_s(choice, entry.location, pool.region) or 0.0) + overhead_s(pool)
-        for pool in pools
-    ]
-    return tuple(map(s_to_ps, added)) if any(added) else ()
-
-
-def is_away(entry: TrafficClass, scenario: Scenario, pools: list[Pool]) -> bool:
-    """Whether a network or the gateway lies between users and servers, so that the two measure different times."""
-    trips = (round_trip_s(scenario.pool_choice, entry.location, pool.region) for pool in pools)
-    return scenario.gateway.latency_s > 0 or any(trips)
-
-
-def overhead_s(pool: Pool) -> float:
-    """What a request waits at the pool's servers beside its steps."""
-    return pool.runtime.request_overhead_ms * 1e-3
 
 
 def usd_per_token(pool: Pool, table: StepTable) -> float:

@@ -133,7 +133,10 @@ def test_the_way_to_the_pools_and_back() -> None:
         "pools.l40s.region=eu",
         "traffic.location=eu",
         "gateway.latency_s=0.002",
-        *(f"pools.{name}.runtime.request_overhead_ms={ms}" for name, ms in (("h200", 0), ("l40s", 0), ("h100", 30))),
+        *(
+            f"pools.{name}.runtime.request_overhead_ms={ms}"
+            for name, ms in (("h200", 0), ("l40s", 0), ("h100", 30))
+        ),
     ]
     trips = "pool_choice.round_trips=[{location:eu,region:asia,rtt_s:0.2}]"
     made = plan(load_scenario("first_run", [*ON_THREE, *words, trips]))
