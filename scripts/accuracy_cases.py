@@ -113,7 +113,7 @@ def ml_energy_case(row: dict[str, str]) -> Case | None:
         overrides=overrides,
         n_requests=n_requests,
         n_running=seqs,
-        measured={"itl_p50_ms": p50, "itl_p90_ms": p90, "step_ms": mean},
+        measured={"itl_p50_ms": p50, "itl_p90_ms": p90, "step_ms": mean, "tokens_per_s": rate},
     )
 
 
@@ -206,17 +206,19 @@ def public_case(row: dict[str, str]) -> Case:
         *lengths,
     ]
     measured = {ours: float(row[theirs]) for theirs, ours in MEASURES.items() if row[theirs]}
+    if "decode alone" in row["note"]:
+        measured = {"tpot_ms": 1e3 * running / measured["tokens_per_s"]}
     if row["duration_s"] and not row["output_tokens_per_s"]:
         measured["duration_s"] = float(row["duration_s"])
     engine = row["engine"].split(",")[0].split(" (")[0].split(" 0.")[0]
     return Case(
-        f"{row['id']} {row['model']} {row['gpu']}x{row['num_gpus']} {row['weights']}",
-        engine,
-        True,
-        overrides,
-        n_requests,
-        running,
-        measured,
+        name=f"{row['id']} {row['model']} {row['gpu']}x{row['num_gpus']} {row['weights']}",
+        group=engine,
+        is_well_behaved="cached" not in row["note"] and "stands in" not in row["model"],
+        overrides=overrides,
+        n_requests=n_requests,
+        n_running=running,
+        measured=measured,
     )
 
 
