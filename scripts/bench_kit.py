@@ -123,7 +123,9 @@ def fleet(
     pool = PoolRow(
         base_ps=table.base_ps + 20_000_000 * np.arange(65),
         slope_ps=table.slope_ps,
-        prefill_ps=table.prefill_ps_per_token,
+        prefill_ps=0,
+        work_ps=table.work_ps,
+        mixed_ps=table.mixed_ps,
         attention_q16=40_000_000,
         n_blocks=table.n_kv_blocks,
         max_num_seqs=64,

@@ -16,7 +16,7 @@ from sim.records.files import TMP_PREFIX, own_prefix, whole_file, whole_folder
 
 REPO = Path(__file__).resolve().parents[2]
 COMMAND = f"{shlex.quote(sys.executable)} -m sim.cli"
-ENV = {**os.environ, "PYTHONPATH": os.pathsep.join([str(REPO), os.environ.get("PYTHONPATH", "")])}
+ENV = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, [str(REPO), os.environ.get("PYTHONPATH")]))}
 
 
 def shell(line: str, cwd: Path, **env: str) -> subprocess.CompletedProcess[str]:

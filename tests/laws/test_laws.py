@@ -359,7 +359,7 @@ def the_window_adds_up(walk: Walk, result: Result) -> None:
     room = 0
     for row, limits in zip(result.pools, walk.pools, strict=True):
         base = table[walk.p.base + limits[a.L_TABLE] :][: limits[a.L_MAX_SEQS] + 1]
-        shortest = max(1, min(int(base[1:].min()), int(base[0] + limits[a.L_PREFILL_PS])))
+        shortest = max(1, min(int(base[1:].min()), int(base[0])))
         room += row["slot_ps"] // shortest + int(limits[a.L_N] * limits[a.L_MAX_SEQS])
         assert abs(row["step_parts"]) <= a.STEP_PARTS * limits[a.L_N]
         if row["busy_ps"] == 0:

@@ -567,18 +567,24 @@ class Group:
         ready = [replica for replica in self.ready() if replica.fits(seq) and has_place(replica, most)]
         if not ready:
             return False
-        chosen = self.choose(ready, seq)
+        chosen = self.choose(ready, seq, self.looked_at(seq))
         self.last_index = chosen.index
         self.serve(seq, seq.prompt)
         chosen.take(seq, now_ps)
         return True
 
-    def choose(self, ready: list[Replica], seq: Sequence) -> Replica:
+    def looked_at(self, seq: Sequence) -> list[Replica] | None:
+        """Those that the least loaded is looked for among where a request fits every pool: the full ones too."""
+        everywhere = all(replica.fits(seq) for replica in self.replicas)
+        return self.ready() if everywhere and self.router == "least_outstanding" else None
+
+    def choose(self, ready: list[Replica], seq: Sequence, among: list[Replica] | None = None) -> Replica:
         """The router's choice; a tie goes to the first from one on that is drawn for the attempt."""
         if self.router == "round_robin":
             return next((replica for replica in ready if replica.index > self.last_index), ready[0])
-        start = draw_below(seq.request.seed, STREAM_TIE, seq.id, seq.n - 1, len(ready))
-        ready = ready[start:] + ready[:start]
+        among = among or ready
+        first = among[draw_below(seq.request.seed, STREAM_TIE, seq.id, seq.n - 1, len(among))].index
+        ready = sorted(ready, key=lambda replica: (replica.index < first, replica.index))
         if self.router == "least_outstanding":
             return min(ready, key=lambda replica: len(replica.waiting) + len(replica.running))
         assert self.router == "least_kv", self.router

@@ -31,7 +31,8 @@ def differences(made: Sequence[Fleet], finals: Sequence[a.State]) -> dict[str, s
     found = {}
     for i, (one, state) in enumerate(zip(made, finals, strict=True)):
         expected = run_on_loop(one)
-        ours, theirs = state.m[: state.slot], expected.m[: expected.slot]
+        ours, theirs = state.m[: state.slot].copy(), expected.m[: expected.slot]
+        ours[a.S_TIMERS] = theirs[a.S_TIMERS]  # timers begin behind the slots: where depends on their number
         if not np.array_equal(ours, theirs):
             found[str(i)] = f"{np.count_nonzero(ours != theirs)} words"
         elif make_digest(one.params, state) != make_digest(one.params, expected):

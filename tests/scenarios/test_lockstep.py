@@ -28,6 +28,7 @@ TALK = (
     "traffic.sessions={turns: 10, think_s: 0}",
     "runtime.max_num_batched_tokens=16384",
     "runtime.gpu_memory_utilization=0.95",
+    "runtime.request_overhead_ms=0",
     "pool={precision: fp8, kv_precision: fp8, min_replicas: 8, max_replicas: 8}",
 )
 

@@ -223,8 +223,8 @@ MISTAKES: list[tuple[list[str], str, str]] = [
     ([*CACHE, "traffic.popularity.exponent=-1"], "traffic.popularity.exponent: -1", "≥ 0"),
     ([*CACHE, "traffic.sessions={turns: 3}"], "traffic.popularity: null with sessions", "said before"),
     ([*CACHE, "traffic.trace={file: x.csv}"], "traffic.popularity: null with a trace", "recordings"),
-    ([*CACHE, "gateway.response_cache.lifetime_s=0"], "gateway.response_cache.lifetime_s: 0", "> 0"),
-    (["traffic.deadline_s=0"], "traffic.deadline_s: 0", "> 0"),
+    ([*CACHE, "gateway.response_cache.lifetime_s=0"], "gateway.response_cache.lifetime_s: 0", "≥ 1e-06"),
+    (["traffic.deadline_s=0"], "traffic.deadline_s: 0", "≥ 1e-06"),
     (["traffic.deadline_s=9", "patience.total_s=30"], "patience.total_s: 30", "less than deadline_s (9 s)"),
     (
         ["traffic.deadline_s=9", "patience.first_token_s=9"],
@@ -247,7 +247,7 @@ MISTAKES: list[tuple[list[str], str, str]] = [
         "1200 s from 12:00 on",
     ),
     ([*HOURS, "traffic.deadline_s=3600"], "traffic.defer_max_s: null", "less than deadline_s (3600 s)"),
-    ([*HOURS, "traffic.defer_max_s=0"], "traffic.defer_max_s: 0", "> 0"),
+    ([*HOURS, "traffic.defer_max_s=0"], "traffic.defer_max_s: 0", "≥ 1e-06"),
 ]
 
 

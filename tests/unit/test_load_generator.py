@@ -23,6 +23,7 @@ BENCH = [
     "traffic.prompt_output_spearman=0",
     "traffic.objectives={}",
     "pool.min_replicas=2",
+    "runtime.request_overhead_ms=0",
 ]
 LOOP = "traffic.arrivals={kind: concurrency, max: 8, requests: 60}"
 

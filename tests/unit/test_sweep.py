@@ -42,10 +42,13 @@ def test_threads_change_nothing_and_a_run_alone_is_the_same() -> None:
         ("first_run", ["warmup_s=10"]),
         ("first_run", ["traffic.arrivals.rate_per_s=60", "pool.max_replicas=1", "pool.min_replicas=1"]),
         ("first_run", ["traffic.arrivals.rate_per_s=0.0001", "slo=[]"]),  # no request comes
-        ("batch_and_chat", ['slo=["chat.ttft.p99 < 1 s", "usd_per_hour < 20"]']),
+        (
+            "batch_and_chat",
+            ['slo=["chat.ttft.p99 < 1 s", "usd_per_hour < 20"]', "classes.batch.arrivals.at_s=20"],
+        ),
         ("noisy_tenant", []),
         ("two_models", []),
-        ("agents_at_nine", ["router=prefix_aware"]),
+        ("agents_at_nine", ["router=prefix_aware", "traffic.spikes=[]"]),
         ("slow_tokeniser", []),
     ],
 )

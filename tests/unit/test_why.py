@@ -58,7 +58,7 @@ def kept(path: Path, scenario: Any, result: Any) -> Path:
 def run_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
     # the summary of the fake counts one class: the two are only in the rows and in the configuration
     scenario, result = blamed_run()
-    twice = {name: np.concatenate([c, c[1:], c[1:] * 0]) for name, c in result.counts.items()}
+    twice = {name: np.concatenate([c, c[1:] * 0]) for name, c in result.counts.items()}
     sums = {name: [*values, 0] for name, values in result.sums.items()}
     hist = np.concatenate([result.hist, result.hist[1:]])
     whole = result._replace(counts=twice, sums=sums, hist=hist)

@@ -218,7 +218,7 @@ def test_too_many_requests_are_refused_before_they_are_made() -> None:
 
 def test_too_many_states_are_refused() -> None:
     with pytest.raises(InputError, match="a modulation would change its state"):
-        times(a.OnOff(rate_per_s=1.0, on_s=1e-6, off_s=1e-6), 1000.0)
+        times(a.OnOff(rate_per_s=1.0, on_s=1e-3, off_s=1e-3), 1e6)
 
 
 def test_renewal_chunks_do_not_show() -> None:

@@ -135,7 +135,7 @@ def test_what_could_never_come_is_left_out() -> None:
 
 def test_the_next_turn_waits_for_the_answer() -> None:
     """On a slow fleet the same sessions ask less: the loop is closed."""
-    run = sim.run("first_run", [TALK])
+    run = sim.run("first_run", [TALK, "runtime.request_overhead_ms=0"])
     rows = run.result.requests
     made = plan(sim.load("first_run", [TALK])).params
     from sim.arrays import turns_of
