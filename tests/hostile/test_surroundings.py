@@ -115,7 +115,11 @@ def test_a_folder_that_is_read_only(tmp_path: Path) -> None:
 
 
 SLOW = """
-import sys, time
+import signal, sys, time
+
+signal.signal(signal.SIGINT, signal.default_int_handler)  # whoever runs the tests may ignore these two
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
+
 from sim import cli
 from sim.records import files
 
