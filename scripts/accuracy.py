@@ -61,9 +61,9 @@ class Point(NamedTuple):
     error: dict[str, float]
 
 
-def simulated(case: Case) -> dict[str, float]:
-    """What the scenario of a case gives, in the units of its measures."""
-    run = sim.run(sim.load("first_run", case.overrides))
+def simulated(case: Case, changed: list[str]) -> dict[str, float]:
+    """What the scenario of a case gives with some keys changed, in the units of its measures."""
+    run = sim.run(sim.load("first_run", [*case.overrides, *changed]))
     summary, rows = run.summary, run.requests
     first, last, tokens = (
         np.nan_to_num(np.array(rows.column(name).to_pylist(), dtype=float))
@@ -95,14 +95,14 @@ def steady_rate(case: Case, first_s: np.ndarray, last_s: np.ndarray, tokens: np.
     return case.measured["tokens_per_s"] * case.measured["step_ms"] * 1e-3 / step_s
 
 
-def points_of(cases: Iterable[Case], every: int, skipped: list[str]) -> list[Point]:
+def points_of(cases: Iterable[Case], every: int, skipped: list[str], changed: list[str]) -> list[Point]:
     """All cases simulated; those that cannot be are named in `skipped`."""
     points = []
     for i, case in enumerate(cases):
         if i % every:
             continue
         try:
-            found = simulated(case)
+            found = simulated(case, changed)
         except sim.InputError as error:
             skipped.append(f"{case.name}: {str(error).splitlines()[0]}")
             continue
@@ -183,14 +183,17 @@ def main() -> int:
     parser.add_argument("folder", type=Path, help="holds latency/ml_energy and latency/public_benchmarks")
     parser.add_argument("--every", type=int, default=1, help="simulate every N-th saturated point only")
     parser.add_argument("--out", type=Path, default=ROOT / "docs" / "accuracy.md")
+    parser.add_argument(
+        "--set", action="append", default=[], metavar="KEY=VALUE", help="a key of every scenario"
+    )
     given: Any = parser.parse_args()
     for name in (ML_ENERGY, PUBLIC):
         if not (given.folder / name).is_file():
             print(f"scripts/accuracy: {given.folder / name}: no such file", file=sys.stderr)
             return 2
     skipped: list[str] = []
-    saturated = points_of(ml_energy_cases(given.folder), given.every, skipped)
-    public = points_of(public_cases(given.folder), 1, skipped)
+    saturated = points_of(ml_energy_cases(given.folder), given.every, skipped, given.set)
+    public = points_of(public_cases(given.folder), 1, skipped, given.set)
     given.out.write_text(page(saturated, public, skipped, given.every), encoding="utf-8")
     print(f"{given.out}: {len(saturated) + len(public)} points")
     return 0

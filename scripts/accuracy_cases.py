@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import csv
 import math
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -212,7 +213,7 @@ def public_case(row: dict[str, str]) -> Case:
         measured["duration_s"] = float(row["duration_s"])
     engine = row["engine"].split(",")[0].split(" (")[0].split(" 0.")[0]
     return Case(
-        name=f"{row['id']} {row['model']} {row['gpu']}x{row['num_gpus']} {row['weights']}",
+        name=public_name(row, running == n_requests),
         group=engine,
         is_well_behaved="cached" not in row["note"] and "stands in" not in row["model"],
         overrides=overrides,
@@ -220,6 +221,14 @@ def public_case(row: dict[str, str]) -> Case:
         n_running=running,
         measured=measured,
     )
+
+
+def public_name(row: dict[str, str], is_batch: bool) -> str:
+    """Where a point is from and what it is."""
+    source = re.sub(r" issue \d+$", "'s issues", row["source"])
+    lengths = f"{row['prompt_tokens']}/{row['output_tokens']}" if row["prompt_tokens"] else "ShareGPT"
+    load = f"{row['requests']} given at once" if is_batch else f"{row['concurrency']} at a time"
+    return f"{source}: {row['model']} {row['weights']} on {row['num_gpus']} {row['gpu']}, {lengths}, {load}"
 
 
 def runtime_of(row: dict[str, str]) -> str:

@@ -26,7 +26,7 @@ CAUSE_COLOURS = {  # what a request's time went to: waiting in warm colours, com
     "retries": PURPLE,
     "gateway": "#8C6D31",
     "CPU stages": "#C9B458",
-    "network": GREY,
+    "network, front end": GREY,
     "cold start": ORANGE,
     "queue behind others": RED,
     "prefill": GREEN,

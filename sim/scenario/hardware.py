@@ -179,9 +179,8 @@ class Law:
 
     kind: Literal["auto", "kernels", "roofline"] = "auto"
     matmul_use: Share | None = None  # share of the peak FLOP/s that matrix products reach
-    dequantised_matmul_use: Share | None = (
-        None  # of the bf16 peak, by products that unpack their weights first
-    )
+    dequantised_matmul_use: Share | None = None  # of the bf16 peak, by products that unpack integers or fp4
+    dequantised_fp8_use: Share | None = None  # … that unpack fp8 weights
     attention_use: Share | None = None  # share of the peak FLOP/s that prompt attention reaches
     weight_bandwidth_use: Share | None = None  # share of the memory bandwidth that weight reads reach
     kv_bandwidth_use: Share | None = None  # share of the memory bandwidth that KV reads reach

@@ -14,7 +14,8 @@ class Efficiency(NamedTuple):
     """Factors of the law; shares of the catalogue's peaks, times in microseconds."""
 
     matmul_use: float  # of the peak, by matrix products
-    dequantised_matmul_use: float  # of the bf16 peak, by products that unpack their weights
+    dequantised_matmul_use: float  # of the bf16 peak, by products that unpack integer or fp4 weights
+    dequantised_fp8_use: float  # … fp8 weights
     attention_use: float  # of the bf16 peak, by attention among prompt tokens
     weight_bandwidth_use: float
     kv_bandwidth_use: float
@@ -43,7 +44,8 @@ _ENGINE = {
 }
 HOPPER = Efficiency(
     matmul_use=0.85,
-    dequantised_matmul_use=0.45,  # assumption: as on Ampere
+    dequantised_matmul_use=0.39,  # assumption, and so is the next: as on Ampere
+    dequantised_fp8_use=0.35,
     attention_use=0.5,
     weight_bandwidth_use=0.78,
     kv_bandwidth_use=0.85,

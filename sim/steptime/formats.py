@@ -17,6 +17,7 @@ class WeightFormat(NamedTuple):
     others_bits: float  # of embeddings, output layer and router, and of what else is not quantised
     units: Units  # the matrix units that multiply it where the GPU has them
     experts_only: bool = False  # a mixture's routed experts alone are quantised
+    is_fp8: bool = False
 
 
 FORMATS = {
@@ -24,9 +25,9 @@ FORMATS = {
     "bf16": WeightFormat(16, 16, "bf16"),
     "fp16": WeightFormat(16, 16, "bf16"),
     "fp8": WeightFormat(
-        8, 16, "fp8"
+        8, 16, "fp8", is_fp8=True
     ),  # weights and activations; scales are a tensor's, a row's or a 128 × 128 block's
-    "fp8_weights": WeightFormat(8, 16, "bf16"),  # weights alone: W8A16
+    "fp8_weights": WeightFormat(8, 16, "bf16", is_fp8=True),  # weights alone: W8A16
     "int8": WeightFormat(8, 16, "bf16"),  # weights alone
     "int4": WeightFormat(4.25, 16, "bf16"),  # AWQ, GPTQ: weights alone, a 16-bit scale and a zero for 128
     "nvfp4": WeightFormat(4.5, 16, "fp4"),  # an 8-bit scale for 16 weights

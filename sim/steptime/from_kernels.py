@@ -5,6 +5,8 @@ What has no table, such as weights that are unpacked before they are multiplied,
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from sim.steptime.efficiency import Efficiency
@@ -94,7 +96,7 @@ class FromKernels:
             return self.roofline.prompt_attention_s()
         by_peak = self.roofline.prompt_attention_s()
         unwindowed = Roofline(
-            gang._replace(model=without_windows(gang)), self.roofline.eff
+            gang._replace(model=replace(model, window_layers=0)), self.roofline.eff
         ).prompt_attention_s()
         return pair_s / 2 * attention_layers(model) * by_peak / unwindowed
 
@@ -169,10 +171,3 @@ def mla_shapes(gang: Gang) -> list[Shape]:
         (heads * (model.nope_dim + model.v_head_dim), rank, model.layers),
         (model.hidden, heads * model.v_head_dim, model.layers),
     ]
-
-
-def without_windows(gang: Gang):  # type: ignore[no-untyped-def]
-    """The gang's model with every layer attending to everything."""
-    from dataclasses import replace
-
-    return replace(gang.model, window_layers=0)

@@ -6,6 +6,7 @@ from typing import NamedTuple, Protocol
 
 import numpy as np
 
+from sim.errors import InputError, problem
 from sim.knots import knot_tokens
 from sim.scenario.hardware import Law
 from sim.steptime.efficiency import Efficiency, efficiency_for
@@ -14,7 +15,7 @@ from sim.steptime.formats import format_of, is_dequantised, peak_flops
 from sim.steptime.from_kernels import kernels_of
 from sim.steptime.gang import Gang
 from sim.steptime.params import count_parameters, state_bytes
-from sim.steptime.roofline import Line, Roofline, link_rate
+from sim.steptime.roofline import Line, Roofline, dequantised_rate, link_rate
 from sim.steptime.table import Curve
 
 CAPTURED_SIZES = (1, 2, 4, *range(8, 513, 8))  # vLLM's default CUDA-graph batch sizes
@@ -55,6 +56,13 @@ def choose_kernels(gang: Gang, law: Law) -> Chosen:
     Raises InputError where `kernels` is asked for and the GPU has no tables, or beside a share that they replace.
     """
     shares = [name for name in SHARES if getattr(law, name) is not None]
+    if law.kind == "kernels" and shares:
+        raise InputError(
+            f"steptime.{shares[0]}: not with steptime.kind: kernels, whose tables stand in its place"
+        )
+    if law.kind == "kernels" and gang.gpu.kernels is None:
+        allowed = f"auto or roofline, for {gang.gpu.name} has no tables of measured kernels"
+        raise InputError(problem("steptime.kind", law.kind, allowed))
     if law.kind == "kernels" or (law.kind == "auto" and not shares):
         eff = efficiency_for(gang.gpu, law, with_kernels=True)
         tables = kernels_of(gang, eff)
@@ -119,7 +127,7 @@ def experts_s(gang: Gang, eff: Efficiency, tokens: np.ndarray) -> np.ndarray:
     flops = 2.0 * model.experts_active * expert * tokens * load.busiest / spread
     rate = peak_flops(gang.gpu, gang.precision) * eff.expert_matmul_use
     if is_dequantised(gang.gpu, gang.precision):
-        rate = gang.gpu.dense_bf16_tflops * 1e12 * min(eff.expert_matmul_use, eff.dequantised_matmul_use)
+        rate = min(gang.gpu.dense_bf16_tflops * 1e12 * eff.expert_matmul_use, dequantised_rate(gang, eff))
     return np.maximum(read_s, flops / rate)
 
 

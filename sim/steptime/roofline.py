@@ -100,9 +100,19 @@ class Roofline:
 def matmul_rate(gang: Gang, eff: Efficiency) -> float:
     """FLOP/s of a GPU's matrix products with the gang's weights."""
     if is_dequantised(gang.gpu, gang.precision) and not is_experts_only(gang):
-        return gang.gpu.dense_bf16_tflops * 1e12 * eff.dequantised_matmul_use
+        return dequantised_rate(gang, eff)
     units = "bf16" if is_experts_only(gang) else gang.precision
     return peak_flops(gang.gpu, units) * eff.matmul_use
+
+
+def dequantised_rate(gang: Gang, eff: Efficiency) -> float:
+    """FLOP/s of a GPU's products that unpack the gang's weights to bf16 first."""
+    is_fp8 = format_of(gang.precision).is_fp8
+    return (
+        gang.gpu.dense_bf16_tflops
+        * 1e12
+        * (eff.dequantised_fp8_use if is_fp8 else eff.dequantised_matmul_use)
+    )
 
 
 def is_experts_only(gang: Gang) -> bool:
