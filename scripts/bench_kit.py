@@ -29,9 +29,9 @@ from sim.units import PS_PER_S
 
 RATE_PER_S = 30.0  # requests/s for each replica of the reference fleet: 85 % of the 35.3 it can complete
 SYSTEM_PROMPTS, SYSTEM_TOKENS = 16, 256  # where prompts share what they begin with
-#: How fast the reference runs without features, over the loop of commit fcbb767, before there were any: both built side
-#: by side and run in turn, medians 1.26 and 1.27 at commit 9d6cf36; the loop of today, in turn with that commit, takes 258 ns
-#: for its 219 to 232. Measure it again where the loop's own speed changes.
+#: How fast the reference runs without features, over the loop of commit fcbb767, before there were any. Both were built
+#: side by side and run in turn at commit 9d6cf36: medians 1.26 and 1.27. Today's loop, in turn with that commit, takes
+#: 258 ns for its 219 to 232. Measure it again where the loop's own speed changes.
 OFF_OVER_SPINE = 1.1
 OCCUPANCY = 24.0  # sequences in a batch, on average, where output lengths are compared
 Clock = Callable[[], float]
