@@ -35,7 +35,8 @@ from bench_kit import (
 
 from sim.engine.host import run_plan
 from sim.engine.result import make_result
-from sim.model import layout as a
+from sim.model import layout as a  # TODO
+from sim.model.tables.run import Params
 from sim.units import PS_PER_S
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -175,7 +176,7 @@ def case_threads(scale: Scale) -> list[Figure]:
     ]
 
 
-def _map(pool: ThreadPoolExecutor, runs: list[a.Params]) -> None:
+def _map(pool: ThreadPoolExecutor, runs: list[Params]) -> None:
     for _ in pool.map(run_plan, runs):
         pass
 

@@ -13,7 +13,9 @@ import numpy as np
 from sim.arrays import make_params
 from sim.engine.host import run_plan
 from sim.engine.result import make_result
-from sim.model import layout as a
+from sim.model.tables.codes import FULL_JITTER, HOLD_FAIR, RETRY_FAILED, RETRY_REJECTED, RETRY_TIMED_OUT
+from sim.model.tables.pool import N_QUANTILE
+from sim.model.tables.run import Params, State
 from sim.rows import (
     Chains,
     ClassRow,
@@ -109,7 +111,7 @@ def fleet(
     sample_s: int = 10,
     seed: int = 0,
     features: bool = False,
-) -> a.Params:
+) -> Params:
     """The reference fleet: batch ≤ 64, exponential lengths of 512 prompt tokens on average, Poisson arrivals,
     chunked prefill of 2,048 tokens a step, KV blocks of 16 tokens, least-outstanding routing.
 
@@ -147,14 +149,14 @@ def fleet(
     starts = np.zeros(SYSTEM_PROMPTS, dtype=np.int64)
     chains = Chains(rng.integers(0, SYSTEM_PROMPTS, n), shared, starts - 1, starts)
     traffic = Traffic(arrivals_ps, prompts, outputs, rng.integers(0, 2, n), chains=chains)
-    waits_ps = (-np.log1p(-(np.arange(a.N_QUANTILE) + 0.5) / a.N_QUANTILE) * PS_PER_S).astype(np.int64)
+    waits_ps = (-np.log1p(-(np.arange(N_QUANTILE) + 0.5) / N_QUANTILE) * PS_PER_S).astype(np.int64)
     client = ClassRow(
         first_patience_ps=5 * waits_ps,
         total_patience_ps=60 * waits_ps,
         attempts_max=3,
-        retry_on=a.RETRY_REJECTED | a.RETRY_TIMED_OUT | a.RETRY_FAILED,
+        retry_on=RETRY_REJECTED | RETRY_TIMED_OUT | RETRY_FAILED,
         backoff_ps=(PS_PER_S, 2 * PS_PER_S),
-        jitter=a.FULL_JITTER,
+        jitter=FULL_JITTER,
         budget_ratio_milli=200,
         budget_burst_milli=10_000,
         hedge_ps=PS_PER_S // 10,
@@ -164,13 +166,13 @@ def fleet(
         run,
         traffic,
         [client, client._replace(tenant=1)],
-        [GroupRow(outstanding_max=48, hold_order=a.HOLD_FAIR)],
+        [GroupRow(outstanding_max=48, hold_order=HOLD_FAIR)],
         [pool],
         tenants=[TenantRow(2), TenantRow(1)],
     )
 
 
-def occupancy(p: a.Params, st: a.State) -> float:
+def occupancy(p: Params, st: State) -> float:
     """Sequences in a replica's batch, on average over the measured window."""
     pool = make_result(p, st).pools[0]
     return pool["slot_ps"] / max(1, pool["ready_ps"])
@@ -189,7 +191,7 @@ def rate_for(output: float, n: int, turns: int = 8) -> float:
 SERVERS, LOAD, SERVICE_STEPS = 8, 0.8, 1000
 
 
-def queue_params(n: int, seed: int = 0) -> a.Params:
+def queue_params(n: int, seed: int = 0) -> Params:
     """M/M/c as a replica of c seats: every step lasts 1 ms, an output takes 1,000 steps on average."""
     rng = np.random.default_rng(seed)
     outputs = np.maximum(1, np.rint(rng.exponential(SERVICE_STEPS, n)).astype(np.int64))

@@ -12,10 +12,14 @@ from typing import Any
 
 import numpy as np
 
+from sim.model.tables.codes import FIXED, HPA, N_START_STAGE
+from sim.model.tables.pool import N_QUANTILE
+from sim.model.tables.run import Params
+
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from sim.arrays import ClassRow, GroupRow, PoolRow, RunRow, Traffic, make_params
-from sim.model import layout as a
+from sim.model import layout as a  # TODO
 from sim.model.control import SCALER_PAR
 from sim.model.hpa_layout import DOWN, POLICY_PERCENT, POLICY_PODS, UP, hpa_par, hpa_policy
 from sim.state import new_state
@@ -52,10 +56,10 @@ def sweep_pool(replicas: int, scaled: bool) -> PoolRow:
         n_max=replicas,
         initial=least,
         target=replicas,
-        scaler=a.HPA if scaled else a.FIXED,
+        scaler=HPA if scaled else FIXED,
         tick_ps=15 * PS_PER_S if scaled else 10**18,
         scaler_par=par,
-        stage_ps=np.tile(np.linspace(0, 8 * PS_PER_S, a.N_QUANTILE).astype(np.int64), (a.N_START_STAGE, 1)),
+        stage_ps=np.tile(np.linspace(0, 8 * PS_PER_S, N_QUANTILE).astype(np.int64), (N_START_STAGE, 1)),
     )
 
 
@@ -71,9 +75,9 @@ def sweep_traffic(replicas: int, requests: int, seed: int) -> Traffic:
     )
 
 
-def sweep(n: int, replicas: int, requests: int, n_trace: int = N_TRACE) -> Iterator[a.Params]:
+def sweep(n: int, replicas: int, requests: int, n_trace: int = N_TRACE) -> Iterator[Params]:
     """n scenarios of one shape: every second one scaled, seeds all different, traces shared by n / n_trace of them."""
-    made: list[a.Params] = []
+    made: list[Params] = []
     for seed in range(min(n, n_trace)):
         traffic = sweep_traffic(replicas, requests, seed)
         duration_ps = int(traffic.arrival_ps[-1]) + PS_PER_S

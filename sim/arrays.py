@@ -9,26 +9,31 @@ from typing import NamedTuple
 
 import numpy as np
 
-from sim.doors import make_classes, make_doors, starts_of
+from sim.doors import gateway_tables, make_classes, starts_of
 from sim.errors import InputError
 from sim.knots import prompt_table
-from sim.model import layout as a
 from sim.model.control import SCALER_PAR
 from sim.model.ring import make_rings
+from sim.model.tables.codes import CONSISTENT_HASH, LEAST_OUTSTANDING
+from sim.model.tables.pool import StartStep
+from sim.model.tables.run import Params
+from sim.model.tables.served_model import ServedModelParams
+from sim.model.tables.traffic import CLASS_BITS, CLASSES_MAX, TOKEN_BITS, TOKENS_MAX, TrafficClass
 from sim.prefix_runs import size_caches
 from sim.rows import (
     ClassRow,
     FaultRow,
     FrontRow,
-    GroupRow,
     PoolRow,
     RunRow,
+    ServedModelRow,
     StepRow,
     TenantRow,
     Traffic,
     Turns,
     checked_sessions,
     checked_turns,
+    copy_fields,
     lines_of,
     n_steps,
     places_of,
@@ -45,211 +50,205 @@ class World(NamedTuple):
     """A run but for its seed and its requests: what many runs of a sweep have in common."""
 
     m: np.ndarray  # Params.m without rings
-    starts: dict[str, int]  # where its tables start
     n_class: int
-    virtual_nodes: list[int]  # of each group, on its ring; of none where no group hashes
+    virtual_nodes: list[int]  # of each served model, on its hash ring; none where no router hashes
 
 
 def make_params(
     run: RunRow,
     traffic: Traffic,
     classes: list[ClassRow],
-    groups: list[GroupRow],
+    models: list[ServedModelRow],
     pools: list[PoolRow],
     faults: list[FaultRow] | None = None,
     tenants: list[TenantRow] | None = None,
     front: FrontRow | None = None,
-) -> a.Params:
-    """Lay out what a run never changes. Pools must come sorted by group."""
-    return with_traffic(make_world(run, classes, groups, pools, faults, tenants, front), run.seed, traffic)
+) -> Params:
+    """Lay out what a run never changes. Pools must come sorted by served model."""
+    return with_traffic(make_world(run, classes, models, pools, faults, tenants, front), run.seed, traffic)
 
 
 def make_world(
     run: RunRow,
     classes: list[ClassRow],
-    groups: list[GroupRow],
+    models: list[ServedModelRow],
     pools: list[PoolRow],
     faults: list[FaultRow] | None = None,
     tenants: list[TenantRow] | None = None,
     front: FrontRow | None = None,
 ) -> World:
-    """Lay out what all runs have in common that differ by seed. Pools must come sorted by group."""
-    n_replica = sum(pool.n_max for pool in pools)
+    """Lay out what all runs have in common that differ by seed. Pools must come sorted by served model."""
+    n_replica = sum(pool.max_replicas for pool in pools)
     if n_replica > REPLICAS_MAX:
         raise InputError(
             f"pools: {n_replica} replica places are more than the {REPLICAS_MAX} a fleet can have"
         )
-    p_run = np.zeros(a.P_SIZE, dtype=np.int64)
-    p_run[a.P_N_CLASS] = len(classes)
-    p_run[a.P_N_GROUP] = len(groups)
-    p_run[a.P_N_POOL] = len(pools)
-    p_run[a.P_N_REPLICA] = n_replica
-    p_run[a.P_TREE] = power_of_two(n_replica)
-    p_run[a.P_DURATION_PS] = run.duration_ps
-    p_run[a.P_WARMUP_PS] = run.warmup_ps
-    p_run[a.P_END_PS] = run.end_ps
-    p_run[a.P_SAMPLE_PS] = run.sample_ps
-    p_run[a.P_RECORDS] = run.records
-    p_run[a.P_CLOSES] = run.closes
-    p_run[a.P_RING] = max((pool.window_ps + pool.lag_ps) // pool.scrape_ps + 2 for pool in pools)
-    p_run[a.P_N_SAMPLE] = run.end_ps // run.sample_ps + 2 if run.sample_ps > 0 else 0
+    params = Params(np.zeros(Params.SIZE, dtype=np.int64), np.zeros(0, dtype=np.int64))
+    params.n_class, params.n_served_model, params.n_pool = len(classes), len(models), len(pools)
+    params.n_replica, params.leaves = n_replica, power_of_two(n_replica)
+    copy_fields(run, params, ("duration_ps", "warmup_ps", "end_ps", "sample_ps"))
+    params.keeps_records, params.ends_with_last_answer = run.records, run.closes
+    params.n_metric_sample = max((pool.window_ps + pool.lag_ps) // pool.scrape_ps + 2 for pool in pools)
+    params.n_sample = run.end_ps // run.sample_ps + 2 if run.sample_ps > 0 else 0
     tenants = tenants or [TenantRow()] * (1 + max((c.tenant for c in classes), default=0))
     tables = {
-        "klass": np.zeros(len(classes) * a.K_SIZE, dtype=np.int64),
-        "group": _groups(groups, pools),
+        "klass": np.zeros(len(classes) * TrafficClass.SIZE, dtype=np.int64),
+        "served_model": _models(models, pools),
         "pool": pool_table(pools),
         "base": np.concatenate([*(pool.base_ps for pool in pools), *map(_with_prompts, pools)]),
         "slope": np.concatenate([pool.slope_ps for pool in pools]),
-        "step": np.concatenate([_steps(pool) for pool in pools]),
-        "scaler": np.concatenate([_scaler(pool) for pool in pools]),
+        "start_step": np.concatenate([_steps(pool) for pool in pools]),
+        "autoscaler": np.concatenate([_autoscaler(pool) for pool in pools]),
     }
-    starts = starts_of([len(p_run), *(len(table) for table in tables.values()), 0])[1:]
+    starts = starts_of([Params.SIZE, *(len(table) for table in tables.values()), 0])[1:]
+    for name, start in zip(Params.fixed(), starts, strict=False):
+        params.m[Params.TABLES[name].start] = start
     scripted = np.array([row for fault in sorted(faults or []) for row in fault], dtype=np.int64)
-    p_run[a.P_N_FAULT], p_run[a.P_FAULTS] = len(faults or []), starts[-1]
-    p_run[a.P_STARTS : a.P_SIZE] = starts[:-1]
+    params.n_fault, params.fault_at = len(faults or []), starts[-1]
     at = starts[-1] + len(scripted)
-    doors = make_doors(classes, groups, tenants, front or FrontRow(), bool(faults), p_run, at)
-    tables["klass"], ways = make_classes(classes, at + sum(len(table) for table in doors))
+    behind = gateway_tables(classes, models, tenants, front or FrontRow(), bool(faults), params, at)
+    tables["klass"], of_clients = make_classes(classes, at + sum(len(table) for table in behind))
     return World(
-        m=np.concatenate([p_run, *tables.values(), scripted, *doors, ways]).astype(np.int64),
-        starts=dict(zip(tables, starts[:-1], strict=True)),
+        m=np.concatenate([params.m, *tables.values(), scripted, *behind, of_clients]).astype(np.int64),
         n_class=len(classes),
-        virtual_nodes=[group.virtual_nodes for group in groups]
-        if any(group.router == a.CONSISTENT_HASH for group in groups)
+        virtual_nodes=[model.virtual_nodes for model in models]
+        if any(model.router == CONSISTENT_HASH for model in models)
         else [],
     )
 
 
-def with_traffic(world: World, seed: int, traffic: Traffic) -> a.Params:
+def with_traffic(world: World, seed: int, traffic: Traffic) -> Params:
     """One run of a world."""
-    m = world.m.copy()
-    m[a.P_SEED], m[a.P_N_REQUEST] = seed, len(traffic.arrival_ps)
+    params = Params(world.m.copy(), np.zeros(0, dtype=np.int64))
+    params.seed, params.n_request = seed, len(traffic.arrival_ps)
     if traffic.session_id is not None:
-        m[a.P_N_SESSION] = int(np.max(traffic.session_id, initial=-1)) + 1
+        params.n_session = int(np.max(traffic.session_id, initial=-1)) + 1
     if traffic.turns is not None:
-        m[a.P_ATTEMPTS] = 1  # what follows depends on how a turn ends
+        params.has_attempts = 1  # what follows depends on how a turn ends
     rings = []
     if world.virtual_nodes:
-        groups = m[world.starts["group"] : world.starts["pool"]].reshape(-1, a.G_SIZE)
-        rings = make_rings(groups, world.virtual_nodes, seed, len(m))
-    trace = _trace(traffic, world.n_class, m)
-    pools = m[world.starts["pool"] : world.starts["base"]].reshape(-1, a.L_SIZE)
+        models = params.rows("served_model", int(params.n_served_model))
+        rings = make_rings(models, world.virtual_nodes, seed, len(params.m))
+    trace = _trace(traffic, world.n_class, params)
+    pools = params.rows("pool", int(params.n_pool))
     size_caches(pools, traffic)
-    m[a.P_ALL_FIT] = _all_fit(traffic, pools)
-    m[[a.P_LEAF, a.P_SHARED, a.P_SEGMENT, a.P_N_SEGMENT]] = places_of(traffic.chains, sum(map(len, trace)))
-    return a.Params(
-        m=np.concatenate([m, *rings]) if rings else m,
-        trace=np.concatenate([*trace, *words_of(traffic.chains)]),
-        **world.starts,
+    params.all_fit = _all_fit(traffic, pools)
+    params.leaf_at, params.shared_at, params.segment_at, params.n_segment = places_of(
+        traffic.chains, sum(map(len, trace))
     )
+    m = np.concatenate([params.m, *rings]) if rings else params.m
+    return Params(m, np.concatenate([*trace, *words_of(traffic.chains)]))
 
 
 def _all_fit(traffic: Traffic, pools: np.ndarray) -> bool:
-    """Whether every request fits every pool: its context and its KV blocks (`sim.model.router.fits` asks of one)."""
+    """Whether every request fits every pool: its context and its KV blocks (`fits` of the router asks of one)."""
     tokens = int(np.max(traffic.prompt_tokens + np.maximum(traffic.output_tokens, 1), initial=0))
-    room = np.minimum(pools[:, a.L_MAX_LEN], pools[:, a.L_BLOCKS] * pools[:, a.L_BLOCK])
+    room = np.minimum(pools["max_model_len"], pools["n_blocks"] * pools["block_size"])
     return bool(tokens <= room.min())
 
 
-def _trace(traffic: Traffic, n_class: int, p_run: np.ndarray) -> list[np.ndarray]:
+def _trace(traffic: Traffic, n_class: int, params: Params) -> list[np.ndarray]:
     """The requests in two words each; InputError where one is too long or there are too many classes."""
     longest = max((int(np.max(tokens, initial=0)) for tokens in traffic[1:3]), default=0)
-    if longest > a.TOKENS_MAX:
-        raise InputError(f"traffic: a request of {longest} tokens; allowed: at most {a.TOKENS_MAX}")
-    if n_class > a.CLASSES_MAX:
-        raise InputError(f"classes: {n_class} of them; allowed: at most {a.CLASSES_MAX}")
+    if longest > TOKENS_MAX:
+        raise InputError(f"traffic: a request of {longest} tokens; allowed: at most {TOKENS_MAX}")
+    if n_class > CLASSES_MAX:
+        raise InputError(f"classes: {n_class} of them; allowed: at most {CLASSES_MAX}")
     prompt, output, klass = (np.asarray(column, dtype=np.int64) for column in traffic[1:4])
-    packed = (prompt << (a.TOKEN_BITS + a.CLASS_BITS)) | (output << a.CLASS_BITS) | klass
+    packed = (prompt << (TOKEN_BITS + CLASS_BITS)) | (output << CLASS_BITS) | klass
     words = [np.asarray(traffic.arrival_ps, dtype=np.int64), packed]
     if traffic.session_id is not None and np.max(traffic.session_id, initial=-1) >= 0:
         words.append(checked_sessions(traffic.session_id))
     if traffic.content_id is not None:
-        p_run[a.P_N_CONTENT] = int(np.max(traffic.content_id, initial=-1)) + 1
-        p_run[a.P_CONTENTS] = sum(len(column) for column in words)
+        params.n_content = int(np.max(traffic.content_id, initial=-1)) + 1
+        params.content_at = sum(len(column) for column in words)
         words.append(np.asarray(traffic.content_id, dtype=np.int64))
     if traffic.turns is not None:
-        p_run[a.P_TURNS] = sum(len(column) for column in words)
+        params.turn_at = sum(len(column) for column in words)
         words.append(checked_turns(traffic.turns, words[0]))
         lines = lines_of(traffic.turns, words[0])
-        p_run[[a.P_LINES, a.P_N_LINE]] = sum(len(column) for column in words), len(lines)
-        words.append(lines.reshape(-1))
+        params.line_at, params.n_line = sum(len(column) for column in words), len(lines)
+        words.append(lines.view(np.int64))
     return words
 
 
-def traffic_of(p: a.Params) -> Traffic:
+def traffic_of(params: Params) -> Traffic:
     """The requests of a run, as columns."""
-    n = int(p.m[a.P_N_REQUEST])
-    packed = p.trace[n : 2 * n]
+    n = int(params.n_request)
+    packed = params.trace[n : 2 * n]
     return Traffic(
-        p.trace[:n],
-        packed >> (a.TOKEN_BITS + a.CLASS_BITS),
-        (packed >> a.CLASS_BITS) & a.TOKENS_MAX,
-        packed & a.CLASSES_MAX,
-        p.trace[2 * n : 3 * n] if p.m[a.P_N_SESSION] > 0 else None,
-        turns=turns_of(p),
+        params.trace[:n],
+        packed >> (TOKEN_BITS + CLASS_BITS),
+        (packed >> CLASS_BITS) & TOKENS_MAX,
+        packed & CLASSES_MAX,
+        params.trace[2 * n : 3 * n] if params.n_session > 0 else None,
+        turns=turns_of(params),
     )
 
 
-def n_own(p: a.Params) -> int:
+def n_own(params: Params) -> int:
     """Requests that arrive by themselves: the first of every session, and all that belong to none."""
-    return int(np.searchsorted(p.trace[: int(p.m[a.P_N_REQUEST])], NEVER))
+    return int(np.searchsorted(params.trace[: int(params.n_request)], NEVER))
 
 
-def turns_of(p: a.Params) -> Turns | None:
+def turns_of(params: Params) -> Turns | None:
     """The turns of a run's sessions; None where every request arrives by itself."""
-    start = int(p.m[a.P_TURNS])
-    if start == 0:
+    if params.turn_at == 0:
         return None
-    rows = p.trace[start : start + int(p.m[a.P_N_REQUEST]) * a.TURN_SIZE].reshape(-1, a.TURN_SIZE)
-    return Turns(*rows.T)
+    rows = params.rows("turn", int(params.n_request))
+    return Turns(rows["next"], rows["pause_ps"], rows["tokens"])
 
 
 def _steps(pool: PoolRow) -> np.ndarray:
-    """The steps of a pool's starts, (step · STEP_SIZE,)."""
+    """The steps of a pool's starts, (step · StartStep.SIZE,)."""
     n = n_steps(pool)
-    rows = np.zeros((n, a.STEP_SIZE), dtype=np.int64)
+    words = np.zeros(n * StartStep.SIZE, dtype=np.int64)
     if pool.stage_ps is not None:
+        rows = StartStep.rows(words)
         in_sequence = tuple(StepRow(i + 1, i + 1, (1 << i) >> 1) for i in range(n))
-        rows[:, : a.STEP_PS] = np.array(pool.steps or in_sequence, dtype=np.int64).reshape(n, a.STEP_PS)
-        rows[:, a.STEP_PS :] = pool.stage_ps
-    return rows.reshape(-1)
+        rows["stage"], rows["stream"], rows["waits_for"] = np.array(pool.steps or in_sequence).reshape(n, 3).T
+        rows["quantile_ps"] = pool.stage_ps
+    return words
 
 
-def _scaler(pool: PoolRow) -> np.ndarray:
-    if pool.scaler_par is None:
+def _autoscaler(pool: PoolRow) -> np.ndarray:
+    if pool.autoscaler_settings is None:
         return np.zeros(SCALER_PAR, dtype=np.int64)
-    return pool.scaler_par
+    return pool.autoscaler_settings
 
 
-def _groups(groups: list[GroupRow], pools: list[PoolRow]) -> np.ndarray:
-    rows = np.zeros((len(groups), a.G_SIZE), dtype=np.int64)
+#: Fields of a served model that are the same in its row.
+OF_MODEL = (
+    *(
+        "router",
+        "hold_max",
+        "factor_milli",
+        "load_min",
+        "snapshot_ps",
+        "count_own",
+        "spill_milli",
+        "match_milli",
+    ),
+    *("outstanding_max", "hold_order"),
+)
+
+
+def _models(models: list[ServedModelRow], pools: list[PoolRow]) -> np.ndarray:
+    words = np.zeros(len(models) * ServedModelParams.SIZE, dtype=np.int64)
     first = load = 0
-    for g, group in enumerate(groups):
-        members = [i for i, pool in enumerate(pools) if pool.group == g]
-        n = sum(pools[i].n_max for i in members)
-        leaves = power_of_two(n)
-        rows[g, [a.G_ROUTER, a.G_HOLD_MAX]] = group.router, group.hold_max
-        rows[g, [a.G_FIRST, a.G_N, a.G_LOAD, a.G_LEAVES]] = first, n, load, leaves
-        rows[g, [a.G_FIRST_POOL, a.G_N_POOL]] = members[0] if members else 0, len(members)
-        rows[g, [a.G_FACTOR_MILLI, a.G_LOAD_MIN]] = group.factor_milli, group.load_min
-        rows[g, [a.G_W_OUTSTANDING, a.G_W_WAITING, a.G_W_KV]] = group.weights_milli
-        rows[g, [a.G_SNAPSHOT_PS, a.G_COUNT_OWN]] = group.snapshot_ps, group.count_own
-        rows[g, [a.G_SPILL_MILLI, a.G_MATCH_MILLI]] = group.spill_milli, group.match_milli
-        rows[g, [a.G_OUTSTANDING_MAX, a.G_HOLD_ORDER]] = group.outstanding_max, group.hold_order
-        rows[g, a.G_TREE] = group.router == a.LEAST_OUTSTANDING or group.outstanding_max != NEVER
-        first += n
-        load += 2 * leaves
-    return rows.reshape(-1)
-
-
-def pool_rows(p: a.Params) -> np.ndarray:
-    """The pools' parameters, (pool, L_SIZE)."""
-    return p.m[p.pool : p.base].reshape(-1, a.L_SIZE)
-
-
-def group_rows(p: a.Params) -> np.ndarray:
-    """The groups' parameters, (group, G_SIZE)."""
-    return p.m[p.group : p.pool].reshape(-1, a.G_SIZE)
+    for g, model in enumerate(models):
+        members = [i for i, pool in enumerate(pools) if pool.served_model == g]
+        row = ServedModelParams(words, g * ServedModelParams.SIZE)
+        copy_fields(model, row, OF_MODEL)
+        row.first_replica, row.n_replica = first, sum(pools[i].max_replicas for i in members)
+        row.load_at, row.leaves = load, power_of_two(int(row.n_replica))
+        row.first_pool, row.n_pool = members[0] if members else 0, len(members)
+        weights = model.weights_milli
+        row.weight_outstanding_milli, row.weight_waiting_milli, row.weight_kv_milli = weights
+        row.has_load_tree = model.router == LEAST_OUTSTANDING or model.outstanding_max != NEVER
+        first += int(row.n_replica)
+        load += 2 * int(row.leaves)
+    return words
 
 
 def _with_prompts(pool: PoolRow) -> np.ndarray:

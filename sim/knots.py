@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import numpy as np
 
-from sim.model import layout as a
+from sim.model.tables.pool import N_WORK, WORK_BITS
 from sim.units import NEVER
 
 
 def knot_tokens() -> np.ndarray:
     """The numbers of tokens at the knots of the time by tokens, (N_WORK,): up to 16 each, then eight an octave."""
-    knot = np.arange(a.N_WORK)
-    e = np.maximum((knot >> a.WORK_BITS) - 1, 0)
-    return (knot - (e << a.WORK_BITS)) << e
+    knot = np.arange(N_WORK)
+    e = np.maximum((knot >> WORK_BITS) - 1, 0)
+    return (knot - (e << WORK_BITS)) << e
 
 
 def linear_work(prefill_ps: int) -> np.ndarray:

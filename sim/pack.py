@@ -8,9 +8,18 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from sim.arrays import ClassRow, FaultRow, GroupRow, PoolRow, RunRow, Traffic, World, make_world, with_traffic
+from sim.arrays import (
+    ClassRow,
+    FaultRow,
+    PoolRow,
+    RunRow,
+    ServedModelRow,
+    Traffic,
+    World,
+    make_world,
+    with_traffic,
+)
 from sim.errors import InputError, problem
-from sim.model import layout as a
 from sim.model import queue_scaler as keda
 from sim.model.control import SCALER_PAR
 from sim.model.hpa_layout import (
@@ -26,6 +35,19 @@ from sim.model.hpa_layout import (
     hpa_par,
     hpa_policy,
 )
+from sim.model.tables.codes import (
+    BATCHINGS,
+    CONTINUOUS,
+    FIXED,
+    HOLD_ORDERS,
+    HPA,
+    METRIC_SOURCES,
+    QUEUE,
+    ROUTERS,
+    SCHEDULINGS,
+    USER,
+)
+from sim.model.tables.run import Params
 from sim.pack_coldstart import step_rows
 from sim.pack_loops import is_closed, lists_of
 from sim.pack_network import is_away, network_row, overhead_s
@@ -50,7 +72,7 @@ SELECT = {"max": SELECT_MAX, "min": SELECT_MIN, "disabled": SELECT_DISABLED}
 class Plan(NamedTuple):
     """A run that is ready to start."""
 
-    params: a.Params
+    params: Params
     tables: list[StepTable]  # one a pool
     scenario: Scenario  # its pools sorted by the model they serve: the order of every pool_id
     traces: dict[str, dict[str, Any]] | None = None  # class → how its recording was read
@@ -78,9 +100,9 @@ def outline(scenario: Scenario) -> Outline:
     models = scenario.models
     pools = sorted(scenario.pools, key=lambda pool: models.index(pool.model.name))
     tables = [make_step_table(pool) for pool in pools]
-    groups = ("",) if scenario.pool_choice.across_models else models
+    served = ("",) if scenario.pool_choice.across_models else models
     rows = [
-        pool_row(pool, table, group_of(pool.model.name, groups))
+        pool_row(pool, table, served_model_of(pool.model.name, served))
         for pool, table in zip(pools, tables, strict=True)
     ]
     prices = [usd_per_token(pool, table) for pool, table in zip(pools, tables, strict=True)]
@@ -89,7 +111,7 @@ def outline(scenario: Scenario) -> Outline:
         run_row(scenario),
         [
             row._replace(
-                group=group_of(c.model, groups),
+                served_model=served_model_of(c.model, served),
                 pools=tuple(preferred(scenario, c, pools, prices)),
                 ordered=int(is_ordered(scenario, c)),
                 network_ps=network_row(c, scenario, pools),
@@ -97,7 +119,7 @@ def outline(scenario: Scenario) -> Outline:
             )
             for c, row in zip(scenario.classes, classes, strict=True)
         ],
-        [group_row(scenario) for _ in groups],
+        [served_model_row(scenario) for _ in served],
         rows,
         fault_rows(scenario, [pool.name for pool in pools]),
         tenant_rows(scenario),
@@ -133,21 +155,21 @@ def check_measured(scenario: Scenario, requests: Requests) -> None:
         raise InputError(problem("warmup_s", scenario.warmup_s, why))
 
 
-def group_of(model: str | None, groups: tuple[str, ...]) -> int:
-    """The group that a model belongs to: its own, or the one for all."""
-    return groups.index(model) if model in groups else 0
+def served_model_of(model: str | None, served: tuple[str, ...]) -> int:
+    """Which of the served models a model is; where pools serve across models, there is one for all."""
+    return served.index(model) if model in served else 0
 
 
-def group_row(scenario: Scenario) -> GroupRow:
+def served_model_row(scenario: Scenario) -> ServedModelRow:
     """A model's router and gateway in numbers."""
     router, choice = scenario.router, scenario.pool_choice
     spill = NEVER if choice.spill_over is None else max(1, thousandths(choice.spill_over))
-    row = GroupRow(
-        router=a.ROUTERS.index(router.kind),
+    row = ServedModelRow(
+        router=ROUTERS.index(router.kind),
         hold_max=scenario.gateway.queue_capacity,
         spill_milli=spill,
         outstanding_max=scenario.gateway.max_outstanding_per_replica or NEVER,
-        hold_order=a.HOLD_ORDERS.index(scenario.gateway.hold_order),
+        hold_order=HOLD_ORDERS.index(scenario.gateway.hold_order),
     )
     if isinstance(router, SessionAffinity):
         return row._replace(factor_milli=thousandths(router.overload_factor), load_min=router.load_min)
@@ -210,7 +232,7 @@ def sample_interval_s(scenario: Scenario) -> float:
     return next((step for step in NICE_STEPS_S if step >= aim), math.ceil(aim / 900) * 900.0)
 
 
-def pool_row(pool: Pool, table: StepTable, group: int) -> PoolRow:
+def pool_row(pool: Pool, table: StepTable, served_model: int) -> PoolRow:
     """A pool in numbers."""
     runtime, metrics = pool.runtime, pool.metrics
     none = runtime.batching == "none"
@@ -227,32 +249,32 @@ def pool_row(pool: Pool, table: StepTable, group: int) -> PoolRow:
         slope_ps=table.slope_ps,
         prefill_ps=0,
         work_ps=table.work_ps,
-        overhead_ps=s_to_ps(overhead_s(pool)),
+        request_overhead_ps=s_to_ps(overhead_s(pool)),
         mixed_ps=table.mixed_ps,
         attention_q16=table.attention_q16,
         n_blocks=table.n_kv_blocks,
         max_num_seqs=1 if none else runtime.max_num_seqs,
-        budget=runtime.max_num_batched_tokens,
-        max_len=max_model_len(pool),
-        group=group,
-        block=runtime.block_size,
-        batching=a.CONTINUOUS if none else a.BATCHINGS.index(runtime.batching),
-        scheduling=a.SCHEDULINGS.index(runtime.scheduling),
-        threshold=runtime.long_prefill_token_threshold,
-        chunked=int(runtime.chunked_prefill),
-        delay_ps=s_to_ps(runtime.max_batch_delay_s),
+        max_num_batched_tokens=runtime.max_num_batched_tokens,
+        max_model_len=max_model_len(pool),
+        served_model=served_model,
+        block_size=runtime.block_size,
+        batching=CONTINUOUS if none else BATCHINGS.index(runtime.batching),
+        scheduling=SCHEDULINGS.index(runtime.scheduling),
+        long_prefill_threshold=runtime.long_prefill_token_threshold,
+        chunked_prefill=int(runtime.chunked_prefill),
+        batch_delay_ps=s_to_ps(runtime.max_batch_delay_s),
         gpus=pool.gpus_per_replica,
-        n_min=pool.min_replicas,
-        n_max=pool.max_replicas,
-        initial=pool.replicas_at_start,
-        scaler=scaler,
+        min_replicas=pool.min_replicas,
+        max_replicas=pool.max_replicas,
+        initial_replicas=pool.replicas_at_start,
+        autoscaler=scaler,
         tick_ps=tick_ps,
-        target=target,
-        source=a.METRIC_SOURCES.index(source),
+        target_milli=target,
+        metric_source=METRIC_SOURCES.index(source),
         scrape_ps=s_to_ps(metrics.scrape_period_s),
         window_ps=s_to_ps(metrics.window_s),
         lag_ps=s_to_ps(metrics.lag_s),
-        scaler_par=par,
+        autoscaler_settings=par,
         stage_ps=stage_ps,
         steps=steps,
         prefix_runs=(runtime.prefix_runs or AUTO_RUNS) if runtime.prefix_caching else 0,
@@ -265,14 +287,14 @@ def scaler_row(pool: Pool) -> tuple[int, int, int, np.ndarray]:
     scaler = pool.autoscaler
     par = np.zeros(SCALER_PAR, dtype=np.int64)
     if scaler.kind == "fixed":
-        return a.FIXED, 0, scaler.replicas, par
+        return FIXED, 0, scaler.replicas, par
     if scaler.kind == "hpa":
         fill_hpa(pool, scaler, par)
-        return a.HPA, s_to_ps(scaler.sync_period_s), 0, par
+        return HPA, s_to_ps(scaler.sync_period_s), 0, par
     if scaler.kind == "queue":
         fill_queue(pool, scaler, par)
-        return a.QUEUE, 0, 0, par
-    return a.USER, s_to_ps(scaler.period_s), 0, par
+        return QUEUE, 0, 0, par
+    return USER, s_to_ps(scaler.period_s), 0, par
 
 
 def milli(value: float) -> int:

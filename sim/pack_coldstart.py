@@ -7,7 +7,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from sim.errors import InputError
-from sim.model import layout as a
+from sim.model.tables.codes import STAGE_SLICE
+from sim.model.tables.pool import N_QUANTILE
 from sim.rows import StepRow
 from sim.scenario.coldstart import SHOWN_AS, STAGES, Compute, Fixed, Transfer, in_order, waits_for
 from sim.scenario.pool import Pool
@@ -164,8 +165,8 @@ def compute_s(stage: Compute, subject: Subject) -> tuple[float, str]:
 def stage_time(stage: Any, subject: Subject) -> tuple[np.ndarray, float | None, float | None, str]:
     """((N_QUANTILE,) seconds, bytes, GB/s, what decides) of one stage."""
     if isinstance(stage, Fixed):
-        return np.maximum(quantile_table(stage.duration, a.N_QUANTILE), 0.0), None, None, "as measured"
-    spread = np.maximum(quantile_table(stage.spread, a.N_QUANTILE), 0.0)
+        return np.maximum(quantile_table(stage.duration, N_QUANTILE), 0.0), None, None, "as measured"
+    spread = np.maximum(quantile_table(stage.spread, N_QUANTILE), 0.0)
     if isinstance(stage, Transfer):
         seconds, gb_s, limit = transfer_s(stage, subject)
         return stage.setup_s + spread * seconds, bytes_of(stage, subject), gb_s, limit
@@ -195,12 +196,12 @@ def step_rows(pool: Pool) -> tuple[np.ndarray, tuple[StepRow, ...]]:
     """((step, N_QUANTILE) int64 ps, what each step is) of a pool's cold starts."""
     times = stage_times(pool)
     names = [stage.name for stage in times]
-    rows = np.zeros((len(times), a.N_QUANTILE), dtype=np.int64)
+    rows = np.zeros((len(times), N_QUANTILE), dtype=np.int64)
     for row, stage in zip(rows, times, strict=True):
         row[:] = np.rint(stage.seconds * 1e12).astype(np.int64)
     return rows, tuple(
         StepRow(
-            stage=a.STAGE_SLICE + STAGES.index(stage.shown_as),
+            stage=STAGE_SLICE + STAGES.index(stage.shown_as),
             draw=DRAWS[stage.name],
             after=sum(1 << names.index(name) for name in stage.after),
         )

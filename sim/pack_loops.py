@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 
 from sim.errors import InputError
 from sim.knots import knot_tokens
-from sim.model import layout as a
+from sim.model.tables.run import Params, State
 from sim.scenario.arrivals import Concurrency
 from sim.scenario.scenario import Scenario
 from sim.scenario.traffic import TrafficClass
@@ -75,18 +75,16 @@ def rate_max(
     return min(by_clients, n_replica / (prompt * token_s)) if token_s > 0 else by_clients
 
 
-def sent_of(
-    scenario: Scenario, p: a.Params, st: a.State
-) -> Iterator[tuple[TrafficClass, Concurrency, int, int]]:
+def sent_of(scenario: Scenario, p: Params, st: State) -> Iterator[tuple[TrafficClass, Concurrency, int, int]]:
     """Each list by its (first) class: (class, load generator, how many had to wait in it, how many of these were sent)."""
     for i, entry in enumerate(scenario.classes):
         if isinstance(entry.arrivals, Concurrency) and leader(scenario.classes, i) == i:
             line = line_number(scenario.classes, i)
-            waited = int(p.trace[int(p.m[a.P_LINES]) + line * a.LINE_SIZE + a.LINE_N])
-            yield entry, entry.arrivals, waited, int(st.m[st.line + line])
+            waited = int(p.line[line].n)
+            yield entry, entry.arrivals, waited, int(st.line[line])
 
 
-def unsent(scenario: Scenario, p: a.Params, st: a.State) -> dict[str, int]:
+def unsent(scenario: Scenario, p: Params, st: State) -> dict[str, int]:
     """How many requests of each list that has an end were left in it, by its (first) class; those with none left out."""
     return {
         entry.name: waited - sent
@@ -95,7 +93,7 @@ def unsent(scenario: Scenario, p: a.Params, st: a.State) -> dict[str, int]:
     }
 
 
-def check_sent(scenario: Scenario, p: a.Params, st: a.State) -> None:
+def check_sent(scenario: Scenario, p: Params, st: State) -> None:
     """Raise InputError where a load generator that should have gone on to the end of the run had no request left."""
     for entry, loop, ready, sent in sent_of(scenario, p, st):
         if loop.requests or entry.trace:

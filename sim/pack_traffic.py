@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from sim.errors import InputError
-from sim.model import layout as a
+from sim.model.tables.codes import JITTERS, RETRY_FAILED, RETRY_REJECTED, RETRY_TIMED_OUT
+from sim.model.tables.pool import N_QUANTILE
 from sim.rows import ClassRow, FrontRow, LimitRow, TenantRow, VisitRow
 from sim.scenario.check_stations import clock_s
 from sim.scenario.dist import Dist
@@ -22,7 +23,7 @@ DAY_S = 86_400
 PS_PER_MS, PS_PER_US = 10**9, 10**6
 VERDICTS = 1 << 20  # of so many answers a guardrail blocks a whole number
 WORK_MAX_DAYS = 50  # after a run of 45 days they still fit into 63 bits of picoseconds
-RETRY_ON = {"rejected": a.RETRY_REJECTED, "timed_out": a.RETRY_TIMED_OUT, "failed": a.RETRY_FAILED}
+RETRY_ON = {"rejected": RETRY_REJECTED, "timed_out": RETRY_TIMED_OUT, "failed": RETRY_FAILED}
 
 
 def class_rows(scenario: Scenario) -> list[ClassRow]:
@@ -39,7 +40,7 @@ def class_row(entry: TrafficClass, scenario: Scenario, tenants: list[str | None]
     models = scenario.models
     promised, patience, caps = entry.objectives, entry.patience, entry.caps
     return ClassRow(
-        group=models.index(entry.model) if entry.model else 0,
+        served_model=models.index(entry.model) if entry.model else 0,
         priority=entry.priority,
         ttft_ps=ps_or_never(promised.ttft_s),
         itl_ps=ps_or_never(promised.itl_s),
@@ -47,10 +48,10 @@ def class_row(entry: TrafficClass, scenario: Scenario, tenants: list[str | None]
         e2e_ps=ps_or_never(promised.e2e_s),
         tenant=tenants.index(entry.tenant),
         shed_milli=NEVER if entry.shed_above is None else max(1, round(1000 * entry.shed_above)),
-        wait_max_ps=ps_or_never(entry.max_queue_s),
+        max_queue_ps=ps_or_never(entry.max_queue_s),
         ttft_max_ps=ps_or_never(entry.max_ttft_s),
-        gap_ps=ps_or_never(patience.stall_s),
-        persistent=int(entry.sessions is not None and entry.sessions.persistent),
+        stall_ps=ps_or_never(patience.stall_s),
+        is_persistent=int(entry.sessions is not None and entry.sessions.persistent),
         session_max=or_never(caps.session_tokens),
         first_patience_ps=patience_ps(patience.first_token_s),
         total_patience_ps=patience_ps(patience.total_s),
@@ -67,7 +68,7 @@ def with_retry(row: ClassRow, retry: Retry) -> ClassRow:
         attempts_max=retry.attempts,
         retry_on=sum(RETRY_ON[end] for end in set(retry.on)) if retry.attempts > 1 else 0,
         backoff_ps=tuple(s_to_ps(wait_s) for wait_s in retry.waits_s),
-        jitter=a.JITTERS.index(retry.jitter),
+        jitter=JITTERS.index(retry.jitter),
         budget_ratio_milli=0 if budget is None else round(1000 * budget.ratio),
         budget_burst_milli=NEVER if budget is None else round(1000 * budget.burst),
         hedge_ps=ps_or_never(retry.hedge_after_s),
@@ -84,7 +85,7 @@ def around_gpu(row: ClassRow, entry: TrafficClass, scenario: Scenario) -> ClassR
     return row._replace(
         before=tuple(visit_row(visit, scenario, False) for visit in entry.before),
         after=tuple(visit_row(visit, scenario, True) for visit in entry.after),
-        withheld=int(guardrail.withheld),
+        is_withheld=int(guardrail.withheld),
         blocked_q20=max(1, round(guardrail.blocked * VERDICTS)) if guardrail.blocked > 0 else 0,
         fallback=-1 if guardrail.fallback is None else scenario.models.index(guardrail.fallback),
         deadline_ps=ps_or_never(entry.deadline_s),
@@ -178,7 +179,7 @@ def patience_ps(dist: Dist | None) -> np.ndarray | None:
     """The quantiles of a patience, each at least a picosecond; beyond the longest run it has no end."""
     if dist is None:
         return None
-    seconds = quantile_table(dist, a.N_QUANTILE)
+    seconds = quantile_table(dist, N_QUANTILE)
     endless = seconds > HORIZON_MAX_S
     ps = np.rint(np.where(endless, 0.0, seconds) * PS_PER_S).astype(np.int64)
     return np.where(endless, NEVER, np.maximum(ps, 1))

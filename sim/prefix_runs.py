@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from sim.model import layout as a
+from sim.model.tables.replica import BlockRange
 from sim.rows import AUTO_RUNS, Traffic, buckets_of, power_of_two
 
 TABLE_WORDS_MAX = 1 << 27  # of all replicas of a pool: 1 GiB
@@ -19,9 +19,9 @@ RUNS_A_SEQUENCE = 2  # a running sequence ends a run of its own and one that it 
 def size_caches(pools: np.ndarray, traffic: Traffic) -> None:
     """Fill in the runs of each pool's prefix cache that are to be found out; `pools` is (pool, L_SIZE)."""
     for row in pools:
-        if row[a.L_PREFIX_RUNS] == AUTO_RUNS:
+        if row["prefix_runs"] == AUTO_RUNS:
             runs = runs_needed(row, traffic)
-            row[a.L_PREFIX_RUNS], row[a.L_PREFIX_BUCKETS] = runs, buckets_of(runs)
+            row["prefix_runs"], row["prefix_buckets"] = runs, buckets_of(runs)
 
 
 def runs_needed(pool: np.ndarray, traffic: Traffic) -> int:
@@ -30,8 +30,8 @@ def runs_needed(pool: np.ndarray, traffic: Traffic) -> int:
     No run is shorter than a block, and no stretch that prompts can tell apart is shorter than `stretches` says: so the
     shortest of them that fit into the cache together are the most that can be there.
     """
-    n_blocks = int(pool[a.L_BLOCKS])
-    size = np.minimum(stretches(traffic, int(pool[a.L_BLOCK])), n_blocks)
+    n_blocks = int(pool["n_blocks"])
+    size = np.minimum(stretches(traffic, int(pool["block_size"])), n_blocks)
     count = np.bincount(size, minlength=n_blocks + 1)
     length = np.arange(len(count))
     whole = np.cumsum(count * length) <= n_blocks  # lengths of which every stretch fits
@@ -39,9 +39,9 @@ def runs_needed(pool: np.ndarray, traffic: Traffic) -> int:
     next_one = int(np.argmin(whole)) if not whole.all() else 0
     if next_one:
         fit += (n_blocks - int((count * length)[whole].sum())) // next_one
-    held = RUNS_A_SEQUENCE * int(pool[a.L_MAX_SEQS])
+    held = RUNS_A_SEQUENCE * int(pool["max_num_seqs"])
     needed = power_of_two(min(int(MARGIN * fit) + held, n_blocks + held))
-    most = TABLE_WORDS_MAX // (int(pool[a.L_N]) * a.U_SIZE)
+    most = TABLE_WORDS_MAX // (int(pool["n_replica"]) * BlockRange.SIZE)
     return max(1, min(needed, most))
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from sim.jit import jit
+from sim.compile.jit import jit
 
 STREAM_STAGE = 1  # + 1 … 14: durations of a start's steps; entity = pool, index = n-th start
 STREAM_ROUTE = 16  # router choices; entity = request, index = 2 · attempt from 0, and the next one

@@ -5,12 +5,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import NamedTuple
 
 import numpy as np
 
 from sim.errors import InputError
-from sim.model import layout as a
+from sim.model.tables.codes import (
+    CONTINUOUS,
+    FCFS,
+    FIXED,
+    HOLD_FIFO,
+    LEAST_OUTSTANDING,
+    NO_JITTER,
+    SRC_OUTSTANDING,
+)
+from sim.model.tables.pool import N_WORK, PoolParams
+from sim.model.tables.replica import BlockRange, PrefixCache
+from sim.model.tables.served_model import SESSIONS_MAX
+from sim.model.tables.traffic import NOBODY_FOLLOWS, Line
+from sim.schema import Row
 from sim.units import NEVER
 
 #: Where a prefix cache is full of short runs. Few are, and a small hash table stays in the processor's cache.
@@ -55,8 +69,17 @@ class FrontRow(NamedTuple):
 
 #: fields of a class whose requests may be refused, given up or tried again once they are set
 MAKES_ATTEMPTS = (
-    *("shed_milli", "wait_max_ps", "attempts_max", "hedge_ps", "before", "after", "withheld", "blocked_q20"),
-    *("deadline_ps", "defer_max_ps", "prompt_max", "output_max", "session_max", "gap_ps", "ttft_max_ps"),
+    *(
+        "shed_milli",
+        "max_queue_ps",
+        "attempts_max",
+        "hedge_ps",
+        "before",
+        "after",
+        "is_withheld",
+        "blocked_q20",
+    ),
+    *("deadline_ps", "defer_max_ps", "prompt_max", "output_max", "session_max", "stall_ps", "ttft_max_ps"),
 )
 
 
@@ -65,7 +88,7 @@ class ClassRow(NamedTuple):
     pools of the group that may serve it (none named: all), in order of preference if `ordered`.
     """
 
-    group: int = 0
+    served_model: int = 0
     priority: int = 0
     ttft_ps: int = NEVER
     itl_ps: int = NEVER
@@ -73,13 +96,13 @@ class ClassRow(NamedTuple):
     e2e_ps: int = NEVER
     tenant: int = 0
     shed_milli: int = NEVER  # attempts are shed from so many thousandths of a request per ready replica on
-    wait_max_ps: int = NEVER  # attempts are refused that would queue longer
+    max_queue_ps: int = NEVER  # attempts are refused that would queue longer
     first_patience_ps: np.ndarray | None = None  # (N_QUANTILE,) how long clients wait for a first token
     total_patience_ps: np.ndarray | None = None  # (N_QUANTILE,) … for the last one
     attempts_max: int = 1
     retry_on: int = 0  # RETRY_… bits
     backoff_ps: tuple[int, ...] = ()  # (attempts_max − 1,) the wait before attempt 2, 3, …
-    jitter: int = a.NO_JITTER
+    jitter: int = NO_JITTER
     budget_ratio_milli: int = 0
     budget_burst_milli: int = NEVER  # NEVER = no budget
     hedge_ps: int = NEVER
@@ -92,15 +115,15 @@ class ClassRow(NamedTuple):
     is_away: bool = True  # some of that is not the servers' own: users and servers measure different times
     before: tuple[VisitRow, ...] = ()  # stations before the GPU
     after: tuple[VisitRow, ...] = ()  # … and after it
-    withheld: int = 0  # 1 = nothing is shown before the answer is complete and checked
+    is_withheld: int = 0  # 1 = nothing is shown before the answer is complete and checked
     blocked_q20: int = 0  # share of answers that the guardrail blocks, of 2²⁰
     fallback: int = -1  # the group that those are sent to
     deadline_ps: int = NEVER  # counted from arrival
     window_ps: tuple[int, int] = (0, 0)  # of a day: requests start between these two …
     defer_max_ps: int = 0  # … unless they had to wait longer
-    persistent: int = 0  # 1 = a session goes on after a turn that was not answered
+    is_persistent: int = 0  # 1 = a session goes on after a turn that was not answered
     session_max: int = NEVER  # tokens; turns are refused that would bring their session above it
-    gap_ps: int = NEVER  # clients go that have seen no new token for so long
+    stall_ps: int = NEVER  # clients go that have seen no new token for so long
     ttft_max_ps: int = NEVER  # attempts are refused whose first token is expected later
 
     @property
@@ -111,10 +134,10 @@ class ClassRow(NamedTuple):
         return any(changed) or any(x is not None for x in given) or (self.is_away and self.network_ps != ())
 
 
-class GroupRow(NamedTuple):
+class ServedModelRow(NamedTuple):
     """A model that is served: its router with its settings, and how many requests the gateway holds for it."""
 
-    router: int = a.LEAST_OUTSTANDING
+    router: int = LEAST_OUTSTANDING
     hold_max: int = 100_000
     factor_milli: int = 1250  # ≥ 1000
     load_min: int = 0
@@ -124,7 +147,7 @@ class GroupRow(NamedTuple):
     count_own: int = 1
     spill_milli: int = NEVER
     outstanding_max: int = NEVER  # of a replica: the gateway holds more
-    hold_order: int = a.HOLD_FIFO
+    hold_order: int = HOLD_FIFO
     match_milli: int = 300  # of a prompt, to be routed by what is cached
 
 
@@ -137,7 +160,7 @@ class StepRow(NamedTuple):
 
 
 class PoolRow(NamedTuple):
-    """A pool in numbers; times in ps, see `sim.model.layout` for the codes."""
+    """A pool in numbers; times in ps, see `sim.model.tables.codes`."""
 
     base_ps: np.ndarray  # (max_num_seqs + 1,)
     slope_ps: np.ndarray  # (max_num_seqs + 1,)
@@ -145,33 +168,33 @@ class PoolRow(NamedTuple):
     attention_q16: int
     n_blocks: int
     max_num_seqs: int
-    budget: int
-    max_len: int
-    group: int = 0
-    block: int = 16
-    batching: int = a.CONTINUOUS
-    scheduling: int = a.FCFS
-    threshold: int = 0
-    chunked: int = 1
-    delay_ps: int = 0
+    max_num_batched_tokens: int
+    max_model_len: int
+    served_model: int = 0
+    block_size: int = 16
+    batching: int = CONTINUOUS
+    scheduling: int = FCFS
+    long_prefill_threshold: int = 0
+    chunked_prefill: int = 1
+    batch_delay_ps: int = 0
     gpus: int = 1
-    n_min: int = 1
-    n_max: int = 1
-    initial: int = 1
-    scaler: int = a.FIXED
+    min_replicas: int = 1
+    max_replicas: int = 1
+    initial_replicas: int = 1
+    autoscaler: int = FIXED
     tick_ps: int = NEVER
-    target: int = 1
-    source: int = a.SRC_OUTSTANDING
+    target_milli: int = 1
+    metric_source: int = SRC_OUTSTANDING
     scrape_ps: int = 15 * 10**12
     window_ps: int = 0
     lag_ps: int = 0
-    scaler_par: np.ndarray | None = None  # (SCALER_PAR,)
+    autoscaler_settings: np.ndarray | None = None  # (SCALER_PAR,)
     stage_ps: np.ndarray | None = None  # (step, N_QUANTILE) of a start
     steps: tuple[StepRow, ...] | None = None  # what each row is; None: the stages 1, 2, … in sequence
     prefix_runs: int = 0  # of its prefix cache, 0 = it has none, AUTO_RUNS = as many as its traffic may need
     work_ps: np.ndarray | None = None  # (N_WORK,) of a step's tokens by number; None: prefill_ps each
     mixed_ps: int = 0  # that prompts add to a step in which sequences decode
-    overhead_ps: int = 0  # that a request waits at the server beside its steps
+    request_overhead_ps: int = 0  # that a request waits at the server beside its steps
 
 
 class FaultRow(NamedTuple):
@@ -251,23 +274,23 @@ def places_of(chains: Chains | None, at: int) -> list[int]:
 
 def prefix_words(pools: np.ndarray) -> np.ndarray:
     """Words that the prefix cache of each replica place takes, from the pools' parameters."""
-    rows = np.repeat(pools, pools[:, a.L_N], axis=0)
-    runs = rows[:, a.L_PREFIX_RUNS]
-    return np.asarray((runs > 0) * (a.Z_SIZE + rows[:, a.L_PREFIX_BUCKETS] + runs * a.U_SIZE))
+    rows = np.repeat(pools, pools["n_replica"])
+    ranges = rows["prefix_runs"]
+    return np.asarray((ranges > 0) * (PrefixCache.SIZE + rows["prefix_buckets"] + ranges * BlockRange.SIZE))
 
 
 def checked_sessions(session_id: np.ndarray) -> np.ndarray:
     """The session of each request; InputError where a number is out of range."""
-    for wrong in session_id[(session_id < -1) | (session_id > a.SESSIONS_MAX)][:1]:
-        raise InputError(f"traffic: a session number of {wrong}; allowed: -1 (none) to {a.SESSIONS_MAX}")
+    for wrong in session_id[(session_id < -1) | (session_id > SESSIONS_MAX)][:1]:
+        raise InputError(f"traffic: a session number of {wrong}; allowed: -1 (none) to {SESSIONS_MAX}")
     return np.asarray(session_id, dtype=np.int64)
 
 
 def checked_turns(turns: Turns, arrival_ps: np.ndarray) -> np.ndarray:
-    """The turns as words, (request · TURN_SIZE,); InputError where one follows that arrives by itself, or two."""
+    """The turns as words, (request · Turn.SIZE,); InputError where one follows that arrives by itself, or two."""
     after, pause_ps, tokens = (np.asarray(column, dtype=np.int64) for column in turns)
     follows = np.bincount(after[after >= 0], minlength=len(arrival_ps))
-    waits = (after < a.NOBODY_FOLLOWS) & (arrival_ps == NEVER)
+    waits = (after < NOBODY_FOLLOWS) & (arrival_ps == NEVER)
     for i in np.flatnonzero(((follows > 0) | waits) != (arrival_ps == NEVER))[:1]:
         raise InputError(f"traffic: request {i} arrives by itself and follows another one, or does neither")
     for i in np.flatnonzero(follows > 1)[:1]:
@@ -276,13 +299,13 @@ def checked_turns(turns: Turns, arrival_ps: np.ndarray) -> np.ndarray:
 
 
 def lines_of(turns: Turns, arrival_ps: np.ndarray) -> np.ndarray:
-    """The lines of closed loops, (line, LINE_SIZE): who waits in each; InputError where they are not side by side."""
+    """The lines of closed loops as records, (line,): who waits in each; InputError where they are not side by side."""
     after = np.asarray(turns.after, dtype=np.int64)
-    lines = np.zeros((-min(int(np.min(after, initial=0)), -1) - 1, a.LINE_SIZE), dtype=np.int64)
+    lines = Line.rows(np.zeros((-min(int(np.min(after, initial=0)), -1) - 1) * Line.SIZE, dtype=np.int64))
     for number, row in enumerate(lines):
         waiting = np.flatnonzero((after == -2 - number) & (arrival_ps == NEVER))
         if len(waiting):
-            row[[a.LINE_FIRST, a.LINE_N]] = waiting[0], len(waiting)
+            row["first"], row["n"] = waiting[0], len(waiting)
         if len(waiting) and waiting[-1] - waiting[0] != len(waiting) - 1:
             raise InputError(f"traffic: the requests of line {number} do not stand side by side")
     return lines
@@ -303,26 +326,50 @@ def n_steps(pool: PoolRow) -> int:
     return 0 if pool.stage_ps is None else len(pool.stage_ps)
 
 
+#: Fields of a pool that are the same in its row.
+OF_POOL = (
+    *(
+        "served_model",
+        "max_num_seqs",
+        "max_num_batched_tokens",
+        "block_size",
+        "n_blocks",
+        "batching",
+        "scheduling",
+    ),
+    *(
+        "long_prefill_threshold",
+        "chunked_prefill",
+        "batch_delay_ps",
+        "max_model_len",
+        "attention_q16",
+        "gpus",
+    ),
+    *("min_replicas", "max_replicas", "initial_replicas", "autoscaler", "tick_ps", "target_milli"),
+    *("request_overhead_ps", "metric_source", "scrape_ps", "window_ps", "lag_ps", "prefix_runs"),
+)
+
+
 def pool_table(pools: list[PoolRow]) -> np.ndarray:
     """The pools' parameters, in words."""
-    rows = np.zeros((len(pools), a.L_SIZE), dtype=np.int64)
+    words = np.zeros(len(pools) * PoolParams.SIZE, dtype=np.int64)
     first, table, step, work = 0, 0, 0, sum(len(pool.base_ps) for pool in pools)
     for i, pool in enumerate(pools):
-        row = rows[i]
-        row[a.L_FIRST], row[a.L_N], row[a.L_GROUP] = first, pool.n_max, pool.group
-        row[a.L_MAX_SEQS], row[a.L_BUDGET] = pool.max_num_seqs, pool.budget
-        row[a.L_BLOCK], row[a.L_BLOCKS] = pool.block, pool.n_blocks
-        row[a.L_BLOCK_SHIFT] = pool.block.bit_length() - 1 if pool.block == power_of_two(pool.block) else -1
-        row[a.L_BATCHING], row[a.L_SCHEDULING] = pool.batching, pool.scheduling
-        row[a.L_THRESHOLD], row[a.L_CHUNKED], row[a.L_DELAY_PS] = pool.threshold, pool.chunked, pool.delay_ps
-        row[a.L_MAX_LEN], row[a.L_WORK] = pool.max_len, work
-        row[a.L_ATTENTION_Q16], row[a.L_TABLE], row[a.L_GPUS] = pool.attention_q16, table, pool.gpus
-        row[a.L_MIN], row[a.L_MAX], row[a.L_INITIAL] = pool.n_min, pool.n_max, pool.initial
-        row[a.L_SCALER], row[a.L_TICK_PS], row[a.L_TARGET] = pool.scaler, pool.tick_ps, pool.target
-        row[a.L_SOURCE], row[a.L_SCRAPE_PS] = pool.source, pool.scrape_ps
-        row[a.L_WINDOW_PS], row[a.L_LAG_PS] = pool.window_ps, pool.lag_ps
-        row[a.L_PREFIX_RUNS], row[a.L_PREFIX_BUCKETS] = pool.prefix_runs, buckets_of(pool.prefix_runs)
-        row[[a.L_STEP, a.L_N_STEP, a.L_OVERHEAD_PS]] = step, n_steps(pool), pool.overhead_ps
-        first, table, step = first + pool.n_max, table + len(pool.base_ps), step + n_steps(pool)
-        work += a.N_WORK + len(pool.base_ps)
-    return rows.reshape(-1)
+        row = PoolParams(words, i * PoolParams.SIZE)
+        copy_fields(pool, row, OF_POOL)
+        row.first_replica, row.n_replica = first, pool.max_replicas
+        row.block_shift = (
+            pool.block_size.bit_length() - 1 if pool.block_size == power_of_two(pool.block_size) else -1
+        )
+        row.table_at, row.work_at = table, work
+        row.prefix_buckets = buckets_of(pool.prefix_runs)
+        row.first_step, row.n_step = step, n_steps(pool)
+        first, table, step = first + pool.max_replicas, table + len(pool.base_ps), step + n_steps(pool)
+        work += N_WORK + len(pool.base_ps)
+    return words
+
+
+def copy_fields(source: object, row: Row, names: Iterable[str]) -> None:
+    """Set fields of a row to the attributes of the same names."""
+    for name in names:
+        setattr(row, name, getattr(source, name))

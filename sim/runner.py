@@ -14,7 +14,7 @@ from sim.arrays import n_own
 from sim.engine.host import Law, Policies
 from sim.engine.policies import load_law
 from sim.engine.result import Result, make_result
-from sim.model import layout as a
+from sim.model.tables.run import State
 from sim.pack import Plan, plan
 from sim.pack_loops import check_sent, unsent
 from sim.scenario.scenario import Scenario
@@ -109,7 +109,7 @@ def simulate(scenario: Scenario, progress: Tick | None = None) -> Run:
     return finished_run(packed, state, engine, wall_s)
 
 
-def finished_run(packed: Plan, state: a.State, engine: str, wall_s: float) -> Run:
+def finished_run(packed: Plan, state: State, engine: str, wall_s: float) -> Run:
     """What a final state came to."""
     check_sent(packed.scenario, packed.params, state)
     result = make_result(packed.params, state)
@@ -143,7 +143,7 @@ def get_ready(engine: str, progress: Tick | None, has_laws: bool = False) -> Non
         compiled()
 
 
-def run_on_cpu(packed: Plan, policies: Policies, progress: Tick | None) -> a.State:
+def run_on_cpu(packed: Plan, policies: Policies, progress: Tick | None) -> State:
     """The compiled engine, a watcher thread telling how far the arrivals are."""
     from sim.engine.host import run_plan
 
@@ -154,7 +154,7 @@ def run_on_cpu(packed: Plan, policies: Policies, progress: Tick | None) -> a.Sta
     return watched(packed.params, policies, progress)
 
 
-def run_on_simpy(packed: Plan, policies: Policies, progress: Tick | None) -> a.State:
+def run_on_simpy(packed: Plan, policies: Policies, progress: Tick | None) -> State:
     """The SimPy engine."""
     from sim.engine.simpy import Fleet
 
@@ -166,18 +166,18 @@ def run_on_simpy(packed: Plan, policies: Policies, progress: Tick | None) -> a.S
     for i in range(1, steps):
         if not fleet.is_over:
             fleet.run(until_s=packed.scenario.duration_s * i / steps)
-            progress(int(fleet.state.m[a.S_CURSOR]) / n, 1.0, "simulating")
+            progress(int(fleet.state.cursor) / n, 1.0, "simulating")
     return fleet.state if fleet.is_over else fleet.run()
 
 
-def run_on_cuda(packed: Plan, policies: Policies, progress: Tick | None) -> a.State:
+def run_on_cuda(packed: Plan, policies: Policies, progress: Tick | None) -> State:
     """The CUDA engine, for one scenario."""
     from sim.engine.cuda import run_many
 
     return run_many([packed.params], [policies], progress)[0]
 
 
-ENGINES: dict[str, Callable[[Plan, Policies, Tick | None], a.State]] = {
+ENGINES: dict[str, Callable[[Plan, Policies, Tick | None], State]] = {
     "cpu": run_on_cpu,
     "simpy": run_on_simpy,
     "cuda": run_on_cuda,

@@ -1,108 +1,134 @@
-"""A run's state: how many words its tables take, a fresh one, and room for more requests in flight."""
+"""A run's state: how many rows its tables have, a fresh one, and room for more requests in flight."""
 
 from __future__ import annotations
 
 import numpy as np
 
-from sim.arrays import group_rows, pool_rows
 from sim.doors import starts_of
-from sim.model import layout as a
 from sim.model.control import SCALER_STATE
 from sim.model.metrics import N_BUCKET
+from sim.model.tables.codes import N_METRIC, N_MORE, OK, SESSION_AFFINITY, WEIGHTED_SCORE
+from sim.model.tables.record import AttemptRecord, RequestRecord
+from sim.model.tables.run import Params, State
+from sim.model.tables.sample import N_MARK
+from sim.model.tables.slot import N_SPENT, TIMERS_TO_SPARE, Slot, Timer
 from sim.rows import prefix_words
-from sim.units import NEVER
 
 LINE = 8  # words of a cache line
 #: Words behind the slots, so that the four timers below the first begin a line.
-TIMERS_AFTER = 2 * LINE - a.TIMER_SIZE
+TIMERS_AFTER = 2 * LINE - Timer.SIZE
 SLOTS_AT_FIRST = 1024
 
 
-def state_sizes(p: a.Params) -> dict[str, int]:
-    """Words that each table of a state takes, in order, the slots (which grow) left out."""
-    run, pools, groups = p.m[: a.P_SIZE].tolist(), pool_rows(p).tolist(), group_rows(p).tolist()
-    n_request, n_class, n_pool = run[a.P_N_REQUEST], run[a.P_N_CLASS], run[a.P_N_POOL]
-    n_replica, leaves = run[a.P_N_REPLICA], run[a.P_TREE]
-    seqs = sum(row[a.L_N] * row[a.L_MAX_SEQS] for row in pools)
-    prefix = int(prefix_words(pool_rows(p)).sum()) if any(row[a.L_PREFIX_RUNS] for row in pools) else 0
-    routers = {row[a.G_ROUTER] for row in groups}
-    n_station = run[a.P_N_STATION]
-    workers = p.m[run[a.P_STATIONS] :][: n_station * a.WORK_SIZE].reshape(-1, a.WORK_SIZE)[:, a.WORK_N]
+def table_rows(params: Params) -> dict[str, int]:
+    """How many rows each table of a state has, or int64s where it has no rows: in order, without the slots, which grow.
+
+    Four tables that replicas hold lie between the others: heap, residue, gaps and, behind all, prefix.
+    """
+    pools, models = pool_rows(params), model_rows(params)
+    n_pool, n_class, n_replica = int(params.n_pool), int(params.n_class), int(params.n_replica)
+    n_model, n_station = int(params.n_served_model), int(params.n_station)
+    places = pools["n_replica"]
+    seqs = int((places * pools["max_num_seqs"]).sum())
+    prefix = int(prefix_words(pools).sum())
+    routers = set(models["router"].tolist())
+    records = int(params.n_request) if params.keeps_records else 0
+    has_attempts = bool(params.has_attempts)
     return {
-        "run": a.S_SIZE,
-        "pool": n_pool * a.Q_SIZE,
-        "group": len(groups) * a.H_SIZE,
-        "rep": n_replica * a.R_SIZE,
+        "pool": n_pool,
+        "served_model": n_model,
+        "replica": n_replica,
         "heap": seqs,
-        "residue": sum(row[a.L_N] * row[a.L_BLOCK] for row in pools),
-        "stack": 2 * (seqs + 2 * n_replica),
+        "residue": int((places * pools["block_size"]).sum()),
+        "gaps": 2 * (seqs + 2 * n_replica),
         "mix": n_replica * n_class,
-        "tree": 2 * leaves,
-        "due": 2 * leaves,
-        "load": sum(2 * row[a.G_LEAVES] for row in groups),
+        "boundary_tree": 2 * int(params.leaves),
+        "stage_tree": 2 * int(params.leaves),
+        "load": int(2 * models["leaves"].sum()),
         "ready": n_replica,
-        "ring": n_pool * run[a.P_RING] * 2,
-        "scaler": n_pool * SCALER_STATE,
-        "session": run[a.P_N_SESSION] * a.SESSION_SIZE if a.SESSION_AFFINITY in routers else 0,
-        "snapshot": n_replica * a.W_SIZE if a.WEIGHTED_SCORE in routers else 0,
-        "lane": len(groups) * run[a.P_N_LANE] * a.N_SIZE,
-        "worker": int(workers.sum()),
-        "station": n_station * a.D_SIZE,
-        "content": run[a.P_N_CONTENT] * a.E_SIZE,
-        "limit": (n_class + run[a.P_N_TENANT]) * a.J_SIZE,
-        "hedge": run[a.P_N_HEDGE] * a.HEDGE_SIZE,
-        "line": run[a.P_N_LINE],
-        "counts": n_class * a.C_SIZE,
-        "hist": n_class * a.N_METRIC * N_BUCKET,
-        "more": n_class * a.N_MORE * N_BUCKET * run[a.P_ATTEMPTS],
-        "mark": a.N_MARK * n_pool * a.M_SIZE,
-        "record": n_request * a.X_SIZE if run[a.P_RECORDS] else 0,
-        "tried": n_request * a.A_SIZE if run[a.P_RECORDS] and (run[a.P_ATTEMPTS] or prefix > 0) else 0,
-        "blame": n_request * a.B_SIZE if run[a.P_RECORDS] else 0,
-        "arrived": n_request if run[a.P_RECORDS] and run[a.P_TURNS] else 0,
-        "sample": run[a.P_N_SAMPLE] * n_pool * a.T_SIZE,
-        "station_sample": run[a.P_N_SAMPLE] * n_station * a.TS_SIZE,
+        "metric_window": n_pool * int(params.n_metric_sample),
+        "autoscaler": n_pool * SCALER_STATE,
+        "session": int(params.n_session) if SESSION_AFFINITY in routers else 0,
+        "snapshot": n_replica if WEIGHTED_SCORE in routers else 0,
+        "queue": n_model * int(params.n_queue),
+        "worker": int(params.rows("station", n_station)["n_worker"].sum()),
+        "station": n_station,
+        "answer": int(params.n_content),
+        "limit": n_class + int(params.n_tenant),
+        "hedge_list": int(params.n_hedge_list),
+        "line": int(params.n_line),
+        "counts": n_class,
+        "hist": n_class * N_METRIC * N_BUCKET,
+        "more": n_class * N_MORE * N_BUCKET if has_attempts else 0,
+        "mark": N_MARK * n_pool,
+        "record": records,
+        "attempt": records if has_attempts or prefix > 0 else 0,
+        "spent": N_SPENT * records,
+        "arrived": records if params.turn_at else 0,
+        "sample": int(params.n_sample) * n_pool,
+        "station_sample": int(params.n_sample) * n_station,
         "prefix": prefix,
     }
 
 
-def _per_replica(p: a.Params) -> tuple[np.ndarray, np.ndarray]:
-    """(max_num_seqs, block_size) of each replica place."""
-    pools = pool_rows(p)
-    of = np.repeat(np.arange(len(pools)), pools[:, a.L_N])
-    return pools[of, a.L_MAX_SEQS], pools[of, a.L_BLOCK]
+def table_words(params: Params) -> dict[str, int]:
+    """Words that each of these tables takes, behind those of the header."""
+    rows = table_rows(params)
+    return {"run": State.SIZE} | {name: n * row_size(name) for name, n in rows.items()}
 
 
-def new_state(p: a.Params, n_slot: int = SLOTS_AT_FIRST) -> a.State:
-    """What a run changes, zero but for the places of the replicas' tables and the list of free slots."""
-    sizes = state_sizes(p)
-    starts = dict(zip([*sizes, "slot"], starts_of([*sizes.values(), 0]), strict=True))
+def row_size(name: str) -> int:
+    """Words of a row of a table of a state; 1 where it has none."""
+    table = State.TABLES.get(name)
+    return table.row.SIZE if table is not None and table.row is not None else 1
+
+
+def pool_rows(params: Params) -> np.ndarray:
+    """The pools' parameters as records, (pool,)."""
+    return params.rows("pool", int(params.n_pool))
+
+
+def model_rows(params: Params) -> np.ndarray:
+    """The served models' parameters as records, (served model,)."""
+    return params.rows("served_model", int(params.n_served_model))
+
+
+def table(params: Params, state: State, name: str) -> np.ndarray:
+    """A table of a state as records, or as int64s where it has no rows, whole."""
+    return state.rows(name, table_rows(params)[name])
+
+
+def new_state(params: Params, n_slot: int = SLOTS_AT_FIRST) -> State:
+    """What a run changes, as its rows begin: the places of the replicas' tables and the list of free slots are laid out."""
+    words = table_words(params)
+    starts = dict(zip([*words, "slot"], starts_of([*words.values(), 0]), strict=True))
     starts["prefix"] = whole_lines(starts["prefix"])
-    starts["slot"] = whole_lines(starts["prefix"] + sizes["prefix"])
-    n_slot = max(1, min(n_slot, int(p.m[a.P_N_REQUEST])))
-    m = line_of_zeros(starts["slot"] + slot_words(p, n_slot))
-    m[a.S_TIMERS] = starts["slot"] + n_slot * a.F_SIZE + TIMERS_AFTER
-    st = a.State(m, **{name: starts[name] for name in a.State._fields[1:]})
-    m[a.S_STARTS : a.S_SIZE] = st[1:]
-    seqs, block = _per_replica(p)
-    rep = table(st, "rep", sizes, a.R_SIZE)
-    rep[:, a.R_HEAP] = starts["heap"] + np.cumsum(seqs) - seqs
-    rep[:, a.R_RESIDUE] = starts["residue"] + np.cumsum(block) - block
-    rep[:, a.R_STACK] = starts["stack"] + np.cumsum(2 * (seqs + 2)) - 2 * (seqs + 2)
-    if sizes["prefix"]:
-        words = prefix_words(pool_rows(p))
-        rep[:, a.R_PREFIX] = (starts["prefix"] + np.cumsum(words) - words) * (words > 0)
-    for name, width, zero in (
-        ("record", a.X_SIZE, [a.X_OUTCOME, a.X_REASON, a.X_PREEMPTIONS]),
-        ("tried", a.A_SIZE, [a.A_WASTED, a.A_CACHED]),
-    ):
-        if sizes[name]:
-            blank = np.full(width, -1, dtype=np.int64)
-            blank[zero] = 0
-            table(st, name, sizes, width)[:] = blank  # in one pass: there may be millions of rows
-    link_free(slot_rows(st), 0, -1)
-    timer_rows(st)[:, a.TIMER_PS] = NEVER
-    return st
+    starts["slot"] = whole_lines(starts["prefix"] + words["prefix"])
+    n_slot = max(1, min(n_slot, int(params.n_request)))
+    state = State(line_of_zeros(starts["slot"] + slot_words(params, n_slot)))
+    for name in State.fixed():
+        state.m[State.TABLES[name].start] = starts[name]
+    state.n_slot, state.timer_at = n_slot, starts["slot"] + n_slot * Slot.SIZE + TIMERS_AFTER
+    place_replica_tables(params, state, starts)
+    for name, row in (("record", RequestRecord), ("attempt", AttemptRecord)):
+        if words[name]:  # in one pass: there may be millions of rows
+            state.m[starts[name] : starts[name] + words[name]].reshape(-1, row.SIZE)[:] = row.blank()
+    link_free(slot_rows(state), 0, -1)
+    timer_rows(state)["time_ps"] = Timer.FIELDS["time_ps"].begin
+    return state
+
+
+def place_replica_tables(params: Params, state: State, starts: dict[str, int]) -> None:
+    """Say in each replica where its heap, residue counts, stack of gaps and prefix cache start."""
+    pools = pool_rows(params)
+    of = np.repeat(np.arange(len(pools)), pools["n_replica"])
+    seqs, block = pools["max_num_seqs"][of], pools["block_size"][of]
+    replicas = state.rows("replica", int(params.n_replica))
+    replicas["heap_at"] = starts["heap"] + np.cumsum(seqs) - seqs
+    replicas["residue_at"] = starts["residue"] + np.cumsum(block) - block
+    replicas["gaps_at"] = starts["gaps"] + np.cumsum(2 * (seqs + 2)) - 2 * (seqs + 2)
+    words = prefix_words(pools)
+    replicas["prefix_at"] = (starts["prefix"] + np.cumsum(words) - words) * (words > 0)
 
 
 def whole_lines(words: int) -> int:
@@ -117,48 +143,45 @@ def line_of_zeros(words: int) -> np.ndarray:
     return room[before : before + words]
 
 
-def slot_words(p: a.Params, n_slot: int) -> int:
+def slot_words(params: Params, n_slot: int) -> int:
     """Words that so many slots take, with their rows of the heap of timers."""
-    n_timer = n_slot + a.TIMERS_TO_SPARE if p.m[a.P_ATTEMPTS] else 0
-    return n_slot * a.F_SIZE + TIMERS_AFTER + n_timer * a.TIMER_SIZE
+    n_timer = n_slot + TIMERS_TO_SPARE if params.has_attempts else 0
+    return n_slot * Slot.SIZE + TIMERS_AFTER + n_timer * Timer.SIZE
 
 
-def slot_rows(st: a.State) -> np.ndarray:
-    """The slots as a view, (slot, F_SIZE)."""
-    return st.m[st.slot : st.m[a.S_TIMERS] - TIMERS_AFTER].reshape(-1, a.F_SIZE)
+def slot_start(state: State) -> int:
+    """Where the slots start: all before it is of a size that does not change."""
+    return State.TABLES["slot"].start_of(state)
 
 
-def timer_rows(st: a.State) -> np.ndarray:
-    """The heap of timers as a view, (slot + 3, TIMER_SIZE), or no rows where nobody needs it."""
-    return st.m[st.m[a.S_TIMERS] :].reshape(-1, a.TIMER_SIZE)
+def slot_rows(state: State) -> np.ndarray:
+    """The slots as records, (slot,)."""
+    return state.rows("slot", int(state.n_slot))
 
 
-def table(st: a.State, name: str, sizes: dict[str, int], width: int) -> np.ndarray:
-    """A table of a state as a view, (rows, width)."""
-    start = getattr(st, name)
-    return st.m[start : start + sizes[name]].reshape(-1, width)
+def timer_rows(state: State) -> np.ndarray:
+    """The heap of timers as records, (slot + 3,), or no rows where nobody needs it."""
+    return Timer.rows(state.m[int(state.timer_at) :])
 
 
 def link_free(slots: np.ndarray, first: int, after: int) -> None:
     """Chain slots first … end into the free list, the last one pointing to `after`."""
-    slots[first:, a.F_NEXT] = np.arange(first + 1, len(slots) + 1)
-    slots[-1, a.F_NEXT] = after
+    slots["next"][first:] = np.arange(first + 1, len(slots) + 1)
+    slots["next"][-1] = after
 
 
-def grow_slots(p: a.Params, st: a.State) -> a.State:
+def grow_slots(params: Params, state: State) -> State:
     """The same run with twice as many slots for requests in flight."""
-    n_slot, timers = len(slot_rows(st)), timer_rows(st)
+    n_slot, timers, start = int(state.n_slot), timer_rows(state), slot_start(state)
     room = 2 * n_slot
-    if p.m[a.P_ATTEMPTS] == 0:  # else a request can have more slots than one: ghosts and twins
-        room = min(room, int(p.m[a.P_N_REQUEST]))
-    m = line_of_zeros(st.slot + slot_words(p, room))
-    n_word = st.slot + n_slot * a.F_SIZE
-    m[:n_word] = st.m[:n_word]
-    m[a.S_TIMERS] = st.slot + room * a.F_SIZE + TIMERS_AFTER
-    grown = st._replace(m=m)
+    if params.has_attempts == 0:  # else a request can have more slots than one: abandoned attempts and hedges
+        room = min(room, int(params.n_request))
+    grown = State(line_of_zeros(start + slot_words(params, room)))
+    n_word = start + n_slot * Slot.SIZE
+    grown.m[:n_word] = state.m[:n_word]
+    grown.n_slot, grown.timer_at = room, start + room * Slot.SIZE + TIMERS_AFTER
     timer_rows(grown)[: len(timers)] = timers
-    timer_rows(grown)[len(timers) :, a.TIMER_PS] = NEVER
-    link_free(slot_rows(grown), n_slot, int(m[a.S_FREE]))
-    m[a.S_FREE] = n_slot
-    m[a.S_STATUS] = a.OK
+    timer_rows(grown)["time_ps"][len(timers) :] = Timer.FIELDS["time_ps"].begin
+    link_free(slot_rows(grown), n_slot, int(state.free_slot))
+    grown.free_slot, grown.status = n_slot, OK
     return grown

@@ -14,7 +14,7 @@ import numpy as np
 
 from sim.analysis.overtime import bin_count, bin_of
 from sim.errors import InputError, nearest, problem
-from sim.model.layout import BLAME_STREAM, BLAME_STREAM_COLUMNS, BLAME_TTFT, BLAME_TTFT_COLUMNS
+from sim.model.tables.codes import BLAME_STREAM, BLAME_STREAM_COLUMNS, BLAME_TTFT, BLAME_TTFT_COLUMNS
 from sim.units import s_to_ps
 
 MEASURES = ("ttft", "e2e")

@@ -17,7 +17,7 @@ from sim.analysis.starts import cold_start_times
 from sim.analysis.stations import station_measures
 from sim.analysis.tenants import members, with_tenants
 from sim.analysis.use import at_each_time, kv_use, shares, use_parts
-from sim.model.layout import REASONS
+from sim.model.tables.codes import REASONS
 from sim.records.version import SCHEMA_VERSION
 from sim.records.window import measured_window_ps
 from sim.units import PS_PER_S, ps_to_s

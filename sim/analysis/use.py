@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from sim.model.layout import STEP_PARTS
+from sim.model.tables.sample import STEP_PARTS
 from sim.units import PS_PER_S
 
 ROUNDING = 1e-9

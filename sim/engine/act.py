@@ -6,7 +6,6 @@ from sim.model.control import apply_policy, control
 from sim.model.faults import on_fault
 from sim.model.fleet import begin, finish, on_replica
 from sim.model.inputs import on_input
-from sim.model.layout import L_BLOCKS, L_SIZE, R_POOL, R_SIZE
 from sim.model.lifecycle import become_ready, begin_drain, on_stage, scale_to
 from sim.model.observe import metric_milli
 from sim.model.replica import blocks_used
@@ -28,34 +27,32 @@ from sim.model.replica import blocks_used
 ) = range(13)
 
 
-def act(p, st, what, which, value, t):  # type: ignore[no-untyped-def]
+def act(params, state, what, which, value, t):  # type: ignore[no-untyped-def]
     """Apply one rule to replica or pool `which` at t; returns what it reads, else 0. Compiled by `sim.engine.cpu`."""
     if what == ACT_BOUNDARY:
-        on_replica(p, st, which, t)
+        on_replica(params, state, which, t)
     elif what == ACT_INPUT:
-        on_input(p, st, t)
+        on_input(params, state, t)
     elif what == ACT_STAGE:
-        on_stage(p, st, which, t)
+        on_stage(params, state, which, t)
     elif what == ACT_CONTROL:
-        control(p, st, t)
+        control(params, state, t)
     elif what == ACT_SCALE:
-        scale_to(p, st, which, value, t)
+        scale_to(params, state, which, value, t)
     elif what == ACT_TARGET:
-        apply_policy(p, st, which, value, t)
+        apply_policy(params, state, which, value, t)
     elif what == ACT_METRIC:
-        return metric_milli(p, st, which, t)
+        return metric_milli(params, state, which, t)
     elif what == ACT_BLOCKS:
-        return blocks_used(
-            p, st, which, p.m[p.pool + st.m[st.rep + which * R_SIZE + R_POOL] * L_SIZE + L_BLOCKS], t
-        )
+        return blocks_used(params, state, which, params.pool[state.replica[which].pool].n_blocks, t)
     elif what == ACT_FAULT:
-        on_fault(p, st, t)
+        on_fault(params, state, t)
     elif what == ACT_READY:
-        become_ready(p, st, which, t)
+        become_ready(params, state, which, t)
     elif what == ACT_DRAIN:
-        begin_drain(p, st, which, t)
+        begin_drain(params, state, which, t)
     elif what == ACT_BEGIN:
-        begin(p, st)
+        begin(params, state)
     elif what == ACT_FINISH:
-        finish(p, st)
+        finish(params, state)
     return 0

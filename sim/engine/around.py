@@ -6,80 +6,52 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from sim.model.layout import (
-    D_BUSY,
-    D_JOBS,
-    D_SIZE,
-    D_WAIT,
-    J_SENT_ON,
-    J_SIZE,
-    P_N_CLASS,
-    P_N_STATION,
-    P_SAMPLE_PS,
-    P_STATIONS,
-    S_N_SAMPLE,
-    S_NOW,
-    TS_BUSY,
-    TS_DONE_HI,
-    TS_DONE_LO,
-    TS_IN_LINE,
-    TS_SIZE,
-    TS_STATION,
-    TS_TIME_PS,
-    TS_VISITS,
-    TS_WAIT_PS,
-    WORK_FIRST,
-    WORK_N,
-    WORK_SIZE,
-    Params,
-    State,
-)
 from sim.model.metrics import wide
+from sim.model.tables.run import Params, State
 
 _STATION_COLUMNS = {
-    "time_ps": TS_TIME_PS,
-    "station_id": TS_STATION,
-    "busy_workers": TS_BUSY,
-    "in_line": TS_IN_LINE,
-    "wait_ps": TS_WAIT_PS,
-    "visits": TS_VISITS,
+    "time_ps": "time_ps",
+    "station_id": "station",
+    "busy_workers": "busy_workers",
+    "in_line": "in_line",
+    "wait_ps": "wait_ps",
+    "visits": "visits",
 }
 
 
-def station_rows(p: Params, st: State) -> list[dict[str, int]]:
+def station_rows(params: Params, state: State) -> list[dict[str, int]]:
     """Each CPU station over the whole run: its workers, visits, how long these waited and kept workers busy."""
-    rows = st.m[st.station : st.content].reshape(-1, D_SIZE)
-    works = p.m[p.m[P_STATIONS] :][: len(rows) * WORK_SIZE].reshape(-1, WORK_SIZE)
-    return [_station(st, row, work) for row, work in zip(rows, works, strict=True)]
+    return [_station(params, state, number) for number in range(int(params.n_station))]
 
 
-def station_samples(p: Params, st: State) -> dict[str, np.ndarray]:
+def station_samples(params: Params, state: State) -> dict[str, np.ndarray]:
     """Column → (sample · station,): what the samples saw, `visits` and `done_ps` since the start."""
-    n_station, period_ps = int(p.m[P_N_STATION]), int(p.m[P_SAMPLE_PS])
+    n_station, period_ps = int(params.n_station), int(params.sample_ps)
     if n_station == 0 or period_ps == 0:
         return {}
-    n_sample = min(int(st.m[S_N_SAMPLE]), int(st.m[S_NOW]) // period_ps + 1)  # not the one that closes a run
-    rows = st.m[st.station_sample :][: n_sample * n_station * TS_SIZE].reshape(-1, TS_SIZE)
-    columns = {name: rows[:, at] for name, at in _STATION_COLUMNS.items()}
-    done = [wide(lo, hi) for lo, hi in rows[:, [TS_DONE_LO, TS_DONE_HI]]]
+    n_sample = min(int(state.n_sample), int(state.now_ps) // period_ps + 1)  # not the one that closes a run
+    rows = state.rows("station_sample", n_sample * n_station)
+    columns = {name: rows[field] for name, field in _STATION_COLUMNS.items()}
+    done = [wide(low, high) for low, high in rows["done_ps"]]
     return columns | {"done_ps": np.array(done, dtype=object)}
 
 
-def _station(st: State, row: np.ndarray, work: np.ndarray) -> dict[str, int]:
-    first, n = st.worker + int(work[WORK_FIRST]), int(work[WORK_N])
+def _station(params: Params, state: State, number: int) -> dict[str, int]:
+    station, workers = state.station[number], params.station[number]
+    first, n = int(workers.first_worker), int(workers.n_worker)
     # work counts when it joins the line: what lies beyond the end is each worker's last stretch without a pause
-    beyond = sum(max(0, int(free) - int(st.m[S_NOW])) for free in st.m[first : first + n])
+    beyond = sum(max(0, int(free) - int(state.now_ps)) for free in state.worker[first : first + n])
     return {
         "workers": n,
-        "visits": int(row[D_JOBS]),
-        "wait_ps": wide(row[D_WAIT], row[D_WAIT + 1]),
-        "busy_ps": wide(row[D_BUSY], row[D_BUSY + 1]) - beyond,
+        "visits": int(station.visits),
+        "wait_ps": wide(station.wait_ps[0], station.wait_ps[1]),
+        "busy_ps": wide(station.busy_ps[0], station.busy_ps[1]) - beyond,
     }
 
 
-def blocked_answers(p: Params, st: State, counts: Mapping[str, np.ndarray]) -> np.ndarray:
+def blocked_answers(params: Params, state: State, counts: Mapping[str, np.ndarray]) -> np.ndarray:
     """Answers to measured requests that a guardrail blocked, (1 + class,), those included that another model was asked
     for instead.
     """
-    sent_on = st.m[st.limit + J_SENT_ON :][: p.m[P_N_CLASS] * J_SIZE : J_SIZE]
+    sent_on = state.rows("limit", int(params.n_class))["sent_on"]
     return np.asarray(counts["reason_blocked"] + np.concatenate([[sent_on.sum()], sent_on]))

@@ -6,36 +6,33 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from sim.model.layout import (
-    B_COLD_HELD,
-    B_COLD_QUEUE,
-    B_CPU_AFTER,
-    B_CPU_BEFORE,
-    B_INTERFERED,
-    B_PREEMPTED,
-    B_PREEMPTED_FIRST,
-    B_PREFILL,
-    B_WITHHELD,
-    BLAME_STREAM_COLUMNS,
-    BLAME_TTFT_COLUMNS,
-    K_NETWORK,
-    K_SIZE,
-    Params,
+from sim.model.tables.codes import BLAME_STREAM_COLUMNS, BLAME_TTFT_COLUMNS
+from sim.model.tables.run import Params
+from sim.model.tables.slot import (
+    SPENT_COLD_HELD,
+    SPENT_COLD_QUEUE,
+    SPENT_CPU_AFTER,
+    SPENT_CPU_BEFORE,
+    SPENT_INTERFERED,
+    SPENT_PREEMPTED,
+    SPENT_PREEMPTED_FIRST,
+    SPENT_PREFILL,
+    SPENT_WITHHELD,
 )
 
 
 def blame_columns(rows: Mapping[str, np.ndarray], parts: np.ndarray) -> dict[str, np.ndarray]:
     """Column → (request,) ps, −1 where the first or the last token did not come. The network lies outside all instants.
 
-    `rows` are the requests' instants, `parts` (B_SIZE, request) what the model kept of each.
+    `rows` are the requests' instants, `parts` (N_SPENT, request) what the model kept of each.
     """
     first, last = rows["first_token_ps"], rows["last_token_ps"]
     arrival, routed, scheduled = rows["arrival_ps"], rows["routed_ps"], rows["scheduled_ps"]
     taken = rows.get("taken_ps", arrival)
     network = rows.get("network_ps", np.zeros(len(arrival), dtype=np.int64))
-    held, queued = parts[B_COLD_HELD], parts[B_COLD_QUEUE]
-    prefill, preempted, withheld = parts[B_PREFILL], parts[B_PREEMPTED_FIRST], parts[B_WITHHELD]
-    before, after = parts[B_CPU_BEFORE], parts[B_CPU_AFTER]
+    held, queued = parts[SPENT_COLD_HELD], parts[SPENT_COLD_QUEUE]
+    prefill, preempted, withheld = parts[SPENT_PREFILL], parts[SPENT_PREEMPTED_FIRST], parts[SPENT_WITHHELD]
+    before, after = parts[SPENT_CPU_BEFORE], parts[SPENT_CPU_AFTER]
     at_once = first == last  # nothing was shown before the answer was complete and checked
     checked = np.where(at_once, after, 0)
     served = (first >= 0) & (rows["pool_id"] < 0)  # by the response cache
@@ -53,7 +50,7 @@ def blame_columns(rows: Mapping[str, np.ndarray], parts: np.ndarray) -> dict[str
         withheld,
     )
     interfered, later, after = (
-        np.where(at_once, 0, part) for part in (parts[B_INTERFERED], parts[B_PREEMPTED], after)
+        np.where(at_once, 0, part) for part in (parts[SPENT_INTERFERED], parts[SPENT_PREEMPTED], after)
     )
     of_stream = (interfered, later, last - first - interfered - later - after, after)
     return {
@@ -71,7 +68,7 @@ def blame_columns(rows: Mapping[str, np.ndarray], parts: np.ndarray) -> dict[str
 def network_ps(p: Params, class_id: np.ndarray, pool: np.ndarray) -> np.ndarray:
     """Between each request's users and the pool that took its last attempt, and back; 0 when never routed."""
     found = np.zeros(len(pool), dtype=np.int64)
-    for k, start in enumerate(p.m[p.klass : p.group].reshape(-1, K_SIZE)[:, K_NETWORK]):
+    for k, start in enumerate(p.rows("klass", int(p.n_class))["network_at"]):
         if start > 0:
             mine = (class_id == k) & (pool >= 0)
             found[mine] = p.m[start + pool[mine]]

@@ -11,11 +11,19 @@ from typing import Any
 
 from sim.engine.act import act
 from sim.engine.loop import run_until_host
-from sim.jit import offsets
-from sim.model import layout as a
+from sim.model.tables.run import Params, State
 
-ROOMS = ("jit.py", "linking.py", "rng.py", "units.py")
-COMPILED = (*ROOMS, "engine/act.py", "engine/cpu.py", "engine/loop.py")  # and model/
+#: Everything that is compiled, or says how.
+SOURCES = (
+    "schema.py",
+    "rng.py",
+    "units.py",
+    "engine/act.py",
+    "engine/cpu.py",
+    "engine/entry.py",
+    "engine/loop.py",
+)
+FOLDERS = ("compile", "model")
 
 
 def source_hash() -> str:
@@ -24,7 +32,9 @@ def source_hash() -> str:
 
     root = Path(__file__).resolve().parents[1]
     h = hashlib.sha256(numba.__version__.encode())
-    for path in [root / name for name in COMPILED] + sorted((root / "model").glob("*.py")):
+    for path in [root / name for name in SOURCES] + [
+        path for folder in FOLDERS for path in sorted((root / folder).rglob("*.py"))
+    ]:
         h.update(path.read_bytes())
     return h.hexdigest()[:16]
 
@@ -39,28 +49,44 @@ def cache_dir() -> Path:
 
 def is_compiled(name: str = "loop") -> bool:
     """Whether the compiled `loop`, or the single rules (`act`), lie ready from an earlier run."""
-    return any(cache_dir().glob(f"**/{name}.*.nbc"))
+    return any(cache_dir().glob(f"**/{name}.*.nbc")) or any(cache_dir().glob(f"**/entry.{name}-*.nbc"))
 
 
 @functools.cache
-def compiled_loop() -> Callable[[a.Params, a.State], int]:
+def compiled_loop() -> Callable[[Params, State], int]:
     """The loop as machine code; compiled on first use, or read from the cache."""
-    return compiled(run_until_host, 0)
+    return compiled("loop", run_until_host)
 
 
 @functools.cache
 def compiled_act() -> Callable[..., int]:
     """Single rules as machine code."""
-    return compiled(act, 4)
+    return compiled("act", act)
 
 
-def compiled(function: Callable[..., Any], n_int: int) -> Any:
-    """A function of (Params, State, n_int integers) that calls rules, as machine code kept in the cache; as it is
-    where the JIT is off."""
+def compiled(name: str, plain: Callable[..., Any]) -> Callable[..., int]:
+    """An entry point of `sim.engine.entry` as a function of (Params, State, integers …): machine code kept in the cache,
+    or the plain function where the JIT is off.
+    """
     import numba
 
     if numba.config.DISABLE_JIT:
-        return function
+        return plain
+    made = machine_code(name)
+
+    def call(params: Params, state: State, *words: int) -> int:
+        return int(made(params.m.ctypes.data, params.trace.ctypes.data, state.m.ctypes.data, *words))
+
+    return call
+
+
+def machine_code(name: str) -> Any:
+    """An entry point, compiled: addresses and integers in, an integer out."""
+    import numba
+
+    from sim.compile.linking import linked_once
+    from sim.engine import entry
+
     folder = cache_dir()
     cache = True
     try:
@@ -69,22 +95,12 @@ def compiled(function: Callable[..., Any], n_int: int) -> Any:
         cache = False  # a read-only home: compile for this process alone
     before = numba.config.CACHE_DIR
     numba.config.CACHE_DIR = str(folder)
+    function = getattr(entry, name)
     try:
         made = numba.njit(error_model="numpy", nogil=True, cache=cache, _nrt=False)(function)
-        with offsets(a.STARTS):
-            made.compile(_signature(n_int))
+        with linked_once():
+            made.compile((numba.types.int64,) * function.__code__.co_argcount)
         made.disable_compile()
         return made
     finally:
         numba.config.CACHE_DIR = before
-
-
-def _signature(n_int: int) -> tuple[Any, ...]:
-    """The types of (Params, State, n_int integers)."""
-    import numpy as np
-    from numba import typeof, types
-
-    words = np.zeros(1, dtype=np.int64)
-    p = a.Params(words, words, *[0] * (len(a.Params._fields) - 2))
-    st = a.State(words, *[0] * (len(a.State._fields) - 1))
-    return (typeof(p), typeof(st), *[types.int64] * n_int)

@@ -20,10 +20,10 @@ from sim.engine.cuda_words import params_row, state_row
 from sim.engine.host import Policies, serve
 from sim.engine.rows import WORD, Batch, batches
 from sim.errors import InputError
-from sim.model import layout as a
 from sim.model.control import control
 from sim.model.fleet import advance, begin, finish
-from sim.model.layout import CLOSED, DONE, NEW, OK, S_STATUS, S_STOP
+from sim.model.tables.codes import CLOSED, DONE, NEED_SLOTS, NEW, OK
+from sim.model.tables.run import Params, State
 
 REGISTERS = 80  # of a thread: the event loop needs no more, and what it calls has to make do with them
 THREADS = 64  # a block: small ones spread scenarios of uneven length better
@@ -154,16 +154,16 @@ def free_bytes() -> int:
 
 # ---- running -----------------------------------------------------------------------------------------------------
 def run_many(
-    runs: Sequence[a.Params], policies: Sequence[Policies] | None = None, progress: Tick | None = None
-) -> list[a.State]:
+    runs: Sequence[Params], policies: Sequence[Policies] | None = None, progress: Tick | None = None
+) -> list[State]:
     """Run scenarios on the device, batch by batch, and return their final states in the order given."""
     finals = dict(run_each(runs, policies, progress))
     return [finals[i] for i in range(len(runs))]
 
 
 def run_each(
-    runs: Sequence[a.Params], policies: Sequence[Policies] | None = None, progress: Tick | None = None
-) -> Iterator[tuple[int, a.State]]:
+    runs: Sequence[Params], policies: Sequence[Policies] | None = None, progress: Tick | None = None
+) -> Iterator[tuple[int, State]]:
     """As run_many, but each run's (place, final state) as soon as its batch is over: an interrupt, or a caller that
     stops listening, loses the batch at work and nothing else. Final states come without their slots.
     """
@@ -187,7 +187,7 @@ def _report(progress: Tick, before: float, share: float, part: float) -> None:
 class Resident:
     """A batch in the device's memory."""
 
-    def __init__(self, batch: Batch, runs: Sequence[a.Params]) -> None:
+    def __init__(self, batch: Batch, runs: Sequence[Params]) -> None:
         self.batch, self.n = batch, len(batch.which)
         self.kernels, self.grid = kernels(), (-(-self.n // THREADS), THREADS)
         self.slice_ps = min(slice_of(p) for p in runs)
@@ -206,15 +206,15 @@ class Resident:
         self.kernels.look[self.grid](self.states, self.reached, self.seen)
         return self.seen.copy_to_host()  # type: ignore[no-any-return]
 
-    def get(self, row: int) -> a.State:
+    def get(self, row: int) -> State:
         """One scenario's state, slots and all."""
-        return a.State(self.states[row].copy_to_host(), *self.batch.st_at)
+        return State(self.states[row].copy_to_host(), *self.batch.st_at)
 
-    def put(self, row: int, st: a.State) -> None:
+    def put(self, row: int, st: State) -> None:
         """Give a scenario back the state that the host has changed."""
         self.states[row].copy_to_device(st.m)
 
-    def finals(self) -> Iterator[tuple[int, a.State]]:
+    def finals(self) -> Iterator[tuple[int, State]]:
         """Every row's final state without its slots, a few hundred MB at a time."""
         words = self.batch.st_at[-1]
         size = max(1, min(self.n, BYTES_BACK // (WORD * words)))
@@ -223,27 +223,27 @@ class Resident:
             n = min(size, self.n - first)
             self.kernels.take[(n, THREADS)](self.states, first, rows)
             for at, m in enumerate(rows.copy_to_host()[:n]):
-                yield first + at, a.State(m, *self.batch.st_at)
+                yield first + at, State(m, *self.batch.st_at)
 
 
-def slice_of(p: a.Params) -> int:
+def slice_of(p: Params) -> int:
     """How much simulated time a launch may cover, ps: that of a thousand arrivals, so that it takes under a second."""
-    return max(1, int(p.m[a.P_DURATION_PS]) * ARRIVALS_PER_LAUNCH // max(1, int(p.m[a.P_N_REQUEST])))
+    return max(1, int(p.duration_ps) * ARRIVALS_PER_LAUNCH // max(1, int(p.n_request)))
 
 
 def run_batch(
-    batch: Batch, runs: Sequence[a.Params], policies: Sequence[Policies], tick: Callable[[float], None] | None
-) -> Iterator[tuple[int, a.State]]:
+    batch: Batch, runs: Sequence[Params], policies: Sequence[Policies], tick: Callable[[float], None] | None
+) -> Iterator[tuple[int, State]]:
     """Launch until every scenario of a batch is over; (row, final state) of each, without slots."""
     resident = Resident(batch, runs)
-    taken_over: dict[int, a.State] = {}
-    end_ps = max(int(p.m[a.P_END_PS]) for p in runs)
+    taken_over: dict[int, State] = {}
+    end_ps = max(int(p.end_ps) for p in runs)
     while True:
         now = resident.launch()
-        for row in np.flatnonzero((now[:, 0] != a.OK) & (now[:, 0] != a.DONE)).tolist():
+        for row in np.flatnonzero((now[:, 0] != OK) & (now[:, 0] != DONE)).tolist():
             if row not in taken_over:
                 _step_in(resident, runs[row], policies[row], row, int(now[row, 0]), taken_over)
-        if np.count_nonzero(now[:, 0] == a.DONE) + len(taken_over) == len(runs):
+        if np.count_nonzero(now[:, 0] == DONE) + len(taken_over) == len(runs):
             break
         if tick is not None:
             tick(float(now[:, 1].mean()) / end_ps)
@@ -252,13 +252,13 @@ def run_batch(
 
 
 def _step_in(
-    resident: Resident, p: a.Params, policies: Policies, row: int, status: int, taken_over: dict[int, a.State]
+    resident: Resident, p: Params, policies: Policies, row: int, status: int, taken_over: dict[int, State]
 ) -> None:
     """The host answers a policy and puts the state back, or takes over a run that needs more room than a row has."""
     st = serve(p, resident.get(row), status, policies)
-    if status == a.NEED_SLOTS:
+    if status == NEED_SLOTS:
         loop = compiled_loop()
-        while (status := int(loop(p, st))) != a.DONE:
+        while (status := int(loop(p, st))) != DONE:
             st = serve(p, st, status, policies)
         taken_over[row] = st._replace(m=st.m[: st.slot])
     else:

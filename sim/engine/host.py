@@ -7,12 +7,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from sim.arrays import pool_rows
 from sim.engine.act import ACT_BLOCKS, ACT_METRIC, ACT_TARGET
 from sim.engine.cpu import compiled_act, compiled_loop
 from sim.engine.policies import targets
-from sim.model import layout as a
-from sim.state import grow_slots, new_state, state_sizes, table
+from sim.model.tables.codes import DONE, NEED_POLICY, NEED_SLOTS, OK, STAGE_DRAINING, STAGE_READY
+from sim.model.tables.run import Params, State
+from sim.state import grow_slots, new_state, pool_rows
 from sim.units import PS_PER_S
 
 
@@ -48,7 +48,7 @@ class Policies:
         self._asked_ps = -1
         self._answers: dict[int, np.ndarray] = {}
 
-    def answer(self, p: a.Params, st: a.State, pool: int, t: int) -> None:
+    def answer(self, p: Params, st: State, pool: int, t: int) -> None:
         """Ask the law of `pool` at t and carry out what it says."""
         if t != self._asked_ps:
             self._asked_ps, self._answers = t, {}
@@ -56,68 +56,68 @@ class Policies:
         if id(law) not in self._answers:
             seen = observe(p, st, t)
             self._answers[id(law)] = targets(law, seen, len(seen.wanted))
-        st.m[a.S_STATUS] = a.OK
+        st.status = OK
         compiled_act()(p, st, ACT_TARGET, pool, int(self._answers[id(law)][pool]), t)
 
 
-def observe(p: a.Params, st: a.State, t: int) -> Observation:
+def observe(params: Params, state: State, t: int) -> Observation:
     """What a policy sees at t."""
-    n_pool = int(p.m[a.P_N_POOL])
+    n_pool = int(params.n_pool)
     counts = {
         name: np.zeros(n_pool, dtype=np.int64) for name in ("draining", "waiting", "running", "used", "total")
     }
-    sizes, limits = state_sizes(p), pool_rows(p)
+    limits = pool_rows(params)
     for pool, row in enumerate(limits):
-        for r in range(int(row[a.L_FIRST]), int(row[a.L_FIRST] + row[a.L_N])):
-            _add_replica(p, st, pool, r, int(row[a.L_BLOCKS]), t, counts)
-    pools = table(st, "pool", sizes, a.Q_SIZE)
-    groups = table(st, "group", sizes, a.H_SIZE)[limits[:, a.L_GROUP]]
+        for r in range(int(row["first_replica"]), int(row["first_replica"] + row["n_replica"])):
+            _add_replica(params, state, pool, r, int(row["n_blocks"]), t, counts)
+    pools = state.rows("pool", n_pool)
+    models = state.rows("served_model", int(params.n_served_model))[limits["served_model"]]
     act = compiled_act()
-    milli = np.array([act(p, st, ACT_METRIC, pool, 0, t) for pool in range(n_pool)], dtype=float)
+    milli = np.array([act(params, state, ACT_METRIC, pool, 0, t) for pool in range(n_pool)], dtype=float)
     return Observation(
         time_s=t / PS_PER_S,
-        wanted=pools[:, a.Q_WANTED].copy(),
-        ready=pools[:, a.Q_N_READY].copy(),
-        starting=pools[:, a.Q_N_STARTING].copy(),
+        wanted=pools["wanted"].copy(),
+        ready=pools["n_ready"].copy(),
+        starting=pools["n_starting"].copy(),
         draining=counts["draining"],
         waiting=counts["waiting"],
         running=counts["running"],
         outstanding=counts["waiting"] + counts["running"],
-        held=groups[:, a.H_HELD].copy(),
+        held=models["held"].copy(),
         kv_use=counts["used"] / np.maximum(counts["total"], 1),
-        arrivals=groups[:, a.H_ARRIVALS].copy(),
+        arrivals=models["arrivals"].copy(),
         metric=np.where(milli < 0, np.nan, milli / 1000),
-        min_replicas=limits[:, a.L_MIN].copy(),
-        max_replicas=limits[:, a.L_MAX].copy(),
+        min_replicas=limits["min_replicas"].copy(),
+        max_replicas=limits["max_replicas"].copy(),
     )
 
 
 def _add_replica(
-    p: a.Params, st: a.State, pool: int, r: int, blocks: int, t: int, counts: dict[str, np.ndarray]
+    params: Params, state: State, pool: int, r: int, blocks: int, t: int, counts: dict[str, np.ndarray]
 ) -> None:
-    row = st.m[st.rep + r * a.R_SIZE : st.rep + (r + 1) * a.R_SIZE]
-    if row[a.R_STAGE] == a.STAGE_DRAINING:
+    replica = state.replica[r]
+    if replica.stage == STAGE_DRAINING:
         counts["draining"][pool] += 1
-    elif row[a.R_STAGE] == a.STAGE_READY:
-        counts["waiting"][pool] += row[a.R_N_WAIT]
-        counts["running"][pool] += row[a.R_N_RUN]
-        counts["used"][pool] += compiled_act()(p, st, ACT_BLOCKS, r, 0, t)
+    elif replica.stage == STAGE_READY:
+        counts["waiting"][pool] += replica.n_wait
+        counts["running"][pool] += replica.n_run
+        counts["used"][pool] += compiled_act()(params, state, ACT_BLOCKS, r, 0, t)
         counts["total"][pool] += blocks
 
 
-def serve(p: a.Params, st: a.State, status: int, policies: Policies) -> a.State:
+def serve(p: Params, st: State, status: int, policies: Policies) -> State:
     """Do what the loop came back for, and return the state to go on with."""
-    if status == a.NEED_SLOTS:
+    if status == NEED_SLOTS:
         return grow_slots(p, st)
-    if status == a.NEED_POLICY:
-        policies.answer(p, st, int(st.m[a.S_POLICY_POOL]), int(st.m[a.S_NOW]))
+    if status == NEED_POLICY:
+        policies.answer(p, st, int(st.policy_pool), int(st.now_ps))
         return st
     raise RuntimeError(f"the event loop stopped with status {status}")
 
 
 def run_plan(
-    p: a.Params, policies: Policies | None = None, on_start: Callable[[a.State], Any] | None = None
-) -> a.State:
+    p: Params, policies: Policies | None = None, on_start: Callable[[State], Any] | None = None
+) -> State:
     """Run one scenario to its end on the compiled loop and return its final state.
 
     `on_start` is handed the state before the loop starts, so that another thread can watch its cursor.
@@ -127,6 +127,6 @@ def run_plan(
     st = new_state(p)
     if on_start is not None:
         on_start(st)
-    while (status := int(loop(p, st))) != a.DONE:
+    while (status := int(loop(p, st))) != DONE:
         st = serve(p, st, status, policies)
     return st

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 
 from sim.engine import cuda as engine
 from sim.engine import cuda_words
-from sim.model import layout as a
+from sim.model.tables.run import Params, State
 
 KERNELS = engine.Kernels._fields
 TARGETS = ("8.0", "9.0", "10.0")
@@ -79,8 +79,8 @@ def signature(kernel: str) -> Any:
     from numba import types
 
     i64, words, matrix = types.int64, types.Array(types.int64, 1, "C"), types.Array(types.int64, 2, "C")
-    p_at = types.UniTuple(i64, len(a.Params._fields) - 2)
-    st_at = types.UniTuple(i64, len(a.State._fields) - 1)
+    p_at = types.UniTuple(i64, len(Params._fields) - 2)
+    st_at = types.UniTuple(i64, len(State._fields) - 1)
     fixed = (matrix, words, words, matrix, words, p_at, st_at)
     return types.void(
         *{

@@ -9,127 +9,17 @@ from typing import NamedTuple
 
 import numpy as np
 
-from sim.arrays import pool_rows, traffic_of
+from sim.arrays import traffic_of
 from sim.engine.around import blocked_answers, station_rows, station_samples
 from sim.engine.blame import blame_columns, network_ps
 from sim.engine.starts import Starts, all_starts
-from sim.model.layout import (
-    A_ATTEMPTS,
-    A_CACHED,
-    A_SIZE,
-    A_TAKEN_PS,
-    A_WASTED,
-    B_SIZE,
-    C_ALL_COMPLETED,
-    C_ALL_FAILED,
-    C_ALL_OFFERED,
-    C_ALL_REJECTED,
-    C_ALL_TIMED_OUT,
-    C_ASKED_TOKENS,
-    C_ATTEMPTS,
-    C_CACHED,
-    C_CACHED_TOKENS,
-    C_COMPLETED,
-    C_DONE,
-    C_DONE_MET,
-    C_ENDED,
-    C_FAILED,
-    C_HEDGES,
-    C_INSIDE_MISSED,
-    C_MET,
-    C_MORE_SUM,
-    C_OFFERED,
-    C_REASON,
-    C_REJECTED,
-    C_RETRIES,
-    C_SIZE,
-    C_SUM,
-    C_TIMED_OUT,
-    C_TOKENS_IN,
-    C_TOKENS_OUT,
-    C_WASTED_TOKENS,
-    L_FIRST,
-    L_GPUS,
-    L_MAX_SEQS,
-    L_N,
-    M_ASKED_TOKENS,
-    M_BILLED,
-    M_BUSY,
-    M_CACHED_TOKENS,
-    M_COMPLETED,
-    M_DECODE_PS,
-    M_DECODE_TOKENS,
-    M_KV_READ,
-    M_PREEMPTED,
-    M_PREFILL_PS,
-    M_PREFILL_SQUARES,
-    M_PREFILL_TOKENS,
-    M_READY,
-    M_RUNS_DROPPED,
-    M_SERVING,
-    M_SIZE,
-    M_SLOT,
-    M_STARTED,
-    M_STEP_PARTS,
-    M_STEPS,
-    M_TIME_PS,
-    MARK_RUN,
-    MARK_WARM,
-    MARK_WINDOW,
-    METRICS,
-    MORE_METRICS,
-    N_MARK,
-    N_METRIC,
-    OUTCOMES,
-    P_ATTEMPTS,
-    P_N_CLASS,
-    P_N_POOL,
-    P_RECORDS,
-    P_TURNS,
-    Q_PEAK_READY,
-    Q_SCALED_DOWN,
-    Q_SCALED_UP,
-    Q_SIZE,
-    REASONS,
-    S_DIGEST,
-    S_N_SAMPLE,
-    S_NOW,
-    STAGE_NAMES,
-    T_AGAIN,
-    T_ARRIVALS,
-    T_ASKED_TOKENS,
-    T_BILLED_HI,
-    T_BILLED_LO,
-    T_BLOCKS,
-    T_BLOCKS_CACHED,
-    T_BLOCKS_USED,
-    T_CACHED_TOKENS,
-    T_COMPLETED,
-    T_HELD,
-    T_POOL,
-    T_PREEMPTED,
-    T_ROUTED,
-    T_RUNNING,
-    T_SIZE,
-    T_STAGE,
-    T_TIME_PS,
-    T_WAITING,
-    T_WANTED,
-    X_FIRST_PS,
-    X_GAP_MAX_PS,
-    X_LAST_PS,
-    X_OUTCOME,
-    X_PREEMPTIONS,
-    X_REASON,
-    X_REPLICA,
-    X_ROUTED_PS,
-    X_SCHEDULED_PS,
-    X_SIZE,
-    Params,
-    State,
-)
 from sim.model.metrics import N_BUCKET, wide
-from sim.state import state_sizes, table
+from sim.model.tables.codes import METRICS, MORE_METRICS, N_METRIC, N_MORE, OUTCOMES, REASONS, STAGE_NAMES
+from sim.model.tables.pool import PoolParams, PoolState
+from sim.model.tables.run import DIGESTED, Params, State
+from sim.model.tables.sample import MARK_RUN, MARK_WARM, MARK_WINDOW, N_MARK
+from sim.model.tables.slot import N_SPENT
+from sim.state import pool_rows, table, table_words
 from sim.units import NEVER
 
 #: The measures of a result's histograms and sums, in order.
@@ -154,123 +44,124 @@ class Result(NamedTuple):
     window_end_ps: int | None = None  # of the measured window; None: the scenario's duration
 
 
-def make_result(p: Params, st: State, records: bool = True, classes: bool = True) -> Result:
+def make_result(params: Params, state: State, records: bool = True, classes: bool = True) -> Result:
     """Read a finished run out of its state. A sweep leaves out what it does not keep: without `records` the requests and
-    what was billed up to each sample, without `classes` all histograms but those of the fleet, and cold starts."""
+    what was billed up to each sample, without `classes` all histograms but those of the fleet, and cold starts.
+    """
+    window = state.rows("mark", N_MARK * int(params.n_pool))[MARK_WINDOW * int(params.n_pool)]
     return Result(
-        requests=_requests(p, st) if records else {},
-        samples=_samples(p, st, records),
-        hist=_histograms(p, st, classes),
-        sums=_sums(p, st),
-        counts=_counts(p, st),
-        pools=_pools(p, st),
-        end_ps=int(st.m[S_NOW]),
-        digest=make_digest(p, st),
-        stations=tuple(station_rows(p, st)),
-        station_samples=station_samples(p, st),
-        starts=all_starts(p, st) if classes else (),
-        window_end_ps=int(st.m[st.mark + MARK_WINDOW * int(p.m[P_N_POOL]) * M_SIZE + M_TIME_PS]),
+        requests=_requests(params, state) if records and params.keeps_records else {},
+        samples=_samples(params, state, records),
+        hist=_histograms(params, state, classes),
+        sums=_sums(params, state),
+        counts=_counts(params, state),
+        pools=_pools(params, state),
+        end_ps=int(state.now_ps),
+        digest=make_digest(params, state),
+        stations=tuple(station_rows(params, state)),
+        station_samples=station_samples(params, state),
+        starts=all_starts(params, state) if classes else (),
+        window_end_ps=int(window["time_ps"]),
     )
 
 
-def make_digest(p: Params, st: State) -> int:
+def make_digest(params: Params, state: State) -> int:
     """64 bits that stand for the requests, the time series and the summary of a run."""
     h = hashlib.sha256()
-    h.update(np.array([st.m[S_DIGEST], st.m[S_N_SAMPLE], st.m[S_NOW]], dtype="<i8").tobytes())
-    h.update(np.ascontiguousarray(st.m[st.counts : st.record], dtype="<i8").data)  # counts, histograms, marks
+    h.update(np.array([state.digest, state.n_sample, state.now_ps], dtype="<i8").tobytes())
+    words = table_words(params)
+    for name in DIGESTED:  # counts, histograms, marks
+        start = State.TABLES[name].start_of(state)
+        h.update(np.ascontiguousarray(state.m[start : start + words[name]], dtype="<i8").data)
     return int.from_bytes(h.digest()[:8], "big")
 
 
-def _requests(p: Params, st: State) -> dict[str, np.ndarray]:
-    if p.m[P_RECORDS] == 0:
-        return {}
-    sizes, traffic, pools = state_sizes(p), traffic_of(p), pool_rows(p)
-    rows = table(st, "record", sizes, X_SIZE)
-    replica = rows[:, X_REPLICA]
+def _requests(params: Params, state: State) -> dict[str, np.ndarray]:
+    traffic, pools = traffic_of(params), pool_rows(params)
+    rows = table(params, state, "record")
+    replica = rows["replica"]
     served = replica >= 0
-    pool_of = np.repeat(np.arange(len(pools)), pools[:, L_N])
+    pool_of = np.repeat(np.arange(len(pools)), pools["n_replica"])
     pool = np.where(served, pool_of[np.maximum(replica, 0)], -1)
-    first = pools[:, L_FIRST]
-    many = bool(p.m[P_ATTEMPTS])
-    arrival, came = _arrivals(p, st, traffic.arrival_ps)
-    tried = table(st, "tried", sizes, A_SIZE)
+    arrival, came = _arrivals(params, state, traffic.arrival_ps)
+    many = bool(params.has_attempts)
+    tried = table(params, state, "attempt")
     nothing = np.zeros(len(rows), dtype=np.int64)
     columns = {
         "request_id": np.arange(len(rows), dtype=np.int64),
         "class_id": traffic.class_id,
         "session_id": nothing - 1 if traffic.session_id is None else traffic.session_id,
         "arrival_ps": arrival,
-        "routed_ps": rows[:, X_ROUTED_PS],
-        "scheduled_ps": rows[:, X_SCHEDULED_PS],
-        "first_token_ps": rows[:, X_FIRST_PS],
-        "last_token_ps": rows[:, X_LAST_PS],
+        "routed_ps": rows["routed_ps"],
+        "scheduled_ps": rows["scheduled_ps"],
+        "first_token_ps": rows["first_ps"],
+        "last_token_ps": rows["last_ps"],
         "prompt_tokens": traffic.prompt_tokens,
         "output_tokens": traffic.output_tokens,
         "pool_id": pool,
-        "replica_id": np.where(served, replica - first[np.maximum(pool, 0)], -1),
-        "attempts": tried[:, A_ATTEMPTS] if many else nothing + 1,
-        "taken_ps": tried[:, A_TAKEN_PS] if many else arrival,
-        "wasted_tokens": tried[:, A_WASTED] if many else nothing,
-        "network_ps": network_ps(p, traffic.class_id, pool),
-        "preemptions": rows[:, X_PREEMPTIONS],
-        "itl_max_ps": rows[:, X_GAP_MAX_PS],
-        "outcome": rows[:, X_OUTCOME],
-        "reason": rows[:, X_REASON],
-        "cached_tokens": tried[:, A_CACHED] if len(tried) else nothing,
+        "replica_id": np.where(served, replica - pools["first_replica"][np.maximum(pool, 0)], -1),
+        "attempts": tried["attempts"] if many else nothing + 1,
+        "taken_ps": tried["taken_ps"] if many else arrival,
+        "wasted_tokens": tried["wasted_tokens"] if many else nothing,
+        "network_ps": network_ps(params, traffic.class_id, pool),
+        "preemptions": rows["preemptions"],
+        "itl_max_ps": rows["gap_max_ps"],
+        "outcome": rows["outcome"],
+        "reason": rows["reason"],
+        "cached_tokens": tried["cached_tokens"] if len(tried) else nothing,
     }
-    columns |= blame_columns(columns, table(st, "blame", sizes, 1).reshape(B_SIZE, -1))
+    columns |= blame_columns(columns, table(params, state, "spent").reshape(N_SPENT, -1))
     return columns if came.all() else {name: column[came] for name, column in columns.items()}
 
 
-def _arrivals(p: Params, st: State, planned: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _arrivals(params: Params, state: State, planned: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """(when each request arrived, whether it did): the later turns of a session come when it is their turn."""
-    if p.m[P_TURNS] == 0:
+    if params.turn_at == 0:
         return planned, np.ones(len(planned), dtype=bool)
-    arrived = table(st, "arrived", state_sizes(p), 1)[:, 0]
+    arrived = table(params, state, "arrived")
     return np.where(planned == NEVER, arrived, planned), (planned != NEVER) | (arrived > 0)
 
 
+#: Column of a result's samples → field of the sample.
 _SAMPLE_COLUMNS = {
-    "time_ps": T_TIME_PS,
-    "pool_id": T_POOL,
-    "wanted": T_WANTED,
-    **{STAGE_NAMES[stage]: T_STAGE + stage - 1 for stage in range(1, len(STAGE_NAMES))},
-    "held": T_HELD,
-    "waiting": T_WAITING,
-    "running": T_RUNNING,
-    "kv_blocks_used": T_BLOCKS_USED,
-    "kv_blocks_total": T_BLOCKS,
-    "attempts": T_ARRIVALS,
-    "retries": T_AGAIN,
-    "routed": T_ROUTED,
-    "completions": T_COMPLETED,
-    "preemptions": T_PREEMPTED,
-    "kv_blocks_cached": T_BLOCKS_CACHED,
-    "asked_tokens": T_ASKED_TOKENS,
-    "cached_tokens": T_CACHED_TOKENS,
+    "held": "held",
+    "waiting": "waiting",
+    "running": "running",
+    "kv_blocks_used": "used_blocks",
+    "kv_blocks_total": "n_blocks",
+    "attempts": "arrivals",
+    "retries": "retries",
+    "routed": "routed",
+    "completions": "completed",
+    "preemptions": "preempted",
+    "kv_blocks_cached": "cached_blocks",
+    "asked_tokens": "asked_tokens",
+    "cached_tokens": "cached_tokens",
 }
 
 
-def _samples(p: Params, st: State, with_billed: bool) -> dict[str, np.ndarray]:
-    n_pool = int(p.m[P_N_POOL])
-    rows = st.m[st.sample :][: int(st.m[S_N_SAMPLE]) * n_pool * T_SIZE].reshape(-1, T_SIZE)
-    columns = {name: rows[:, at] for name, at in _SAMPLE_COLUMNS.items()}
+def _samples(params: Params, state: State, with_billed: bool) -> dict[str, np.ndarray]:
+    rows = state.rows("sample", int(state.n_sample) * int(params.n_pool))
+    columns = {"time_ps": rows["time_ps"], "pool_id": rows["pool"], "wanted": rows["wanted"]}
+    columns |= {STAGE_NAMES[stage]: rows["by_stage"][:, stage - 1] for stage in range(1, len(STAGE_NAMES))}
+    columns |= {name: rows[field] for name, field in _SAMPLE_COLUMNS.items()}
     if with_billed:
-        gpus = pool_rows(p)[:, L_GPUS][rows[:, T_POOL]]
-        billed = [wide(lo, hi) for lo, hi in rows[:, [T_BILLED_LO, T_BILLED_HI]].tolist()]
+        gpus = pool_rows(params)["gpus"][rows["pool"]]
+        billed = [wide(low, high) for low, high in rows["billed_ps"].tolist()]
         columns["gpu_ps"] = np.array(
             [b * g for b, g in zip(billed, gpus.tolist(), strict=True)], dtype=object
         )
     return columns
 
 
-def _histograms(p: Params, st: State, with_classes: bool) -> np.ndarray:
-    n_class = int(p.m[P_N_CLASS])
-    by_class = st.m[st.hist : st.more].reshape(n_class, N_METRIC, N_BUCKET)
-    more = st.m[st.more : st.mark].reshape(n_class, -1, N_BUCKET)
+def _histograms(params: Params, state: State, with_classes: bool) -> np.ndarray:
+    n_class = int(params.n_class)
+    by_class = state.rows("hist", n_class * N_METRIC * N_BUCKET).reshape(n_class, N_METRIC, N_BUCKET)
+    n_more = N_MORE if params.has_attempts else 0
+    more = state.rows("more", n_class * n_more * N_BUCKET).reshape(n_class, n_more, N_BUCKET)
     hist = np.empty((1 + n_class * with_classes, len(RESULT_METRICS), N_BUCKET), dtype=np.int64)
     for i, name in enumerate(RESULT_METRICS):
-        kept_apart = name in MORE_METRICS and more.shape[1] > 0
+        kept_apart = name in MORE_METRICS and n_more > 0
         found = more[:, MORE_METRICS.index(name)] if kept_apart else by_class[:, _place(name)]
         found.sum(axis=0, out=hist[0, i])
         if with_classes:
@@ -283,57 +174,52 @@ def _place(name: str) -> int:
     return METRICS.index(_SINGLE.get(name, name))
 
 
-def _sums(p: Params, st: State) -> dict[str, list[int]]:
-    rows = st.m[st.counts : st.hist].reshape(-1, C_SIZE).tolist()
+def _sums(params: Params, state: State) -> dict[str, list[int]]:
+    rows = state.rows("counts", int(params.n_class))
     sums = {}
     for name in RESULT_METRICS:
-        at = C_SUM + 2 * _place(name) if name not in MORE_METRICS or not p.m[P_ATTEMPTS] else _more_at(name)
-        by_class = [wide(row[at], row[at + 1]) for row in rows]
+        kept_apart = name in MORE_METRICS and params.has_attempts
+        at = 2 * (MORE_METRICS.index(name) if kept_apart else _place(name))
+        limbs = rows["more_sums" if kept_apart else "sums"][:, at : at + 2]
+        by_class = [wide(low, high) for low, high in limbs.tolist()]
         sums[name] = [sum(by_class), *by_class]
     return sums
 
 
-def _more_at(name: str) -> int:
-    return C_MORE_SUM + 2 * MORE_METRICS.index(name)
+#: Counts of a result that are a field of ClassCounts each, of the same name.
+_COUNTS = (
+    *(
+        "offered",
+        "completed",
+        "rejected",
+        "timed_out",
+        "failed",
+        "met",
+        "done",
+        "done_met",
+        "tokens_in",
+        "tokens_out",
+    ),
+    *("all_offered", "all_completed", "all_rejected", "all_timed_out", "all_failed", "inside_missed"),
+    *("asked_tokens", "cached_tokens", "attempts", "retries", "hedges", "wasted_tokens", "from_cache"),
+)
 
 
-_COUNTS = {
-    "offered": C_OFFERED,
-    "completed": C_COMPLETED,
-    "rejected": C_REJECTED,
-    "timed_out": C_TIMED_OUT,
-    "failed": C_FAILED,
-    "met": C_MET,
-    "done": C_DONE,
-    "done_met": C_DONE_MET,
-    "tokens_in": C_TOKENS_IN,
-    "tokens_out": C_TOKENS_OUT,
-    "all_offered": C_ALL_OFFERED,
-    "all_completed": C_ALL_COMPLETED,
-    "all_rejected": C_ALL_REJECTED,
-    "all_timed_out": C_ALL_TIMED_OUT,
-    "all_failed": C_ALL_FAILED,
-    "inside_missed": C_INSIDE_MISSED,
-    "asked_tokens": C_ASKED_TOKENS,
-    "cached_tokens": C_CACHED_TOKENS,
-    "attempts": C_ATTEMPTS,
-    "retries": C_RETRIES,
-    "hedges": C_HEDGES,
-    "wasted_tokens": C_WASTED_TOKENS,
-    "from_cache": C_CACHED,
-    **{f"attempts_{outcome}": C_ENDED + i for i, outcome in enumerate((*OUTCOMES[1:], "cancelled"))},
-    **{f"reason_{reason}": C_REASON + i for i, reason in enumerate(REASONS) if reason},
-}
-
-
-def _counts(p: Params, st: State) -> dict[str, np.ndarray]:
-    rows = st.m[st.counts : st.hist].reshape(-1, C_SIZE)
-    columns = np.concatenate([rows.sum(axis=0, keepdims=True), rows]).T.copy()
-    counts = {name: columns[at] for name, at in _COUNTS.items()}
-    if not p.m[P_ATTEMPTS]:
+def _counts(params: Params, state: State) -> dict[str, np.ndarray]:
+    rows = state.rows("counts", int(params.n_class))
+    columns = {name: rows[name] for name in _COUNTS}
+    for i, outcome in enumerate((*OUTCOMES[1:], "cancelled")):
+        columns[f"attempts_{outcome}"] = rows["ended"][:, i]
+    for i, reason in enumerate(REASONS):
+        if reason:
+            columns[f"reason_{reason}"] = rows["by_reason"][:, i]
+    by_class = np.array(list(columns.values())).reshape(len(columns), -1)
+    whole = np.concatenate([by_class.sum(axis=1, keepdims=True), by_class], axis=1)
+    counts = dict(zip(columns, whole, strict=True))
+    if not params.has_attempts:
         _count_single(counts)
     counts["blocked"] = (
-        blocked_answers(p, st, counts) if p.m[P_ATTEMPTS] else np.zeros_like(counts["offered"])
+        blocked_answers(params, state, counts) if params.has_attempts else np.zeros_like(counts["offered"])
     )
     gone = counts["completed"] + counts["rejected"] + counts["timed_out"] + counts["failed"]
     counts["inside"] = counts["offered"] - gone
@@ -347,55 +233,45 @@ def _count_single(counts: dict[str, np.ndarray]) -> None:
         counts[f"attempts_{outcome}"] = counts[outcome]
 
 
-_WIDE_MARKS = {
-    "billed_ps": M_BILLED,
-    "ready_ps": M_READY,
-    "serving_ps": M_SERVING,
-    "busy_ps": M_BUSY,
-    "slot_ps": M_SLOT,
-    "prefill_ps": M_PREFILL_PS,
-    "decode_ps": M_DECODE_PS,
-}
+_WIDE_MARKS = ("billed_ps", "ready_ps", "serving_ps", "busy_ps", "slot_ps", "prefill_ps", "decode_ps")
+#: Key of a result's pool → field of the mark.
 _PLAIN_MARKS = {
-    "steps": M_STEPS,
-    "prefill_tokens": M_PREFILL_TOKENS,
-    "prefill_squares": M_PREFILL_SQUARES,
-    "decode_tokens": M_DECODE_TOKENS,
-    "kv_read_tokens": M_KV_READ,
-    "completions": M_COMPLETED,
-    "preemptions": M_PREEMPTED,
-    "replicas_started": M_STARTED,
-    "asked_tokens": M_ASKED_TOKENS,
-    "cached_tokens": M_CACHED_TOKENS,
-    "prefix_runs_dropped": M_RUNS_DROPPED,
+    "steps": "steps",
+    "prefill_tokens": "prefill_tokens",
+    "prefill_squares": "prefill_squares",
+    "decode_tokens": "decode_tokens",
+    "kv_read_tokens": "kv_read",
+    "completions": "completed",
+    "preemptions": "preempted",
+    "replicas_started": "started",
+    "asked_tokens": "asked_tokens",
+    "cached_tokens": "cached_tokens",
+    "prefix_runs_dropped": "ranges_dropped",
 }
 
 
-def _pools(p: Params, st: State) -> list[dict[str, int]]:
+def _pools(params: Params, state: State) -> list[dict[str, int]]:
     """What each pool did inside the measured window (keys with `run_` : over the whole run)."""
-    n_pool = int(p.m[P_N_POOL])
-    marks = st.m[st.mark :][: N_MARK * n_pool * M_SIZE].reshape(N_MARK, n_pool, M_SIZE).tolist()
-    limits, seen = pool_rows(p).tolist(), st.m[st.pool : st.group].reshape(n_pool, Q_SIZE).tolist()
-    return [_pool([mark[i] for mark in marks], limits[i], seen[i]) for i in range(n_pool)]
+    n_pool = int(params.n_pool)
+    marks = state.rows("mark", N_MARK * n_pool).reshape(N_MARK, n_pool)
+    return [_pool(marks[:, i], params.pool[i], state.pool[i]) for i in range(n_pool)]
 
 
-def _pool(marks: list[list[int]], limits: list[int], seen: list[int]) -> dict[str, int]:
+def _pool(marks: np.ndarray, pool: PoolParams, seen: PoolState) -> dict[str, int]:
     warm, window, run = marks[MARK_WARM], marks[MARK_WINDOW], marks[MARK_RUN]
     row: dict[str, int] = {}
-    for name, at in _WIDE_MARKS.items():
-        row[name] = wide(window[at], window[at + 1]) - wide(warm[at], warm[at + 1])
-        row["run_" + name] = wide(run[at], run[at + 1])
-    for name, at in _PLAIN_MARKS.items():
-        row[name] = window[at] - warm[at]
-        row["run_" + name] = run[at]
-    row["step_parts"] = window[M_STEP_PARTS] - warm[M_STEP_PARTS]
+    for name in _WIDE_MARKS:
+        row[name] = wide(*window[name]) - wide(*warm[name])
+        row["run_" + name] = wide(*run[name])
+    for name, field in _PLAIN_MARKS.items():
+        row[name] = int(window[field]) - int(warm[field])
+        row["run_" + name] = int(run[field])
+    row["step_parts"] = int(window["step_parts"]) - int(warm["step_parts"])
     row["prefill_attended_tokens"] = row["prefill_squares"] // 2
-    row["gpus_per_replica"] = limits[L_GPUS]
+    row["gpus_per_replica"] = int(pool.gpus)
     row["gpu_ps"] = row["billed_ps"] * row["gpus_per_replica"]
     row["run_gpu_ps"] = row["run_billed_ps"] * row["gpus_per_replica"]
-    row["max_num_seqs"] = limits[L_MAX_SEQS]
-    row["places"] = limits[L_N]
-    row["peak_ready"] = seen[Q_PEAK_READY]
-    row["scaled_up"] = seen[Q_SCALED_UP]
-    row["scaled_down"] = seen[Q_SCALED_DOWN]
+    row["max_num_seqs"], row["places"] = int(pool.max_num_seqs), int(pool.n_replica)
+    row["peak_ready"], row["scaled_up"] = int(seen.peak_ready), int(seen.scaled_up)
+    row["scaled_down"] = int(seen.scaled_down)
     return row

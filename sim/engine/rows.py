@@ -7,9 +7,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from sim.arrays import group_rows, pool_rows
-from sim.model import layout as a
-from sim.state import LINE, new_state, slot_words, state_sizes
+from sim.model.tables.run import Params
+from sim.state import LINE, model_rows, new_state, pool_rows, slot_words, table_words
 
 SLOTS_PER_RUN = 4096  # requests in flight that a row has room for at most before the host takes its run over
 SLOTS_TO_SPARE = 256  # beyond twice the sequences that a fleet can run at once
@@ -28,32 +27,34 @@ class Batch(NamedTuple):
     st_at: tuple[int, ...]  # where the tables of State start
 
 
-def n_slots(p: a.Params) -> int:
+def n_slots(p: Params) -> int:
     """Requests in flight that a run's row has room for."""
     pools = pool_rows(p)
-    seats = int((pools[:, a.L_N] * pools[:, a.L_MAX_SEQS]).sum())
-    return min(SLOTS_PER_RUN, 2 * seats + SLOTS_TO_SPARE, max(1, int(p.m[a.P_N_REQUEST])))
+    seats = int((pools["n_replica"] * pools["max_num_seqs"]).sum())
+    return min(SLOTS_PER_RUN, 2 * seats + SLOTS_TO_SPARE, max(1, int(p.n_request)))
 
 
-def row_words(p: a.Params) -> int:
+def row_words(p: Params) -> int:
     """Words of device memory that a run takes for itself: parameters, state, and where it stands."""
-    return len(p.m) + sum(state_sizes(p).values()) + slot_words(p, n_slots(p)) + 2 * LINE + 4
+    return len(p.m) + sum(table_words(p).values()) + slot_words(p, n_slots(p)) + 2 * LINE + 4
 
 
-def shape_of(p: a.Params) -> tuple[int, ...]:
+def shape_of(p: Params) -> tuple[int, ...]:
     """Runs with the same shape begin with the same state and can lie in one batch."""
-    places = pool_rows(p)[:, [a.L_N, a.L_MAX_SEQS, a.L_BLOCK, a.L_PREFIX_RUNS]].reshape(-1)
-    return (len(p.m), *p[2:], *state_sizes(p).values(), *(int(x) for x in places))
+    pools = pool_rows(p)
+    places = (pools[name].tolist() for name in ("n_replica", "max_num_seqs", "block_size", "prefix_runs"))
+    starts = (start for _, start in p.starts())
+    return (len(p.m), *starts, *table_words(p).values(), *(x for column in places for x in column))
 
 
-def policy_kinds(p: a.Params) -> tuple[int, ...]:
+def policy_kinds(p: Params) -> tuple[int, ...]:
     """What neighbours in a batch should share, so that a warp takes the same branches."""
-    pools = pool_rows(p)[:, [a.L_SCALER, a.L_BATCHING, a.L_SCHEDULING]].reshape(-1)
-    routers = group_rows(p)[:, a.G_ROUTER]
-    return (*(int(x) for x in pools), *(int(x) for x in routers))
+    pools, routers = pool_rows(p), model_rows(p)["router"]
+    kinds = zip(*(pools[name].tolist() for name in ("autoscaler", "batching", "scheduling")), strict=True)
+    return (*(x for row in kinds for x in row), *routers.tolist())
 
 
-def batches(runs: Sequence[a.Params], bytes_free: int) -> Iterator[Batch]:
+def batches(runs: Sequence[Params], bytes_free: int) -> Iterator[Batch]:
     """Put runs into batches that fit the memory, runs of one policy kind side by side; made one at a time."""
     shapes = [shape_of(p) for p in runs]
     order = sorted(range(len(runs)), key=lambda i: (shapes[i], policy_kinds(runs[i]), i))
@@ -73,7 +74,7 @@ def batches(runs: Sequence[a.Params], bytes_free: int) -> Iterator[Batch]:
         yield make_batch(runs, members)
 
 
-def make_batch(runs: Sequence[a.Params], members: list[int]) -> Batch:
+def make_batch(runs: Sequence[Params], members: list[int]) -> Batch:
     """The matrices of some runs of one shape; a trace that several of them share is kept once."""
     start: dict[int, int] = {}
     traces: list[np.ndarray] = []
@@ -92,6 +93,6 @@ def make_batch(runs: Sequence[a.Params], members: list[int]) -> Batch:
         trace=np.concatenate(traces),
         trace_at=np.array([start[id(runs[i].trace)] for i in members], dtype=np.int64),
         fresh=fresh.m,
-        p_at=tuple(int(x) for x in runs[members[0]][2:]),
-        st_at=tuple(int(x) for x in fresh[1:]),
+        p_at=tuple(start for _, start in runs[members[0]].starts()),
+        st_at=tuple(start for _, start in fresh.starts()),
     )

@@ -23,7 +23,18 @@ from sim.engine.act import (
 )
 from sim.engine.cpu import compiled_act
 from sim.engine.host import Observation, Policies, observe, serve
-from sim.model import layout as a
+from sim.model.tables.codes import (
+    CLOSED,
+    DONE,
+    NEED_POLICY,
+    NEED_SLOTS,
+    PHASE_ARRIVAL,
+    PHASE_BOUNDARY,
+    PHASE_FAULT,
+    PHASE_SAMPLE,
+    PHASE_STAGE,
+)
+from sim.model.tables.run import Params, State
 from sim.state import new_state
 from sim.units import NEVER, ps_to_s, s_to_ps
 
@@ -43,7 +54,7 @@ class Alarm(simpy.Event):
 class Fleet:
     """A run in SimPy: `env` is its clock (int ps), `step` and `run` move it on, `add` lets other processes in."""
 
-    def __init__(self, p: a.Params, policies: Policies | None = None) -> None:
+    def __init__(self, p: Params, policies: Policies | None = None) -> None:
         self.params = p
         self.policies = policies or Policies({})
         self.state = new_state(p)
@@ -91,7 +102,7 @@ class Fleet:
         """Let the next event happen."""
         self.env.step()
 
-    def run(self, until_s: float | None = None) -> a.State:
+    def run(self, until_s: float | None = None) -> State:
         """Run to the end, or up to a simulated time, and return the state."""
         if until_s is None:
             self.env.run(until=self._over)
@@ -106,9 +117,9 @@ class Fleet:
 
     def _look(self) -> None:
         """View the keys of the model's trees: when each replica's next boundary and stage change are."""
-        st, n, leaves = self.state, int(self.params.m[a.P_N_REPLICA]), int(self.params.m[a.P_TREE])
-        self._boundary_ps = st.m[st.tree + leaves : st.tree + leaves + n]
-        self._stage_ps = st.m[st.due + leaves : st.due + leaves + n]
+        n, leaves = int(self.params.n_replica), int(self.params.leaves)
+        self._boundary_ps = self.state.boundary_tree[leaves : leaves + n]
+        self._stage_ps = self.state.stage_tree[leaves : leaves + n]
 
     # ---- processes ------------------------------------------------------------------
     def _replica(self, r: int) -> _Process:
@@ -117,7 +128,7 @@ class Fleet:
             stage_ps, boundary_ps = int(self._stage_ps[r]), int(self._boundary_ps[r])
             self._set_stage_ps[r], self._set_boundary_ps[r] = stage_ps, boundary_ps
             is_stage = stage_ps <= boundary_ps
-            phase = a.PHASE_STAGE if is_stage else a.PHASE_BOUNDARY
+            phase = PHASE_STAGE if is_stage else PHASE_BOUNDARY
             try:
                 yield self._alarm(min(stage_ps, boundary_ps), phase, r)
             except simpy.Interrupt:
@@ -133,19 +144,19 @@ class Fleet:
     def _arrivals(self) -> _Process:
         """The gateway: requests arrive, held ones are released."""
         while True:
-            at_ps = self._set_input_ps = int(self.state.m[a.S_NEXT_IN])
+            at_ps = self._set_input_ps = int(self.state.next_input_ps)
             try:
-                yield self._alarm(at_ps, a.PHASE_ARRIVAL)
+                yield self._alarm(at_ps, PHASE_ARRIVAL)
             except simpy.Interrupt:
                 continue
             if self.is_over:
                 return
             self._act(self.params, self.state, ACT_INPUT, 0, 0, at_ps)
-            if self.state.m[a.S_STATUS] == a.NEED_SLOTS:
-                self.state = serve(self.params, self.state, a.NEED_SLOTS, self.policies)
+            if self.state.status == NEED_SLOTS:
+                self.state = serve(self.params, self.state, NEED_SLOTS, self.policies)
                 self._look()
                 continue
-            if self.state.m[a.S_STATUS] == a.CLOSED:
+            if self.state.status == CLOSED:
                 self._act(self.params, self.state, ACT_FINISH, 0, 0, at_ps)
                 self._over.succeed()
                 return
@@ -154,8 +165,8 @@ class Fleet:
     def _faults(self) -> _Process:
         """Scripted losses of replicas."""
         while True:
-            at_ps = int(self.state.m[a.S_NEXT_FAULT])
-            yield self._alarm(at_ps, a.PHASE_FAULT, 1)
+            at_ps = int(self.state.next_fault_ps)
+            yield self._alarm(at_ps, PHASE_FAULT, 1)
             if self.is_over:
                 return
             self._act(self.params, self.state, ACT_FAULT, 0, 0, at_ps)
@@ -164,15 +175,15 @@ class Fleet:
     def _autoscalers(self) -> _Process:
         """Scrapes, samples and autoscaler ticks, pools in order."""
         while True:
-            stop_ps = int(self.state.m[a.S_STOP])
-            yield self._alarm(stop_ps, a.PHASE_SAMPLE)
+            stop_ps = int(self.state.stop_ps)
+            yield self._alarm(stop_ps, PHASE_SAMPLE)
             if self.is_over:
                 return
             self._act(self.params, self.state, ACT_CONTROL, 0, 0, stop_ps)
-            while self.state.m[a.S_STATUS] == a.NEED_POLICY:
-                self.state = serve(self.params, self.state, a.NEED_POLICY, self.policies)
+            while self.state.status == NEED_POLICY:
+                self.state = serve(self.params, self.state, NEED_POLICY, self.policies)
                 self._act(self.params, self.state, ACT_CONTROL, 0, 0, stop_ps)
-            if self.state.m[a.S_STATUS] == a.DONE:
+            if self.state.status == DONE:
                 self._act(self.params, self.state, ACT_FINISH, 0, 0, stop_ps)
                 self._over.succeed()
                 return
@@ -189,6 +200,6 @@ class Fleet:
             if r != but:
                 self._set_boundary_ps[r], self._set_stage_ps[r] = self._boundary_ps[r], self._stage_ps[r]
                 self._replicas[r].interrupt()
-        if self.state.m[a.S_NEXT_IN] != self._set_input_ps and self.env.active_process is not self._gateway:
-            self._set_input_ps = int(self.state.m[a.S_NEXT_IN])
+        if self.state.next_input_ps != self._set_input_ps and self.env.active_process is not self._gateway:
+            self._set_input_ps = int(self.state.next_input_ps)
             self._gateway.interrupt()

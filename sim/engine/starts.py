@@ -6,22 +6,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from sim.arrays import pool_rows
-from sim.jit import plain
-from sim.model.layout import (
-    L_N_STEP,
-    L_STEP,
-    N_QUANTILE_BITS,
-    P_SEED,
-    Q_SIZE,
-    Q_STARTED,
-    STEP_AFTER,
-    STEP_DRAW,
-    STEP_PS,
-    STEP_SIZE,
-    Params,
-    State,
-)
+from sim.compile.jit import plain
+from sim.model.tables.pool import N_QUANTILE_BITS
+from sim.model.tables.run import Params, State
 from sim.rng import STREAM_STAGE, draw
 
 
@@ -32,21 +19,20 @@ class Starts(NamedTuple):
     total_ps: np.ndarray  # (start,)
 
 
-def starts_of(p: Params, pool: int, n: int) -> Starts:
+def starts_of(params: Params, pool: int, n: int) -> Starts:
     """The first n cold starts of a pool."""
-    row = pool_rows(p)[pool]
-    n_step, first = int(row[L_N_STEP]), int(row[L_STEP])
-    rows = p.m[p.step + first * STEP_SIZE :][: n_step * STEP_SIZE].reshape(n_step, STEP_SIZE)
+    row = params.pool[pool]
+    n_step, first = int(row.n_step), int(row.first_step)
     steps, ends = np.zeros((n_step, n), dtype=np.int64), np.zeros((n_step, n), dtype=np.int64)
-    for i, step in enumerate(rows):
-        words = plain(draw)(int(p.m[P_SEED]), STREAM_STAGE + int(step[STEP_DRAW]), pool, np.arange(n))
-        steps[i] = step[STEP_PS:][words >> (63 - N_QUANTILE_BITS)]
-        waits = [ends[j] for j in range(i) if (int(step[STEP_AFTER]) >> j) & 1]
+    for i, step in enumerate(params.rows("start_step", first + n_step)[first:]):
+        words = plain(draw)(int(params.seed), STREAM_STAGE + int(step["stream"]), pool, np.arange(n))
+        steps[i] = step["quantile_ps"][words >> (63 - N_QUANTILE_BITS)]
+        waits = [ends[j] for j in range(i) if (int(step["waits_for"]) >> j) & 1]
         ends[i] = steps[i] + (np.max(waits, axis=0) if waits else 0)
     return Starts(steps, ends.max(axis=0, initial=0))
 
 
-def all_starts(p: Params, st: State) -> tuple[Starts, ...]:
+def all_starts(params: Params, state: State) -> tuple[Starts, ...]:
     """The cold starts that a run had, of each pool."""
-    pools = st.m[st.pool : st.group].reshape(-1, Q_SIZE)
-    return tuple(starts_of(p, pool, int(row[Q_STARTED])) for pool, row in enumerate(pools))
+    started = state.rows("pool", int(params.n_pool))["started"]
+    return tuple(starts_of(params, pool, int(n)) for pool, n in enumerate(started))

@@ -7,22 +7,22 @@ from collections.abc import Callable
 
 from sim.arrays import n_own
 from sim.engine.host import Policies, run_plan
-from sim.model import layout as a
+from sim.model.tables.run import Params, State
 
 EVERY_S = 0.2
 
 
-def watched(p: a.Params, policies: Policies, progress: Callable[..., None]) -> a.State:
+def watched(p: Params, policies: Policies, progress: Callable[..., None]) -> State:
     """Run a plan and report the share of requests that have arrived."""
     done = threading.Event()
     n = max(1, n_own(p))
     watchers: list[threading.Thread] = []
 
-    def watch(state: a.State) -> None:
+    def watch(state: State) -> None:
         while not done.wait(EVERY_S):
-            progress(int(state.m[a.S_CURSOR]) / n, 1.0, "simulating")
+            progress(int(state.cursor) / n, 1.0, "simulating")
 
-    def on_start(state: a.State) -> None:
+    def on_start(state: State) -> None:
         watchers.append(threading.Thread(target=watch, args=(state,), daemon=True))
         watchers[0].start()
 

@@ -9,169 +9,170 @@ does not look at any clock.
 
 from __future__ import annotations
 
-from sim.jit import jit, jit_call
-from sim.model.layout import (
-    B_SIZE,
-    F_BLAME,
-    F_CLOCK_PS,
-    F_COLD_HELD_PS,
-    F_COLD_QUEUE_PS,
-    F_COMPUTED,
-    F_GENERATED,
-    F_INTERFERED_PS,
-    F_LOST,
-    F_PREEMPTED_FIRST_PS,
-    F_PREEMPTED_PS,
-    F_PREFILL_PS,
-    F_SINCE_PS,
-    F_SIZE,
-    H_CLOSED_PS,
-    H_CLOSED_SINCE_PS,
-    H_N_READY,
-    H_SIZE,
-    L_SIZE,
-    P_N_REQUEST,
-    P_RECORDS,
-    Q_AREA_PS,
-    Q_N_STARTING,
-    Q_SIZE,
-    Q_STARTING_PS,
-    R_JUMP_DECODE_PS,
-    R_JUMP_PS,
-    R_POOL,
-    R_PREFILL_PS,
-)
+from sim.compile.jit import jit, jit_call
 from sim.model.steps import prompt_step_ps
+from sim.model.tables.slot import (
+    SPENT_COLD_HELD,
+    SPENT_COLD_QUEUE,
+    SPENT_CPU_AFTER,
+    SPENT_CPU_BEFORE,
+    SPENT_INTERFERED,
+    SPENT_PREEMPTED,
+    SPENT_PREEMPTED_FIRST,
+    SPENT_PREFILL,
+    SPENT_WITHHELD,
+)
 
 
 # ---- before it is scheduled ----------------------------------------------------------------------
 @jit_call
-def group_opens(st, g, t):
+def group_opens(state, g, t):
     """A replica of a group becomes ready at t."""
-    ho = st.group + g * H_SIZE
-    if st.m[ho + H_N_READY] == 0:
-        st.m[ho + H_CLOSED_PS] += t - st.m[ho + H_CLOSED_SINCE_PS]
+    model_state = state.served_model[g]
+    if model_state.n_ready == 0:
+        model_state.closed_ps += t - model_state.closed_since_ps
 
 
 @jit_call
-def group_closes(st, g, t):
+def group_closes(state, g, t):
     """A replica of a group has left its ready list at t."""
-    ho = st.group + g * H_SIZE
-    if st.m[ho + H_N_READY] == 0:
-        st.m[ho + H_CLOSED_SINCE_PS] = t
+    model_state = state.served_model[g]
+    if model_state.n_ready == 0:
+        model_state.closed_since_ps = t
 
 
 @jit_call
-def closed_ps(st, g, t):
+def closed_ps(state, g, t):
     """How long a group had no ready replica, up to t."""
-    ho = st.group + g * H_SIZE
-    if st.m[ho + H_N_READY] > 0:
-        return st.m[ho + H_CLOSED_PS]
-    return st.m[ho + H_CLOSED_PS] + t - st.m[ho + H_CLOSED_SINCE_PS]
+    model_state = state.served_model[g]
+    if model_state.n_ready > 0:
+        return model_state.closed_ps
+    return model_state.closed_ps + t - model_state.closed_since_ps
 
 
 @jit
-def starting_ps(st, pool, t):
+def starting_ps(state, pool, t):
     """How long some replica of a pool was starting, up to t."""
-    qo = st.pool + pool * Q_SIZE
-    if st.m[qo + Q_N_STARTING] == 0:
-        return st.m[qo + Q_STARTING_PS]
-    return st.m[qo + Q_STARTING_PS] + t - st.m[qo + Q_AREA_PS]
+    pool_state = state.pool[pool]
+    if pool_state.n_starting == 0:
+        return pool_state.starting_ps
+    return pool_state.starting_ps + t - pool_state.area_ps
 
 
 @jit
-def blame_nobody(p, st, so):
+def blame_nobody(params, state, slot):
     """A request takes its slot: nothing has cost it time yet."""
-    if p.m[P_RECORDS] == 1:
-        st.m[so + F_LOST] = 0
-        for part in range(B_SIZE):
-            st.m[so + F_BLAME + part] = 0
+    if params.keeps_records == 1:
+        slot.lost_tokens = 0
+        slot.cold_held_ps = 0
+        slot.cold_queue_ps = 0
+        slot.prefill_ps = 0
+        slot.preempted_first_ps = 0
+        slot.preempted_ps = 0
+        slot.interfered_ps = 0
+        slot.cpu_before_ps = 0
+        slot.cpu_after_ps = 0
+        slot.withheld_ps = 0
 
 
 @jit_call
-def held_from(st, g, s, t):
+def held_from(state, g, s, t):
     """The gateway begins to hold a request at t."""
-    st.m[st.slot + s * F_SIZE + F_CLOCK_PS] = closed_ps(st, g, t)
+    state.slot[s].clock_ps = closed_ps(state, g, t)
 
 
 @jit_call
-def held_until(st, g, s, t):
+def held_until(state, g, s, t):
     """The gateway releases a request at t."""
-    so = st.slot + s * F_SIZE
-    st.m[so + F_COLD_HELD_PS] = closed_ps(st, g, t) - st.m[so + F_CLOCK_PS]
+    slot = state.slot[s]
+    slot.cold_held_ps = closed_ps(state, g, t) - slot.clock_ps
 
 
 @jit
-def queued_from(p, st, pool, so, t):
+def queued_from(params, state, pool, slot, t):
     """A request joins the queue of a replica of a pool at t."""
-    if p.m[P_RECORDS] == 1:
-        st.m[so + F_CLOCK_PS] = starting_ps(st, pool, t)
+    if params.keeps_records == 1:
+        slot.clock_ps = starting_ps(state, pool, t)
 
 
 @jit
-def queued_until(p, st, pool, so, t):
+def queued_until(params, state, pool, slot, t):
     """A request takes part in a step for the first time at t."""
-    if p.m[P_RECORDS] == 1:
-        st.m[so + F_COLD_QUEUE_PS] = starting_ps(st, pool, t) - st.m[so + F_CLOCK_PS]
+    if params.keeps_records == 1:
+        slot.cold_queue_ps = starting_ps(state, pool, t) - slot.clock_ps
 
 
 # ---- in the batch ----------------------------------------------------------------------
 @jit
-def decodes_from(p, st, ro, so):
+def decodes_from(params, state, replica, slot):
     """A sequence joins the decode set."""
-    if p.m[P_RECORDS] == 1:
-        st.m[so + F_CLOCK_PS] = st.m[ro + R_PREFILL_PS]
+    if params.keeps_records == 1:
+        slot.clock_ps = replica.prefill_ps
 
 
 @jit
-def decodes_until(p, st, ro, so):
+def decodes_until(params, state, replica, slot):
     """A sequence leaves the decode set: prompt chunks in its steps were interference."""
-    if p.m[P_RECORDS] == 1:
-        st.m[so + F_INTERFERED_PS] += st.m[ro + R_PREFILL_PS] - st.m[so + F_CLOCK_PS]
+    if params.keeps_records == 1:
+        slot.interfered_ps += replica.prefill_ps - slot.clock_ps
 
 
 @jit
-def blame_chunk(p, st, ro, so, computed, chunk, t):
+def blame_chunk(params, state, replica, slot, computed, chunk, t):
     """A step that computed a chunk of a sequence, on top of `computed` tokens, ends at t."""
-    if st.m[so + F_LOST] > 0:
-        catch_up(st, so, computed + chunk, t)
-    elif st.m[so + F_GENERATED] > 0:
+    if slot.lost_tokens > 0:
+        catch_up(state, slot, computed + chunk, t)
+    elif slot.generated > 0:
         # it was passed over since its last token, or had just caught up
-        st.m[so + F_INTERFERED_PS] += t - st.m[so + F_SINCE_PS] - st.m[ro + R_JUMP_DECODE_PS]
+        slot.interfered_ps += t - slot.since_ps - replica.jump_decode_ps
     else:
-        lo = p.pool + st.m[ro + R_POOL] * L_SIZE
-        alone = prompt_step_ps(p, lo, 0, 0, chunk, chunk * (2 * computed + chunk))
-        span = t - st.m[ro + R_JUMP_PS]
-        st.m[so + F_PREFILL_PS] += alone if alone < span else span
+        pool = params.pool[replica.pool]
+        alone = prompt_step_ps(params, pool, 0, 0, chunk, chunk * (2 * computed + chunk))
+        span = t - replica.jump_ps
+        slot.prefill_ps += alone if alone < span else span
 
 
 @jit_call
-def lose_tokens(st, so, t):
+def lose_tokens(state, slot, t):
     """A sequence is preempted at t; its computed tokens have not been taken away yet."""
-    if st.m[so + F_LOST] > 0:
+    if slot.lost_tokens > 0:
         return  # it had not caught up since the last time
-    if st.m[so + F_GENERATED] > 0:
-        st.m[so + F_INTERFERED_PS] += t - st.m[so + F_SINCE_PS]  # passed over until now
-    st.m[so + F_LOST] = max(1, st.m[so + F_COMPUTED])
-    st.m[so + F_SINCE_PS] = t
+    if slot.generated > 0:
+        slot.interfered_ps += t - slot.since_ps  # passed over until now
+    slot.lost_tokens = max(1, slot.computed)
+    slot.since_ps = t
 
 
 @jit_call
-def catch_up(st, so, computed, t):
+def catch_up(state, slot, computed, t):
     """A preempted sequence has `computed` tokens again at t: has it all that it had?"""
-    if computed < st.m[so + F_LOST]:
+    if computed < slot.lost_tokens:
         return
-    part = F_PREEMPTED_PS if st.m[so + F_GENERATED] > 0 else F_PREEMPTED_FIRST_PS
-    st.m[so + part] += t - st.m[so + F_SINCE_PS]
-    st.m[so + F_LOST] = 0
-    st.m[so + F_SINCE_PS] = t
+    if slot.generated > 0:
+        slot.preempted_ps += t - slot.since_ps
+    else:
+        slot.preempted_first_ps += t - slot.since_ps
+    slot.lost_tokens = 0
+    slot.since_ps = t
 
 
 # ---- the end ----------------------------------------------------------------------
 @jit
-def write_blame(p, st, i, so):
+def keep_part(params, state, part, i, spent_ps):
+    """Keep one part of the time of request i where there is any: memory that nobody touches costs nothing."""
+    if spent_ps != 0:
+        state.spent[part * params.n_request + i] = spent_ps
+
+
+@jit
+def write_blame(params, state, i, slot):
     """Keep the parts of request i; the caller has made sure that there are records."""
-    for part in range(B_SIZE):
-        spent_ps = st.m[so + F_BLAME + part]
-        if spent_ps != 0:
-            st.m[st.blame + part * p.m[P_N_REQUEST] + i] = spent_ps
+    keep_part(params, state, SPENT_COLD_HELD, i, slot.cold_held_ps)
+    keep_part(params, state, SPENT_COLD_QUEUE, i, slot.cold_queue_ps)
+    keep_part(params, state, SPENT_PREFILL, i, slot.prefill_ps)
+    keep_part(params, state, SPENT_PREEMPTED_FIRST, i, slot.preempted_first_ps)
+    keep_part(params, state, SPENT_PREEMPTED, i, slot.preempted_ps)
+    keep_part(params, state, SPENT_INTERFERED, i, slot.interfered_ps)
+    keep_part(params, state, SPENT_CPU_BEFORE, i, slot.cpu_before_ps)
+    keep_part(params, state, SPENT_CPU_AFTER, i, slot.cpu_after_ps)
+    keep_part(params, state, SPENT_WITHHELD, i, slot.withheld_ps)

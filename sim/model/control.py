@@ -5,45 +5,14 @@ Ticks run outside the event loop, so that a policy that no compiler takes can be
 
 from __future__ import annotations
 
-from sim.jit import jit_call
+from sim.compile.jit import jit_call
 from sim.model.hpa import hpa_tick
 from sim.model.inputs import next_arrival_ps
-from sim.model.layout import (
-    DONE,
-    HPA,
-    L_MAX,
-    L_MIN,
-    L_SCALER,
-    L_SCRAPE_PS,
-    L_SIZE,
-    L_TARGET,
-    L_TICK_PS,
-    NEED_POLICY,
-    P_DURATION_PS,
-    P_END_PS,
-    P_N_POOL,
-    P_SAMPLE_PS,
-    P_TREE,
-    Q_N_READY,
-    Q_N_STARTING,
-    Q_NEXT_SCRAPE,
-    Q_NEXT_TICK,
-    Q_SIZE,
-    Q_WANTED,
-    QUEUE,
-    S_IN_FLIGHT,
-    S_NEXT_MARK,
-    S_NEXT_SAMPLE,
-    S_NOW,
-    S_POLICY_POOL,
-    S_STATUS,
-    S_STOP,
-    USER,
-)
 from sim.model.lifecycle import on_stage, scale_to
 from sim.model.marks import pass_mark
 from sim.model.observe import metric_milli, sample, scrape
 from sim.model.queue_scaler import KEDA_PAR_SIZE, KEDA_STATE_SIZE, keda_desired, keda_next_ps
+from sim.model.tables.codes import DONE, HPA, NEED_POLICY, QUEUE, USER
 from sim.model.tree import tree_first, tree_first_key
 from sim.units import NEVER
 
@@ -52,109 +21,109 @@ SCALER_STATE = KEDA_STATE_SIZE
 
 
 @jit_call
-def next_stop_ps(p, st):
+def next_stop_ps(params, state):
     """The next control instant."""
-    stop = min(st.m[S_NEXT_SAMPLE], st.m[S_NEXT_MARK])
-    stop = min(stop, p.m[P_END_PS])
-    for pool in range(p.m[P_N_POOL]):
-        stop = min(stop, st.m[st.pool + pool * Q_SIZE + Q_NEXT_SCRAPE])
-        stop = min(stop, st.m[st.pool + pool * Q_SIZE + Q_NEXT_TICK])
+    stop = min(state.next_sample_ps, state.next_mark_ps)
+    stop = min(stop, params.end_ps)
+    for pool in range(params.n_pool):
+        stop = min(stop, state.pool[pool].next_scrape_ps)
+        stop = min(stop, state.pool[pool].next_tick_ps)
     return stop
 
 
 @jit_call
-def stages_now(p, st, t):
+def stages_now(params, state, t):
     """Let every stage change at t happen: they come before whatever is next at t."""
-    m = p.m[P_TREE]
-    while tree_first_key(st.m, st.due) <= t:
-        on_stage(p, st, tree_first(st.m, st.due, m), t)
+    m = params.leaves
+    while tree_first_key(state.stage_tree) <= t:
+        on_stage(params, state, tree_first(state.stage_tree, m), t)
 
 
 @jit_call
-def is_over(p, st, t):
+def is_over(params, state, t):
     """Whether nothing is left to simulate at the control instant t."""
-    if t >= p.m[P_END_PS]:
+    if t >= params.end_ps:
         return True
-    idle = st.m[S_IN_FLIGHT] == 0 and next_arrival_ps(p, st) == NEVER
-    return idle and t >= p.m[P_DURATION_PS]
+    idle = state.in_flight == 0 and next_arrival_ps(params, state) == NEVER
+    return idle and t >= params.duration_ps
 
 
 @jit_call
-def read_world(p, st, t):
+def read_world(params, state, t):
     """Phase of scrapes and samples at t."""
-    for pool in range(p.m[P_N_POOL]):
-        qo = st.pool + pool * Q_SIZE
-        if st.m[qo + Q_NEXT_SCRAPE] == t:
-            scrape(p, st, pool, t)
-            st.m[qo + Q_NEXT_SCRAPE] = t + p.m[p.pool + pool * L_SIZE + L_SCRAPE_PS]
-    if st.m[S_NEXT_SAMPLE] == t:
-        sample(p, st, t)
-        st.m[S_NEXT_SAMPLE] = t + p.m[P_SAMPLE_PS]
-    if st.m[S_NEXT_MARK] == t:
-        pass_mark(p, st, t)
+    for pool in range(params.n_pool):
+        pool_state = state.pool[pool]
+        if pool_state.next_scrape_ps == t:
+            scrape(params, state, pool, t)
+            pool_state.next_scrape_ps = t + params.pool[pool].scrape_ps
+    if state.next_sample_ps == t:
+        sample(params, state, t)
+        state.next_sample_ps = t + params.sample_ps
+    if state.next_mark_ps == t:
+        pass_mark(params, state, t)
 
 
 @jit_call
-def desired_replicas(p, st, pool, t):
+def desired_replicas(params, state, pool_id, t):
     """What the pool's own controller asks for at t, and when it will be asked again."""
-    lo = p.pool + pool * L_SIZE
-    qo = st.pool + pool * Q_SIZE
-    par = p.m[p.scaler + pool * SCALER_PAR : p.scaler + (pool + 1) * SCALER_PAR]
-    state = st.m[st.scaler + pool * SCALER_STATE : st.scaler + (pool + 1) * SCALER_STATE]
-    kind = p.m[lo + L_SCALER]
-    wanted = st.m[qo + Q_WANTED]
+    pool = params.pool[pool_id]
+    pool_state = state.pool[pool_id]
+    settings = params.autoscaler[pool_id * SCALER_PAR :]
+    memory = state.autoscaler[pool_id * SCALER_STATE :]
+    kind = pool.autoscaler
+    wanted = pool_state.wanted
     if kind == HPA:
-        st.m[qo + Q_NEXT_TICK] = t + p.m[lo + L_TICK_PS]
+        pool_state.next_tick_ps = t + pool.tick_ps
         return hpa_tick(
             t,
             wanted,
-            metric_milli(p, st, pool, t),
-            st.m[qo + Q_N_READY],
-            st.m[qo + Q_N_STARTING],
+            metric_milli(params, state, pool_id, t),
+            pool_state.n_ready,
+            pool_state.n_starting,
             0,
-            p.m[lo + L_MIN],
-            p.m[lo + L_MAX],
-            par,
-            state,
+            pool.min_replicas,
+            pool.max_replicas,
+            settings,
+            memory,
         )
     if kind == QUEUE:
-        wanted = keda_desired(t, wanted, metric_milli(p, st, pool, t), par, state)
-        st.m[qo + Q_NEXT_TICK] = keda_next_ps(state)
+        wanted = keda_desired(t, wanted, metric_milli(params, state, pool_id, t), settings, memory)
+        pool_state.next_tick_ps = keda_next_ps(memory)
         return wanted
-    st.m[qo + Q_NEXT_TICK] = NEVER
-    return p.m[lo + L_TARGET]
+    pool_state.next_tick_ps = NEVER
+    return pool.target_milli
 
 
 @jit_call
-def run_ticks(p, st, t):
+def run_ticks(params, state, t):
     """Autoscalers that are due at t, pools in order; stops at one whose law the host must call."""
-    for pool in range(p.m[P_N_POOL]):
-        if st.m[st.pool + pool * Q_SIZE + Q_NEXT_TICK] == t:
-            if p.m[p.pool + pool * L_SIZE + L_SCALER] == USER:
-                st.m[S_STATUS] = NEED_POLICY
-                st.m[S_POLICY_POOL] = pool
+    for pool in range(params.n_pool):
+        if state.pool[pool].next_tick_ps == t:
+            if params.pool[pool].autoscaler == USER:
+                state.status = NEED_POLICY
+                state.policy_pool = pool
                 return
-            scale_to(p, st, pool, desired_replicas(p, st, pool, t), t)
-            stages_now(p, st, t)
+            scale_to(params, state, pool, desired_replicas(params, state, pool, t), t)
+            stages_now(params, state, t)
 
 
 @jit_call
-def apply_policy(p, st, pool, wanted, t):
+def apply_policy(params, state, pool, wanted, t):
     """The host's answer for a pool whose law it called."""
-    st.m[st.pool + pool * Q_SIZE + Q_NEXT_TICK] = t + p.m[p.pool + pool * L_SIZE + L_TICK_PS]
-    scale_to(p, st, pool, wanted, t)
-    stages_now(p, st, t)
+    state.pool[pool].next_tick_ps = t + params.pool[pool].tick_ps
+    scale_to(params, state, pool, wanted, t)
+    stages_now(params, state, t)
 
 
 @jit_call
-def control(p, st, t):
+def control(params, state, t):
     """Everything that is due at the control instant t; may be called again at t after a host-side policy."""
-    st.m[S_NOW] = t
-    read_world(p, st, t)
-    if is_over(p, st, t):
-        if p.m[P_SAMPLE_PS] > 0 and st.m[S_NEXT_SAMPLE] != t + p.m[P_SAMPLE_PS]:
-            sample(p, st, t)  # the time series ends where the run does
-        st.m[S_STATUS] = DONE
+    state.now_ps = t
+    read_world(params, state, t)
+    if is_over(params, state, t):
+        if params.sample_ps > 0 and state.next_sample_ps != t + params.sample_ps:
+            sample(params, state, t)  # the time series ends where the run does
+        state.status = DONE
         return
-    run_ticks(p, st, t)
-    st.m[S_STOP] = next_stop_ps(p, st)
+    run_ticks(params, state, t)
+    state.stop_ps = next_stop_ps(params, state)

@@ -2,96 +2,67 @@
 
 from __future__ import annotations
 
-from sim.jit import jit_call
+from sim.compile.jit import jit_call
 from sim.model.attempts import answered, counts_for, end_of_attempt, waste, win
-from sim.model.layout import (
-    BLOCKED,
-    COMPLETED,
-    F_ATTEMPT,
-    F_CLASS,
-    F_COMPUTED,
-    F_CPU_AFTER_PS,
-    F_CPU_BEFORE_PS,
-    F_FIRST_PS,
-    F_FROM_CACHE,
-    F_GAP_MAX,
-    F_GROUP,
-    F_LAST_PS,
-    F_REPLICA,
-    F_REQUEST,
-    F_SIZE,
-    F_STATE,
-    F_STEP,
-    F_TAKEN_PS,
-    F_WITHHELD_PS,
-    J_SENT_ON,
-    J_SIZE,
-    K_BLOCKED_Q20,
-    K_FALLBACK,
-    K_SIZE,
-    K_WITHHELD,
-    P_SEED,
-    REJECTED,
-    SEQ_AFTER,
-)
 from sim.model.request import conclude
 from sim.model.router import n_fitting_pools
 from sim.model.stations import enter_station, n_after, n_before
+from sim.model.tables.codes import BLOCKED, COMPLETED, REJECTED, SEQ_AFTER
 from sim.model.tries import end_attempt, let_in, next_attempt, take_attempt, watch
 from sim.model.turns import next_turn
 from sim.rng import STREAM_GUARD, draw_below
 
 
 @jit_call
-def on_station(p, st, s, t):
+def on_station(params, state, s, t):
     """A request is done with a station at t, or comes from its replica or the cache: to the next station, in, or out."""
-    so = st.slot + s * F_SIZE
-    k = st.m[so + F_CLASS]
-    after = st.m[so + F_STATE] == SEQ_AFTER
-    step = st.m[so + F_STEP] + 1
-    if st.m[so + F_FROM_CACHE] == 1:
-        st.m[so + F_FIRST_PS] = t
-        st.m[so + F_LAST_PS] = t
-        st.m[so + F_GAP_MAX] = 0
-        win(p, st, s, t)
-        go_out(p, st, s, t)
-    elif step < n_before(p, k) + (n_after(p, k) if after else 0):
-        enter_station(p, st, s, step, t)
-        watch(p, st, s, t)
+    slot = state.slot[s]
+    k = slot.traffic_class
+    after = slot.state == SEQ_AFTER
+    number = slot.visit + 1
+    if slot.from_cache == 1:
+        slot.first_ps = t
+        slot.last_ps = t
+        slot.gap_max = 0
+        win(params, state, s, t)
+        go_out(params, state, s, t)
+    elif number < n_before(params, k) + (n_after(params, k) if after else 0):
+        enter_station(params, state, s, number, t)
+        watch(params, state, s, t)
     elif after:
-        go_out(p, st, s, t)
+        go_out(params, state, s, t)
     else:
-        st.m[so + F_CPU_BEFORE_PS] = t - st.m[so + F_TAKEN_PS]
-        let_in(p, st, s, n_fitting_pools(p, st.m[so + F_GROUP], st.m[so + F_REQUEST]), t)
+        slot.cpu_before_ps = t - slot.taken_ps
+        let_in(params, state, s, n_fitting_pools(params, slot.served_model, slot.request), t)
 
 
 @jit_call
-def go_out(p, st, s, t):
+def go_out(params, state, s, t):
     """An answer is complete at t, or the guardrail's verdict is against it."""
-    so = st.slot + s * F_SIZE
-    ko = p.klass + st.m[so + F_CLASS] * K_SIZE
-    fallback = p.m[ko + K_FALLBACK]
-    judged = st.m[so + F_FROM_CACHE] == 0 and st.m[so + F_GROUP] != fallback
-    verdict = draw_below(p.m[P_SEED], STREAM_GUARD, st.m[so + F_REQUEST], st.m[so + F_ATTEMPT], 1 << 20)
-    if judged and verdict < p.m[ko + K_BLOCKED_Q20]:
-        waste(p, st, s, st.m[so + F_COMPUTED])
+    slot = state.slot[s]
+    klass = params.klass[slot.traffic_class]
+    fallback = klass.fallback
+    judged = slot.from_cache == 0 and slot.served_model != fallback
+    verdict = draw_below(params.seed, STREAM_GUARD, slot.request, slot.attempt, 1 << 20)
+    if judged and verdict < klass.blocked_q20:
+        waste(params, state, s, slot.computed)
         if fallback >= 0:
-            end_of_attempt(p, st, s, REJECTED)
-            st.m[so + F_GROUP] = fallback
-            next_attempt(p, st, s)
-            if counts_for(p, st, s):
-                st.m[st.limit + st.m[so + F_CLASS] * J_SIZE + J_SENT_ON] += 1
-            take_attempt(p, st, s, t)
+            end_of_attempt(params, state, s, REJECTED)
+            slot.served_model = fallback
+            next_attempt(params, state, s)
+            if counts_for(params, state, s):
+                state.limit[slot.traffic_class].sent_on += 1
+            take_attempt(params, state, s, t)
         else:
-            end_attempt(p, st, s, st.m[so + F_REPLICA], REJECTED, BLOCKED, t)
+            end_attempt(params, state, s, slot.replica, REJECTED, BLOCKED, t)
         return
-    last = st.m[so + F_LAST_PS]
-    st.m[so + F_CPU_AFTER_PS] = t - last
-    answered(p, st, s, t)
-    if p.m[ko + K_WITHHELD] == 1:
-        st.m[so + F_WITHHELD_PS] = last - st.m[so + F_FIRST_PS]
-        st.m[so + F_FIRST_PS] = t
+    last = slot.last_ps
+    slot.cpu_after_ps = t - last
+    answered(params, state, s, t)
+    if klass.is_withheld == 1:
+        slot.withheld_ps = last - slot.first_ps
+        slot.first_ps = t
         last = t
-    r = st.m[so + F_REPLICA]
-    conclude(p, st, s, r, last, t, True)
-    next_turn(p, st, s, r, COMPLETED, t)
+    r = slot.replica
+    conclude(params, state, s, r, last, t, True)
+    next_turn(params, state, s, r, COMPLETED, t)

@@ -7,28 +7,8 @@ looked at.
 
 from __future__ import annotations
 
-from sim.jit import jit, jit_call
-from sim.model.layout import (
-    F_ATTEMPT,
-    F_CLASS,
-    F_FIRST_PS,
-    F_HEDGE_NEXT,
-    F_HEDGE_PREV,
-    F_REQUEST,
-    F_SIZE,
-    F_TAKEN_PS,
-    HEDGE_HEAD,
-    HEDGE_SIZE,
-    HEDGE_TAIL,
-    K_HEDGE_LIST,
-    K_HEDGE_PS,
-    K_SIZE,
-    P_N_HEDGE,
-    PHASE_TURN,
-    S_HEDGE,
-    S_HEDGE_PS,
-    S_NEXT_IN,
-)
+from sim.compile.jit import jit, jit_call
+from sim.model.tables.codes import PHASE_TURN
 from sim.model.timers import timer_key
 from sim.units import NEVER
 
@@ -36,91 +16,102 @@ NOT_LISTED = -1
 
 
 @jit
-def hedge_ps(p, st, s):
+def hedge_ps(params, state, s):
     """When the client of slot s sends a second attempt, if there is no token by then; NEVER = not at all."""
-    so = st.slot + s * F_SIZE
-    after = p.m[p.klass + st.m[so + F_CLASS] * K_SIZE + K_HEDGE_PS]
-    return st.m[so + F_TAKEN_PS] + after if after != NEVER else NEVER
+    slot = state.slot[s]
+    after = params.klass[slot.traffic_class].hedge_ps
+    return slot.taken_ps + after if after != NEVER else NEVER
 
 
 @jit
-def hedge_key(st, s):
+def hedge_key(state, s):
     """What orders hedges of one instant, among themselves and with timers."""
-    so = st.slot + s * F_SIZE
-    return timer_key(PHASE_TURN, st.m[so + F_REQUEST], st.m[so + F_ATTEMPT])
+    slot = state.slot[s]
+    return timer_key(PHASE_TURN, slot.request, slot.attempt)
 
 
 @jit
-def goes_before(p, st, s, other):
+def goes_before(params, state, s, other):
     """Whether the hedge of slot s comes before that of another."""
-    mine, its = hedge_ps(p, st, s), hedge_ps(p, st, other)
-    return mine < its or (mine == its and hedge_key(st, s) < hedge_key(st, other))
+    mine, its = hedge_ps(params, state, s), hedge_ps(params, state, other)
+    return mine < its or (mine == its and hedge_key(state, s) < hedge_key(state, other))
 
 
 @jit
-def is_listed(st, s):
+def is_listed(state, s):
     """Whether the client of slot s may send a second attempt."""
-    return st.m[st.slot + s * F_SIZE + F_HEDGE_PREV] != NOT_LISTED
+    return state.slot[s].hedge_prev != NOT_LISTED
 
 
 @jit
-def is_needless(st, s):
+def is_needless(state, s):
     """Whether there is a first token already."""
-    return st.m[st.slot + s * F_SIZE + F_FIRST_PS] >= 0
+    return state.slot[s].first_ps >= 0
 
 
 @jit
-def find_first(p, st):
+def find_first(params, state):
     """Some list begins otherwise: which hedge is the first of all."""
     best = -1
-    for j in range(p.m[P_N_HEDGE]):
-        s = st.m[st.hedge + j * HEDGE_SIZE + HEDGE_HEAD] - 1
-        if s >= 0 and (best < 0 or goes_before(p, st, s, best)):
+    for j in range(params.n_hedge_list):
+        s = state.hedge_list[j].head - 1
+        if s >= 0 and (best < 0 or goes_before(params, state, s, best)):
             best = s
-    st.m[S_HEDGE] = best
-    st.m[S_HEDGE_PS] = hedge_ps(p, st, best) if best >= 0 else NEVER
+    state.hedge_slot = best
+    state.hedge_ps = hedge_ps(params, state, best) if best >= 0 else NEVER
 
 
 @jit
-def list_of(p, st, s):
-    """Where the list of a slot's class is."""
-    return st.hedge + p.m[p.klass + st.m[st.slot + s * F_SIZE + F_CLASS] * K_SIZE + K_HEDGE_LIST] * HEDGE_SIZE
+def list_of(params, state, s):
+    """The hedge list of a slot's class."""
+    return state.hedge_list[params.klass[state.slot[s].traffic_class].hedge_list]
 
 
 @jit
-def list_hedge(p, st, s):
-    """An attempt has begun whose client may send a second one: the last of its list, or of one instant in order."""
-    so = st.slot + s * F_SIZE
-    o = list_of(p, st, s)
-    before = st.m[o + HEDGE_TAIL]
-    while before > 0 and goes_before(p, st, s, before - 1):
-        before = st.m[st.slot + (before - 1) * F_SIZE + F_HEDGE_PREV]
-    at = st.slot + (before - 1) * F_SIZE + F_HEDGE_NEXT if before > 0 else o + HEDGE_HEAD
-    after = st.m[at]
-    st.m[at] = s + 1
-    st.m[so + F_HEDGE_PREV] = before
-    st.m[so + F_HEDGE_NEXT] = after
-    if after > 0:
-        st.m[st.slot + (after - 1) * F_SIZE + F_HEDGE_PREV] = s + 1
+def set_next_hedge(state, hedges, before, s):
+    """What comes behind the hedge `before`, or first in its list where that is 0, is s; both are 1 + a slot."""
+    if before > 0:
+        state.slot[before - 1].hedge_next = s
     else:
-        st.m[o + HEDGE_TAIL] = s + 1
+        hedges.head = s
+
+
+@jit
+def set_prev_hedge(state, hedges, after, s):
+    """What comes before the hedge `after`, or last in its list where that is 0, is s; both are 1 + a slot."""
+    if after > 0:
+        state.slot[after - 1].hedge_prev = s
+    else:
+        hedges.tail = s
+
+
+@jit
+def list_hedge(params, state, s):
+    """An attempt has begun whose client may send a second one: the last of its list, or of one instant in order."""
+    slot = state.slot[s]
+    hedges = list_of(params, state, s)
+    before = hedges.tail
+    while before > 0 and goes_before(params, state, s, before - 1):
+        before = state.slot[before - 1].hedge_prev
+    after = state.slot[before - 1].hedge_next if before > 0 else hedges.head
+    set_next_hedge(state, hedges, before, s + 1)
+    slot.hedge_prev = before
+    slot.hedge_next = after
+    set_prev_hedge(state, hedges, after, s + 1)
     if before == 0:
-        find_first(p, st)
-        if st.m[S_HEDGE_PS] < st.m[S_NEXT_IN]:
-            st.m[S_NEXT_IN] = st.m[S_HEDGE_PS]
+        find_first(params, state)
+        if state.hedge_ps < state.next_input_ps:
+            state.next_input_ps = state.hedge_ps
 
 
 @jit_call
-def unlist_hedge(p, st, s):
+def unlist_hedge(params, state, s):
     """The client of slot s, which is listed, sends no second attempt any more."""
-    so = st.slot + s * F_SIZE
-    o = list_of(p, st, s)
-    before, after = st.m[so + F_HEDGE_PREV], st.m[so + F_HEDGE_NEXT]
-    st.m[so + F_HEDGE_PREV] = NOT_LISTED
-    st.m[st.slot + (before - 1) * F_SIZE + F_HEDGE_NEXT if before > 0 else o + HEDGE_HEAD] = after
-    if after > 0:
-        st.m[st.slot + (after - 1) * F_SIZE + F_HEDGE_PREV] = before
-    else:
-        st.m[o + HEDGE_TAIL] = before
+    slot = state.slot[s]
+    hedges = list_of(params, state, s)
+    before, after = slot.hedge_prev, slot.hedge_next
+    slot.hedge_prev = NOT_LISTED
+    set_next_hedge(state, hedges, before, after)
+    set_prev_hedge(state, hedges, after, before)
     if before == 0:
-        find_first(p, st)
+        find_first(params, state)

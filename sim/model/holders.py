@@ -7,35 +7,7 @@ processor's caches. Only when another attempt at the request may look for them a
 
 from __future__ import annotations
 
-from sim.jit import jit, jit_call
-from sim.model.layout import (
-    F_ATTEMPTS,
-    F_GHOST,
-    F_HELD,
-    F_LEAF,
-    F_PREEMPTIONS,
-    F_REPLICA,
-    F_REQUEST,
-    F_RUN,
-    F_SHARED,
-    F_SIZE,
-    GHOST_NOT,
-    L_SIZE,
-    P_N_SEGMENT,
-    Q_RUNS_DROPPED,
-    Q_SIZE,
-    R_FREE_BLOCKS,
-    R_POOL,
-    R_PREFIX,
-    R_SIZE,
-    U_DEEP,
-    U_FIRST,
-    U_LAST,
-    U_REFS,
-    U_SEGMENT,
-    U_SHALLOW,
-    Z_N_FREE,
-)
+from sim.compile.jit import jit, jit_call
 from sim.model.runs import (
     begin_run,
     find_run,
@@ -49,177 +21,179 @@ from sim.model.runs import (
     split,
 )
 from sim.model.segments import first_block, parent_of
+from sim.model.tables.codes import WANTED
+from sim.model.tables.replica import BlockRange, PrefixCache
 
 
 @jit
-def is_new(st, so):
+def is_new(state, slot):
     """Whether a sequence has never been in a batch, nor another attempt at its request: nobody has what is its own."""
-    return st.m[so + F_ATTEMPTS] <= 1 and st.m[so + F_PREEMPTIONS] == 0
+    return slot.attempts <= 1 and slot.preemptions == 0
 
 
 @jit
-def has_runs(p, st, o, hit):
+def has_runs(params, state, cache, hit):
     """Whether unused runs are left, however many runs a way of so many blocks leaves in the middle: one a segment."""
-    return st.m[o + Z_N_FREE] > hit or st.m[o + Z_N_FREE] > p.m[P_N_SEGMENT] + 1
+    return cache.n_free > hit or cache.n_free > params.n_segment + 1
 
 
 @jit
-def hold_own(p, st, s, lo, o, end):
+def hold_own(params, state, s, pool, cache, end):
     """As enter_blocks, without a look at the rest of the cache; False where a sequence does not alone have what is its
     own, or is not there yet.
     """
-    so = st.slot + s * F_SIZE
-    j = st.m[so + F_HELD]
+    slot = state.slot[s]
+    j = slot.held_blocks
     if j >= end:
         return True
-    shared = st.m[so + F_SHARED]
-    if j >= shared and st.m[o + Z_N_FREE] > 0:
-        segment = p.m[P_N_SEGMENT] + st.m[so + F_REQUEST]
+    shared = slot.shared_blocks
+    if j >= shared and cache.n_free > 0:
+        segment = params.n_segment + slot.request
         if j > shared:
-            u = st.m[so + F_RUN]
+            u = slot.range
             if (
-                st.m[u + U_SEGMENT] == segment
-                and st.m[u + U_LAST] == j
-                and st.m[u + U_REFS] == 1
-                and st.m[u + U_DEEP] == 0
+                BlockRange(state, u).segment == segment
+                and BlockRange(state, u).last == j
+                and BlockRange(state, u).refs == 1
+                and BlockRange(state, u).next_range == 0
             ):
-                st.m[u + U_LAST] = end
-                st.m[so + F_HELD] = end
+                BlockRange(state, u).last = end
+                slot.held_blocks = end
                 return True
-        elif is_new(st, so) and st.m[so + F_GHOST] == GHOST_NOT:  # a ghost's request may have gone on already
-            st.m[so + F_RUN] = new_run(st, o, segment, j, end, 1)
-            st.m[so + F_HELD] = end
+        elif is_new(state, slot) and slot.fate == WANTED:  # a ghost's request may have gone on already
+            slot.range = new_run(state, cache, segment, j, end, 1)
+            slot.held_blocks = end
             return True
     return False
 
 
 @jit_call
-def list_own(p, st, s):
+def list_own(params, state, s):
     """What is a sequence's own was for nobody else; from now on its request has, or may have, more than this attempt."""
-    so = st.slot + s * F_SIZE
-    u = st.m[so + F_RUN]
-    if u > 0 and st.m[u + U_SEGMENT] == p.m[P_N_SEGMENT] + st.m[so + F_REQUEST] and not is_listed(st, u):
-        ro = st.rep + st.m[so + F_REPLICA] * R_SIZE
-        list_run(p, st, p.pool + st.m[ro + R_POOL] * L_SIZE, st.m[ro + R_PREFIX], u)
+    slot = state.slot[s]
+    u = slot.range
+    if u > 0 and BlockRange(state, u).segment == params.n_segment + slot.request and not is_listed(state, u):
+        replica = state.replica[slot.replica]
+        list_run(params, state, params.pool[replica.pool], PrefixCache(state, replica.prefix_at), u)
 
 
 @jit_call
-def enter_prefix(p, st, r, s, end):
+def enter_prefix(params, state, r, s, end):
     """As enter_blocks, a call of its own."""
-    enter_blocks(p, st, r, s, end)
+    enter_blocks(params, state, r, s, end)
 
 
 @jit
-def enter_blocks(p, st, r, s, end):
+def enter_blocks(params, state, r, s, end):
     """A sequence that has its blocks up to `end` holds them in the cache; copies of what is there are given back."""
-    ro = st.rep + r * R_SIZE
-    lo = p.pool + st.m[ro + R_POOL] * L_SIZE
-    so = st.slot + s * F_SIZE
-    o = st.m[ro + R_PREFIX]
-    list_own(p, st, s)
-    j = st.m[so + F_HELD]
+    replica = state.replica[r]
+    pool = params.pool[replica.pool]
+    slot = state.slot[s]
+    cache = PrefixCache(state, replica.prefix_at)
+    list_own(params, state, s)
+    j = slot.held_blocks
     while j < end:
-        segment = p.m[P_N_SEGMENT] + st.m[so + F_REQUEST]
+        segment = params.n_segment + slot.request
         upto = end
-        if j < st.m[so + F_SHARED]:
-            upto = end if end < st.m[so + F_SHARED] else st.m[so + F_SHARED]
-            segment = st.m[so + F_LEAF]
-            first = first_block(p, lo, segment)
+        if j < slot.shared_blocks:
+            upto = end if end < slot.shared_blocks else slot.shared_blocks
+            segment = slot.leaf
+            first = first_block(params, pool, segment)
             while first > j:
                 upto = first if first < upto else upto
-                segment = parent_of(p, segment)
-                first = first_block(p, lo, segment)
-        make_room(p, st, ro, lo, o)
+                segment = parent_of(params, segment)
+                first = first_block(params, pool, segment)
+        make_room(params, state, replica, pool, cache)
         last = 0
-        u = find_run(p, st, lo, o, segment)
-        while u > 0 and st.m[u + U_LAST] <= j:
+        u = find_run(params, state, pool, cache, segment)
+        while u > 0 and BlockRange(state, u).last <= j:
             last = u
-            u = st.m[u + U_DEEP]
+            u = BlockRange(state, u).next_range
         if u > 0:
-            if st.m[u + U_LAST] > upto:
-                if st.m[o + Z_N_FREE] == 0:
+            if BlockRange(state, u).last > upto:
+                if cache.n_free == 0:
                     break
-                split(p, st, lo, o, u, upto)
-            j = st.m[u + U_LAST]
-            if st.m[u + U_REFS] > 0:
-                st.m[ro + R_FREE_BLOCKS] += j - st.m[u + U_FIRST]
-            last = share_run(p, st, lo, o, u)
-        elif last > 0 and st.m[last + U_LAST] == j and st.m[last + U_REFS] == 1:
-            st.m[last + U_LAST] = upto  # its own run grows
+                split(params, state, pool, cache, u, upto)
+            j = BlockRange(state, u).last
+            if BlockRange(state, u).refs > 0:
+                replica.free_blocks += j - BlockRange(state, u).first
+            last = share_run(params, state, pool, cache, u)
+        elif last > 0 and BlockRange(state, last).last == j and BlockRange(state, last).refs == 1:
+            BlockRange(state, last).last = upto  # its own run grows
             j = upto
-        elif st.m[o + Z_N_FREE] == 0:
+        elif cache.n_free == 0:
             break
         else:
-            last = begin_run(p, st, lo, o, segment, last, j, upto)
+            last = begin_run(params, state, pool, cache, segment, last, j, upto)
             j = upto
-        st.m[so + F_RUN] = last
+        slot.range = last
     if j < end:  # every run is held: what is left stays uncached
-        st.m[st.pool + st.m[ro + R_POOL] * Q_SIZE + Q_RUNS_DROPPED] += 1
-    st.m[so + F_HELD] = j
+        state.pool[replica.pool].ranges_dropped += 1
+    slot.held_blocks = j
 
 
 @jit
-def share_path(p, st, ro, lo, o, u, end):
+def share_path(params, state, replica, pool, cache, u, end):
     """One more sequence holds the blocks before `end`, all of them cached, where runs are left however many are cut.
 
     The last of them are of the segment whose first run is u.
     """
     while True:
-        first = st.m[u + U_FIRST]
-        segment = st.m[u + U_SEGMENT]
-        while st.m[u + U_LAST] < end:
-            deep = st.m[u + U_DEEP]
-            share_cached(p, st, ro, lo, o, u)
+        first = BlockRange(state, u).first
+        segment = BlockRange(state, u).segment
+        while BlockRange(state, u).last < end:
+            deep = BlockRange(state, u).next_range
+            share_cached(params, state, replica, pool, cache, u)
             u = deep
-        if st.m[u + U_LAST] > end:
-            split(p, st, lo, o, u, end)
-        share_cached(p, st, ro, lo, o, u)
+        if BlockRange(state, u).last > end:
+            split(params, state, pool, cache, u, end)
+        share_cached(params, state, replica, pool, cache, u)
         if first == 0:
             break
         end = first
-        segment = parent_of(p, segment)
-        while first_block(p, lo, segment) >= end:
-            segment = parent_of(p, segment)
-        u = find_run(p, st, lo, o, segment)
+        segment = parent_of(params, segment)
+        while first_block(params, pool, segment) >= end:
+            segment = parent_of(params, segment)
+        u = find_run(params, state, pool, cache, segment)
 
 
 @jit
-def share_cached(p, st, ro, lo, o, u):
+def share_cached(params, state, replica, pool, cache, u):
     """One more sequence holds run u without blocks of its own to bring: they are taken where nobody held them."""
-    if st.m[u + U_REFS] == 0:
-        st.m[ro + R_FREE_BLOCKS] -= st.m[u + U_LAST] - st.m[u + U_FIRST]
-    share_run(p, st, lo, o, u)
+    if BlockRange(state, u).refs == 0:
+        replica.free_blocks -= BlockRange(state, u).last - BlockRange(state, u).first
+    share_run(params, state, pool, cache, u)
 
 
 @jit
-def share_run(p, st, lo, o, u):
+def share_run(params, state, pool, cache, u):
     """One more sequence holds run u; returns the run that its blocks are in then."""
-    refs = st.m[u + U_REFS]
-    shallow = st.m[u + U_SHALLOW]
-    st.m[u + U_REFS] = refs + 1
+    refs = BlockRange(state, u).refs
+    shallow = BlockRange(state, u).prev_range
+    BlockRange(state, u).refs = refs + 1
     if refs == 0:
-        keep(st, o, u)
-    if shallow > 0 and st.m[shallow + U_REFS] == refs + 1:
-        join(p, st, lo, o, u)
+        keep(state, cache, u)
+    if shallow > 0 and BlockRange(state, shallow).refs == refs + 1:
+        join(params, state, pool, cache, u)
         return shallow
     return u
 
 
 @jit
-def let_go(p, st, ro, lo, o, u, end):
+def let_go(params, state, replica, pool, cache, u, end):
     """One sequence less holds the blocks before `end` in the segment whose first run is u.
 
     Others hold what lies before its last run: fewer and fewer from run to run, or they would be one.
     """
-    while st.m[u + U_LAST] < end:
-        st.m[u + U_REFS] -= 1
-        u = st.m[u + U_DEEP]
-    refs = st.m[u + U_REFS] - 1
-    st.m[u + U_REFS] = refs
-    deep = st.m[u + U_DEEP]
+    while BlockRange(state, u).last < end:
+        BlockRange(state, u).refs -= 1
+        u = BlockRange(state, u).next_range
+    refs = BlockRange(state, u).refs - 1
+    BlockRange(state, u).refs = refs
+    deep = BlockRange(state, u).next_range
     if refs == 0:
-        size = st.m[u + U_LAST] - st.m[u + U_FIRST]
-        st.m[ro + R_FREE_BLOCKS] += size
-        give_up(st, o, u, size)
-    elif deep > 0 and st.m[deep + U_REFS] == refs:
-        join(p, st, lo, o, deep)
+        size = BlockRange(state, u).last - BlockRange(state, u).first
+        replica.free_blocks += size
+        give_up(state, cache, u, size)
+    elif deep > 0 and BlockRange(state, deep).refs == refs:
+        join(params, state, pool, cache, deep)

@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-from sim.jit import jit
-from sim.model.layout import K_DEFER_MAX_PS, K_SIZE, K_WINDOW_FROM_PS, K_WINDOW_TO_PS
+from sim.compile.jit import jit
 
 DAY_PS = 86_400 * 10**12
 
 
 @jit
-def deferral_ps(p, k, t):
+def deferral_ps(params, k, t):
     """How long requests of a class that arrive at t wait for the hours in which they may start, if they can."""
-    ko = p.klass + k * K_SIZE
-    most = p.m[ko + K_DEFER_MAX_PS]
+    klass = params.klass[k]
+    most = klass.defer_max_ps
     if most == 0:
         return 0
-    start = p.m[ko + K_WINDOW_FROM_PS]
-    end = p.m[ko + K_WINDOW_TO_PS]
+    start = klass.window_from_ps
+    end = klass.window_to_ps
     of_day = t % DAY_PS
     inside = start <= of_day < end if start <= end else of_day >= start or of_day < end
     if inside:

@@ -11,7 +11,7 @@ import math
 
 from numpy.typing import NDArray
 
-from sim.jit import jit, jit_call
+from sim.compile.jit import jit, jit_call
 from sim.model.hpa_layout import (
     DESIRED_WITHIN_RANGE,
     DOWN,

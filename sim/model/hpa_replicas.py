@@ -12,7 +12,7 @@ import math
 
 from numpy.typing import NDArray
 
-from sim.jit import jit
+from sim.compile.jit import jit
 
 INT32_MAX = 2**31 - 1
 INT64_MAX = 2**63 - 1

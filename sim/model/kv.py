@@ -9,64 +9,63 @@ Block sizes are powers of two nearly everywhere: a shift takes a tenth of the ti
 
 from __future__ import annotations
 
-from sim.jit import jit
-from sim.model.layout import L_BLOCK, L_BLOCK_SHIFT
+from sim.compile.jit import jit
 
 
 @jit
-def full_blocks(p, lo, tokens):
+def full_blocks(pool, tokens):
     """Blocks that so many tokens fill."""
-    shift = p.m[lo + L_BLOCK_SHIFT]
-    return tokens >> shift if shift >= 0 else tokens // p.m[lo + L_BLOCK]
+    shift = pool.block_shift
+    return tokens >> shift if shift >= 0 else tokens // pool.block_size
 
 
 @jit
-def blocks_of(p, lo, tokens):
+def blocks_of(pool, tokens):
     """Blocks that hold so many tokens."""
-    return full_blocks(p, lo, tokens + p.m[lo + L_BLOCK] - 1)
+    return full_blocks(pool, tokens + pool.block_size - 1)
 
 
 @jit
-def place_in_block(p, lo, n):
+def place_in_block(pool, n):
     """n modulo the block size."""
-    block = p.m[lo + L_BLOCK]
-    return n & (block - 1) if p.m[lo + L_BLOCK_SHIFT] >= 0 else n % block
+    block = pool.block_size
+    return n & (block - 1) if pool.block_shift >= 0 else n % block
 
 
 @jit
-def step_blocks(p, st, lo, o, step):
+def step_blocks(pool, residue, step):
     """Blocks that the decode set takes when `step` is scheduled."""
-    return st.m[o + place_in_block(p, lo, -step)]
+    return residue[place_in_block(pool, -step)]
 
 
 @jit
-def jump_blocks(p, st, lo, o, n_decode, step, first, last):
+def jump_blocks(pool, residue, n_decode, step, first, last):
     """Blocks taken by the steps step + first … step + last − 1."""
     n = last - first
     if n <= 0:
         return 0
-    block = p.m[lo + L_BLOCK]
-    cycles = full_blocks(p, lo, n)
+    block = pool.block_size
+    cycles = full_blocks(pool, n)
     total = cycles * n_decode
-    at = place_in_block(p, lo, -(step + first))
+    at = place_in_block(pool, -(step + first))
     for _ in range(n - cycles * block):
-        total += st.m[o + at]
+        total += residue[at]
         at = at - 1 if at > 0 else block - 1
     return total
 
 
 @jit
-def steps_that_fit(p, st, lo, o, n_decode, step, k, free):
+def steps_that_fit(pool, residue, n_decode, step, k, free):
     """How many of the k steps from `step` on (the first is already paid for) `free` blocks are enough for; ≥ 1."""
-    if free >= n_decode * blocks_of(p, lo, k):
+    if free >= n_decode * blocks_of(pool, k):
         return k
-    block = p.m[lo + L_BLOCK]
+    block = pool.block_size
     cycles = free // n_decode
     fits = 1 + cycles * block
     left = free - cycles * n_decode
-    at = place_in_block(p, lo, -(step + fits))
+    at = place_in_block(pool, -(step + fits))
     while fits < k:
-        left -= st.m[o + at]
+        left -= residue[at]
         if left < 0:
             break
         fits += 1

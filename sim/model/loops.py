@@ -2,71 +2,53 @@
 
 from __future__ import annotations
 
-from sim.jit import jit, jit_call
+from sim.compile.jit import jit, jit_call
 from sim.model.attempts import begin_request, drop_slot
-from sim.model.layout import (
-    CLOSED,
-    F_REQUEST,
-    F_SIZE,
-    LINE_FIRST,
-    LINE_SIZE,
-    MARK_RUN,
-    NOBODY_FOLLOWS,
-    P_CLOSES,
-    P_LINES,
-    P_N_REQUEST,
-    P_SAMPLE_PS,
-    P_TURNS,
-    S_LOOPED,
-    S_MARKS,
-    S_NEXT_SAMPLE,
-    S_NOW,
-    S_STATUS,
-    TURN_NEXT,
-    TURN_SIZE,
-)
 from sim.model.marks import pass_mark
 from sim.model.observe import sample
 from sim.model.request import offer, take_slot
 from sim.model.row import note_arrival
+from sim.model.tables.codes import CLOSED
+from sim.model.tables.sample import MARK_RUN
+from sim.model.tables.traffic import NOBODY_FOLLOWS
 from sim.model.turns import left_in_line
 
 
 @jit
-def first_in_line(p, st, line):
+def first_in_line(params, state, line):
     """The request that is first in a line, which it leaves; −1 where nobody is left."""
-    if left_in_line(p, st, line) == 0:
+    if left_in_line(params, state, line) == 0:
         return -1
-    sent = st.m[st.line + line]
-    st.m[st.line + line] = sent + 1
-    return p.trace[p.m[P_LINES] + line * LINE_SIZE + LINE_FIRST] + sent
+    sent = state.line[line]
+    state.line[line] = sent + 1
+    return params.line[line].first + sent
 
 
 @jit_call
-def come(p, st, s, t):
+def come(params, state, s, t):
     """What slept in slot s arrives at t; False where there is nobody left."""
-    j = p.trace[p.m[P_TURNS] + st.m[st.slot + s * F_SIZE + F_REQUEST] * TURN_SIZE + TURN_NEXT]
-    drop_slot(st, s)
+    j = params.turn[state.slot[s].request].next
+    drop_slot(state, s)
     if j < NOBODY_FOLLOWS:
-        j = first_in_line(p, st, -2 - j)
+        j = first_in_line(params, state, -2 - j)
         if j < 0:
-            close(p, st, t)
+            close(params, state, t)
             return False
-    take_slot(p, st, j, t)
-    begin_request(p, st, s)
-    offer(p, st, j, t)
-    note_arrival(p, st, j, t)
+    take_slot(params, state, j, t)
+    begin_request(params, state, s)
+    offer(params, state, j, t)
+    note_arrival(params, state, j, t)
     return True
 
 
 @jit_call
-def close(p, st, t):
+def close(params, state, t):
     """The run ends here, before its time, if all its requests are over: the measured window ends with it."""
-    if p.m[P_CLOSES] == 0 or st.m[S_LOOPED] < p.m[P_N_REQUEST]:
+    if params.ends_with_last_answer == 0 or state.n_looped < params.n_request:
         return
-    while st.m[S_MARKS] < MARK_RUN:
-        pass_mark(p, st, t)
-    if p.m[P_SAMPLE_PS] > 0 and st.m[S_NEXT_SAMPLE] != t + p.m[P_SAMPLE_PS]:
-        sample(p, st, t)  # the time series ends where the run does
-    st.m[S_NOW] = t
-    st.m[S_STATUS] = CLOSED
+    while state.n_mark < MARK_RUN:
+        pass_mark(params, state, t)
+    if params.sample_ps > 0 and state.next_sample_ps != t + params.sample_ps:
+        sample(params, state, t)  # the time series ends where the run does
+    state.now_ps = t
+    state.status = CLOSED

@@ -6,175 +6,96 @@ step that a mark falls in counts by how much of its time lies before the mark; i
 
 from __future__ import annotations
 
-from sim.jit import jit, jit_call
-from sim.model.batch import SLOT_MASK
-from sim.model.layout import (
-    F_CHUNK,
-    F_COMPUTED,
-    F_FROM_CACHE,
-    F_GENERATED,
-    F_OUTPUT,
-    F_PREV,
-    F_SEEN,
-    F_SIZE,
-    F_STATE,
-    L_FIRST,
-    L_N,
-    L_SIZE,
-    M_ASKED_TOKENS,
-    M_BILLED,
-    M_BUSY,
-    M_CACHED_TOKENS,
-    M_COMPLETED,
-    M_DECODE_PS,
-    M_DECODE_TOKENS,
-    M_KV_READ,
-    M_PREEMPTED,
-    M_PREFILL_PS,
-    M_PREFILL_SQUARES,
-    M_PREFILL_TOKENS,
-    M_READY,
-    M_RUNS_DROPPED,
-    M_SERVING,
-    M_SIZE,
-    M_SLOT,
-    M_STARTED,
-    M_STEP_PARTS,
-    M_STEPS,
-    M_TIME_PS,
-    MARK_RUN,
-    MARK_WARM,
-    MARK_WINDOW,
-    P_DURATION_PS,
-    P_N_POOL,
-    P_N_REPLICA,
-    Q_ASKED_TOKENS,
-    Q_BILLED_LO,
-    Q_CACHED_TOKENS,
-    Q_COMPLETED,
-    Q_PREEMPTED,
-    Q_READY_LO,
-    Q_RUNS_DROPPED,
-    Q_SERVING_LO,
-    Q_SIZE,
-    Q_STARTED,
-    R_BUSY_PS,
-    R_DECODE_PS,
-    R_DECODE_TOKENS,
-    R_HEAP,
-    R_JUMP_D,
-    R_JUMP_DECODE_PS,
-    R_JUMP_G,
-    R_JUMP_K,
-    R_JUMP_PS,
-    R_KV,
-    R_KV_READ,
-    R_N_CHUNK,
-    R_N_DECODE,
-    R_N_RUN,
-    R_PREFILL_PS,
-    R_PREFILL_SQUARES,
-    R_PREFILL_TOKENS,
-    R_RUN_TAIL,
-    R_SIZE,
-    R_SLOT_HI,
-    R_SLOT_LO,
-    R_STEP,
-    R_STEPS,
-    S_MARKS,
-    S_NEXT_MARK,
-    S_TIMERS,
-    SEQ_AFTER,
-    SEQ_SINGLE,
-    SEQ_WAITING,
-    STEP_PARTS_BITS,
-)
+from sim.compile.jit import jit, jit_call
+from sim.model.batch import SLOT_BITS, SLOT_MASK
 from sim.model.lifecycle import settle_areas
 from sim.model.metrics import add_wide
 from sim.model.replica import missing_of
 from sim.model.steps import span_ps, steps_before
+from sim.model.tables.codes import SEQ_AFTER, SEQ_SINGLE, SEQ_WAITING
+from sim.model.tables.sample import MARK_RUN, MARK_WARM, MARK_WINDOW, POOL_MARK_SIZE, STEP_PARTS_BITS
+from sim.model.words import clear_row
 from sim.units import NEVER
 
 
 @jit_call
-def pass_mark(p, st, t):
+def pass_mark(params, state, t):
     """Warm-up ends at t, or the measured window does."""
-    marks = st.m[S_MARKS]
-    set_mark(p, st, MARK_WARM if marks == 0 else MARK_WINDOW, t)
-    st.m[S_MARKS] = marks + 1
-    st.m[S_NEXT_MARK] = p.m[P_DURATION_PS] if marks == 0 else NEVER
+    marks = state.n_mark
+    set_mark(params, state, MARK_WARM if marks == 0 else MARK_WINDOW, t)
+    state.n_mark = marks + 1
+    state.next_mark_ps = params.duration_ps if marks == 0 else NEVER
 
 
 @jit_call
-def set_mark(p, st, mark, t):
+def set_mark(params, state, number, t):
     """Keep what every pool has done, and every answer under way has got, by t."""
-    for pool in range(p.m[P_N_POOL]):
-        mo = st.mark + (mark * p.m[P_N_POOL] + pool) * M_SIZE
-        for j in range(M_SIZE):
-            st.m[mo + j] = 0
-        settle_areas(st, pool, t)
-        qo = st.pool + pool * Q_SIZE
+    for pool_id in range(params.n_pool):
+        settle_areas(state, pool_id, t)
+        mark = state.mark[number * params.n_pool + pool_id]
+        pool = params.pool[pool_id]
+        pool_state = state.pool[pool_id]
+        clear_row(mark.words, POOL_MARK_SIZE)
         for j in range(2):
-            st.m[mo + M_BILLED + j] = st.m[qo + Q_BILLED_LO + j]
-            st.m[mo + M_READY + j] = st.m[qo + Q_READY_LO + j]
-            st.m[mo + M_SERVING + j] = st.m[qo + Q_SERVING_LO + j]
-        st.m[mo + M_COMPLETED] = st.m[qo + Q_COMPLETED]
-        st.m[mo + M_PREEMPTED] = st.m[qo + Q_PREEMPTED]
-        st.m[mo + M_STARTED] = st.m[qo + Q_STARTED]
-        st.m[mo + M_ASKED_TOKENS] = st.m[qo + Q_ASKED_TOKENS]
-        st.m[mo + M_CACHED_TOKENS] = st.m[qo + Q_CACHED_TOKENS]
-        st.m[mo + M_RUNS_DROPPED] = st.m[qo + Q_RUNS_DROPPED]
-        st.m[mo + M_TIME_PS] = t
-        first = p.m[p.pool + pool * L_SIZE + L_FIRST]
-        for r in range(first, first + p.m[p.pool + pool * L_SIZE + L_N]):
-            mark_replica(st, r, mo, t)
-    if mark != MARK_RUN:
-        mark_answers(p, st, t)
+            mark.billed_ps[j] = pool_state.billed_ps[j]
+            mark.ready_ps[j] = pool_state.ready_ps[j]
+            mark.serving_ps[j] = pool_state.serving_ps[j]
+        mark.completed = pool_state.completed
+        mark.preempted = pool_state.preempted
+        mark.started = pool_state.started
+        mark.asked_tokens = pool_state.asked_tokens
+        mark.cached_tokens = pool_state.cached_tokens
+        mark.ranges_dropped = pool_state.ranges_dropped
+        mark.time_ps = t
+        for r in range(pool.first_replica, pool.first_replica + pool.n_replica):
+            mark_replica(state, r, mark, t)
+    if number != MARK_RUN:
+        mark_answers(params, state, t)
 
 
 # ---- replicas ----------------------------------------------------------------------
 @jit_call
-def mark_replica(st, r, mo, t):
+def mark_replica(state, r, mark, t):
     """Add one replica's work to its pool's mark."""
-    ro = st.rep + r * R_SIZE
-    add_wide(st.m, mo + M_BUSY, st.m[ro + R_BUSY_PS])
-    add_wide(st.m, mo + M_SLOT, st.m[ro + R_SLOT_LO])
-    st.m[mo + M_SLOT + 1] += st.m[ro + R_SLOT_HI]
-    add_wide(st.m, mo + M_PREFILL_PS, st.m[ro + R_PREFILL_PS])
-    add_wide(st.m, mo + M_DECODE_PS, st.m[ro + R_DECODE_PS])
-    st.m[mo + M_STEPS] += st.m[ro + R_STEPS]
-    st.m[mo + M_PREFILL_TOKENS] += st.m[ro + R_PREFILL_TOKENS]
-    st.m[mo + M_PREFILL_SQUARES] += st.m[ro + R_PREFILL_SQUARES]
-    st.m[mo + M_DECODE_TOKENS] += st.m[ro + R_DECODE_TOKENS]
-    st.m[mo + M_KV_READ] += st.m[ro + R_KV_READ]
-    if st.m[ro + R_JUMP_K] > 0 and t > st.m[ro + R_JUMP_PS]:
-        mark_jump(st, r, mo, t - st.m[ro + R_JUMP_PS])
-    elif st.m[ro + R_N_CHUNK] > 0:
-        not_yet(st, r, mo, 0)
+    replica = state.replica[r]
+    add_wide(mark.busy_ps, replica.busy_ps)
+    add_wide(mark.slot_ps, replica.slot_ps[0])
+    mark.slot_ps[1] += replica.slot_ps[1]
+    add_wide(mark.prefill_ps, replica.prefill_ps)
+    add_wide(mark.decode_ps, replica.decode_ps)
+    mark.steps += replica.steps
+    mark.prefill_tokens += replica.prefill_tokens
+    mark.prefill_squares += replica.prefill_squares
+    mark.decode_tokens += replica.decode_tokens
+    mark.kv_read += replica.kv_read
+    if replica.jump_k > 0 and t > replica.jump_ps:
+        mark_jump(state, r, mark, t - replica.jump_ps)
+    elif replica.n_chunk > 0:
+        not_yet(state, r, mark, 0)
 
 
 @jit_call
-def mark_jump(st, r, mo, span):
+def mark_jump(state, r, mark, span):
     """Add what the jump in progress has done in its first `span` ps."""
-    ro = st.rep + r * R_SIZE
-    g = st.m[ro + R_JUMP_G]
-    d = st.m[ro + R_JUMP_D]
-    n = st.m[ro + R_N_DECODE]
-    done = steps_before(span, st.m[ro + R_JUMP_K], g, d)
+    replica = state.replica[r]
+    g = replica.jump_g
+    d = replica.jump_d
+    n = replica.n_decode
+    done = steps_before(span, replica.jump_k, g, d)
     part = part_of(span - span_ps(done, g, d), g + d * done)
-    add_wide(st.m, mo + M_BUSY, span)
-    add_wide(st.m, mo + M_SLOT, span * st.m[ro + R_N_RUN])
+    add_wide(mark.busy_ps, span)
+    add_wide(mark.slot_ps, span * replica.n_run)
     decode_ps = span
-    if st.m[ro + R_N_CHUNK] > 0:
-        decode_ps = min(span, st.m[ro + R_JUMP_DECODE_PS])  # as if a step decoded first
-        not_yet(st, r, mo, part)
-    add_wide(st.m, mo + M_DECODE_PS, decode_ps)
-    add_wide(st.m, mo + M_PREFILL_PS, span - decode_ps)
-    st.m[mo + M_STEPS] += done
-    st.m[mo + M_STEP_PARTS] += part
-    st.m[mo + M_DECODE_TOKENS] += n * done + scaled(n, part)
-    attended = st.m[ro + R_KV] + n * done
-    st.m[mo + M_KV_READ] += done * st.m[ro + R_KV] + n * ((done * (done - 1)) >> 1) + scaled(attended, part)
+    if replica.n_chunk > 0:
+        decode_ps = min(span, replica.jump_decode_ps)  # as if a step decoded first
+        not_yet(state, r, mark, part)
+    add_wide(mark.decode_ps, decode_ps)
+    add_wide(mark.prefill_ps, span - decode_ps)
+    mark.steps += done
+    mark.step_parts += part
+    mark.decode_tokens += n * done + scaled(n, part)
+    attended = replica.kv + n * done
+    mark.kv_read += done * replica.kv + n * ((done * (done - 1)) >> 1) + scaled(attended, part)
 
 
 @jit
@@ -191,52 +112,53 @@ def scaled(n, part):
 
 
 @jit_call
-def not_yet(st, r, mo, part):
+def not_yet(state, r, mark, part):
     """Take back what the chunks of a step in progress, counted when it began, have yet to compute."""
-    left = st.m[st.rep + r * R_SIZE + R_N_CHUNK]
-    s = st.m[st.rep + r * R_SIZE + R_RUN_TAIL]
+    left = state.replica[r].n_chunk
+    s = state.replica[r].run_tail
     while left > 0:
-        so = st.slot + s * F_SIZE
-        chunk = st.m[so + F_CHUNK]
-        if st.m[so + F_STATE] == SEQ_SINGLE and chunk > 0:
+        slot = state.slot[s]
+        chunk = slot.chunk
+        if slot.state == SEQ_SINGLE and chunk > 0:
             left -= 1
-            computed = st.m[so + F_COMPUTED]
-            if st.m[so + F_GENERATED] > 0 and missing_of(st, so) == 1:
-                st.m[mo + M_DECODE_TOKENS] -= 1
-                st.m[mo + M_KV_READ] -= computed + 1 - scaled(computed + 1, part)
+            computed = slot.computed
+            if slot.generated > 0 and missing_of(state, slot) == 1:
+                mark.decode_tokens -= 1
+                mark.kv_read -= computed + 1 - scaled(computed + 1, part)
             else:
                 squares = chunk * (2 * computed + chunk)
-                st.m[mo + M_PREFILL_TOKENS] -= chunk - scaled(chunk, part)
-                st.m[mo + M_PREFILL_SQUARES] -= squares - scaled(squares, part)
-        s = st.m[so + F_PREV]
+                mark.prefill_tokens -= chunk - scaled(chunk, part)
+                mark.prefill_squares -= squares - scaled(squares, part)
+        s = slot.prev
 
 
 # ---- answers ----------------------------------------------------------------------
 @jit_call
-def mark_answers(p, st, t):
+def mark_answers(params, state, t):
     """Keep in every slot how many tokens of its attempt have come by t, or since the mark before."""
-    for so in range(st.slot, st.slot + ((st.m[S_TIMERS] - st.slot) // F_SIZE) * F_SIZE, F_SIZE):
-        state = st.m[so + F_STATE]
-        if state == SEQ_WAITING or state == SEQ_SINGLE:
-            see(st, so, st.m[so + F_GENERATED])
-        elif state == SEQ_AFTER and st.m[so + F_FROM_CACHE] == 0:
-            see(st, so, max(1, st.m[so + F_OUTPUT]))
-    for r in range(p.m[P_N_REPLICA]):
-        ro = st.rep + r * R_SIZE
-        step = st.m[ro + R_STEP]
-        if st.m[ro + R_JUMP_K] > 1:
-            g = st.m[ro + R_JUMP_G]
-            step += steps_before(t - st.m[ro + R_JUMP_PS], st.m[ro + R_JUMP_K], g, st.m[ro + R_JUMP_D])
-        for at in range(st.m[ro + R_HEAP], st.m[ro + R_HEAP] + st.m[ro + R_N_DECODE]):
-            so = st.slot + (st.m[at] & SLOT_MASK) * F_SIZE
-            see(st, so, st.m[so + F_OUTPUT] - ((st.m[at] >> 24) - step))
+    for s in range(state.n_slot):
+        slot = state.slot[s]
+        if slot.state == SEQ_WAITING or slot.state == SEQ_SINGLE:
+            see(slot, slot.generated)
+        elif slot.state == SEQ_AFTER and slot.from_cache == 0:
+            see(slot, max(1, slot.output))
+    for r in range(params.n_replica):
+        replica = state.replica[r]
+        step = replica.step
+        if replica.jump_k > 1:
+            g = replica.jump_g
+            step += steps_before(t - replica.jump_ps, replica.jump_k, g, replica.jump_d)
+        heap = state.m[replica.heap_at :]
+        for j in range(replica.n_decode):
+            slot = state.slot[heap[j] & SLOT_MASK]
+            see(slot, slot.output - ((heap[j] >> SLOT_BITS) - step))
 
 
 @jit
-def see(st, so, n):
+def see(slot, n):
     """The attempt in a slot has got n tokens; an embedding, which has none, counts as one when it is computed.
 
-    F_SEEN is twice the tokens, and 1 more where the first of them, and so its prompt, is one of these.
+    Slot.seen is twice the tokens, and 1 more where the first of them, and so its prompt, is one of these.
     """
-    before = st.m[so + F_SEEN] >> 1
-    st.m[so + F_SEEN] = 2 * (n - before) + (1 if before == 0 and n > 0 else 0)
+    before = slot.seen >> 1
+    slot.seen = 2 * (n - before) + (1 if before == 0 and n > 0 else 0)

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from sim.jit import bit_length, jit, plain
-from sim.model.layout import K_E2E_PS, K_ITL_PS, K_SIZE, K_TPOT_PS, K_TTFT_PS, LIMB, LIMB_BITS, N_METRIC
+from sim.compile.jit import bit_length, jit, plain
+from sim.model.tables.codes import LIMB, LIMB_BITS, N_METRIC
 
 UNIT_BITS = 14
 SUB_BITS = 6
@@ -45,23 +45,23 @@ def bucket_edges_ps() -> np.ndarray:
 
 
 @jit
-def add_wide(array, at, value):
+def add_wide(wide, value):
     """Add 0 ≤ value < 2⁶² to a two-limb sum (low, high)."""
-    low = array[at] + value
+    low = wide[0] + value
     if low >= LIMB:
         low -= LIMB
-        array[at + 1] += 1
-    array[at] = low
+        wide[1] += 1
+    wide[0] = low
 
 
 @jit
-def take_wide(array, at, value):
+def take_wide(wide, value):
     """Take 0 ≤ value < 2⁶² from a two-limb sum (low, high)."""
-    low = array[at] - value
+    low = wide[0] - value
     if low < 0:
         low += LIMB
-        array[at + 1] -= 1
-    array[at] = low
+        wide[1] -= 1
+    wide[0] = low
 
 
 def wide(low: int, high: int) -> int:
@@ -70,15 +70,15 @@ def wide(low: int, high: int) -> int:
 
 
 @jit
-def observe(m, hist, k, metric, value_ps):
-    """Count one value of a metric for class k; the histograms start at `hist`."""
-    m[hist + (k * N_METRIC + metric) * N_BUCKET + bucket_of(value_ps)] += 1
+def observe(hist, k, metric, value_ps):
+    """Count one value of a metric for class k in the histograms `hist`."""
+    hist[(k * N_METRIC + metric) * N_BUCKET + bucket_of(value_ps)] += 1
 
 
 @jit
-def observe_series(m, at, first_ps, growth_ps, n_steps, weight):
-    """Count the gaps first, first + growth, … of n_steps steps, each `weight` times, bucket by bucket; `at` is the
-    metric's first bucket. They grow."""
+def observe_series(hist, first_ps, growth_ps, n_steps, weight):
+    """Count the gaps first, first + growth, … of n_steps steps, each `weight` times, bucket by bucket; `hist` is the
+    histogram of the metric. They grow."""
     j = 0
     while j < n_steps:
         b = bucket_of(first_ps + growth_ps * j)
@@ -86,19 +86,19 @@ def observe_series(m, at, first_ps, growth_ps, n_steps, weight):
         past = (bucket_low_ps(b + 1) - first_ps + growth_ps - 1) // growth_ps
         if past > n_steps:
             past = n_steps
-        m[at + b] += weight * (past - j)
+        hist[b] += weight * (past - j)
         j = past
 
 
 @jit
-def meets_objectives(p, k, ttft_ps, gap_max_ps, tpot_ps, e2e_ps):
+def meets_objectives(params, k, ttft_ps, gap_max_ps, tpot_ps, e2e_ps):
     """Whether a served request met every objective of its class."""
-    ko = p.klass + k * K_SIZE
+    klass = params.klass[k]
     return (
-        ttft_ps <= p.m[ko + K_TTFT_PS]
-        and gap_max_ps <= p.m[ko + K_ITL_PS]
-        and tpot_ps <= p.m[ko + K_TPOT_PS]
-        and e2e_ps <= p.m[ko + K_E2E_PS]
+        ttft_ps <= klass.ttft_ps
+        and gap_max_ps <= klass.itl_ps
+        and tpot_ps <= klass.tpot_ps
+        and e2e_ps <= klass.e2e_ps
     )
 
 

@@ -5,7 +5,7 @@ A waiting attempt leaves at once; a running one stays in its batch as a ghost un
 
 from __future__ import annotations
 
-from sim.jit import jit, jit_call
+from sim.compile.jit import jit, jit_call
 from sim.model.attempts import (
     begin_request,
     counts_for,
@@ -20,65 +20,25 @@ from sim.model.exits import on_station
 from sim.model.hedges import hedge_key, is_needless, unlist_hedge
 from sim.model.holders import list_own
 from sim.model.holding import drop_held, note_room
-from sim.model.layout import (
-    C_HEDGES,
-    C_SIZE,
+from sim.model.loops import come
+from sim.model.replica import cut_jump, gate_opens_ps, settle
+from sim.model.request import take_slot
+from sim.model.router import refresh_load
+from sim.model.stalls import stall_ps
+from sim.model.tables.codes import (
+    ABANDONED,
     CANCELLED,
-    F_ARRIVAL_PS,
-    F_ATTEMPT,
-    F_ATTEMPTS,
-    F_CLASS,
-    F_COMPUTED,
-    F_COUNTED,
-    F_DUE_PS,
-    F_FIRST_PS,
-    F_FROM_CACHE,
-    F_GAP_MAX,
-    F_GHOST,
-    F_GHOST_NEXT,
-    F_GIVE_UP_PS,
-    F_GROUP,
-    F_REPLICA,
-    F_REQUEST,
-    F_SCHEDULED_PS,
-    F_SIZE,
-    F_START,
-    F_STATE,
-    F_TOTAL_PS,
-    F_TWIN,
     FAILED,
-    GHOST_BEATEN,
-    GHOST_GONE,
     IN_CPU_STAGE,
     IN_GATEWAY,
     IN_PREFILL,
     IN_QUEUE,
     IN_STREAM,
-    K_ATTEMPTS_MAX,
-    K_SIZE,
-    L_BATCHING,
-    L_GROUP,
-    L_MAX_SEQS,
-    L_SIZE,
+    LOST_HEDGE,
     NEED_SLOTS,
-    P_N_CLASS,
-    P_TREE,
     PHASE_DEADLINE,
     PHASE_RETRY,
     PHASE_STATION,
-    R_BATCH_LEFT,
-    R_GHOST,
-    R_N_RUN,
-    R_N_WAIT,
-    R_POOL,
-    R_SIZE,
-    R_STAGE,
-    R_STEP,
-    S_FREE,
-    S_HEDGE,
-    S_HEDGE_PS,
-    S_N_TIMER,
-    S_STATUS,
     SEQ_AFTER,
     SEQ_AWAY,
     SEQ_BEFORE,
@@ -90,11 +50,7 @@ from sim.model.layout import (
     STALLED,
     TIMED_OUT,
 )
-from sim.model.loops import come
-from sim.model.replica import cut_jump, gate_opens_ps, settle
-from sim.model.request import take_slot
-from sim.model.router import refresh_load
-from sim.model.stalls import stall_ps
+from sim.model.tables.slot import SLOT_SIZE
 from sim.model.timers import (
     disarm,
     first_timer,
@@ -106,228 +62,216 @@ from sim.model.timers import (
 )
 from sim.model.tree import tree_set
 from sim.model.tries import end_attempt, retry, sees_nothing, start, take_attempt, watch
+from sim.model.words import copy_row
 from sim.units import NEVER
 
 
 @jit_call
-def lose_attempt(p, st, s, r, reason, t):
+def lose_attempt(params, state, s, r, reason, t):
     """The replica of an attempt is lost at t (its steps are settled); it fails, and ghosts are gone for good."""
-    so = st.slot + s * F_SIZE
-    ghost = st.m[so + F_GHOST]
-    if ghost == GHOST_GONE:
-        drop_slot(st, s)
+    slot = state.slot[s]
+    ghost = slot.fate
+    if ghost == ABANDONED:
+        drop_slot(state, s)
         return
-    waste(p, st, s, computed_of(st, s, r))
-    if ghost == GHOST_BEATEN:
-        end_of_attempt(p, st, s, CANCELLED)
-        drop_slot(st, s)
+    waste(params, state, s, computed_of(state, s, r))
+    if ghost == LOST_HEDGE:
+        end_of_attempt(params, state, s, CANCELLED)
+        drop_slot(state, s)
         return
-    note_gap(st, s, r)
-    st.m[so + F_STATE] = SEQ_AWAY
-    end_attempt(p, st, s, r, FAILED, reason, t)
+    note_gap(state, s, r)
+    slot.state = SEQ_AWAY
+    end_attempt(params, state, s, r, FAILED, reason, t)
 
 
 # ---- leaving wherever it is ----------------------------------------------------------------------
 @jit
-def computed_of(st, s, r):
+def computed_of(state, s, r):
     """Computed tokens of an attempt at its replica, whose steps are settled."""
-    so = st.slot + s * F_SIZE
-    joined = st.m[st.rep + r * R_SIZE + R_STEP] if st.m[so + F_STATE] == SEQ_DECODE else 0
-    return st.m[so + F_COMPUTED] + joined
+    slot = state.slot[s]
+    joined = state.replica[r].step if slot.state == SEQ_DECODE else 0
+    return slot.computed + joined
 
 
 @jit_call
-def note_gap(st, s, r):
+def note_gap(state, s, r):
     """Keep the longest gap that a sequence of the decode set has seen so far."""
-    so = st.slot + s * F_SIZE
-    if st.m[so + F_STATE] == SEQ_DECODE:
-        longest = gap_longest(st, st.rep + r * R_SIZE, st.m[so + F_START])
+    slot = state.slot[s]
+    if slot.state == SEQ_DECODE:
+        longest = gap_longest(state, state.replica[r], slot.joined_step)
         if longest > 0:
-            st.m[so + F_GAP_MAX] = max(st.m[so + F_GAP_MAX], longest)
+            slot.gap_max = max(slot.gap_max, longest)
 
 
 @jit_call
-def left_queue(p, st, r, t):
+def left_queue(params, state, r, t):
     """A waiting attempt has left replica r at t: the next in line may come in, the gate may stay shut."""
-    ro = st.rep + r * R_SIZE
-    lo = p.pool + st.m[ro + R_POOL] * L_SIZE
-    waiting = st.m[ro + R_N_WAIT]
-    continuous = p.m[lo + L_BATCHING] == 0
-    if not continuous and st.m[ro + R_BATCH_LEFT] > waiting:
-        st.m[ro + R_BATCH_LEFT] = waiting
-    if st.m[ro + R_N_RUN] == 0:
-        tree_set(st.m, st.tree, p.m[P_TREE], r, gate_opens_ps(p, st, r, t))
-        if waiting == 0 and st.m[ro + R_STAGE] == STAGE_DRAINING:
-            tree_set(st.m, st.due, p.m[P_TREE], r, t + 1)
-    elif (
-        waiting > 0
-        and st.m[ro + R_N_RUN] < p.m[lo + L_MAX_SEQS]
-        and (continuous or st.m[ro + R_BATCH_LEFT] > 0)
-    ):
-        cut_jump(p, st, r, t)
-    refresh_load(p, st, p.m[lo + L_GROUP], r)
-    note_room(p, st, p.m[lo + L_GROUP], t)
+    replica = state.replica[r]
+    pool = params.pool[replica.pool]
+    waiting = replica.n_wait
+    continuous = pool.batching == 0
+    if not continuous and replica.batch_left > waiting:
+        replica.batch_left = waiting
+    if replica.n_run == 0:
+        tree_set(state.boundary_tree, params.leaves, r, gate_opens_ps(params, state, r, t))
+        if waiting == 0 and replica.stage == STAGE_DRAINING:
+            tree_set(state.stage_tree, params.leaves, r, t + 1)
+    elif waiting > 0 and replica.n_run < pool.max_num_seqs and (continuous or replica.batch_left > 0):
+        cut_jump(params, state, r, t)
+    refresh_load(params, state, pool.served_model, r)
+    note_room(params, state, pool.served_model, t)
 
 
 @jit_call
-def withdraw(p, st, s, t):
+def withdraw(params, state, s, t):
     """The client of an attempt goes at t: out of the gateway or the queue, or wasted; True where it still runs."""
-    so = st.slot + s * F_SIZE
-    state = st.m[so + F_STATE]
-    r = st.m[so + F_REPLICA]
-    if state == SEQ_HELD:
-        drop_held(p, st, st.m[so + F_GROUP], s)
+    slot = state.slot[s]
+    where = slot.state
+    r = slot.replica
+    if where == SEQ_HELD:
+        drop_held(params, state, slot.served_model, s)
         return False
-    if state == SEQ_BEFORE:
+    if where == SEQ_BEFORE:
         return False
-    if state == SEQ_AFTER:
-        waste(p, st, s, st.m[so + F_COMPUTED])
+    if where == SEQ_AFTER:
+        waste(params, state, s, slot.computed)
         return False
-    if state == SEQ_WAITING:
-        drop_waiting(st, st.rep + r * R_SIZE, s)
-        left_queue(p, st, r, t)
+    if where == SEQ_WAITING:
+        drop_waiting(state, state.replica[r], s)
+        left_queue(params, state, r, t)
         return False
-    settle(p, st, r, t)
-    cut_jump(p, st, r, t)
-    waste(p, st, s, computed_of(st, s, r))
-    note_gap(st, s, r)
-    if st.m[so + F_STATE] == SEQ_DECODE and counts_for(p, st, s):  # what its last step emits is nobody's gap
-        st.m[st.mix + r * p.m[P_N_CLASS] + st.m[so + F_CLASS]] -= 1
-    st.m[so + F_GHOST_NEXT] = st.m[st.rep + r * R_SIZE + R_GHOST]  # freed at the next boundary
-    st.m[st.rep + r * R_SIZE + R_GHOST] = s + 1
+    settle(params, state, r, t)
+    cut_jump(params, state, r, t)
+    waste(params, state, s, computed_of(state, s, r))
+    note_gap(state, s, r)
+    if slot.state == SEQ_DECODE and counts_for(params, state, s):  # what its last step emits is nobody's gap
+        state.mix[r * params.n_class + slot.traffic_class] -= 1
+    slot.next_abandoned = state.replica[r].abandoned  # freed at the next boundary
+    state.replica[r].abandoned = s + 1
     return True
 
 
 @jit_call
-def split_off(p, st, s):
+def split_off(params, state, s):
     """Leave slot s to the ghost of an attempt that runs on; returns the slot in which its request lives on."""
-    forget(p, st, s)
-    new = take_free(st)
-    so = st.slot + s * F_SIZE
-    no = st.slot + new * F_SIZE
-    for field in range(F_SIZE):
-        st.m[no + field] = st.m[so + field]
-    st.m[no + F_DUE_PS] = NEVER
-    twin = st.m[so + F_TWIN]
+    forget(params, state, s)
+    new = take_free(state)
+    slot = state.slot[s]
+    new_slot = state.slot[new]
+    copy_row(slot.words, new_slot.words, SLOT_SIZE)
+    new_slot.due_ps = NEVER
+    twin = slot.hedge_peer
     if twin >= 0:
-        st.m[st.slot + twin * F_SIZE + F_TWIN] = new
-    st.m[so + F_TWIN] = -1
-    st.m[so + F_COUNTED] = 0
-    st.m[so + F_GHOST] = GHOST_GONE
+        state.slot[twin].hedge_peer = new
+    slot.hedge_peer = -1
+    slot.is_counted = 0
+    slot.fate = ABANDONED
     return new
 
 
 # ---- timers ----------------------------------------------------------------------
 @jit
-def where_it_is(st, s):
+def where_it_is(state, s):
     """The reason of a timeout: where the attempt was."""
-    so = st.slot + s * F_SIZE
-    state = st.m[so + F_STATE]
-    if state == SEQ_HELD or st.m[so + F_FROM_CACHE] == 1:
+    slot = state.slot[s]
+    where = slot.state
+    if where == SEQ_HELD or slot.from_cache == 1:
         return IN_GATEWAY
-    if state == SEQ_BEFORE or state == SEQ_AFTER:
+    if where == SEQ_BEFORE or where == SEQ_AFTER:
         return IN_CPU_STAGE
-    if st.m[so + F_SCHEDULED_PS] < 0:
+    if slot.scheduled_ps < 0:
         return IN_QUEUE
-    return IN_PREFILL if st.m[so + F_FIRST_PS] < 0 else IN_STREAM
+    return IN_PREFILL if slot.first_ps < 0 else IN_STREAM
 
 
 @jit_call
-def on_deadline(p, st, s, t):
+def on_deadline(params, state, s, t):
     """The client of slot s looks at its watch: it gives up, or has its first token and waits for the rest."""
-    so = st.slot + s * F_SIZE
-    stalled = stall_ps(p, st, s, t) <= t
-    if (
-        t < st.m[so + F_TOTAL_PS]
-        and not (sees_nothing(p, st, s) and t >= st.m[so + F_GIVE_UP_PS])
-        and not stalled
-    ):
-        watch(p, st, s, t)
+    slot = state.slot[s]
+    stalled = stall_ps(params, state, s, t) <= t
+    if t < slot.total_ps and not (sees_nothing(params, state, s) and t >= slot.give_up_ps) and not stalled:
+        watch(params, state, s, t)
         return
-    reason = STALLED if stalled and t < st.m[so + F_TOTAL_PS] else where_it_is(st, s)
-    r = st.m[so + F_REPLICA]
-    if withdraw(p, st, s, t):
-        s = split_off(p, st, s)
-    st.m[st.slot + s * F_SIZE + F_STATE] = SEQ_AWAY
-    end_attempt(p, st, s, r, TIMED_OUT, reason, t)
+    reason = STALLED if stalled and t < slot.total_ps else where_it_is(state, s)
+    r = slot.replica
+    if withdraw(params, state, s, t):
+        s = split_off(params, state, s)
+    state.slot[s].state = SEQ_AWAY
+    end_attempt(params, state, s, r, TIMED_OUT, reason, t)
 
 
 @jit_call
-def cancel(p, st, s, t):
+def cancel(params, state, s, t):
     """The twin of this attempt has answered: it leaves, and nothing is written down but what it wasted."""
-    so = st.slot + s * F_SIZE
-    end_of_attempt(p, st, s, CANCELLED)
-    if withdraw(p, st, s, t):
-        st.m[so + F_GHOST] = GHOST_GONE
+    slot = state.slot[s]
+    end_of_attempt(params, state, s, CANCELLED)
+    if withdraw(params, state, s, t):
+        slot.fate = ABANDONED
     else:
-        drop_slot(st, s)
+        drop_slot(state, s)
 
 
 @jit_call
-def hedge(p, st, s, t):
+def hedge(params, state, s, t):
     """A client without a first token sends a second attempt beside its first."""
-    so = st.slot + s * F_SIZE
-    ko = p.klass + st.m[so + F_CLASS] * K_SIZE
-    if st.m[so + F_TWIN] >= 0 or st.m[so + F_ATTEMPTS] >= p.m[ko + K_ATTEMPTS_MAX]:
+    slot = state.slot[s]
+    klass = params.klass[slot.traffic_class]
+    if slot.hedge_peer >= 0 or slot.attempts >= klass.attempts_max:
         return
-    list_own(p, st, s)
-    twin = take_slot(p, st, st.m[so + F_REQUEST], st.m[so + F_ARRIVAL_PS])
-    begin_request(p, st, twin)
-    to = st.slot + twin * F_SIZE
-    st.m[to + F_GROUP] = st.m[
-        so + F_GROUP
-    ]  # the fallback's, where an answer of its class's model was blocked
-    n = st.m[so + F_ATTEMPTS] + 1
-    st.m[so + F_ATTEMPTS] = n
-    st.m[to + F_ATTEMPTS] = n
-    st.m[to + F_ATTEMPT] = n
-    st.m[so + F_TWIN] = twin
-    st.m[to + F_TWIN] = s
-    if counts_for(p, st, s):
-        st.m[st.counts + st.m[so + F_CLASS] * C_SIZE + C_HEDGES] += 1
-    take_attempt(p, st, twin, t)
+    list_own(params, state, s)
+    twin = take_slot(params, state, slot.request, slot.arrival_ps)
+    begin_request(params, state, twin)
+    peer = state.slot[twin]
+    peer.served_model = slot.served_model  # the fallback's, where an answer of its class's model was blocked
+    n = slot.attempts + 1
+    slot.attempts = n
+    peer.attempts = n
+    peer.attempt = n
+    slot.hedge_peer = twin
+    peer.hedge_peer = s
+    if counts_for(params, state, s):
+        state.counts[slot.traffic_class].hedges += 1
+    take_attempt(params, state, twin, t)
 
 
 @jit_call
-def on_timer(p, st, t):
+def on_timer(params, state, t):
     """The first timer or hedge goes off at t, if there is one at t. What is in its way is put right, and so is what comes
     after it up to the next that is true: to be looked at only when it is due would be an event of its own.
     """
-    if st.m[S_FREE] < 0:
-        st.m[S_STATUS] = NEED_SLOTS  # nothing has been changed: the host makes room and the loop goes on
+    if state.free_slot < 0:
+        state.status = NEED_SLOTS  # nothing has been changed: the host makes room and the loop goes on
         return
-    while st.m[S_HEDGE_PS] != NEVER and is_needless(st, st.m[S_HEDGE]):
-        s = st.m[S_HEDGE]
-        unlist_hedge(p, st, s)
-        if (
-            st.m[st.slot + s * F_SIZE + F_DUE_PS] == NEVER
-        ):  # else it has been looked at since its first token came
-            watch(p, st, s, t)
-    while st.m[S_N_TIMER] > 0 and not is_true(st, first_timer(st)):
-        put_right(st, first_timer(st))
-    hedge_ps = st.m[S_HEDGE_PS]
-    if hedge_ps <= t and not goes_off_before(st, hedge_ps, hedge_key(st, st.m[S_HEDGE])):
-        s = st.m[S_HEDGE]
-        unlist_hedge(p, st, s)
-        hedge(p, st, s, t)
-        watch(p, st, s, t)
-    elif first_timer_ps(st) <= t:
-        s = first_timer(st)
-        disarm(st, s)
-        go_off(p, st, s, phase_of(st, s), t)
+    while state.hedge_ps != NEVER and is_needless(state, state.hedge_slot):
+        s = state.hedge_slot
+        unlist_hedge(params, state, s)
+        if state.slot[s].due_ps == NEVER:  # else it has been looked at since its first token came
+            watch(params, state, s, t)
+    while state.n_timer > 0 and not is_true(state, first_timer(state)):
+        put_right(state, first_timer(state))
+    hedge_ps = state.hedge_ps
+    if hedge_ps <= t and not goes_off_before(state, hedge_ps, hedge_key(state, state.hedge_slot)):
+        s = state.hedge_slot
+        unlist_hedge(params, state, s)
+        hedge(params, state, s, t)
+        watch(params, state, s, t)
+    elif first_timer_ps(state) <= t:
+        s = first_timer(state)
+        disarm(state, s)
+        go_off(params, state, s, phase_of(state, s), t)
 
 
 @jit_call
-def go_off(p, st, s, phase, t):
+def go_off(params, state, s, phase, t):
     """The timer of slot s has gone off at t."""
     if phase == PHASE_DEADLINE:
-        on_deadline(p, st, s, t)
+        on_deadline(params, state, s, t)
     elif phase == PHASE_RETRY:
-        retry(p, st, s, t)
+        retry(params, state, s, t)
     elif phase == PHASE_STATION:
-        on_station(p, st, s, t)
-    elif st.m[st.slot + s * F_SIZE + F_STATE] == SEQ_THINKING:
-        if come(p, st, s, t):
-            start(p, st, s, t)
+        on_station(params, state, s, t)
+    elif state.slot[s].state == SEQ_THINKING:
+        if come(params, state, s, t):
+            start(params, state, s, t)
     else:
-        cancel(p, st, s, t)
+        cancel(params, state, s, t)

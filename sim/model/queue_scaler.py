@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from numpy.typing import NDArray
 
-from sim.jit import jit, jit_call
+from sim.compile.jit import jit, jit_call
 from sim.model.hpa import hpa_tick
 from sim.model.hpa_layout import HPA_PAR_SIZE, HPA_STATE_SIZE
 from sim.units import PS_PER_S

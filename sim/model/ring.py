@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from sim.jit import plain
-from sim.model.layout import CONSISTENT_HASH, G_N, G_N_RING, G_RING, G_ROUTER, PLACE_BITS
+from sim.compile.jit import plain
+from sim.model.tables.codes import CONSISTENT_HASH
+from sim.model.tables.served_model import PLACE_BITS
 from sim.rng import STREAM_RING, draw
 
 
@@ -17,12 +18,12 @@ def make_ring(n_place: int, virtual_nodes: int, seed: int) -> np.ndarray:
     return np.sort((h >> PLACE_BITS << PLACE_BITS) | places)
 
 
-def make_rings(groups: np.ndarray, virtual_nodes: list[int], seed: int, start: int) -> list[np.ndarray]:
-    """The rings of the groups that hash, to lie from `start` on; where each begins is written into its group's row."""
+def make_rings(models: np.ndarray, virtual_nodes: list[int], seed: int, start: int) -> list[np.ndarray]:
+    """The rings of the served models that hash, to lie from `start` on; where each begins is written into its record."""
     rings = []
-    for row, nodes in zip(groups, virtual_nodes, strict=True):
-        if row[G_ROUTER] == CONSISTENT_HASH:
-            rings.append(make_ring(int(row[G_N]), nodes, seed))
-            row[[G_RING, G_N_RING]] = start, len(rings[-1])
+    for row, nodes in zip(models, virtual_nodes, strict=True):
+        if row["router"] == CONSISTENT_HASH:
+            rings.append(make_ring(int(row["n_replica"]), nodes, seed))
+            row["ring_at"], row["n_ring"] = start, len(rings[-1])
             start += len(rings[-1])
     return rings

@@ -4,41 +4,25 @@ from __future__ import annotations
 
 import numpy as np
 
-from sim.jit import jit, jit_call
+from sim.compile.jit import jit, jit_call
 from sim.model.blame import write_blame
-from sim.model.layout import (
-    A_ATTEMPTS,
-    A_CACHED,
-    A_SIZE,
-    A_TAKEN_PS,
-    A_WASTED,
-    F_ATTEMPTS,
-    F_CACHED,
-    F_REQUEST,
-    F_SIZE,
-    F_TAKEN_PS,
-    F_WASTED,
-    P_RECORDS,
-    S_DIGEST,
-    X_FIRST_PS,
-    X_GAP_MAX_PS,
-    X_LAST_PS,
-    X_OUTCOME,
-    X_PREEMPTIONS,
-    X_REASON,
-    X_REPLICA,
-    X_ROUTED_PS,
-    X_SCHEDULED_PS,
-    X_SIZE,
-)
 from sim.model.metrics import finished, mixed
 
 SEED = np.uint64(0x5851F42D4C957F2D)
 
 
 @jit
+def hash_of(words, n):
+    """The running hash of a row of n int64s."""
+    h = SEED
+    for j in range(n):
+        h = mixed(h, words[j])
+    return h
+
+
+@jit
 def write_row(
-    p, st, i, routed, scheduled, first, last, replica, preemptions, gap_max, outcome, reason, s, tried
+    params, state, i, routed, scheduled, first, last, replica, preemptions, gap_max, outcome, reason, s, tried
 ):
     """Fold a request's row into the digest and keep it where records are on; s is its slot, or −1.
 
@@ -49,55 +33,55 @@ def write_row(
     h = mixed(mixed(mixed(mixed(h, last), replica), preemptions), gap_max)
     h = mixed(h, outcome * 256 + reason)
     if tried:
-        h = write_attempts(p, st, i, s, h)
-    st.m[S_DIGEST] += finished(h)
-    if p.m[P_RECORDS] == 1:
-        o = i * X_SIZE
-        st.m[st.record + o + X_ROUTED_PS] = routed
-        st.m[st.record + o + X_SCHEDULED_PS] = scheduled
-        st.m[st.record + o + X_FIRST_PS] = first
-        st.m[st.record + o + X_LAST_PS] = last
-        st.m[st.record + o + X_REPLICA] = replica
-        st.m[st.record + o + X_PREEMPTIONS] = preemptions
-        st.m[st.record + o + X_GAP_MAX_PS] = gap_max
-        st.m[st.record + o + X_OUTCOME] = outcome
-        st.m[st.record + o + X_REASON] = reason
+        h = write_attempts(params, state, i, s, h)
+    state.digest += finished(h)
+    if params.keeps_records == 1:
+        record = state.record[i]
+        record.routed_ps = routed
+        record.scheduled_ps = scheduled
+        record.first_ps = first
+        record.last_ps = last
+        record.replica = replica
+        record.preemptions = preemptions
+        record.gap_max_ps = gap_max
+        record.outcome = outcome
+        record.reason = reason
         if s >= 0:
-            write_blame(p, st, i, st.slot + s * F_SIZE)
+            write_blame(params, state, i, state.slot[s])
 
 
 @jit_call
-def write_waste(p, st, i, tokens):
+def write_waste(params, state, i, tokens):
     """Add what was computed for an attempt that was beaten to the row of its request, which may be written already."""
-    st.m[S_DIGEST] += finished(mixed(mixed(SEED, i), tokens))
-    if p.m[P_RECORDS] == 1:
-        st.m[st.tried + i * A_SIZE + A_WASTED] += tokens
+    state.digest += finished(mixed(mixed(SEED, i), tokens))
+    if params.keeps_records == 1:
+        state.attempt[i].wasted_tokens += tokens
 
 
 @jit_call
-def write_attempts(p, st, i, s, h):
+def write_attempts(params, state, i, s, h):
     """What a request's row says of its attempts; returns the row's hash with it."""
-    so = st.slot + s * F_SIZE
-    if p.m[P_RECORDS] == 1:
-        o = st.tried + i * A_SIZE
-        st.m[o + A_ATTEMPTS] = st.m[so + F_ATTEMPTS]
-        st.m[o + A_TAKEN_PS] = st.m[so + F_TAKEN_PS]
-        st.m[o + A_WASTED] += st.m[so + F_WASTED]
-    return mixed(mixed(mixed(h, st.m[so + F_ATTEMPTS]), st.m[so + F_TAKEN_PS]), st.m[so + F_WASTED])
+    slot = state.slot[s]
+    if params.keeps_records == 1:
+        record = state.attempt[i]
+        record.attempts = slot.attempts
+        record.taken_ps = slot.taken_ps
+        record.wasted_tokens += slot.wasted_tokens
+    return mixed(mixed(mixed(h, slot.attempts), slot.taken_ps), slot.wasted_tokens)
 
 
 @jit_call
-def note_arrival(p, st, i, t):
+def note_arrival(params, state, i, t):
     """A request that does not come at a time of the table arrives at t."""
-    st.m[S_DIGEST] += finished(mixed(mixed(SEED, i), t))
-    if p.m[P_RECORDS] == 1:
-        st.m[st.arrived + i] = t
+    state.digest += finished(mixed(mixed(SEED, i), t))
+    if params.keeps_records == 1:
+        state.arrived[i] = t
 
 
 @jit_call
-def note_cached(p, st, so):
+def note_cached(params, state, slot):
     """A request that is about to be written down had found part of its prompt in a prefix cache."""
-    i = st.m[so + F_REQUEST]
-    st.m[S_DIGEST] += finished(mixed(mixed(SEED, -1 - i), st.m[so + F_CACHED]))
-    if p.m[P_RECORDS] == 1:
-        st.m[st.tried + i * A_SIZE + A_CACHED] = st.m[so + F_CACHED]
+    i = slot.request
+    state.digest += finished(mixed(mixed(SEED, -1 - i), slot.cached_tokens))
+    if params.keeps_records == 1:
+        state.attempt[i].cached_tokens = slot.cached_tokens

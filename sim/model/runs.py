@@ -5,241 +5,219 @@ A run is an offset in State.m. `sim.model.prefix` says what they are for.
 
 from __future__ import annotations
 
-from sim.jit import jit, jit_call
-from sim.model.layout import (
-    L_PREFIX_BUCKETS,
-    L_PREFIX_RUNS,
-    L_SIZE,
-    Q_RUNS_DROPPED,
-    Q_SIZE,
-    R_FREE_BLOCKS,
-    R_POOL,
-    R_PREFIX,
-    R_SIZE,
-    U_DEEP,
-    U_FIRST,
-    U_LAST,
-    U_NEWER,
-    U_OLDER,
-    U_REFS,
-    U_SEGMENT,
-    U_SHALLOW,
-    U_SIZE,
-    Z_CACHED,
-    Z_FREE,
-    Z_N_FREE,
-    Z_NEWEST,
-    Z_OLDEST,
-    Z_SIZE,
-)
+from sim.compile.jit import jit, jit_call
+from sim.model.tables.replica import BLOCK_RANGE_SIZE, PREFIX_CACHE_SIZE, BlockRange, PrefixCache
+from sim.model.words import clear_row
 
 
 @jit_call
-def clear_prefix(p, st, r):
+def clear_prefix(params, state, r):
     """A cold cache, where the replica has one."""
-    o = st.m[st.rep + r * R_SIZE + R_PREFIX]
-    if o == 0:
+    replica = state.replica[r]
+    if replica.prefix_at == 0:
         return
-    lo = p.pool + st.m[st.rep + r * R_SIZE + R_POOL] * L_SIZE
-    runs = o + Z_SIZE + p.m[lo + L_PREFIX_BUCKETS]
-    for at in range(o, runs):
-        st.m[at] = 0
-    for n in range(p.m[lo + L_PREFIX_RUNS]):
-        st.m[runs + n * U_SIZE + U_SEGMENT] = -1  # for sequences that remember it
-        st.m[runs + n * U_SIZE + U_DEEP] = runs + (n + 1) * U_SIZE
-    st.m[runs + (p.m[lo + L_PREFIX_RUNS] - 1) * U_SIZE + U_DEEP] = 0
-    st.m[o + Z_FREE] = runs
-    st.m[o + Z_N_FREE] = p.m[lo + L_PREFIX_RUNS]
+    pool = params.pool[replica.pool]
+    cache = PrefixCache(state, replica.prefix_at)
+    ranges = replica.prefix_at + PREFIX_CACHE_SIZE + pool.prefix_buckets
+    clear_row(cache.words, PREFIX_CACHE_SIZE + pool.prefix_buckets)
+    for n in range(pool.prefix_runs):
+        unused = BlockRange(state, ranges + n * BLOCK_RANGE_SIZE)
+        unused.segment = -1  # for sequences that remember it
+        unused.next_range = ranges + (n + 1) * BLOCK_RANGE_SIZE if n + 1 < pool.prefix_runs else 0
+    cache.free = ranges
+    cache.n_free = pool.prefix_runs
 
 
 @jit
-def bucket_of(p, lo, o, segment):
-    """Where the list of segments begins that share a bucket with this one."""
-    return o + Z_SIZE + (segment & (p.m[lo + L_PREFIX_BUCKETS] - 1))
+def bucket_of(pool, segment):
+    """Which of the words of a prefix cache names the first range of the segments that share a bucket with this one."""
+    return PREFIX_CACHE_SIZE + (segment & (pool.prefix_buckets - 1))
 
 
 @jit
-def find_run(p, st, lo, o, segment):
+def find_run(params, state, pool, cache, segment):
     """The shallowest run of a segment, 0 = nothing of it is cached."""
-    u = st.m[bucket_of(p, lo, o, segment)]
-    while u > 0 and st.m[u + U_SEGMENT] != segment:
-        u = -st.m[u + U_SHALLOW]
+    u = cache.words[bucket_of(pool, segment)]
+    while u > 0 and BlockRange(state, u).segment != segment:
+        u = -BlockRange(state, u).prev_range
     return u
 
 
 @jit
-def deepest_run(p, st, lo, o, segment):
+def deepest_run(params, state, pool, cache, segment):
     """The deepest run of a segment, 0 = nothing of it is cached."""
-    u = find_run(p, st, lo, o, segment)
-    while u > 0 and st.m[u + U_DEEP] > 0:
-        u = st.m[u + U_DEEP]
+    u = find_run(params, state, pool, cache, segment)
+    while u > 0 and BlockRange(state, u).next_range > 0:
+        u = BlockRange(state, u).next_range
     return u
 
 
 @jit
-def new_run(st, o, segment, first, last, refs):
+def new_run(state, cache, segment, first, last, refs):
     """A run of the blocks from `first` to before `last`, the only one of its segment and not to be found by it; the
     caller has made sure that one is unused.
     """
-    u = st.m[o + Z_FREE]
-    st.m[o + Z_FREE] = st.m[u + U_DEEP]
-    st.m[o + Z_N_FREE] -= 1
-    st.m[u + U_SEGMENT] = segment
-    st.m[u + U_FIRST] = first
-    st.m[u + U_LAST] = last
-    st.m[u + U_REFS] = refs
-    st.m[u + U_DEEP] = 0
-    st.m[u + U_SHALLOW] = -u
+    u = cache.free
+    cache.free = BlockRange(state, u).next_range
+    cache.n_free -= 1
+    BlockRange(state, u).segment = segment
+    BlockRange(state, u).first = first
+    BlockRange(state, u).last = last
+    BlockRange(state, u).refs = refs
+    BlockRange(state, u).next_range = 0
+    BlockRange(state, u).prev_range = -u
     return u
 
 
 @jit
-def is_listed(st, u):
+def is_listed(state, u):
     """Whether the segment of run u can be found."""
-    return st.m[u + U_SHALLOW] != -u
+    return BlockRange(state, u).prev_range != -u
 
 
 @jit
-def list_run(p, st, lo, o, u):
+def list_run(params, state, pool, cache, u):
     """From now on the segment of run u, its only one, can be found."""
-    bucket = bucket_of(p, lo, o, st.m[u + U_SEGMENT])
-    st.m[u + U_SHALLOW] = -st.m[bucket]
-    st.m[bucket] = u
+    bucket = bucket_of(pool, BlockRange(state, u).segment)
+    BlockRange(state, u).prev_range = -cache.words[bucket]
+    cache.words[bucket] = u
 
 
 @jit
-def add_deeper(st, u, shallow):
+def add_deeper(state, u, shallow):
     """A new run follows the run `shallow` of its segment."""
-    deep = st.m[shallow + U_DEEP]
-    st.m[u + U_SHALLOW] = shallow
-    st.m[u + U_DEEP] = deep
-    st.m[shallow + U_DEEP] = u
+    deep = BlockRange(state, shallow).next_range
+    BlockRange(state, u).prev_range = shallow
+    BlockRange(state, u).next_range = deep
+    BlockRange(state, shallow).next_range = u
     if deep > 0:
-        st.m[deep + U_SHALLOW] = u
+        BlockRange(state, deep).prev_range = u
 
 
 @jit
-def begin_run(p, st, lo, o, segment, shallow, first, last):
+def begin_run(params, state, pool, cache, segment, shallow, first, last):
     """A run of the blocks from `first` to before `last`, that one sequence holds, behind the segment's run `shallow`
     (0 = it is the first).
     """
-    u = new_run(st, o, segment, first, last, 1)
+    u = new_run(state, cache, segment, first, last, 1)
     if shallow > 0:
-        add_deeper(st, u, shallow)
+        add_deeper(state, u, shallow)
     else:
-        list_run(p, st, lo, o, u)
+        list_run(params, state, pool, cache, u)
     return u
 
 
 @jit
-def drop_run(p, st, lo, o, u):
+def drop_run(params, state, pool, cache, u):
     """Take a run out of its segment; it is the deepest, or what it held has become part of a neighbour."""
-    shallow = st.m[u + U_SHALLOW]
-    deep = st.m[u + U_DEEP]
+    shallow = BlockRange(state, u).prev_range
+    deep = BlockRange(state, u).next_range
     if deep > 0:
-        st.m[deep + U_SHALLOW] = shallow
+        BlockRange(state, deep).prev_range = shallow
     if shallow > 0:
-        st.m[shallow + U_DEEP] = deep
-    elif is_listed(st, u):
-        bucket = bucket_of(p, lo, o, st.m[u + U_SEGMENT])
-        before = st.m[bucket]
+        BlockRange(state, shallow).next_range = deep
+    elif is_listed(state, u):
+        bucket = bucket_of(pool, BlockRange(state, u).segment)
+        before = cache.words[bucket]
         if before == u:
-            st.m[bucket] = -shallow
+            cache.words[bucket] = -shallow
         else:
-            while -st.m[before + U_SHALLOW] != u:
-                before = -st.m[before + U_SHALLOW]
-            st.m[before + U_SHALLOW] = shallow
-    st.m[u + U_SEGMENT] = -1  # for sequences that remember it
-    st.m[u + U_DEEP] = st.m[o + Z_FREE]
-    st.m[o + Z_FREE] = u
-    st.m[o + Z_N_FREE] += 1
+            while -BlockRange(state, before).prev_range != u:
+                before = -BlockRange(state, before).prev_range
+            BlockRange(state, before).prev_range = shallow
+    BlockRange(state, u).segment = -1  # for sequences that remember it
+    BlockRange(state, u).next_range = cache.free
+    cache.free = u
+    cache.n_free += 1
 
 
 # ---- runs that nobody holds, by age ----------------------------------------------------------------------
 @jit
-def give_up(st, o, u, size):
+def give_up(state, cache, u, size):
     """Nobody holds run u of so many blocks any more: it becomes the newest of those that may be evicted."""
-    newest = st.m[o + Z_NEWEST]
-    st.m[u + U_OLDER] = newest
-    st.m[u + U_NEWER] = 0
+    newest = cache.newest
+    BlockRange(state, u).older = newest
+    BlockRange(state, u).newer = 0
     if newest > 0:
-        st.m[newest + U_NEWER] = u
+        BlockRange(state, newest).newer = u
     else:
-        st.m[o + Z_OLDEST] = u
-    st.m[o + Z_NEWEST] = u
-    st.m[o + Z_CACHED] += size
+        cache.oldest = u
+    cache.newest = u
+    cache.cached_blocks += size
 
 
 @jit
-def keep(st, o, u):
+def keep(state, cache, u):
     """Run u is no longer one that may be evicted."""
-    older = st.m[u + U_OLDER]
-    newer = st.m[u + U_NEWER]
+    older = BlockRange(state, u).older
+    newer = BlockRange(state, u).newer
     if older > 0:
-        st.m[older + U_NEWER] = newer
+        BlockRange(state, older).newer = newer
     else:
-        st.m[o + Z_OLDEST] = newer
+        cache.oldest = newer
     if newer > 0:
-        st.m[newer + U_OLDER] = older
+        BlockRange(state, newer).older = older
     else:
-        st.m[o + Z_NEWEST] = older
-    st.m[o + Z_CACHED] -= st.m[u + U_LAST] - st.m[u + U_FIRST]
+        cache.newest = older
+    cache.cached_blocks -= BlockRange(state, u).last - BlockRange(state, u).first
 
 
 @jit_call
-def evict(p, st, lo, o, n):
+def evict(params, state, pool, cache, n):
     """Evict n blocks: those of the run that was given up longest ago, from its tail, then of the next."""
     while n > 0:
-        u = st.m[o + Z_OLDEST]
-        size = st.m[u + U_LAST] - st.m[u + U_FIRST]
+        u = cache.oldest
+        size = BlockRange(state, u).last - BlockRange(state, u).first
         if size > n:
-            st.m[u + U_LAST] -= n
-            st.m[o + Z_CACHED] -= n
+            BlockRange(state, u).last -= n
+            cache.cached_blocks -= n
         else:
-            keep(st, o, u)
-            drop_run(p, st, lo, o, u)
+            keep(state, cache, u)
+            drop_run(params, state, pool, cache, u)
         n -= size
 
 
 @jit
-def trim(p, st, r):
+def trim(params, state, r):
     """Evict what has been taken since the cache was last looked at."""
-    ro = st.rep + r * R_SIZE
-    lo = p.pool + st.m[ro + R_POOL] * L_SIZE
-    o = st.m[ro + R_PREFIX]
-    taken = st.m[o + Z_CACHED] - st.m[ro + R_FREE_BLOCKS]
+    replica = state.replica[r]
+    pool = params.pool[replica.pool]
+    cache = PrefixCache(state, replica.prefix_at)
+    taken = cache.cached_blocks - replica.free_blocks
     if taken > 0:
-        evict(p, st, lo, o, taken)
+        evict(params, state, pool, cache, taken)
 
 
 @jit
-def make_room(p, st, ro, lo, o):
+def make_room(params, state, replica, pool, cache):
     """Have an unused run, at the price of the oldest one; there is none where every run is held."""
-    if st.m[o + Z_N_FREE] == 0 and st.m[o + Z_OLDEST] > 0:
-        oldest = st.m[o + Z_OLDEST]
-        evict(p, st, lo, o, st.m[oldest + U_LAST] - st.m[oldest + U_FIRST])
-        st.m[st.pool + st.m[ro + R_POOL] * Q_SIZE + Q_RUNS_DROPPED] += 1
+    if cache.n_free == 0 and cache.oldest > 0:
+        oldest = cache.oldest
+        evict(params, state, pool, cache, BlockRange(state, oldest).last - BlockRange(state, oldest).first)
+        state.pool[replica.pool].ranges_dropped += 1
 
 
 @jit_call
-def split(p, st, lo, o, u, at):
+def split(params, state, pool, cache, u, at):
     """Cut run u before block `at`: the rest becomes a run of its own, as old and as held as u."""
-    rest = new_run(st, o, st.m[u + U_SEGMENT], at, st.m[u + U_LAST], st.m[u + U_REFS])
-    add_deeper(st, rest, u)
-    st.m[u + U_LAST] = at
-    if st.m[u + U_REFS] == 0:
-        older = st.m[u + U_OLDER]
-        st.m[rest + U_OLDER] = older  # the tail goes first
-        st.m[rest + U_NEWER] = u
-        st.m[u + U_OLDER] = rest
+    rest = new_run(
+        state, cache, BlockRange(state, u).segment, at, BlockRange(state, u).last, BlockRange(state, u).refs
+    )
+    add_deeper(state, rest, u)
+    BlockRange(state, u).last = at
+    if BlockRange(state, u).refs == 0:
+        older = BlockRange(state, u).older
+        BlockRange(state, rest).older = older  # the tail goes first
+        BlockRange(state, rest).newer = u
+        BlockRange(state, u).older = rest
         if older > 0:
-            st.m[older + U_NEWER] = rest
+            BlockRange(state, older).newer = rest
         else:
-            st.m[o + Z_OLDEST] = rest
+            cache.oldest = rest
 
 
 @jit
-def join(p, st, lo, o, u):
+def join(params, state, pool, cache, u):
     """Run u becomes part of the one before it: the same sequences hold both."""
-    st.m[st.m[u + U_SHALLOW] + U_LAST] = st.m[u + U_LAST]
-    drop_run(p, st, lo, o, u)
+    BlockRange(state, BlockRange(state, u).prev_range).last = BlockRange(state, u).last
+    drop_run(params, state, pool, cache, u)

@@ -6,93 +6,68 @@ group's ready replicas as they are then, and the others of that interval see it.
 
 from __future__ import annotations
 
-from sim.jit import jit, jit_call
-from sim.model.layout import (
-    G_COUNT_OWN,
-    G_FIRST,
-    G_N,
-    G_SIZE,
-    G_SNAPSHOT_PS,
-    G_W_KV,
-    G_W_OUTSTANDING,
-    G_W_WAITING,
-    H_SIZE,
-    H_SNAPSHOT,
-    KV_PARTS,
-    L_BLOCKS,
-    L_SIZE,
-    R_INDEX,
-    R_N_WAIT,
-    R_POOL,
-    R_SIZE,
-    R_STAGE,
-    STAGE_READY,
-    W_KV,
-    W_OUTSTANDING,
-    W_SENT,
-    W_SIZE,
-    W_START,
-    W_WAITING,
-)
+from sim.compile.jit import jit, jit_call
 from sim.model.load import first_looked_at, next_looked_at, outstanding_of
 from sim.model.replica import blocks_used
+from sim.model.tables.codes import STAGE_READY
+from sim.model.tables.served_model import KV_PARTS
 
 
 @jit_call
-def take_snapshot(p, st, g, t):
+def take_snapshot(params, state, g, t):
     """What every ready replica of a group holds at t."""
-    go = p.group + g * G_SIZE
-    for r in range(p.m[go + G_FIRST], p.m[go + G_FIRST] + p.m[go + G_N]):
-        forget(st, r)
-        if st.m[st.rep + r * R_SIZE + R_STAGE] == STAGE_READY:
-            blocks = p.m[p.pool + st.m[st.rep + r * R_SIZE + R_POOL] * L_SIZE + L_BLOCKS]
-            wo = st.snapshot + r * W_SIZE
-            st.m[wo + W_OUTSTANDING] = outstanding_of(st, r)
-            st.m[wo + W_WAITING] = st.m[st.rep + r * R_SIZE + R_N_WAIT]
-            st.m[wo + W_KV] = blocks_used(p, st, r, blocks, t) * KV_PARTS // blocks
+    model = params.served_model[g]
+    for r in range(model.first_replica, model.first_replica + model.n_replica):
+        forget(state, r)
+        if state.replica[r].stage == STAGE_READY:
+            blocks = params.pool[state.replica[r].pool].n_blocks
+            snapshot = state.snapshot[r]
+            snapshot.outstanding = outstanding_of(state, r)
+            snapshot.waiting = state.replica[r].n_wait
+            snapshot.kv = blocks_used(params, state, r, blocks, t) * KV_PARTS // blocks
 
 
 @jit
-def forget(st, r):
+def forget(state, r):
     """Nothing is known of replica r but that it is there: it counts as empty."""
-    wo = st.snapshot + r * W_SIZE
-    st.m[wo + W_START] = st.m[st.rep + r * R_SIZE + R_INDEX]
-    st.m[wo + W_OUTSTANDING] = 0
-    st.m[wo + W_WAITING] = 0
-    st.m[wo + W_KV] = 0
-    st.m[wo + W_SENT] = 0
+    snapshot = state.snapshot[r]
+    snapshot.start = state.replica[r].start
+    snapshot.outstanding = 0
+    snapshot.waiting = 0
+    snapshot.kv = 0
+    snapshot.sent = 0
 
 
 @jit
-def score_of(p, st, g, r):
+def score_of(params, state, g, r):
     """What the router makes of replica r; one that has become ready since the snapshot counts as empty."""
-    go = p.group + g * G_SIZE
-    wo = st.snapshot + r * W_SIZE
-    if st.m[wo + W_START] != st.m[st.rep + r * R_SIZE + R_INDEX]:
-        forget(st, r)
-    held = st.m[wo + W_OUTSTANDING]
-    if p.m[go + G_COUNT_OWN] == 1:
-        held += st.m[wo + W_SENT]
-    counts = p.m[go + G_W_OUTSTANDING] * held + p.m[go + G_W_WAITING] * st.m[wo + W_WAITING]
-    return counts * KV_PARTS + p.m[go + G_W_KV] * st.m[wo + W_KV]
+    model = params.served_model[g]
+    snapshot = state.snapshot[r]
+    if snapshot.start != state.replica[r].start:
+        forget(state, r)
+    held = snapshot.outstanding
+    if model.count_own == 1:
+        held += snapshot.sent
+    counts = model.weight_outstanding_milli * held + model.weight_waiting_milli * snapshot.waiting
+    return counts * KV_PARTS + model.weight_kv_milli * snapshot.kv
 
 
 @jit_call
-def weighted_score(p, st, g, i, attempt, at, n, t):
+def weighted_score(params, state, g, i, attempt, ready, n, t):
     """The replica of a list with the lowest score."""
-    age = p.m[p.group + g * G_SIZE + G_SNAPSHOT_PS]
+    age = params.served_model[g].snapshot_ps
     interval = t // age + 1 if age > 0 else 0
-    if age == 0 or interval != st.m[st.group + g * H_SIZE + H_SNAPSHOT]:
-        st.m[st.group + g * H_SIZE + H_SNAPSHOT] = interval
-        take_snapshot(p, st, g, t)
-    j = at + first_looked_at(p, i, attempt, n)
-    best = st.m[j]
-    lowest = score_of(p, st, g, best)
+    if age == 0 or interval != state.served_model[g].snapshot:
+        state.served_model[g].snapshot = interval
+        take_snapshot(params, state, g, t)
+    j = first_looked_at(params, i, attempt, n)
+    best = ready[j]
+    lowest = score_of(params, state, g, best)
     for _ in range(n - 1):
-        j = next_looked_at(j, at, n)
-        score = score_of(p, st, g, st.m[j])
+        j = next_looked_at(j, n)
+        score = score_of(params, state, g, ready[j])
         if score < lowest:
-            best = st.m[j]
+            best = ready[j]
             lowest = score
-    st.m[st.snapshot + best * W_SIZE + W_SENT] += 1
+    state.snapshot[best].sent += 1
     return best

@@ -6,143 +6,102 @@ each takes. Once in line, work is done even if its client has gone: when it will
 
 from __future__ import annotations
 
-from sim.jit import jit, jit_call
-from sim.model.layout import (
-    D_BUSY,
-    D_IN_LINE,
-    D_JOBS,
-    D_SIZE,
-    D_WAIT,
-    F_CLASS,
-    F_OUTPUT,
-    F_PROMPT,
-    F_SIZE,
-    F_STEP,
-    F_STEP_PS,
-    K_SIZE,
-    K_VISITS,
-    P_N_SAMPLE,
-    P_N_STATION,
-    P_SAMPLE_PS,
-    P_STATIONS,
-    S_DIGEST,
-    TS_BEGUN,
-    TS_BUSY,
-    TS_DONE_LO,
-    TS_IN_LINE,
-    TS_SIZE,
-    TS_STATION,
-    TS_TIME_PS,
-    TS_VISITS,
-    TS_WAIT_PS,
-    VISIT_BASE_PS,
-    VISIT_OUTPUT_PS,
-    VISIT_PROMPT_PS,
-    VISIT_SIZE,
-    VISIT_STATION,
-    WORK_FIRST,
-    WORK_N,
-    WORK_SIZE,
-)
-from sim.model.metrics import add_wide, finished, mixed, take_wide
-from sim.model.row import SEED
+from sim.compile.jit import jit, jit_call
+from sim.model.metrics import add_wide, finished, take_wide
+from sim.model.row import hash_of
+from sim.model.tables.sample import STATION_SAMPLE_SIZE
+from sim.model.tables.traffic import Visit, VisitHead
 
-VISIT_HEAD = 2  # words before the visits: how many before the GPU, how many after
+VISIT_HEAD = VisitHead.SIZE
+VISIT_SIZE = Visit.SIZE  # words before the visits: how many before the GPU, how many after
 
 
 @jit
-def n_before(p, k):
+def n_before(params, k):
     """How many stations a class visits before the GPU."""
-    return p.m[p.m[p.klass + k * K_SIZE + K_VISITS]]
+    return VisitHead(params, params.klass[k].visits_at).n_before
 
 
 @jit
-def n_after(p, k):
+def n_after(params, k):
     """How many stations a class visits after the GPU."""
-    return p.m[p.m[p.klass + k * K_SIZE + K_VISITS] + 1]
+    return VisitHead(params, params.klass[k].visits_at).n_after
+
+
+@jit
+def visit_of(params, k, number):
+    """A class's visit of that number, those before the GPU first."""
+    return Visit(params, params.klass[k].visits_at + VISIT_HEAD + number * VISIT_SIZE)
 
 
 @jit_call
-def enter_station(p, st, s, step, t):
-    """The attempt in slot s joins the line of the step-th station of its class at t."""
-    so = st.slot + s * F_SIZE
-    k = st.m[so + F_CLASS]
-    vo = p.m[p.klass + k * K_SIZE + K_VISITS] + VISIT_HEAD + step * VISIT_SIZE
-    station = p.m[vo + VISIT_STATION]
-    work = work_ps(p, st, s, vo)
-    soonest = next_worker(p, st, station)
-    begins = max(t, st.m[soonest])
-    done = begins + work
-    st.m[soonest] = done
-    do = st.station + station * D_SIZE
-    add_wide(st.m, do + D_BUSY, work)
-    add_wide(st.m, do + D_WAIT, begins - t)
-    st.m[do + D_JOBS] += 1
+def enter_station(params, state, s, number, t):
+    """The attempt in slot s joins the line of the station of its class's visit of that number at t."""
+    slot = state.slot[s]
+    visit = visit_of(params, slot.traffic_class, number)
+    work = work_ps(slot, visit)
+    soonest = next_worker(params, state, visit.station)
+    begins = max(t, state.worker[soonest])
+    state.worker[soonest] = begins + work
+    station = state.station[visit.station]
+    add_wide(station.busy_ps, work)
+    add_wide(station.wait_ps, begins - t)
+    station.visits += 1
     if begins > t:
-        stand_in_line(p, st, station, begins)
-    st.m[so + F_STEP] = step
-    st.m[so + F_STEP_PS] = done
+        stand_in_line(params, state, visit.station, begins)
+    slot.visit = number
+    slot.visit_ps = begins + work
 
 
 @jit
-def work_ps(p, st, s, vo):
-    """How long the visit that is described at vo keeps a worker busy with the attempt in slot s."""
-    so = st.slot + s * F_SIZE
-    return (
-        p.m[vo + VISIT_BASE_PS]
-        + p.m[vo + VISIT_PROMPT_PS] * st.m[so + F_PROMPT]
-        + p.m[vo + VISIT_OUTPUT_PS] * st.m[so + F_OUTPUT]
-    )
+def work_ps(slot, visit):
+    """How long a visit keeps a worker busy with the request in a slot."""
+    return visit.base_ps + visit.prompt_ps * slot.prompt + visit.output_ps * slot.output
 
 
 @jit
-def next_worker(p, st, station):
-    """Where the worker stands that is free first."""
-    wo = p.m[P_STATIONS] + station * WORK_SIZE
-    first = st.worker + p.m[wo + WORK_FIRST]
-    soonest = first
-    for worker in range(first, first + p.m[wo + WORK_N]):
-        if st.m[worker] < st.m[soonest]:
+def next_worker(params, state, station):
+    """The worker of a station that is free first."""
+    workers = params.station[station]
+    soonest = workers.first_worker
+    for worker in range(workers.first_worker, workers.first_worker + workers.n_worker):
+        if state.worker[worker] < state.worker[soonest]:
             soonest = worker
     return soonest
 
 
 # ---- samples ----------------------------------------------------------------------
 @jit
-def stand_in_line(p, st, station, begins):
+def stand_in_line(params, state, station, begins):
     """A visit waits until `begins`: the first sample from then on takes it out of the line.
 
     So nobody has to be told when it begins, and the line is known however long it is and whoever has gone.
     """
-    if p.m[P_SAMPLE_PS] == 0:
+    if params.sample_ps == 0:
         return
-    st.m[st.station + station * D_SIZE + D_IN_LINE] += 1
-    row = (begins - 1) // p.m[P_SAMPLE_PS] + 1
-    if row < p.m[P_N_SAMPLE]:
-        st.m[st.station_sample + (row * p.m[P_N_STATION] + station) * TS_SIZE + TS_BEGUN] += 1
+    state.station[station].in_line += 1
+    row = (begins - 1) // params.sample_ps + 1
+    if row < params.n_sample:
+        state.station_sample[row * params.n_station + station].begun += 1
 
 
 @jit_call
-def sample_stations(p, st, t):
+def sample_stations(params, state, t):
     """Write a row for each station at a sample's instant t and fold it into the digest."""
-    for station in range(p.m[P_N_STATION]):
-        o = st.station_sample + (t // p.m[P_SAMPLE_PS] * p.m[P_N_STATION] + station) * TS_SIZE
-        do = st.station + station * D_SIZE
-        wo = p.m[P_STATIONS] + station * WORK_SIZE
-        first = st.worker + p.m[wo + WORK_FIRST]
-        st.m[o + TS_TIME_PS] = t
-        st.m[o + TS_STATION] = station
-        st.m[o + TS_DONE_LO] = st.m[do + D_BUSY]
-        st.m[o + TS_DONE_LO + 1] = st.m[do + D_BUSY + 1]
-        for worker in range(first, first + p.m[wo + WORK_N]):
-            if st.m[worker] > t:  # at work without a pause until all it was given is done
-                st.m[o + TS_BUSY] += 1
-                take_wide(st.m, o + TS_DONE_LO, st.m[worker] - t)
-        st.m[do + D_IN_LINE] -= st.m[o + TS_BEGUN]
-        st.m[o + TS_IN_LINE] = st.m[do + D_IN_LINE]
-        st.m[o + TS_WAIT_PS] = max(0, st.m[next_worker(p, st, station)] - t)
-        st.m[o + TS_VISITS] = st.m[do + D_JOBS]
-        h = SEED
-        for j in range(TS_SIZE):
-            h = mixed(h, st.m[o + j])
-        st.m[S_DIGEST] += finished(h)
+    for number in range(params.n_station):
+        row = state.station_sample[t // params.sample_ps * params.n_station + number]
+        station = state.station[number]
+        workers = params.station[number]
+        row.time_ps = t
+        row.station = number
+        row.done_ps[0] = station.busy_ps[0]
+        row.done_ps[1] = station.busy_ps[1]
+        for worker in range(workers.first_worker, workers.first_worker + workers.n_worker):
+            if state.worker[worker] > t:  # at work without a pause until all it was given is done
+                row.busy_workers += 1
+                take_wide(row.done_ps, state.worker[worker] - t)
+        station.in_line -= row.begun
+        row.in_line = station.in_line
+        row.wait_ps = max(0, state.worker[next_worker(params, state, number)] - t)
+        row.visits = station.visits
+        state.digest += finished(hash_of(row.words, STATION_SAMPLE_SIZE))

@@ -7,8 +7,8 @@ the same matrix products: its time depends on their number by a curve that is li
 
 from __future__ import annotations
 
-from sim.jit import bit_length, jit
-from sim.model.layout import L_ATTENTION_Q16, L_TABLE, L_WORK, N_WORK, WORK_BITS
+from sim.compile.jit import bit_length, jit
+from sim.model.tables.pool import N_WORK, WORK_BITS
 
 
 @jit
@@ -18,29 +18,29 @@ def span_ps(k, g, d):
 
 
 @jit
-def decode_ps(p, lo, n, kv):
+def decode_ps(params, pool, n, kv):
     """The time of a step in which n sequences decode and attend kv tokens together."""
-    at = p.m[lo + L_TABLE] + n
-    return p.m[p.base + at] + p.m[p.slope + at] * kv
+    at = pool.table_at + n
+    return params.base[at] + params.slope[at] * kv
 
 
 @jit
-def work_ps(m, at, tokens):
-    """The time by tokens whose knots begin at `at`: every number up to 16, then eight an octave, linear between them."""
+def work_ps(knots, tokens):
+    """The time by tokens whose knots are given: every number up to 16, then eight an octave, linear between them."""
     e = bit_length(tokens >> (WORK_BITS + 1))
-    low = at + (e << WORK_BITS) + (tokens >> e)
-    return m[low] + (((m[low + 1] - m[low]) * (tokens - ((tokens >> e) << e))) >> e)
+    low = (e << WORK_BITS) + (tokens >> e)
+    return knots[low] + (((knots[low + 1] - knots[low]) * (tokens - ((tokens >> e) << e))) >> e)
 
 
 @jit
-def prompt_step_ps(p, lo, n, kv, tokens, squares):
+def prompt_step_ps(params, pool, n, kv, tokens, squares):
     """The time of a step that computes `tokens` of prompts beside n decoding sequences that attend kv tokens.
 
     squares = Σ chunk·(2·context + chunk) over the chunks of prompts.
     """
-    at = p.base + p.m[lo + L_WORK]
-    beside = p.m[at + N_WORK + n] + p.m[p.slope + p.m[lo + L_TABLE] + n] * kv
-    return beside + work_ps(p.m, at, n + tokens) + ((p.m[lo + L_ATTENTION_Q16] * squares) >> 17)
+    knots = params.base[pool.work_at :]
+    beside = knots[N_WORK + n] + params.slope[pool.table_at + n] * kv
+    return beside + work_ps(knots, n + tokens) + ((pool.attention_q16 * squares) >> 17)
 
 
 @jit

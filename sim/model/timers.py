@@ -10,23 +10,7 @@ Every entry has four below it: half as many levels as with two, and the four lie
 
 from __future__ import annotations
 
-from sim.jit import jit, jit_call
-from sim.model.layout import (
-    F_ATTEMPT,
-    F_DUE_KEY,
-    F_DUE_PS,
-    F_REQUEST,
-    F_SIZE,
-    S_HEDGE_PS,
-    S_N_TIMER,
-    S_NEXT_IN,
-    S_TIMERS,
-    TIMER_KEY,
-    TIMER_PLACE,
-    TIMER_PS,
-    TIMER_SIZE,
-    TIMER_SLOT,
-)
+from sim.compile.jit import jit, jit_call
 from sim.units import NEVER
 
 ATTEMPT_BITS = 8
@@ -40,157 +24,152 @@ def timer_key(phase, request, attempt):
 
 
 @jit
-def first_timer_ps(st):
+def first_timer_ps(state):
     """When the heap is looked at next: no timer goes off before; NEVER = there is none."""
-    return st.m[st.m[S_TIMERS] + TIMER_PS] if st.m[S_N_TIMER] > 0 else NEVER
+    return state.timer[0].time_ps if state.n_timer > 0 else NEVER
 
 
 @jit
-def next_timer_ps(st):
+def next_timer_ps(state):
     """When a timer or a hedge goes off next, or not before; NEVER = there is none."""
-    timer_ps = first_timer_ps(st)
-    return timer_ps if timer_ps < st.m[S_HEDGE_PS] else st.m[S_HEDGE_PS]
+    timer_ps = first_timer_ps(state)
+    return timer_ps if timer_ps < state.hedge_ps else state.hedge_ps
 
 
 @jit
-def goes_off_before(st, time, key):
+def goes_off_before(state, time, key):
     """Whether the first entry of the heap comes before (time, key)."""
-    return st.m[S_N_TIMER] > 0 and not is_before(st, time, key, st.m[S_TIMERS])
+    return state.n_timer > 0 and not is_before(state, time, key, 0)
 
 
 @jit
-def phase_of(st, s):
+def phase_of(state, s):
     """The phase of the timer of slot s."""
-    return st.m[st.slot + s * F_SIZE + F_DUE_KEY] >> (REQUEST_BITS + ATTEMPT_BITS)
+    return state.slot[s].due_key >> (REQUEST_BITS + ATTEMPT_BITS)
 
 
 @jit
-def is_before(st, time, key, at):
-    """Whether (time, key) comes before the entry in the row at `at`."""
-    other = st.m[at + TIMER_PS]
-    if time == other:
-        return key < st.m[at + TIMER_KEY]
-    return time < other
+def is_before(state, time, key, j):
+    """Whether (time, key) comes before the j-th entry."""
+    other = state.timer[j]
+    if time == other.time_ps:
+        return key < other.key
+    return time < other.time_ps
 
 
 @jit
-def first_of(st, at, other):
-    """Where the earlier of two entries lies."""
-    time, than = st.m[other + TIMER_PS], st.m[at + TIMER_PS]
-    if time == than and st.m[other + TIMER_KEY] < st.m[at + TIMER_KEY]:
+def first_of(state, j, other):
+    """The earlier of two entries."""
+    mine, its = state.timer[j], state.timer[other]
+    if its.time_ps == mine.time_ps and its.key < mine.key:
         return other
-    return other if time < than else at
+    return other if its.time_ps < mine.time_ps else j
 
 
 @jit_call
-def first_of_four(st, at):
-    """Where the earliest of four neighbours lies. Nobody can guess which it is, and only outside a loop does the compiler
-    choose without a branch.
+def first_of_four(state, j):
+    """The earliest of four neighbours, the first of which is j. Nobody can guess which it is, and only outside a loop
+    does the compiler choose without a branch.
     """
-    left = first_of(st, at, at + TIMER_SIZE)
-    right = first_of(st, at + 2 * TIMER_SIZE, at + 3 * TIMER_SIZE)
-    return first_of(st, left, right)
+    left = first_of(state, j, j + 1)
+    right = first_of(state, j + 2, j + 3)
+    return first_of(state, left, right)
 
 
 @jit
-def put(st, first, at, time, key, s):
-    """Write the entry in the row at `at`; the rows begin at `first`."""
-    st.m[at + TIMER_PS] = time
-    st.m[at + TIMER_KEY] = key
-    st.m[at + TIMER_SLOT] = s
-    st.m[first + s * TIMER_SIZE + TIMER_PLACE] = at - first + 1
+def put(state, j, time, key, s):
+    """Write the j-th entry."""
+    entry = state.timer[j]
+    entry.time_ps = time
+    entry.key = key
+    entry.slot = s
+    state.timer[s].place = j + 1
 
 
 @jit
-def move(st, first, to, at):
-    """Copy an entry to the row at `to`."""
-    put(st, first, to, st.m[at + TIMER_PS], st.m[at + TIMER_KEY], st.m[at + TIMER_SLOT])
+def move(state, to, j):
+    """Copy the j-th entry to another place."""
+    entry = state.timer[j]
+    put(state, to, entry.time_ps, entry.key, entry.slot)
 
 
 @jit_call
-def rise(st, at, time, key, s):
-    """Find the place of an entry in the row at `at`, which is free, or above it."""
-    first = st.m[S_TIMERS]
-    while at > first:
-        above = first + ((at - first - TIMER_SIZE) >> 2) // TIMER_SIZE * TIMER_SIZE
-        if not is_before(st, time, key, above):
+def rise(state, j, time, key, s):
+    """Find the place of an entry: j, which is free, or above it."""
+    while j > 0:
+        above = (j - 1) >> 2
+        if not is_before(state, time, key, above):
             break
-        move(st, first, at, above)
-        at = above
-    put(st, first, at, time, key, s)
+        move(state, j, above)
+        j = above
+    put(state, j, time, key, s)
 
 
 @jit
-def sink(st, time, key, s):
+def sink(state, time, key, s):
     """Find the place of an entry, the first being free."""
-    first = st.m[S_TIMERS]
-    end = first + st.m[S_N_TIMER] * TIMER_SIZE
-    at = first
-    child = first + TIMER_SIZE
-    while child < end:
-        child = first_of_four(st, child)
-        if is_before(st, time, key, child):
+    j = 0
+    child = 1
+    while child < state.n_timer:
+        child = first_of_four(state, child)
+        if is_before(state, time, key, child):
             break
-        move(st, first, at, child)
-        at = child
-        child = first + 4 * (at - first) + TIMER_SIZE
-    put(st, first, at, time, key, s)
+        move(state, j, child)
+        j = child
+        child = 4 * j + 1
+    put(state, j, time, key, s)
 
 
 @jit
-def disarm(st, s):
+def disarm(state, s):
     """Forget the timer of a slot, if it has one."""
-    st.m[st.slot + s * F_SIZE + F_DUE_PS] = NEVER
+    state.slot[s].due_ps = NEVER
 
 
 @jit
-def arm(st, s, phase, time):
+def arm(state, s, phase, time):
     """Set the timer of a slot, in place of the one it had."""
-    so = st.slot + s * F_SIZE
-    key = timer_key(phase, st.m[so + F_REQUEST], st.m[so + F_ATTEMPT])
-    st.m[so + F_DUE_PS] = time
-    st.m[so + F_DUE_KEY] = key
-    first = st.m[S_TIMERS]
-    place = st.m[first + s * TIMER_SIZE + TIMER_PLACE]
+    slot = state.slot[s]
+    key = timer_key(phase, slot.request, slot.attempt)
+    slot.due_ps = time
+    slot.due_key = key
+    place = state.timer[s].place
     if place == 0:
-        n = st.m[S_N_TIMER]
-        st.m[S_N_TIMER] = n + 1
-        rise(st, first + n * TIMER_SIZE, time, key, s)
-    elif is_before(st, time, key, first + place - 1):
-        rise(st, first + place - 1, time, key, s)
-    if time < st.m[S_NEXT_IN]:
-        st.m[S_NEXT_IN] = time
+        n = state.n_timer
+        state.n_timer = n + 1
+        rise(state, n, time, key, s)
+    elif is_before(state, time, key, place - 1):
+        rise(state, place - 1, time, key, s)
+    if time < state.next_input_ps:
+        state.next_input_ps = time
 
 
 @jit
-def first_timer(st):
+def first_timer(state):
     """The slot of the first entry."""
-    return st.m[st.m[S_TIMERS] + TIMER_SLOT]
+    return state.timer[0].slot
 
 
 @jit
-def is_true(st, s):
+def is_true(state, s):
     """Whether the first entry, that of slot s, is its slot's timer."""
-    so = st.slot + s * F_SIZE
-    return (
-        st.m[so + F_DUE_PS] == st.m[st.m[S_TIMERS] + TIMER_PS]
-        and st.m[so + F_DUE_KEY] == st.m[st.m[S_TIMERS] + TIMER_KEY]
-    )
+    slot = state.slot[s]
+    first = state.timer[0]
+    return slot.due_ps == first.time_ps and slot.due_key == first.key
 
 
 @jit_call
-def put_right(st, s):
+def put_right(state, s):
     """The first entry, that of slot s, was too early: raise it, or drop it where the slot has no timer."""
-    so = st.slot + s * F_SIZE
-    if st.m[so + F_DUE_PS] != NEVER:
-        sink(st, st.m[so + F_DUE_PS], st.m[so + F_DUE_KEY], s)
+    slot = state.slot[s]
+    if slot.due_ps != NEVER:
+        sink(state, slot.due_ps, slot.due_key, s)
         return
-    first = st.m[S_TIMERS]
-    st.m[first + s * TIMER_SIZE + TIMER_PLACE] = 0
-    n = st.m[S_N_TIMER] - 1
-    st.m[S_N_TIMER] = n
-    last = first + n * TIMER_SIZE
-    time = st.m[last + TIMER_PS]
-    st.m[last + TIMER_PS] = NEVER
+    state.timer[s].place = 0
+    n = state.n_timer - 1
+    state.n_timer = n
+    last = state.timer[n]
+    time = last.time_ps
+    last.time_ps = NEVER
     if n > 0:
-        sink(st, time, st.m[last + TIMER_KEY], st.m[last + TIMER_SLOT])
+        sink(state, time, last.key, last.slot)

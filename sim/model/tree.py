@@ -1,6 +1,6 @@
 """Minimum trees: the smallest key among n leaves, ties to the lowest leaf, in O(log n) a change.
 
-A tree with m leaves (a power of two ≥ 2) takes 2·m places from `o` on: place 1 is the root, places m … 2m − 1 the
+A tree with m leaves (a power of two ≥ 2) takes 2·m places: place 1 is the root, places m … 2m − 1 the
 keys, and a place between holds the smallest key below it. Matches are played among four, two levels at once, their keys
 being read side by side; where the levels are an odd number, the root has two below it. Levels in between are not kept.
 A change plays all matches up to the root: no branch depends on their outcome, which costs less than stopping early
@@ -9,7 +9,7 @@ would save.
 
 from __future__ import annotations
 
-from sim.jit import jit, jit_call
+from sim.compile.jit import jit, jit_call
 
 ODD_LEVELS = sum(
     1 << level for level in range(1, 62, 2)
@@ -17,23 +17,23 @@ ODD_LEVELS = sum(
 
 
 @jit
-def tree_key(tree, o, m, leaf):
+def tree_key(tree, m, leaf):
     """The key of a leaf."""
-    return tree[o + m + leaf]
+    return tree[m + leaf]
 
 
 @jit
-def tree_first(tree, o, m):
+def tree_first(tree, m):
     """The leaf with the smallest key."""
-    key = tree[o + 1]
+    key = tree[1]
     node = 1
     if m & ODD_LEVELS:
-        node = 2 + int(tree[o + 2] != key)
+        node = 2 + int(tree[2] != key)
     while node < m:
         node *= 4
-        a = tree[o + node] != key
-        ab = a & (tree[o + node + 1] != key)
-        abc = ab & (tree[o + node + 2] != key)
+        a = tree[node] != key
+        ab = a & (tree[node + 1] != key)
+        abc = ab & (tree[node + 2] != key)
         node += (
             int(a) + int(ab) + int(abc)
         )  # sums, for nobody can guess who won: a choice would be made a branch
@@ -41,34 +41,32 @@ def tree_first(tree, o, m):
 
 
 @jit
-def tree_first_key(tree, o):
+def tree_first_key(tree):
     """The smallest key."""
-    return tree[o + 1]
+    return tree[1]
 
 
 @jit
-def tree_set(tree, o, m, leaf, key):
+def tree_set(tree, m, leaf, key):
     """Give a leaf a new key and play its matches again."""
     node = m + leaf
-    tree[o + node] = key
+    tree[node] = key
     while node > 3:
-        others = smaller(tree[o + (node ^ 2)], tree[o + (node ^ 3)])
-        key = smaller(
-            smaller(key, tree[o + (node ^ 1)]), others
-        )  # never read again what has just been written
+        others = smaller(tree[node ^ 2], tree[node ^ 3])
+        key = smaller(smaller(key, tree[node ^ 1]), others)  # never read again what has just been written
         node >>= 2
-        tree[o + node] = key
+        tree[node] = key
     if node > 1:
-        tree[o + 1] = smaller(key, tree[o + (node ^ 1)])
+        tree[1] = smaller(key, tree[node ^ 1])
 
 
 @jit_call
-def tree_next(tree, o, m, leaf, bound):
+def tree_next(tree, m, leaf, bound):
     """The first leaf from `leaf` on with a key below `bound`, or −1."""
     if leaf >= m:
         return -1
     node = m + leaf
-    while tree[o + node] >= bound:
+    while tree[node] >= bound:
         while node & 3 == 3 or node == 1:  # the last of its four: go on behind the match that they play
             if node <= 3:
                 return -1
@@ -76,7 +74,7 @@ def tree_next(tree, o, m, leaf, bound):
         node += 1
     while node < m:
         node *= 4
-        while tree[o + node] >= bound:
+        while tree[node] >= bound:
             node += 1
     return node - m
 
@@ -88,7 +86,7 @@ def smaller(a, b):
 
 
 @jit_call
-def tree_build(tree, o, m):
+def tree_build(tree, m):
     """Play every match; the keys are in place."""
     for node in range(m - 1, 0, -1):
-        tree[o + node] = smaller(tree[o + 2 * node], tree[o + 2 * node + 1])
+        tree[node] = smaller(tree[2 * node], tree[2 * node + 1])

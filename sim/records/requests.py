@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from sim.model.layout import BLAME_STREAM_COLUMNS, BLAME_TTFT_COLUMNS, COMPLETED, OUTCOMES, REASONS
+from sim.model.tables.codes import BLAME_STREAM_COLUMNS, BLAME_TTFT_COLUMNS, COMPLETED, OUTCOMES, REASONS
 from sim.records.columns import coded, durations, integers, moments, names_of
 from sim.records.schema import REQUESTS, schema
 from sim.records.window import measured_window_ps

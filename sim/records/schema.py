@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import pyarrow as pa
 
-from sim.model.layout import BLAME_STREAM, BLAME_TTFT, STAGE_NAMES
+from sim.model.tables.codes import BLAME_STREAM, BLAME_TTFT, STAGE_NAMES
 from sim.records.version import SCHEMA_VERSION
 
 NAME = pa.dictionary(pa.int32(), pa.string())  # few different texts, many rows

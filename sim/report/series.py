@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from sim.analysis.overtime import OverTime, percentiles_over_time
-from sim.model.layout import STAGE_NAMES
+from sim.model.tables.codes import STAGE_NAMES
 from sim.report.text import kinds
 
 MAX_POINTS = 600

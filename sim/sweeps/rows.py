@@ -7,7 +7,7 @@ from typing import Any
 from sim.analysis.summary import fleet_summary
 from sim.analysis.verdicts import limits_of, verdicts, with_verdicts
 from sim.engine.result import make_result
-from sim.model import layout as a
+from sim.model.tables.run import State
 from sim.pack import Plan
 from sim.pack_loops import check_sent
 from sim.records.summary import flat_summary
@@ -16,7 +16,7 @@ from sim.sweeps.jobs import Job
 Row = dict[str, Any]
 
 
-def make_row(job: Job, packed: Plan, state: a.State, engine: str) -> Row:
+def make_row(job: Job, packed: Plan, state: State, engine: str) -> Row:
     """What a final state came to. Classes are looked at where limits name them."""
     named = {limit.scope for limit in limits_of(packed.scenario) if limit.scope is not None}
     check_sent(packed.scenario, packed.params, state)

@@ -11,8 +11,8 @@ from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
-
 import sim.jit
+
 import sim.model
 
 DATA = Path(__file__).parent / "data"
@@ -30,7 +30,7 @@ def compiled() -> SimpleNamespace:
     """Every name of the laws' modules, compiled as the product uses them."""
     names = vars(_gather())
     return SimpleNamespace(
-        **{key: sim.jit.door(v) if hasattr(v, "py_func") else v for key, v in names.items()}
+        **{key: sim.compile.jit.entry_point(v) if hasattr(v, "py_func") else v for key, v in names.items()}
     )
 
 

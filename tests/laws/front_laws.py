@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from sim.model import layout as a
+from sim.model import layout as a  # TODO
 from sim.model.cache import ABSENT
 from sim.model.metrics import wide
 from sim.units import NEVER
@@ -61,14 +61,14 @@ class Fronts:
         st, now_ps, front = self.walk.st, self.walk.now_ps, self.walk.made.front
         entries = self.walk.rows("content", a.E_SIZE)
         kept = np.flatnonzero(entries[:, a.E_FILLED_PS] != ABSENT)
-        assert len(kept) == st.m[a.S_CACHED] <= front.cache_entries
+        assert len(kept) == st.n_cached <= front.cache_entries
         assert np.all(entries[kept, a.E_FILLED_PS] - 1 <= now_ps)
-        listed, content = [], int(st.m[a.S_CACHE_FIRST])
+        listed, content = [], int(st.cache_first)
         while len(listed) < len(kept):
             listed.append(content)
             content = int(entries[content, a.E_NEXT])
         assert sorted(listed) == kept.tolist()
-        assert not listed or (content == -1 and listed[-1] == st.m[a.S_CACHE_LAST])
+        assert not listed or (content == -1 and listed[-1] == st.cache_last)
         slots = self.walk.slots[self.walk.used_slots()]
         served = slots[(slots[:, a.F_FROM_CACHE] == 1) & (slots[:, a.F_TAKEN_PS] == now_ps)]
         for content in self.walk.made.traffic.content_id[served[:, a.F_REQUEST]]:

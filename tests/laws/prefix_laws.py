@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections import Counter
 
-from sim.model import layout as a
-from sim.model.layout import Params, State
+from sim.model import layout as a  # TODO
+from sim.model.tables.codes import SEQ_DECODE
+from sim.model.tables.run import Params, State
 
 
 def check_cache(p: Params, st: State, r: int, running: list[int]) -> None:
@@ -18,7 +19,7 @@ def check_cache(p: Params, st: State, r: int, running: list[int]) -> None:
     n_run = free_blocks = 0
     for segment, runs in segments.items():
         first = runs[0]
-        request = segment - int(p.m[a.P_N_SEGMENT])
+        request = segment - int(p.n_segment)
         assert st.m[first + a.U_FIRST] == segment_first(p, max(request, 0), segment, block)
         before = None
         for u in runs:
@@ -54,7 +55,7 @@ def segments_of(p: Params, st: State, o: int, limits: list[int]) -> dict[int, li
             first = -int(st.m[first + a.U_SHALLOW])
     for u in unlisted(st, o, limits):
         segment = int(st.m[u + a.U_SEGMENT])
-        assert segment >= p.m[a.P_N_SEGMENT], "others may look for it"
+        assert segment >= p.n_segment, "others may look for it"
         assert segment not in found
         found[segment] = [u]
     return found
@@ -74,37 +75,37 @@ def held_blocks(p: Params, st: State, running: list[int], block: int) -> Counter
         so = st.slot + slot * a.F_SIZE
         i = int(st.m[so + a.F_REQUEST])
         for j in range(int(st.m[so + a.F_HELD])):
-            segment, own = leaf(p, i), int(p.m[a.P_N_SEGMENT]) + i
+            segment, own = leaf(p, i), int(p.n_segment) + i
             if segment < 0 or j >= shared(p, i) // block:
                 segment = own
             while segment != own and segment_first(p, i, segment, block) > j:
-                segment = int(p.trace[p.m[a.P_SEGMENT] + segment * a.SEG_SIZE + a.SEG_PARENT])
+                segment = int(p.trace[p.segment_at + segment * a.SEG_SIZE + a.SEG_PARENT])
             holders[segment, j] += 1
     return holders
 
 
 def segment_first(p: Params, i: int, segment: int, block: int) -> int:
     """The first block of a segment, or of what is request i's own."""
-    if segment >= p.m[a.P_N_SEGMENT]:
+    if segment >= p.n_segment:
         return shared(p, i) // block
-    return int(p.trace[p.m[a.P_SEGMENT] + segment * a.SEG_SIZE + a.SEG_START]) // block
+    return int(p.trace[p.segment_at + segment * a.SEG_SIZE + a.SEG_START]) // block
 
 
 def leaf(p: Params, i: int) -> int:
     """The segment that a prompt ends in."""
-    return int(p.trace[p.m[a.P_LEAF] + i]) if p.m[a.P_LEAF] else -1
+    return int(p.trace[p.leaf_at + i]) if p.leaf_at else -1
 
 
 def shared(p: Params, i: int) -> int:
     """Tokens of a request that lie in segments."""
-    return int(p.trace[p.m[a.P_SHARED] + i]) if p.m[a.P_LEAF] else 0
+    return int(p.trace[p.shared_at + i]) if p.leaf_at else 0
 
 
 def own_blocks(st: State, row: list[int], slot: int, block: int) -> int:
     """Blocks of a running sequence that are not in the cache."""
     so = st.slot + slot * a.F_SIZE
     tokens = int(st.m[so + a.F_COMPUTED])
-    if st.m[so + a.F_STATE] == a.SEQ_DECODE:
+    if st.m[so + a.F_STATE] == SEQ_DECODE:
         tokens += int(row[a.R_STEP]) + 1
     else:
         tokens += int(st.m[so + a.F_CHUNK])

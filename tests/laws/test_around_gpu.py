@@ -12,7 +12,8 @@ from oracle.closed_forms import md1_wait, mmc_wait, replication_interval
 from oracle.philox import draw_below
 
 import sim
-from sim.model import layout as a
+from sim.model import layout as a  # TODO
+from sim.model.tables.codes import BLOCKED
 from sim.pack import plan
 from sim.rng import STREAM_GUARD
 
@@ -31,7 +32,7 @@ def replayed(run: Any, entries: int, life_ps: float) -> list[bool]:
     """Which requests a cache would have answered, from when each was asked and answered: a dict, oldest use first."""
     rows = run.result.requests
     p = plan(run.scenario).params
-    contents = p.trace[p.m[a.P_CONTENTS] :][: len(rows["taken_ps"])]
+    contents = p.trace[p.content_at :][: len(rows["taken_ps"])]
     asked = [(t, 1, i) for i, t in enumerate(rows["taken_ps"].tolist())]
     answered = [(t, 0, i) for i, t in enumerate(rows["last_token_ps"].tolist()) if t >= 0]
     kept: OrderedDict[int, int] = OrderedDict()
@@ -147,7 +148,7 @@ def test_verdicts_are_those_that_the_seed_draws() -> None:
     blocked = [
         draw_below(7, STREAM_GUARD, int(i), 1, 1 << 20) < round(0.1 * (1 << 20)) for i in rows["request_id"]
     ]
-    assert (rows["reason"] == a.BLOCKED).tolist() == blocked
+    assert (rows["reason"] == BLOCKED).tolist() == blocked
     assert sum(blocked) == run.summary["blocked"]
 
 

@@ -8,7 +8,8 @@ from parity.engines import run_on_loop, run_on_simpy
 from parity.fleets import Dice, Fleet, fleet
 
 from sim.engine.result import make_result
-from sim.model import layout as a
+from sim.model.tables.codes import BLAME_STREAM_COLUMNS, BLAME_TTFT_COLUMNS
+from sim.model.tables.pool import N_QUANTILE
 from sim.rows import ClassRow
 
 SEEDS = range(8000, 8080)
@@ -28,7 +29,7 @@ def impatient(seed: int) -> Fleet:
 def with_attempts(dice: Dice, row: ClassRow) -> ClassRow:
     """A class whose clients give up after a few ticks, come back, and sometimes hedge."""
     attempts = dice.whole(1, 4)
-    patience = np.sort([dice.ticks(1, 20) for _ in range(a.N_QUANTILE)])
+    patience = np.sort([dice.ticks(1, 20) for _ in range(N_QUANTILE)])
     return row._replace(
         first_patience_ps=patience if dice.maybe() else None,
         total_patience_ps=patience * 3 if dice.maybe() else None,
@@ -50,7 +51,7 @@ def check(seed: int) -> int:
     rows = make_result(made.params, run_on_loop(made)).requests
     first, last = rows["first_token_ps"] >= 0, rows["last_token_ps"] >= 0
     of_ttft, of_stream = (
-        [rows[name] for name in names] for names in (a.BLAME_TTFT_COLUMNS, a.BLAME_STREAM_COLUMNS)
+        [rows[name] for name in names] for names in (BLAME_TTFT_COLUMNS, BLAME_STREAM_COLUMNS)
     )
     told = f"repeat with\ncd tests && python -c 'from laws.test_blame import check; check({seed})'"
     assert all(np.all(part[first] >= 0) and np.all(part[~first] == -1) for part in of_ttft), told
@@ -68,5 +69,5 @@ def test_engines_blame_alike_where_clients_try_again() -> None:
     for seed in SEEDS[::8]:
         made = impatient(seed)
         one, other = (make_result(made.params, run(made)).requests for run in (run_on_loop, run_on_simpy))
-        for name in (*a.BLAME_TTFT_COLUMNS, *a.BLAME_STREAM_COLUMNS):
+        for name in (*BLAME_TTFT_COLUMNS, *BLAME_STREAM_COLUMNS):
             assert np.array_equal(one[name], other[name]), f"{name}, seed {seed}"

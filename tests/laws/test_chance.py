@@ -9,7 +9,15 @@ from parity.fleets import Fleet
 
 from sim.arrays import ClassRow, GroupRow, PoolRow, RunRow, Traffic
 from sim.engine.result import make_result
-from sim.model import layout as a
+from sim.model.tables.codes import (
+    LEAST_OUTSTANDING,
+    N_START_STAGE,
+    POWER_OF_TWO,
+    RANDOM,
+    STAGE_IMAGE,
+    STAGE_WEIGHTS,
+)
+from sim.model.tables.pool import N_QUANTILE
 
 from .walk import walked
 
@@ -34,9 +42,9 @@ def plain_pool(**changes: object) -> PoolRow:
 
 def stage_tables(*stages: int) -> np.ndarray:
     """Tables in which the n-th quantile of a stage takes n + 1 units, a unit of each stage being a digit of its own."""
-    rows = np.zeros((a.N_START_STAGE, a.N_QUANTILE), dtype=np.int64)
+    rows = np.zeros((N_START_STAGE, N_QUANTILE), dtype=np.int64)
     for digit, stage in enumerate(stages):
-        rows[stage - 1] = (np.arange(a.N_QUANTILE) + 1) * 10**6 * (a.N_QUANTILE * 4) ** digit
+        rows[stage - 1] = (np.arange(N_QUANTILE) + 1) * 10**6 * (N_QUANTILE * 4) ** digit
     return rows
 
 
@@ -48,23 +56,23 @@ def ranks(seed: int) -> np.ndarray:
         initial=0,
         tick_ps=0,
         target=N_START,
-        stage_ps=stage_tables(a.STAGE_IMAGE, a.STAGE_WEIGHTS),
+        stage_ps=stage_tables(STAGE_IMAGE, STAGE_WEIGHTS),
     )
-    starts = walked(one_pool(pool, a.LEAST_OUTSTANDING, 1, seed)).starts
+    starts = walked(one_pool(pool, LEAST_OUTSTANDING, 1, seed)).starts
     assert sorted(starts) == [(0, n) for n in range(N_START)]
     units = np.array([starts[0, n] // 10**6 for n in range(N_START)])
-    return np.stack([units % (a.N_QUANTILE * 4), units // (a.N_QUANTILE * 4)], axis=1) - 1
+    return np.stack([units % (N_QUANTILE * 4), units // (N_QUANTILE * 4)], axis=1) - 1
 
 
 def test_cold_starts_draw_every_stage_anew() -> None:
     """300 starts, two stages, 1,024 equally likely values: spread over all of them, stages and starts independent."""
     drawn = ranks(seed=3)
     assert drawn.min() >= 0
-    assert drawn.max() < a.N_QUANTILE
+    assert drawn.max() < N_QUANTILE
     for stage in drawn.T:
         assert len(np.unique(stage)) > 0.8 * N_START  # 260 expected
-        assert abs(stage.mean() / a.N_QUANTILE - 0.5) < 4 * np.sqrt(1 / 12 / N_START)
-        counts = np.bincount(stage * 8 // a.N_QUANTILE, minlength=8)
+        assert abs(stage.mean() / N_QUANTILE - 0.5) < 4 * np.sqrt(1 / 12 / N_START)
+        counts = np.bincount(stage * 8 // N_QUANTILE, minlength=8)
         assert ((counts - N_START / 8) ** 2 / (N_START / 8)).sum() < 24.3  # chi², 7 degrees, 0.1 %
     for one, other in ((drawn[:, 0], drawn[:, 1]), (drawn[1:, 0], drawn[:-1, 0])):
         assert abs(np.corrcoef(one, other)[0, 1]) < 4 / np.sqrt(N_START)
@@ -82,19 +90,19 @@ def routed(router: int, n_replica: int, n_request: int, seed: int = 3) -> np.nda
 @pytest.mark.parametrize("n_replica", [2, 5, 16])
 def test_the_random_router_spreads_evenly_but_not_too_evenly(n_replica: int) -> None:
     mean = 1000
-    chosen = routed(a.RANDOM, n_replica, mean * n_replica)
+    chosen = routed(RANDOM, n_replica, mean * n_replica)
     counts = np.bincount(chosen, minlength=n_replica)
     spread = ((counts - mean) ** 2 / mean).sum()
     low, high = {2: (0.0, 12.1), 5: (0.05, 20.5), 16: (3.0, 40.0)}[n_replica]  # chi², 0.05 % at either end
     assert low <= spread <= high
-    assert not np.array_equal(chosen, routed(a.RANDOM, n_replica, mean * n_replica, seed=4))
+    assert not np.array_equal(chosen, routed(RANDOM, n_replica, mean * n_replica, seed=4))
 
 
 @pytest.mark.parametrize("n_replica", [2, 5, 16])
 def test_the_better_of_two_is_far_more_even_than_one_at_random(n_replica: int) -> None:
     """Balls into bins: the fullest holds log log n / log 2 more than the mean, whatever the number of balls."""
-    chosen = routed(a.POWER_OF_TWO, n_replica, 1000 * n_replica)
+    chosen = routed(POWER_OF_TWO, n_replica, 1000 * n_replica)
     counts = np.bincount(chosen, minlength=n_replica)
     assert counts.max() - 1000 <= 6
     assert 1000 - counts.min() <= 8
-    assert not np.array_equal(chosen, routed(a.POWER_OF_TWO, n_replica, 1000 * n_replica, seed=4))
+    assert not np.array_equal(chosen, routed(POWER_OF_TWO, n_replica, 1000 * n_replica, seed=4))

@@ -10,7 +10,7 @@ import pytest
 from sim.arrays import make_params
 from sim.engine.host import run_plan
 from sim.engine.result import make_result
-from sim.model import layout as a
+from sim.model.tables.codes import HOLD_FAIR
 from sim.rows import ClassRow, GroupRow, PoolRow, RunRow, TenantRow, Traffic
 
 US = 10**6
@@ -40,7 +40,7 @@ def crowded(seed: int) -> tuple[dict[str, np.ndarray], np.ndarray, int]:
         RunRow(seed=seed, duration_ps=10**12, warmup_ps=0, end_ps=10**13, sample_ps=0),
         traffic,
         [ClassRow(tenant=i) for i in range(n_tenant)],
-        [GroupRow(outstanding_max=most, hold_order=a.HOLD_FAIR)],
+        [GroupRow(outstanding_max=most, hold_order=HOLD_FAIR)],
         [pool],
         tenants=[TenantRow(int(weight)) for weight in weights],
     )

@@ -15,8 +15,44 @@ from parity.fleets import Dice, Fleet, fill_hpa, fill_queue, fleet
 from sim.arrays import traffic_of
 from sim.engine.host import run_plan
 from sim.engine.result import RESULT_METRICS, Result, make_result
-from sim.model import layout as a
+from sim.model import layout as a  # TODO
 from sim.model.control import SCALER_PAR
+from sim.model.tables.codes import (
+    BLAME_STREAM_COLUMNS,
+    BLAME_TTFT_COLUMNS,
+    BLOCKED,
+    COMPLETED,
+    CONCURRENCY,
+    FAILED,
+    FIXED,
+    GATEWAY_FULL,
+    HPA,
+    IN_CPU_STAGE,
+    IN_GATEWAY,
+    IN_PREFILL,
+    IN_QUEUE,
+    IN_STREAM,
+    INSIDE,
+    NO_REASON,
+    OUTCOMES,
+    OVER_LIMIT,
+    PREDICTED_TTFT,
+    QUEUE,
+    QUEUE_TIME,
+    RANDOM,
+    RATE_LIMITED,
+    REASONS,
+    REJECTED,
+    REPLICA_LOST,
+    SHED,
+    SRC_BACKLOG,
+    STAGE_NAMES,
+    STAGE_READY,
+    STALLED,
+    TIMED_OUT,
+    TOO_LONG,
+)
+from sim.model.tables.sample import STEP_PARTS
 from sim.units import NEVER
 
 from .users import can_fall_back
@@ -26,22 +62,22 @@ SEEDS = range(6000, 6160)
 MORE_SEEDS = range(6160, 7000)
 BLOCKS = 8
 STEP_WORK = ("prefill_tokens", "prefill_squares", "decode_tokens", "kv_read_tokens")
-REASON_NAMES = set(a.REASONS)
+REASON_NAMES = set(REASONS)
 REASONS = {
-    a.COMPLETED: (a.NO_REASON,),
-    a.REJECTED: (
-        a.TOO_LONG,
-        a.OVER_LIMIT,
-        a.GATEWAY_FULL,
-        a.RATE_LIMITED,
-        a.CONCURRENCY,
-        a.SHED,
-        a.QUEUE_TIME,
-        a.PREDICTED_TTFT,
-        a.BLOCKED,
+    COMPLETED: (NO_REASON,),
+    REJECTED: (
+        TOO_LONG,
+        OVER_LIMIT,
+        GATEWAY_FULL,
+        RATE_LIMITED,
+        CONCURRENCY,
+        SHED,
+        QUEUE_TIME,
+        PREDICTED_TTFT,
+        BLOCKED,
     ),
-    a.TIMED_OUT: (a.IN_GATEWAY, a.IN_CPU_STAGE, a.IN_QUEUE, a.IN_PREFILL, a.IN_STREAM, a.STALLED),
-    a.FAILED: (a.REPLICA_LOST,),
+    TIMED_OUT: (IN_GATEWAY, IN_CPU_STAGE, IN_QUEUE, IN_PREFILL, IN_STREAM, STALLED),
+    FAILED: (REPLICA_LOST,),
 }
 
 
@@ -101,18 +137,18 @@ def requests_are_conserved(walk: Walk, result: Result) -> None:
     for k in range(len(walk.made.classes)):
         mine = rows["class_id"] == k
         for name in ("completed", "rejected", "timed_out", "failed"):
-            code = a.OUTCOMES.index(name)
+            code = OUTCOMES.index(name)
             assert counts[name][1 + k] == (mine & measured & (rows["outcome"] == code)).sum(), name
             assert counts[f"all_{name}"][1 + k] == (mine & (rows["outcome"] == code)).sum(), name
         assert counts["all_offered"][1 + k] == (mine & arrived).sum()
         assert counts["offered"][1 + k] == (mine & arrived & measured).sum()
-        inside = mine & arrived & measured & (rows["outcome"] == a.INSIDE)
+        inside = mine & arrived & measured & (rows["outcome"] == INSIDE)
         assert counts["inside"][1 + k] == inside.sum()
-        cached = mine & measured & (rows["outcome"] == a.COMPLETED) & is_cached(rows)
+        cached = mine & measured & (rows["outcome"] == COMPLETED) & is_cached(rows)
         assert walk.rows("counts", a.C_SIZE)[k, a.C_CACHED] == cached.sum()
     for name, column in counts.items():
         assert column[0] == column[1:].sum(), name
-    assert np.all(rows["outcome"][~arrived] == a.INSIDE)
+    assert np.all(rows["outcome"][~arrived] == INSIDE)
     for outcome, reasons in REASONS.items():
         assert np.all(np.isin(rows["reason"][arrived & (rows["outcome"] == outcome)], reasons))
 
@@ -120,7 +156,7 @@ def requests_are_conserved(walk: Walk, result: Result) -> None:
 def attempts_are_conserved(walk: Walk, result: Result) -> None:
     """Per class: attempts = the rows' = by how they ended + under way; each is a first one, a retry or a hedge."""
     counts, rows, run = result.counts, result.requests, walk.made.run
-    ends = [f"attempts_{name}" for name in (*a.OUTCOMES[1:], "cancelled")]
+    ends = [f"attempts_{name}" for name in (*OUTCOMES[1:], "cancelled")]
     measured = (rows["arrival_ps"] >= run.warmup_ps) & (rows["arrival_ps"] < run.duration_ps)
     measured &= rows["arrival_ps"] <= min(result.end_ps, run.end_ps - 1)
     for k, row in enumerate(walk.made.classes):
@@ -133,11 +169,11 @@ def attempts_are_conserved(walk: Walk, result: Result) -> None:
         assert (
             0
             <= under_way
-            <= 2 * (mine & (rows["outcome"] == a.INSIDE)).sum()
-            + (mine & (rows["outcome"] == a.COMPLETED)).sum() * (row.hedge_ps != NEVER)
+            <= 2 * (mine & (rows["outcome"] == INSIDE)).sum()
+            + (mine & (rows["outcome"] == COMPLETED)).sum() * (row.hedge_ps != NEVER)
         )
         retries, hedges = counts["retries"][1 + k], counts["hedges"][1 + k]
-        if walk.p.m[a.P_ATTEMPTS]:
+        if walk.p.has_attempts:
             firsts = counts["offered"][1 + k] - (rows["attempts"][mine] == 0).sum()  # some are still deferred
             again = counts["attempts"][1 + k] - (firsts + retries + hedges)
             assert 0 <= again <= firsts * can_fall_back(row)
@@ -148,7 +184,7 @@ def attempts_are_conserved(walk: Walk, result: Result) -> None:
             assert hedges == 0
         at = RESULT_METRICS.index("attempt_ttft")
         assert counts["completed"][1 + k] <= result.hist[1 + k, at].sum() <= counts["attempts"][1 + k]
-    once = (rows["outcome"] == a.COMPLETED) | (measured & (rows["reason"] == a.TOO_LONG))
+    once = (rows["outcome"] == COMPLETED) | (measured & (rows["reason"] == TOO_LONG))
     assert np.all(rows["wasted_tokens"][once & (rows["attempts"] == 1)] == 0)
 
 
@@ -164,12 +200,12 @@ def turns_follow_answers(walk: Walk, result: Result) -> None:
             continue
         n, follower = place.get(i), place.get(int(after))
         outcome = -1 if n is None else int(rows["outcome"][n])
-        if outcome == a.COMPLETED:
+        if outcome == COMPLETED:
             seen_ps = rows["last_token_ps"][n] + rows["network_ps"][n]
             comes_ps = int(seen_ps + max(1, pause_ps))
             assert (follower is None) == (comes_ps >= run.duration_ps)
             assert follower is None or rows["arrival_ps"][follower] == comes_ps
-        elif outcome < 0 or outcome == a.INSIDE or not walk.made.classes[rows["class_id"][n]].persistent:
+        elif outcome < 0 or outcome == INSIDE or not walk.made.classes[rows["class_id"][n]].persistent:
             assert follower is None
         elif follower is not None:
             assert rows["arrival_ps"][n] < rows["arrival_ps"][follower] < run.duration_ps
@@ -180,7 +216,7 @@ def is_simple(result: Result) -> bool:
     all there was.
     """
     rows = result.requests
-    gone = np.isin(rows["outcome"], (a.TIMED_OUT, a.FAILED)) | (rows["reason"] == a.BLOCKED) | is_cached(rows)
+    gone = np.isin(rows["outcome"], (TIMED_OUT, FAILED)) | (rows["reason"] == BLOCKED) | is_cached(rows)
     return not gone.any() and bool(np.all(rows["attempts"] <= 1))
 
 
@@ -220,7 +256,7 @@ def stamps_are_in_order(walk: Walk, result: Result) -> None:
         assert np.all(before[happened] <= after[happened])
         assert np.all(before[computed] < after[computed])
         assert np.all(after[happened] <= result.end_ps)
-    done = rows["outcome"] == a.COMPLETED
+    done = rows["outcome"] == COMPLETED
     assert np.array_equal(done, rows["last_token_ps"] >= 0)
     assert np.all(rows["routed_ps"][rows["replica_id"] >= 0] >= 0)
     assert np.all(is_kept(walk, rows)[is_cached(rows)])
@@ -241,7 +277,7 @@ def blame_sums_to_the_whole(walk: Walk, result: Result) -> None:
     rows = result.requests
     first, last = rows["first_token_ps"] >= 0, rows["last_token_ps"] >= 0
     of_ttft, of_stream = (
-        [rows[name] for name in names] for names in (a.BLAME_TTFT_COLUMNS, a.BLAME_STREAM_COLUMNS)
+        [rows[name] for name in names] for names in (BLAME_TTFT_COLUMNS, BLAME_STREAM_COLUMNS)
     )
     assert all(np.all(part[first] >= 0) and np.all(part[~first] == -1) for part in of_ttft)
     assert all(np.all(part[last] >= 0) and np.all(part[~last] == -1) for part in of_stream)
@@ -268,7 +304,7 @@ def measures_are_those_of_the_requests(walk: Walk, result: Result) -> None:
     """Histograms hold one entry per measured request (gap for gap), sums are the rows' sums, `met` is who met all."""
     rows, run = result.requests, walk.made.run
     measured = (rows["arrival_ps"] >= run.warmup_ps) & (rows["arrival_ps"] < run.duration_ps)
-    done = measured & (rows["outcome"] == a.COMPLETED)
+    done = measured & (rows["outcome"] == COMPLETED)
     long = done & (rows["output_tokens"] > 1)
     span = rows["last_token_ps"] - rows["first_token_ps"]
     asked = rows["arrival_ps"] - rows["network_ps"]  # as the user sees it
@@ -307,7 +343,7 @@ def work_adds_up(walk: Walk, result: Result) -> None:
     simple = is_simple(result)
     for pool, (row, marks) in enumerate(zip(result.pools, walk.rows("pool", a.Q_SIZE), strict=True)):
         mine = rows["pool_id"] == pool
-        preemptions, done = rows["preemptions"][mine].sum(), (mine & (rows["outcome"] == a.COMPLETED)).sum()
+        preemptions, done = rows["preemptions"][mine].sum(), (mine & (rows["outcome"] == COMPLETED)).sum()
         assert row["run_preemptions"] == marks[a.Q_PREEMPTED] >= preemptions
         assert row["run_completions"] >= done
         assert marks[a.Q_ROUTED] >= mine.sum()
@@ -316,7 +352,7 @@ def work_adds_up(walk: Walk, result: Result) -> None:
             assert marks[a.Q_ROUTED] == mine.sum()
         for prefix in ("", "run_"):
             assert row[f"{prefix}prefill_ps"] + row[f"{prefix}decode_ps"] == row[f"{prefix}busy_ps"]
-        if simple and np.all(rows["outcome"][mine] == a.COMPLETED):
+        if simple and np.all(rows["outcome"][mine] == COMPLETED):
             prompts = rows["prompt_tokens"][mine].sum()
             decodes = np.maximum(0, rows["output_tokens"][mine] - 1).sum()
             again = row["run_preemptions"] > 0
@@ -335,12 +371,12 @@ def the_window_adds_up(walk: Walk, result: Result) -> None:
     more than its step times allow; every share of its time is one.
     """
     rows, run = result.requests, walk.made.run
-    done = rows["outcome"] == a.COMPLETED
+    done = rows["outcome"] == COMPLETED
     within = {
         name: (rows[name] >= run.warmup_ps) & (rows[name] < run.duration_ps)
         for name in ("scheduled_ps", "first_token_ps", "last_token_ps")
     }
-    gone = ~np.isin(rows["outcome"], (a.COMPLETED, a.INSIDE)) | is_cached(rows)
+    gone = ~np.isin(rows["outcome"], (COMPLETED, INSIDE)) | is_cached(rows)
     over = (rows["last_token_ps"] >= 0) & (rows["last_token_ps"] < run.warmup_ps)
     late = rows["first_token_ps"] >= run.duration_ps
     streamed = np.all(is_streamed(walk, rows))
@@ -361,7 +397,7 @@ def the_window_adds_up(walk: Walk, result: Result) -> None:
         base = table[walk.p.base + limits[a.L_TABLE] :][: limits[a.L_MAX_SEQS] + 1]
         shortest = max(1, min(int(base[1:].min()), int(base[0])))
         room += row["slot_ps"] // shortest + int(limits[a.L_N] * limits[a.L_MAX_SEQS])
-        assert abs(row["step_parts"]) <= a.STEP_PARTS * limits[a.L_N]
+        assert abs(row["step_parts"]) <= STEP_PARTS * limits[a.L_N]
         if row["busy_ps"] == 0:
             assert row["prefill_tokens"] == row["decode_tokens"] == 0
     assert result.counts["tokens_out"][0] <= room
@@ -372,10 +408,10 @@ def queues_keep_littles_law(walk: Walk, result: Result) -> None:
     rows, end_ps = result.requests, result.end_ps
     if not is_simple(result):
         return
-    arrived = (rows["arrival_ps"] < walk.made.run.end_ps) & (rows["outcome"] != a.REJECTED)
+    arrived = (rows["arrival_ps"] < walk.made.run.end_ps) & (rows["outcome"] != REJECTED)
     until = {name: np.where(rows[name] >= 0, rows[name], end_ps) for name in rows if name.endswith("_ps")}
     held = until["routed_ps"] - rows["arrival_ps"]
-    if np.any(rows["outcome"] == a.REJECTED) and walk.areas["away", 0] > 0:
+    if np.any(rows["outcome"] == REJECTED) and walk.areas["away", 0] > 0:
         return  # when they were turned away is not told
     assert walk.areas["held", 0] + walk.areas["away", 0] == held[arrived].sum()
     inside = until["last_token_ps"] - rows["arrival_ps"]
@@ -389,7 +425,7 @@ def queues_keep_littles_law(walk: Walk, result: Result) -> None:
 def the_series_adds_up(walk: Walk, result: Result) -> None:
     """Every row has its replicas in one stage each; what is cumulative never falls; nobody is counted twice."""
     rows = result.samples
-    names = a.STAGE_NAMES[1:]
+    names = STAGE_NAMES[1:]
     for pool, limits in enumerate(walk.pools):
         mine = rows["pool_id"] == pool
         series = {name: rows[name][mine] for name in rows}
@@ -427,7 +463,7 @@ def nothing_is_left_behind(walk: Walk, result: Result) -> None:
         free, slot = free + 1, int(m[walk.st.slot + slot * a.F_SIZE + a.F_NEXT])
     assert free == n_slot
     for r, row in enumerate(walk.replicas):
-        if row[a.R_N_RUN] == 0 and row[a.R_STAGE] == a.STAGE_READY:
+        if row[a.R_N_RUN] == 0 and row[a.R_STAGE] == STAGE_READY:
             limits = walk.pools[walk.home[r]]
             assert row[a.R_FREE_BLOCKS] == limits[a.L_BLOCKS]
             assert (row[a.R_N_DECODE], row[a.R_KV], row[a.R_N_CHUNK], row[a.R_STACK_N]) == (0, 0, 0, 0)
@@ -491,17 +527,17 @@ def test_the_fleets_are_as_nasty_as_they_should_be() -> None:
         walk, result = finished(seed)
         rows = result.requests
         seen["preempted"] += bool(rows["preemptions"].any())
-        seen["too_long"] += bool((rows["reason"] == a.TOO_LONG).any())
-        seen["gateway_full"] += bool((rows["reason"] == a.GATEWAY_FULL).any())
+        seen["too_long"] += bool((rows["reason"] == TOO_LONG).any())
+        seen["gateway_full"] += bool((rows["reason"] == GATEWAY_FULL).any())
         for name in REASON_NAMES & seen.keys() - {"too_long", "gateway_full"}:
-            seen[name] += bool((rows["reason"] == a.REASONS.index(name)).any())
+            seen[name] += bool((rows["reason"] == REASONS.index(name)).any())
         seen["retried"] += result.counts["retries"][0] > 0
         seen["hedged"] += result.counts["attempts_cancelled"][0] > 0
         seen["cached"] += bool(is_cached(rows).any())
         seen["stations"] += any(end > start for station in walk.fronts.jobs for start, end, _ in station)
         seen["wasted"] += bool((rows["wasted_tokens"] > 0).any())
         seen["held"] += bool((rows["routed_ps"] > rows["taken_ps"]).any())
-        seen["failed"] += bool((rows["outcome"] == a.FAILED).any())
+        seen["failed"] += bool((rows["outcome"] == FAILED).any())
         seen["started"] += any(pool["run_replicas_started"] for pool in result.pools)
         seen["drained"] += any(pool["scaled_down"] for pool in result.pools)
     assert all(count >= len(SEEDS) // 25 for count in seen.values()), seen
@@ -517,7 +553,7 @@ def test_another_seed_is_another_run() -> None:
     made = next(
         made
         for made in map(fleet, range(1000))
-        if made.groups[0].router == a.RANDOM
+        if made.groups[0].router == RANDOM
         and sum(pool.initial for pool in made.pools if pool.group == 0) > 1
         and make_result(made.params, run_on_loop(made)).counts["completed"][0] > 12
     )
@@ -536,14 +572,14 @@ def other_policy(made: Fleet, kind: int) -> Fleet:
     pools = []
     for pool in made.pools:
         par = np.zeros(SCALER_PAR, dtype=np.int64)
-        if kind == a.HPA:
+        if kind == HPA:
             fill_hpa(dice, par)
-        elif kind == a.QUEUE:
+        elif kind == QUEUE:
             fill_queue(dice, par, pool.n_min, pool.n_max)
-        tick_ps = dice.ticks(1, 5) if kind == a.HPA else 0
+        tick_ps = dice.ticks(1, 5) if kind == HPA else 0
         pools.append(
             pool._replace(
-                scaler=kind, scaler_par=par, tick_ps=tick_ps, target=pool.n_max, source=a.SRC_BACKLOG
+                scaler=kind, scaler_par=par, tick_ps=tick_ps, target=pool.n_max, source=SRC_BACKLOG
             )
         )
     return made._replace(pools=pools)
@@ -553,7 +589,7 @@ def test_the_nth_cold_start_of_a_pool_takes_as_long_under_every_policy() -> None
     common = different = 0
     for seed in range(7000, 7024):
         made = fleet(seed, cold_starts=True, scaled=True, users_laws=False)
-        starts = [walked(other_policy(made, kind)).starts for kind in (a.FIXED, a.HPA, a.QUEUE)]
+        starts = [walked(other_policy(made, kind)).starts for kind in (FIXED, HPA, QUEUE)]
         for one, other in ((starts[0], starts[1]), (starts[0], starts[2]), (starts[1], starts[2])):
             for key in one.keys() & other.keys():
                 assert one[key] == other[key], f"start {key} of seed {seed}"

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from sim.model import layout as a
+from sim.model import layout as a  # TODO
+from sim.model.tables.codes import ABANDONED, N_ENDED, SEQ_AWAY, SEQ_THINKING, WANTED
 from sim.state import timer_rows
 from sim.units import NEVER
 
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 def check_attempts(walk: Walk, used: np.ndarray, inside: np.ndarray) -> None:
     """Per class: attempts = those that ended + those under way; a request has two at most, and no more than allowed."""
     slots, run = walk.slots, walk.made.run
-    live = used[(slots[used, a.F_STATE] != a.SEQ_AWAY) & (slots[used, a.F_GHOST] != a.GHOST_GONE)]
+    live = used[(slots[used, a.F_STATE] != SEQ_AWAY) & (slots[used, a.F_GHOST] != ABANDONED)]
     arrival = slots[live, a.F_ARRIVAL_PS]
     live = live[(arrival >= run.warmup_ps) & (arrival < run.duration_ps)]
     counts = walk.rows("counts", a.C_SIZE)
@@ -28,7 +29,7 @@ def check_attempts(walk: Walk, used: np.ndarray, inside: np.ndarray) -> None:
     waits = waits[(slots[waits, a.F_ARRIVAL_PS] < run.duration_ps)]
     deferred = np.bincount(slots[waits, a.F_CLASS], minlength=len(counts))
     for k, row in enumerate(counts):
-        ended = row[a.C_ENDED : a.C_ENDED + a.N_ENDED].sum()
+        ended = row[a.C_ENDED : a.C_ENDED + N_ENDED].sum()
         assert row[a.C_ATTEMPTS] == ended + (slots[live, a.F_CLASS] == k).sum()
         again = row[a.C_ATTEMPTS] - (row[a.C_OFFERED] - deferred[k] + row[a.C_RETRIES] + row[a.C_HEDGES])
         falls_back = can_fall_back(walk.made.classes[k])
@@ -55,7 +56,7 @@ def check_limits(walk: Walk, used: np.ndarray) -> None:
     """A bucket is never over its size or below nothing; in flight are as many as count; budgets keep their bounds."""
     slots, n_class = walk.slots, len(walk.made.classes)
     limits = walk.rows("limit", a.J_SIZE)
-    start = int(walk.p.m[a.P_LIMITS])
+    start = int(walk.p.limit_at)
     sizes = walk.p.m[start : start + len(limits) * a.V_SIZE].reshape(-1, a.V_SIZE)
     for credit, size in ((a.J_REQUEST_PS, a.V_REQUEST_CAP), (a.J_TOKEN_PS, a.V_TOKEN_CAP)):
         assert np.all(limits[:, credit] >= 0)
@@ -71,7 +72,7 @@ def check_limits(walk: Walk, used: np.ndarray) -> None:
 
 def check_timers(walk: Walk, used: np.ndarray) -> None:
     """The heap's entries bound the timers from below, none is late; whoever is away has a timer, free slots have none."""
-    slots, n = walk.slots, int(walk.st.m[a.S_N_TIMER])
+    slots, n = walk.slots, int(walk.st.n_timer)
     rows = timer_rows(walk.st)
     heap = [(int(row[a.TIMER_PS]), int(row[a.TIMER_KEY])) for row in rows[:n]]
     owners = rows[:n, a.TIMER_SLOT]
@@ -85,7 +86,7 @@ def check_timers(walk: Walk, used: np.ndarray) -> None:
         due = (int(slots[s, a.F_DUE_PS]), int(slots[s, a.F_DUE_KEY]))
         assert walk.now_ps <= due[0]
         assert heap[int(rows[s, a.TIMER_PLACE]) // a.TIMER_SIZE] <= due
-    away = used[slots[used, a.F_STATE] >= a.SEQ_AWAY]  # or at a station
+    away = used[slots[used, a.F_STATE] >= SEQ_AWAY]  # or at a station
     assert np.all(slots[away, a.F_DUE_PS] != NEVER)
     free = np.setdiff1d(owners, used)
     assert np.all(slots[free, a.F_DUE_PS] == NEVER)
@@ -111,12 +112,12 @@ def check_hedges(walk: Walk, used: np.ndarray) -> None:
         first = min(found, key=lambda s: found[s])
         assert walk.st.m[[a.S_HEDGE, a.S_HEDGE_PS]].tolist() == [first, found[first][0]]
     else:
-        assert walk.st.m[a.S_HEDGE_PS] == NEVER
+        assert walk.st.hedge_ps == NEVER
     assert set(used[slots[used, a.F_HEDGE_PREV] != -1].tolist()) == set(found)
     assert all(due[0] >= walk.now_ps for due in found.values())
     for s in used:
         row = slots[s]
-        taken = row[a.F_STATE] not in (a.SEQ_AWAY, a.SEQ_THINKING) and row[a.F_GHOST] == a.GHOST_NOT
+        taken = row[a.F_STATE] not in (SEQ_AWAY, SEQ_THINKING) and row[a.F_GHOST] == WANTED
         wait = classes[row[a.F_CLASS]].hedge_ps
         if taken and row[a.F_FIRST_PS] < 0 and wait != NEVER:
             due_ps = int(row[a.F_TAKEN_PS]) + wait

@@ -13,14 +13,40 @@ from sim.arrays import group_rows, pool_rows
 from sim.engine import simpy
 from sim.engine.act import ACT_BLOCKS, ACT_METRIC
 from sim.engine.cpu import compiled_act
-from sim.model import layout as a
+from sim.model import layout as a  # TODO
+from sim.model.tables.codes import (
+    DYNAMIC,
+    LEAST_OUTSTANDING,
+    POWER_OF_TWO,
+    SEQ_AWAY,
+    SEQ_BEFORE,
+    SEQ_DECODE,
+    SEQ_HELD,
+    SEQ_SINGLE,
+    SEQ_THINKING,
+    SEQ_WAITING,
+    SRC_ARRIVAL_RATE,
+    SRC_BACKLOG,
+    SRC_KV_USE,
+    SRC_OUTSTANDING,
+    SRC_RUNNING,
+    SRC_WAITING,
+    STAGE_DRAINING,
+    STAGE_ENGINE,
+    STAGE_GONE,
+    STAGE_READY,
+    STAGE_SLICE,
+    STATIC,
+    WANTED,
+)
+from sim.model.tables.run import State
 from sim.state import slot_rows, state_sizes, table
 from sim.units import NEVER, PS_PER_S
 
 from .front_laws import Fronts
 from .prefix_laws import check_cache
 
-IN_USE = (a.STAGE_READY, a.STAGE_DRAINING)
+IN_USE = (STAGE_READY, STAGE_DRAINING)
 
 
 class Before:
@@ -36,7 +62,7 @@ class Before:
         self.ready_ps = walk.replicas[:, a.R_READY_PS].copy()
         self.started_ps = walk.replicas[:, a.R_STARTED_PS].copy()
         self.outstanding = walk.outstanding()
-        self.cursor = int(walk.st.m[a.S_CURSOR])
+        self.cursor = int(walk.st.cursor)
 
 
 class Walk:
@@ -59,7 +85,7 @@ class Walk:
 
     # ---- what there is -----------------------------------------------------------------------------------------------
     @property
-    def st(self) -> a.State:
+    def st(self) -> State:
         """The state; it moves when it grows."""
         return self.fleet.state
 
@@ -78,7 +104,7 @@ class Walk:
 
     def held(self, group: int) -> list[int]:
         """The slots that the gateway holds for a group, lane by lane."""
-        n_lane = int(self.p.m[a.P_N_LANE])
+        n_lane = int(self.p.n_queue)
         lanes = self.rows("lane", a.N_SIZE)[group * n_lane : (group + 1) * n_lane]
         return [slot for lane in lanes if lane[a.N_HELD] for slot in self.chain(lane[a.N_HEAD])]
 
@@ -119,9 +145,9 @@ class Walk:
         """When cold starts begin and end; the n-th of a pool is known by its number."""
         for r, row in enumerate(self.replicas):
             stage, index = row[a.R_STAGE], int(row[a.R_INDEX])
-            if a.STAGE_SLICE <= stage <= a.STAGE_ENGINE:
+            if STAGE_SLICE <= stage <= STAGE_ENGINE:
                 self._begun[r] = (index, int(row[a.R_STARTED_PS]))
-            elif stage == a.STAGE_READY and index >= 0:
+            elif stage == STAGE_READY and index >= 0:
                 key = (int(self.home[r]), index)
                 self.starts.setdefault(key, int(row[a.R_READY_PS] - row[a.R_STARTED_PS]))
 
@@ -129,19 +155,19 @@ class Walk:
         """Everything that is counted in replica·time or request·time, over a span in which nothing happens."""
         for r, row in enumerate(self.replicas):
             pool = int(self.home[r])
-            self.areas["billed_ps", pool] += span_ps * int(row[a.R_STAGE] > a.STAGE_SLICE)
-            self.areas["ready_ps", pool] += span_ps * int(row[a.R_STAGE] == a.STAGE_READY)
+            self.areas["billed_ps", pool] += span_ps * int(row[a.R_STAGE] > STAGE_SLICE)
+            self.areas["ready_ps", pool] += span_ps * int(row[a.R_STAGE] == STAGE_READY)
             self.areas["serving_ps", pool] += span_ps * int(row[a.R_STAGE] in IN_USE)
             self.areas["busy_ps", pool] += span_ps * int(row[a.R_JUMP_K] > 0)
             self.areas["slot_ps", pool] += span_ps * int(row[a.R_N_RUN]) * int(row[a.R_JUMP_K] > 0)
             self.areas["waiting", 0] += span_ps * int(row[a.R_N_WAIT])
-        held, used = int(self.rows("group", a.H_SIZE)[:, a.H_HELD].sum()), int(self.st.m[a.S_IN_FLIGHT])
+        held, used = int(self.rows("group", a.H_SIZE)[:, a.H_HELD].sum()), int(self.st.in_flight)
         self.areas["held", 0] += span_ps * held
         self.areas["in_flight", 0] += span_ps * used
         if used > held + self.outstanding().sum():
             states = self.slots[self.used_slots(), a.F_STATE]
-            self.areas["in_flight", 0] -= span_ps * int((states == a.SEQ_THINKING).sum())
-            self.areas["away", 0] += span_ps * int(np.isin(states, (a.SEQ_AWAY, a.SEQ_BEFORE)).sum())
+            self.areas["in_flight", 0] -= span_ps * int((states == SEQ_THINKING).sum())
+            self.areas["away", 0] += span_ps * int(np.isin(states, (SEQ_AWAY, SEQ_BEFORE)).sum())
 
     # ---- control -----------------------------------------------------------------------------------------------------
     def check_scrapes(self, before: Before) -> None:
@@ -155,7 +181,7 @@ class Walk:
             time_ps, value = (int(x) for x in ring[pool, (n - 1) % ring.shape[1]])
             assert (time_ps, n) == (t, len(self.scraped[pool]) + 1)
             # a rate is rounded down to thousandths, its period to microseconds
-            rate = self.pools[pool, a.L_SOURCE] == a.SRC_ARRIVAL_RATE
+            rate = self.pools[pool, a.L_SOURCE] == SRC_ARRIVAL_RATE
             slack = 1 + value * 10**6 // int(self.pools[pool, a.L_SCRAPE_PS]) if rate else 0
             assert abs(value - before.metrics[pool]) <= slack, (
                 f"pool {pool} scraped {value} for {before.metrics[pool]}"
@@ -168,21 +194,21 @@ class Walk:
         """What a scrape of the pool would find now, in thousandths."""
         source, limits = int(self.pools[pool, a.L_SOURCE]), self.pools[pool]
         group = self.rows("group", a.H_SIZE)[limits[a.L_GROUP]]
-        if source == a.SRC_ARRIVAL_RATE:
+        if source == SRC_ARRIVAL_RATE:
             new = int(group[a.H_ARRIVALS] - self.rows("pool", a.Q_SIZE)[pool, a.Q_LAST_ARRIVALS])
             return new * 1000 * PS_PER_S // int(limits[a.L_SCRAPE_PS])
-        ready = [r for r in np.flatnonzero(self.home == pool) if self.replicas[r, a.R_STAGE] == a.STAGE_READY]
-        if source == a.SRC_KV_USE:
+        ready = [r for r in np.flatnonzero(self.home == pool) if self.replicas[r, a.R_STAGE] == STAGE_READY]
+        if source == SRC_KV_USE:
             return sum(1000 * self.act(ACT_BLOCKS, int(r)) // int(limits[a.L_BLOCKS]) for r in ready)
         waiting = int(self.replicas[ready, a.R_N_WAIT].sum())
         running = int(self.replicas[ready, a.R_N_RUN].sum())
         return (
             1000
             * {
-                a.SRC_OUTSTANDING: waiting + running,
-                a.SRC_WAITING: waiting,
-                a.SRC_RUNNING: running,
-                a.SRC_BACKLOG: waiting + int(group[a.H_HELD]),
+                SRC_OUTSTANDING: waiting + running,
+                SRC_WAITING: waiting,
+                SRC_RUNNING: running,
+                SRC_BACKLOG: waiting + int(group[a.H_HELD]),
             }[source]
         )
 
@@ -194,34 +220,34 @@ class Walk:
                 continue
             mine = np.flatnonzero(self.home == pool)
             was, stage = before.stages[mine], self.replicas[mine, a.R_STAGE]
-            active = (stage >= a.STAGE_SLICE) & (stage <= a.STAGE_READY)
-            was_active = (was >= a.STAGE_SLICE) & (was <= a.STAGE_READY)
+            active = (stage >= STAGE_SLICE) & (stage <= STAGE_READY)
+            was_active = (was >= STAGE_SLICE) & (was <= STAGE_READY)
             wanted = int(pools[pool, a.Q_WANTED])
-            assert active.sum() == wanted or (active.sum() < wanted and np.all(stage != a.STAGE_GONE))
+            assert active.sum() == wanted or (active.sum() < wanted and np.all(stage != STAGE_GONE))
             started, left = np.flatnonzero(active & ~was_active), np.flatnonzero(was_active & ~active)
-            assert started.tolist() == np.flatnonzero(was == a.STAGE_GONE)[: len(started)].tolist()
-            since = np.where(was == a.STAGE_READY, before.ready_ps[mine], before.started_ps[mine])
-            order = sorted(np.flatnonzero(was_active), key=lambda i: (was[i] == a.STAGE_READY, -since[i], -i))
+            assert started.tolist() == np.flatnonzero(was == STAGE_GONE)[: len(started)].tolist()
+            since = np.where(was == STAGE_READY, before.ready_ps[mine], before.started_ps[mine])
+            order = sorted(np.flatnonzero(was_active), key=lambda i: (was[i] == STAGE_READY, -since[i], -i))
             assert sorted(order[: len(left)]) == left.tolist()
             assert len(started) == 0 or len(left) == 0
 
     def check_routing(self, before: Before) -> None:
         """A request that arrived went to one ready replica, not to the fullest where the router looks at several."""
-        if self.st.m[a.S_CURSOR] == before.cursor:
+        if self.st.cursor == before.cursor:
             return
         changed = np.flatnonzero(self.outstanding() != before.outstanding)
         assert len(changed) <= 1
         for r in changed:
-            assert before.stages[r] == a.STAGE_READY
+            assert before.stages[r] == STAGE_READY
             assert self.outstanding()[r] == before.outstanding[r] + 1
             group = int(self.group_of[r])
             router = self.groups[group, a.G_ROUTER]
-            others = np.flatnonzero((before.stages == a.STAGE_READY) & (self.home == self.home[r]))
+            others = np.flatnonzero((before.stages == STAGE_READY) & (self.home == self.home[r]))
             load = before.outstanding[others[others != r]]
-            if len(load) and router in (a.POWER_OF_TWO, a.LEAST_OUTSTANDING):
-                limit = load.min() if router == a.LEAST_OUTSTANDING else load.max()
+            if len(load) and router in (POWER_OF_TWO, LEAST_OUTSTANDING):
+                limit = load.min() if router == LEAST_OUTSTANDING else load.max()
                 mixed = len(set(self.home[self.group_of == group].tolist())) > 1
-                assert before.outstanding[r] <= limit or (mixed and router == a.POWER_OF_TWO)
+                assert before.outstanding[r] <= limit or (mixed and router == POWER_OF_TWO)
 
     def read_metric(self, pool: int, t: int) -> int:
         """What the controller of a pool may know at t, from every sample there ever was."""
@@ -245,10 +271,10 @@ class Walk:
         pools = self.rows("pool", a.Q_SIZE)
         for pool, row in enumerate(pools):
             mine = stage[self.home == pool]
-            ready = int((mine == a.STAGE_READY).sum())
-            starting = int(((mine >= a.STAGE_SLICE) & (mine <= a.STAGE_ENGINE)).sum())
+            ready = int((mine == STAGE_READY).sum())
+            starting = int(((mine >= STAGE_SLICE) & (mine <= STAGE_ENGINE)).sum())
             assert (row[a.Q_N_READY], row[a.Q_N_STARTING]) == (ready, starting)
-            assert row[a.Q_N_BILLED] == (mine > a.STAGE_SLICE).sum()
+            assert row[a.Q_N_BILLED] == (mine > STAGE_SLICE).sum()
             assert (
                 self.pools[pool, a.L_MIN] <= row[a.Q_WANTED] <= self.pools[pool, a.L_MAX] or self.now_ps == 0
             )
@@ -259,7 +285,7 @@ class Walk:
         for g, row in enumerate(self.groups):
             n = int(self.rows("group", a.H_SIZE)[g, a.H_N_READY])
             found = listed[row[a.G_FIRST] : row[a.G_FIRST] + n]
-            assert found.tolist() == np.flatnonzero((stage == a.STAGE_READY) & (self.group_of == g)).tolist()
+            assert found.tolist() == np.flatnonzero((stage == STAGE_READY) & (self.group_of == g)).tolist()
 
     def check_engines(self) -> None:
         """Batches, queues and KV blocks keep their limits; nothing is left in a replica that is not in use."""
@@ -287,18 +313,18 @@ class Walk:
         held = self.rows("group", a.H_SIZE)[:, a.H_HELD].sum()
         used = self.used_slots()
         state = self.slots[used, a.F_STATE]
-        inside = used[self.slots[used, a.F_GHOST] == a.GHOST_NOT] if self.p.m[a.P_ATTEMPTS] else used
+        inside = used[self.slots[used, a.F_GHOST] == WANTED] if self.p.has_attempts else used
         of = self.slots[np.setdiff1d(inside, self.thinking())][:, [a.F_CLASS, a.F_REQUEST]]
-        assert self.st.m[a.S_IN_FLIGHT] == len(used)
-        assert held == (state == a.SEQ_HELD).sum()
-        assert at_replicas == np.isin(state, (a.SEQ_WAITING, a.SEQ_SINGLE, a.SEQ_DECODE)).sum()
+        assert self.st.in_flight == len(used)
+        assert held == (state == SEQ_HELD).sum()
+        assert at_replicas == np.isin(state, (SEQ_WAITING, SEQ_SINGLE, SEQ_DECODE)).sum()
         for k, row in enumerate(counts):
             waits = len(set(of[of[:, 0] == k, 1].tolist()))
             assert row[ends].sum() + waits == row[a.C_ALL_OFFERED]
-        if self.p.m[a.P_RECORDS] or not self.p.m[a.P_TURNS]:
+        if self.p.keeps_records or not self.p.turn_at:
             turns = (self.rows("arrived", 1) > 0).sum()
-            assert self.st.m[a.S_CURSOR] + turns == counts[:, a.C_ALL_OFFERED].sum()
-        if self.p.m[a.P_ATTEMPTS]:
+            assert self.st.cursor + turns == counts[:, a.C_ALL_OFFERED].sum()
+        if self.p.has_attempts:
             thinking = self.thinking()
             users.check_attempts(self, np.setdiff1d(used, thinking), np.setdiff1d(inside, thinking))
             users.check_limits(self, used)
@@ -307,8 +333,8 @@ class Walk:
 
     def thinking(self) -> np.ndarray:
         """The slots of turns that have not come yet."""
-        used = np.setdiff1d(np.arange(len(self.slots)), self.chain(int(self.st.m[a.S_FREE])))
-        return used[self.slots[used, a.F_STATE] == a.SEQ_THINKING]
+        used = np.setdiff1d(np.arange(len(self.slots)), self.chain(int(self.st.free_slot)))
+        return used[self.slots[used, a.F_STATE] == SEQ_THINKING]
 
     @property
     def slots(self) -> np.ndarray:
@@ -318,11 +344,11 @@ class Walk:
     def used_slots(self) -> np.ndarray:
         """The slots that hold an attempt: all that are not free, each in one list at most."""
         lists = [self.chain(row[link]) for row in self.replicas for link in (a.R_RUN_HEAD, a.R_WAIT_HEAD)]
-        free = self.chain(int(self.st.m[a.S_FREE]))
+        free = self.chain(int(self.st.free_slot))
         listed = [slot for chain in (*lists, free) for slot in chain]
         assert len(set(listed)) == len(listed), "a slot is in two lists"
         used = np.setdiff1d(np.arange(len(self.slots)), free)
-        elsewhere = ~np.isin(self.slots[used, a.F_STATE], (a.SEQ_WAITING, a.SEQ_SINGLE, a.SEQ_DECODE))
+        elsewhere = ~np.isin(self.slots[used, a.F_STATE], (SEQ_WAITING, SEQ_SINGLE, SEQ_DECODE))
         assert sorted(used[~elsewhere]) == sorted(slot for chain in lists for slot in chain)
         return used
 
@@ -337,12 +363,12 @@ class Walk:
                     f"replica {r} idles with work that fits"
                 )
             assert (row[a.R_JUMP_K] == 0) == (row[a.R_N_RUN] == 0)
-        ready = self.replicas[:, a.R_STAGE] == a.STAGE_READY
+        ready = self.replicas[:, a.R_STAGE] == STAGE_READY
         for g in range(len(self.rows("group", a.H_SIZE))):
             for slot in self.held(g):
                 asked = self.st.m[self.st.slot + slot * a.F_SIZE :]
                 has_room = self.outstanding() < self.groups[g, a.G_OUTSTANDING_MAX]
-                if has_room.any() and self.st.m[a.S_RELEASE] != NEVER:
+                if has_room.any() and self.st.release_ps != NEVER:
                     continue  # they are about to go
                 pools = set(self.home[ready & (self.group_of == g) & has_room].tolist())
                 pools &= set(self.made.classes[int(asked[a.F_CLASS])].pools or pools)
@@ -359,13 +385,13 @@ class Walk:
 
     def waits_for_a_batch(self, row: np.ndarray, limits: np.ndarray) -> bool:
         """Whether static or dynamic batching still waits for more requests or for its delay."""
-        if row[a.R_STAGE] == a.STAGE_DRAINING or row[a.R_N_WAIT] >= limits[a.L_MAX_SEQS]:
+        if row[a.R_STAGE] == STAGE_DRAINING or row[a.R_N_WAIT] >= limits[a.L_MAX_SEQS]:
             return False
         slots = self.chain(row[a.R_WAIT_HEAD])
         oldest_ps = min(self.st.m[self.st.slot + slot * a.F_SIZE + a.F_ROUTED_PS] for slot in slots)
-        if limits[a.L_BATCHING] == a.DYNAMIC:
+        if limits[a.L_BATCHING] == DYNAMIC:
             return bool(oldest_ps + limits[a.L_DELAY_PS] > self.now_ps)
-        return bool(limits[a.L_BATCHING] == a.STATIC)
+        return bool(limits[a.L_BATCHING] == STATIC)
 
 
 def walked(made: Fleet) -> Walk:

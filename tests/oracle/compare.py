@@ -32,13 +32,38 @@ from sim.arrays import (
 from sim.engine.around import station_samples
 from sim.engine.cpu import compiled
 from sim.engine.result import _counts, _requests
-from sim.model import layout as a
+from sim.model import layout as a  # TODO
 from sim.model.faults import lose
 from sim.model.fleet import advance, begin, finish
 from sim.model.lifecycle import become_ready, begin_drain, enter
 from sim.model.marks import pass_mark
 from sim.model.metrics import N_BUCKET, bucket_edges_ps, wide
 from sim.model.observe import sample
+from sim.model.tables.codes import (
+    BATCHINGS,
+    CLOSED,
+    CONTINUOUS,
+    HOLD_FAIR,
+    HOLD_FIFO,
+    HOLD_PRIORITY,
+    JITTERS,
+    METRICS,
+    MORE_METRICS,
+    N_METRIC,
+    N_MORE,
+    NEED_SLOTS,
+    OK,
+    OUTCOMES,
+    REASONS,
+    RETRY_FAILED,
+    RETRY_REJECTED,
+    RETRY_TIMED_OUT,
+    ROUTERS,
+    SCHEDULINGS,
+    STAGE_ENGINE,
+    STAGE_GONE,
+)
+from sim.model.tables.run import Params, State
 from sim.rows import Chains, LimitRow, Turns, VisitRow
 from sim.state import grow_slots, new_state, state_sizes, table
 from sim.units import NEVER
@@ -63,11 +88,11 @@ ENDLESS = (
     *("prompt_max", "output_max", "session_max", "shed_milli", "budget_burst_milli", "gap_ps", "ttft_max_ps"),
     *TIMES_ENDLESS,
 )
-HOLD_ORDERS = {"fifo": a.HOLD_FIFO, "priority": a.HOLD_PRIORITY, "fair": a.HOLD_FAIR}
-RETRY_BITS = {"rejected": a.RETRY_REJECTED, "timed_out": a.RETRY_TIMED_OUT, "failed": a.RETRY_FAILED}
+HOLD_ORDERS = {"fifo": HOLD_FIFO, "priority": HOLD_PRIORITY, "fair": HOLD_FAIR}
+RETRY_BITS = {"rejected": RETRY_REJECTED, "timed_out": RETRY_TIMED_OUT, "failed": RETRY_FAILED}
 
 
-def params_of(case: dict[str, Any]) -> tuple[a.Params, list[int], list[tuple[int, int, str]]]:
+def params_of(case: dict[str, Any]) -> tuple[Params, list[int], list[tuple[int, int, str]]]:
     """A case as the product's arrays: (params, the place of each of its replicas, when each changes)."""
     order = sorted(range(len(case["pools"])), key=lambda i: case["pools"][i].get("group", 0))
     pools = [{**POOL_DEFAULTS, **case["pools"][i]} for i in order]
@@ -109,7 +134,7 @@ def params_of(case: dict[str, Any]) -> tuple[a.Params, list[int], list[tuple[int
         [class_row({**CLASS_DEFAULTS, **row}) for row in case["classes"]],
         [
             GroupRow(
-                router=a.ROUTERS.index(g.get("router", "round_robin")),
+                router=ROUTERS.index(g.get("router", "round_robin")),
                 hold_max=g.get("queue_capacity", 10**9),
                 outstanding_max=NEVER if g.get("outstanding_max") is None else g["outstanding_max"],
                 hold_order=HOLD_ORDERS[g.get("hold_order", "fifo")],
@@ -124,7 +149,7 @@ def params_of(case: dict[str, Any]) -> tuple[a.Params, list[int], list[tuple[int
         ],
         front=front_row(case.get("front") or {}),
     )
-    params.m[a.P_N_SAMPLE] = len(looks or ())
+    params.n_sample = len(looks or ())
     return params, place, sorted(changes + later, key=lambda change: (change[0], change[2] != "lose"))
 
 
@@ -165,7 +190,7 @@ def class_row(row: dict[str, Any]) -> ClassRow:
         **{key: None if row[key] is None else np.array(row[key]) for key in patience},
         retry_on=sum(RETRY_BITS[name] for name in row["retry_on"]),
         backoff_ps=tuple(row["backoff_ps"]),
-        jitter=a.JITTERS.index(row["jitter"]),
+        jitter=JITTERS.index(row["jitter"]),
         limit=limit_row(row["limit"]),
         **{key: tuple(VisitRow(*visit) for visit in row[key]) for key in ("before", "after")},
         withheld=int(row["withheld"]),
@@ -203,8 +228,8 @@ def pool_row(pool: dict[str, Any]) -> PoolRow:
         max_len=pool["max_model_len"],
         group=pool["group"],
         block=pool["block_size"],
-        batching=a.CONTINUOUS if none else a.BATCHINGS.index(pool["batching"]),
-        scheduling=a.SCHEDULINGS.index(pool["scheduling"]),
+        batching=CONTINUOUS if none else BATCHINGS.index(pool["batching"]),
+        scheduling=SCHEDULINGS.index(pool["scheduling"]),
         threshold=pool["long_prefill_token_threshold"],
         chunked=int(pool["chunked_prefill"]),
         delay_ps=pool["max_batch_delay_ps"],
@@ -232,13 +257,13 @@ def move(p, st, what, r, t):  # type: ignore[no-untyped-def]
     elif what == DRAIN:
         begin_drain(p, st, r, t)
     elif what == START:
-        enter(p, st, r, a.STAGE_ENGINE, t)
+        enter(p, st, r, STAGE_ENGINE, t)
     elif what == LOOK:
         sample(p, st, t)
     elif what == MARK:
         pass_mark(p, st, t)
     elif what == LOSE:
-        if st.m[st.rep + r * a.R_SIZE + a.R_STAGE] != a.STAGE_GONE:  # else it had drained before
+        if st.m[st.rep + r * a.R_SIZE + a.R_STAGE] != STAGE_GONE:  # else it had drained before
             lose(p, st, r, t)
     else:
         finish(p, st)
@@ -257,7 +282,7 @@ def run_model(case: Case, n_slot: int = 2) -> list[dict[str, Any]]:
 
 def end_of(
     case: Case, n_slot: int = 2, starts: Iterable[tuple[int, int]] = ()
-) -> tuple[a.Params, a.State, list[int]]:
+) -> tuple[Params, State, list[int]]:
     """The case on the product's event loop, its scripted changes made at their instants: how it ends.
 
     `starts` are (time_ps, replica) at which replicas begin to start, before they become ready.
@@ -271,47 +296,47 @@ def end_of(
     mover()(p, st, BEGIN, 0, 0)
     for time_ps, r, what in [*changes, (case["end_ps"], -1, "end")]:
         st = advance_to(p, st, min(time_ps, case["end_ps"]))
-        if time_ps >= case["end_ps"] or st.m[a.S_STATUS] == a.CLOSED:
+        if time_ps >= case["end_ps"] or st.status == CLOSED:
             break
         mover()(p, st, MOVES[what], r, time_ps)
-    if st.m[a.S_STATUS] != a.CLOSED:
-        st.m[a.S_NOW] = case["end_ps"]
+    if st.status != CLOSED:
+        st.now_ps = case["end_ps"]
         for _ in range(sum(at_ps >= case["end_ps"] for at_ps in measured(case))):
             mover()(p, st, MARK, -1, case["end_ps"])
     mover()(p, st, FINISH, 0, 0)
     return p, st, place
 
 
-def advance_to(p: a.Params, st: a.State, time_ps: int) -> a.State:
+def advance_to(p: Params, st: State, time_ps: int) -> State:
     """Everything before time_ps, with room made where it is needed."""
     while True:
         mover()(p, st, ADVANCE, 0, time_ps)
-        if st.m[a.S_STATUS] in (a.OK, a.CLOSED):
+        if st.status in (OK, CLOSED):
             return st
-        assert st.m[a.S_STATUS] == a.NEED_SLOTS
+        assert st.status == NEED_SLOTS
         st = grow_slots(p, st)
 
 
-def rows_of(p: a.Params, st: a.State, place: list[int]) -> list[dict[str, Any]]:
+def rows_of(p: Params, st: State, place: list[int]) -> list[dict[str, Any]]:
     """The finished requests in the plain model's words."""
     table = _requests(p, st)
     traffic = traffic_of(p)
     first = pool_rows(p)[:, a.L_FIRST]
     rows = []
     came = {int(i): n for n, i in enumerate(table["request_id"])}
-    for number in range(int(p.m[a.P_N_REQUEST])):
+    for number in range(int(p.n_request)):
         if number not in came:
             rows.append(dict(NOBODY))
             continue
         i = came[number]
         row = {name: int(table[name][i]) for name in COLUMNS}
-        row["outcome"] = a.OUTCOMES[row["outcome"]]
-        row["reason"] = a.REASONS[row["reason"]] if row["outcome"] != "inside" else ""
+        row["outcome"] = OUTCOMES[row["outcome"]]
+        row["reason"] = REASONS[row["reason"]] if row["outcome"] != "inside" else ""
         at = int(first[table["pool_id"][i]] + table["replica_id"][i]) if table["pool_id"][i] >= 0 else -1
         if (
             row["outcome"] == "inside"
             and traffic.arrival_ps[number] != NEVER
-            and row["arrival_ps"] >= st.m[a.S_NOW]
+            and row["arrival_ps"] >= st.now_ps
         ):  # it has not arrived
             row |= {"attempts": 0, "wasted_tokens": 0, "taken_ps": -1}
         row["replica"] = place.index(at) if at >= 0 else -1
@@ -447,7 +472,7 @@ def case_differences(case: Case, n_slot: int = 2) -> list[str]:
     return ends_differ(case, run(**case), *end_of(case, n_slot))
 
 
-def ends_differ(case: Case, told: Run, p: a.Params, st: a.State, place: list[int]) -> list[str]:
+def ends_differ(case: Case, told: Run, p: Params, st: State, place: list[int]) -> list[str]:
     """What the plain model told of a case, and how the product's run of it ended."""
     apart = ("gaps", "computed_ps", "place")  # of which the product tells sums at most
     expected = [{key: row[key] for key in row if key not in apart} for row in told.requests]
@@ -475,15 +500,15 @@ def _unlike(what: str, found: dict[Any, dict[str, Any]], expected: dict[Any, dic
     ]
 
 
-def measures_of(p: a.Params, st: a.State) -> dict[Any, dict[str, Any]]:
+def measures_of(p: Params, st: State) -> dict[Any, dict[str, Any]]:
     """(class, metric) → sum and histogram of the product."""
     sizes = state_sizes(p)
     sums = table(st, "counts", sizes, a.C_SIZE)
-    hist = table(st, "hist", sizes, N_BUCKET).reshape(-1, a.N_METRIC, N_BUCKET)
-    more = table(st, "more", sizes, N_BUCKET).reshape(-1, a.N_MORE, N_BUCKET)
-    kept = [(name, hist, m, a.C_SUM + 2 * m) for m, name in enumerate(a.METRICS)]
+    hist = table(st, "hist", sizes, N_BUCKET).reshape(-1, N_METRIC, N_BUCKET)
+    more = table(st, "more", sizes, N_BUCKET).reshape(-1, N_MORE, N_BUCKET)
+    kept = [(name, hist, m, a.C_SUM + 2 * m) for m, name in enumerate(METRICS)]
     if len(more):
-        kept += [(name, more, m, a.C_MORE_SUM + 2 * m) for m, name in enumerate(a.MORE_METRICS)]
+        kept += [(name, more, m, a.C_MORE_SUM + 2 * m) for m, name in enumerate(MORE_METRICS)]
     return {
         (k, name): {
             "sum": wide(sums[k, at], sums[k, at + 1]),
@@ -496,9 +521,9 @@ def measures_of(p: a.Params, st: a.State) -> dict[Any, dict[str, Any]]:
 
 def measures_told(case: Case, told: Run) -> dict[Any, dict[str, Any]]:
     """(class, metric) → sum and histogram of what the plain model saw, every gap of every attempt among it."""
-    apart = a.MORE_METRICS * has_attempts(case)
+    apart = MORE_METRICS * has_attempts(case)
     values: dict[Any, list[int]] = {
-        (k, name): [] for k in range(len(case["classes"])) for name in (*a.METRICS, *apart)
+        (k, name): [] for k in range(len(case["classes"])) for name in (*METRICS, *apart)
     }
     for attempt in told.attempts:
         k = case["requests"][attempt["request"]][3]
@@ -544,10 +569,10 @@ def has_attempts(case: Case) -> bool:
     )
 
 
-def counts_of(p: a.Params, st: a.State) -> dict[Any, dict[str, Any]]:
+def counts_of(p: Params, st: State) -> dict[Any, dict[str, Any]]:
     """Class → what the product counted."""
     counts = _counts(p, st)
-    n_class = int(p.m[a.P_N_CLASS])
+    n_class = int(p.n_class)
     return {k: {name: int(column[1 + k]) for name, column in counts.items()} for k in range(n_class)}
 
 
@@ -603,7 +628,7 @@ def window_told(case: Case, told: Run, mine: list[int]) -> dict[str, int]:
     return {"done": len(done), "tokens_in": sum(prompts), "tokens_out": len(tokens)}
 
 
-def looks_of(p: a.Params, st: a.State) -> list[dict[str, int]]:
+def looks_of(p: Params, st: State) -> list[dict[str, int]]:
     """What the product's samples saw at the stations, by sample, then station."""
     columns = station_samples(p, st)
     names = ("busy_workers", "in_line", "wait_ps", "visits", "done_ps")
@@ -621,7 +646,7 @@ def _buckets(values: Iterable[int]) -> dict[int, int]:
     return dict(sorted(Counter(places.tolist()).items()))
 
 
-def work_of(p: a.Params, st: a.State, place: list[int]) -> dict[Any, dict[str, Any]]:
+def work_of(p: Params, st: State, place: list[int]) -> dict[Any, dict[str, Any]]:
     """Replica → its finished steps, their time, how long one cut off by the end had run, and its tokens."""
     rows = table(st, "rep", state_sizes(p), a.R_SIZE)
     names = {
@@ -637,7 +662,7 @@ def work_of(p: a.Params, st: a.State, place: list[int]) -> dict[Any, dict[str, A
     for number, r in enumerate(place):
         row = rows[r]
         work[number] = {name: int(row[at]) for name, at in names.items()}
-        work[number]["cut_ps"] = int(st.m[a.S_NOW] - row[a.R_JUMP_PS]) if row[a.R_JUMP_K] > 0 else 0
+        work[number]["cut_ps"] = int(st.now_ps - row[a.R_JUMP_PS]) if row[a.R_JUMP_K] > 0 else 0
     return work
 
 

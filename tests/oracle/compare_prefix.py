@@ -15,7 +15,9 @@ from typing import Any
 
 import numpy as np
 
-from sim.model import layout as a
+from sim.model import layout as a  # TODO
+from sim.model.tables.codes import STAGE_DRAINING, STAGE_READY
+from sim.model.tables.run import Params, State
 from sim.state import state_sizes, table
 
 from . import naive_prefix
@@ -74,7 +76,7 @@ def prefix_differences(case: Case) -> list[str]:
     return lines
 
 
-def totals_differ(case: Case, told: Run, p: a.Params, st: a.State) -> list[str]:
+def totals_differ(case: Case, told: Run, p: Params, st: State) -> list[str]:
     """Tokens that were looked up and found, over all pools."""
     pools = table(st, "pool", state_sizes(p), a.Q_SIZE)
     found = [int(pools[:, at].sum()) for at in (a.Q_ASKED_TOKENS, a.Q_CACHED_TOKENS)]
@@ -83,10 +85,10 @@ def totals_differ(case: Case, told: Run, p: a.Params, st: a.State) -> list[str]:
 
 
 def cache_differences(
-    p: a.Params, st: a.State, rep: np.ndarray, case: Case, number: int, row: dict[str, Any]
+    p: Params, st: State, rep: np.ndarray, case: Case, number: int, row: dict[str, Any]
 ) -> list[str]:
     """What a replica's cache holds at the end, and how much of it nobody holds."""
-    if rep[a.R_STAGE] not in (a.STAGE_READY, a.STAGE_DRAINING):
+    if rep[a.R_STAGE] not in (STAGE_READY, STAGE_DRAINING):
         return []
     taken = max(0, int(st.m[rep[a.R_PREFIX] + a.Z_CACHED] - rep[a.R_FREE_BLOCKS]))
     given_up = int(st.m[rep[a.R_PREFIX] + a.Z_CACHED]) - taken
@@ -109,7 +111,7 @@ def named(key: list[naive_prefix.Token], case: Case, block: int) -> tuple[int, i
     return (name if kind == "shared" else len(case["chains"]["parent"]) + name, -(-len(key) // block) - 1)
 
 
-def cached_of(p: a.Params, st: a.State, rep: np.ndarray) -> set[tuple[int, int]]:
+def cached_of(p: Params, st: State, rep: np.ndarray) -> set[tuple[int, int]]:
     """(segment, block) of everything in a replica's cache."""
     limits = p.m[p.pool + rep[a.R_POOL] * a.L_SIZE :]
     o = int(rep[a.R_PREFIX])

@@ -21,13 +21,14 @@ import numpy as np
 from sim.arrays import ClassRow, GroupRow, PoolRow, RunRow, Traffic, make_params
 from sim.engine.host import run_plan
 from sim.engine.result import Result, make_result
-from sim.model import layout as a
+from sim.model.tables.codes import FCFS, PRIORITY
+from sim.model.tables.traffic import TOKENS_MAX
 
 TOKEN_PS = 10**6
 STEP_PS = 10**6
 MEAN_TOKENS = 100_000  # a service takes 0.1 s
 MEAN_S = MEAN_TOKENS * TOKEN_PS / 1e12
-PLENTY = a.TOKENS_MAX
+PLENTY = TOKENS_MAX
 
 
 class Served(NamedTuple):
@@ -81,7 +82,7 @@ def serve_one_by_one(
         max_num_seqs=1,
         budget=PLENTY,
         max_len=PLENTY,
-        scheduling=a.PRIORITY if n_class > 1 else a.FCFS,
+        scheduling=PRIORITY if n_class > 1 else FCFS,
     )
     return _serve(arrival_ps, tokens, np.zeros_like(tokens), class_id, n_class, pool, tokens * TOKEN_PS)
 

@@ -16,9 +16,24 @@ from collections.abc import Callable
 from fractions import Fraction
 from typing import Any, NamedTuple
 
-from sim.model import layout as a
+from sim.model import layout as a  # TODO
 from sim.model.replica import blocks_used, settle
 from sim.model.runs import trim
+from sim.model.tables.codes import (
+    CONSISTENT_HASH,
+    LEAST_KV,
+    LEAST_OUTSTANDING,
+    POWER_OF_TWO,
+    PREFIX_AWARE,
+    RANDOM,
+    ROUND_ROBIN,
+    ROUTERS,
+    SESSION_AFFINITY,
+    STAGE_READY,
+    WEIGHTED_SCORE,
+)
+from sim.model.tables.run import Params, State
+from sim.model.tables.served_model import KV_PARTS, PLACE_BITS
 from sim.rng import STREAM_KEY, STREAM_RING, STREAM_ROUTE, STREAM_TIE, draw
 from tests.laws.prefix_laws import segments_of
 from tests.oracle.naive_prefix import tokens_of
@@ -63,7 +78,7 @@ class Reference:
         places = [sum(pool.n_max for pool in made.pools if pool.group == g) for g in range(len(made.groups))]
         self.firsts = [sum(places[:g]) for g in range(len(places))]
         self.rings = [
-            self.ring(n, group.virtual_nodes) if group.router == a.CONSISTENT_HASH else []
+            self.ring(n, group.virtual_nodes) if group.router == CONSISTENT_HASH else []
             for n, group in zip(places, made.groups, strict=True)
         ]
 
@@ -89,7 +104,7 @@ class Reference:
         able = self.able(g, i, [seen for seen in ready if self.fits(seen.pool, i)])
         if not able:
             return -1
-        if self.made.groups[g].router == a.WEIGHTED_SCORE:
+        if self.made.groups[g].router == WEIGHTED_SCORE:
             return self.by_score(g, t, ready, self.from_place(i, attempt, able))
         return self.among(g, i, attempt, able)
 
@@ -112,27 +127,27 @@ class Reference:
     def among(self, g: int, i: int, attempt: int, able: list[Seen]) -> int:
         """The router's choice."""
         router = self.made.groups[g].router
-        if router == a.ROUND_ROBIN:
+        if router == ROUND_ROBIN:
             later = [seen.index for seen in able if seen.index > self.last[g]]
             self.last[g] = min(later or [seen.index for seen in able])
             return self.last[g]
-        if router == a.RANDOM:
+        if router == RANDOM:
             return self.drawn(able, i, 2 * attempt).index
-        if router == a.POWER_OF_TWO:
+        if router == POWER_OF_TWO:
             one = self.drawn(able, i, 2 * attempt)
             rest = [seen for seen in able if seen is not one]
             other = self.drawn(rest, i, 2 * attempt + 1) if rest else one
             return other.index if other.outstanding < one.outstanding else one.index
         able = self.from_place(i, attempt, able)
-        if router == a.LEAST_KV:
+        if router == LEAST_KV:
             return min(able, key=lambda seen: Fraction(seen.used, self.made.pools[seen.pool].n_blocks)).index
-        if router == a.SESSION_AFFINITY:
+        if router == SESSION_AFFINITY:
             return self.at_home(g, i, able)
-        if router == a.CONSISTENT_HASH:
+        if router == CONSISTENT_HASH:
             return self.clockwise(g, i, able)
-        if router == a.PREFIX_AWARE:
+        if router == PREFIX_AWARE:
             return self.by_prefix(g, i, able).index
-        assert router == a.LEAST_OUTSTANDING
+        assert router == LEAST_OUTSTANDING
         return least(able).index
 
     def from_place(self, i: int, attempt: int, able: list[Seen]) -> list[Seen]:
@@ -196,7 +211,7 @@ class Reference:
     def ring(self, n_place: int, virtual_nodes: int) -> list[tuple[int, int]]:
         """(hash, place) of every virtual node."""
         return [
-            (int(draw(self.seed, STREAM_RING, place, node)) >> a.PLACE_BITS, place)
+            (int(draw(self.seed, STREAM_RING, place, node)) >> PLACE_BITS, place)
             for place in range(n_place)
             for node in range(virtual_nodes)
         ]
@@ -205,7 +220,7 @@ class Reference:
         """Consistent hashing: the nearest virtual node ahead of the key whose replica has room."""
         session = self.session(i)
         word = draw(self.seed, STREAM_KEY, 1, i) if session < 0 else draw(self.seed, STREAM_KEY, 0, session)
-        key, circle = int(word) >> a.PLACE_BITS, 1 << (63 - a.PLACE_BITS)
+        key, circle = int(word) >> PLACE_BITS, 1 << (63 - PLACE_BITS)
         most = self.most(g, able)
         roomy = {seen.index - self.firsts[g] for seen in able if seen.outstanding + 1 <= most}
         _, place = min(((h - key) % circle, place) for h, place in self.rings[g] if place in roomy)
@@ -225,9 +240,9 @@ class Reference:
             total = Fraction(outstanding * view.sent[who] * group.count_own)
             if who in view.told:
                 told = view.told[who]
-                parts = told.used * a.KV_PARTS // self.made.pools[told.pool].n_blocks
+                parts = told.used * KV_PARTS // self.made.pools[told.pool].n_blocks
                 total += outstanding * told.outstanding + waiting * told.waiting
-                total += Fraction(kv * parts, a.KV_PARTS)
+                total += Fraction(kv * parts, KV_PARTS)
             return total
 
         chosen = min(able, key=score)
@@ -241,14 +256,14 @@ def least(able: list[Seen]) -> Seen:
 
 
 # ---- the product, asked at every routing ----------------------------------------------------------------------
-def ready_of(p: a.Params, st: a.State, g: int, t: int) -> list[Seen]:
+def ready_of(p: Params, st: State, g: int, t: int) -> list[Seen]:
     """The ready replicas of a group."""
     found = []
-    for r in range(int(p.m[a.P_N_REPLICA])):
+    for r in range(int(p.n_replica)):
         row = st.m[st.rep + r * a.R_SIZE : st.rep + (r + 1) * a.R_SIZE]
         pool = int(row[a.R_POOL])
         limits = p.m[p.pool + pool * a.L_SIZE : p.pool + (pool + 1) * a.L_SIZE]
-        if row[a.R_STAGE] == a.STAGE_READY and limits[a.L_GROUP] == g:
+        if row[a.R_STAGE] == STAGE_READY and limits[a.L_GROUP] == g:
             used = int(blocks_used(p, st, r, int(limits[a.L_BLOCKS]), t))
             cached = blocks_known(p, st, r, limits, t) if row[a.R_PREFIX] else frozenset()
             held = int(row[a.R_N_RUN]), int(row[a.R_N_WAIT])
@@ -256,7 +271,7 @@ def ready_of(p: a.Params, st: a.State, g: int, t: int) -> list[Seen]:
     return found
 
 
-def blocks_known(p: a.Params, st: a.State, r: int, limits: Any, t: int) -> frozenset[tuple[int, int]]:
+def blocks_known(p: Params, st: State, r: int, limits: Any, t: int) -> frozenset[tuple[int, int]]:
     """What a replica's prefix cache holds at t: looked up in a copy, for a look settles what is under way."""
     copy = st._replace(m=st.m.copy())
     settle(p, copy, r, t)
@@ -281,7 +296,7 @@ def asked(made: Fleet, counts: Counter[str]) -> list[str]:
         t = int(rest[-1])
         expected = reference.choose(int(g), int(i), int(attempt), t, ready_of(p, st, int(g), t))
         found = int(product(p, st, g, i, attempt, *rest))
-        counts[a.ROUTERS[made.groups[int(g)].router]] += expected >= 0
+        counts[ROUTERS[made.groups[int(g)].router]] += expected >= 0
         if found != expected:
             lines.append(f"request {i} at {t} ps goes to {found}, expected {expected}")
         return found
@@ -303,7 +318,7 @@ def main(words: list[str]) -> int:
         failed += bool(lines)
         for line in lines[:3]:
             print(f"seed {seed}: {line}")
-    for router in a.ROUTERS:
+    for router in ROUTERS:
         print(f"{router}: {counts[router]} routings")
     print(f"{len(seeds_of(words))} seeds, {failed} with a difference")
     return int(failed > 0)

@@ -11,12 +11,13 @@ from sim.arrays import ClassRow, FaultRow, GroupRow, PoolRow, RunRow, Traffic, m
 from sim.engine.host import run_plan
 from sim.engine.result import Result, make_result
 from sim.engine.simpy import Fleet
-from sim.model import layout as a
+from sim.model.tables.codes import N_START_STAGE, OUTCOMES, REASONS
+from sim.model.tables.pool import N_QUANTILE
 
 
 def run(engine: str, requests: list[tuple[int, int, int]], faults: list[FaultRow], **pool: Any) -> Result:
     """Requests (arrival, prompt, output) on steps of 10 ps; a cold start takes 35 ps in its last stage."""
-    stages = np.zeros((a.N_START_STAGE, a.N_QUANTILE), dtype=np.int64)
+    stages = np.zeros((N_START_STAGE, N_QUANTILE), dtype=np.int64)
     stages[-1] = 35
     rows = np.array(requests, dtype=np.int64)
     row: dict[str, Any] = {"n_min": 1, "n_max": 2, "initial": 1, "target": 1, "tick_ps": 0, **pool}
@@ -53,8 +54,8 @@ def test_what_a_lost_replica_held_fails_and_the_pool_replaces_it(engine: str) ->
     # request 2 arrives at 40, is held until the new replica is ready at 25 + 35 = 60, done in one step
     found = run(engine, [(0, 4, 9), (22, 4, 1), (40, 4, 1)], [FaultRow(25, 0)])
     rows = found.requests
-    assert [a.OUTCOMES[x] for x in rows["outcome"]] == ["failed", "failed", "completed"]
-    assert [a.REASONS[x] for x in rows["reason"]] == ["replica_lost", "replica_lost", ""]
+    assert [OUTCOMES[x] for x in rows["outcome"]] == ["failed", "failed", "completed"]
+    assert [REASONS[x] for x in rows["reason"]] == ["replica_lost", "replica_lost", ""]
     assert rows["first_token_ps"].tolist() == [10, -1, 70]
     assert rows["itl_max_ps"].tolist() == [10, -1, -1]
     assert rows["scheduled_ps"].tolist() == [0, -1, 60]
@@ -66,15 +67,15 @@ def test_what_a_lost_replica_held_fails_and_the_pool_replaces_it(engine: str) ->
 @pytest.mark.parametrize("engine", ["cpu", "simpy"])
 def test_a_fault_at_a_boundary_strikes_first(engine: str) -> None:
     found = run(engine, [(0, 4, 2)], [FaultRow(20, 0)])  # its last token would come out at 20
-    assert a.OUTCOMES[found.requests["outcome"][0]] == "failed"
+    assert OUTCOMES[found.requests["outcome"][0]] == "failed"
     found = run(engine, [(0, 4, 2)], [FaultRow(21, 0)])
-    assert a.OUTCOMES[found.requests["outcome"][0]] == "completed"
+    assert OUTCOMES[found.requests["outcome"][0]] == "completed"
 
 
 @pytest.mark.parametrize("engine", ["cpu", "simpy"])
 def test_a_fault_takes_no_more_than_there_is(engine: str) -> None:
     found = run(engine, [(0, 4, 9), (90, 4, 1)], [FaultRow(25, 0, 7)], n_min=2, initial=2, target=2)
-    assert [a.OUTCOMES[x] for x in found.requests["outcome"]] == ["failed", "completed"]
+    assert [OUTCOMES[x] for x in found.requests["outcome"]] == ["failed", "completed"]
     assert found.pools[0]["replicas_started"] == 2
     offered = found.counts["all_offered"][0]
     assert offered == sum(found.counts[f"all_{fate}"][0] for fate in ("completed", "rejected", "failed"))

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from sim.jit import door
+from sim.compile.jit import door
 from sim.rng import STREAM_PATIENCE, STREAM_RETRY, draw_below
 
 from . import naive_gateway, philox

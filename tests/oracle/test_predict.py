@@ -12,7 +12,7 @@ from parity.fleets import ClassRow, Fleet
 import sim
 from sim.arrays import GroupRow, PoolRow, RunRow, Traffic
 from sim.engine.result import make_result
-from sim.model import layout as a
+from sim.model.tables.codes import REASONS
 
 from . import naive_prefix
 from .compare_prefix import RUNS, prefix_differences
@@ -89,7 +89,7 @@ def test_a_class_that_may_not_use_the_first_pool_is_not_measured_by_it() -> None
         users = ClassRow(ttft_max_ps=most_ps, pools=pools)
         made = Fleet(run, request, [users], [GroupRow()], [slow, fast], [], {}, 1)
         found = make_result(made.params, run_on_loop(made)).requests
-        assert a.REASONS[found["reason"][0]] == ("", "predicted_ttft")[reason]
+        assert REASONS[found["reason"][0]] == ("", "predicted_ttft")[reason]
 
 
 def test_both_engines_predict_alike() -> None:

@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from sim.model import layout as a
+from sim.model import layout as a  # TODO
+from sim.model.tables.codes import STAGE_READY
 from sim.rows import AUTO_RUNS
 from sim.state import new_state
 
@@ -62,7 +63,7 @@ def test_without_a_cache_nothing_is_looked_up() -> None:
     case = prefix_case(3)
     case = {**case, "pools": [{**pool, "prefix_runs": 0} for pool in case["pools"]]}
     p, st, _ = end_of(case)
-    assert not any(st.m[st.rep + r * a.R_SIZE + a.R_PREFIX] for r in range(int(p.m[a.P_N_REPLICA])))
+    assert not any(st.m[st.rep + r * a.R_SIZE + a.R_PREFIX] for r in range(int(p.n_replica)))
     assert len(new_state(p).m) < len(new_state(end_of(prefix_case(3))[0]).m)
 
 
@@ -131,8 +132,8 @@ def test_a_small_table_of_runs_loses_hits_and_nothing_else(runs: int) -> None:
         dropped += int(pools[:, a.Q_RUNS_DROPPED].sum())
         asked, cached = pools[:, a.Q_ASKED_TOKENS], pools[:, a.Q_CACHED_TOKENS]
         assert np.all(cached <= asked)
-        free = st.m[st.rep : st.rep + int(p.m[a.P_N_REPLICA]) * a.R_SIZE].reshape(-1, a.R_SIZE)
-        idle = (free[:, a.R_N_RUN] == 0) & (free[:, a.R_STAGE] == a.STAGE_READY)
+        free = st.m[st.rep : st.rep + int(p.n_replica) * a.R_SIZE].reshape(-1, a.R_SIZE)
+        idle = (free[:, a.R_N_RUN] == 0) & (free[:, a.R_STAGE] == STAGE_READY)
         limits = p.m[p.pool : p.base].reshape(-1, a.L_SIZE)[free[:, a.R_POOL], a.L_BLOCKS]
         assert np.all(free[idle, a.R_FREE_BLOCKS] == limits[idle])
     assert dropped > 0

@@ -12,7 +12,7 @@ from pyarrow import parquet
 import sim
 from sim.arrays import make_params
 from sim.engine.cpu import compiled
-from sim.model import layout as a
+from sim.model import layout as a  # TODO
 from sim.model.fleet import begin
 from sim.model.lifecycle import become_ready
 from sim.model.prefix import HIT_BITS, find_prefix, hold_prompt, leave_prefix, take_prefix

@@ -14,8 +14,21 @@ from parity.fleets import ClassRow, FaultRow, Fleet
 
 from sim.arrays import GroupRow, PoolRow, RunRow, Traffic
 from sim.engine.result import make_result
-from sim.model import layout as a
 from sim.model.ring import make_ring
+from sim.model.tables.codes import (
+    COMPLETED,
+    CONSISTENT_HASH,
+    FAILED,
+    LEAST_OUTSTANDING,
+    N_START_STAGE,
+    PREFIX_AWARE,
+    ROUND_ROBIN,
+    ROUTERS,
+    SESSION_AFFINITY,
+    WEIGHTED_SCORE,
+)
+from sim.model.tables.pool import N_QUANTILE
+from sim.model.tables.served_model import PLACES_MAX
 from sim.rows import Chains
 from sim.units import NEVER
 
@@ -34,7 +47,7 @@ def ask(seeds: str) -> str:
 
 def test_every_routing_is_the_references() -> None:
     told = ask("0:200")
-    for router in a.ROUTERS:
+    for router in ROUTERS:
         assert int(told.partition(f"{router}: ")[2].split()[0]) > 80, f"{router} was hardly asked: {told}"
 
 
@@ -64,7 +77,7 @@ def story(
 def replicas(made: Fleet) -> np.ndarray:
     """The replica of every request."""
     found = make_result(made.params, run_on_loop(made)).requests
-    assert (found["outcome"] == a.COMPLETED).sum() + (found["outcome"] == a.FAILED).sum() == len(
+    assert (found["outcome"] == COMPLETED).sum() + (found["outcome"] == FAILED).sum() == len(
         found["outcome"]
     )
     return found["replica_id"]
@@ -72,17 +85,17 @@ def replicas(made: Fleet) -> np.ndarray:
 
 def test_a_session_stays_at_its_replica() -> None:
     sessions = np.random.default_rng(1).integers(0, 40, 2000)
-    kept = replicas(story(GroupRow(a.SESSION_AFFINITY, load_min=8), [pool_of(8)], sessions, 20 * MS))
+    kept = replicas(story(GroupRow(SESSION_AFFINITY, load_min=8), [pool_of(8)], sessions, 20 * MS))
     assert all(len(set(kept[sessions == s])) == 1 for s in range(40))
     assert len(set(kept)) == 8
-    lost = replicas(story(GroupRow(a.LEAST_OUTSTANDING), [pool_of(8)], sessions, 20 * MS))
+    lost = replicas(story(GroupRow(LEAST_OUTSTANDING), [pool_of(8)], sessions, 20 * MS))
     assert not any(len(set(lost[sessions == s])) == 1 for s in range(40))
 
 
 def test_a_session_leaves_an_overloaded_replica_and_stays_away() -> None:
     """One session sends all there is: its replica fills up to the factor, then it moves, and from there again."""
     sessions = np.zeros(400, int)
-    kept = replicas(story(GroupRow(a.SESSION_AFFINITY, factor_milli=2000), [pool_of(4)], sessions, 10 * MS))
+    kept = replicas(story(GroupRow(SESSION_AFFINITY, factor_milli=2000), [pool_of(4)], sessions, 10 * MS))
     moves = np.flatnonzero(np.diff(kept))
     assert set(kept) == {0, 1, 2, 3}
     assert 3 <= len(moves) < 200, "it moves from replica to replica, but not at every request"
@@ -91,7 +104,7 @@ def test_a_session_leaves_an_overloaded_replica_and_stays_away() -> None:
 def test_a_session_whose_replica_is_lost_finds_another_and_keeps_it() -> None:
     """The place of a lost replica is taken by another one that does not know the session."""
     sessions = np.random.default_rng(2).integers(0, 12, 600)
-    made = story(GroupRow(a.SESSION_AFFINITY, load_min=100), [pool_of(4)], sessions, 30 * MS)
+    made = story(GroupRow(SESSION_AFFINITY, load_min=100), [pool_of(4)], sessions, 30 * MS)
     lost_ps = 300 * 30 * MS + 7
     made = made._replace(faults=[FaultRow(lost_ps, 0, 1)])
     kept, before = replicas(made), np.arange(600) < 301
@@ -106,7 +119,7 @@ def test_a_session_whose_replica_is_lost_finds_another_and_keeps_it() -> None:
 def test_a_replica_that_is_not_there_moves_its_own_keys_and_no_others() -> None:
     """Load is no matter here: every request is over before the next one comes."""
     sessions = np.random.default_rng(3).integers(0, 500, 3000)
-    group = GroupRow(a.CONSISTENT_HASH, factor_milli=10_000)
+    group = GroupRow(CONSISTENT_HASH, factor_milli=10_000)
     all_ten = replicas(story(group, [pool_of(10)], sessions, 1000 * MS))
     nine = replicas(story(group, [pool_of(10, initial=9, n_min=9, target=9)], sessions, 1000 * MS))
     assert np.array_equal(all_ten[all_ten != 9], nine[all_ten != 9])
@@ -118,7 +131,7 @@ def test_a_replica_that_is_not_there_moves_its_own_keys_and_no_others() -> None:
 def test_the_bound_is_never_exceeded(factor_milli: int) -> None:
     """One key for everybody: whoever is routed finds no more than the bound, the mean just before counted by hand."""
     n, gap_ps, tokens = 300, 7 * MS, 30
-    group = GroupRow(a.CONSISTENT_HASH, factor_milli=factor_milli)
+    group = GroupRow(CONSISTENT_HASH, factor_milli=factor_milli)
     made = story(group, [pool_of(5)], np.zeros(n, int), gap_ps, tokens)
     found = make_result(made.params, run_on_loop(made)).requests
     start, end, where = found["arrival_ps"], found["last_token_ps"], found["replica_id"]
@@ -136,7 +149,7 @@ def test_keys_spread_over_the_ring() -> None:
     """With v virtual nodes a share of n replicas has a standard deviation of about 1 / (n · √v)."""
     ring = make_ring(10, 1000, 3)
     assert np.array_equal(ring, np.sort(ring))
-    places = ring & a.PLACES_MAX
+    places = ring & PLACES_MAX
     arcs = np.diff(np.concatenate([[float(ring[-1]) - 2.0**63], ring.astype(float)])) / 2**63
     shares = np.array([arcs[places == place].sum() for place in range(10)])
     assert shares.sum() == pytest.approx(1)
@@ -146,14 +159,14 @@ def test_keys_spread_over_the_ring() -> None:
 # ---- weighted scores of stale snapshots ----------------------------------------------------------------------
 def herd(age_ps: int, count_own: int) -> tuple[Fleet, dict[str, np.ndarray]]:
     """Sixty requests a second on four replicas that can run 32, scored by a snapshot of that age."""
-    group = GroupRow(a.WEIGHTED_SCORE, snapshot_ps=age_ps, count_own=count_own)
+    group = GroupRow(WEIGHTED_SCORE, snapshot_ps=age_ps, count_own=count_own)
     made = story(group, [pool_of(4)], np.full(1200, -1), 1000 * MS // 60)
     return made, make_result(made.params, run_on_loop(made)).requests
 
 
 def test_a_fresh_snapshot_of_requests_alone_is_least_outstanding() -> None:
     made, found = herd(0, 0)
-    plain = replicas(made._replace(groups=[GroupRow(a.LEAST_OUTSTANDING)]))
+    plain = replicas(made._replace(groups=[GroupRow(LEAST_OUTSTANDING)]))
     assert np.array_equal(found["replica_id"], plain)
     assert np.array_equal(herd(0, 1)[1]["replica_id"], plain)
 
@@ -187,10 +200,10 @@ def test_counting_what_was_sent_since_tames_the_herd() -> None:
 
 def test_a_replica_that_is_new_since_the_snapshot_counts_as_empty() -> None:
     """It gets the next request; from a router that does not count what it sends, all until the next snapshot."""
-    stage_ps = np.zeros((a.N_START_STAGE, a.N_QUANTILE), dtype=np.int64)
+    stage_ps = np.zeros((N_START_STAGE, N_QUANTILE), dtype=np.int64)
     stage_ps[0] = 9100 * MS
     for count_own in (0, 1):
-        group = GroupRow(a.WEIGHTED_SCORE, snapshot_ps=1000 * MS, count_own=count_own)
+        group = GroupRow(WEIGHTED_SCORE, snapshot_ps=1000 * MS, count_own=count_own)
         pool = pool_of(4, initial=3, tick_ps=0)._replace(stage_ps=stage_ps)
         made = story(group, [pool], np.full(60, -1), 200 * MS, tokens=400)
         found = make_result(made.params, run_on_loop(made)).requests
@@ -204,7 +217,7 @@ def chatting(gap_ps: int, **changes: int) -> dict[str, np.ndarray]:
     """Sixty sessions of ten prompts, each with the one before it inside, on four replicas with a prefix cache."""
     sessions = np.random.default_rng(7).permutation(np.repeat(np.arange(60), 10))
     turn = np.array([np.sum(sessions[:i] == who) for i, who in enumerate(sessions)])
-    group = GroupRow(a.PREFIX_AWARE, load_min=4, factor_milli=1500)._replace(**changes)
+    group = GroupRow(PREFIX_AWARE, load_min=4, factor_milli=1500)._replace(**changes)
     made = story(group, [pool_of(4, prefix_runs=5000)], sessions, gap_ps)
     prompt = 64 * (1 + turn)
     shared = Chains(sessions, prompt, np.full(60, -1), np.zeros(60, dtype=np.int64))
@@ -228,10 +241,10 @@ def test_who_has_the_prefix_is_left_alone_when_it_is_too_busy() -> None:
     """Sent faster than one replica serves, sessions spread, and some move; without a prefix none would come back."""
     found = chatting(10 * MS)
     assert set(found["replica_id"]) == {0, 1, 2, 3}
-    blind = chatting(10 * MS, router=a.ROUND_ROBIN)
+    blind = chatting(10 * MS, router=ROUND_ROBIN)
     assert found["cached_tokens"].sum() > 1.4 * blind["cached_tokens"].sum()
     picky = chatting(300 * MS, match_milli=1000)
-    plain = chatting(300 * MS, router=a.LEAST_OUTSTANDING)
+    plain = chatting(300 * MS, router=LEAST_OUTSTANDING)
     assert np.array_equal(picky["replica_id"], plain["replica_id"]), "no prompt is cached in full"
 
 
@@ -271,7 +284,7 @@ def test_without_a_limit_nothing_spills_over_but_a_pool_that_is_lost_is_replaced
     late = lost["arrival_ps"] > 6000 * MS
     assert set(lost["pool_id"][~late]) == {1}
     assert set(lost["pool_id"][late]) == {1}, "without a cold start the pool is back at once"
-    stage_ps = np.full((a.N_START_STAGE, a.N_QUANTILE), 400 * MS, dtype=np.int64)
+    stage_ps = np.full((N_START_STAGE, N_QUANTILE), 400 * MS, dtype=np.int64)
     group, pools = GroupRow(), [pool_of(3), pool_of(2, tick_ps=0)._replace(stage_ps=stage_ps)]
     made = story(group, pools, np.full(400, -1), 30 * MS, faults=[FaultRow(6000 * MS, 1, 2)])
     found = make_result(
@@ -286,7 +299,7 @@ def test_without_a_limit_nothing_spills_over_but_a_pool_that_is_lost_is_replaced
 def test_the_network_is_what_users_see_and_nothing_else() -> None:
     """Every answer comes later by its pool's round trip; nothing in the fleet does."""
     pools, trips = [pool_of(2), pool_of(3)], (70 * MS, 5 * MS)
-    near = story(GroupRow(a.ROUND_ROBIN), pools, np.full(300, -1), 20 * MS)
+    near = story(GroupRow(ROUND_ROBIN), pools, np.full(300, -1), 20 * MS)
     far = near._replace(classes=[ClassRow(network_ps=trips)])
     one, other = (make_result(made.params, run_on_loop(made)) for made in (near, far))
     for name in one.requests.keys() - {"network_ps", "blame_network_ps"}:

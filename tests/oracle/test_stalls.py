@@ -9,7 +9,7 @@ from parity.fleets import ClassRow, Fleet
 
 from sim.arrays import GroupRow, PoolRow, RunRow, Traffic
 from sim.engine.result import Result, make_result
-from sim.model import layout as a
+from sim.model.tables.codes import COMPLETED, OUTCOMES, REASONS, REJECTED, TIMED_OUT
 
 MS = 10**9
 
@@ -33,10 +33,10 @@ def test_a_client_leaves_when_its_stream_stalls(engine: object) -> None:
     requests = [(0, 1, 100, 1), (95 * MS, 500, 2, 0)]
     for gap_ps, outcome in ((511 * MS, "completed"), (510 * MS, "timed_out"), (200 * MS, "timed_out")):
         found = told(requests, ClassRow(gap_ps=gap_ps), engine).requests
-        assert a.OUTCOMES[found["outcome"][0]] == outcome
-        assert found["outcome"][1] == a.COMPLETED
+        assert OUTCOMES[found["outcome"][0]] == outcome
+        assert found["outcome"][1] == COMPLETED
         if outcome == "timed_out":
-            assert a.REASONS[found["reason"][0]] == "stalled"
+            assert REASONS[found["reason"][0]] == "stalled"
             assert found["first_token_ps"][0] == 11 * MS
             assert found["itl_max_ps"][0] == 10 * MS, "it never saw the end of the long gap"
             assert found["wasted_tokens"][0] == 10, "a prompt of one token and nine of ten answer tokens"
@@ -50,18 +50,18 @@ def test_a_stream_that_flows_is_never_left() -> None:
     found = told([(7 * MS * i, 1, 50, 1) for i in range(6)], users)
     slow = told([(7 * MS * i, 1, 50, 0) for i in range(6)], users)
     fates = found.requests["outcome"].tolist()
-    assert fates[0] == a.TIMED_OUT, (
+    assert fates[0] == TIMED_OUT, (
         "another's prompt makes a step of 11 ms: a token in the same instant is too late"
     )
-    assert fates[-1] == a.COMPLETED
+    assert fates[-1] == COMPLETED
     spaced = told([(700 * MS * i, 1, 50, 1) for i in range(6)], users)
-    assert set(spaced.requests["outcome"]) == {a.COMPLETED}
-    assert set(slow.requests["outcome"]) == {a.COMPLETED}
+    assert set(spaced.requests["outcome"]) == {COMPLETED}
+    assert set(slow.requests["outcome"]) == {COMPLETED}
 
 
 def test_before_the_first_token_nothing_stalls() -> None:
     found = told([(0, 900, 3, 1)], ClassRow(gap_ps=15 * MS)).requests
-    assert found["outcome"][0] == a.COMPLETED
+    assert found["outcome"][0] == COMPLETED
     assert found["first_token_ps"][0] == 910 * MS
 
 
@@ -71,10 +71,10 @@ def test_the_ttft_of_an_idle_replica_is_predicted_exactly(budget: int) -> None:
     request = [(0, 300, 5, 1)]
     free = told(request, ClassRow(), budget=budget).requests
     ttft_ps = int(free["first_token_ps"][0])
-    for most_ps, outcome in ((ttft_ps, a.COMPLETED), (ttft_ps - 1, a.REJECTED)):
+    for most_ps, outcome in ((ttft_ps, COMPLETED), (ttft_ps - 1, REJECTED)):
         found = told(request, ClassRow(ttft_max_ps=most_ps), budget=budget).requests
         assert found["outcome"][0] == outcome
-    assert a.REASONS[found["reason"][0]] == "predicted_ttft"
+    assert REASONS[found["reason"][0]] == "predicted_ttft"
 
 
 def test_a_line_makes_the_predicted_ttft_longer() -> None:
@@ -82,7 +82,7 @@ def test_a_line_makes_the_predicted_ttft_longer() -> None:
     line = [(i * MS, 1, 10, 0) for i in range(5)] + [(450 * MS + i, 1, 10, 0) for i in range(3)]
     late = [(455 * MS, 1, 1, 1)]
     base = {"max_num_seqs": 1}
-    for most_ms, outcome in ((10_000, a.COMPLETED), (150, a.REJECTED)):
+    for most_ms, outcome in ((10_000, COMPLETED), (150, REJECTED)):
         users = ClassRow(ttft_max_ps=most_ms * MS)
         found = told(line + late, users, **base).requests
         assert found["outcome"][-1] == outcome

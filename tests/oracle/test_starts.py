@@ -11,7 +11,8 @@ from sim.arrays import ClassRow, GroupRow, PoolRow, RunRow, Traffic, make_params
 from sim.engine.host import run_plan
 from sim.engine.result import make_result
 from sim.engine.simpy import Fleet
-from sim.model import layout as a
+from sim.model.tables.codes import N_STEP_MAX, STAGE_ENGINE, STAGE_NAMES, STAGE_READY, STAGE_SLICE
+from sim.model.tables.pool import N_QUANTILE
 from sim.rows import StepRow
 
 from .philox import philox
@@ -28,17 +29,17 @@ Steps = list[
 def made(seed: int) -> tuple[Steps, np.ndarray]:
     """Steps of a start and their tables: whole tenths of seconds, so that ends coincide; many take no time."""
     rng = np.random.default_rng([seed, 31])
-    n = int(rng.integers(1, a.N_STEP_MAX, endpoint=True))
-    streams = rng.permutation(a.N_STEP_MAX)[:n] + 1
+    n = int(rng.integers(1, N_STEP_MAX, endpoint=True))
+    streams = rng.permutation(N_STEP_MAX)[:n] + 1
     steps = [
         (
-            int(rng.integers(a.STAGE_SLICE, a.STAGE_ENGINE, endpoint=True)),
+            int(rng.integers(STAGE_SLICE, STAGE_ENGINE, endpoint=True)),
             int(streams[i]),
             [j for j in range(i) if rng.random() < 0.4],
         )
         for i in range(n)
     ]
-    tenths = np.sort(rng.integers(0, 20, size=(n, a.N_QUANTILE)) * rng.integers(0, 2, size=(n, 1)), axis=1)
+    tenths = np.sort(rng.integers(0, 20, size=(n, N_QUANTILE)) * rng.integers(0, 2, size=(n, 1)), axis=1)
     return steps, tenths.astype(np.int64) * (SECOND_PS // 10)
 
 
@@ -66,7 +67,7 @@ def naive(seed: int, steps: Steps, tables: np.ndarray, start: int) -> tuple[list
 def shown(spans: list[tuple[int, int]], steps: Steps, t: int) -> int:
     """The first stage of those in progress, or ready."""
     going = [stage for (begin, end), (stage, *_) in zip(spans, steps, strict=True) if begin <= t < end]
-    return min(going, default=a.STAGE_READY)
+    return min(going, default=STAGE_READY)
 
 
 @pytest.mark.parametrize("engine", ["cpu", "simpy"])
@@ -98,9 +99,9 @@ def test_starts_take_the_longest_path_and_are_seen_where_they_are(engine: str, s
     for at, t in enumerate(found.samples["time_ps"].tolist()):
         if t == 0:
             continue  # what is seen at an instant was before the autoscaler's tick of that instant
-        seen = [found.samples[name][at] for name in a.STAGE_NAMES[1:-1]]
+        seen = [found.samples[name][at] for name in STAGE_NAMES[1:-1]]
         stages = [shown(spans, steps, t) for spans, _ in expected]
-        assert seen == [stages.count(stage) for stage in range(a.STAGE_SLICE, a.STAGE_READY + 1)], t
+        assert seen == [stages.count(stage) for stage in range(STAGE_SLICE, STAGE_READY + 1)], t
 
 
 def test_the_made_starts_overlap() -> None:

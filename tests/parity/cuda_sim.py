@@ -17,7 +17,9 @@ import numpy as np
 from sim.engine import cuda, rows
 from sim.engine.host import run_plan
 from sim.engine.result import make_digest
-from sim.model import layout as a
+from sim.model import layout as a  # TODO
+from sim.model.tables.codes import NEED_SLOTS
+from sim.model.tables.run import Params, State
 from sim.units import NEVER, PS_PER_S
 
 from .engines import laws_of, run_on_loop, seeds_of
@@ -26,7 +28,7 @@ from .fleets import Fleet, fleet
 Told = dict[str, Any]
 
 
-def differences(made: Sequence[Fleet], finals: Sequence[a.State]) -> dict[str, str]:
+def differences(made: Sequence[Fleet], finals: Sequence[State]) -> dict[str, str]:
     """Place → how a final state differs from the event loop's on the CPU, slots left out."""
     found = {}
     for i, (one, state) in enumerate(zip(made, finals, strict=True)):
@@ -40,7 +42,7 @@ def differences(made: Sequence[Fleet], finals: Sequence[a.State]) -> dict[str, s
     return found
 
 
-def launch(made: Sequence[Fleet], progress: cuda.Tick | None = None) -> list[a.State]:
+def launch(made: Sequence[Fleet], progress: cuda.Tick | None = None) -> list[State]:
     """The fleets on the simulated device."""
     return cuda.run_many([one.params for one in made], [laws_of(one) for one in made], progress)
 
@@ -92,14 +94,14 @@ def slots(words: list[str]) -> Told:
     asked: list[int] = []
     serve = cuda.serve
 
-    def told(p: a.Params, st: a.State, status: int, policies: Any) -> a.State:
+    def told(p: Params, st: State, status: int, policies: Any) -> State:
         asked.append(status)
         return serve(p, st, status, policies)
 
     cuda.serve = told  # type: ignore[assignment]
     made = alike(int(words[0]), 2)
     finals = launch(made)
-    return {"different": differences(made, finals), "asked_for_slots": asked.count(a.NEED_SLOTS)}
+    return {"different": differences(made, finals), "asked_for_slots": asked.count(NEED_SLOTS)}
 
 
 def memory(words: list[str]) -> Told:
@@ -124,7 +126,7 @@ def interrupt(words: list[str]) -> Told:
     """Ctrl-C while the second batch is at work: the first one's runs have been handed over."""
     made = alike(int(words[0]), 2)
     cuda.free_bytes = lambda: 1  # type: ignore[assignment]
-    kept: dict[int, a.State] = {}
+    kept: dict[int, State] = {}
 
     def press(done: float, of: float, what: str) -> None:
         if kept:
@@ -155,8 +157,8 @@ def faults(words: list[str]) -> Told:
     found = cuda.run_many([params], [laws_of(made)])[0]
     return {
         "same": bool(np.array_equal(found.m, expected.m[: expected.slot])),
-        "struck": int(expected.m[a.S_FAULT]),
-        "end_s": int(expected.m[a.S_NOW]) / PS_PER_S,
+        "struck": int(expected.n_fault),
+        "end_s": int(expected.now_ps) / PS_PER_S,
     }
 
 

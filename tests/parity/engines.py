@@ -20,7 +20,8 @@ from sim.engine import simpy
 from sim.engine.cpu import compiled_loop
 from sim.engine.host import Observation, Policies, run_plan, serve
 from sim.engine.result import make_result
-from sim.model import layout as a
+from sim.model.tables.codes import DONE
+from sim.model.tables.run import State
 from sim.state import new_state
 
 from .fleets import Fleet, fleet
@@ -54,48 +55,48 @@ def laws_of(made: Fleet) -> Policies:
 
 
 # ---- engines ----------------------------------------------------------------------
-def run_on_loop(made: Fleet) -> a.State:
+def run_on_loop(made: Fleet) -> State:
     """The event loop: compiled, or plain Python where the JIT is off."""
     return run_plan(made.params, laws_of(made))
 
 
-def run_on_simpy(made: Fleet) -> a.State:
+def run_on_simpy(made: Fleet) -> State:
     """The SimPy engine."""
     return simpy.Fleet(made.params, laws_of(made)).run()
 
 
-def run_from_slots(made: Fleet, n_slot: int) -> a.State:
+def run_from_slots(made: Fleet, n_slot: int) -> State:
     """The event loop with room for so many requests in flight at first."""
     p, policies = made.params, laws_of(made)
     st = new_state(p, n_slot)
-    while (status := int(compiled_loop()(p, st))) != a.DONE:
+    while (status := int(compiled_loop()(p, st))) != DONE:
         st = serve(p, st, status, policies)
     return st
 
 
 #: Every engine that one fleet at a time can be given to, by name.
-ENGINES: dict[str, Callable[[Fleet], a.State]] = {"loop": run_on_loop, "simpy": run_on_simpy}
+ENGINES: dict[str, Callable[[Fleet], State]] = {"loop": run_on_loop, "simpy": run_on_simpy}
 
 
-def run_threads(fleets: Iterable[Fleet], n_threads: int) -> list[a.State]:
+def run_threads(fleets: Iterable[Fleet], n_threads: int) -> list[State]:
     """The event loop on several threads at once."""
     with ThreadPoolExecutor(n_threads) as pool:
         return list(pool.map(run_on_loop, fleets))
 
 
 #: Every engine that takes many fleets at once, by name: (fleets) → final states.
-BATCH_ENGINES: dict[str, Callable[[Iterable[Fleet]], list[a.State]]] = {
+BATCH_ENGINES: dict[str, Callable[[Iterable[Fleet]], list[State]]] = {
     "threads": lambda fleets: run_threads(fleets, 4),
 }
 
 
 # ---- what is compared ----------------------------------------------------------------------
-def outcome_of(made: Fleet, st: a.State) -> Outcome:
+def outcome_of(made: Fleet, st: State) -> Outcome:
     """Every byte of a final state, and the digest of its result."""
     return hashlib.sha256(st.m.tobytes()).hexdigest()[:24], make_result(made.params, st).digest
 
 
-def first_difference(one: a.State, other: a.State) -> str:
+def first_difference(one: State, other: State) -> str:
     """Where two final states first differ, in words; empty where they do not."""
     if one.m.shape != other.m.shape:
         return f"state sizes {one.m.shape} and {other.m.shape}"

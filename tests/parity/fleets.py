@@ -11,11 +11,31 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from sim.arrays import ClassRow, FaultRow, GroupRow, PoolRow, RunRow, TenantRow, Traffic, make_params
-from sim.model import layout as a
+from sim.arrays import ClassRow, FaultRow, ServedModelRow, PoolRow, RunRow, TenantRow, Traffic, make_params
 from sim.model import queue_scaler as keda
 from sim.model.control import SCALER_PAR
 from sim.model.hpa_layout import DOWN, POLICY_PERCENT, POLICY_PODS, UP, hpa_par, hpa_policy
+from sim.model.tables.codes import (
+    CONTINUOUS,
+    FCFS,
+    FIXED,
+    HPA,
+    METRIC_SOURCES,
+    N_START_STAGE,
+    N_STEP_MAX,
+    NO_BATCHING,
+    NO_JITTER,
+    PRIORITY,
+    QUEUE,
+    ROUTERS,
+    SRC_BACKLOG,
+    SRC_OUTSTANDING,
+    STAGE_ENGINE,
+    STAGE_SLICE,
+    USER,
+)
+from sim.model.tables.pool import N_QUANTILE, N_WORK
+from sim.model.tables.run import Params
 from sim.rows import FrontRow, LimitRow, StepRow
 from sim.units import NEVER
 
@@ -84,7 +104,7 @@ class Fleet(NamedTuple):
     run: RunRow
     traffic: Traffic
     classes: list[ClassRow]
-    groups: list[GroupRow]
+    groups: list[ServedModelRow]
     pools: list[PoolRow]
     faults: list[FaultRow]
     on: dict[str, bool]
@@ -93,14 +113,14 @@ class Fleet(NamedTuple):
     front: FrontRow | None = None
 
     @property
-    def params(self) -> a.Params:
+    def params(self) -> Params:
         """The fleet's arrays."""
         return make_params(*self[:6], tenants=self.tenants, front=self.front)
 
     @property
     def user_pools(self) -> list[int]:
         """The pools whose autoscaler is a user's law."""
-        return [i for i, pool in enumerate(self.pools) if pool.scaler == a.USER]
+        return [i for i, pool in enumerate(self.pools) if pool.autoscaler == USER]
 
 
 class Dice:
@@ -185,10 +205,10 @@ def make_run(dice: Dice, seed: int, last_ps: int) -> RunRow:
     )
 
 
-def make_group(dice: Dice) -> GroupRow:
+def make_group(dice: Dice) -> ServedModelRow:
     """A router and the room at the gateway."""
-    return GroupRow(
-        router=dice.whole(0, len(a.ROUTERS) - 1),
+    return ServedModelRow(
+        router=dice.whole(0, len(ROUTERS) - 1),
         hold_max=dice.whole(0, 3) if dice.on["tight_gateway"] else 1000,
         factor_milli=dice.whole(1500, 4000) if dice.on["roomy_router"] else dice.whole(1000, 1300),
         load_min=dice.whole(1, 4) if dice.on["roomy_router"] else 0,
@@ -214,7 +234,7 @@ def make_class(dice: Dice, n_group: int) -> ClassRow:
 
 def make_choosy(dice: Dice, row: ClassRow, homes: list[int]) -> ClassRow:
     """The class with some of its group's pools, in some order, if it is to have a list."""
-    mine = [pool for pool, home in enumerate(homes) if home == row.group]
+    mine = [pool for pool, home in enumerate(homes) if home == row.served_model]
     order = [mine[i] for i in dice.rng.permutation(len(mine))]
     return row._replace(pools=tuple(order[: dice.whole(0, len(order))]), ordered=dice.whole(0, 1))
 
@@ -226,13 +246,13 @@ def make_users(dice: Dice) -> dict[str, Any]:
     return {
         "tenant": dice.whole(0, 2) if on["tenants"] else 0,
         "shed_milli": 500 * dice.whole(0, 12) if on["shed"] and not dice.maybe(3) else NEVER,
-        "wait_max_ps": ticks(0, 12) if on["queue_time"] and not dice.maybe(3) else NEVER,
+        "max_queue_ps": ticks(0, 12) if on["queue_time"] and not dice.maybe(3) else NEVER,
         "first_patience_ps": make_patience(dice, 12) if on["patience"] and not dice.maybe(3) else None,
         "total_patience_ps": make_patience(dice, 40) if on["patience"] and not dice.maybe(3) else None,
         "attempts_max": tries,
         "retry_on": dice.whole(0, 7) if on["retries"] else 0,
         "backoff_ps": tuple(ticks(0, 8) for _ in range(tries - 1)),
-        "jitter": dice.whole(0, 2) if on["jitter"] else a.NO_JITTER,
+        "jitter": dice.whole(0, 2) if on["jitter"] else NO_JITTER,
         "budget_ratio_milli": 100 * dice.whole(0, 7),
         "budget_burst_milli": 100 * dice.whole(0, 30) if on["budgets"] and not dice.maybe(3) else NEVER,
         "hedge_ps": ticks(1, 8) if on["hedges"] and not dice.maybe(3) else NEVER,
@@ -240,8 +260,8 @@ def make_users(dice: Dice) -> dict[str, Any]:
         "prompt_max": dice.whole(6, 14) if on["caps"] and dice.maybe() else NEVER,
         "output_max": dice.whole(3, 9) if on["caps"] and dice.maybe() else NEVER,
         "session_max": dice.whole(20, 90) if on["caps"] and dice.maybe() else NEVER,
-        "persistent": dice.whole(0, 1),
-        "gap_ps": ticks(1, 8) if on["stalls"] and not dice.maybe(3) else NEVER,
+        "is_persistent": dice.whole(0, 1),
+        "stall_ps": ticks(1, 8) if on["stalls"] and not dice.maybe(3) else NEVER,
         "ttft_max_ps": ticks(0, 20) if on["predictions"] and not dice.maybe(3) else NEVER,
     }
 
@@ -249,7 +269,7 @@ def make_users(dice: Dice) -> dict[str, Any]:
 def make_patience(dice: Dice, most: int) -> np.ndarray:
     """A quantile table of patience, some of it endless, some of it none at all."""
     values = [dice.ticks(0 if dice.maybe(8) else 1, most) for _ in range(dice.whole(1, 3))]
-    return np.sort(np.resize([NEVER if dice.maybe(6) else value for value in values], a.N_QUANTILE))
+    return np.sort(np.resize([NEVER if dice.maybe(6) else value for value in values], N_QUANTILE))
 
 
 def make_limit(dice: Dice) -> LimitRow | None:
@@ -288,14 +308,14 @@ def make_work(dice: Dice) -> np.ndarray:
     """A curve of time by tokens that rises unevenly, off the grid in half of the fleets."""
     unit_ps = dice.grid_ps if dice.maybe() else dice.grid_ps // 3 + 1
     pace = [dice.whole(0, 2) for _ in range(7)]
-    return np.concatenate([[0], np.cumsum([unit_ps * pace[i % 7] for i in range(a.N_WORK - 1)])])
+    return np.concatenate([[0], np.cumsum([unit_ps * pace[i % 7] for i in range(N_WORK - 1)])])
 
 
 def make_pool(dice: Dice, group: int) -> PoolRow:
     """A pool with every limit near what one request needs."""
     on, grid_ps = dice.on, dice.grid_ps
-    batching = dice.whole(0, 3) if on["batches"] else a.CONTINUOUS
-    seqs = 1 if batching == a.NO_BATCHING else dice.whole(1, 6)
+    batching = dice.whole(0, 3) if on["batches"] else CONTINUOUS
+    seqs = 1 if batching == NO_BATCHING else dice.whole(1, 6)
     block = dice.whole(1, 4)
     most_blocks = -(-(14 + (60 if on["long_outputs"] else 9)) // block)
     base_ps, slope_ps = dice.ticks(1, 3), grid_ps * on["context_costs"] // dice.whole(1, 7)
@@ -308,15 +328,15 @@ def make_pool(dice: Dice, group: int) -> PoolRow:
         attention_q16=dice.whole(0, 3 * grid_ps) << 12 if on["context_costs"] else 0,
         n_blocks=max(1, most_blocks + dice.whole(-3, 3)) if on["small_cache"] else 1000,
         max_num_seqs=seqs,
-        budget=dice.whole(1, 9) if on["small_budget"] else 1000,
-        max_len=dice.whole(8, 24) if on["short_context"] else 1000,
-        group=group,
-        block=block,
-        batching=a.CONTINUOUS if batching == a.NO_BATCHING else batching,
-        scheduling=a.PRIORITY if on["priority"] and not dice.maybe(4) else a.FCFS,
-        threshold=dice.whole(1, 5) if on["threshold"] else 0,
-        chunked=int(not (on["whole_prompts"] and dice.maybe())),
-        delay_ps=dice.ticks(0, 12),
+        max_num_batched_tokens=dice.whole(1, 9) if on["small_budget"] else 1000,
+        max_model_len=dice.whole(8, 24) if on["short_context"] else 1000,
+        served_model=group,
+        block_size=block,
+        batching=CONTINUOUS if batching == NO_BATCHING else batching,
+        scheduling=PRIORITY if on["priority"] and not dice.maybe(4) else FCFS,
+        long_prefill_threshold=dice.whole(1, 5) if on["threshold"] else 0,
+        chunked_prefill=int(not (on["whole_prompts"] and dice.maybe())),
+        batch_delay_ps=dice.ticks(0, 12),
         gpus=dice.whole(1, 4),
         **(make_metrics(dice) | make_scaling(dice)),
         **make_stages(dice),
@@ -336,29 +356,29 @@ def make_faults(dice: Dice, n_pool: int) -> list[FaultRow]:
 def make_stages(dice: Dice) -> dict[str, Any]:
     """The stages of a cold start, one after the other; or steps that overlap, wait for any earlier ones and are shown
     as any stage. Many take no time at all."""
-    rows = np.zeros((a.N_START_STAGE, a.N_QUANTILE), dtype=np.int64)
+    rows = np.zeros((N_START_STAGE, N_QUANTILE), dtype=np.int64)
     if dice.on["cold_starts"]:
         for row in rows:
             values = [dice.ticks(0, 10) if dice.maybe() else 0 for _ in range(dice.whole(1, 3))]
-            row[:] = np.sort(np.resize(values, a.N_QUANTILE))
+            row[:] = np.sort(np.resize(values, N_QUANTILE))
     if not dice.on["overlap"]:
         return {"stage_ps": rows}
-    n = int(dice.steps.integers(1, a.N_STEP_MAX, endpoint=True))
+    n = int(dice.steps.integers(1, N_STEP_MAX, endpoint=True))
     return {"stage_ps": rows[dice.steps.integers(len(rows), size=n)], "steps": make_steps(dice.steps, n)}
 
 
 def make_steps(rng: np.random.Generator, n: int) -> tuple[StepRow, ...]:
     """What n steps are shown as, draw from, and wait for."""
-    shown = rng.integers(a.STAGE_SLICE, a.STAGE_ENGINE, size=n, endpoint=True).tolist()
+    shown = rng.integers(STAGE_SLICE, STAGE_ENGINE, size=n, endpoint=True).tolist()
     after = [int(rng.integers(1 << i)) & int(rng.integers(1 << i)) for i in range(n)]
-    draws = (rng.permutation(a.N_STEP_MAX)[:n] + 1).tolist()
+    draws = (rng.permutation(N_STEP_MAX)[:n] + 1).tolist()
     return tuple(StepRow(*row) for row in zip(shown, draws, after, strict=True))
 
 
 def make_metrics(dice: Dice) -> dict[str, int]:
     """What the controllers see, how often, how late."""
     return {
-        "source": dice.whole(0, len(a.METRIC_SOURCES) - 1),
+        "metric_source": dice.whole(0, len(METRIC_SOURCES) - 1),
         "scrape_ps": dice.ticks(1, 8),
         "window_ps": dice.ticks(0, 30) if dice.on["window"] else 0,
         "lag_ps": dice.ticks(0, 20) if dice.on["lag"] else 0,
@@ -371,20 +391,23 @@ def make_scaling(dice: Dice) -> dict[str, Any]:
     least = 0 if dice.on["to_zero"] else dice.whole(1, 2)
     most = dice.whole(max(1, least), 5)
     initial = dice.whole(least, most) if dice.maybe() else least
-    row: dict[str, Any] = {"n_min": least, "n_max": most, "initial": initial}
-    kind = dice.whole(a.FIXED, a.USER if dice.on["users_laws"] else a.QUEUE) if dice.on["scaled"] else a.FIXED
+    row: dict[str, Any] = {"min_replicas": least, "max_replicas": most, "initial_replicas": initial}
+    kind = dice.whole(FIXED, USER if dice.on["users_laws"] else QUEUE) if dice.on["scaled"] else FIXED
     par = np.zeros(SCALER_PAR, dtype=np.int64)
-    if kind == a.FIXED:
-        row |= {"tick_ps": dice.ticks(0, 9) if dice.maybe() else NEVER, "target": dice.whole(least, most)}
-    elif kind == a.HPA:
+    if kind == FIXED:
+        row |= {
+            "tick_ps": dice.ticks(0, 9) if dice.maybe() else NEVER,
+            "target_milli": dice.whole(least, most),
+        }
+    elif kind == HPA:
         row["tick_ps"] = dice.ticks(1, 8)
         fill_hpa(dice, par)
-    elif kind == a.QUEUE:
-        row |= {"tick_ps": 0, "source": a.SRC_OUTSTANDING if dice.maybe(5) else a.SRC_BACKLOG}
+    elif kind == QUEUE:
+        row |= {"tick_ps": 0, "metric_source": SRC_OUTSTANDING if dice.maybe(5) else SRC_BACKLOG}
         fill_queue(dice, par, least, most)
     else:
         row["tick_ps"] = dice.ticks(1, 8)
-    return {**row, "scaler": kind, "scaler_par": par}
+    return {**row, "autoscaler": kind, "autoscaler_settings": par}
 
 
 def fill_hpa(dice: Dice, par: np.ndarray, behavior: int = 1) -> None:

@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from sim.model import layout as a
-from sim.rows import ClassRow, FrontRow, GroupRow, TenantRow, Traffic, VisitRow
+from sim.model.tables.codes import HOLD_FAIR
+from sim.rows import ClassRow, FrontRow, ServedModelRow, TenantRow, Traffic, VisitRow
 from sim.units import NEVER
 
 FRONT = (
@@ -83,7 +83,7 @@ def make_way(dice: FrontDice, front: FrontRow, n_group: int) -> dict[str, Any]:
     return {
         "before": make_visits(dice, front),
         "after": make_visits(dice, front),
-        "withheld": int(on["withheld"] and dice.maybe()),
+        "is_withheld": int(on["withheld"] and dice.maybe()),
         "blocked_q20": VERDICTS * dice.whole(0, 4) // 4 if on["guardrail"] else 0,
         "fallback": dice.whole(-1, n_group - 1),
         "deadline_ps": dice.ticks(0, 50) + dice.whole(0, 1)
@@ -94,22 +94,22 @@ def make_way(dice: FrontDice, front: FrontRow, n_group: int) -> dict[str, Any]:
     }
 
 
-def make_hold(dice: FrontDice, group: GroupRow) -> GroupRow:
+def make_hold(dice: FrontDice, group: ServedModelRow) -> ServedModelRow:
     """The group with replicas that are handed only so many, and an order among those that wait."""
     on = dice.on
     return group._replace(
         outstanding_max=dice.whole(1, 5) if on["capped"] else NEVER,
-        hold_order=a.HOLD_FAIR if on["fair_shares"] else dice.whole(0, 1) * on["capped"],
+        hold_order=HOLD_FAIR if on["fair_shares"] else dice.whole(0, 1) * on["capped"],
     )
 
 
 def with_front(
     dice: FrontDice,
     classes: list[ClassRow],
-    groups: list[GroupRow],
+    groups: list[ServedModelRow],
     tenants: list[TenantRow],
     traffic: Traffic,
-) -> tuple[list[ClassRow], list[GroupRow], list[TenantRow], Traffic, FrontRow]:
+) -> tuple[list[ClassRow], list[ServedModelRow], list[TenantRow], Traffic, FrontRow]:
     """The same fleet with a front."""
     front = make_front(dice)
     classes = [c._replace(**make_way(dice, front, len(groups))) for c in classes]

@@ -114,8 +114,8 @@ def test_fleets_whose_replicas_differ_do_not_share_a_batch() -> None:
         max_num_seqs=2, base_ps=first.base_ps[[0, 1, 1]], slope_ps=first.slope_ps[[0, 1, 1]]
     )
     second = second._replace(max_num_seqs=1, base_ps=second.base_ps[:2], slope_ps=second.slope_ps[:2])
-    same_n = {"n_max": 2, "n_min": 1, "initial": 1}
-    one = made._replace(pools=[first._replace(**same_n), second._replace(group=first.group, **same_n)])
+    same_n = {"max_replicas": 2, "min_replicas": 1, "initial_replicas": 1}
+    one = made._replace(pools=[first._replace(**same_n), second._replace(served_model=first.group, **same_n)])
     other = made._replace(pools=[one.pools[1], one.pools[0]])
     runs = [fleet_of._replace(groups=made.groups[:1]).params for fleet_of in (one, other)]
     assert len(runs[0].m) == len(runs[1].m)
@@ -125,7 +125,7 @@ def test_fleets_whose_replicas_differ_do_not_share_a_batch() -> None:
 
 def test_a_row_has_room_for_what_a_fleet_can_run_at_once() -> None:
     made = fleet(2)
-    seats = sum(pool.n_max * pool.max_num_seqs for pool in made.pools)
+    seats = sum(pool.max_replicas * pool.max_num_seqs for pool in made.pools)
     assert n_slots(made.params) == min(len(made.traffic.arrival_ps), 2 * seats + 256)
 
 

@@ -27,7 +27,7 @@ from .engines import (
     run_on_simpy,
     seed_differences,
 )
-from .fleets import ClassRow, Fleet, GroupRow, fleet
+from .fleets import ClassRow, Fleet, ServedModelRow, fleet
 
 ROOT = Path(__file__).parents[2]
 SEEDS = range(150)
@@ -105,9 +105,9 @@ def flood(n: int) -> Fleet:
         np.zeros(n, dtype=np.int64), np.full(n, 3), np.arange(n) % 5 + 1, np.zeros(n, dtype=np.int64)
     )
     speed = np.full(9, 10**7)
-    pool = PoolRow(speed, speed // 100, 5000, 0, 100, 8, 64, 1000, n_max=2, initial=2)
+    pool = PoolRow(speed, speed // 100, 5000, 0, 100, 8, 64, 1000, max_replicas=2, initial_replicas=2)
     run = RunRow(seed=1, duration_ps=10**9, warmup_ps=0, end_ps=10**13, sample_ps=10**8)
-    return Fleet(run, traffic, [ClassRow()], [GroupRow()], [pool], [], {}, 1)
+    return Fleet(run, traffic, [ClassRow()], [ServedModelRow()], [pool], [], {}, 1)
 
 
 def test_a_flood_makes_room_on_every_engine() -> None:

@@ -10,7 +10,8 @@ import pytest
 
 from sim.engine import simpy
 from sim.engine.result import make_result
-from sim.model import layout as a
+from sim.model import layout as a  # TODO
+from sim.model.tables.run import State
 from sim.state import state_sizes, table
 
 from .engines import first_difference, laws_of, repeat, run_from_slots, run_on_loop
@@ -23,7 +24,7 @@ few = pytest.mark.parametrize("seeds", [SEEDS[block::BLOCKS] for block in range(
 many = pytest.mark.parametrize("seeds", [MORE_SEEDS[block::BLOCKS] for block in range(BLOCKS)])
 
 
-def told(made: Fleet, st: a.State) -> dict[str, np.ndarray]:
+def told(made: Fleet, st: State) -> dict[str, np.ndarray]:
     """What a run says of its requests: their rows, and counts, sums and histograms per class."""
     sizes = state_sizes(made.params)
     return {
@@ -36,7 +37,7 @@ def told(made: Fleet, st: a.State) -> dict[str, np.ndarray]:
     }
 
 
-def assert_same_requests(seed: int, made: Fleet, one: a.State, other_made: Fleet, other: a.State) -> None:
+def assert_same_requests(seed: int, made: Fleet, one: State, other_made: Fleet, other: State) -> None:
     """Both runs say the same of every request."""
     ours, theirs = told(made, one), told(other_made, other)
     for name in ours:

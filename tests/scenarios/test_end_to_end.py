@@ -13,7 +13,9 @@ from conftest import shared_data
 
 import sim
 from sim.engine.host import run_plan
-from sim.model import layout as a
+from sim.model import layout as a  # TODO
+from sim.model.tables.codes import COMPLETED, ROUTERS
+from sim.model.tables.slot import N_SPENT
 from sim.pack import plan
 from sim.scenario.catalogue import scenario_files
 from sim.state import LINE
@@ -90,7 +92,7 @@ def test_two_engines_agree_on_a_spike_under_every_autoscaler(autoscaler: str) ->
     assert compiled.digest == stepped.digest
 
 
-@pytest.mark.parametrize("router", a.ROUTERS)
+@pytest.mark.parametrize("router", ROUTERS)
 def test_two_engines_agree_on_a_spike_under_every_router(router: str) -> None:
     overrides = [*short("spiky_hour"), f"router={router}", "runtime=vllm_prefix_cache"]
     compiled, stepped = (
@@ -168,7 +170,7 @@ def test_an_azure_trace_runs_from_its_csv(kind: str) -> None:
     counts = run.result.counts
     assert counts["completed"][0] + counts["rejected"][0] == len(expected)
     assert counts["completed"][0] > 0.99 * len(expected)
-    done, end_ps = rows["outcome"] == a.COMPLETED, run.scenario.duration_s * PS_PER_S
+    done, end_ps = rows["outcome"] == COMPLETED, run.scenario.duration_s * PS_PER_S
     within, begun = (done & (rows[name] < end_ps) for name in ("last_token_ps", "first_token_ps"))
     assert counts["done"][0] == within.sum()
     assert counts["tokens_in"][0] == rows["prompt_tokens"][begun].sum()
@@ -244,7 +246,7 @@ def sizes(overrides: list[str]) -> tuple[int, int, int]:
     """(requests, words of the final state, bytes of the trace) of a run."""
     packed: Any = plan(sim.load("first_run", overrides))
     state = run_plan(packed.params)
-    return int(packed.params.m[a.P_N_REQUEST]), len(state.m), packed.params.trace.nbytes
+    return int(packed.params.n_request), len(state.m), packed.params.trace.nbytes
 
 
 def test_without_records_only_the_trace_grows_with_the_requests() -> None:
@@ -258,4 +260,4 @@ def test_without_records_only_the_trace_grows_with_the_requests() -> None:
 def test_records_take_a_row_per_request_and_nothing_else() -> None:
     n, words, _ = sizes(["duration_s=600"])
     without = sizes(["duration_s=600", "output.records=false"])[1]
-    assert abs(words - without - n * (a.X_SIZE + a.B_SIZE)) < LINE  # what follows begins with a cache line
+    assert abs(words - without - n * (a.X_SIZE + N_SPENT)) < LINE  # what follows begins with a cache line

@@ -13,8 +13,9 @@ import numpy as np
 
 from sim.engine.blame import blame_columns
 from sim.engine.result import RESULT_METRICS, Result
-from sim.model.layout import B_PREFILL, B_SIZE, REASONS, STAGE_NAMES
 from sim.model.metrics import N_BUCKET, bucket_edges_ps
+from sim.model.tables.codes import REASONS, STAGE_NAMES
+from sim.model.tables.slot import N_SPENT, SPENT_PREFILL
 from sim.scenario.pool_choice import PoolChoice
 
 PS = 10**12
@@ -297,8 +298,8 @@ def _requests(
         "session_id": np.full(n, -1, dtype=np.int64),
         "cached_tokens": np.zeros(n, dtype=np.int64),
     }
-    parts = np.zeros((B_SIZE, n), dtype=np.int64)
-    parts[B_PREFILL] = first - scheduled
+    parts = np.zeros((N_SPENT, n), dtype=np.int64)
+    parts[SPENT_PREFILL] = first - scheduled
     return rows | blame_columns(rows, parts)
 
 

@@ -8,7 +8,7 @@ import pytest
 from sim.arrays import make_params
 from sim.engine.host import run_plan
 from sim.engine.result import make_result
-from sim.model import layout as a
+from sim.model import layout as a  # TODO
 from sim.rows import ClassRow, GroupRow, PoolRow, RunRow, Traffic
 from sim.steptime.table import simple_table
 from sim.units import PS_PER_S
@@ -44,8 +44,8 @@ def test_at_the_limit(max_len: int, blocks: int, beyond: int) -> None:
     traffic = Traffic(np.arange(3) * PS_PER_S, prompts, outputs, np.zeros(3, dtype=np.int64))
     p = make_params(run, traffic, [ClassRow()], [GroupRow()], [pool])
     counts = make_result(p, run_plan(p)).counts
-    assert p.m[a.P_ALL_FIT] == (beyond <= 0)
-    if p.m[a.P_ALL_FIT]:
+    assert p.all_fit == (beyond <= 0)
+    if p.all_fit:
         assert counts["rejected"][0] == 0
     context, last_kv = (
         room + beyond,

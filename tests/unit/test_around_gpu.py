@@ -10,7 +10,8 @@ import pytest
 from sim import api
 from sim.completion import candidates
 from sim.errors import InputError
-from sim.model import layout as a
+from sim.model import layout as a  # TODO
+from sim.model.tables.traffic import CLASSES_MAX
 from sim.pack import plan
 from sim.pack_traffic import class_rows, front_row
 from sim.rows import ClassRow, FrontRow, VisitRow
@@ -148,8 +149,8 @@ def test_contents_are_a_function_of_seed_and_class_and_a_longer_run_begins_with_
 def test_who_asks_the_same_is_as_long() -> None:
     assert first_asked(np.array([OWN, 0, 1, 0, OWN, 1])).tolist() == [0, 1, 2, 1, 4, 2]
     requests = plan(load_scenario("first_run", [*CACHE, "traffic.popularity.cacheable=0.5"])).params
-    n = int(requests.m[a.P_N_REQUEST])
-    words, contents = requests.trace[n : 2 * n], requests.trace[requests.m[a.P_CONTENTS] :][:n]
+    n = int(requests.n_request)
+    words, contents = requests.trace[n : 2 * n], requests.trace[requests.content_at :][:n]
     for content in range(5):
         assert len(set(words[contents == content].tolist())) == 1
     assert len(set(words[contents == OWN].tolist())) > 0.9 * np.sum(contents == OWN)
@@ -158,12 +159,12 @@ def test_who_asks_the_same_is_as_long() -> None:
 def test_classes_ask_different_things_and_a_cache_of_nothing_keeps_no_contents() -> None:
     two = ["traffic.popularity={catalogue: 10}", "classes.chat.share=0.5", "classes.code.share=0.5"]
     params = plan(load_scenario("first_run", [*two, "gateway.response_cache.entries=5"])).params
-    n = int(params.m[a.P_N_REQUEST])
-    contents, classes = params.trace[params.m[a.P_CONTENTS] :][:n], params.trace[n : 2 * n] & a.CLASSES_MAX
-    assert int(params.m[a.P_N_CONTENT]) == 20
+    n = int(params.n_request)
+    contents, classes = params.trace[params.content_at :][:n], params.trace[n : 2 * n] & CLASSES_MAX
+    assert int(params.n_content) == 20
     assert [set(contents[classes == k].tolist()) for k in (0, 1)] == [set(range(10)), set(range(10, 20))]
     assert (
-        plan(load_scenario("first_run", [*two, "gateway.response_cache.entries=0"])).params.m[a.P_N_CONTENT]
+        plan(load_scenario("first_run", [*two, "gateway.response_cache.entries=0"])).params.n_content
         == 0
     )
 

@@ -9,7 +9,7 @@ import sim
 from sim.arrays import make_params
 from sim.engine.host import run_plan
 from sim.engine.result import make_result
-from sim.model import layout as a
+from sim.model.tables.codes import HOLD_FAIR, HOLD_FIFO, HOLD_PRIORITY
 from sim.rows import ClassRow, GroupRow, PoolRow, RunRow, TenantRow, Traffic
 
 US = 10**6
@@ -37,25 +37,25 @@ def last_of(rows: dict[str, np.ndarray], klass: int) -> int:
 
 
 def test_in_order_of_arrival_the_late_tenant_waits_for_all_of_the_first() -> None:
-    rows = served(a.HOLD_FIFO)
+    rows = served(HOLD_FIFO)
     assert rows["routed_ps"].tolist() == sorted(rows["routed_ps"].tolist())
 
 
 def test_the_more_important_class_goes_first() -> None:
-    rows = served(a.HOLD_PRIORITY)
+    rows = served(HOLD_PRIORITY)
     assert last_of(rows, 1) < sorted(rows["last_token_ps"][rows["class_id"] == 0])[10] // US
 
 
 def test_fair_shares_take_turns_and_follow_the_weights() -> None:
-    rows = served(a.HOLD_FAIR)
+    rows = served(HOLD_FAIR)
     before = int((rows["last_token_ps"][rows["class_id"] == 0] // US < last_of(rows, 1)).sum())
     assert 7 <= before <= 10  # turn by turn: eight of one for eight of the other
-    favoured = served(a.HOLD_FAIR, weights=(1, 4))
+    favoured = served(HOLD_FAIR, weights=(1, 4))
     assert last_of(favoured, 1) < last_of(rows, 1)
 
 
 def test_no_replica_ever_holds_more_than_the_gateway_gives_it() -> None:
-    rows = served(a.HOLD_FIFO)
+    rows = served(HOLD_FIFO)
     order = np.argsort(rows["routed_ps"])
     assert (rows["routed_ps"][order][1:] > rows["last_token_ps"][order][:-1]).all()
 

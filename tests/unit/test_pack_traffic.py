@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from sim import api
-from sim.model import layout as a
+from sim.model.tables.codes import EQUAL_JITTER, RETRY_FAILED, RETRY_REJECTED
+from sim.model.tables.pool import N_QUANTILE
 from sim.pack_traffic import class_rows, limit_row, patience_ps, tenant_rows
 from sim.rows import ClassRow, LimitRow, TenantRow
 from sim.scenario.compose import load_scenario
@@ -33,9 +34,9 @@ def test_a_class_that_says_nothing_has_one_attempt_and_no_limits() -> None:
 def test_retries_in_numbers() -> None:
     found = row(["retry=budgeted", "retry.hedge_after_s=3", "retry.on=[rejected,failed]"])
     assert found.attempts_max == 3
-    assert found.retry_on == a.RETRY_REJECTED | a.RETRY_FAILED
+    assert found.retry_on == RETRY_REJECTED | RETRY_FAILED
     assert found.backoff_ps == (PS_PER_S // 2, PS_PER_S)
-    assert (found.jitter, found.hedge_ps) == (a.EQUAL_JITTER, 3 * PS_PER_S)
+    assert (found.jitter, found.hedge_ps) == (EQUAL_JITTER, 3 * PS_PER_S)
     assert (found.budget_ratio_milli, found.budget_burst_milli) == (100, 10_000)
 
 
@@ -64,7 +65,7 @@ def test_patience_in_numbers() -> None:
     table = patience_ps(Constant(value=2.5))
     assert table is not None
     assert table.dtype == np.int64
-    assert table.shape == (a.N_QUANTILE,)
+    assert table.shape == (N_QUANTILE,)
     assert set(table.tolist()) == {5 * PS_PER_S // 2}
     never = patience_ps(Lognormal(median=3600, p99=1e9))
     assert never is not None

@@ -11,7 +11,9 @@ from hypothesis import strategies as some
 
 from sim.arrays import make_params
 from sim.engine.cpu import compiled
-from sim.model import layout as a
+from sim.model import layout as a  # TODO
+from sim.model.tables.codes import PHASE_DEADLINE, RETRY_FAILED
+from sim.model.tables.run import Params, State
 from sim.model.timers import arm, disarm, first_timer, first_timer_ps, is_true, put_right
 from sim.rows import ClassRow, GroupRow, PoolRow, RunRow, Traffic
 from sim.state import new_state, slot_rows
@@ -28,7 +30,7 @@ def play(p, st, n_step):  # type: ignore[no-untyped-def]
     for i in range(n_step):
         what, s, time = p.trace[3 * i], p.trace[3 * i + 1], p.trace[3 * i + 2]
         if what == ARM:
-            arm(st, s, a.PHASE_DEADLINE, time)
+            arm(st, s, PHASE_DEADLINE, time)
         elif what == DISARM:
             disarm(st, s)
         while what == PASS and first_timer_ps(st) <= time:
@@ -78,12 +80,12 @@ def steps_of_a_clock(draw: some.DrawFn) -> list[tuple[int, int, int]]:
     return [*steps, (PASS, 0, now + 10)]
 
 
-def empty_run() -> tuple[a.Params, a.State]:
+def empty_run() -> tuple[Params, State]:
     """A run of N_SLOT requests in which nothing has happened."""
     ones = np.ones(N_SLOT, dtype=np.int64)
     pool = PoolRow(np.full(2, 10), np.zeros(2, dtype=np.int64), 0, 0, 1000, 1, 64, 1000)
     run = RunRow(seed=1, duration_ps=10, warmup_ps=0, end_ps=10, sample_ps=0)
-    client = ClassRow(attempts_max=2, backoff_ps=(1,), retry_on=a.RETRY_FAILED)
+    client = ClassRow(attempts_max=2, backoff_ps=(1,), retry_on=RETRY_FAILED)
     p = make_params(run, Traffic(0 * ones, ones, ones, 0 * ones), [client], [GroupRow()], [pool])
     st = new_state(p)
     slots = slot_rows(st)

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as some
 
-from sim.jit import door
+from sim.compile.jit import door
 from sim.model.tree import tree_build, tree_first, tree_first_key, tree_next, tree_set
 from sim.units import NEVER
 

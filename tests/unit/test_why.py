@@ -19,7 +19,7 @@ from sim.completion import candidates
 from sim.engine.blame import blame_columns
 from sim.engine.result import Result
 from sim.errors import InputError
-from sim.model.layout import B_COLD_QUEUE, B_INTERFERED, B_PREEMPTED, B_PREFILL, B_SIZE
+from sim.model.tables.slot import N_SPENT, SPENT_COLD_QUEUE, SPENT_INTERFERED, SPENT_PREEMPTED, SPENT_PREFILL
 from sim.records.requests import requests_table
 from sim.records.run_dir import read_run, run_tables, write_run
 from sim.report.plot_why import labelled, plot_why, why_chart
@@ -35,13 +35,13 @@ def blamed_run(lost: float = 0.02) -> tuple[FakeScenario, Result]:
     rows = dict(result.requests)
     n = len(rows["arrival_ps"])
     rows["class_id"] = draw.integers(0, 2, n).astype(np.int32)
-    parts = np.zeros((B_SIZE, n), dtype=np.int64)
+    parts = np.zeros((N_SPENT, n), dtype=np.int64)
     wait = rows["scheduled_ps"] - rows["routed_ps"]
-    parts[B_COLD_QUEUE] = wait * draw.integers(0, 101, n) // 100
-    parts[B_PREFILL] = (rows["first_token_ps"] - rows["scheduled_ps"]) * draw.integers(0, 101, n) // 100
+    parts[SPENT_COLD_QUEUE] = wait * draw.integers(0, 101, n) // 100
+    parts[SPENT_PREFILL] = (rows["first_token_ps"] - rows["scheduled_ps"]) * draw.integers(0, 101, n) // 100
     stream = rows["last_token_ps"] - rows["first_token_ps"]
-    parts[B_INTERFERED] = stream * draw.integers(0, 51, n) // 100
-    parts[B_PREEMPTED] = stream * draw.integers(0, 51, n) // 100
+    parts[SPENT_INTERFERED] = stream * draw.integers(0, 51, n) // 100
+    parts[SPENT_PREEMPTED] = stream * draw.integers(0, 51, n) // 100
     rows |= blame_columns(rows, parts)
     classes = (FakeClass(objectives=OBJECTIVES), FakeClass("code", objectives=FakeObjectives(ttft_s=20.0)))
     return replace(scenario, classes=classes, slo=()), result._replace(requests=rows)
@@ -145,7 +145,7 @@ def test_requests_still_inside_are_misses_where_nothing_can_save_them() -> None:
     rows["outcome"][-3:] = 0
     for name in ("scheduled_ps", "first_token_ps", "last_token_ps"):
         rows[name][-3:] = -1
-    rows |= blame_columns(rows, np.zeros((B_SIZE, 400), dtype=np.int64))
+    rows |= blame_columns(rows, np.zeros((N_SPENT, 400), dtype=np.int64))
     table = requests_table(scenario, result._replace(requests=rows))
     last_s = rows["arrival_ps"][-1] / PS
     early = blame(read_rows(table, last_s), {"chat": {"ttft": 10**16}}, None, "ttft")

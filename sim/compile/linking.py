@@ -1,17 +1,14 @@
 """How compiled rules become one piece of machine code: linked once, private to it, called with few arguments.
 
-By itself numba links and compiles a rule again at every level of calls on the way to the door, which took minutes; keeps
-every rule callable from outside; and passes a NamedTuple of arrays as some fifty words, which cost a call more than most
-rules do. All of it is numba's internals, and all of it is in this file.
+By itself numba links and compiles a rule again at every level of calls on the way to the entry point, which took
+minutes; and keeps every rule callable from outside. All of it is numba's internals, and all of it is in this file.
 """
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import Any
-
-WORD = 8  # bytes
 
 
 def compiled_bit_length() -> Any:
@@ -32,14 +29,13 @@ def compiled_bit_length() -> Any:
 
 
 @contextlib.contextmanager
-def linked_once(rows: Mapping[type, int]) -> Iterator[None]:
+def linked_once() -> Iterator[None]:
     """While this lasts, a rule is optimised once, with the rules that are inlined into it, and made machine code only in
-    the door that calls it, where nothing else can call it; and it is one function whatever constants it is called with.
-
-    `rows` are the NamedTuples of arrays and starts of tables, and where in the first array the starts lie once more.
+    the entry point that calls it, where nothing else can call it; and it is one function whatever constants it is called with.
     """
     from numba import _dynfunc, types
     from numba.core.codegen import CPUCodeLibrary
+    from numba.core.compiler_lock import global_compiler_lock
     from numba.core.cpu import CPUContext
     from numba.core.dispatcher import Dispatcher
 
@@ -56,7 +52,7 @@ def linked_once(rows: Mapping[type, int]) -> Iterator[None]:
     def get_executable(self, library, fndesc, env):  # type: ignore[no-untyped-def]
         rule = function(library, fndesc.mangled_name)
         if rule is None or function(library, fndesc.llvm_cpython_wrapper_name) is not None:
-            return executable(self, library, fndesc, env)  # a door, or one read from the cache
+            return executable(self, library, fndesc, env)  # an entry point, or one read from the cache
         library.is_rule = True
         library.is_inlined = b"alwaysinline" in b" ".join(rule.attributes)
         name = fndesc.qualname.split(".")[-1]
@@ -65,7 +61,7 @@ def linked_once(rows: Mapping[type, int]) -> Iterator[None]:
     def insert_rule(self, func, fndesc, libs=()):  # type: ignore[no-untyped-def]
         rule = getattr(fndesc.lookup_module(), fndesc.qualname.split(".")[-1], None)
         if getattr(getattr(rule, "py_func", None), "is_call", False) and getattr(libs[0], "is_rule", False):
-            call = _far_call(self, fndesc, libs[0], rows)
+            call = _far_call(self, fndesc, libs[0])
             self._defns[func].append(call, call.signature)
         else:
             insert(self, func, fndesc, libs)
@@ -74,7 +70,7 @@ def linked_once(rows: Mapping[type, int]) -> Iterator[None]:
         words = {name: types.unliteral(kind) for name, kind in kws.items()}
         return template(self, tuple(types.unliteral(kind) for kind in args), words)
 
-    def finalize_door(self):  # type: ignore[no-untyped-def]
+    def finalize_entry(self):  # type: ignore[no-untyped-def]
         if not getattr(self, "is_rule", False):
             finalize(self)
             return
@@ -84,7 +80,7 @@ def linked_once(rows: Mapping[type, int]) -> Iterator[None]:
         self._optimize_final_module()
         self._finalized = True
 
-    def optimize_door(self):  # type: ignore[no-untyped-def]
+    def optimize_entry(self):  # type: ignore[no-untyped-def]
         if not getattr(self, "is_rule", False):
             _make_private(self)
         optimize(self)
@@ -96,20 +92,21 @@ def linked_once(rows: Mapping[type, int]) -> Iterator[None]:
                 if callee not in self._linking_libraries:
                     link(self, callee)
 
-    CPUCodeLibrary.finalize, CPUCodeLibrary.add_linking_library = finalize_door, add_all
-    CPUCodeLibrary._optimize_final_module, CPUContext.insert_user_function = optimize_door, insert_rule
-    CPUContext.get_executable, Dispatcher.get_call_template = get_executable, of_types  # type: ignore[method-assign]
-    try:
-        yield
-    finally:
-        Dispatcher.get_call_template = template  # type: ignore[method-assign]
-        CPUCodeLibrary.finalize, CPUCodeLibrary.add_linking_library = finalize, link
-        CPUCodeLibrary._optimize_final_module, CPUContext.insert_user_function = optimize, insert
-        CPUContext.get_executable = executable
+    with global_compiler_lock:  # other threads do not compile meanwhile
+        CPUCodeLibrary.finalize, CPUCodeLibrary.add_linking_library = finalize_entry, add_all
+        CPUCodeLibrary._optimize_final_module, CPUContext.insert_user_function = optimize_entry, insert_rule
+        CPUContext.get_executable, Dispatcher.get_call_template = get_executable, of_types  # type: ignore[method-assign]
+        try:
+            yield
+        finally:
+            Dispatcher.get_call_template = template  # type: ignore[method-assign]
+            CPUCodeLibrary.finalize, CPUCodeLibrary.add_linking_library = finalize, link
+            CPUCodeLibrary._optimize_final_module, CPUContext.insert_user_function = optimize, insert
+            CPUContext.get_executable = executable
 
 
 def _make_private(library: Any) -> None:
-    """Tell the compiler that nobody but this door calls its rules: it leaves out arguments and results without a use."""
+    """Tell the compiler that nobody but this entry point calls its rules: it leaves out arguments and results without a use."""
     rules = {
         rule.name
         for linked in library._linking_libraries
@@ -123,24 +120,18 @@ def _make_private(library: Any) -> None:
                 rule.add_function_attribute("noinline")
 
 
-def _far_call(context: Any, about: Any, library: Any, rows: Mapping[type, int]) -> Any:
+def _far_call(context: Any, about: Any, library: Any) -> Any:
     """Add to a rule the function by which it is called; returns how a caller calls it.
 
-    Called is not the rule itself but a function around it. Of a row it takes the arrays' addresses and lengths; the
-    starts it reads from the first array.
+    Called is not the rule itself but a function around it, which returns what the rule does: numba's own convention
+    returns through memory, beside a status that the caller tests.
     """
     from llvmlite import ir
     from numba import types
 
-    def is_row(kind):  # type: ignore[no-untyped-def]
-        return getattr(kind, "instance_class", None) in rows
-
     value = {kind: context.get_value_type(kind) for kind in (*about.argtypes, about.restype)}
     is_void = about.restype == types.none
-    word, address = ir.IntType(8 * WORD), ir.IntType(8 * WORD).as_pointer()
-    flat: list[Any] = []
-    for kind in about.argtypes:
-        flat += [address, word] * _n_array(kind) if is_row(kind) else [value[kind]]
+    flat = [part for kind in about.argtypes for part in parts_of(value[kind])]
     returned = ir.VoidType() if is_void else value[about.restype]
     name = about.llvm_func_name + "_far"
 
@@ -151,9 +142,8 @@ def _far_call(context: Any, about: Any, library: Any, rows: Mapping[type, int]) 
     far = declare(module)
     far.attributes.add("noinline")
     builder = ir.IRBuilder(far.append_basic_block("entry"))
-    words, args = list(far.args), []
-    for kind in about.argtypes:
-        args.append(_row(context, builder, kind, words, rows) if is_row(kind) else words.pop(0))
+    words = list(far.args)
+    args = [whole(builder, value[kind], words) for kind in about.argtypes]
     rule = context.declare_function(module, about)
     _, result = context.call_conv.call_function(builder, rule, about.restype, about.argtypes, args)
     if is_void:
@@ -164,14 +154,7 @@ def _far_call(context: Any, about: Any, library: Any, rows: Mapping[type, int]) 
     library._final_module.get_function(about.llvm_func_name).add_function_attribute("alwaysinline")
 
     def call(context, builder, signature, args):  # type: ignore[no-untyped-def]
-        given: list[Any] = []
-        for kind, arg in zip(about.argtypes, args, strict=True):
-            if not is_row(kind):
-                given.append(arg)
-                continue
-            for i in range(_n_array(kind)):
-                array = context.make_array(kind.types[i])(context, builder, builder.extract_value(arg, i))
-                given += [builder.bitcast(array.data, address), array.nitems]
+        given = [part for arg in args for part in split(builder, arg)]
         result = builder.call(declare(builder.module), given)
         return context.get_dummy_value() if is_void else result
 
@@ -180,30 +163,25 @@ def _far_call(context: Any, about: Any, library: Any, rows: Mapping[type, int]) 
     return call
 
 
-def _n_array(kind: Any) -> int:
-    """How many of a row's fields, all at its front, are arrays."""
-    from numba import types
-
-    return sum(isinstance(field, types.Array) for field in kind.types)
+def parts_of(kind: Any) -> list[Any]:
+    """The LLVM types that an argument is passed as: those of its members where it is a struct."""
+    return list(getattr(kind, "elements", [kind]))
 
 
-def _row(context: Any, builder: Any, kind: Any, words: list[Any], rows: Mapping[type, int]) -> Any:
-    """A row from its arrays' addresses and lengths, taken from the front of `words`."""
+def split(builder: Any, value: Any) -> list[Any]:
+    """A value as it is passed."""
+    if not hasattr(value.type, "elements"):
+        return [value]
+    return [builder.extract_value(value, i) for i in range(len(value.type.elements))]
+
+
+def whole(builder: Any, kind: Any, words: list[Any]) -> Any:
+    """A value again, from what was passed: taken from the front of `words`."""
     from llvmlite import ir
-    from numba.np.arrayobj import populate_array
 
-    word = ir.IntType(8 * WORD)
-    first = words[0]
-    fields = []
-    for i, field in enumerate(kind.types):
-        if i < _n_array(kind):
-            array = context.make_array(field)(context, builder)
-            data, n = words.pop(0), words.pop(0)
-            populate_array(array, data, [n], [word(WORD)], word(WORD), None)
-            fields.append(array._getvalue())
-            continue
-        at = word(rows[kind.instance_class] + i - _n_array(kind))
-        start = builder.load(builder.gep(first, [at], inbounds=True))
-        start.set_metadata("invariant.load", builder.module.add_metadata([]))
-        fields.append(start)
-    return context.make_tuple(builder, kind, fields)
+    if not hasattr(kind, "elements"):
+        return words.pop(0)
+    value = ir.Constant(kind, ir.Undefined)
+    for i in range(len(kind.elements)):
+        value = builder.insert_value(value, words.pop(0), i)
+    return value

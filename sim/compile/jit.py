@@ -6,20 +6,19 @@ makes division behave as it does on a device; fastmath stays off, so that every 
 
 from __future__ import annotations
 
-import contextlib
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable
 from typing import Any
 
 import numba
 
-from sim.linking import compiled_bit_length, linked_once
+from sim.compile.linking import compiled_bit_length, linked_once
 
 #: Under the CUDA simulator inlining hints are refused by the runtime, and no machine code is made anyway.
 _INLINE = os.environ.get("NUMBA_ENABLE_CUDASIM", "0") != "1"
 
-#: No reference counts (nothing is allocated) and no door from Python: rules are called by rules. Both would cost more
-#: than the rules themselves, in time to compile and to run. `sim.engine.cpu` compiles the doors.
+#: No reference counts (nothing is allocated) and no entry from Python: rules are called by rules. Both would cost more
+#: than the rules themselves, in time to compile and to run. `entry_point` makes what Python calls.
 _BARE = {"_nrt": False, "no_cpython_wrapper": True, "no_cfunc_wrapper": True}
 
 
@@ -33,7 +32,7 @@ def jit_call(function: Callable[..., Any]) -> Any:
 
     It has to be said: a rule that is first called by an inlined one would inherit that from it.
     """
-    function.is_call = True  # type: ignore[attr-defined]  # for sim.linking and, on a device, sim.engine.cuda_words
+    function.is_call = True  # type: ignore[attr-defined]  # for sim.compile.linking and, on a device, sim.compile.cuda
     return numba.njit(error_model="numpy", forceinline=False, **_BARE)(function)
 
 
@@ -55,43 +54,25 @@ def plain(rule: Any) -> Callable[..., Any]:
     return getattr(rule, "py_func", rule)  # type: ignore[no-any-return]
 
 
-def door(rule: Any) -> Callable[..., Any]:
-    """A rule made callable from Python, compiled: a rule itself has no way in and must not be called from there."""
+def entry_point(rule: Any) -> Callable[..., Any]:
+    """A rule made callable from Python, compiled: a rule itself has no way in and must not be called from there.
+
+    Takes integers, int64 arrays, and worlds and rows of `sim.schema`; a function for each kind of arguments is compiled
+    when it is first called.
+    """
     if not hasattr(rule, "py_func"):
         return rule  # type: ignore[no-any-return]
+    from sim.compile.processor import entered
 
-    def call(*args):  # type: ignore[no-untyped-def]
-        return rule(*args)
-
-    made = numba.njit(error_model="numpy")(call)
+    made: dict[tuple[Any, ...], Any] = {}
 
     def enter(*args):  # type: ignore[no-untyped-def]
-        with linked_once(
-            {}
+        kinds = tuple(getattr(type(arg), "FIELDS", None) and type(arg) for arg in args)
+        with (
+            linked_once()
         ):  # the loop's rules, if it was compiled in this process, can be linked in no other way
-            return made(*args)
+            if kinds not in made:
+                made[kinds] = entered(rule, kinds)
+            return made[kinds](*args)
 
     return enter
-
-
-@contextlib.contextmanager
-def offsets(rows: Mapping[type, int]) -> Iterator[None]:
-    """While this lasts, numba compiles rules without things that cost more than the rules.
-
-    `a[i]` is compiled without its test for a negative i: rules count from the start of an array, and the test costs a
-    third of the loop's time. How rules are linked and called is `sim.linking`'s. numba has no option for either; its
-    lock keeps other threads from compiling meanwhile.
-    """
-    from numba.core.compiler_lock import global_compiler_lock
-    from numba.np import arrayobj
-
-    def as_it_is(context, builder, idxty, idx, size):  # type: ignore[no-untyped-def]
-        return context.cast(builder, idx, idxty, numba.types.intp)
-
-    with global_compiler_lock, linked_once(rows):
-        before = arrayobj.fix_integer_index
-        arrayobj.fix_integer_index = as_it_is
-        try:
-            yield
-        finally:
-            arrayobj.fix_integer_index = before

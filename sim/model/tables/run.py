@@ -1,0 +1,194 @@
+"""A run: what it never changes (Params), what it changes (State), and where their tables start.
+
+Each is one flat int64 array; Params has a second one, the trace, that many runs may share. Copying State.m copies a run,
+comparing it compares everything. Times are picoseconds.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from sim.model.tables.codes import N_STEP_MAX
+from sim.model.tables.pool import MetricSample, PoolParams, PoolState, StartStep
+from sim.model.tables.record import AttemptRecord, ClassCounts, RequestRecord
+from sim.model.tables.replica import Replica
+from sim.model.tables.sample import PoolMark, PoolSample, StationSample
+from sim.model.tables.served_model import (
+    HedgeList,
+    ServedModelParams,
+    ServedModelState,
+    SessionHome,
+    Snapshot,
+    TenantQueue,
+)
+from sim.model.tables.slot import Slot, Timer
+from sim.model.tables.traffic import (
+    CachedAnswer,
+    Fault,
+    LimitParams,
+    LimitState,
+    Line,
+    Segment,
+    StationParams,
+    StationState,
+    TrafficClass,
+    Turn,
+)
+from sim.schema import Array, Field, Table, Words, World
+
+
+class Params(World):
+    """What a run never changes. The trace holds arrivals, then prompt << 39 | output << 15 | class of each request, then
+    what else requests have.
+    """
+
+    seed = Field("seed of all random numbers")
+    n_request = Field("requests")
+    n_class = Field("traffic classes")
+    n_served_model = Field("served models")
+    n_pool = Field("pools")
+    n_replica = Field("replica places of all pools")
+    n_sample = Field("rows of the time series that there is room for")
+    leaves = Field("leaves of the boundary tree, a power of two ≥ 2")
+    duration_ps = Field("the measured window ends here")
+    warmup_ps = Field("… and begins here")
+    end_ps = Field("the run ends here at the latest: duration and drain limit")
+    sample_ps = Field("period of the time series, 0 = none")
+    keeps_records = Field("1 = a row per request is kept")
+    n_metric_sample = Field("samples that a pool's metric window holds")
+    n_fault = Field("scripted faults")
+    fault_at = Field("where they start in Params.m, by time")
+    n_session = Field("sessions, 0 = no request belongs to one: the trace has no third word")
+    has_attempts = Field("1 = requests may be refused, given up or tried again: attempts are kept apart")
+    n_tenant = Field("tenants")
+    limit_at = Field("where the limits start in Params.m: of each class, then of each tenant")
+    leaf_at = Field("where the requests' leaf segments start in the trace, 0 = no request shares a prefix")
+    shared_at = Field("where the tokens of each that lie in segments start in the trace")
+    segment_at = Field("where the segments start in the trace")
+    n_segment = Field("segments")
+    n_queue = Field("gateway queues of a served model: tenants where one shares fairly, else 1")
+    weight_at = Field("where the tenants' weights start in Params.m")
+    has_outstanding_max = Field("1 = some served model's replicas may hold only so many requests")
+    station_at = Field("where the CPU stations start in Params.m")
+    n_station = Field("CPU stations")
+    n_content = Field("different questions, 0 = no response cache")
+    content_at = Field("where what each request asks for starts in the trace")
+    cache_entries = Field("answers that the response cache may hold")
+    cache_life_ps = Field("how long it keeps them")
+    cache_ps = Field("how long an answer from the cache takes")
+    turn_at = Field("where the turns start in the trace, 0 = all requests come by themselves")
+    n_hedge_list = Field("hedge lists: classes whose clients wait equally long share one")
+    all_fit = Field("1 = every request fits every pool")
+    line_at = Field("where the lines of closed loops start in the trace")
+    n_line = Field("lines of closed loops")
+    ends_with_last_answer = Field("1 = the run is over with its last answer")
+
+    klass = Table(TrafficClass, "a row a class")
+    served_model = Table(ServedModelParams, "a row a served model")
+    pool = Table(PoolParams, "a row a pool")
+    base = Words("times of a step by sequences, each pool's behind one another; then times by tokens, ps")
+    slope = Words("what each attended token adds to a step, by sequences, ps")
+    start_step = Table(StartStep, "steps of a start, each pool's behind one another")
+    autoscaler = Words("settings of the pools' autoscalers, SCALER_PAR each")
+
+    fault = Table(Fault, "scripted faults, by time", at="fault_at")
+    limit = Table(LimitParams, "limits of each class, then of each tenant", at="limit_at")
+    tenant_weight = Words("weights of the tenants", at="weight_at")
+    station = Table(StationParams, "CPU stations", at="station_at")
+    segment = Table(Segment, "segments of prompts", at="segment_at", of="trace")
+    turn = Table(Turn, "what follows each request", at="turn_at", of="trace")
+    line = Table(Line, "lines of closed loops", at="line_at", of="trace")
+    leaf = Words("the segment that each request's prompt ends in, −1 = none", at="leaf_at", of="trace")
+    shared_tokens = Words("tokens of each request that lie in segments", at="shared_at", of="trace")
+    content = Words(
+        "what each request asks for, −1 = nothing that is asked again", at="content_at", of="trace"
+    )
+
+    def __init__(self, m: np.ndarray, trace: np.ndarray) -> None:
+        super().__init__(m)
+        self.trace = trace
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Params, (self.m, self.trace)
+
+
+class State(World):
+    """Everything that a run changes. Four tables have no start here, for replicas hold theirs: completion heaps, residue
+    counts, stacks of longest gaps, prefix caches.
+    """
+
+    status = Field("NEW, OK, DONE, NEED_SLOTS, NEED_POLICY or CLOSED")
+    now_ps = Field("the clock at the last control instant")
+    cursor = Field("the next request of the table to arrive")
+    next_input_ps = Field("the next timer, release or arrival")
+    release_ps = Field("when held requests are released, or NEVER")
+    free_slot = Field("first of the free slots, −1 = none")
+    in_flight = Field("slots in use")
+    digest = Field("sum of the hashes of all rows written")
+    next_sample_ps = Field("when the time series gets its next row, or NEVER")
+    n_sample = Field("rows that it has")
+    policy_pool = Field("the pool whose tick waits for a policy of the host")
+    stop_ps = Field("the next scrape, sample, tick, mark or end")
+    next_mark_ps = Field("when the next mark is set, or NEVER")
+    n_mark = Field("marks set so far")
+    next_fault_ps = Field("when the next scripted fault strikes, or NEVER")
+    n_fault = Field("faults that have struck")
+    n_timer = Field("entries of the heap of timers")
+    n_release = Field("releases so far")
+    cache_first = Field("response cache: the question used last")
+    cache_last = Field("… and the one used least recently")
+    n_cached = Field("answers in the response cache")
+    hedge_ps = Field("when a client may next send a second attempt beside its first, NEVER = none may")
+    hedge_slot = Field("the slot of that attempt")
+    timer_at = Field("where the heap of timers starts, which moves when the slots grow")
+    n_looped = Field("requests of closed loops that are over")
+    n_slot = Field("slots that there is room for")
+    step_ends = Array("scratch: when the steps of one start end", N_STEP_MAX, unit="ps")
+
+    pool = Table(PoolState, "a row a pool")
+    served_model = Table(ServedModelState, "a row a served model")
+    replica = Table(Replica, "a row a replica place")
+    mix = Words("(replica, class) measured sequences in the decode set")
+    boundary_tree = Words("winners, then keys: the next boundary of each replica")
+    stage_tree = Words("winners, then keys: the next stage change of each replica")
+    load = Words(
+        "of each served model: winners, then keys: outstanding requests of a ready replica, then its place"
+    )
+    ready = Words("(replica,) of each served model: its ready replicas in order")
+    metric_window = Table(MetricSample, "(pool, n_metric_sample) samples that were scraped")
+    autoscaler = Words("what the pools' autoscalers remember, SCALER_STATE each")
+    session = Table(SessionHome, "(session,) under session_affinity; or nothing")
+    snapshot = Table(Snapshot, "(replica,) under weighted_score; or nothing")
+    queue = Table(TenantQueue, "(served model, n_queue) gateway queues")
+    worker = Words("(worker,) of the CPU stations: when it is free, ps")
+    station = Table(StationState, "a row a station")
+    answer = Table(CachedAnswer, "a row a question")
+    limit = Table(LimitState, "a row a class, then a row a tenant")
+    hedge_list = Table(HedgeList, "(n_hedge_list,)")
+    line = Words("(n_line,) how many of each line have been sent")
+    counts = Table(ClassCounts, "a row a class")
+    hist = Words("(class, N_METRIC, N_BUCKET) histograms")
+    more = Words("(class, N_MORE, N_BUCKET) where attempts are kept apart, else nothing")
+    mark = Table(PoolMark, "(N_MARK, pool)")
+    record = Table(RequestRecord, "a row a request, or nothing")
+    attempt = Table(
+        AttemptRecord, "a row a request where clients try again or replicas cache prefixes, or nothing"
+    )
+    spent = Words(
+        "(N_SPENT, request) parts of its time, ps, or nothing; memory is touched where one is not 0"
+    )
+    arrived = Words("(request,) when the turns of sessions came, 0 = not at all; or nothing")
+    sample = Table(PoolSample, "(sample, pool)")
+    station_sample = Table(StationSample, "(sample, station)")
+    slot = Table(Slot, "(slot,), then (slot + 3,) timers where attempts are: last, so that they can grow")
+
+    timer = Table(Timer, "the heap of timers", at="timer_at")
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return State, (self.m,)
+
+
+#: Tables of a state that the digest of a run's result covers, from the first to the last, side by side in State.m.
+DIGESTED = ("counts", "hist", "more", "mark")
