@@ -163,8 +163,7 @@ class Rows:
         if name in names:
             return self._pair(builder, builder.extract_value(value, names.index(name)), INT64(0))
         table = kind.declared.TABLES[name]
-        header = self.target.address(builder, builder.extract_value(value, 0), kind.array)
-        start = self.target.start(builder, header, kind.declared, table)
+        start = self.target.start(builder, builder.extract_value(value, 0), kind.declared, table)
         return self._pair(builder, builder.extract_value(value, names.index(table.of)), start)
 
     # ---- items ----------------------------------------------------------------------

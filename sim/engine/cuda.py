@@ -14,9 +14,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from sim.engine import cuda_words
+from sim.compile import cuda as compile_cuda
+from sim.compile.cuda import params_row, state_row
 from sim.engine.cpu import compiled_loop
-from sim.engine.cuda_words import params_row, state_row
 from sim.engine.host import Policies, serve
 from sim.engine.rows import WORD, Batch, batches
 from sim.errors import InputError
@@ -24,6 +24,7 @@ from sim.model.control import control
 from sim.model.fleet import advance, begin, finish
 from sim.model.tables.codes import CLOSED, DONE, NEED_SLOTS, NEW, OK
 from sim.model.tables.run import Params, State
+from sim.state import slot_start
 
 REGISTERS = 80  # of a thread: the event loop needs no more, and what it calls has to make do with them
 THREADS = 64  # a block: small ones spread scenarios of uneven length better
@@ -31,6 +32,7 @@ MEMORY_SHARE = 0.8  # of the free device memory, for one batch
 ARRIVALS_PER_LAUNCH = 1000  # of each scenario, on average over its run
 BYTES_BACK = 1 << 28  # of finished states copied to the host at a time
 Tick = Callable[..., None]
+STATUS, STOP = State.FIELDS["status"].offset, State.FIELDS["stop_ps"].offset  # words of a state, for kernels
 
 
 # ---- kernels -----------------------------------------------------------------------------------------------------
@@ -53,10 +55,10 @@ def fill_kernel(states, fresh):  # type: ignore[no-untyped-def]
 def advance_kernel(params, trace, trace_at, states, reached, p_at, st_at, slice_ps):  # type: ignore[no-untyped-def]
     """Every event of each scenario before its next control instant, or before slice_ps more have passed."""
     s = cuda.grid(1)
-    if s < states.shape[0] and states[s, S_STATUS] == OK:
+    if s < states.shape[0] and states[s, STATUS] == OK:
         p = params_row(params[s], trace[trace_at[s] :], p_at)
         st = state_row(states[s], st_at)
-        stop_ps = min(states[s, S_STOP], reached[s] + slice_ps)
+        stop_ps = min(states[s, STOP], reached[s] + slice_ps)
         reached[s] = stop_ps
         advance(p, st, stop_ps)
 
@@ -67,13 +69,13 @@ def control_kernel(params, trace, trace_at, states, reached, p_at, st_at):  # ty
     if s < states.shape[0]:
         p = params_row(params[s], trace[trace_at[s] :], p_at)
         st = state_row(states[s], st_at)
-        if states[s, S_STATUS] == NEW:
+        if states[s, STATUS] == NEW:
             begin(p, st)
-        elif states[s, S_STATUS] == OK and reached[s] == states[s, S_STOP]:
+        elif states[s, STATUS] == OK and reached[s] == states[s, STOP]:
             control(p, st, reached[s])
-            if states[s, S_STATUS] == DONE:
+            if states[s, STATUS] == DONE:
                 finish(p, st)
-        elif states[s, S_STATUS] == CLOSED:
+        elif states[s, STATUS] == CLOSED:
             finish(p, st)
 
 
@@ -81,7 +83,7 @@ def look_kernel(states, reached, seen):  # type: ignore[no-untyped-def]
     """Where each scenario stands: its status and its clock."""
     s = cuda.grid(1)
     if s < states.shape[0]:
-        seen[s, 0] = states[s, S_STATUS]
+        seen[s, 0] = states[s, STATUS]
         seen[s, 1] = reached[s]
 
 
@@ -101,7 +103,7 @@ def load_cuda() -> Any:
         from numba import cuda as loaded
 
         if not is_simulated():
-            cuda_words.install(loaded)
+            compile_cuda.install(loaded)
         cuda = loaded
     return cuda
 
@@ -208,7 +210,7 @@ class Resident:
 
     def get(self, row: int) -> State:
         """One scenario's state, slots and all."""
-        return State(self.states[row].copy_to_host(), *self.batch.st_at)
+        return State(self.states[row].copy_to_host())
 
     def put(self, row: int, st: State) -> None:
         """Give a scenario back the state that the host has changed."""
@@ -216,14 +218,14 @@ class Resident:
 
     def finals(self) -> Iterator[tuple[int, State]]:
         """Every row's final state without its slots, a few hundred MB at a time."""
-        words = self.batch.st_at[-1]
+        words = self.batch.n_kept
         size = max(1, min(self.n, BYTES_BACK // (WORD * words)))
         rows = cuda.device_array((size, words), dtype=np.int64)
         for first in range(0, self.n, size):
             n = min(size, self.n - first)
             self.kernels.take[(n, THREADS)](self.states, first, rows)
             for at, m in enumerate(rows.copy_to_host()[:n]):
-                yield first + at, State(m, *self.batch.st_at)
+                yield first + at, State(m)
 
 
 def slice_of(p: Params) -> int:
@@ -260,6 +262,6 @@ def _step_in(
         loop = compiled_loop()
         while (status := int(loop(p, st))) != DONE:
             st = serve(p, st, status, policies)
-        taken_over[row] = st._replace(m=st.m[: st.slot])
+        taken_over[row] = State(st.m[: slot_start(st)])
     else:
         resident.put(row, st)

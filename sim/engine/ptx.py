@@ -14,8 +14,8 @@ import tempfile
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from sim.compile import cuda as compile_cuda
 from sim.engine import cuda as engine
-from sim.engine import cuda_words
 from sim.model.tables.run import Params, State
 
 KERNELS = engine.Kernels._fields
@@ -79,8 +79,8 @@ def signature(kernel: str) -> Any:
     from numba import types
 
     i64, words, matrix = types.int64, types.Array(types.int64, 1, "C"), types.Array(types.int64, 2, "C")
-    p_at = types.UniTuple(i64, len(Params._fields) - 2)
-    st_at = types.UniTuple(i64, len(State._fields) - 1)
+    p_at = types.UniTuple(i64, len(Params.fixed()))
+    st_at = types.UniTuple(i64, len(State.fixed()))
     fixed = (matrix, words, words, matrix, words, p_at, st_at)
     return types.void(
         *{
@@ -95,7 +95,7 @@ def signature(kernel: str) -> Any:
 
 def compile_ptx(kernel: str, target: str, plain: bool = False) -> str:
     """The PTX of one kernel for a compute capability such as "9.0"; `plain` leaves FEATURES out, to see what they take."""
-    cuda_words.LEFT_OUT = set(FEATURES) if plain else set()
+    compile_cuda.LEFT_OUT = set(FEATURES) if plain else set()
     capability = tuple(int(part) for part in target.split("."))
     cuda = engine.load_cuda()
 

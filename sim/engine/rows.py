@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from sim.model.tables.run import Params
-from sim.state import LINE, model_rows, new_state, pool_rows, slot_words, table_words
+from sim.state import LINE, model_rows, new_state, pool_rows, slot_start, slot_words, table_words
 
 SLOTS_PER_RUN = 4096  # requests in flight that a row has room for at most before the host takes its run over
 SLOTS_TO_SPARE = 256  # beyond twice the sequences that a fleet can run at once
@@ -25,6 +25,7 @@ class Batch(NamedTuple):
     fresh: np.ndarray  # (words,) the state that every run begins with
     p_at: tuple[int, ...]  # where the tables of Params start
     st_at: tuple[int, ...]  # where the tables of State start
+    n_kept: int  # words of a state before its slots
 
 
 def n_slots(p: Params) -> int:
@@ -95,4 +96,5 @@ def make_batch(runs: Sequence[Params], members: list[int]) -> Batch:
         fresh=fresh.m,
         p_at=tuple(start for _, start in runs[members[0]].starts()),
         st_at=tuple(start for _, start in fresh.starts()),
+        n_kept=slot_start(fresh),
     )
