@@ -42,11 +42,11 @@ def state_row(m, at):  # type: ignore[no-untyped-def]
 def install(cuda: Any) -> None:
     """Teach numba.cuda to compile `params_row`, `state_row` and what the rules do with them."""
     templates = import_module("numba.cuda.typing.templates")
-    rows = Rows(Target(cuda.types, cuda.extending, templates, 1, _Hidden(), _start))
+    rows = Rows(Target(cuda.types, cuda.extending, templates, 1, _Hidden(), _start, _carried))
     rows.add_constructors(all_rows())
     for build, world in ((params_row, Params), (state_row, State)):
         _add_builder(cuda, rows, build, world)
-    _keep_calls()
+    _keep_calls(rows)
 
 
 class _Hidden:
@@ -64,12 +64,16 @@ class _Hidden:
         return known[array]
 
 
-def _start(builder: Any, address: Any, world: type[World], table: Table) -> Any:
-    """Read where a table starts: from shared memory, or from the run's own header where runs of a batch differ."""
+def _start(builder: Any, value: Any, world: type[World], table: Table) -> Any:
+    """Where a table starts: the kernel's argument, or in the run's own header where runs of a batch differ."""
     if table.at:
-        return builder.load(builder.gep(address, [INT64(table.start)], inbounds=True))
-    starts = _shared_starts(builder.module, world)
-    return builder.load(_element(builder, starts, world.fixed().index(table.name)))
+        return builder.load(builder.gep(builder.extract_value(value, 0), [INT64(table.start)], inbounds=True))
+    return builder.extract_value(value, len(arrays_of(world)) + world.fixed().index(table.name))
+
+
+def _carried(world: type[World]) -> int:
+    """A world's value carries the starts of its tables; a call leaves them out, and finds them in shared memory."""
+    return len(world.fixed())
 
 
 def _shared_starts(module: Any, world: type[World]) -> Any:
@@ -100,7 +104,9 @@ def _add_builder(cuda: Any, rows: Rows, build: Any, world: type[World]) -> None:
             kept = _shared_starts(builder.module, world)
             kept.initializer = ir.Constant(kept.value_type, ir.Undefined)
             for i in range(len(world.fixed())):
-                builder.store(builder.extract_value(args[1], i), _element(builder, kept, i))
+                start = builder.extract_value(args[1], i)
+                made = builder.insert_value(made, start, n_array + i)
+                builder.store(start, _element(builder, kept, i))
             return made
 
         return import_module("numba.cuda.typing.templates").signature(kind, arrays, starts), lower
@@ -111,7 +117,7 @@ def _add_builder(cuda: Any, rows: Rows, build: Any, world: type[World]) -> None:
         cuda.extending.overload(build)(lambda m, at: lambda m, at: make((m, m), at))
 
 
-def _keep_calls() -> None:
+def _keep_calls(rows: Rows) -> None:
     """Make `sim.compile.jit.jit_call` mean on the device what it says: the compiler would inline nearly all of them."""
     dispatcher = import_module("numba.cuda.dispatcher").CUDADispatcher
     compile_device, template = dispatcher.compile_device, dispatcher.get_call_template
@@ -121,7 +127,7 @@ def _keep_calls() -> None:
         is_new = args not in self.overloads
         made = compile_device(self, args, return_type)
         if is_new and getattr(self.py_func, "is_call", False):
-            call = _far_call(made)
+            call = _far_call(rows, made)
             del made.target_context._defns[made.entry_point]
             made.target_context._defns[made.entry_point].append(call, call.signature)
         return made
@@ -133,7 +139,12 @@ def _keep_calls() -> None:
     dispatcher.compile_device, dispatcher.get_call_template = compiled, of_types
 
 
-def _far_call(made: Any) -> Any:
+def _n_passed(rows: Rows, kind: Any, value: Any) -> int:
+    """How many parts of an argument are passed: of a world its addresses alone."""
+    return len(arrays_of(kind.declared)) if isinstance(kind, rows.World) else len(parts_of(value))
+
+
+def _far_call(rows: Rows, made: Any) -> Any:
     """Add to a compiled rule the function by which it is called; returns how a caller calls it.
 
     It takes addresses and integers in registers and returns what the rule does.
@@ -141,7 +152,8 @@ def _far_call(made: Any) -> Any:
     about, context, module = made.fndesc, made.target_context, made.library._module
     value = {kind: context.get_value_type(kind) for kind in (*about.argtypes, about.restype)}
     is_void = about.restype == import_module("numba.cuda.types").none
-    flat = [part for kind in about.argtypes for part in parts_of(value[kind])]
+    n_part = {kind: _n_passed(rows, kind, value[kind]) for kind in about.argtypes}
+    flat = [part for kind in about.argtypes for part in parts_of(value[kind])[: n_part[kind]]]
     returned = ir.VoidType() if is_void else value[about.restype]
     name = about.llvm_func_name + "_call"
 
@@ -152,7 +164,13 @@ def _far_call(made: Any) -> Any:
     far.attributes.add("noinline")
     builder = ir.IRBuilder(far.append_basic_block("entry"))
     words = list(far.args)
-    args = [whole(builder, value[kind], words) for kind in about.argtypes]
+    args = []
+    for kind in about.argtypes:
+        given = [words.pop(0) for _ in range(n_part[kind])]
+        if isinstance(kind, rows.World):
+            starts = _shared_starts(module, kind.declared)
+            given += [builder.load(_element(builder, starts, i)) for i in range(_carried(kind.declared))]
+        args.append(whole(builder, value[kind], given))
     rule = made.library.get_function(about.llvm_func_name)
     rule.attributes.add("alwaysinline")
     _, result = about.call_conv.call_function(builder, rule, about.restype, about.argtypes, args)
@@ -164,7 +182,11 @@ def _far_call(made: Any) -> Any:
     def call(context, builder, signature, args):  # type: ignore[no-untyped-def]
         if about.qualname.split(".")[-1] in LEFT_OUT:
             return context.get_dummy_value() if is_void else ir.Constant(returned, 0)
-        given = [part for arg in args for part in split(builder, arg)]
+        given = [
+            part
+            for kind, arg in zip(about.argtypes, args, strict=True)
+            for part in split(builder, arg)[: n_part[kind]]
+        ]
         result = builder.call(declare(builder.module), given)
         return context.get_dummy_value() if is_void else result
 

@@ -15,8 +15,9 @@ def _same(builder: Any, address: Any, array: str) -> Any:
     return address
 
 
-def _start(builder: Any, header: Any, world: type[World], table: Table) -> Any:
+def _start(builder: Any, value: Any, world: type[World], table: Table) -> Any:
     """Read where a table starts from the header of its world, where it does not change during a call."""
+    header = builder.extract_value(value, 0)
     start = builder.load(builder.gep(header, [INT64(table.start)], inbounds=True))
     start.set_metadata("invariant.load", builder.module.add_metadata([]))
     return start

@@ -27,12 +27,10 @@ class Target(NamedTuple):
     extending: Any
     templates: Any
     address_space: int
-    address: Callable[
-        [Any, Any, str], Any
-    ]  # (builder, address, its array) → the address to use in this basic block
-    start: Callable[
-        [Any, Any, type[World], Table], Any
-    ]  # (builder, header, world, table) → where a table starts
+    address: Callable[[Any, Any, str], Any]  # (builder, address, its array) → what to use in this basic block
+    start: Callable[[Any, Any, type[World], Table], Any]  # (builder, world's value, world, table) → its start
+    carried: Callable[[type[World]], int] = lambda world: 0  # how many starts a world's value carries
+
 
 
 class Rows:
@@ -65,6 +63,7 @@ class Rows:
 
     def _new_type(self, name: str, world: bool = False) -> type:
         address, types, extending = self.address, self.target.types, self.target.extending
+        carried = self.target.carried
 
         class Kind(types.Type):  # type: ignore[misc, name-defined]
             """`declared` is the class that declares the fields, `array` the array that it lies in."""
@@ -79,6 +78,7 @@ class Rows:
                 members = [("base", address), ("at", types.int64)]
                 if world:
                     members = [(array, address) for array in arrays_of(kind.declared)]
+                    members += [(f"start_{i}", types.int64) for i in range(carried(kind.declared))]
                 super().__init__(manager, kind, members)
 
         return Kind
@@ -163,7 +163,7 @@ class Rows:
         if name in names:
             return self._pair(builder, builder.extract_value(value, names.index(name)), INT64(0))
         table = kind.declared.TABLES[name]
-        start = self.target.start(builder, builder.extract_value(value, 0), kind.declared, table)
+        start = self.target.start(builder, value, kind.declared, table)
         return self._pair(builder, builder.extract_value(value, names.index(table.of)), start)
 
     # ---- items ----------------------------------------------------------------------
