@@ -12,8 +12,8 @@ import numpy as np
 from sim.doors import gateway_tables, make_classes, starts_of
 from sim.errors import InputError
 from sim.knots import prompt_table
-from sim.model.control import SCALER_PAR
-from sim.model.ring import make_rings
+from sim.model.loop.control import SCALER_PAR
+from sim.model.router.hash_ring import make_rings
 from sim.model.tables.codes import CONSISTENT_HASH, LEAST_OUTSTANDING
 from sim.model.tables.pool import StartStep
 from sim.model.tables.run import Params

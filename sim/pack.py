@@ -20,9 +20,8 @@ from sim.arrays import (
     with_traffic,
 )
 from sim.errors import InputError, problem
-from sim.model import queue_scaler as keda
-from sim.model.control import SCALER_PAR
-from sim.model.hpa_layout import (
+from sim.model.autoscaler import keda
+from sim.model.autoscaler.hpa_layout import (
     DOWN,
     HPA_POLICY_CAP,
     POLICY_PERCENT,
@@ -35,6 +34,7 @@ from sim.model.hpa_layout import (
     hpa_par,
     hpa_policy,
 )
+from sim.model.loop.control import SCALER_PAR
 from sim.model.tables.codes import (
     BATCHINGS,
     CONTINUOUS,

@@ -1,6 +1,6 @@
 """How many runs of blocks a prefix cache must tell apart: counted from its KV blocks and from what prompts share.
 
-A run is a stretch of blocks of one segment that the same number of sequences hold (`sim.model.prefix`). A table that
+A run is a stretch of blocks of one segment that the same number of sequences hold (`sim.model.prefix_cache.lookup`). A table that
 is too small loses hits; one for every block takes memory that a fleet of large caches does not have.
 """
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from sim.doors import starts_of
-from sim.model.control import SCALER_STATE
-from sim.model.metrics import N_BUCKET
+from sim.model.base.histogram import N_BUCKET
+from sim.model.loop.control import SCALER_STATE
 from sim.model.tables.codes import N_METRIC, N_MORE, OK, SESSION_AFFINITY, WEIGHTED_SCORE
 from sim.model.tables.record import AttemptRecord, RequestRecord
 from sim.model.tables.run import Params, State

@@ -247,6 +247,6 @@ def _ratio(part: float, whole: float) -> float | None:
 
 @functools.cache
 def _edges_ps() -> np.ndarray:
-    from sim.model.metrics import bucket_edges_ps
+    from sim.model.base.histogram import bucket_edges_ps
 
     return bucket_edges_ps()

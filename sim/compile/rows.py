@@ -32,7 +32,6 @@ class Target(NamedTuple):
     carried: Callable[[type[World]], int] = lambda world: 0  # how many starts a world's value carries
 
 
-
 class Rows:
     """The types of worlds, tables and rows on a target."""
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from sim.model.control import apply_policy, control
-from sim.model.faults import on_fault
-from sim.model.fleet import begin, finish, on_replica
-from sim.model.inputs import on_input
-from sim.model.lifecycle import become_ready, begin_drain, on_stage, scale_to
-from sim.model.observe import metric_milli
-from sim.model.replica import blocks_used
+from sim.model.cluster.faults import on_fault
+from sim.model.cluster.replica_lifecycle import become_ready, begin_drain, on_stage, scale_to
+from sim.model.loop.advance import begin, finish, on_replica
+from sim.model.loop.control import apply_policy, control
+from sim.model.loop.inputs import on_input
+from sim.model.replica.engine import blocks_used
+from sim.model.telemetry.samples import metric_milli
 
 (
     ACT_BEGIN,

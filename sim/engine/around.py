@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from sim.model.metrics import wide
+from sim.model.base.histogram import wide
 from sim.model.tables.run import Params, State
 
 _STATION_COLUMNS = {

@@ -20,8 +20,8 @@ from sim.engine.cpu import compiled_loop
 from sim.engine.host import Policies, serve
 from sim.engine.rows import WORD, Batch, batches
 from sim.errors import InputError
-from sim.model.control import control
-from sim.model.fleet import advance, begin, finish
+from sim.model.loop.advance import advance, begin, finish
+from sim.model.loop.control import control
 from sim.model.tables.codes import CLOSED, DONE, NEED_SLOTS, NEW, OK
 from sim.model.tables.run import Params, State
 from sim.state import slot_start

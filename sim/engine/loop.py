@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from sim.model.control import control
-from sim.model.fleet import advance, begin, finish
+from sim.model.loop.advance import advance, begin, finish
+from sim.model.loop.control import control
 from sim.model.tables.codes import CLOSED, DONE, NEW, OK
 
 

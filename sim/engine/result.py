@@ -13,7 +13,7 @@ from sim.arrays import traffic_of
 from sim.engine.around import blocked_answers, station_rows, station_samples
 from sim.engine.blame import blame_columns, network_ps
 from sim.engine.starts import Starts, all_starts
-from sim.model.metrics import N_BUCKET, wide
+from sim.model.base.histogram import N_BUCKET, wide
 from sim.model.tables.codes import METRICS, MORE_METRICS, N_METRIC, N_MORE, OUTCOMES, REASONS, STAGE_NAMES
 from sim.model.tables.pool import PoolParams, PoolState
 from sim.model.tables.run import DIGESTED, Params, State

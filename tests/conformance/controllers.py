@@ -16,7 +16,7 @@ import sim.jit
 import sim.model
 
 DATA = Path(__file__).parent / "data"
-MODULES = ("sim.model.hpa_layout", "sim.model.hpa_replicas", "sim.model.hpa", "sim.model.queue_scaler")
+MODULES = ("sim.model.autoscaler.hpa_layout", "sim.model.autoscaler.hpa_replicas", "sim.model.autoscaler.hpa", "sim.model.autoscaler.keda")
 
 
 def _gather() -> SimpleNamespace:

@@ -32,13 +32,13 @@ from sim.arrays import (
 from sim.engine.around import station_samples
 from sim.engine.cpu import compiled
 from sim.engine.result import _counts, _requests
-from sim.model import layout as a  # TODO
-from sim.model.faults import lose
-from sim.model.fleet import advance, begin, finish
-from sim.model.lifecycle import become_ready, begin_drain, enter
-from sim.model.marks import pass_mark
-from sim.model.metrics import N_BUCKET, bucket_edges_ps, wide
-from sim.model.observe import sample
+from sim.model import layout as a# TODO
+from sim.model.cluster.faults import lose
+from sim.model.loop.advance import advance, begin, finish
+from sim.model.cluster.replica_lifecycle import become_ready, begin_drain, enter
+from sim.model.telemetry.marks import pass_mark
+from sim.model.base.histogram import N_BUCKET, bucket_edges_ps, wide
+from sim.model.telemetry.samples import sample
 from sim.model.tables.codes import (
     BATCHINGS,
     CLOSED,

@@ -16,9 +16,9 @@ from collections.abc import Callable
 from fractions import Fraction
 from typing import Any, NamedTuple
 
-from sim.model import layout as a  # TODO
-from sim.model.replica import blocks_used, settle
-from sim.model.runs import trim
+from sim.model import layout as a# TODO
+from sim.model.replica.engine import blocks_used, settle
+from sim.model.prefix_cache.block_ranges import trim
 from sim.model.tables.codes import (
     CONSISTENT_HASH,
     LEAST_KV,
@@ -287,7 +287,9 @@ def blocks_known(p: Params, st: State, r: int, limits: Any, t: int) -> frozenset
 
 def asked(made: Fleet, counts: Counter[str]) -> list[str]:
     """Run a fleet in plain Python; a line for each routing in which product and reference differ."""
-    from sim.model import gateway, holding, inputs
+    from sim.model.gateway import dispatch as gateway
+from sim.model.gateway import hold_queue as holding
+from sim.model.loop import inputs
 
     reference, lines = Reference(made), []
     product: Callable[..., Any] = gateway.find_replica

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from sim.model import layout as a  # TODO
+from sim.model import layout as a# TODO
 from sim.model.tables.codes import STAGE_READY
 from sim.rows import AUTO_RUNS
 from sim.state import new_state

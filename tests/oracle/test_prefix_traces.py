@@ -12,11 +12,11 @@ from pyarrow import parquet
 import sim
 from sim.arrays import make_params
 from sim.engine.cpu import compiled
-from sim.model import layout as a  # TODO
-from sim.model.fleet import begin
-from sim.model.lifecycle import become_ready
-from sim.model.prefix import HIT_BITS, find_prefix, hold_prompt, leave_prefix, take_prefix
-from sim.model.request import free_slot, take_slot
+from sim.model import layout as a# TODO
+from sim.model.loop.advance import begin
+from sim.model.cluster.replica_lifecycle import become_ready
+from sim.model.prefix_cache.lookup import HIT_BITS, find_prefix, hold_prompt, leave_prefix, take_prefix
+from sim.model.request.in_flight import free_slot, take_slot
 from sim.report.terminal import fleet_lines
 from sim.rows import AUTO_RUNS, Chains, ClassRow, GroupRow, PoolRow, RunRow, Traffic
 from sim.state import new_state

@@ -14,7 +14,7 @@ import pytest
 
 from sim.analysis.percentiles import quantile_ps
 from sim.engine.result import RESULT_METRICS
-from sim.model.metrics import bucket_edges_ps
+from sim.model.base.histogram import bucket_edges_ps
 
 from . import closed_forms as theory
 from .queues import (

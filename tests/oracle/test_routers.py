@@ -14,7 +14,7 @@ from parity.fleets import ClassRow, FaultRow, Fleet
 
 from sim.arrays import GroupRow, PoolRow, RunRow, Traffic
 from sim.engine.result import make_result
-from sim.model.ring import make_ring
+from sim.model.router.hash_ring import make_ring
 from sim.model.tables.codes import (
     COMPLETED,
     CONSISTENT_HASH,

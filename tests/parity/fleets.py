@@ -12,9 +12,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from sim.arrays import ClassRow, FaultRow, ServedModelRow, PoolRow, RunRow, TenantRow, Traffic, make_params
-from sim.model import queue_scaler as keda
-from sim.model.control import SCALER_PAR
-from sim.model.hpa_layout import DOWN, POLICY_PERCENT, POLICY_PODS, UP, hpa_par, hpa_policy
+from sim.model.autoscaler import keda
+from sim.model.loop.control import SCALER_PAR
+from sim.model.autoscaler.hpa_layout import DOWN, POLICY_PERCENT, POLICY_PODS, UP, hpa_par, hpa_policy
 from sim.model.tables.codes import (
     CONTINUOUS,
     FCFS,

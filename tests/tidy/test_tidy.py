@@ -248,6 +248,6 @@ def test_importing_does_nothing(tmp_path: Path) -> None:
     )
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
     report = json.loads(told.read_text())
-    assert {"sim.cli", "sim.model.fleet", "sim.engine.simpy"} <= set(report["modules"])
+    assert {"sim.cli", "sim.model.loop.advance", "sim.engine.simpy"} <= set(report["modules"])
     assert report["seen"] == []
     assert list(home.iterdir()) == []

@@ -13,7 +13,7 @@ import numpy as np
 
 from sim.engine.blame import blame_columns
 from sim.engine.result import RESULT_METRICS, Result
-from sim.model.metrics import N_BUCKET, bucket_edges_ps
+from sim.model.base.histogram import N_BUCKET, bucket_edges_ps
 from sim.model.tables.codes import REASONS, STAGE_NAMES
 from sim.model.tables.slot import N_SPENT, SPENT_PREFILL
 from sim.scenario.pool_choice import PoolChoice

@@ -8,7 +8,7 @@ import pytest
 from sim.arrays import make_params
 from sim.engine.host import run_plan
 from sim.engine.result import make_result
-from sim.model import layout as a  # TODO
+from sim.model import layout as a# TODO
 from sim.rows import ClassRow, GroupRow, PoolRow, RunRow, Traffic
 from sim.steptime.table import simple_table
 from sim.units import PS_PER_S

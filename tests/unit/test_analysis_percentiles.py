@@ -22,7 +22,7 @@ from sim.analysis.percentiles import (
     statistics,
     statistics_of,
 )
-from sim.model.metrics import N_BUCKET, bucket_edges_ps
+from sim.model.base.histogram import N_BUCKET, bucket_edges_ps
 
 EDGES = bucket_edges_ps()
 RESOLVED_PS = int(EDGES[128])  # above, a bucket is narrower than 1/64 of its values

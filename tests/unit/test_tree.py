@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as some
 
 from sim.compile.jit import door
-from sim.model.tree import tree_build, tree_first, tree_first_key, tree_next, tree_set
+from sim.model.base.min_tree import tree_build, tree_first, tree_first_key, tree_next, tree_set
 from sim.units import NEVER
 
 rules = (tree_build, tree_first, tree_first_key, tree_next, tree_set)

@@ -1,0 +1,279 @@
+"""Clients try, and try again: an attempt is taken, refused, routed or held; its request is away until the next, or over."""
+
+from __future__ import annotations
+
+from sim.compile.jit import jit, jit_call
+from sim.model.admission.cpu_stations import enter_station, n_before
+from sim.model.admission.rate_limits import deposit, limits_reason, load_reason, pay_retry
+from sim.model.admission.response_cache import content_of, is_cached
+from sim.model.clients.stall import stall_ps
+from sim.model.clients.start_window import deferral_ps
+from sim.model.gateway.dispatch import hand_over
+from sim.model.gateway.hold_queue import find_room, hold, note_served
+from sim.model.gateway.ttft_prediction import comes_late
+from sim.model.prefix_cache.references import list_own
+from sim.model.record.latency_attribution import held_from
+from sim.model.request.attempt import begin_request, counts_for, drop_slot, end_of_attempt
+from sim.model.request.in_flight import clear, leave, take_slot
+from sim.model.request.session_turns import next_turn
+from sim.model.router.choose import n_fitting_pools
+from sim.model.tables.codes import (
+    BLOCKED,
+    EQUAL_JITTER,
+    FULL_JITTER,
+    GATEWAY_FULL,
+    NO_REASON,
+    OVER_LIMIT,
+    PHASE_DEADLINE,
+    PHASE_RETRY,
+    PHASE_STATION,
+    PHASE_TURN,
+    PREDICTED_TTFT,
+    REJECTED,
+    SEQ_AFTER,
+    SEQ_AWAY,
+    SEQ_BEFORE,
+    SEQ_WAITING,
+    TIMED_OUT,
+    TOO_LONG,
+)
+from sim.model.tables.pool import N_QUANTILE
+from sim.model.timers.hedge_lists import hedge_ps, is_listed, list_hedge
+from sim.model.timers.timer_heap import arm, disarm
+from sim.rng import STREAM_PATIENCE, STREAM_RETRY, draw_below
+from sim.units import NEVER
+
+JITTER_BITS = 20
+
+
+# ---- an attempt begins ----------------------------------------------------------------------
+@jit_call
+def take_request(params, state, i, t):
+    """Request i of the table arrives at t; the caller has made sure that a slot is free."""
+    s = take_slot(params, state, i, t)
+    begin_request(params, state, s)
+    start(params, state, s, t)
+
+
+@jit
+def start(params, state, s, t):
+    """The request in slot s has arrived at t: it is tried, or deferred."""
+    wait = deferral_ps(params, state.slot[s].traffic_class, t)
+    if wait > 0:
+        state.slot[s].state = SEQ_AWAY
+        state.slot[s].taken_ps = -1
+        state.slot[s].attempt = 0
+        state.slot[s].attempts = 0
+        arm(state, s, PHASE_RETRY, t + wait)
+    else:
+        take_attempt(params, state, s, t)
+
+
+@jit_call
+def retry(params, state, s, t):
+    """The wait of the request in slot s is over: its next attempt is taken at t."""
+    slot = state.slot[s]
+    next_attempt(params, state, s)
+    if slot.attempt > 1 and counts_for(params, state, s):
+        state.counts[slot.traffic_class].retries += 1
+    take_attempt(params, state, s, t)
+
+
+@jit_call
+def take_attempt(params, state, s, t):
+    """The gateway takes the attempt in slot s at t: it is refused, answered from the cache, or let in."""
+    slot = state.slot[s]
+    k = slot.traffic_class
+    g = slot.served_model
+    slot.state = SEQ_WAITING
+    slot.taken_ps = t
+    if counts_for(params, state, s):
+        state.counts[k].attempts += 1
+    state.served_model[g].arrivals += 1
+    if slot.attempt > 1:
+        state.served_model[g].retries += 1
+    deposit(params, state, s)
+    fitting = n_fitting_pools(params, g, slot.request)
+    reason = TOO_LONG if fitting == 0 else limits_reason(params, state, s, t)
+    set_patience(params, state, s, t)
+    if reason == NO_REASON and is_cached(params, state, content_of(params, state, s), t):
+        from_cache(params, state, s, t)
+        return
+    if reason == NO_REASON:
+        reason = load_reason(params, state, k, g)
+    if reason == NO_REASON and params.klass[k].ttft_max_ps != NEVER and comes_late(params, state, s, g, t):
+        reason = PREDICTED_TTFT
+    if reason != NO_REASON:
+        end_attempt(params, state, s, -1, REJECTED, reason, t)
+        return
+    if n_before(params, k) > 0:
+        slot.state = SEQ_BEFORE
+        enter_station(params, state, s, 0, t)
+        watch(params, state, s, t)
+    else:
+        let_in(params, state, s, fitting, t)
+
+
+@jit
+def from_cache(params, state, s, t):
+    """The attempt in slot s will be answered by the response cache: no replica sees it."""
+    slot = state.slot[s]
+    slot.from_cache = 1
+    slot.state = SEQ_AFTER
+    slot.routed_ps = t
+    slot.scheduled_ps = t
+    slot.visit_ps = t + params.cache_ps
+    watch(params, state, s, t)
+
+
+@jit
+def let_in(params, state, s, fitting, t):
+    """The attempt in slot s has passed the gateway's checks and stations: it is routed, held or turned away."""
+    slot = state.slot[s]
+    g = slot.served_model
+    slot.state = SEQ_WAITING
+    watch(params, state, s, t)
+    r = find_room(params, state, g, slot.request, slot.attempt - 1, fitting, t)
+    if r >= 0:
+        note_served(params, state, g, s, slot.prompt)
+        hand_over(params, state, g, r, s, t)
+    elif state.served_model[g].held < params.served_model[g].hold_max:
+        held_from(state, g, s, t)
+        hold(params, state, g, s)
+    else:
+        end_attempt(params, state, s, -1, REJECTED, GATEWAY_FULL, t)
+
+
+@jit
+def set_patience(params, state, s, t):
+    """When the client of a new attempt will give it up: a person is as patient at every attempt."""
+    slot = state.slot[s]
+    slot.give_up_ps = NEVER
+    slot.total_ps = NEVER
+    table = params.klass[slot.traffic_class].patience_at
+    if table > 0:
+        rank = draw_below(params.seed, STREAM_PATIENCE, slot.request, 0, N_QUANTILE)
+        first = params.m[table + 2 * rank]
+        total = params.m[table + 2 * rank + 1]
+        if first != NEVER:
+            slot.give_up_ps = t + first
+        if total != NEVER:
+            slot.total_ps = t + total
+    deadline = params.klass[slot.traffic_class].deadline_ps
+    if deadline != NEVER:
+        last = max(t, slot.arrival_ps + deadline)
+        slot.total_ps = min(slot.total_ps, last)
+
+
+@jit
+def sees_nothing(params, state, s):
+    """Whether the client of slot s has no token yet."""
+    slot = state.slot[s]
+    return slot.first_ps < 0 or params.klass[slot.traffic_class].is_withheld == 1
+
+
+@jit_call
+def watch(params, state, s, t):
+    """Set the timer of an attempt after t: its deadline, or the end of its work at a station; list the hedge before it."""
+    slot = state.slot[s]
+    phase = PHASE_DEADLINE
+    due = slot.total_ps
+    if sees_nothing(params, state, s):
+        due = min(due, slot.give_up_ps)
+        if slot.first_ps < 0 and t < hedge_ps(params, state, s) < due:
+            if not is_listed(state, s):
+                list_hedge(params, state, s)
+            due = hedge_ps(params, state, s)
+            phase = PHASE_TURN
+    if params.klass[slot.traffic_class].stall_ps != NEVER:
+        look = stall_ps(params, state, s, t)
+        if look < due:
+            phase = PHASE_DEADLINE
+            due = look
+    if phase == PHASE_TURN:
+        due = NEVER  # the hedge is listed, and when it comes this is looked at again
+    if (slot.state == SEQ_BEFORE or slot.state == SEQ_AFTER) and slot.visit_ps < due:
+        phase = PHASE_STATION
+        due = slot.visit_ps
+    if due != NEVER:
+        arm(state, s, phase, due)
+    else:
+        disarm(state, s)
+
+
+# ---- an attempt ends without an answer ----------------------------------------------------------------------
+@jit_call
+def end_attempt(params, state, s, r, outcome, reason, t):
+    """The attempt in slot s, which is in no list any more, ended at t: it is tried again, or its request is over."""
+    slot = state.slot[s]
+    k = slot.traffic_class
+    twin = end_of_attempt(params, state, s, outcome)
+    if twin >= 0:
+        state.slot[twin].wasted_tokens += slot.wasted_tokens
+        drop_slot(state, s)
+        return
+    final = reason == TOO_LONG or reason == OVER_LIMIT or reason == BLOCKED
+    if not final and may_retry(params, state, s, outcome, t):
+        slot.state = SEQ_AWAY
+        arm(state, s, PHASE_RETRY, t + backoff_ps(params, state, s))
+        return
+    counts = state.counts[k]
+    if outcome == REJECTED:
+        counts.all_rejected += 1
+    elif outcome == TIMED_OUT:
+        counts.all_timed_out += 1
+    else:
+        counts.all_failed += 1
+    if counts_for(params, state, s):
+        if outcome == REJECTED:
+            counts.rejected += 1
+        elif outcome == TIMED_OUT:
+            counts.timed_out += 1
+        else:
+            counts.failed += 1
+        counts.by_reason[reason] += 1
+    leave(params, state, s, r, outcome, reason)
+    next_turn(params, state, s, r, outcome, t)
+
+
+@jit_call
+def next_attempt(params, state, s):
+    """Slot s is for the next attempt at its request."""
+    slot = state.slot[s]
+    list_own(params, state, s)
+    clear(params, state, slot)
+    slot.from_cache = 0
+    slot.replica = -1
+    slot.attempts += 1
+    slot.attempt = slot.attempts
+
+
+@jit
+def may_retry(params, state, s, outcome, t):
+    """Whether the request in slot s is tried once more after this outcome; if so, its budget has paid."""
+    slot = state.slot[s]
+    klass = params.klass[slot.traffic_class]
+    if slot.attempts >= klass.attempts_max:
+        return False
+    deadline = klass.deadline_ps
+    if deadline != NEVER and t + backoff_ps(params, state, s) >= slot.arrival_ps + deadline:
+        return False
+    if klass.retry_on & (1 << (outcome - REJECTED)) == 0:
+        return False
+    return pay_retry(params, state, slot.traffic_class)
+
+
+@jit
+def backoff_ps(params, state, s):
+    """How long the client waits before its next attempt."""
+    slot = state.slot[s]
+    klass = params.klass[slot.traffic_class]
+    n = slot.attempts
+    wait = params.m[klass.backoff_at + n - 1]
+    jitter = klass.jitter
+    if jitter == FULL_JITTER or jitter == EQUAL_JITTER:
+        u = draw_below(params.seed, STREAM_RETRY, slot.request, n, 1 << JITTER_BITS)
+        if jitter == FULL_JITTER:
+            return (wait >> JITTER_BITS) * u
+        return (wait >> 1) + (wait >> (JITTER_BITS + 1)) * u
+    return wait

@@ -1,0 +1,54 @@
+"""Closed loops: who comes when a client is free, and the end of a run in which nobody is left to come."""
+
+from __future__ import annotations
+
+from sim.compile.jit import jit, jit_call
+from sim.model.record.request_record import note_arrival
+from sim.model.request.attempt import begin_request, drop_slot
+from sim.model.request.in_flight import offer, take_slot
+from sim.model.request.session_turns import left_in_line
+from sim.model.tables.codes import CLOSED
+from sim.model.tables.sample import MARK_RUN
+from sim.model.tables.traffic import NOBODY_FOLLOWS
+from sim.model.telemetry.marks import pass_mark
+from sim.model.telemetry.samples import sample
+
+
+@jit
+def first_in_line(params, state, line):
+    """The request that is first in a line, which it leaves; −1 where nobody is left."""
+    if left_in_line(params, state, line) == 0:
+        return -1
+    sent = state.line[line]
+    state.line[line] = sent + 1
+    return params.line[line].first + sent
+
+
+@jit_call
+def come(params, state, s, t):
+    """What slept in slot s arrives at t; False where there is nobody left."""
+    j = params.turn[state.slot[s].request].next
+    drop_slot(state, s)
+    if j < NOBODY_FOLLOWS:
+        j = first_in_line(params, state, -2 - j)
+        if j < 0:
+            close(params, state, t)
+            return False
+    take_slot(params, state, j, t)
+    begin_request(params, state, s)
+    offer(params, state, j, t)
+    note_arrival(params, state, j, t)
+    return True
+
+
+@jit_call
+def close(params, state, t):
+    """The run ends here, before its time, if all its requests are over: the measured window ends with it."""
+    if params.ends_with_last_answer == 0 or state.n_looped < params.n_request:
+        return
+    while state.n_mark < MARK_RUN:
+        pass_mark(params, state, t)
+    if params.sample_ps > 0 and state.next_sample_ps != t + params.sample_ps:
+        sample(params, state, t)  # the time series ends where the run does
+    state.now_ps = t
+    state.status = CLOSED

@@ -1,0 +1,277 @@
+"""Clients that do not wait for ever: deadlines, hedges, and how an attempt leaves wherever it is.
+
+A waiting attempt leaves at once; a running one stays in its batch as a ghost until the step in progress ends.
+"""
+
+from __future__ import annotations
+
+from sim.compile.jit import jit, jit_call
+from sim.model.base.batch_queues import drop_waiting, gap_longest
+from sim.model.base.min_tree import tree_set
+from sim.model.base.words import copy_row
+from sim.model.clients.answer_path import on_station
+from sim.model.clients.attempt_flow import end_attempt, retry, sees_nothing, start, take_attempt, watch
+from sim.model.clients.closed_loop import come
+from sim.model.clients.stall import stall_ps
+from sim.model.gateway.hold_queue import drop_held, note_room
+from sim.model.prefix_cache.references import list_own
+from sim.model.replica.engine import cut_jump, gate_opens_ps, settle
+from sim.model.request.attempt import (
+    begin_request,
+    counts_for,
+    drop_slot,
+    end_of_attempt,
+    forget,
+    take_free,
+    waste,
+)
+from sim.model.request.in_flight import take_slot
+from sim.model.router.choose import refresh_load
+from sim.model.tables.codes import (
+    ABANDONED,
+    CANCELLED,
+    FAILED,
+    IN_CPU_STAGE,
+    IN_GATEWAY,
+    IN_PREFILL,
+    IN_QUEUE,
+    IN_STREAM,
+    LOST_HEDGE,
+    NEED_SLOTS,
+    PHASE_DEADLINE,
+    PHASE_RETRY,
+    PHASE_STATION,
+    SEQ_AFTER,
+    SEQ_AWAY,
+    SEQ_BEFORE,
+    SEQ_DECODE,
+    SEQ_HELD,
+    SEQ_THINKING,
+    SEQ_WAITING,
+    STAGE_DRAINING,
+    STALLED,
+    TIMED_OUT,
+)
+from sim.model.tables.slot import SLOT_SIZE
+from sim.model.timers.hedge_lists import hedge_key, is_needless, unlist_hedge
+from sim.model.timers.timer_heap import (
+    disarm,
+    first_timer,
+    first_timer_ps,
+    goes_off_before,
+    is_true,
+    phase_of,
+    put_right,
+)
+from sim.units import NEVER
+
+
+@jit_call
+def lose_attempt(params, state, s, r, reason, t):
+    """The replica of an attempt is lost at t (its steps are settled); it fails, and ghosts are gone for good."""
+    slot = state.slot[s]
+    ghost = slot.fate
+    if ghost == ABANDONED:
+        drop_slot(state, s)
+        return
+    waste(params, state, s, computed_of(state, s, r))
+    if ghost == LOST_HEDGE:
+        end_of_attempt(params, state, s, CANCELLED)
+        drop_slot(state, s)
+        return
+    note_gap(state, s, r)
+    slot.state = SEQ_AWAY
+    end_attempt(params, state, s, r, FAILED, reason, t)
+
+
+# ---- leaving wherever it is ----------------------------------------------------------------------
+@jit
+def computed_of(state, s, r):
+    """Computed tokens of an attempt at its replica, whose steps are settled."""
+    slot = state.slot[s]
+    joined = state.replica[r].step if slot.state == SEQ_DECODE else 0
+    return slot.computed + joined
+
+
+@jit_call
+def note_gap(state, s, r):
+    """Keep the longest gap that a sequence of the decode set has seen so far."""
+    slot = state.slot[s]
+    if slot.state == SEQ_DECODE:
+        longest = gap_longest(state, state.replica[r], slot.joined_step)
+        if longest > 0:
+            slot.gap_max = max(slot.gap_max, longest)
+
+
+@jit_call
+def left_queue(params, state, r, t):
+    """A waiting attempt has left replica r at t: the next in line may come in, the gate may stay shut."""
+    replica = state.replica[r]
+    pool = params.pool[replica.pool]
+    waiting = replica.n_wait
+    continuous = pool.batching == 0
+    if not continuous and replica.batch_left > waiting:
+        replica.batch_left = waiting
+    if replica.n_run == 0:
+        tree_set(state.boundary_tree, params.leaves, r, gate_opens_ps(params, state, r, t))
+        if waiting == 0 and replica.stage == STAGE_DRAINING:
+            tree_set(state.stage_tree, params.leaves, r, t + 1)
+    elif waiting > 0 and replica.n_run < pool.max_num_seqs and (continuous or replica.batch_left > 0):
+        cut_jump(params, state, r, t)
+    refresh_load(params, state, pool.served_model, r)
+    note_room(params, state, pool.served_model, t)
+
+
+@jit_call
+def withdraw(params, state, s, t):
+    """The client of an attempt goes at t: out of the gateway or the queue, or wasted; True where it still runs."""
+    slot = state.slot[s]
+    where = slot.state
+    r = slot.replica
+    if where == SEQ_HELD:
+        drop_held(params, state, slot.served_model, s)
+        return False
+    if where == SEQ_BEFORE:
+        return False
+    if where == SEQ_AFTER:
+        waste(params, state, s, slot.computed)
+        return False
+    if where == SEQ_WAITING:
+        drop_waiting(state, state.replica[r], s)
+        left_queue(params, state, r, t)
+        return False
+    settle(params, state, r, t)
+    cut_jump(params, state, r, t)
+    waste(params, state, s, computed_of(state, s, r))
+    note_gap(state, s, r)
+    if slot.state == SEQ_DECODE and counts_for(params, state, s):  # what its last step emits is nobody's gap
+        state.mix[r * params.n_class + slot.traffic_class] -= 1
+    slot.next_abandoned = state.replica[r].abandoned  # freed at the next boundary
+    state.replica[r].abandoned = s + 1
+    return True
+
+
+@jit_call
+def split_off(params, state, s):
+    """Leave slot s to the ghost of an attempt that runs on; returns the slot in which its request lives on."""
+    forget(params, state, s)
+    new = take_free(state)
+    slot = state.slot[s]
+    new_slot = state.slot[new]
+    copy_row(slot.words, new_slot.words, SLOT_SIZE)
+    new_slot.due_ps = NEVER
+    twin = slot.hedge_peer
+    if twin >= 0:
+        state.slot[twin].hedge_peer = new
+    slot.hedge_peer = -1
+    slot.is_counted = 0
+    slot.fate = ABANDONED
+    return new
+
+
+# ---- timers ----------------------------------------------------------------------
+@jit
+def where_it_is(state, s):
+    """The reason of a timeout: where the attempt was."""
+    slot = state.slot[s]
+    where = slot.state
+    if where == SEQ_HELD or slot.from_cache == 1:
+        return IN_GATEWAY
+    if where == SEQ_BEFORE or where == SEQ_AFTER:
+        return IN_CPU_STAGE
+    if slot.scheduled_ps < 0:
+        return IN_QUEUE
+    return IN_PREFILL if slot.first_ps < 0 else IN_STREAM
+
+
+@jit_call
+def on_deadline(params, state, s, t):
+    """The client of slot s looks at its watch: it gives up, or has its first token and waits for the rest."""
+    slot = state.slot[s]
+    stalled = stall_ps(params, state, s, t) <= t
+    if t < slot.total_ps and not (sees_nothing(params, state, s) and t >= slot.give_up_ps) and not stalled:
+        watch(params, state, s, t)
+        return
+    reason = STALLED if stalled and t < slot.total_ps else where_it_is(state, s)
+    r = slot.replica
+    if withdraw(params, state, s, t):
+        s = split_off(params, state, s)
+    state.slot[s].state = SEQ_AWAY
+    end_attempt(params, state, s, r, TIMED_OUT, reason, t)
+
+
+@jit_call
+def cancel(params, state, s, t):
+    """The twin of this attempt has answered: it leaves, and nothing is written down but what it wasted."""
+    slot = state.slot[s]
+    end_of_attempt(params, state, s, CANCELLED)
+    if withdraw(params, state, s, t):
+        slot.fate = ABANDONED
+    else:
+        drop_slot(state, s)
+
+
+@jit_call
+def hedge(params, state, s, t):
+    """A client without a first token sends a second attempt beside its first."""
+    slot = state.slot[s]
+    klass = params.klass[slot.traffic_class]
+    if slot.hedge_peer >= 0 or slot.attempts >= klass.attempts_max:
+        return
+    list_own(params, state, s)
+    twin = take_slot(params, state, slot.request, slot.arrival_ps)
+    begin_request(params, state, twin)
+    peer = state.slot[twin]
+    peer.served_model = slot.served_model  # the fallback's, where an answer of its class's model was blocked
+    n = slot.attempts + 1
+    slot.attempts = n
+    peer.attempts = n
+    peer.attempt = n
+    slot.hedge_peer = twin
+    peer.hedge_peer = s
+    if counts_for(params, state, s):
+        state.counts[slot.traffic_class].hedges += 1
+    take_attempt(params, state, twin, t)
+
+
+@jit_call
+def on_timer(params, state, t):
+    """The first timer or hedge goes off at t, if there is one at t. What is in its way is put right, and so is what comes
+    after it up to the next that is true: to be looked at only when it is due would be an event of its own.
+    """
+    if state.free_slot < 0:
+        state.status = NEED_SLOTS  # nothing has been changed: the host makes room and the loop goes on
+        return
+    while state.hedge_ps != NEVER and is_needless(state, state.hedge_slot):
+        s = state.hedge_slot
+        unlist_hedge(params, state, s)
+        if state.slot[s].due_ps == NEVER:  # else it has been looked at since its first token came
+            watch(params, state, s, t)
+    while state.n_timer > 0 and not is_true(state, first_timer(state)):
+        put_right(state, first_timer(state))
+    hedge_ps = state.hedge_ps
+    if hedge_ps <= t and not goes_off_before(state, hedge_ps, hedge_key(state, state.hedge_slot)):
+        s = state.hedge_slot
+        unlist_hedge(params, state, s)
+        hedge(params, state, s, t)
+        watch(params, state, s, t)
+    elif first_timer_ps(state) <= t:
+        s = first_timer(state)
+        disarm(state, s)
+        go_off(params, state, s, phase_of(state, s), t)
+
+
+@jit_call
+def go_off(params, state, s, phase, t):
+    """The timer of slot s has gone off at t."""
+    if phase == PHASE_DEADLINE:
+        on_deadline(params, state, s, t)
+    elif phase == PHASE_RETRY:
+        retry(params, state, s, t)
+    elif phase == PHASE_STATION:
+        on_station(params, state, s, t)
+    elif state.slot[s].state == SEQ_THINKING:
+        if come(params, state, s, t):
+            start(params, state, s, t)
+    else:
+        cancel(params, state, s, t)

@@ -1,0 +1,108 @@
+"""Replicas that are lost at a scripted time: what they held fails, and the pool replaces them."""
+
+from __future__ import annotations
+
+from sim.compile.jit import jit_call
+from sim.model.base.histogram import add_wide
+from sim.model.base.min_tree import tree_set
+from sim.model.clients.give_up import lose_attempt
+from sim.model.cluster.replica_lifecycle import drop_ready, scale_to, vanish
+from sim.model.record.latency_attribution import group_closes
+from sim.model.replica.engine import settle
+from sim.model.request.in_flight import fail
+from sim.model.tables.codes import REPLICA_LOST, STAGE_DRAINING, STAGE_READY
+from sim.units import NEVER
+
+
+@jit_call
+def set_next_fault(params, state):
+    """When the next scripted fault strikes."""
+    f = state.n_fault
+    state.next_fault_ps = params.fault[f].time_ps if f < params.n_fault else NEVER
+
+
+@jit_call
+def on_fault(params, state, t):
+    """Some replicas of a pool are lost at t, ready ones before draining ones; new ones are started in their place."""
+    fault = params.fault[state.n_fault]
+    state.n_fault += 1
+    set_next_fault(params, state)
+    pool = fault.pool
+    for _ in range(fault.n_replica):
+        r = choose_lost(params, state, pool)
+        if r < 0:
+            break
+        lose(params, state, r, t)
+    scale_to(params, state, pool, state.pool[pool].wanted, t)
+
+
+@jit_call
+def choose_lost(params, state, pool):
+    """The lowest ready replica of a pool, or the lowest draining one, or −1."""
+    first = params.pool[pool].first_replica
+    draining = -1
+    for r in range(first, first + params.pool[pool].n_replica):
+        stage = state.replica[r].stage
+        if stage == STAGE_READY:
+            return r
+        if stage == STAGE_DRAINING and draining < 0:
+            draining = r
+    return draining
+
+
+@jit_call
+def lose(params, state, r, t):
+    """A replica is gone at t, in the middle of whatever it did: all that it held fails."""
+    replica = state.replica[r]
+    settle(params, state, r, t)
+    if replica.jump_k > 0:
+        span = t - replica.jump_ps
+        decode_ps = min(span, replica.jump_decode_ps) if replica.n_chunk > 0 else span
+        replica.busy_ps += span
+        replica.decode_ps += decode_ps
+        replica.prefill_ps += span - decode_ps
+        add_wide(replica.slot_ps, span * replica.n_run)
+    if replica.stage == STAGE_READY:
+        g = params.pool[replica.pool].served_model
+        drop_ready(params, state, g, r)
+        group_closes(state, g, t)
+    fail_list(params, state, r, replica.wait_head, t)
+    fail_list(params, state, r, replica.run_head, t)
+    clear_engine(params, state, r)
+    vanish(params, state, r, t)
+
+
+@jit_call
+def fail_list(params, state, r, s, t):
+    """Every attempt of a list of slots fails with its replica."""
+    while s >= 0:
+        after = state.slot[s].next
+        if params.has_attempts == 1:
+            lose_attempt(params, state, s, r, REPLICA_LOST, t)
+        else:
+            fail(params, state, s, r, REPLICA_LOST)
+        s = after
+
+
+@jit_call
+def clear_engine(params, state, r):
+    """An engine without requests, its step count and its totals kept."""
+    replica = state.replica[r]
+    replica.jump_k = 0
+    replica.n_run = 0
+    replica.n_wait = 0
+    replica.n_decode = 0
+    replica.kv = 0
+    replica.n_chunk = 0
+    replica.batch_left = 0
+    replica.n_gap = 0
+    replica.abandoned = 0
+    replica.run_head = -1
+    replica.run_tail = -1
+    replica.wait_head = -1
+    replica.wait_tail = -1
+    for j in range(params.pool[replica.pool].block_size):
+        state.m[replica.residue_at + j] = 0
+    for c in range(params.n_class):
+        state.mix[r * params.n_class + c] = 0
+    tree_set(state.boundary_tree, params.leaves, r, NEVER)

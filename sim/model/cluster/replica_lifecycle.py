@@ -1,0 +1,236 @@
+"""The life of a replica: wanted → slice → node → image → weights → engine → ready → draining → gone.
+
+A start is made of steps, each shown as one of the stages before ready. A step begins when all that it waits for have
+ended; steps that wait for different things overlap. How long it takes is drawn from its quantile table; the n-th start
+of a pool draws the same durations under every policy. The cluster that a step waits for will stand behind STAGE_SLICE
+and STAGE_PROVISION.
+"""
+
+from __future__ import annotations
+
+from sim.compile.jit import jit, jit_call
+from sim.model.base.min_tree import tree_set
+from sim.model.prefix_cache.block_ranges import clear_prefix
+from sim.model.record.latency_attribution import group_closes, group_opens
+from sim.model.replica.engine import on_enqueued
+from sim.model.router.choose import refresh_load
+from sim.model.tables.codes import STAGE_DRAINING, STAGE_ENGINE, STAGE_GONE, STAGE_READY, STAGE_SLICE
+from sim.model.tables.pool import N_QUANTILE_BITS
+from sim.model.telemetry.replica_time import settle_areas
+from sim.rng import STREAM_STAGE, draw
+from sim.units import NEVER
+
+
+# ---- areas under the replica counts ----------------------------------------------------------------------
+@jit
+def is_billed(stage):
+    """Whether a replica in this stage costs money: from the node's start until it is gone."""
+    return stage > STAGE_SLICE
+
+
+@jit_call
+def enter(params, state, r, stage, t):
+    """Move a replica to a stage and keep the counts of its pool."""
+    replica = state.replica[r]
+    pool = replica.pool
+    pool_state = state.pool[pool]
+    was = replica.stage
+    settle_areas(state, pool, t)
+    pool_state.n_billed += is_billed(stage) * 1 - is_billed(was) * 1
+    pool_state.n_ready += (stage == STAGE_READY) * 1 - (was == STAGE_READY) * 1
+    pool_state.n_serving += (stage >= STAGE_READY) * 1 - (was >= STAGE_READY) * 1
+    pool_state.n_starting += is_starting(stage) * 1 - is_starting(was) * 1
+    if pool_state.n_ready > pool_state.peak_ready:
+        pool_state.peak_ready = pool_state.n_ready
+    replica.stage = stage
+
+
+@jit
+def is_starting(stage):
+    """Whether a replica is on its way to ready."""
+    return STAGE_SLICE <= stage <= STAGE_ENGINE
+
+
+# ---- steps of a start ----------------------------------------------------------------------
+@jit_call
+def step_ps(params, step, pool, start):
+    """How long a step of a pool's start of that number takes."""
+    word = draw(params.seed, STREAM_STAGE + step.stream, pool, start)
+    return step.quantile_ps[word >> (63 - N_QUANTILE_BITS)]
+
+
+@jit_call
+def go_on_starting(params, state, r, t):
+    """Show a starting replica as the first stage that is in progress at t, until the next of its steps ends; when all
+    have ended it is ready. A step that takes no time is never in progress.
+
+    Nothing of a start but when it began and its number is kept: the ends of its steps are worked out anew.
+    """
+    replica = state.replica[r]
+    pool = params.pool[replica.pool]
+    stage = STAGE_READY
+    until_ps = NEVER
+    for i in range(pool.n_step):
+        step = params.start_step[pool.first_step + i]
+        begin_ps = replica.started_ps
+        for j in range(i):
+            if (step.waits_for >> j) & 1 == 1:
+                begin_ps = max(begin_ps, state.step_ends[j])
+        end_ps = begin_ps + step_ps(params, step, replica.pool, replica.start)
+        state.step_ends[i] = end_ps
+        if begin_ps <= t and t < end_ps:
+            stage = min(stage, step.stage)
+            until_ps = min(until_ps, end_ps)
+    if stage == STAGE_READY:
+        become_ready(params, state, r, t)
+    else:
+        enter(params, state, r, stage, t)
+        tree_set(state.stage_tree, params.leaves, r, until_ps)
+
+
+@jit_call
+def begin_start(params, state, r, t):
+    """A replica is wanted: its cold start begins."""
+    replica = state.replica[r]
+    pool_state = state.pool[replica.pool]
+    replica.started_ps = t
+    replica.start = pool_state.started
+    pool_state.started += 1
+    go_on_starting(params, state, r, t)
+
+
+@jit_call
+def become_ready(params, state, r, t):
+    """A replica takes requests from now on; what the gateway holds is released at t."""
+    replica = state.replica[r]
+    pool = params.pool[replica.pool]
+    g = pool.served_model
+    enter(params, state, r, STAGE_READY, t)
+    tree_set(state.stage_tree, params.leaves, r, NEVER)
+    replica.ready_ps = t
+    replica.free_blocks = pool.n_blocks
+    replica.batch_left = 0
+    clear_prefix(params, state, r)
+    group_opens(state, g, t)
+    insert_ready(params, state, g, r)
+    refresh_load(params, state, g, r)
+    if state.served_model[g].held > 0:
+        state.release_ps = t
+        state.next_input_ps = t
+
+
+@jit_call
+def insert_ready(params, state, g, r):
+    """Put a replica into its group's ready list, which is sorted by index."""
+    first = params.served_model[g].first_replica
+    j = state.served_model[g].n_ready
+    while j > 0 and state.ready[first + j - 1] > r:
+        state.ready[first + j] = state.ready[first + j - 1]
+        j -= 1
+    state.ready[first + j] = r
+    state.served_model[g].n_ready += 1
+
+
+@jit_call
+def drop_ready(params, state, g, r):
+    """Take a replica out of its group's ready list and load tree."""
+    model = params.served_model[g]
+    first = model.first_replica
+    n = state.served_model[g].n_ready - 1
+    j = 0
+    while state.ready[first + j] != r:
+        j += 1
+    while j < n:
+        state.ready[first + j] = state.ready[first + j + 1]
+        j += 1
+    state.served_model[g].n_ready = n
+    tree_set(state.load[model.load_at :], model.leaves, r - first, NEVER)
+
+
+@jit_call
+def begin_drain(params, state, r, t):
+    """A ready replica takes nothing new; it finishes what it holds and is gone."""
+    replica = state.replica[r]
+    g = params.pool[replica.pool].served_model
+    drop_ready(params, state, g, r)
+    group_closes(state, g, t)
+    enter(params, state, r, STAGE_DRAINING, t)
+    replica.drain_ps = t
+    if replica.n_wait + replica.n_run == 0:
+        tree_set(state.stage_tree, params.leaves, r, t + 1)
+    elif replica.n_run == 0:
+        on_enqueued(params, state, r, -1, t)  # a batch that waits to fill up starts with what it has
+
+
+@jit_call
+def vanish(params, state, r, t):
+    """A replica is gone: its place is free for a later start."""
+    enter(params, state, r, STAGE_GONE, t)
+    tree_set(state.stage_tree, params.leaves, r, NEVER)
+
+
+@jit_call
+def on_stage(params, state, r, t):
+    """A step of replica r's start ends at t, or its draining."""
+    if state.replica[r].stage == STAGE_DRAINING:
+        vanish(params, state, r, t)
+    else:
+        go_on_starting(params, state, r, t)
+
+
+# ---- scaling ----------------------------------------------------------------------
+@jit_call
+def choose_place(params, state, pool):
+    """The lowest free place of a pool, or −1."""
+    first = params.pool[pool].first_replica
+    for r in range(first, first + params.pool[pool].n_replica):
+        if state.replica[r].stage == STAGE_GONE:
+            return r
+    return -1
+
+
+@jit_call
+def choose_leaver(params, state, pool):
+    """Who goes first when a pool shrinks, as a ReplicaSet chooses: not ready before ready, then the youngest."""
+    first = params.pool[pool].first_replica
+    best = -1
+    best_ready = 1
+    best_since = -1
+    for r in range(first, first + params.pool[pool].n_replica):
+        stage = state.replica[r].stage
+        if stage == STAGE_GONE or stage == STAGE_DRAINING:
+            continue
+        is_ready = 1 if stage == STAGE_READY else 0
+        since = state.replica[r].ready_ps if is_ready == 1 else state.replica[r].started_ps
+        if best < 0 or is_ready < best_ready or (is_ready == best_ready and since >= best_since):
+            best = r
+            best_ready = is_ready
+            best_since = since
+    return best
+
+
+@jit_call
+def scale_to(params, state, pool_id, wanted, t):
+    """Start or stop replicas until a pool has `wanted` of them, starting ones included, draining ones not."""
+    pool = params.pool[pool_id]
+    pool_state = state.pool[pool_id]
+    wanted = min(max(wanted, pool.min_replicas), pool.max_replicas)
+    if wanted > pool_state.wanted:
+        pool_state.scaled_up += 1
+    elif wanted < pool_state.wanted:
+        pool_state.scaled_down += 1
+    pool_state.wanted = wanted
+    active = pool_state.n_ready + pool_state.n_starting
+    while active < wanted:
+        r = choose_place(params, state, pool_id)
+        if r < 0:
+            break  # places are still draining: tried again at the next tick
+        begin_start(params, state, r, t)
+        active += 1
+    while active > wanted:
+        r = choose_leaver(params, state, pool_id)
+        if state.replica[r].stage == STAGE_READY:
+            begin_drain(params, state, r, t)
+        else:
+            vanish(params, state, r, t)
+        active -= 1

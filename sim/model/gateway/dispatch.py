@@ -1,0 +1,46 @@
+"""The door between gateway and replicas: which one a request goes to, and what happens when it gets there."""
+
+from __future__ import annotations
+
+from sim.compile.jit import jit, jit_call
+from sim.model.base.batch_queues import insert_waiting, push_waiting
+from sim.model.record.latency_attribution import queued_from
+from sim.model.replica.engine import on_enqueued
+from sim.model.router.choose import choose_fitting, choose_replica, is_choosy, refresh_load
+from sim.model.tables.codes import PRIORITY, SEQ_WAITING
+from sim.units import NEVER
+
+
+@jit
+def enqueue(params, state, g, r, s, t):
+    """Hand a request to replica r."""
+    replica = state.replica[r]
+    pool = replica.pool
+    slot = state.slot[s]
+    slot.routed_ps = t
+    slot.replica = r
+    slot.state = SEQ_WAITING
+    queued_from(params, state, pool, slot, t)
+    state.pool[pool].routed += 1
+    if params.pool[pool].scheduling == PRIORITY:
+        insert_waiting(params, state, replica, s)
+    else:
+        push_waiting(state, replica, s)
+    on_enqueued(params, state, r, s, t)
+    refresh_load(params, state, g, r)
+
+
+@jit_call
+def hand_over(params, state, g, r, s, t):
+    """As enqueue, for those who do it rarely."""
+    enqueue(params, state, g, r, s, t)
+
+
+@jit
+def find_replica(params, state, g, i, attempt, fitting, t):
+    """A replica for an attempt at request i, counted from 0, that fits `fitting` pools of its group, or −1."""
+    if state.served_model[g].n_ready == 0:
+        return -1
+    if fitting == params.served_model[g].n_pool and not is_choosy(params, g, i):
+        return choose_replica(params, state, g, i, attempt, t)
+    return choose_fitting(params, state, g, i, attempt, NEVER, t)

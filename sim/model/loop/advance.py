@@ -1,0 +1,157 @@
+"""The one switch: what happens next, and who handles it.
+
+Events are totally ordered by (time, phase, entity): faults, stage changes, control instants (scrapes, samples,
+ticks), gateway releases and arrivals, replica boundaries; replicas in index order.
+"""
+
+from __future__ import annotations
+
+from sim.compile.jit import jit, jit_call
+from sim.model.admission.rate_limits import fill_limits
+from sim.model.base.min_tree import tree_build, tree_first, tree_first_key, tree_set
+from sim.model.cluster.faults import on_fault, set_next_fault
+from sim.model.cluster.replica_lifecycle import become_ready, on_stage
+from sim.model.gateway.hold_queue import note_room
+from sim.model.loop.control import next_stop_ps
+from sim.model.loop.inputs import on_input, set_next_in
+from sim.model.replica.engine import on_boundary, settle
+from sim.model.request.attempt import drop_slot
+from sim.model.request.in_flight import leave_inside
+from sim.model.router.choose import refresh_load
+from sim.model.tables.codes import DONE, HORIZON, OK, SEQ_AWAY, SEQ_THINKING, STAGE_DRAINING
+from sim.model.tables.sample import MARK_RUN
+from sim.model.telemetry.marks import set_mark
+from sim.units import NEVER
+
+EVENT_STAGE, EVENT_INPUT, EVENT_BOUNDARY = range(3)
+
+
+@jit
+def on_replica(params, state, r, t):
+    """A boundary of replica r, and what it means outside it: its load, and its end when it has drained."""
+    on_boundary(params, state, r, t)
+    replica = state.replica[r]
+    g = params.pool[replica.pool].served_model
+    refresh_load(params, state, g, r)
+    if params.has_outstanding_max == 1:
+        note_room(params, state, g, t + 1)
+    if replica.stage == STAGE_DRAINING and replica.n_run + replica.n_wait == 0:
+        tree_set(state.stage_tree, params.leaves, r, t + 1)
+
+
+@jit
+def advance(params, state, stop_ps):
+    """Run every event before the control instant stop_ps, and the stage changes at it."""
+    while state.status == OK:
+        stage_ps = tree_first_key(state.stage_tree)
+        input_ps = state.next_input_ps
+        boundary_ps = tree_first_key(state.boundary_tree)
+        t = input_ps if input_ps <= boundary_ps else boundary_ps
+        if t < stage_ps and t < state.next_fault_ps and t < stop_ps:
+            if input_ps <= boundary_ps:
+                on_input(params, state, t)
+            else:
+                on_replica(params, state, tree_first(state.boundary_tree, params.leaves), t)
+        elif state.next_fault_ps <= min(stage_ps, min(t, stop_ps)):
+            on_fault(params, state, state.next_fault_ps)
+        elif stage_ps <= min(t, stop_ps):
+            on_stage(params, state, tree_first(state.stage_tree, params.leaves), stage_ps)
+        else:
+            break
+
+
+@jit_call
+def begin(params, state):
+    """The world at time 0: empty engines, the initial replicas ready, every clock set.
+
+    The arrays are zero but for what packing laid out (offsets, free slots).
+    """
+    for r in range(params.leaves):
+        state.boundary_tree[params.leaves + r] = NEVER
+        state.stage_tree[params.leaves + r] = NEVER
+    tree_build(state.boundary_tree, params.leaves)
+    tree_build(state.stage_tree, params.leaves)
+    for g in range(params.n_served_model):
+        model = params.served_model[g]
+        load = state.load[model.load_at :]
+        for leaf in range(model.leaves):
+            load[model.leaves + leaf] = NEVER
+        tree_build(load, model.leaves)
+        state.served_model[g].cursor = -1
+    for r in range(params.n_replica):
+        state.replica[r].run_head = -1
+        state.replica[r].run_tail = -1
+        state.replica[r].wait_head = -1
+        state.replica[r].wait_tail = -1
+    for pool in range(params.n_pool):
+        begin_pool(params, state, pool)
+    state.now_ps = 0
+    state.status = OK
+    state.next_sample_ps = 0 if params.sample_ps > 0 else NEVER
+    state.next_mark_ps = params.warmup_ps
+    state.release_ps = NEVER
+    state.hedge_ps = NEVER
+    if params.has_attempts == 1:
+        fill_limits(params, state)
+    set_next_in(params, state)
+    set_next_fault(params, state)
+    state.stop_ps = next_stop_ps(params, state)
+
+
+@jit_call
+def begin_pool(params, state, pool_id):
+    """A pool at time 0: its initial replicas are ready, its controller first looks after one period."""
+    pool = params.pool[pool_id]
+    pool_state = state.pool[pool_id]
+    pool_state.next_scrape_ps = 0
+    pool_state.next_tick_ps = pool.tick_ps
+    first = pool.first_replica
+    for r in range(first, first + pool.n_replica):
+        state.replica[r].pool = pool_id
+    for r in range(first, first + pool.initial_replicas):
+        state.replica[r].start = -1  # not a cold start
+        become_ready(params, state, r, 0)
+    pool_state.wanted = pool.initial_replicas
+    pool_state.started = 0
+
+
+@jit_call
+def finish(params, state):
+    """The run is over: settle every engine, set the last mark, write down the requests that are still inside."""
+    state.status = DONE
+    t = state.now_ps
+    for r in range(params.n_replica):
+        settle(params, state, r, t)
+    set_mark(params, state, MARK_RUN, t)
+    for lane in range(params.n_served_model * params.n_queue):
+        queue = state.queue[lane]
+        if queue.n > 0:
+            leave_list(params, state, -1, queue.head)
+    leave_away(params, state)
+    for r in range(params.n_replica):
+        leave_list(params, state, r, state.replica[r].wait_head)
+        leave_list(params, state, r, state.replica[r].run_head)
+
+
+@jit_call
+def leave_away(params, state):
+    """Write down the requests that wait for their next attempt, or are at a station, as still inside; nobody has seen
+    a turn that did not come.
+    """
+    for j in range(state.n_timer):
+        s = state.timer[j].slot
+        if state.slot[s].due_ps == NEVER:
+            continue
+        if state.slot[s].state == SEQ_THINKING:
+            drop_slot(state, s)
+        elif state.slot[s].state >= SEQ_AWAY:
+            leave_inside(params, state, s, state.slot[s].replica, HORIZON)
+
+
+@jit_call
+def leave_list(params, state, r, s):
+    """Write down a list of slots of replica r, or of the gateway (−1), as still inside."""
+    while s >= 0:
+        after = state.slot[s].next
+        leave_inside(params, state, s, r, HORIZON)
+        s = after

@@ -1,0 +1,87 @@
+"""The row that a request leaves: folded into the digest, kept where records are on."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from sim.compile.jit import jit, jit_call
+from sim.model.base.histogram import finished, mixed
+from sim.model.record.latency_attribution import write_blame
+
+SEED = np.uint64(0x5851F42D4C957F2D)
+
+
+@jit
+def hash_of(words, n):
+    """The running hash of a row of n int64s."""
+    h = SEED
+    for j in range(n):
+        h = mixed(h, words[j])
+    return h
+
+
+@jit
+def write_row(
+    params, state, i, routed, scheduled, first, last, replica, preemptions, gap_max, outcome, reason, s, tried
+):
+    """Fold a request's row into the digest and keep it where records are on; s is its slot, or −1.
+
+    `tried` says whether clients may try again (P_ATTEMPTS). Who knows it says True or False: the compiler then leaves
+    the rest out of that copy of the rule.
+    """
+    h = mixed(mixed(mixed(mixed(SEED, i), routed), scheduled), first)
+    h = mixed(mixed(mixed(mixed(h, last), replica), preemptions), gap_max)
+    h = mixed(h, outcome * 256 + reason)
+    if tried:
+        h = write_attempts(params, state, i, s, h)
+    state.digest += finished(h)
+    if params.keeps_records == 1:
+        record = state.record[i]
+        record.routed_ps = routed
+        record.scheduled_ps = scheduled
+        record.first_ps = first
+        record.last_ps = last
+        record.replica = replica
+        record.preemptions = preemptions
+        record.gap_max_ps = gap_max
+        record.outcome = outcome
+        record.reason = reason
+        if s >= 0:
+            write_blame(params, state, i, state.slot[s])
+
+
+@jit_call
+def write_waste(params, state, i, tokens):
+    """Add what was computed for an attempt that was beaten to the row of its request, which may be written already."""
+    state.digest += finished(mixed(mixed(SEED, i), tokens))
+    if params.keeps_records == 1:
+        state.attempt[i].wasted_tokens += tokens
+
+
+@jit_call
+def write_attempts(params, state, i, s, h):
+    """What a request's row says of its attempts; returns the row's hash with it."""
+    slot = state.slot[s]
+    if params.keeps_records == 1:
+        record = state.attempt[i]
+        record.attempts = slot.attempts
+        record.taken_ps = slot.taken_ps
+        record.wasted_tokens += slot.wasted_tokens
+    return mixed(mixed(mixed(h, slot.attempts), slot.taken_ps), slot.wasted_tokens)
+
+
+@jit_call
+def note_arrival(params, state, i, t):
+    """A request that does not come at a time of the table arrives at t."""
+    state.digest += finished(mixed(mixed(SEED, i), t))
+    if params.keeps_records == 1:
+        state.arrived[i] = t
+
+
+@jit_call
+def note_cached(params, state, slot):
+    """A request that is about to be written down had found part of its prompt in a prefix cache."""
+    i = slot.request
+    state.digest += finished(mixed(mixed(SEED, -1 - i), slot.cached_tokens))
+    if params.keeps_records == 1:
+        state.attempt[i].cached_tokens = slot.cached_tokens

@@ -1,0 +1,206 @@
+"""Where a request may take several attempts: their ends, their twins, what is counted of them.
+
+An attempt is one try at a request, numbered from 1. Two attempts of one request can live at once (a hedge); each has
+a slot and knows the other's.
+"""
+
+from __future__ import annotations
+
+from sim.compile.jit import jit, jit_call
+from sim.model.admission.cpu_stations import n_after
+from sim.model.admission.rate_limits import note_completion, uncount
+from sim.model.admission.response_cache import content_of, keep_answer
+from sim.model.admission.tenant_shares import OUTPUT_WEIGHT, note_served
+from sim.model.base.histogram import N_BUCKET, add_wide, bucket_of
+from sim.model.record.request_record import write_waste
+from sim.model.tables.codes import (
+    CANCELLED,
+    COMPLETED,
+    LOST_HEDGE,
+    MORE_ATTEMPT_TTFT,
+    N_MORE,
+    PHASE_TURN,
+    WANTED,
+)
+from sim.model.timers.hedge_lists import NOT_LISTED, is_listed, unlist_hedge
+from sim.model.timers.timer_heap import arm, disarm
+from sim.units import NEVER
+
+
+@jit
+def counts_for(params, state, s):
+    """Whether the request in slot s is measured: it arrived after warm-up and before the end."""
+    return params.warmup_ps <= state.slot[s].arrival_ps < params.duration_ps
+
+
+@jit
+def begin_request(params, state, s):
+    """Slot s holds a request that has not been tried yet."""
+    slot = state.slot[s]
+    slot.attempt = 1
+    slot.attempts = 1
+    slot.replica = -1
+    slot.fate = WANTED
+    slot.hedge_peer = -1
+    slot.wasted_tokens = 0
+    slot.is_counted = 0
+    slot.from_cache = 0
+    slot.served_model = params.klass[slot.traffic_class].served_model
+    slot.due_ps = NEVER
+    slot.hedge_prev = NOT_LISTED
+
+
+@jit
+def take_free(state):
+    """A free slot; the caller has made sure that there is one."""
+    s = state.free_slot
+    state.free_slot = state.slot[s].next
+    state.in_flight += 1
+    return s
+
+
+@jit
+def drop_slot(state, s):
+    """Give a slot back without a word about its request."""
+    state.slot[s].next = state.free_slot
+    state.free_slot = s
+    state.in_flight -= 1
+
+
+@jit
+def measure_more(state, k, metric, value_ps):
+    """Count a duration in one of the histograms that are kept where attempts are."""
+    state.more[(k * N_MORE + metric) * N_BUCKET + bucket_of(value_ps)] += 1
+    add_wide(state.counts[k].more_sums[2 * metric :], value_ps)
+
+
+@jit
+def forget(params, state, s):
+    """Nothing is due any more for the attempt in slot s."""
+    disarm(state, s)
+    if is_listed(state, s):
+        unlist_hedge(params, state, s)
+
+
+@jit
+def overhead_of(params, state, r):
+    """What a request waits at the servers of replica r beside its steps; nothing where no replica answered."""
+    return params.pool[state.replica[r].pool].request_overhead_ps if r >= 0 else 0
+
+
+@jit_call
+def end_of_attempt(params, state, s, outcome):
+    """The attempt in slot s is over: its timer, its limits, its twin; returns the slot of the twin or −1."""
+    slot = state.slot[s]
+    forget(params, state, s)
+    uncount(params, state, s)
+    if counts_for(params, state, s):
+        k = slot.traffic_class
+        state.counts[k].ended[outcome - 1] += 1
+        if slot.first_ps >= 0:
+            waited = slot.first_ps - slot.taken_ps
+            measure_more(state, k, MORE_ATTEMPT_TTFT, waited + overhead_of(params, state, slot.replica))
+    twin = slot.hedge_peer
+    if twin >= 0:
+        state.slot[twin].hedge_peer = -1
+        slot.hedge_peer = -1
+    return twin
+
+
+@jit_call
+def waste(params, state, s, tokens):
+    """So many computed tokens of an attempt answer nobody; the row of one that is beaten is its twin's."""
+    slot = state.slot[s]
+    if slot.fate == LOST_HEDGE:
+        write_waste(params, state, slot.request, tokens)
+    else:
+        slot.wasted_tokens += tokens
+    if counts_for(params, state, s):
+        state.counts[slot.traffic_class].wasted_tokens += tokens
+
+
+@jit
+def is_beaten(params, state, s):
+    """Whether the twin of an attempt that has emitted its last token had answered before it; then that is all."""
+    slot = state.slot[s]
+    if slot.fate == LOST_HEDGE:
+        end_of_attempt(params, state, s, CANCELLED)
+        waste(params, state, s, slot.computed)
+        drop_slot(state, s)
+        return True
+    return False
+
+
+@jit
+def goes_on(params, state, s):
+    """Whether more follows the last token: stations after the GPU, the verdict of a guardrail, a place in the cache.
+
+    Answers of one boundary come to the cache in the order of their requests, not in that of a replica's slots.
+    """
+    k = state.slot[s].traffic_class
+    is_kept = params.cache_entries > 0 and content_of(params, state, s) >= 0
+    return is_kept or n_after(params, k) > 0 or params.klass[k].blocked_q20 > 0
+
+
+@jit_call
+def is_withheld(params, state, s):
+    """Whether the client of slot s sees nothing before its answer is complete."""
+    return params.klass[state.slot[s].traffic_class].is_withheld == 1
+
+
+@jit_call
+def gives_up_at(params, state, s, t):
+    """Whether the client of slot s, whose last token is computed but whose answer is not out, gives up at t."""
+    slot = state.slot[s]
+    return slot.total_ps == t or (is_withheld(params, state, s) and slot.give_up_ps == t)
+
+
+@jit_call
+def first_seen_ps(params, state, s):
+    """When the client of slot s, whose answer is not complete, saw its first token; −1 = not yet."""
+    return -1 if is_withheld(params, state, s) else state.slot[s].first_ps
+
+
+@jit
+def answered(params, state, s, t):
+    """An attempt has answered its request at t: its end, its tenant's share, the cache."""
+    slot = state.slot[s]
+    end_of_attempt(params, state, s, COMPLETED)
+    if slot.from_cache == 1:
+        if counts_for(params, state, s):
+            state.counts[slot.traffic_class].from_cache += 1
+        return
+    g = slot.served_model
+    note_completion(state, g, t)
+    note_served(params, state, g, s, OUTPUT_WEIGHT * slot.output)
+    keep_answer(params, state, content_of(params, state, s), t)
+
+
+@jit_call
+def win(params, state, s, t):
+    """An attempt has emitted its first token at t: its twin, if it has one, is told a moment later."""
+    slot = state.slot[s]
+    twin = slot.hedge_peer
+    if twin >= 0:
+        peer = state.slot[twin]
+        slot.hedge_peer = -1
+        peer.hedge_peer = -1
+        peer.fate = LOST_HEDGE
+        slot.wasted_tokens += peer.wasted_tokens
+        peer.wasted_tokens = 0
+        forget(params, state, twin)
+        arm(state, twin, PHASE_TURN, t + 1)
+
+
+@jit_call
+def is_extra(state, s):
+    """Whether slot s, still inside at the end, is not the one that its row is about: a ghost, or the earlier of twins."""
+    slot = state.slot[s]
+    twin = slot.hedge_peer
+    if twin < 0:
+        return slot.fate != WANTED
+    peer = state.slot[twin]
+    if slot.attempt < peer.attempt:
+        return True
+    slot.wasted_tokens += peer.wasted_tokens
+    return False

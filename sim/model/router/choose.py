@@ -1,0 +1,287 @@
+"""Which replica a request goes to: integer codes, one switch."""
+
+from __future__ import annotations
+
+from sim.compile.jit import jit, jit_call
+from sim.model.base.kv_blocks import blocks_of
+from sim.model.base.min_tree import tree_first_key, tree_next, tree_set
+from sim.model.replica.engine import blocks_used
+from sim.model.request.in_flight import class_of, output_of, prompt_of
+from sim.model.router.load import (
+    first_looked_at,
+    least_outstanding,
+    next_looked_at,
+    outstanding_of,
+    place_above,
+    total_outstanding,
+)
+from sim.model.router.prefix_aware import prefix_aware
+from sim.model.router.session_affinity import consistent_hash, session_affinity
+from sim.model.router.weighted_score import weighted_score
+from sim.model.tables.codes import (
+    CONSISTENT_HASH,
+    LEAST_OUTSTANDING,
+    POWER_OF_TWO,
+    PREFIX_AWARE,
+    RANDOM,
+    ROUND_ROBIN,
+    SESSION_AFFINITY,
+    STAGE_READY,
+    WEIGHTED_SCORE,
+)
+from sim.model.tables.served_model import PLACE_BITS, PLACES_MAX
+from sim.rng import STREAM_ROUTE, draw_below
+from sim.units import NEVER
+
+
+@jit
+def fits(params, pool_id, i):
+    """Whether request i alone fits a replica of the pool: its context and its KV blocks."""
+    pool = params.pool[pool_id]
+    prompt = prompt_of(params, i)
+    output = output_of(params, i) if output_of(params, i) > 0 else 1
+    return (
+        prompt + output_of(params, i) <= pool.max_model_len
+        and blocks_of(pool, prompt + output - 1) <= pool.n_blocks
+    )
+
+
+@jit
+def n_fitting_pools(params, g, i):
+    """In how many pools of the group that may serve it request i fits."""
+    if is_choosy(params, g, i):
+        return n_listed_pools(params, i)
+    model = params.served_model[g]
+    if params.all_fit == 1:
+        return model.n_pool
+    n = 0
+    for pool in range(model.first_pool, model.first_pool + model.n_pool):
+        if fits(params, pool, i):
+            n += 1
+    return n
+
+
+@jit
+def is_choosy(params, g, i):
+    """Whether not every pool of group g may serve request i, or not all alike: never in a group it falls back to."""
+    klass = params.klass[class_of(params, i)]
+    return klass.n_pool > 0 and klass.served_model == g
+
+
+@jit_call
+def n_listed_pools(params, i):
+    """In how many pools of its class's list request i fits."""
+    klass = params.klass[class_of(params, i)]
+    n = 0
+    for j in range(klass.n_pool):
+        if fits(params, params.m[klass.pools_at + j], i):
+            n += 1
+    return n
+
+
+@jit
+def may_serve(params, pool, i):
+    """Whether request i fits a pool that may serve it."""
+    klass = params.klass[class_of(params, i)]
+    listed = not is_choosy(params, params.pool[pool].served_model, i)
+    for j in range(klass.n_pool):
+        if params.m[klass.pools_at + j] == pool:
+            listed = True
+    return listed and fits(params, pool, i)
+
+
+@jit
+def next_ready(ready, n, after):
+    """The place in a list of ready replicas of the first one above `after`, cyclic."""
+    j = place_above(ready, n, after)
+    return j if j < n else 0
+
+
+@jit_call
+def least_kv(params, state, i, attempt, ready, n, t):
+    """The replica of a list with the smallest share of its KV blocks in use."""
+    best = -1
+    best_used = 0
+    best_blocks = 1
+    j = first_looked_at(params, i, attempt, n)
+    for _ in range(n):
+        r = ready[j]
+        j = next_looked_at(j, n)
+        blocks = params.pool[state.replica[r].pool].n_blocks
+        used = blocks_used(params, state, r, blocks, t)
+        if best < 0 or used * best_blocks < best_used * blocks:
+            best = r
+            best_used = used
+            best_blocks = blocks
+    return best
+
+
+@jit_call
+def power_of_two(params, state, ready, n, i, attempt):
+    """The less loaded of two different replicas of a list drawn at random; ties to the first drawn."""
+    a = draw_below(params.seed, STREAM_ROUTE, i, 2 * attempt, n)
+    if n == 1:
+        return ready[0]
+    b = draw_below(params.seed, STREAM_ROUTE, i, 2 * attempt + 1, n - 1)
+    if b >= a:
+        b += 1
+    ra = ready[a]
+    rb = ready[b]
+    return rb if outstanding_of(state, rb) < outstanding_of(state, ra) else ra
+
+
+@jit
+def choose_replica(params, state, g, i, attempt, t):
+    """The replica for request i among the group's ready ones, of which there is at least one; `attempt` counts from 0."""
+    model = params.served_model[g]
+    if model.router == LEAST_OUTSTANDING:
+        return model.first_replica + least_loaded(params, state, g, i, attempt)
+    return choose_among(
+        params, state, g, i, attempt, t, state.ready[model.first_replica :], state.served_model[g].n_ready
+    )
+
+
+@jit
+def least_loaded(params, state, g, i, attempt):
+    """The place in its group of the ready replica that holds the fewest requests, as `least_outstanding` of the list of all
+    would find it, by the load tree.
+    """
+    model = params.served_model[g]
+    load = state.load[model.load_at :]
+    least = tree_first_key(load)
+    place = least & PLACES_MAX
+    more = least - place + PLACES_MAX + 1  # keys of replicas that hold more are no less
+    if tree_next(load, model.leaves, place + 1, more) < 0:
+        return place
+    return one_of_equals(params, state, g, i, attempt, more)
+
+
+@jit_call
+def one_of_equals(params, state, g, i, attempt, more):
+    """The place of the first replica with a key below `more`, from the one on at which the router begins to look."""
+    model = params.served_model[g]
+    load = state.load[model.load_at :]
+    first = model.first_replica
+    at = first_looked_at(params, i, attempt, state.served_model[g].n_ready)
+    place = tree_next(load, model.leaves, state.ready[first + at] - first, more)
+    return place if place >= 0 else tree_first_key(load) & PLACES_MAX
+
+
+@jit_call
+def choose_among(params, state, g, i, attempt, t, ready, n):
+    """The router's choice from n ready replicas that are listed in order from `at` on; there is at least one."""
+    router = params.served_model[g].router
+    if router == ROUND_ROBIN:
+        r = ready[next_ready(ready, n, state.served_model[g].cursor)]
+        state.served_model[g].cursor = r
+    elif router == RANDOM:
+        r = ready[draw_below(params.seed, STREAM_ROUTE, i, 2 * attempt, n)]
+    elif router == POWER_OF_TWO:
+        r = power_of_two(params, state, ready, n, i, attempt)
+    elif router == LEAST_OUTSTANDING:
+        r = least_outstanding(params, state, i, attempt, ready, n)
+    elif router == SESSION_AFFINITY:
+        r = session_affinity(params, state, g, i, attempt, ready, n)
+    elif router == CONSISTENT_HASH:
+        r = consistent_hash(params, state, g, i, ready, n)
+    elif router == WEIGHTED_SCORE:
+        r = weighted_score(params, state, g, i, attempt, ready, n, t)
+    elif router == PREFIX_AWARE:
+        r = prefix_aware(params, state, g, i, attempt, ready, n, t)
+    else:
+        r = least_kv(params, state, i, attempt, ready, n, t)
+    return r
+
+
+@jit_call
+def choose_fitting(params, state, g, i, attempt, most, t):
+    """As choose_replica for a request that not all of the group's pools may take, or not all alike, or where a replica may
+    hold fewer than `most`; −1 when none that may is ready.
+    """
+    ordered = params.klass[class_of(params, i)].is_ordered == 1
+    if ordered and most == NEVER and is_choosy(params, g, i):
+        return choose_in_order(params, state, g, i, attempt, t)
+    return choose_narrowed(params, state, g, i, attempt, most, t)
+
+
+@jit_call
+def choose_narrowed(params, state, g, i, attempt, most, t):
+    """The router's choice among the replicas that hold fewer than `most`, of all the pools that may take request i.
+
+    The list of ready replicas is narrowed for the choice and put back: rare, so it may cost O(n).
+    """
+    first = params.served_model[g].first_replica
+    n = state.served_model[g].n_ready
+    kept = 0
+    for j in range(n):
+        r = state.ready[first + j]
+        if outstanding_of(state, r) < most and may_serve(params, state.replica[r].pool, i):
+            swap_in(state, first, kept, j)
+            kept += 1
+    r = -1
+    if kept > 0:
+        r = choose_among(params, state, g, i, attempt, t, state.ready[first:], kept)
+    sort_ready(state, first, n)
+    return r
+
+
+@jit_call
+def choose_in_order(params, state, g, i, attempt, t):
+    """The router's choice in the first pool of the class's list that has room: with this request, no more per ready
+    replica than the limit. Where none has, in the one with the fewest per ready replica; ties to the first.
+    """
+    model = params.served_model[g]
+    klass = params.klass[class_of(params, i)]
+    ready = state.ready[model.first_replica :]
+    n = state.served_model[g].n_ready
+    spill = model.spill_milli
+    best = -1
+    best_n = 0
+    best_held = 0
+    for j in range(klass.n_pool):
+        pool = params.m[klass.pools_at + j]
+        n_ready = state.pool[pool].n_ready
+        if n_ready == 0 or not fits(params, pool, i):
+            continue
+        start = place_above(ready, n, params.pool[pool].first_replica - 1)
+        held = total_outstanding(state, ready[start:], n_ready) if spill != NEVER else 0
+        if spill == NEVER or 1000 * (held + 1) <= spill * n_ready:
+            return choose_among(params, state, g, i, attempt, t, ready[start:], n_ready)
+        if best < 0 or held * best_n < best_held * n_ready:
+            best = start
+            best_n = n_ready
+            best_held = held
+    return choose_among(params, state, g, i, attempt, t, ready[best:], best_n) if best >= 0 else -1
+
+
+@jit
+def swap_in(state, first, at, j):
+    """Move the j-th ready replica to place `at`, keeping the order of both parts."""
+    r = state.ready[first + j]
+    while j > at:
+        state.ready[first + j] = state.ready[first + j - 1]
+        j -= 1
+    state.ready[first + at] = r
+
+
+@jit
+def sort_ready(state, first, n):
+    """Put a ready list back in order of index (insertion sort: it is nearly sorted)."""
+    for j in range(1, n):
+        r = state.ready[first + j]
+        q = j
+        while q > 0 and state.ready[first + q - 1] > r:
+            state.ready[first + q] = state.ready[first + q - 1]
+            q -= 1
+        state.ready[first + q] = r
+
+
+@jit
+def refresh_load(params, state, g, r):
+    """Tell the load tree how many requests ready replica r holds now."""
+    model = params.served_model[g]
+    if model.has_load_tree == 1 and state.replica[r].stage == STAGE_READY:
+        load = state.load[model.load_at :]
+        m = model.leaves
+        leaf = r - model.first_replica
+        tree_set(load, m, leaf, outstanding_of(state, r) << PLACE_BITS | leaf)

@@ -1,0 +1,66 @@
+"""The router that looks into prefix caches: the longest cached prefix, unless load is out of balance.
+
+The rule of SGLang's and vLLM's routers (policy `cache_aware`), told by the replicas what they have cached rather than
+guessing it from what was sent to them.
+"""
+
+from __future__ import annotations
+
+from sim.compile.jit import jit_call
+from sim.model.prefix_cache.block_ranges import trim
+from sim.model.prefix_cache.lookup import cached_blocks
+from sim.model.replica.engine import blocks_used, settle
+from sim.model.request.in_flight import prompt_of
+from sim.model.router.load import first_looked_at, least_outstanding, next_looked_at, outstanding_of
+from sim.model.tables.replica import PrefixCache
+
+
+@jit_call
+def cached_tokens(params, state, r, i, t):
+    """Leading tokens of the prompt of request i that replica r has cached at t."""
+    replica = state.replica[r]
+    if replica.prefix_at == 0:
+        return 0
+    cache = PrefixCache(state, replica.prefix_at)
+    pool = params.pool[replica.pool]
+    if cache.cached_blocks > pool.n_blocks - blocks_used(params, state, r, pool.n_blocks, t):
+        settle(params, state, r, t)  # the jump in progress has taken cached blocks by now
+        trim(params, state, r)
+    return cached_blocks(params, state, r, i, prompt_of(params, i)) * pool.block_size
+
+
+@jit_call
+def is_unbalanced(params, state, g, ready, n):
+    """Whether the fullest replica of a list has too many more requests than the emptiest, and too many times as many."""
+    model = params.served_model[g]
+    least = outstanding_of(state, ready[0])
+    most = least
+    for j in range(1, n):
+        held = outstanding_of(state, ready[j])
+        least = min(least, held)
+        most = max(most, held)
+    return most - least > model.load_min and 1000 * most > model.factor_milli * least
+
+
+@jit_call
+def prefix_aware(params, state, g, i, attempt, ready, n, t):
+    """The replica of a list that has most of the prompt cached, if that is enough of it; else the least loaded. Ties to
+    the less loaded.
+    """
+    if is_unbalanced(params, state, g, ready, n):
+        return least_outstanding(params, state, i, attempt, ready, n)
+    best = -1
+    longest = 0
+    j = first_looked_at(params, i, attempt, n)
+    for _ in range(n):
+        r = ready[j]
+        j = next_looked_at(j, n)
+        found = cached_tokens(params, state, r, i, t)
+        if found > longest or (
+            found > 0 and found == longest and outstanding_of(state, r) < outstanding_of(state, best)
+        ):
+            best = r
+            longest = found
+    if best >= 0 and 1000 * longest > params.served_model[g].match_milli * prompt_of(params, i):
+        return best
+    return least_outstanding(params, state, i, attempt, ready, n)

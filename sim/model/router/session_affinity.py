@@ -1,0 +1,87 @@
+"""Routers that keep what belongs together in one place: a session's replica, and a ring of hashes.
+
+Both let nobody have more than ⌈factor · mean⌉ requests, the mean of the replicas they choose among with the request to
+be routed counted in: Mirrokni, Thorup and Zadimoghaddam, "Consistent hashing with bounded loads", SODA 2018.
+"""
+
+from __future__ import annotations
+
+from sim.compile.jit import jit, jit_call
+from sim.model.request.in_flight import session_of
+from sim.model.router.load import is_listed, least_outstanding, outstanding_of, total_outstanding
+from sim.model.tables.served_model import PLACE_BITS, PLACES_MAX
+from sim.rng import STREAM_KEY, draw
+
+
+@jit
+def most_of(params, state, g, ready, n):
+    """How many requests a replica of a list may hold once the next one has been routed."""
+    factor = params.served_model[g].factor_milli
+    return (factor * (total_outstanding(state, ready, n) + 1) + 1000 * n - 1) // (1000 * n)
+
+
+# ---- sessions ----------------------------------------------------------------------
+@jit_call
+def session_affinity(params, state, g, i, attempt, ready, n):
+    """The replica that had the session's last request, if it is still there and not overloaded; else the least loaded."""
+    session = session_of(params, i)
+    if session < 0:
+        return least_outstanding(params, state, i, attempt, ready, n)
+    home = state.session[session]
+    r = home.replica - 1
+    if r < 0 or not is_home(params, state, g, r, home.start, ready, n):
+        r = least_outstanding(params, state, i, attempt, ready, n)
+    home.replica = r + 1
+    home.start = state.replica[r].start
+    return r
+
+
+@jit
+def is_home(params, state, g, r, index, ready, n):
+    """Whether replica r, ready, in the list and since its index-th start the same one, has room for one more."""
+    if not is_listed(ready, n, r) or state.replica[r].start != index:
+        return False
+    held = outstanding_of(state, r)
+    return held < params.served_model[g].load_min or held < most_of(params, state, g, ready, n)
+
+
+# ---- the ring ----------------------------------------------------------------------
+@jit
+def key_word(params, i):
+    """Where request i stands on the ring: by its session, or alone."""
+    session = session_of(params, i)
+    if session < 0:
+        h = draw(params.seed, STREAM_KEY, 1, i)
+    else:
+        h = draw(params.seed, STREAM_KEY, 0, session)
+    return (h >> PLACE_BITS) << PLACE_BITS
+
+
+@jit
+def ring_place(ring, n, word):
+    """The first of a ring's n virtual nodes at or after a word, clockwise."""
+    low = 0
+    high = n
+    while low < high:
+        middle = (low + high) >> 1
+        if ring[middle] >= word:
+            high = middle
+        else:
+            low = middle + 1
+    return low if low < n else 0
+
+
+@jit_call
+def consistent_hash(params, state, g, i, ready, n):
+    """Clockwise from the request's key: the first replica of the list with room for one more."""
+    model = params.served_model[g]
+    ring = params.m[model.ring_at :]
+    nodes = model.n_ring
+    most = most_of(params, state, g, ready, n)
+    j = ring_place(ring, nodes, key_word(params, i))
+    for _ in range(nodes):
+        r = model.first_replica + (ring[j] & PLACES_MAX)
+        if outstanding_of(state, r) < most and is_listed(ready, n, r):
+            return r
+        j = j + 1 if j + 1 < nodes else 0
+    return ready[0]  # never: somebody holds no more than the mean

@@ -1,0 +1,73 @@
+"""The router that adds up what it was told about each replica: a weighted score from a snapshot that grows old.
+
+Time is cut into intervals of the snapshot's age; the first request routed in an interval takes the snapshot, of all the
+group's ready replicas as they are then, and the others of that interval see it.
+"""
+
+from __future__ import annotations
+
+from sim.compile.jit import jit, jit_call
+from sim.model.replica.engine import blocks_used
+from sim.model.router.load import first_looked_at, next_looked_at, outstanding_of
+from sim.model.tables.codes import STAGE_READY
+from sim.model.tables.served_model import KV_PARTS
+
+
+@jit_call
+def take_snapshot(params, state, g, t):
+    """What every ready replica of a group holds at t."""
+    model = params.served_model[g]
+    for r in range(model.first_replica, model.first_replica + model.n_replica):
+        forget(state, r)
+        if state.replica[r].stage == STAGE_READY:
+            blocks = params.pool[state.replica[r].pool].n_blocks
+            snapshot = state.snapshot[r]
+            snapshot.outstanding = outstanding_of(state, r)
+            snapshot.waiting = state.replica[r].n_wait
+            snapshot.kv = blocks_used(params, state, r, blocks, t) * KV_PARTS // blocks
+
+
+@jit
+def forget(state, r):
+    """Nothing is known of replica r but that it is there: it counts as empty."""
+    snapshot = state.snapshot[r]
+    snapshot.start = state.replica[r].start
+    snapshot.outstanding = 0
+    snapshot.waiting = 0
+    snapshot.kv = 0
+    snapshot.sent = 0
+
+
+@jit
+def score_of(params, state, g, r):
+    """What the router makes of replica r; one that has become ready since the snapshot counts as empty."""
+    model = params.served_model[g]
+    snapshot = state.snapshot[r]
+    if snapshot.start != state.replica[r].start:
+        forget(state, r)
+    held = snapshot.outstanding
+    if model.count_own == 1:
+        held += snapshot.sent
+    counts = model.weight_outstanding_milli * held + model.weight_waiting_milli * snapshot.waiting
+    return counts * KV_PARTS + model.weight_kv_milli * snapshot.kv
+
+
+@jit_call
+def weighted_score(params, state, g, i, attempt, ready, n, t):
+    """The replica of a list with the lowest score."""
+    age = params.served_model[g].snapshot_ps
+    interval = t // age + 1 if age > 0 else 0
+    if age == 0 or interval != state.served_model[g].snapshot:
+        state.served_model[g].snapshot = interval
+        take_snapshot(params, state, g, t)
+    j = first_looked_at(params, i, attempt, n)
+    best = ready[j]
+    lowest = score_of(params, state, g, best)
+    for _ in range(n - 1):
+        j = next_looked_at(j, n)
+        score = score_of(params, state, g, ready[j])
+        if score < lowest:
+            best = ready[j]
+            lowest = score
+    state.snapshot[best].sent += 1
+    return best
