@@ -10,13 +10,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from sim.arrays import make_params
+from sim.fill.params import make_params
 from sim.engine.host import run_plan
 from sim.engine.result import make_result
 from sim.model.tables.codes import FULL_JITTER, HOLD_FAIR, RETRY_FAILED, RETRY_REJECTED, RETRY_TIMED_OUT
 from sim.model.tables.pool import N_QUANTILE
 from sim.model.tables.run import Params, State
-from sim.rows import (
+from sim.fill.rows import (
     Chains,
     ClassRow,
     GroupRow,

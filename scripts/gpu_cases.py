@@ -18,11 +18,11 @@ from sim.model.tables.run import Params
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from sim.arrays import ClassRow, GroupRow, PoolRow, RunRow, Traffic, make_params
+from sim.fill.params import ClassRow, GroupRow, PoolRow, RunRow, Traffic, make_params
 from sim.model import layout as a# TODO
 from sim.model.loop.control import SCALER_PAR
 from sim.model.autoscaler.hpa_layout import DOWN, POLICY_PERCENT, POLICY_PODS, UP, hpa_par, hpa_policy
-from sim.state import new_state
+from sim.fill.state import new_state
 from sim.units import PS_PER_S
 
 N_TRACE = 256  # distinct traces that the scenarios of a sweep share

@@ -119,7 +119,7 @@ def fleet(scenario: str | Path | Scenario, overrides: Sequence[str] = ()) -> Any
     """The scenario as a SimPy fleet that can be stepped, watched and joined by processes of your own."""
     from sim.engine.host import Policies
     from sim.engine.simpy import Fleet
-    from sim.pack import plan
+    from sim.pack.scenario import plan
 
     story = scenario if isinstance(scenario, Scenario) else load(scenario, overrides)
     packed = plan(story)

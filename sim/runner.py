@@ -10,13 +10,13 @@ from typing import Any
 
 from sim.analysis.summary import summarize
 from sim.analysis.verdicts import Verdict, verdicts, with_verdicts
-from sim.arrays import n_own
 from sim.engine.host import Law, Policies
 from sim.engine.policies import load_law
 from sim.engine.result import Result, make_result
+from sim.fill.params import n_own
 from sim.model.tables.run import State
-from sim.pack import Plan, plan
-from sim.pack_loops import check_sent, unsent
+from sim.pack.closed_loop import check_sent, unsent
+from sim.pack.scenario import Plan, plan
 from sim.scenario.scenario import Scenario
 
 Tick = Callable[..., None]

@@ -48,7 +48,7 @@ def cold_start_text(pool: Pool) -> str:
     """A pool's cold start, stage by stage: bytes, bandwidth, seconds and what decides them; empty where it has none."""
     import numpy as np
 
-    from sim.pack_coldstart import stage_times, subject_of, typical_s
+    from sim.pack.coldstart import stage_times, subject_of, typical_s
 
     times = stage_times(pool)
     if not times:

@@ -20,11 +20,11 @@ from sim.engine.cpu import compiled_loop
 from sim.engine.host import Policies, serve
 from sim.engine.rows import WORD, Batch, batches
 from sim.errors import InputError
+from sim.fill.state import slot_start
 from sim.model.loop.advance import advance, begin, finish
 from sim.model.loop.control import control
 from sim.model.tables.codes import CLOSED, DONE, NEED_SLOTS, NEW, OK
 from sim.model.tables.run import Params, State
-from sim.state import slot_start
 
 REGISTERS = 80  # of a thread: the event loop needs no more, and what it calls has to make do with them
 THREADS = 64  # a block: small ones spread scenarios of uneven length better

@@ -10,9 +10,9 @@ import numpy as np
 from sim.engine.act import ACT_BLOCKS, ACT_METRIC, ACT_TARGET
 from sim.engine.cpu import compiled_act, compiled_loop
 from sim.engine.policies import targets
+from sim.fill.state import grow_slots, new_state, pool_rows
 from sim.model.tables.codes import DONE, NEED_POLICY, NEED_SLOTS, OK, STAGE_DRAINING, STAGE_READY
 from sim.model.tables.run import Params, State
-from sim.state import grow_slots, new_state, pool_rows
 from sim.units import PS_PER_S
 
 

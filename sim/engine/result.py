@@ -9,17 +9,17 @@ from typing import NamedTuple
 
 import numpy as np
 
-from sim.arrays import traffic_of
 from sim.engine.around import blocked_answers, station_rows, station_samples
 from sim.engine.blame import blame_columns, network_ps
 from sim.engine.starts import Starts, all_starts
+from sim.fill.params import traffic_of
+from sim.fill.state import pool_rows, table, table_words
 from sim.model.base.histogram import N_BUCKET, wide
 from sim.model.tables.codes import METRICS, MORE_METRICS, N_METRIC, N_MORE, OUTCOMES, REASONS, STAGE_NAMES
 from sim.model.tables.pool import PoolParams, PoolState
 from sim.model.tables.run import DIGESTED, Params, State
 from sim.model.tables.sample import MARK_RUN, MARK_WARM, MARK_WINDOW, N_MARK
 from sim.model.tables.slot import N_SPENT
-from sim.state import pool_rows, table, table_words
 from sim.units import NEVER
 
 #: The measures of a result's histograms and sums, in order.

@@ -7,8 +7,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from sim.fill.state import LINE, model_rows, new_state, pool_rows, slot_start, slot_words, table_words
 from sim.model.tables.run import Params
-from sim.state import LINE, model_rows, new_state, pool_rows, slot_start, slot_words, table_words
 
 SLOTS_PER_RUN = 4096  # requests in flight that a row has room for at most before the host takes its run over
 SLOTS_TO_SPARE = 256  # beyond twice the sequences that a fleet can run at once

@@ -23,6 +23,7 @@ from sim.engine.act import (
 )
 from sim.engine.cpu import compiled_act
 from sim.engine.host import Observation, Policies, observe, serve
+from sim.fill.state import new_state
 from sim.model.tables.codes import (
     CLOSED,
     DONE,
@@ -35,7 +36,6 @@ from sim.model.tables.codes import (
     PHASE_STAGE,
 )
 from sim.model.tables.run import Params, State
-from sim.state import new_state
 from sim.units import NEVER, ps_to_s, s_to_ps
 
 _ENTITIES = 1 << 20

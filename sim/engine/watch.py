@@ -5,8 +5,8 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 
-from sim.arrays import n_own
 from sim.engine.host import Policies, run_plan
+from sim.fill.params import n_own
 from sim.model.tables.run import Params, State
 
 EVERY_S = 0.2

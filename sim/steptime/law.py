@@ -7,7 +7,7 @@ from typing import NamedTuple, Protocol
 import numpy as np
 
 from sim.errors import InputError, problem
-from sim.knots import knot_tokens
+from sim.fill.knots import knot_tokens
 from sim.scenario.hardware import Law
 from sim.steptime.efficiency import Efficiency, efficiency_for
 from sim.steptime.experts import load_of

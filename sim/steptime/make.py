@@ -8,7 +8,7 @@ from typing import Protocol
 import numpy as np
 
 from sim.errors import InputError, problem
-from sim.knots import knot_tokens
+from sim.fill.knots import knot_tokens
 from sim.scenario.hardware import Coefficients, Gpu, Grid, Law, Model
 from sim.steptime.basis import Basis, basis_of
 from sim.steptime.formats import format_of, peak_flops

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from sim.errors import InputError
-from sim.knots import knot_tokens
+from sim.fill.knots import knot_tokens
 from sim.steptime.basis import Basis
 from sim.units import PS_PER_S
 
@@ -25,7 +25,7 @@ class StepTable(NamedTuple):
     slope_ps: np.ndarray  # (max_num_seqs+1,) int64 ps per KV token attended; [0] is 0
     work_ps: (
         np.ndarray
-    )  # (N_WORK,) int64 ps of a step's tokens by number, at the knots of `sim.knots.knot_tokens`
+    )  # (N_WORK,) int64 ps of a step's tokens by number, at the knots of `sim.fill.knots.knot_tokens`
     mixed_ps: int  # that prompts add to a step in which sequences decode
     attention_q16: int  # ps per (token attending, token attended) pair, times 2**16
     n_kv_blocks: int  # blocks that fit beside the weights, of the whole gang
@@ -49,7 +49,7 @@ class Curve(NamedTuple):
     slope_s: np.ndarray  # (max_num_seqs+1,) float, per KV token attended
     work_s: (
         np.ndarray
-    )  # (N_WORK,) float, of a step's tokens by number, at the knots of `sim.knots.knot_tokens`
+    )  # (N_WORK,) float, of a step's tokens by number, at the knots of `sim.fill.knots.knot_tokens`
     attention_s_per_token2: float  # a whole prompt of T tokens costs this times T²
     mixed_s: float = 0.0  # that prompts add to a step in which sequences decode
     source: str = ""

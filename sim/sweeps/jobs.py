@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from sim.errors import InputError
-from sim.pack import Outline, Plan, outline, with_seed
+from sim.pack.scenario import Outline, Plan, outline, with_seed
 from sim.scenario.scenario import Scenario
 from sim.scenario.types import SEED_MAX
 from sim.workload.requests import Requests, make_requests

@@ -8,8 +8,8 @@ from sim.analysis.summary import fleet_summary
 from sim.analysis.verdicts import limits_of, verdicts, with_verdicts
 from sim.engine.result import make_result
 from sim.model.tables.run import State
-from sim.pack import Plan
-from sim.pack_loops import check_sent
+from sim.pack.closed_loop import check_sent
+from sim.pack.scenario import Plan
 from sim.records.summary import flat_summary
 from sim.sweeps.jobs import Job
 

@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sim.errors import InputError, problem
+from sim.fill.rows import Chains, Turns
 from sim.model.tables.traffic import TOKENS_MAX
-from sim.rows import Chains, Turns
 from sim.scenario.arrivals import Concurrency
 from sim.scenario.limits import Caps
 from sim.scenario.scenario import Scenario

@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sim.errors import InputError
+from sim.fill.rows import Chains, Turns
 from sim.model.tables.traffic import TOKENS_MAX
-from sim.rows import Chains, Turns
 from sim.scenario.dist import Dist
 from sim.scenario.sessions import Sessions
 from sim.scenario.traffic import TrafficClass

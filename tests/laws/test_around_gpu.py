@@ -14,7 +14,7 @@ from oracle.philox import draw_below
 import sim
 from sim.model import layout as a# TODO
 from sim.model.tables.codes import BLOCKED
-from sim.pack import plan
+from sim.pack.scenario import plan
 from sim.rng import STREAM_GUARD
 
 PS = 10**12

@@ -10,7 +10,7 @@ from parity.fleets import Dice, Fleet, fleet
 from sim.engine.result import make_result
 from sim.model.tables.codes import BLAME_STREAM_COLUMNS, BLAME_TTFT_COLUMNS
 from sim.model.tables.pool import N_QUANTILE
-from sim.rows import ClassRow
+from sim.fill.rows import ClassRow
 
 SEEDS = range(8000, 8080)
 BLOCKS = 4

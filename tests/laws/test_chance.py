@@ -7,7 +7,7 @@ import pytest
 from parity.engines import run_on_loop
 from parity.fleets import Fleet
 
-from sim.arrays import ClassRow, GroupRow, PoolRow, RunRow, Traffic
+from sim.fill.params import ClassRow, GroupRow, PoolRow, RunRow, Traffic
 from sim.engine.result import make_result
 from sim.model.tables.codes import (
     LEAST_OUTSTANDING,

@@ -7,11 +7,11 @@ import itertools
 import numpy as np
 import pytest
 
-from sim.arrays import make_params
+from sim.fill.params import make_params
 from sim.engine.host import run_plan
 from sim.engine.result import make_result
 from sim.model.tables.codes import HOLD_FAIR
-from sim.rows import ClassRow, GroupRow, PoolRow, RunRow, TenantRow, Traffic
+from sim.fill.rows import ClassRow, GroupRow, PoolRow, RunRow, TenantRow, Traffic
 
 US = 10**6
 OUTPUT_WEIGHT = 2  # a token of an answer counts as two of a prompt

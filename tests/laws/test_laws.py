@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from parity.engines import laws_of, run_on_loop
 from parity.fleets import Dice, Fleet, fill_hpa, fill_queue, fleet
 
-from sim.arrays import traffic_of
+from sim.fill.params import traffic_of
 from sim.engine.host import run_plan
 from sim.engine.result import RESULT_METRICS, Result, make_result
 from sim.model import layout as a# TODO

@@ -8,11 +8,11 @@ import numpy as np
 
 from sim.model import layout as a# TODO
 from sim.model.tables.codes import ABANDONED, N_ENDED, SEQ_AWAY, SEQ_THINKING, WANTED
-from sim.state import timer_rows
+from sim.fill.state import timer_rows
 from sim.units import NEVER
 
 if TYPE_CHECKING:
-    from sim.rows import ClassRow
+    from sim.fill.rows import ClassRow
 
     from .walk import Walk
 

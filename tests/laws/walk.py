@@ -9,7 +9,7 @@ from parity.engines import laws_of
 from parity.fleets import Fleet
 
 from laws import users
-from sim.arrays import group_rows, pool_rows
+from sim.fill.params import group_rows, pool_rows
 from sim.engine import simpy
 from sim.engine.act import ACT_BLOCKS, ACT_METRIC
 from sim.engine.cpu import compiled_act
@@ -40,7 +40,7 @@ from sim.model.tables.codes import (
     WANTED,
 )
 from sim.model.tables.run import State
-from sim.state import slot_rows, state_sizes, table
+from sim.fill.state import slot_rows, state_sizes, table
 from sim.units import NEVER, PS_PER_S
 
 from .front_laws import Fronts

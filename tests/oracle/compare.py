@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from sim.arrays import (
+from sim.fill.params import (
     ClassRow,
     FaultRow,
     FrontRow,
@@ -64,8 +64,8 @@ from sim.model.tables.codes import (
     STAGE_GONE,
 )
 from sim.model.tables.run import Params, State
-from sim.rows import Chains, LimitRow, Turns, VisitRow
-from sim.state import grow_slots, new_state, state_sizes, table
+from sim.fill.rows import Chains, LimitRow, Turns, VisitRow
+from sim.fill.state import grow_slots, new_state, state_sizes, table
 from sim.units import NEVER
 
 from .naive import Run, run

@@ -18,7 +18,7 @@ import numpy as np
 from sim.model import layout as a# TODO
 from sim.model.tables.codes import STAGE_DRAINING, STAGE_READY
 from sim.model.tables.run import Params, State
-from sim.state import state_sizes, table
+from sim.fill.state import state_sizes, table
 
 from . import naive_prefix
 from .compare import end_of, ends_differ, seed_case, seeds_of

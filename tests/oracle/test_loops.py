@@ -7,11 +7,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from sim.arrays import ClassRow, GroupRow, RunRow, Traffic, make_params
+from sim.fill.params import ClassRow, GroupRow, RunRow, Traffic, make_params
 from sim.engine.host import run_plan
 from sim.engine.result import Result, make_result
 from sim.errors import InputError
-from sim.rows import PoolRow, Turns
+from sim.fill.rows import PoolRow, Turns
 from sim.units import NEVER
 
 from . import closed_forms as theory

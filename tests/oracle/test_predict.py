@@ -10,7 +10,7 @@ from parity.engines import run_on_loop
 from parity.fleets import ClassRow, Fleet
 
 import sim
-from sim.arrays import GroupRow, PoolRow, RunRow, Traffic
+from sim.fill.params import GroupRow, PoolRow, RunRow, Traffic
 from sim.engine.result import make_result
 from sim.model.tables.codes import REASONS
 

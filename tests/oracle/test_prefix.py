@@ -10,8 +10,8 @@ import pytest
 
 from sim.model import layout as a# TODO
 from sim.model.tables.codes import STAGE_READY
-from sim.rows import AUTO_RUNS
-from sim.state import new_state
+from sim.fill.rows import AUTO_RUNS
+from sim.fill.state import new_state
 
 from . import naive_prefix
 from .compare import end_of

@@ -10,7 +10,7 @@ from conftest import shared_data
 from pyarrow import parquet
 
 import sim
-from sim.arrays import make_params
+from sim.fill.params import make_params
 from sim.engine.cpu import compiled
 from sim.model import layout as a# TODO
 from sim.model.loop.advance import begin
@@ -18,8 +18,8 @@ from sim.model.cluster.replica_lifecycle import become_ready
 from sim.model.prefix_cache.lookup import HIT_BITS, find_prefix, hold_prompt, leave_prefix, take_prefix
 from sim.model.request.in_flight import free_slot, take_slot
 from sim.report.terminal import fleet_lines
-from sim.rows import AUTO_RUNS, Chains, ClassRow, GroupRow, PoolRow, RunRow, Traffic
-from sim.state import new_state
+from sim.fill.rows import AUTO_RUNS, Chains, ClassRow, GroupRow, PoolRow, RunRow, Traffic
+from sim.fill.state import new_state
 from sim.workload.prefix import Runs, fold, runs_of
 
 from .prefix_replay import infinite_hits, sized_hits

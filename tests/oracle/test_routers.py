@@ -12,7 +12,7 @@ import pytest
 from parity.engines import run_on_loop
 from parity.fleets import ClassRow, FaultRow, Fleet
 
-from sim.arrays import GroupRow, PoolRow, RunRow, Traffic
+from sim.fill.params import GroupRow, PoolRow, RunRow, Traffic
 from sim.engine.result import make_result
 from sim.model.router.hash_ring import make_ring
 from sim.model.tables.codes import (
@@ -29,7 +29,7 @@ from sim.model.tables.codes import (
 )
 from sim.model.tables.pool import N_QUANTILE
 from sim.model.tables.served_model import PLACES_MAX
-from sim.rows import Chains
+from sim.fill.rows import Chains
 from sim.units import NEVER
 
 ROOT = Path(__file__).parents[2]

@@ -7,7 +7,7 @@ import pytest
 from parity.engines import run_on_loop, run_on_simpy
 from parity.fleets import ClassRow, Fleet
 
-from sim.arrays import GroupRow, PoolRow, RunRow, Traffic
+from sim.fill.params import GroupRow, PoolRow, RunRow, Traffic
 from sim.engine.result import Result, make_result
 from sim.model.tables.codes import COMPLETED, OUTCOMES, REASONS, REJECTED, TIMED_OUT
 

@@ -7,13 +7,13 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 
-from sim.arrays import ClassRow, GroupRow, PoolRow, RunRow, Traffic, make_params
+from sim.fill.params import ClassRow, GroupRow, PoolRow, RunRow, Traffic, make_params
 from sim.engine.host import run_plan
 from sim.engine.result import make_result
 from sim.engine.simpy import Fleet
 from sim.model.tables.codes import N_STEP_MAX, STAGE_ENGINE, STAGE_NAMES, STAGE_READY, STAGE_SLICE
 from sim.model.tables.pool import N_QUANTILE
-from sim.rows import StepRow
+from sim.fill.rows import StepRow
 
 from .philox import philox
 

@@ -147,7 +147,7 @@ def interrupt(words: list[str]) -> Told:
 
 def faults(words: list[str]) -> Told:
     """Replicas are lost in the middle of a run."""
-    from sim.arrays import FaultRow, make_params
+    from sim.fill.params import FaultRow, make_params
 
     made = fleet(int(words[0]), no_records=False)
     own_ps = made.traffic.arrival_ps[made.traffic.arrival_ps != NEVER]

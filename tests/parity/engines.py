@@ -22,7 +22,7 @@ from sim.engine.host import Observation, Policies, run_plan, serve
 from sim.engine.result import make_result
 from sim.model.tables.codes import DONE
 from sim.model.tables.run import State
-from sim.state import new_state
+from sim.fill.state import new_state
 
 from .fleets import Fleet, fleet
 

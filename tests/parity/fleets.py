@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from sim.arrays import ClassRow, FaultRow, ServedModelRow, PoolRow, RunRow, TenantRow, Traffic, make_params
+from sim.fill.params import ClassRow, FaultRow, ServedModelRow, PoolRow, RunRow, TenantRow, Traffic, make_params
 from sim.model.autoscaler import keda
 from sim.model.loop.control import SCALER_PAR
 from sim.model.autoscaler.hpa_layout import DOWN, POLICY_PERCENT, POLICY_PODS, UP, hpa_par, hpa_policy
@@ -36,7 +36,7 @@ from sim.model.tables.codes import (
 )
 from sim.model.tables.pool import N_QUANTILE, N_WORK
 from sim.model.tables.run import Params
-from sim.rows import FrontRow, LimitRow, StepRow
+from sim.fill.rows import FrontRow, LimitRow, StepRow
 from sim.units import NEVER
 
 from .fronts import FrontDice, with_front

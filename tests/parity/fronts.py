@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from sim.model.tables.codes import HOLD_FAIR
-from sim.rows import ClassRow, FrontRow, ServedModelRow, TenantRow, Traffic, VisitRow
+from sim.fill.rows import ClassRow, FrontRow, ServedModelRow, TenantRow, Traffic, VisitRow
 from sim.units import NEVER
 
 FRONT = (

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from sim.rows import RunRow, Traffic, Turns
+from sim.fill.rows import RunRow, Traffic, Turns
 from sim.units import NEVER
 
 

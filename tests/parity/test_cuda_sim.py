@@ -14,7 +14,7 @@ import pytest
 from sim.engine import cuda, ptx
 from sim.engine.rows import batches, make_batch, n_slots, row_words
 from sim.errors import InputError
-from sim.state import state_sizes
+from sim.fill.state import state_sizes
 
 from .fleets import fleet
 

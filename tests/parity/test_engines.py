@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from sim.arrays import PoolRow, RunRow, Traffic
+from sim.fill.params import PoolRow, RunRow, Traffic
 from sim.engine import simpy
 from sim.engine.result import make_result
 

@@ -12,7 +12,7 @@ from sim.engine import simpy
 from sim.engine.result import make_result
 from sim.model import layout as a# TODO
 from sim.model.tables.run import State
-from sim.state import state_sizes, table
+from sim.fill.state import state_sizes, table
 
 from .engines import first_difference, laws_of, repeat, run_from_slots, run_on_loop
 from .fleets import Fleet, fleet

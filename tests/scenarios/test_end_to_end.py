@@ -16,9 +16,9 @@ from sim.engine.host import run_plan
 from sim.model import layout as a# TODO
 from sim.model.tables.codes import COMPLETED, ROUTERS
 from sim.model.tables.slot import N_SPENT
-from sim.pack import plan
+from sim.pack.scenario import plan
 from sim.scenario.catalogue import scenario_files
-from sim.state import LINE
+from sim.fill.state import LINE
 from sim.units import PS_PER_S
 
 AZURE = "traces/azure_llm_2023/original/AzureLLMInferenceTrace_{}.head.csv"

@@ -9,7 +9,7 @@ import pytest
 
 import sim
 from sim.model import layout as a# TODO
-from sim.pack import plan
+from sim.pack.scenario import plan
 from sim.units import PS_PER_S, s_to_ps
 
 USES = ("step_busy", "slot_use", "kv_use", "mfu", "bandwidth_use")

@@ -17,7 +17,7 @@ import numpy as np
 import yaml
 from pydantic import TypeAdapter
 
-from sim.pack_coldstart import Subject, stage_time, stage_times, typical_s
+from sim.pack.coldstart import Subject, stage_time, stage_times, typical_s
 from sim.scenario.coldstart import ColdStart
 from sim.scenario.compose import load_scenario
 

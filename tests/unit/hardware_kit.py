@@ -7,7 +7,7 @@ from types import SimpleNamespace
 
 import yaml
 
-from sim.knots import knot_tokens
+from sim.fill.knots import knot_tokens
 from sim.scenario.hardware import Gpu, Law, Model
 from sim.steptime import StepTable
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from sim.arrays import make_params
+from sim.fill.params import make_params
 from sim.engine.host import run_plan
 from sim.engine.result import make_result
 from sim.model import layout as a# TODO
-from sim.rows import ClassRow, GroupRow, PoolRow, RunRow, Traffic
+from sim.fill.rows import ClassRow, GroupRow, PoolRow, RunRow, Traffic
 from sim.steptime.table import simple_table
 from sim.units import PS_PER_S
 

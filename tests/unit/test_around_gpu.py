@@ -12,9 +12,9 @@ from sim.completion import candidates
 from sim.errors import InputError
 from sim.model import layout as a# TODO
 from sim.model.tables.traffic import CLASSES_MAX
-from sim.pack import plan
-from sim.pack_traffic import class_rows, front_row
-from sim.rows import ClassRow, FrontRow, VisitRow
+from sim.pack.scenario import plan
+from sim.pack.traffic import class_rows, front_row
+from sim.fill.rows import ClassRow, FrontRow, VisitRow
 from sim.scenario.build import from_dict
 from sim.scenario.compose import load_scenario
 from sim.scenario.popularity import Popularity

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 import sim
 from sim.errors import InputError
-from sim.pack_coldstart import (
+from sim.pack.coldstart import (
     Subject,
     bytes_of,
     compute_s,

@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from sim.arrays import make_params
+from sim.fill.params import make_params
 from sim.engine.host import run_plan
 from sim.engine.result import make_result
-from sim.rows import ClassRow, GroupRow, PoolRow, RunRow, Traffic
+from sim.fill.rows import ClassRow, GroupRow, PoolRow, RunRow, Traffic
 
 US = 10**6
 

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 
 import sim
-from sim.arrays import make_params
+from sim.fill.params import make_params
 from sim.engine.host import run_plan
 from sim.engine.result import make_result
 from sim.model.tables.codes import HOLD_FAIR, HOLD_FIFO, HOLD_PRIORITY
-from sim.rows import ClassRow, GroupRow, PoolRow, RunRow, TenantRow, Traffic
+from sim.fill.rows import ClassRow, GroupRow, PoolRow, RunRow, TenantRow, Traffic
 
 US = 10**6
 

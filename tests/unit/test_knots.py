@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sim.compile.jit import plain
-from sim.knots import knot_tokens, linear_work, prompt_table, work_at
+from sim.fill.knots import knot_tokens, linear_work, prompt_table, work_at
 from sim.model.base.step_time import work_ps
 from sim.model.tables.pool import N_WORK, TOKENS_BITS
 from sim.units import NEVER

@@ -10,7 +10,7 @@ import pytest
 
 import sim
 from sim.errors import InputError
-from sim.pack import plan
+from sim.pack.scenario import plan
 from sim.scenario.compose import load_scenario
 from sim.workload.requests import make_requests
 

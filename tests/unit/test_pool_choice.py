@@ -6,7 +6,7 @@ import pytest
 
 from sim.errors import InputError
 from sim.model import layout as a# TODO
-from sim.pack import plan
+from sim.pack.scenario import plan
 from sim.scenario.compose import load_scenario
 
 SHORT = ["duration_s=10", "traffic.arrivals.rate_per_s=1"]

@@ -9,14 +9,14 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as some
 
-from sim.arrays import make_params
+from sim.fill.params import make_params
 from sim.engine.cpu import compiled
 from sim.model import layout as a# TODO
 from sim.model.tables.codes import PHASE_DEADLINE, RETRY_FAILED
 from sim.model.tables.run import Params, State
 from sim.model.timers.timer_heap import arm, disarm, first_timer, first_timer_ps, is_true, put_right
-from sim.rows import ClassRow, GroupRow, PoolRow, RunRow, Traffic
-from sim.state import new_state, slot_rows
+from sim.fill.rows import ClassRow, GroupRow, PoolRow, RunRow, Traffic
+from sim.fill.state import new_state, slot_rows
 from sim.units import NEVER
 
 N_SLOT = 6

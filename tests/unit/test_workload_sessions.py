@@ -9,7 +9,7 @@ import pytest
 
 import sim
 from sim.errors import InputError
-from sim.pack import plan
+from sim.pack.scenario import plan
 from sim.units import NEVER, PS_PER_S
 from sim.workload.requests import Requests, make_requests
 
@@ -138,7 +138,7 @@ def test_the_next_turn_waits_for_the_answer() -> None:
     run = sim.run("first_run", [TALK, "runtime.request_overhead_ms=0"])
     rows = run.result.requests
     made = plan(sim.load("first_run", [TALK])).params
-    from sim.arrays import turns_of
+    from sim.fill.params import turns_of
 
     turns = turns_of(made)
     assert turns is not None
@@ -172,7 +172,7 @@ def test_who_is_not_answered_goes_unless_persistent() -> None:
 def test_a_session_has_so_many_tokens() -> None:
     run = sim.run("first_run", [TALK, "traffic.caps.session_tokens=600"])
     rows, spent = run.result.requests, plan(sim.load("first_run", [TALK])).params
-    from sim.arrays import turns_of
+    from sim.fill.params import turns_of
 
     turns = turns_of(spent)
     assert turns is not None

@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterator, Sequence
 
 from sim.errors import InputError
-from sim.knots import knot_tokens
+from sim.fill.knots import knot_tokens
 from sim.model.tables.run import Params, State
 from sim.scenario.arrivals import Concurrency
 from sim.scenario.scenario import Scenario

@@ -8,11 +8,11 @@ from itertools import accumulate
 import numpy as np
 
 from sim.errors import InputError
+from sim.fill.rows import ClassRow, FrontRow, LimitRow, ServedModelRow, TenantRow, copy_fields
 from sim.model.tables.codes import HOLD_FAIR, HOLD_FIFO
 from sim.model.tables.pool import N_QUANTILE
 from sim.model.tables.run import Params
 from sim.model.tables.traffic import LimitParams, StationParams, TrafficClass
-from sim.rows import ClassRow, FrontRow, LimitRow, ServedModelRow, TenantRow, copy_fields
 from sim.units import HORIZON_MAX_S, NEVER, PS_PER_S
 
 ATTEMPTS_MAX = 100

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 from sim.errors import InputError
+from sim.fill.rows import ClassRow, FrontRow, LimitRow, TenantRow, VisitRow
 from sim.model.tables.codes import JITTERS, RETRY_FAILED, RETRY_REJECTED, RETRY_TIMED_OUT
 from sim.model.tables.pool import N_QUANTILE
-from sim.rows import ClassRow, FrontRow, LimitRow, TenantRow, VisitRow
 from sim.scenario.check_stations import clock_s
 from sim.scenario.dist import Dist
 from sim.scenario.limits import Limits

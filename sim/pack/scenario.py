@@ -8,7 +8,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from sim.arrays import (
+from sim.errors import InputError, problem
+from sim.fill.params import (
     ClassRow,
     FaultRow,
     PoolRow,
@@ -19,7 +20,7 @@ from sim.arrays import (
     make_world,
     with_traffic,
 )
-from sim.errors import InputError, problem
+from sim.fill.rows import AUTO_RUNS
 from sim.model.autoscaler import keda
 from sim.model.autoscaler.hpa_layout import (
     DOWN,
@@ -48,11 +49,10 @@ from sim.model.tables.codes import (
     USER,
 )
 from sim.model.tables.run import Params
-from sim.pack_coldstart import step_rows
-from sim.pack_loops import is_closed, lists_of
-from sim.pack_network import is_away, network_row, overhead_s
-from sim.pack_traffic import check_work, class_rows, front_row, tenant_rows
-from sim.rows import AUTO_RUNS
+from sim.pack.closed_loop import is_closed, lists_of
+from sim.pack.coldstart import step_rows
+from sim.pack.network import is_away, network_row, overhead_s
+from sim.pack.traffic import check_work, class_rows, front_row, tenant_rows
 from sim.scenario.autoscaler import Hpa, Queue, ScalingRules
 from sim.scenario.pool import Pool
 from sim.scenario.pool_choice import is_ordered, preferred

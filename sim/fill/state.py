@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from sim.doors import starts_of
+from sim.fill.gateway_tables import starts_of
+from sim.fill.rows import prefix_words
 from sim.model.base.histogram import N_BUCKET
 from sim.model.loop.control import SCALER_STATE
 from sim.model.tables.codes import N_METRIC, N_MORE, OK, SESSION_AFFINITY, WEIGHTED_SCORE
@@ -12,7 +13,6 @@ from sim.model.tables.record import AttemptRecord, RequestRecord
 from sim.model.tables.run import Params, State
 from sim.model.tables.sample import N_MARK
 from sim.model.tables.slot import N_SPENT, TIMERS_TO_SPARE, Slot, Timer
-from sim.rows import prefix_words
 
 LINE = 8  # words of a cache line
 #: Words behind the slots, so that the four timers below the first begin a line.

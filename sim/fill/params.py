@@ -1,6 +1,6 @@
 """From plain numbers to the arrays of a run: the last place where anything has a name.
 
-`sim.pack` fills these rows from a scenario; tests fill them by hand.
+`sim.pack.scenario` fills these rows from a scenario; tests fill them by hand.
 """
 
 from __future__ import annotations
@@ -9,18 +9,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-from sim.doors import gateway_tables, make_classes, starts_of
 from sim.errors import InputError
-from sim.knots import prompt_table
-from sim.model.loop.control import SCALER_PAR
-from sim.model.router.hash_ring import make_rings
-from sim.model.tables.codes import CONSISTENT_HASH, LEAST_OUTSTANDING
-from sim.model.tables.pool import StartStep
-from sim.model.tables.run import Params
-from sim.model.tables.served_model import ServedModelParams
-from sim.model.tables.traffic import CLASS_BITS, CLASSES_MAX, TOKEN_BITS, TOKENS_MAX, TrafficClass
-from sim.prefix_runs import size_caches
-from sim.rows import (
+from sim.fill.gateway_tables import gateway_tables, make_classes, starts_of
+from sim.fill.knots import prompt_table
+from sim.fill.prefix_ranges import size_caches
+from sim.fill.rows import (
     ClassRow,
     FaultRow,
     FrontRow,
@@ -41,6 +34,13 @@ from sim.rows import (
     power_of_two,
     words_of,
 )
+from sim.model.loop.control import SCALER_PAR
+from sim.model.router.hash_ring import make_rings
+from sim.model.tables.codes import CONSISTENT_HASH, LEAST_OUTSTANDING
+from sim.model.tables.pool import StartStep
+from sim.model.tables.run import Params
+from sim.model.tables.served_model import ServedModelParams
+from sim.model.tables.traffic import CLASS_BITS, CLASSES_MAX, TOKEN_BITS, TOKENS_MAX, TrafficClass
 from sim.units import NEVER
 
 REPLICAS_MAX = 100_000

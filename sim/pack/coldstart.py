@@ -7,9 +7,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from sim.errors import InputError
+from sim.fill.rows import StepRow
 from sim.model.tables.codes import STAGE_SLICE
 from sim.model.tables.pool import N_QUANTILE
-from sim.rows import StepRow
 from sim.scenario.coldstart import SHOWN_AS, STAGES, Compute, Fixed, Transfer, in_order, waits_for
 from sim.scenario.pool import Pool
 from sim.steptime.gang import Gang

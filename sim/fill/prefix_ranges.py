@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from sim.fill.rows import AUTO_RUNS, Traffic, buckets_of, power_of_two
 from sim.model.tables.replica import BlockRange
-from sim.rows import AUTO_RUNS, Traffic, buckets_of, power_of_two
 
 TABLE_WORDS_MAX = 1 << 27  # of all replicas of a pool: 1 GiB
 MARGIN = 1.25  # for runs whose end has been evicted, and which were found again before the rest was

@@ -1,6 +1,6 @@
-"""A run in plain numbers, one row a thing: what `sim.arrays` lays out.
+"""A run in plain numbers, one row a thing: what `sim.fill.params` lays out.
 
-`sim.pack` fills these rows from a scenario; tests fill them by hand.
+`sim.pack.scenario` fills these rows from a scenario; tests fill them by hand.
 """
 
 from __future__ import annotations

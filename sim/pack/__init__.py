@@ -1,0 +1,1 @@
+"""From a scenario to the plain numbers that the tables of a run are filled with."""
