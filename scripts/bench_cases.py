@@ -35,7 +35,7 @@ from bench_kit import (
 
 from sim.engine.host import run_plan
 from sim.engine.result import make_result
-from sim.model import layout as a# TODO
+from sim.model import layout as a# TODO# TODO
 from sim.model.tables.run import Params
 from sim.units import PS_PER_S
 

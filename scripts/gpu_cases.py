@@ -19,7 +19,7 @@ from sim.model.tables.run import Params
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from sim.fill.params import ClassRow, GroupRow, PoolRow, RunRow, Traffic, make_params
-from sim.model import layout as a# TODO
+from sim.model import layout as a# TODO# TODO
 from sim.model.loop.control import SCALER_PAR
 from sim.model.autoscaler.hpa_layout import DOWN, POLICY_PERCENT, POLICY_PODS, UP, hpa_par, hpa_policy
 from sim.fill.state import new_state

@@ -193,6 +193,7 @@ def law_of_pool(pool: Pool) -> PoolLaw:
     from dataclasses import replace
 
     from sim.scenario.hardware import Law
+    from sim.steptime.host import without_host
     from sim.steptime.make import pool_curve
     from sim.steptime.states import PoolLaw
 
@@ -200,7 +201,7 @@ def law_of_pool(pool: Pool) -> PoolLaw:
     curve = pool_curve(pool, size)
     alone = curve
     if isinstance(pool.steptime, Law):
-        alone = pool_curve(replace(pool, steptime=replace(pool.steptime, sequence_us=0.0)), size)
+        alone = pool_curve(replace(pool, steptime=without_host(pool.steptime)), size)
     return PoolLaw(
         pool_label(pool),
         curve,

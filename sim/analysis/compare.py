@@ -6,31 +6,10 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
+from sim.measures.shown import COMPARED, Compared, compared
 from sim.records.summary import flat_summary
 
-
-class Measure(NamedTuple):
-    """One column of a comparison."""
-
-    key: str  # in the flat summary
-    label: str
-    unit: str
-    better: str  # "low" or "high"
-
-
-MEASURES = (
-    Measure("served_fraction", "served", "share", "high"),
-    Measure("slo_attainment", "SLO met", "share", "high"),
-    Measure("ttft_p50_s", "ttft p50", "s", "low"),
-    Measure("ttft_p99_s", "ttft p99", "s", "low"),
-    Measure("itl_p99_s", "itl p99", "s", "low"),
-    Measure("e2e_p99_s", "e2e p99", "s", "low"),
-    Measure("prefix_hit_ratio", "prefix hits", "share", "high"),
-    Measure("from_cache_fraction", "from cache", "share", "high"),
-    Measure("replicas_mean", "replicas", "mean", "low"),
-    Measure("usd_per_hour", "cost", "usd/h", "low"),
-    Measure("usd_per_million_output_tokens", "per 1M out", "usd", "low"),
-)
+MEASURES = tuple(compared(name) for name in COMPARED)
 
 
 class Row(NamedTuple):
@@ -49,13 +28,13 @@ class Row(NamedTuple):
 class Comparison(NamedTuple):
     """Runs side by side, those that saw the same traffic together; the first of these is their baseline."""
 
-    measures: tuple[Measure, ...]
+    measures: tuple[Compared, ...]
     rows: list[Row]
 
 
 def compare(
     summaries: Mapping[str, Mapping[str, Any]],
-    measures: Sequence[Measure] = MEASURES,
+    measures: Sequence[Compared] = MEASURES,
     traffic: Mapping[str, str] | None = None,
 ) -> Comparison:
     """Compares runs (name → summary); measures that no run has are left out.
@@ -107,7 +86,7 @@ def _is_best(value: float | None, best: float | None) -> bool:
     return value is not None and best is not None and value == best
 
 
-def _change(measure: Measure, value: float | None, baseline: float | None) -> float | None:
+def _change(measure: Compared, value: float | None, baseline: float | None) -> float | None:
     """Difference to the baseline: of shares in points (0.02 = 2 points), of all else relative to it.
 
     None where either is unknown or infinite, or the baseline is 0.

@@ -1,4 +1,4 @@
-"""The bill of a run: its lines, and what a million tokens in and out cost."""
+"""The bill of a run: its lines, and which part of it prompts and answers have."""
 
 from __future__ import annotations
 
@@ -6,8 +6,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from sim.records.cost import PS_PER_HOUR, fixed_usd, gpu_usd
-
-MILLION = 1_000_000
 
 
 class TokenCost(NamedTuple):
@@ -53,25 +51,15 @@ def token_cost(usd: float, counters: Mapping[str, int]) -> TokenCost:
     )
 
 
-def per_million_tokens(
-    usd: float, costs: Sequence[TokenCost], n_prompt: int, n_output: int
-) -> dict[str, float | None]:
-    """usd per million prompt and output tokens of some pools that cost `usd` together; None for no tokens.
+def split_usd(usd: float, costs: Sequence[TokenCost], n_prompt: int, n_output: int) -> TokenCost:
+    """The whole bill of some pools that cost `usd` together, split between prompts and answers.
 
-    Tokens times the first two prices are the whole bill: pools without a step are paid as the others are, and of two
-    kinds of tokens the one that came pays for the one that did not. `all_in`: the whole bill over output tokens alone.
+    Pools without a step are paid as the others are, and of two kinds of tokens the one that came pays for the one that
+    did not.
     """
     prompt_usd, output_usd = sum(c.prompt_usd for c in costs), sum(c.output_usd for c in costs)
     if n_prompt == 0 or n_output == 0:
         prompt_usd, output_usd = (usd, 0.0) if n_prompt else (0.0, usd)
     elif prompt_usd + output_usd > 0:
         prompt_usd, output_usd = (part * usd / (prompt_usd + output_usd) for part in (prompt_usd, output_usd))
-    return {
-        "usd_per_million_input_tokens": _rate(prompt_usd, n_prompt),
-        "usd_per_million_output_tokens": _rate(output_usd, n_output),
-        "usd_per_million_output_tokens_all_in": _rate(usd, n_output),
-    }
-
-
-def _rate(usd: float, n_tokens: int) -> float | None:
-    return usd * MILLION / n_tokens if n_tokens else None
+    return TokenCost(prompt_usd, output_usd)

@@ -8,8 +8,10 @@ import numpy as np
 
 from sim.analysis.percentiles import Histograms, Population, lost_in_proportion, statistics_of
 from sim.engine.result import RESULT_METRICS
+from sim.measures.listed import LATENCIES
 
-MANY_OR_NONE = ("itl", "tpot", "itl_max")  # measures that a request can have several of, or none
+PER = {measure.name: measure.per for measure in LATENCIES}
+MANY_OR_NONE = tuple(name for name, per in PER.items() if per == "gap")  # a request can have several, or none
 
 
 def latencies(result: Any, scope: int, edges_ps: np.ndarray) -> dict[str, dict[str, float | None]]:
@@ -41,7 +43,7 @@ def histograms(result: Any, scope: int) -> np.ndarray:
 
 def n_lost(result: Any, measure: str, scope: int, n_values: int) -> int:
     """How many durations of a measure the requests that were not served lack, where the others have `n_values`."""
-    tries = "attempts" if measure == "attempt_ttft" else "offered"
+    tries = "attempts" if PER[measure] == "attempt" else "offered"
     n_offered, n_completed = count(result, tries, scope), count(result, "completed", scope)
     if measure in MANY_OR_NONE:
         return lost_in_proportion(n_values, n_completed, n_offered - n_completed)

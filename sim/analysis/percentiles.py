@@ -8,10 +8,10 @@ from typing import NamedTuple
 
 import numpy as np
 
+from sim.measures.levels import PERMILLES, STATISTICS, key_of
 from sim.units import PS_PER_S
 
-PERMILLES = {"p50": 500, "p90": 900, "p95": 950, "p99": 990, "p99_9": 999}
-STATISTICS = tuple(f"{name}{ending}" for ending in ("_s", "_served_s") for name in ("mean", *PERMILLES))
+KEYS = tuple(key_of(statistic) for statistic in STATISTICS)
 
 
 class Population(NamedTuple):
@@ -115,7 +115,7 @@ def statistics_of(
         mean = one.sum_ps / n_served if n_served else None  # exact, past 64 bits too
         values = [math.inf if one.n_lost > 0 else mean, *chunks[i], mean, *served.get(i, chunks[i])]
         found.append(
-            {key: None if ps is None else ps / PS_PER_S for key, ps in zip(STATISTICS, values, strict=True)}
+            {key: None if ps is None else ps / PS_PER_S for key, ps in zip(KEYS, values, strict=True)}
         )
     return found
 

@@ -6,8 +6,6 @@ from typing import Any
 
 import numpy as np
 
-from sim.analysis.latency import count
-
 OBJECTIVES = ("ttft_s", "itl_s", "tpot_s", "e2e_s")
 KEPT = ("met", "done_met")
 
@@ -44,18 +42,3 @@ def with_promises(scenario: Any, result: Any) -> Any:
         for name, column in columns.items()
     }
     return result._replace(counts={**counts, **made})
-
-
-def promises_kept(result: Any, scope: int, window_s: float) -> dict[str, float | None]:
-    """Of measured requests those that met every objective, their share of those judged, and such requests that were
-    completed within the window per second; None in a scope that promises nothing.
-    """
-    if count(result, "promising", scope) == 0:
-        return {"goodput": None, "slo_attainment": None, "judged": None, "goodput_per_s": None}
-    met, judged = count(result, "met", scope), count(result, "judged", scope)
-    return {
-        "goodput": met,
-        "slo_attainment": met / judged if judged > 0 else None,
-        "judged": judged,
-        "goodput_per_s": count(result, "done_met", scope) / window_s if window_s > 0 else None,
-    }

@@ -12,8 +12,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from sim.analysis.compare import MEASURES, Measure, cells
+from sim.analysis.compare import MEASURES, cells
 from sim.analysis.shares import share_interval, student_half
+from sim.measures.shown import Compared
 
 
 class Estimate(NamedTuple):
@@ -46,14 +47,14 @@ class Replicated(NamedTuple):
 class Replication(NamedTuple):
     """Variants side by side."""
 
-    measures: tuple[Measure, ...]
+    measures: tuple[Compared, ...]
     rows: list[Replicated]
 
 
 def replicate(
     rows: Sequence[Mapping[str, Any]],
     variants: Sequence[str],
-    measures: Sequence[Measure] = MEASURES,
+    measures: Sequence[Compared] = MEASURES,
     traffic: Mapping[str, str] | None = None,
 ) -> Replication:
     """Sum up the rows of a sweep.
@@ -74,7 +75,7 @@ def replicate(
 def _one(
     name: str,
     rows: Mapping[int, Mapping[str, Any]],
-    measures: tuple[Measure, ...],
+    measures: tuple[Compared, ...],
     baseline: str | None,
     base: Mapping[int, Mapping[str, Any]],
 ) -> Replicated:

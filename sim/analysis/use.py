@@ -1,4 +1,4 @@
-"""Utilisation, which is never one number: step_busy, slot_use, kv_use, mfu and bandwidth_use."""
+"""What utilisations are made of, which are never one number: step_busy, slot_use, kv_use, mfu and bandwidth_use."""
 
 from __future__ import annotations
 
@@ -10,21 +10,26 @@ import numpy as np
 from sim.model.tables.sample import STEP_PARTS
 from sim.units import PS_PER_S
 
-ROUNDING = 1e-9
-Parts = dict[str, tuple[float, float]]  # measure → (what was used, what there was)
 
-
-def use_parts(counters: Mapping[str, int], step_table: Any | None) -> Parts:
-    """What a pool used and had of each measure, so that pools add up to a fleet."""
-    serving_ps = int(counters["serving_ps"])
-    parts: Parts = {
-        "step_busy": (float(counters["busy_ps"]), float(serving_ps)),
-        "slot_use": (float(counters["slot_ps"]), float(serving_ps) * int(counters["max_num_seqs"])),
+def used_parts(pools: Sequence[Mapping[str, int]], step_tables: Sequence[Any | None]) -> dict[str, float]:
+    """What some pools used, and what there was of it: steps and places; FLOPs and bytes, where step tables tell them."""
+    serving = [float(c["serving_ps"]) for c in pools]
+    parts = {
+        "busy": sum(float(c["busy_ps"]) for c in pools),
+        "serving": sum(serving),
+        "slots": sum(float(c["slot_ps"]) for c in pools),
+        "slots_max": sum(ps * int(c["max_num_seqs"]) for ps, c in zip(serving, pools, strict=True)),
     }
-    if step_table is not None:
-        serving_s = serving_ps / PS_PER_S
-        parts["mfu"] = (flops(counters, step_table), step_table.peak_flops * serving_s)
-        parts["bandwidth_use"] = (bytes_read(counters, step_table), step_table.peak_bytes_per_s * serving_s)
+    told = [
+        (c, t, int(c["serving_ps"]) / PS_PER_S)
+        for c, t in zip(pools, step_tables, strict=True)
+        if t is not None
+    ]
+    if told:
+        parts["flops"] = sum(flops(c, t) for c, t, _ in told)
+        parts["peak_flops"] = sum(t.peak_flops * serving_s for _, t, serving_s in told)
+        parts["bytes_read"] = sum(bytes_read(c, t) for c, t, _ in told)
+        parts["peak_bytes"] = sum(t.peak_bytes_per_s * serving_s for _, t, serving_s in told)
     return parts
 
 
@@ -42,14 +47,6 @@ def bytes_read(counters: Mapping[str, int], step_table: Any) -> float:
     n_steps = int(counters["steps"]) + int(counters.get("step_parts", 0)) / STEP_PARTS
     weights = n_steps * float(step_table.weight_bytes)
     return weights + int(counters["kv_read_tokens"]) * float(step_table.kv_bytes_per_token)
-
-
-def shares(parts: Sequence[Parts]) -> dict[str, float | None]:
-    """Each measure over some pools: used / there was; None where nothing ever served, or where step times of a table of
-    one's own are shorter than the GPU's peaks allow.
-    """
-    names = list(dict.fromkeys(name for part in parts for name in part))
-    return {name: _share([part[name] for part in parts if name in part]) for name in names}
 
 
 def kv_use(seen: Mapping[str, np.ndarray], window_ps: tuple[int, int]) -> float | None:
@@ -76,11 +73,3 @@ def at_each_time(
         starts = np.concatenate([[0], np.flatnonzero(time_ps[1:] > time_ps[:-1]) + 1])
         columns = [time_ps[starts], *(np.add.reduceat(column, starts) for column in columns[1:])]
     return dict(zip(("time_ps", *names), columns, strict=True))
-
-
-def _share(parts: Sequence[tuple[float, float]]) -> float | None:
-    there_was = sum(part[1] for part in parts)
-    share = sum(part[0] for part in parts) / there_was if there_was > 0 else None
-    if share is not None and share > 1:
-        return 1.0 if share < 1 + ROUNDING else None
-    return share

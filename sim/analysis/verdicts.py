@@ -6,7 +6,7 @@ import functools
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
-from sim.records.schema import summary_unit
+from sim.measures.flat import column_unit
 from sim.scenario.slo import Limit, parse_slo
 
 
@@ -59,7 +59,7 @@ def _verdict(limit: Limit, summary: Mapping[str, Any]) -> Verdict:
     for key in limit.path:
         value = value[key]
     name = "_".join(limit.path if limit.scope is None else limit.path[2:])
-    unit = summary_unit(name)
+    unit = column_unit(name)
     return Verdict(
         text=limit.text,
         measure=name,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
@@ -160,16 +159,6 @@ STATIONS: list[Column] = [
     Column("use", pa.float64(), "1", "busy_s / (workers x interval_s); null for the first sample"),
 ]
 
-_SUMMARY_UNITS = (  # by ending, the longest first where one ends another
-    ("_per_s", "1/s"),
-    ("_per_hour", "usd/h"),
-    ("_tokens", "usd/1e6 tokens"),
-    ("_tokens_all_in", "usd/1e6 tokens"),
-    ("gpu_seconds", "s"),
-    ("_s", "s"),
-    ("usd", "usd"),
-)
-
 
 def schema(columns: Iterable[Column], footer: Mapping[str, str] | None = None) -> pa.Schema:
     """The Arrow schema: unit and meaning in each field's metadata, the footer in the schema's."""
@@ -180,14 +169,6 @@ def schema(columns: Iterable[Column], footer: Mapping[str, str] | None = None) -
 def field(column: Column) -> pa.Field:
     """One Arrow field that carries its unit and meaning."""
     return pa.field(column.name, column.type, metadata={"unit": column.unit, "means": column.means})
-
-
-@functools.lru_cache(maxsize=1024)  # a sweep asks for the same few of every run
-def summary_unit(name: str) -> str:
-    """The unit of a column of the flat summary, told by how its name ends; "1" for a pure number."""
-    if name.endswith("tokens") and not name.startswith("usd"):
-        return "tokens"
-    return next((unit for ending, unit in _SUMMARY_UNITS if name.endswith(ending)), "1")
 
 
 def units(of: pa.Schema) -> dict[str, str]:

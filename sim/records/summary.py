@@ -7,7 +7,8 @@ from typing import Any
 
 import pyarrow as pa
 
-from sim.records.schema import Column, schema, summary_unit
+from sim.measures.flat import column_means, column_unit
+from sim.records.schema import Column, schema
 
 NOT_FLAT = (
     "reasons",
@@ -39,7 +40,7 @@ def summary_table(
     """One row per run, a column for every key that any of them has; infinity stays infinity."""
     rows = [flat_summary(summary) for summary in summaries]
     names = list(dict.fromkeys(name for row in rows for name in row))
-    columns = [_column(name, [row.get(name) for row in rows]) for name in names]
+    columns = [column(name, [row.get(name) for row in rows]) for name in names]
     values = [[row.get(c.name) for row in rows] for c in columns]
     arrays = [pa.array(v, type=c.type) for c, v in zip(columns, values, strict=True)]
     return pa.Table.from_arrays(arrays, schema=schema(columns, footer))
@@ -53,12 +54,14 @@ def _add_flat(row: dict[str, Any], section: Mapping[str, Any], prefix: str) -> N
             row[prefix + key] = value
 
 
-def _column(name: str, values: list[Any]) -> Column:
+def column(name: str, values: list[Any]) -> Column:
+    """The column that holds some values of one key of the flat summary: its type, unit and meaning."""
     known = [value for value in values if value is not None]
+    means = column_means(name)
     if known and all(isinstance(value, bool) for value in known):
-        return Column(name, pa.bool_(), "bool", name)
+        return Column(name, pa.bool_(), "bool", means)
     if any(isinstance(value, str) for value in known):
-        return Column(name, pa.string(), "name", name)
+        return Column(name, pa.string(), "name", means)
     if known and all(isinstance(value, int) for value in known):
-        return Column(name, pa.int64(), summary_unit(name), name)
-    return Column(name, pa.float64(), summary_unit(name), name)
+        return Column(name, pa.int64(), column_unit(name), means)
+    return Column(name, pa.float64(), column_unit(name), means)

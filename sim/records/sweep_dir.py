@@ -12,7 +12,7 @@ from sim.records.config import to_json, versions
 from sim.records.files import remove_orphans, told_clearly, whole_file
 from sim.records.parquet import read_table, write_table
 from sim.records.schema import schema
-from sim.records.summary import _column
+from sim.records.summary import column
 from sim.scenario.resolved import config_hash, resolved
 
 PLAN_FILE = "plan.json"
@@ -23,7 +23,7 @@ SHARDS = "shards"
 def sweep_table(rows: Sequence[Mapping[str, Any]]) -> pa.Table:
     """One row per run, a column for every key that any of them has, its unit in the field's metadata."""
     names = list(dict.fromkeys(name for row in rows for name in row))
-    columns = [_column(name, [row.get(name) for row in rows]) for name in names]
+    columns = [column(name, [row.get(name) for row in rows]) for name in names]
     arrays = [pa.array([row.get(c.name) for row in rows], type=c.type) for c in columns]
     return pa.Table.from_arrays(arrays, schema=schema(columns, {}))
 

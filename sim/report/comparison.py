@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from sim.analysis.compare import Comparison, Measure, Row
+from sim.analysis.compare import Comparison, Row
+from sim.measures.shown import Compared
 from sim.report.text import change, number, quantity, usd
 
 if TYPE_CHECKING:
@@ -75,7 +76,7 @@ def against(comparison: Comparison) -> str:
     )
 
 
-def _column_title(measure: Measure) -> str:
+def _column_title(measure: Compared) -> str:
     return f"{measure.label}\n{measure.unit if measure.unit not in ('share', 's') else ''}".rstrip("\n")
 
 

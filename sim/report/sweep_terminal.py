@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any
 
-from sim.analysis.compare import Measure
 from sim.analysis.replicate import Estimate, Replicated
+from sim.measures.shown import Compared
 from sim.report.text import points, quantity, share
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ def print_sweep(sweep: Any, console: Console) -> None:
         console.print(Text(f"files in {sweep.path}", style="dim"), soft_wrap=True)
 
 
-def _cells(measure: Measure, row: Replicated, i: int, is_base: bool) -> list[str]:
+def _cells(measure: Compared, row: Replicated, i: int, is_base: bool) -> list[str]:
     cells = list(_estimate(measure, row.values[i]))
     if not is_base:
         difference = row.differences[i]
@@ -52,7 +52,7 @@ def _cells(measure: Measure, row: Replicated, i: int, is_base: bool) -> list[str
     return cells
 
 
-def _estimate(measure: Measure, value: Estimate, signed: bool = False) -> tuple[str, str]:
+def _estimate(measure: Compared, value: Estimate, signed: bool = False) -> tuple[str, str]:
     if value.mean is None:
         return "–", f"{value.n_left_out} seeds left out: ∞" if value.n_left_out else ""
     if math.isinf(value.mean):

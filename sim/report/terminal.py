@@ -6,6 +6,8 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Protocol
 
 from sim.analysis.compare import compare
+from sim.measures.levels import LEVELS, key_of
+from sim.measures.shown import TABLE_OF_LATENCIES, UNSERVED, UTILISATIONS, measure
 from sim.report.comparison import against, comparison_table
 from sim.report.inputs import dropped_lines, given_lines
 from sim.report.starts import start_lines, step_time_lines
@@ -17,16 +19,8 @@ if TYPE_CHECKING:
     from rich.table import Table
     from rich.text import Text
 
-MEASURES = {"ttft": "ttft", "itl": "itl", "tpot": "tpot", "e2e": "e2e", "queue_wait": "queue wait"}
-STATISTICS = {"mean": "mean", "p50": "p50", "p90": "p90", "p95": "p95", "p99": "p99", "p99_9": "p99.9"}
-USES = {
-    "step_busy": "steps running",
-    "slot_use": "batch slots",
-    "kv_use": "KV cache",
-    "mfu": "model FLOPs",
-    "bandwidth_use": "bandwidth",
-    "prefix_hit_ratio": "prompt tokens found in prefix caches",
-}
+LATENCIES = {name: measure(name).shown for name in TABLE_OF_LATENCIES}
+USES = {name: measure(name).long_label or measure(name).shown for name in UTILISATIONS}
 
 
 class Run(Protocol):
@@ -114,7 +108,7 @@ def latency_table(summary: Mapping[str, Any]) -> Table:
 
     table = Table(box=SIMPLE_HEAD, pad_edge=False)
     table.add_column("latency")
-    for label in STATISTICS.values():
+    for label in LEVELS:
         table.add_column(label, justify="right")
     for name, cells in _latency_rows(summary):
         table.add_row(name, *cells)
@@ -202,14 +196,11 @@ def _came_out(summary: Mapping[str, Any], wall_s: float | None) -> Text:
         f"{number(summary['offered'])} requests in {seconds(summary['window_s'])}",
         f"{share(summary['served_fraction'])} served",
         *filter(None, [slo_text(summary)]),
-        *(f"{number(summary[fate])} {fate.replace('_', ' ')}" for fate in _FATES if summary[fate]),
+        *(f"{number(summary[fate])} {measure(fate).shown}" for fate in UNSERVED if summary[fate]),
     ]
     if wall_s is not None:
         parts.append(f"simulated in {seconds(wall_s)}")
     return Text(" · ".join(parts))
-
-
-_FATES = ("rejected", "timed_out", "failed", "inside")
 
 
 def _latency_rows(summary: Mapping[str, Any]) -> Iterator[tuple[str, list[str]]]:
@@ -217,20 +208,20 @@ def _latency_rows(summary: Mapping[str, Any]) -> Iterator[tuple[str, list[str]]]
     kind, the fleet's ttft and each class's measures instead.
     """
     mixed = len(kinds(summary["classes"])) > 1
-    for name, label in MEASURES.items():
+    for name, label in LATENCIES.items():
         if name == "ttft" or not mixed:
             yield f"{label}, all classes mixed" if mixed else label, _cells(summary[name])
         if summary["served_fraction"] not in (None, 1) and name == "ttft":
             yield "ttft, served alone", _cells(summary["ttft"], "_served")
     if len(summary["classes"]) > 1:
         for name, section in summary["classes"].items():
-            for measure, label in MEASURES.items():
-                if measure == "ttft" or (mixed and section[measure]["p50_s"] is not None):
-                    yield f"{label} of {name}", _cells(section[measure])
+            for latency, label in LATENCIES.items():
+                if latency == "ttft" or (mixed and section[latency]["p50_s"] is not None):
+                    yield f"{label} of {name}", _cells(section[latency])
 
 
 def _cells(statistics: Mapping[str, float | None], form: str = "") -> list[str]:
-    return [seconds(statistics[f"{name}{form}_s"]) for name in STATISTICS]
+    return [seconds(statistics[key_of(f"{level}{form}")]) for level in LEVELS]
 
 
 def _replica_line(label: str, section: Mapping[str, Any]) -> str:

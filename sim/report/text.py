@@ -7,6 +7,8 @@ from collections import defaultdict
 from collections.abc import Collection, Mapping
 from typing import Any
 
+from sim.measures.flat import is_share
+
 MISSING = "–"
 DIGITS_MAX = 18
 FACTORS = defaultdict(lambda: 1.0, {"µs": 1e-6, "ms": 1e-3, "h": 3600.0})
@@ -95,11 +97,6 @@ def read_back(text: str) -> float:
     """The number that a text of `quantity` says."""
     figure, _, unit = text.replace(",", "").partition(" ")
     return float(figure) * FACTORS[unit] if unit != "%" else float(figure) / 100
-
-
-def is_share(name: str) -> bool:
-    """Whether a measure is a fraction, shown in percent."""
-    return name.endswith(("_fraction", "_attainment", "_use", "_busy", "_ratio")) or name == "mfu"
 
 
 def change(value: float | None, unit: str = "") -> str:

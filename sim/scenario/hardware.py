@@ -192,8 +192,13 @@ class Law:
     )
     expert_matmul_use: Share | None = None  # share of the peak FLOP/s that products with routed experts reach
     state_bandwidth_use: Share | None = None  # share of the memory bandwidth for recurrent states
-    sequence_us: StepUs | None = None  # the engine's CPU time per decoding sequence and step
+    sequence_us: StepUs | None = (
+        None  # the engine's CPU time per decoding sequence and step, never overlapped
+    )
     step_us: StepUs | None = None  # per step
+    schedule_us: StepUs | None = None  # for scheduling a step: overlaps with the GPU under async_scheduling
+    schedule_sequence_us: StepUs | None = None  # the same per decoding sequence
+    stream_us: StepUs | None = None  # an API server's CPU time for handing out one token
     mixed_step_us: StepUs | None = None  # per step that carries prompts
     router_skew: Annotated[float, Strict(), Field(ge=0, le=3)] | None = (
         None  # popularity of experts: rank^-skew

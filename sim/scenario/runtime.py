@@ -44,6 +44,9 @@ class Runtime:
     The times of the engine's CPU work belong to the engine's version and the host, not to the GPU; None is the
     value of the step-time law, which was fitted to vLLM 0.11. `request_overhead_ms` is what a request waits beside
     its steps: HTTP, tokenising, the first scheduling, and the way of its tokens back.
+
+    `async_scheduling` decides whether scheduling adds to a step or runs beside the GPU (sim/steptime/host.py). All CPU
+    times but `request_overhead_ms` are the step-time law's: a measured or published table holds them already.
     """
 
     name: Name
@@ -63,8 +66,17 @@ class Runtime:
     max_model_len: Count | None = None  # tokens of prompt and output together; None: the model's
     enforce_eager: Flag = False  # no CUDA graphs: the CPU launches every kernel of every step
     request_overhead_ms: StepMs = 0.0
-    sequence_us: StepUs | None = None  # CPU time per decoding sequence and step
-    step_us: StepUs | None = None  # CPU time per step
+    async_scheduling: Flag = True  # the next step is scheduled while the GPU computes this one
+    api_server_count: Count | None = (
+        None  # processes that hand tokens to clients; None: one a data-parallel group
+    )
+    sequence_us: StepUs | None = (
+        None  # CPU time per decoding sequence and step that never overlaps with the GPU
+    )
+    step_us: StepUs | None = None  # the same per step
+    schedule_us: StepUs | None = None  # CPU time for scheduling a step
+    schedule_sequence_us: StepUs | None = None  # the same per decoding sequence
+    stream_us: StepUs | None = None  # an API server's CPU time for handing out one token
     mixed_step_us: StepUs | None = None  # that prompts add to a step, beside their arithmetic
     layer_us: StepUs | None = None  # per layer and step: what lies between its kernels
     launch_us_per_layer: StepUs | None = None  # of a step without CUDA graphs

@@ -8,34 +8,14 @@ from collections.abc import Callable, Collection, Iterator
 from typing import NamedTuple
 
 from sim.errors import InputError, nearest
+from sim.measures.levels import STATISTICS, key_of
+from sim.measures.listed import LATENCIES, REQUESTS, WHOLE
+from sim.measures.measure import PER_SECOND, SHARE, Measure
+from sim.measures.measure import SECONDS as TIME
 from sim.units import HORIZON_MAX_S
 
-LATENCIES = ("ttft", "attempt_ttft", "itl", "tpot", "e2e", "queue_wait", "itl_max")
-LEVELS = ("mean", "p50", "p90", "p95", "p99", "p99.9")
-STATISTICS = (*LEVELS, *(f"{level}_served" for level in LEVELS))
-FRACTIONS = ("slo_attainment", "served_fraction", "prefix_hit_ratio", "from_cache_fraction")
-USES = ("step_busy", "slot_use", "kv_use", "mfu", "bandwidth_use")
-FATES = ("offered", "completed", "goodput", "rejected", "timed_out", "failed", "inside")
-TRIES = ("attempts", "retries", "hedges", "wasted_tokens", "from_cache", "blocked")
-RATES = ("offered_per_s", "completed_per_s", "goodput_per_s", "input_tokens_per_s", "output_tokens_per_s")
-MONEY = (
-    "usd",
-    "usd_per_hour",
-    "usd_per_million_input_tokens",
-    "usd_per_million_output_tokens",
-    "usd_per_million_output_tokens_all_in",
-)
-REPLICAS = (
-    "replicas_mean",
-    "replicas_ready_mean",
-    "replicas_ready_max",
-    "scale_ups",
-    "scale_downs",
-    "cold_starts",
-)
-TIMES = ("gpu_seconds",)
-FLEET_METRICS = (*USES, *MONEY, *REPLICAS, *TIMES)  # not known per class
-METRICS = (*LATENCIES, *FRACTIONS, *FATES, *TRIES, *RATES, *FLEET_METRICS)
+METRICS = {measure.name: measure for measure in (*LATENCIES, *WHOLE)}
+CLASS_METRICS = {measure.name for measure in REQUESTS}  # the others are not known per class
 
 SECONDS = {"us": 1e-6, "µs": 1e-6, "ms": 1e-3, "s": 1.0, "min": 60.0, "h": 3600.0}
 OPERATORS: dict[str, Callable[[float, float], bool]] = {
@@ -64,7 +44,7 @@ class Limit(NamedTuple):
     def path(self) -> tuple[str, ...]:
         """Where a summary has the observed value: `("classes", "chat", "ttft", "p99_s")`."""
         scope = () if self.scope is None else ("classes", self.scope)
-        last = () if self.statistic is None else (f"{self.statistic.replace('.', '_')}_s",)
+        last = () if self.statistic is None else (key_of(self.statistic),)
         return (*scope, self.metric, *last)
 
     def is_met(self, observed: float) -> bool:
@@ -110,16 +90,16 @@ def why_useless(limit: Limit) -> str:
 
 def most_of(metric: str) -> float:
     """The end of what a metric can be, in its own unit."""
-    if metric in (*FRACTIONS, *USES):
+    if METRICS[metric].unit == SHARE:
         return 1.0
-    return HORIZON_MAX_S if metric in LATENCIES else MEASURE_MAX
+    return HORIZON_MAX_S if METRICS[metric].is_latency else MEASURE_MAX
 
 
 def range_end(metric: str) -> str:
     """The end of what a metric can be, in words."""
-    if metric in (*FRACTIONS, *USES):
+    if METRICS[metric].unit == SHARE:
         return "1 (100 %)"
-    return "45 days, the longest run" if metric in LATENCIES else f"{MEASURE_MAX:g}"
+    return "45 days, the longest run" if METRICS[metric].is_latency else f"{MEASURE_MAX:g}"
 
 
 def contradictions(limits: Collection[Limit]) -> Iterator[str]:
@@ -141,7 +121,7 @@ def measure_of(text: str, measure: str, classes: Collection[str]) -> tuple[str |
     metric, _, statistic = rest.partition(".")
     if metric not in METRICS:
         raise InputError(unknown_metric(text, metric, statistic, classes))
-    if scope is not None and metric in FLEET_METRICS:
+    if scope is not None and metric not in CLASS_METRICS:
         raise InputError(
             f"slo: {text!r}: {metric} is known for the whole fleet, not for class {scope!r} alone"
         )
@@ -160,7 +140,7 @@ def unknown_metric(text: str, metric: str, statistic: str, classes: Collection[s
 
 def statistic_of(text: str, metric: str, statistic: str) -> str | None:
     """The statistic a latency needs, and nothing else has."""
-    if metric not in LATENCIES:
+    if not METRICS[metric].is_latency:
         if statistic:
             raise InputError(f"slo: {text!r}: {metric} is one number and has no {statistic!r}")
         return None
@@ -187,19 +167,27 @@ def value_of(text: str, metric: str, number: str, unit: str) -> float:
 
 def factor_of(text: str, metric: str, unit: str) -> float:
     """What one `unit` is in the metric's own unit."""
-    if metric in LATENCIES or metric in TIMES:
+    measure = METRICS[metric]
+    if measure.unit == TIME:
         if unit not in SECONDS:
             raise InputError(f"slo: {text!r}: {metric} is a time and needs a unit: {', '.join(SECONDS)}")
         return SECONDS[unit]
-    if metric in (*FRACTIONS, *USES) and unit == "%":
+    if measure.unit == SHARE and unit == "%":
         return PERCENT
-    if unit and not (metric in MONEY and unit.upper() == "USD"):
-        raise InputError(f"slo: {text!r}: {metric} is {own_unit(metric)}, not in {unit!r}")
+    if unit and not (is_money(measure) and unit.upper() == "USD"):
+        raise InputError(f"slo: {text!r}: {metric} is {own_unit(measure)}, not in {unit!r}")
     return 1.0
 
 
-def own_unit(metric: str) -> str:
-    """In words, what a limit on a metric that is no time is given in."""
-    if metric in (*FRACTIONS, *USES):
+def own_unit(measure: Measure) -> str:
+    """In words, what a limit on a measure that is no time is given in."""
+    if measure.unit == SHARE:
         return "a fraction, or in %"
-    return "in USD" if metric in MONEY else "per second" if metric in RATES else "a count"
+    if is_money(measure):
+        return "in USD"
+    return "per second" if measure.unit == PER_SECOND else "a count"
+
+
+def is_money(measure: Measure) -> bool:
+    """Whether a measure is an amount of money, or a price."""
+    return measure.unit.startswith("usd")

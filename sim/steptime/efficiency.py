@@ -25,8 +25,11 @@ class Efficiency(NamedTuple):
     expert_bandwidth_use: float  # by reads of routed experts
     expert_matmul_use: float  # of the peak, by products with routed experts
     state_bandwidth_use: float  # by reading and writing recurrent states
-    sequence_us: float  # the engine's CPU, a decoding sequence and step
-    step_us: float  # a step
+    sequence_us: float  # the engine's CPU, a decoding sequence and step: what never overlaps with the GPU
+    step_us: float  # … a step
+    schedule_us: float  # the engine's CPU for scheduling a step, beside the GPU where that is asynchronous
+    schedule_sequence_us: float  # … for each decoding sequence of it
+    stream_us: float  # an API server's CPU for handing out a token
     mixed_step_us: float  # a step that carries prompts
     router_skew: float  # popularity of experts: rank^-skew
     launch_us_per_layer: float  # without CUDA graphs no step is shorter than this a layer
@@ -37,6 +40,9 @@ class Efficiency(NamedTuple):
 _ENGINE = {
     "sequence_us": 42.4,
     "step_us": 0.0,
+    "schedule_us": 1000.0,  # assumption, and so is the next: a step of vLLM 0.8 to 0.10 against one of 0.11
+    "schedule_sequence_us": 7.0,
+    "stream_us": 0.0,
     "mixed_step_us": 4000.0,
     "router_skew": 1.0,
     "launch_us_per_layer": 0.0,

@@ -14,6 +14,7 @@ from sim.steptime.experts import load_of
 from sim.steptime.formats import format_of, is_dequantised, peak_flops
 from sim.steptime.from_kernels import kernels_of
 from sim.steptime.gang import Gang
+from sim.steptime.host import Host, with_host_s
 from sim.steptime.params import count_parameters, state_bytes
 from sim.steptime.roofline import Line, Roofline, dequantised_rate, link_rate
 from sim.steptime.table import Curve
@@ -72,25 +73,29 @@ def choose_kernels(gang: Gang, law: Law) -> Chosen:
     return Chosen(Roofline(gang, eff), eff)
 
 
-def law_curve(gang: Gang, law: Law, max_num_seqs: int) -> Curve:
-    """The step-time curve of a gang, in seconds, for batches up to `max_num_seqs`."""
+def law_curve(gang: Gang, law: Law, max_num_seqs: int, host: Host | None = None) -> Curve:
+    """The step-time curve of a gang, in seconds, for batches up to `max_num_seqs`; `host` None: as vLLM sets it up."""
     kernels, eff = choose_kernels(gang, law)
+    host = host or Host(api_servers=gang.dp)
     n = np.arange(1, max_num_seqs + 1, dtype=float)
     sizes = padded(n) if law.cuda_graph_padding else n
     group = np.ceil(sizes / gang.dp)
     line = kernels.decode_attention(group)
-    host_s = eff.sequence_us * 1e-6 * group
-    decode_s = (
+    gpu_s = (
         work_s(gang, kernels, eff, sizes) + kernels.head_s(group) + line.base_s + state_s(gang, eff, group)
     )
-    decode_s = np.maximum(decode_s + fixed_s(gang, eff), floor_s(gang, eff)) + host_s
+    gpu_s = np.maximum(gpu_s + fixed_s(gang, eff), floor_s(gang, eff))
     fixed_prompt_s = fixed_s(gang, eff) + float(kernels.head_s(np.ones(1))[0])
-    prompt_s = max(fixed_prompt_s, floor_s(gang, eff)) + eff.mixed_step_us * 1e-6
+    mixed_s = eff.mixed_step_us * 1e-6
+    prompt_s = np.array([max(fixed_prompt_s, floor_s(gang, eff)) + mixed_s])
+    none = np.zeros(1)
     return Curve(
-        base_s=np.concatenate([[prompt_s], decode_s]),
+        base_s=np.concatenate(
+            [with_host_s(prompt_s, none, none, host, eff), with_host_s(gpu_s, group, sizes, host, eff)]
+        ),
         slope_s=np.concatenate([[0.0], line.slope_s / gang.dp]),
         work_s=work_at_knots(gang, kernels, eff),
-        mixed_s=eff.mixed_step_us * 1e-6,
+        mixed_s=mixed_s,
         attention_s_per_token2=kernels.prompt_attention_s(),
         source=f"{kernels.source}: {gang.gpu.name}, {gang.model.name}, {gang.precision}, {parallelism(gang)}",
     )
@@ -138,9 +143,9 @@ def state_s(gang: Gang, eff: Efficiency, n: np.ndarray) -> np.ndarray:
 
 
 def fixed_s(gang: Gang, eff: Efficiency) -> float:
-    """Seconds of a step whatever it computes: per step, per layer, and the hops between pipeline stages."""
+    """Seconds of the GPU in a step whatever it computes: per layer, and the hops between pipeline stages."""
     hop_s = eff.allreduce_us * 1e-6 + gang.model.hidden * 2 / link_rate(gang, eff)
-    return (eff.step_us + eff.layer_us * gang.model.layers) * 1e-6 + (gang.pp - 1) * hop_s
+    return eff.layer_us * gang.model.layers * 1e-6 + (gang.pp - 1) * hop_s
 
 
 def floor_s(gang: Gang, eff: Efficiency) -> float:

@@ -13,6 +13,7 @@ from sim.scenario.hardware import Coefficients, Gpu, Grid, Law, Model
 from sim.steptime.basis import Basis, basis_of
 from sim.steptime.formats import format_of, peak_flops
 from sim.steptime.gang import Gang
+from sim.steptime.host import Host
 from sim.steptime.law import choose_kernels, law_curve
 from sim.steptime.memory import ServerLimits, kv_blocks
 from sim.steptime.params import (
@@ -26,7 +27,8 @@ from sim.steptime.table import Curve, StepTable, check_fits_clock, linear_work_s
 
 EAGER_US_PER_LAYER = 500.0  # a layer's launches from Python, A100 hosts: docs/step-time.md
 OF_THE_ENGINE = (
-    *("sequence_us", "step_us", "mixed_step_us", "layer_us", "launch_us_per_layer"),
+    *("sequence_us", "step_us", "schedule_us", "schedule_sequence_us", "stream_us"),
+    *("mixed_step_us", "layer_us", "launch_us_per_layer"),
     *("matmul_use", "attention_use", "weight_bandwidth_use", "kv_bandwidth_use"),
 )
 
@@ -50,6 +52,10 @@ class RuntimeLike(Protocol):
     def max_model_len(self) -> int | None: ...
     @property
     def enforce_eager(self) -> bool: ...
+    @property
+    def async_scheduling(self) -> bool: ...
+    @property
+    def api_server_count(self) -> int | None: ...
 
 
 class PoolLike(Protocol):
@@ -161,11 +167,18 @@ def extended(n: np.ndarray, sizes: tuple[float, ...], values: tuple[float, ...])
     return inside + pace * np.maximum(0, n - sizes[-1])
 
 
-def curve_of(gang: Gang | None, spec: Law | Coefficients | Grid, max_num_seqs: int) -> Curve:
-    """The curve of whichever kind was asked for."""
+def host_of(pool: PoolLike) -> Host:
+    """How the processes of the pool's engine are set up; vLLM starts an API server for each data-parallel group."""
+    return Host(pool.runtime.async_scheduling, pool.runtime.api_server_count or pool.dp)
+
+
+def curve_of(
+    gang: Gang | None, spec: Law | Coefficients | Grid, max_num_seqs: int, host: Host | None = None
+) -> Curve:
+    """The curve of whichever kind was asked for; only the law needs a gang and reads the host."""
     if isinstance(spec, Law):
         assert gang is not None, "the law needs its gang"
-        return law_curve(gang, spec, max_num_seqs)
+        return law_curve(gang, spec, max_num_seqs, host)
     if isinstance(spec, Coefficients):
         return coefficients_curve(spec, max_num_seqs)
     return grid_curve(spec, max_num_seqs)
@@ -174,7 +187,7 @@ def curve_of(gang: Gang | None, spec: Law | Coefficients | Grid, max_num_seqs: i
 def pool_curve(pool: PoolLike, max_num_seqs: int) -> Curve:
     """A pool's curve, in seconds, with its runtime's times; raises InputError when the model cannot be split as asked."""
     spec = law_of(pool) if isinstance(pool.steptime, Law) else pool.steptime
-    return curve_of(gang_of(pool), spec, max_num_seqs)
+    return curve_of(gang_of(pool), spec, max_num_seqs, host_of(pool))
 
 
 def pool_basis(pool: PoolLike) -> Basis:

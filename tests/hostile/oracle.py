@@ -28,10 +28,10 @@ CALLED = re.compile(r"(^|\.)(file|dir|trace\.tenant|columns\.[a-z_]+)$")
 #: keys that hold true or false
 FLAGS = re.compile(
     r"(^|\.)(active|records|persistent|withheld|count_own|across_models|mig_capable|tied_embeddings|chunked_prefill"
-    r"|prefix_caching|cuda_graph_padding|sort|repeat|async_scheduling|eager|data_parallel_attention)$"
+    r"|prefix_caching|cuda_graph_padding|sort|repeat|async_scheduling|enforce_eager|data_parallel_attention)$"
 )
 #: keys that hold a list or nothing
-LISTS = re.compile(r"(^|\.)(after|before|cheap_hours|day|week|jumps)$")
+LISTS = re.compile(r"(^|\.)(after|before|cheap_hours|day|week|jumps|graph_sizes)$")
 #: keys that hold a part of a whole
 SHARES = re.compile(
     r"(^|\.)(share|cacheable|blocked|match_min|gpu_memory_utilization|weibull_share|p|prefill_weight_share|[a-z_]*_use)$"

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from sim.model import layout as a# TODO
+from sim.model import layout as a# TODO# TODO
 from sim.model.admission.response_cache import ABSENT
 from sim.model.base.histogram import wide
 from sim.units import NEVER

@@ -15,7 +15,7 @@ from parity.fleets import Dice, Fleet, fill_hpa, fill_queue, fleet
 from sim.fill.params import traffic_of
 from sim.engine.host import run_plan
 from sim.engine.result import RESULT_METRICS, Result, make_result
-from sim.model import layout as a# TODO
+from sim.model import layout as a# TODO# TODO
 from sim.model.loop.control import SCALER_PAR
 from sim.model.tables.codes import (
     BLAME_STREAM_COLUMNS,

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from sim.model import layout as a# TODO
+from sim.model import layout as a# TODO# TODO
 from sim.model.tables.codes import ABANDONED, N_ENDED, SEQ_AWAY, SEQ_THINKING, WANTED
 from sim.fill.state import timer_rows
 from sim.units import NEVER

@@ -13,7 +13,7 @@ from sim.fill.params import group_rows, pool_rows
 from sim.engine import simpy
 from sim.engine.act import ACT_BLOCKS, ACT_METRIC
 from sim.engine.cpu import compiled_act
-from sim.model import layout as a# TODO
+from sim.model import layout as a# TODO# TODO
 from sim.model.tables.codes import (
     DYNAMIC,
     LEAST_OUTSTANDING,

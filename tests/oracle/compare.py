@@ -32,7 +32,7 @@ from sim.fill.params import (
 from sim.engine.around import station_samples
 from sim.engine.cpu import compiled
 from sim.engine.result import _counts, _requests
-from sim.model import layout as a# TODO
+from sim.model import layout as a# TODO# TODO
 from sim.model.cluster.faults import lose
 from sim.model.loop.advance import advance, begin, finish
 from sim.model.cluster.replica_lifecycle import become_ready, begin_drain, enter

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from sim.model import layout as a# TODO
+from sim.model import layout as a# TODO# TODO
 from sim.model.tables.codes import STAGE_DRAINING, STAGE_READY
 from sim.model.tables.run import Params, State
 from sim.fill.state import state_sizes, table

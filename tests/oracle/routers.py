@@ -16,7 +16,7 @@ from collections.abc import Callable
 from fractions import Fraction
 from typing import Any, NamedTuple
 
-from sim.model import layout as a# TODO
+from sim.model import layout as a# TODO# TODO
 from sim.model.replica.engine import blocks_used, settle
 from sim.model.prefix_cache.block_ranges import trim
 from sim.model.tables.codes import (

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from sim.model import layout as a# TODO
+from sim.model import layout as a# TODO# TODO
 from sim.model.tables.codes import STAGE_READY
 from sim.fill.rows import AUTO_RUNS
 from sim.fill.state import new_state

@@ -12,7 +12,7 @@ from pyarrow import parquet
 import sim
 from sim.fill.params import make_params
 from sim.engine.cpu import compiled
-from sim.model import layout as a# TODO
+from sim.model import layout as a# TODO# TODO
 from sim.model.loop.advance import begin
 from sim.model.cluster.replica_lifecycle import become_ready
 from sim.model.prefix_cache.lookup import HIT_BITS, find_prefix, hold_prompt, leave_prefix, take_prefix

@@ -17,7 +17,7 @@ import numpy as np
 from sim.engine import cuda, rows
 from sim.engine.host import run_plan
 from sim.engine.result import make_digest
-from sim.model import layout as a# TODO
+from sim.model import layout as a# TODO# TODO
 from sim.model.tables.codes import NEED_SLOTS
 from sim.model.tables.run import Params, State
 from sim.units import NEVER, PS_PER_S

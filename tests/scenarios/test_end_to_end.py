@@ -13,7 +13,7 @@ from conftest import shared_data
 
 import sim
 from sim.engine.host import run_plan
-from sim.model import layout as a# TODO
+from sim.model import layout as a# TODO# TODO
 from sim.model.tables.codes import COMPLETED, ROUTERS
 from sim.model.tables.slot import N_SPENT
 from sim.pack.scenario import plan

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import sim
-from sim.model import layout as a# TODO
+from sim.model import layout as a# TODO# TODO
 from sim.pack.scenario import plan
 from sim.units import PS_PER_S, s_to_ps
 

@@ -34,6 +34,8 @@ def pool(on: str = "h100", of: str = "llama_3_1_8b", **changes: object) -> Simpl
         "chunked_prefill": True,
         "max_model_len": None,
         "enforce_eager": False,
+        "async_scheduling": True,
+        "api_server_count": None,
     }
     runtime |= {k: changes.pop(k) for k in list(changes) if k in runtime}
     own = {

@@ -13,7 +13,6 @@ from hypothesis import strategies as st
 from sim.analysis.latency import population
 from sim.analysis.overtime import finite_or_none, percentiles_over_time
 from sim.analysis.percentiles import (
-    PERMILLES,
     Histograms,
     Population,
     lost_in_proportion,
@@ -22,6 +21,7 @@ from sim.analysis.percentiles import (
     statistics,
     statistics_of,
 )
+from sim.measures.levels import PERMILLES, key_of
 from sim.model.base.histogram import N_BUCKET, bucket_edges_ps
 
 EDGES = bucket_edges_ps()
@@ -69,7 +69,7 @@ def test_summary_percentiles_match_the_requests_themselves(measure: str) -> None
     found = statistics(population(result, measure, 0), EDGES)
     for name, permille in PERMILLES.items():
         wanted = np.quantile(taken, permille / 1000, method="inverted_cdf") / PS
-        assert found[f"{name}_s"] == pytest.approx(wanted, rel=0.01), name
+        assert found[key_of(name)] == pytest.approx(wanted, rel=0.01), name
 
 
 def test_a_fleet_that_loses_two_percent_has_an_infinite_p99_and_a_finite_p95() -> None:
@@ -77,7 +77,7 @@ def test_a_fleet_that_loses_two_percent_has_an_infinite_p99_and_a_finite_p95() -
     everybody = population(result, "ttft", 0)
     found = statistics(everybody, EDGES)
     assert found["p99_s"] == found["p99_9_s"] == found["mean_s"] == math.inf
-    finite = ["p50_s", "p90_s", "p95_s", "mean_served_s", *(f"{name}_served_s" for name in PERMILLES)]
+    finite = ["p50_s", "p90_s", "p95_s", "mean_served_s", *(key_of(f"{name}_served") for name in PERMILLES)]
     assert all(math.isfinite(found[name] or math.inf) for name in finite)
     assert found["p99_served_s"] == statistics(everybody._replace(n_lost=0), EDGES)["p99_s"]
 
@@ -134,6 +134,6 @@ def test_many_populations_at_once_are_each_of_them_alone() -> None:
     for one in people:
         found = statistics(one, EDGES)
         for name, permille in PERMILLES.items():
-            for key, n_lost in ((f"{name}_s", one.n_lost), (f"{name}_served_s", 0)):
+            for key, n_lost in ((key_of(name), one.n_lost), (key_of(f"{name}_served"), 0)):
                 alone = quantile_ps(one.counts, EDGES, permille, n_lost)
                 assert found[key] == (None if alone is None else alone / PS)

@@ -19,10 +19,11 @@ from fake_result import (
     without_requests,
 )
 
-from sim.analysis.cost import TokenCost, bill_lines, per_million_tokens, token_cost
+from sim.analysis.cost import TokenCost, bill_lines, split_usd, token_cost
 from sim.analysis.summary import summarize
-from sim.analysis.use import at_each_time, kv_use, shares, use_parts
+from sim.analysis.use import at_each_time, kv_use, used_parts
 from sim.engine.result import RESULT_METRICS
+from sim.measures.shown import measure
 from sim.steptime.table import simple_table
 
 HOUR_PS = 3600 * PS
@@ -39,18 +40,24 @@ def test_bill_is_gpu_hours_times_price_and_the_fixed_line() -> None:
 def test_token_prices_split_the_cost_by_step_time() -> None:
     cost = token_cost(40.0, COUNTERS)
     assert (cost.prompt_usd, cost.output_usd) == (10.0, 30.0)
-    prices = per_million_tokens(80.0, [cost, cost], n_prompt=4_000_000, n_output=1_000_000)
-    assert prices == {
+    assert prices(split_usd(80.0, [cost, cost], 4_000_000, 1_000_000), 80.0, 4_000_000, 1_000_000) == {
         "usd_per_million_input_tokens": 5.0,
         "usd_per_million_output_tokens": 60.0,
         "usd_per_million_output_tokens_all_in": 80.0,
     }
-    only = per_million_tokens(40.0, [cost], 1_000_000, 0)
+    only = prices(split_usd(40.0, [cost], 1_000_000, 0), 40.0, 1_000_000, 0)
     assert list(only.values()) == [40.0, None, None]
-    idle = per_million_tokens(
-        120.0, [cost, cost, TokenCost(0.0, 0.0)], n_prompt=4_000_000, n_output=1_000_000
-    )
-    assert 4 * idle["usd_per_million_input_tokens"] + idle["usd_per_million_output_tokens"] == 120.0
+    idle = split_usd(120.0, [cost, cost, TokenCost(0.0, 0.0)], n_prompt=4_000_000, n_output=1_000_000)
+    assert idle.prompt_usd + idle.output_usd == 120.0
+
+
+def prices(part: TokenCost, usd: float, n_prompt: int, n_output: int) -> dict[str, Any]:
+    """The three prices of a million tokens."""
+    facts = {"usd": usd, **part._asdict(), "tokens_in": n_prompt, "tokens_out": n_output}
+    names = [
+        f"usd_per_million_{tokens}" for tokens in ("input_tokens", "output_tokens", "output_tokens_all_in")
+    ]
+    return {name: measure(name).value(facts) for name in names}
 
 
 def test_lines_sum_to_usd_and_pools_to_the_fleet() -> None:
@@ -134,12 +141,14 @@ def test_utilisations_by_hand() -> None:
         peak_flops=1e12,
         peak_bytes_per_s=1e11,
     )
-    found = shares([use_parts(counters, table)])
-    assert found["step_busy"] == 0.5
-    assert found["slot_use"] == 800 / (100 * 16)
-    assert found["mfu"] == pytest.approx((1500 * 2e9 + 10_000 * 1e5) / (1e12 * 100))
-    assert found["bandwidth_use"] == pytest.approx((600 * 1e9 + 10_000 * 1e5) / (1e11 * 100))
-    assert shares([use_parts({**counters, "serving_ps": 0}, table)])["step_busy"] is None
+    found = used_parts([counters], [table])
+    assert measure("step_busy").value(found) == 0.5
+    assert measure("slot_use").value(found) == 800 / (100 * 16)
+    assert measure("mfu").value(found) == pytest.approx((1500 * 2e9 + 10_000 * 1e5) / (1e12 * 100))
+    assert measure("bandwidth_use").value(found) == pytest.approx((600 * 1e9 + 10_000 * 1e5) / (1e11 * 100))
+    assert measure("step_busy").value(used_parts([{**counters, "serving_ps": 0}], [table])) is None
+    assert measure("mfu").value(used_parts([counters], [None])) is None
+    assert measure("mfu").value({**found, "flops": 2 * found["peak_flops"]}) is None  # faster than can be
 
 
 def test_kv_use_is_the_mean_over_samples_with_a_ready_replica_in_the_window() -> None:

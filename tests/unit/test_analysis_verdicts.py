@@ -9,11 +9,13 @@ from typing import Any
 import pytest
 from fake_result import FakeClass, spiky_run
 
-from sim.analysis.compare import Measure, compare
+from sim.analysis.compare import compare
 from sim.analysis.summary import summarize
 from sim.analysis.verdicts import all_held, evaluate, verdicts, with_verdicts
+from sim.measures.levels import STATISTICS
+from sim.measures.shown import Compared
 from sim.records.summary import flat_summary
-from sim.scenario.slo import METRICS, STATISTICS, Limit, parse_slo
+from sim.scenario.slo import METRICS, Limit, parse_slo
 
 SUMMARY: dict[str, Any] = {
     "ttft": {"p99_s": 0.5, "p99_9_s": math.inf, "mean_s": None, "p99_9_served_s": 0.4},
@@ -110,7 +112,7 @@ def test_nothing_is_best_where_all_are_equal() -> None:
 
 def test_measures_that_nobody_has_are_left_out_and_zero_has_no_relative_change() -> None:
     found = compare(
-        {"a": run(0.0, 1.0, 1.0), "b": run(None, 2.0, 1.0)}, [Measure("ttft_p99_s", "x", "s", "low")]
+        {"a": run(0.0, 1.0, 1.0), "b": run(None, 2.0, 1.0)}, [Compared("ttft_p99_s", "x", "s", "low")]
     )
     assert found.rows[1].change == [None]
-    assert compare({"a": run(None, 1.0, 1.0)}, [Measure("ttft_p99_s", "x", "s", "low")]).measures == ()
+    assert compare({"a": run(None, 1.0, 1.0)}, [Compared("ttft_p99_s", "x", "s", "low")]).measures == ()

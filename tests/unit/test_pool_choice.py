@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from sim.errors import InputError
-from sim.model import layout as a# TODO
+from sim.model import layout as a# TODO# TODO
 from sim.pack.scenario import plan
 from sim.scenario.compose import load_scenario
 

@@ -7,7 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sim.errors import InputError
-from sim.scenario.slo import LATENCIES, SECONDS, STATISTICS, parse_slo
+from sim.measures.levels import STATISTICS
+from sim.measures.listed import LATENCIES
+from sim.scenario.slo import SECONDS, parse_slo
 
 READ = [
     ("ttft.p99 < 0.5 s", (None, "ttft", "p99", "<", 0.5)),
@@ -62,7 +64,7 @@ def test_says_what_is_wrong(text: str, said: str) -> None:
 
 
 @given(
-    st.sampled_from(LATENCIES),
+    st.sampled_from([measure.name for measure in LATENCIES]),
     st.sampled_from(STATISTICS),
     st.sampled_from(["<", "<=", ">", ">="]),
     st.floats(1e-3, 1e3),

@@ -11,7 +11,7 @@ from hypothesis import strategies as some
 
 from sim.fill.params import make_params
 from sim.engine.cpu import compiled
-from sim.model import layout as a# TODO
+from sim.model import layout as a# TODO# TODO
 from sim.model.tables.codes import PHASE_DEADLINE, RETRY_FAILED
 from sim.model.tables.run import Params, State
 from sim.model.timers.timer_heap import arm, disarm, first_timer, first_timer_ps, is_true, put_right

@@ -1,0 +1,1 @@
+"""The measures of a run, each told once: name, unit, meaning, formula, what is better, and how it is labelled."""
