@@ -7,7 +7,7 @@ from sim.model.cluster.replica_lifecycle import become_ready, begin_drain, on_st
 from sim.model.loop.advance import begin, finish, on_replica
 from sim.model.loop.control import apply_policy, control
 from sim.model.loop.inputs import on_input
-from sim.model.replica.engine import blocks_used
+from sim.model.replica.jump import blocks_used
 from sim.model.telemetry.samples import metric_milli
 
 (

@@ -17,7 +17,7 @@ from fractions import Fraction
 from typing import Any, NamedTuple
 
 from sim.model import layout as a# TODO# TODO
-from sim.model.replica.engine import blocks_used, settle
+from sim.model.replica.jump import blocks_used, settle
 from sim.model.prefix_cache.block_ranges import trim
 from sim.model.tables.codes import (
     CONSISTENT_HASH,

@@ -241,7 +241,7 @@ def next_attempt(params, state, s):
     """Slot s is for the next attempt at its request."""
     slot = state.slot[s]
     list_own(params, state, s)
-    clear(params, state, slot)
+    clear(params, slot)
     slot.from_cache = 0
     slot.replica = -1
     slot.attempts += 1

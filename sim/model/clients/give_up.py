@@ -15,7 +15,8 @@ from sim.model.clients.closed_loop import come
 from sim.model.clients.stall import stall_ps
 from sim.model.gateway.hold_queue import drop_held, note_room
 from sim.model.prefix_cache.references import list_own
-from sim.model.replica.engine import cut_jump, gate_opens_ps, settle
+from sim.model.replica.engine import gate_opens_ps
+from sim.model.replica.jump import cut_jump, settle
 from sim.model.request.attempt import (
     begin_request,
     counts_for,

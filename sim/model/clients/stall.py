@@ -7,7 +7,7 @@ it knew of, it looks up the last one there is. Between two looks no gap can have
 from __future__ import annotations
 
 from sim.compile.jit import jit_call
-from sim.model.replica.engine import settle
+from sim.model.replica.jump import settle
 from sim.model.tables.codes import SEQ_AFTER, SEQ_DECODE
 from sim.units import NEVER
 

@@ -8,7 +8,7 @@ from sim.model.base.min_tree import tree_set
 from sim.model.clients.give_up import lose_attempt
 from sim.model.cluster.replica_lifecycle import drop_ready, scale_to, vanish
 from sim.model.record.latency_attribution import group_closes
-from sim.model.replica.engine import settle
+from sim.model.replica.jump import settle
 from sim.model.request.in_flight import fail
 from sim.model.tables.codes import REPLICA_LOST, STAGE_DRAINING, STAGE_READY
 from sim.units import NEVER

@@ -29,7 +29,7 @@ def is_billed(stage):
 
 
 @jit_call
-def enter(params, state, r, stage, t):
+def enter(state, r, stage, t):
     """Move a replica to a stage and keep the counts of its pool."""
     replica = state.replica[r]
     pool = replica.pool
@@ -84,7 +84,7 @@ def go_on_starting(params, state, r, t):
     if stage == STAGE_READY:
         become_ready(params, state, r, t)
     else:
-        enter(params, state, r, stage, t)
+        enter(state, r, stage, t)
         tree_set(state.stage_tree, params.leaves, r, until_ps)
 
 
@@ -105,7 +105,7 @@ def become_ready(params, state, r, t):
     replica = state.replica[r]
     pool = params.pool[replica.pool]
     g = pool.served_model
-    enter(params, state, r, STAGE_READY, t)
+    enter(state, r, STAGE_READY, t)
     tree_set(state.stage_tree, params.leaves, r, NEVER)
     replica.ready_ps = t
     replica.free_blocks = pool.n_blocks
@@ -154,7 +154,7 @@ def begin_drain(params, state, r, t):
     g = params.pool[replica.pool].served_model
     drop_ready(params, state, g, r)
     group_closes(state, g, t)
-    enter(params, state, r, STAGE_DRAINING, t)
+    enter(state, r, STAGE_DRAINING, t)
     replica.drain_ps = t
     if replica.n_wait + replica.n_run == 0:
         tree_set(state.stage_tree, params.leaves, r, t + 1)
@@ -165,7 +165,7 @@ def begin_drain(params, state, r, t):
 @jit_call
 def vanish(params, state, r, t):
     """A replica is gone: its place is free for a later start."""
-    enter(params, state, r, STAGE_GONE, t)
+    enter(state, r, STAGE_GONE, t)
     tree_set(state.stage_tree, params.leaves, r, NEVER)
 
 

@@ -14,7 +14,8 @@ from sim.model.cluster.replica_lifecycle import become_ready, on_stage
 from sim.model.gateway.hold_queue import note_room
 from sim.model.loop.control import next_stop_ps
 from sim.model.loop.inputs import on_input, set_next_in
-from sim.model.replica.engine import on_boundary, settle
+from sim.model.replica.engine import on_boundary
+from sim.model.replica.jump import settle
 from sim.model.request.attempt import drop_slot
 from sim.model.request.in_flight import leave_inside
 from sim.model.router.choose import refresh_load

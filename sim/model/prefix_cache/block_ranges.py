@@ -35,7 +35,7 @@ def bucket_of(pool, segment):
 
 
 @jit
-def find_run(params, state, pool, cache, segment):
+def find_run(state, pool, cache, segment):
     """The shallowest run of a segment, 0 = nothing of it is cached."""
     u = cache.words[bucket_of(pool, segment)]
     while u > 0 and BlockRange(state, u).segment != segment:
@@ -44,9 +44,9 @@ def find_run(params, state, pool, cache, segment):
 
 
 @jit
-def deepest_run(params, state, pool, cache, segment):
+def deepest_run(state, pool, cache, segment):
     """The deepest run of a segment, 0 = nothing of it is cached."""
-    u = find_run(params, state, pool, cache, segment)
+    u = find_run(state, pool, cache, segment)
     while u > 0 and BlockRange(state, u).next_range > 0:
         u = BlockRange(state, u).next_range
     return u
@@ -76,7 +76,7 @@ def is_listed(state, u):
 
 
 @jit
-def list_run(params, state, pool, cache, u):
+def list_run(state, pool, cache, u):
     """From now on the segment of run u, its only one, can be found."""
     bucket = bucket_of(pool, BlockRange(state, u).segment)
     BlockRange(state, u).prev_range = -cache.words[bucket]
@@ -95,7 +95,7 @@ def add_deeper(state, u, shallow):
 
 
 @jit
-def begin_run(params, state, pool, cache, segment, shallow, first, last):
+def begin_run(state, pool, cache, segment, shallow, first, last):
     """A run of the blocks from `first` to before `last`, that one sequence holds, behind the segment's run `shallow`
     (0 = it is the first).
     """
@@ -103,12 +103,12 @@ def begin_run(params, state, pool, cache, segment, shallow, first, last):
     if shallow > 0:
         add_deeper(state, u, shallow)
     else:
-        list_run(params, state, pool, cache, u)
+        list_run(state, pool, cache, u)
     return u
 
 
 @jit
-def drop_run(params, state, pool, cache, u):
+def drop_run(state, pool, cache, u):
     """Take a run out of its segment; it is the deepest, or what it held has become part of a neighbour."""
     shallow = BlockRange(state, u).prev_range
     deep = BlockRange(state, u).next_range
@@ -163,7 +163,7 @@ def keep(state, cache, u):
 
 
 @jit_call
-def evict(params, state, pool, cache, n):
+def evict(state, pool, cache, n):
     """Evict n blocks: those of the run that was given up longest ago, from its tail, then of the next."""
     while n > 0:
         u = cache.oldest
@@ -173,7 +173,7 @@ def evict(params, state, pool, cache, n):
             cache.cached_blocks -= n
         else:
             keep(state, cache, u)
-            drop_run(params, state, pool, cache, u)
+            drop_run(state, pool, cache, u)
         n -= size
 
 
@@ -185,20 +185,20 @@ def trim(params, state, r):
     cache = PrefixCache(state, replica.prefix_at)
     taken = cache.cached_blocks - replica.free_blocks
     if taken > 0:
-        evict(params, state, pool, cache, taken)
+        evict(state, pool, cache, taken)
 
 
 @jit
-def make_room(params, state, replica, pool, cache):
+def make_room(state, replica, pool, cache):
     """Have an unused run, at the price of the oldest one; there is none where every run is held."""
     if cache.n_free == 0 and cache.oldest > 0:
         oldest = cache.oldest
-        evict(params, state, pool, cache, BlockRange(state, oldest).last - BlockRange(state, oldest).first)
+        evict(state, pool, cache, BlockRange(state, oldest).last - BlockRange(state, oldest).first)
         state.pool[replica.pool].ranges_dropped += 1
 
 
 @jit_call
-def split(params, state, pool, cache, u, at):
+def split(state, cache, u, at):
     """Cut run u before block `at`: the rest becomes a run of its own, as old and as held as u."""
     rest = new_run(
         state, cache, BlockRange(state, u).segment, at, BlockRange(state, u).last, BlockRange(state, u).refs
@@ -217,7 +217,7 @@ def split(params, state, pool, cache, u, at):
 
 
 @jit
-def join(params, state, pool, cache, u):
+def join(state, pool, cache, u):
     """Run u becomes part of the one before it: the same sequences hold both."""
     BlockRange(state, BlockRange(state, u).prev_range).last = BlockRange(state, u).last
-    drop_run(params, state, pool, cache, u)
+    drop_run(state, pool, cache, u)

@@ -26,19 +26,19 @@ from sim.model.tables.replica import BlockRange, PrefixCache
 
 
 @jit
-def is_new(state, slot):
+def is_new(slot):
     """Whether a sequence has never been in a batch, nor another attempt at its request: nobody has what is its own."""
     return slot.attempts <= 1 and slot.preemptions == 0
 
 
 @jit
-def has_runs(params, state, cache, hit):
+def has_runs(params, cache, hit):
     """Whether unused runs are left, however many runs a way of so many blocks leaves in the middle: one a segment."""
     return cache.n_free > hit or cache.n_free > params.n_segment + 1
 
 
 @jit
-def hold_own(params, state, s, pool, cache, end):
+def hold_own(params, state, s, cache, end):
     """As enter_blocks, without a look at the rest of the cache; False where a sequence does not alone have what is its
     own, or is not there yet.
     """
@@ -60,7 +60,7 @@ def hold_own(params, state, s, pool, cache, end):
                 BlockRange(state, u).last = end
                 slot.held_blocks = end
                 return True
-        elif is_new(state, slot) and slot.fate == WANTED:  # a ghost's request may have gone on already
+        elif is_new(slot) and slot.fate == WANTED:  # a ghost's request may have gone on already
             slot.range = new_run(state, cache, segment, j, end, 1)
             slot.held_blocks = end
             return True
@@ -74,7 +74,7 @@ def list_own(params, state, s):
     u = slot.range
     if u > 0 and BlockRange(state, u).segment == params.n_segment + slot.request and not is_listed(state, u):
         replica = state.replica[slot.replica]
-        list_run(params, state, params.pool[replica.pool], PrefixCache(state, replica.prefix_at), u)
+        list_run(state, params.pool[replica.pool], PrefixCache(state, replica.prefix_at), u)
 
 
 @jit_call
@@ -103,9 +103,9 @@ def enter_blocks(params, state, r, s, end):
                 upto = first if first < upto else upto
                 segment = parent_of(params, segment)
                 first = first_block(params, pool, segment)
-        make_room(params, state, replica, pool, cache)
+        make_room(state, replica, pool, cache)
         last = 0
-        u = find_run(params, state, pool, cache, segment)
+        u = find_run(state, pool, cache, segment)
         while u > 0 and BlockRange(state, u).last <= j:
             last = u
             u = BlockRange(state, u).next_range
@@ -113,18 +113,18 @@ def enter_blocks(params, state, r, s, end):
             if BlockRange(state, u).last > upto:
                 if cache.n_free == 0:
                     break
-                split(params, state, pool, cache, u, upto)
+                split(state, cache, u, upto)
             j = BlockRange(state, u).last
             if BlockRange(state, u).refs > 0:
                 replica.free_blocks += j - BlockRange(state, u).first
-            last = share_run(params, state, pool, cache, u)
+            last = share_run(state, pool, cache, u)
         elif last > 0 and BlockRange(state, last).last == j and BlockRange(state, last).refs == 1:
             BlockRange(state, last).last = upto  # its own run grows
             j = upto
         elif cache.n_free == 0:
             break
         else:
-            last = begin_run(params, state, pool, cache, segment, last, j, upto)
+            last = begin_run(state, pool, cache, segment, last, j, upto)
             j = upto
         slot.range = last
     if j < end:  # every run is held: what is left stays uncached
@@ -143,30 +143,30 @@ def share_path(params, state, replica, pool, cache, u, end):
         segment = BlockRange(state, u).segment
         while BlockRange(state, u).last < end:
             deep = BlockRange(state, u).next_range
-            share_cached(params, state, replica, pool, cache, u)
+            share_cached(state, replica, pool, cache, u)
             u = deep
         if BlockRange(state, u).last > end:
-            split(params, state, pool, cache, u, end)
-        share_cached(params, state, replica, pool, cache, u)
+            split(state, cache, u, end)
+        share_cached(state, replica, pool, cache, u)
         if first == 0:
             break
         end = first
         segment = parent_of(params, segment)
         while first_block(params, pool, segment) >= end:
             segment = parent_of(params, segment)
-        u = find_run(params, state, pool, cache, segment)
+        u = find_run(state, pool, cache, segment)
 
 
 @jit
-def share_cached(params, state, replica, pool, cache, u):
+def share_cached(state, replica, pool, cache, u):
     """One more sequence holds run u without blocks of its own to bring: they are taken where nobody held them."""
     if BlockRange(state, u).refs == 0:
         replica.free_blocks -= BlockRange(state, u).last - BlockRange(state, u).first
-    share_run(params, state, pool, cache, u)
+    share_run(state, pool, cache, u)
 
 
 @jit
-def share_run(params, state, pool, cache, u):
+def share_run(state, pool, cache, u):
     """One more sequence holds run u; returns the run that its blocks are in then."""
     refs = BlockRange(state, u).refs
     shallow = BlockRange(state, u).prev_range
@@ -174,13 +174,13 @@ def share_run(params, state, pool, cache, u):
     if refs == 0:
         keep(state, cache, u)
     if shallow > 0 and BlockRange(state, shallow).refs == refs + 1:
-        join(params, state, pool, cache, u)
+        join(state, pool, cache, u)
         return shallow
     return u
 
 
 @jit
-def let_go(params, state, replica, pool, cache, u, end):
+def let_go(state, replica, pool, cache, u, end):
     """One sequence less holds the blocks before `end` in the segment whose first run is u.
 
     Others hold what lies before its last run: fewer and fewer from run to run, or they would be one.
@@ -196,4 +196,4 @@ def let_go(params, state, replica, pool, cache, u, end):
         replica.free_blocks += size
         give_up(state, cache, u, size)
     elif deep > 0 and BlockRange(state, deep).refs == refs:
-        join(params, state, pool, cache, deep)
+        join(state, pool, cache, deep)

@@ -60,7 +60,7 @@ def starting_ps(state, pool, t):
 
 
 @jit
-def blame_nobody(params, state, slot):
+def blame_nobody(params, slot):
     """A request takes its slot: nothing has cost it time yet."""
     if params.keeps_records == 1:
         slot.lost_tokens = 0
@@ -104,14 +104,14 @@ def queued_until(params, state, pool, slot, t):
 
 # ---- in the batch ----------------------------------------------------------------------
 @jit
-def decodes_from(params, state, replica, slot):
+def decodes_from(params, replica, slot):
     """A sequence joins the decode set."""
     if params.keeps_records == 1:
         slot.clock_ps = replica.prefill_ps
 
 
 @jit
-def decodes_until(params, state, replica, slot):
+def decodes_until(params, replica, slot):
     """A sequence leaves the decode set: prompt chunks in its steps were interference."""
     if params.keeps_records == 1:
         slot.interfered_ps += replica.prefill_ps - slot.clock_ps
@@ -133,7 +133,7 @@ def blame_chunk(params, state, replica, slot, computed, chunk, t):
 
 
 @jit_call
-def lose_tokens(state, slot, t):
+def lose_tokens(slot, t):
     """A sequence is preempted at t; its computed tokens have not been taken away yet."""
     if slot.lost_tokens > 0:
         return  # it had not caught up since the last time

@@ -37,7 +37,7 @@ def join_decode(params, state, r, s):
     step = replica.step
     computed = slot.computed
     slot.state = SEQ_DECODE
-    decodes_from(params, state, replica, slot)
+    decodes_from(params, replica, slot)
     slot.joined_step = step
     slot.computed = computed - step
     state.m[replica.residue_at + place_in_block(pool, computed - step)] += 1
@@ -63,7 +63,7 @@ def unlist_decode(params, state, r, s):
     # an entry without a gap says that none was seen yet
     if longest > slot.gap_max and longest > 0:
         slot.gap_max = longest
-    decodes_until(params, state, replica, slot)
+    decodes_until(params, replica, slot)
     if replica.n_decode == 0:
         replica.n_gap = 0
     slot.computed = computed
@@ -89,7 +89,7 @@ def blocks_back(params, state, r, s, tokens):
     """A sequence with so many tokens that has left the batch at a boundary gives its blocks back."""
     replica = state.replica[r]
     if replica.prefix_at > 0:
-        will_leave(params, state, r, s, tokens)
+        will_leave(state, r, s, tokens)
     else:
         replica.free_blocks += blocks_of(params.pool[replica.pool], tokens)
 
@@ -155,7 +155,7 @@ def preempt(params, state, r, s, chunk, t):
     pool = params.pool[pool_id]
     if slot.state == SEQ_DECODE:
         leave_decode(params, state, r, s, t)
-    lose_tokens(state, slot, t)
+    lose_tokens(slot, t)
     drop_running(state, replica, s)
     blocks_back(params, state, r, s, slot.computed + chunk)
     if replica.prefix_at > 0:

@@ -70,12 +70,12 @@ def take_slot(params, state, i, t):
     slot.traffic_class = class_of(params, i)
     slot.arrival_ps = t
     slot.taken_ps = t
-    clear(params, state, slot)
+    clear(params, slot)
     return s
 
 
 @jit
-def clear(params, state, slot):
+def clear(params, slot):
     """Nothing has happened yet to the request in a slot, or to its next attempt."""
     slot.generated = 0
     slot.computed = 0
@@ -91,7 +91,7 @@ def clear(params, state, slot):
     slot.scheduled_ps = -1
     slot.first_ps = -1
     slot.gap_max = -1
-    blame_nobody(params, state, slot)
+    blame_nobody(params, slot)
 
 
 @jit
@@ -144,7 +144,7 @@ def conclude(params, state, s, r, last, t, tried):
     if state.n_mark == 1:
         counts.done += 1
         counts.done_met += met
-    count_tokens(params, state, s, output)
+    count_tokens(state, s, output)
     write_row(
         params,
         state,
@@ -167,7 +167,7 @@ def conclude(params, state, s, r, last, t, tried):
 
 
 @jit
-def count_tokens(params, state, s, n):
+def count_tokens(state, s, n):
     """Count what came of an answer of n tokens within the measured window, at its end or at that of the run."""
     slot = state.slot[s]
     marks = state.n_mark
@@ -266,5 +266,5 @@ def leave_inside(params, state, s, r, reason):
     if is_measured(params, slot.arrival_ps) and is_missed(params, state, s, r):
         state.counts[slot.traffic_class].inside_missed += 1
     if slot.state <= SEQ_DECODE or slot.state == SEQ_AFTER:
-        count_tokens(params, state, s, slot.output)
+        count_tokens(state, s, slot.output)
     leave(params, state, s, r, INSIDE, reason)

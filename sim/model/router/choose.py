@@ -5,7 +5,7 @@ from __future__ import annotations
 from sim.compile.jit import jit, jit_call
 from sim.model.base.kv_blocks import blocks_of
 from sim.model.base.min_tree import tree_first_key, tree_next, tree_set
-from sim.model.replica.engine import blocks_used
+from sim.model.replica.jump import blocks_used
 from sim.model.request.in_flight import class_of, output_of, prompt_of
 from sim.model.router.load import (
     first_looked_at,

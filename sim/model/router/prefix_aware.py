@@ -9,7 +9,7 @@ from __future__ import annotations
 from sim.compile.jit import jit_call
 from sim.model.prefix_cache.block_ranges import trim
 from sim.model.prefix_cache.lookup import cached_blocks
-from sim.model.replica.engine import blocks_used, settle
+from sim.model.replica.jump import blocks_used, settle
 from sim.model.request.in_flight import prompt_of
 from sim.model.router.load import first_looked_at, least_outstanding, next_looked_at, outstanding_of
 from sim.model.tables.replica import PrefixCache

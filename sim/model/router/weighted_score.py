@@ -7,7 +7,7 @@ group's ready replicas as they are then, and the others of that interval see it.
 from __future__ import annotations
 
 from sim.compile.jit import jit, jit_call
-from sim.model.replica.engine import blocks_used
+from sim.model.replica.jump import blocks_used
 from sim.model.router.load import first_looked_at, next_looked_at, outstanding_of
 from sim.model.tables.codes import STAGE_READY
 from sim.model.tables.served_model import KV_PARTS

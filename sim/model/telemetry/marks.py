@@ -11,7 +11,7 @@ from sim.model.base.batch_queues import SLOT_BITS, SLOT_MASK
 from sim.model.base.histogram import add_wide
 from sim.model.base.step_time import span_ps, steps_before
 from sim.model.base.words import clear_row
-from sim.model.replica.engine import missing_of
+from sim.model.replica.schedule import missing_of
 from sim.model.tables.codes import SEQ_AFTER, SEQ_SINGLE, SEQ_WAITING
 from sim.model.tables.sample import MARK_RUN, MARK_WARM, MARK_WINDOW, POOL_MARK_SIZE, STEP_PARTS_BITS
 from sim.model.telemetry.replica_time import settle_areas
@@ -122,7 +122,7 @@ def not_yet(state, r, mark, part):
         if slot.state == SEQ_SINGLE and chunk > 0:
             left -= 1
             computed = slot.computed
-            if slot.generated > 0 and missing_of(state, slot) == 1:
+            if slot.generated > 0 and missing_of(slot) == 1:
                 mark.decode_tokens -= 1
                 mark.kv_read -= computed + 1 - scaled(computed + 1, part)
             else:

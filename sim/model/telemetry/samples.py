@@ -10,7 +10,7 @@ from sim.model.admission.cpu_stations import sample_stations
 from sim.model.base.histogram import finished
 from sim.model.base.words import clear_row
 from sim.model.record.request_record import hash_of
-from sim.model.replica.engine import blocks_cached, blocks_used
+from sim.model.replica.jump import blocks_cached, blocks_used
 from sim.model.tables.codes import (
     SRC_ARRIVAL_RATE,
     SRC_BACKLOG,

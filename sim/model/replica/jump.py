@@ -1,0 +1,260 @@
+"""A jump: the steps that an engine takes at once while only decoding goes on, and what comes of them.
+
+Nothing can change inside the replica while they last; an arrival that could be admitted cuts the jump short at the first
+boundary that it reaches. Results equal stepping bit for bit.
+"""
+
+from __future__ import annotations
+
+from sim.compile.jit import jit, jit_call
+from sim.model.base.batch_queues import (
+    SLOT_MASK,
+    drop_running,
+    gap_seen,
+    heap_pop,
+)
+from sim.model.base.histogram import N_BUCKET, add_wide, bucket_of, observe_series
+from sim.model.base.kv_blocks import jump_blocks, step_blocks, steps_that_fit
+from sim.model.base.min_tree import tree_set
+from sim.model.base.step_time import decode_ps, prompt_step_ps, span_ps, steps_before, steps_reaching
+from sim.model.prefix_cache.lookup import (
+    leave_finished,
+)
+from sim.model.replica.schedule import missing_of
+from sim.model.replica.sequence import blocks_back, end_chunk, leave_decode, retire, unlist_decode
+from sim.model.request.attempt import drop_slot
+from sim.model.request.in_flight import is_measured
+from sim.model.tables.codes import (
+    M_ITL,
+    N_METRIC,
+    SEQ_DECODE,
+    SEQ_SINGLE,
+)
+from sim.model.tables.replica import PrefixCache
+
+
+@jit
+def count_gaps(params, state, r, k, g, d, span):
+    """Every sequence of the decode set saw k gaps: g, g + d, …"""
+    n_class = params.n_class
+    last = g + d * (k - 1)
+    bucket = bucket_of(g)
+    if d > 0 and bucket != bucket_of(last):
+        bucket = -1  # they grow past it
+    for c in range(n_class):
+        n = state.mix[r * n_class + c]
+        if n > 0:
+            hist = state.hist[(c * N_METRIC + M_ITL) * N_BUCKET :]
+            if bucket >= 0:
+                hist[bucket] += n * k
+            else:
+                observe_series(hist, g, d, k, n)
+            add_wide(state.counts[c].sums[2 * M_ITL :], n * span)
+    gap_seen(state, state.replica[r], last)
+
+
+@jit
+def end_chunks(params, state, r, t):
+    """The sequences that were scheduled one by one: nearly always the tail of the batch."""
+    replica = state.replica[r]
+    left = replica.n_chunk
+    replica.n_chunk = 0
+    s = replica.run_tail
+    while left > 0:
+        slot = state.slot[s]
+        before = slot.prev
+        if slot.state == SEQ_SINGLE and slot.chunk > 0:
+            left -= 1
+            end_chunk(params, state, r, s, t)
+        s = before
+
+
+@jit
+def end_jump(params, state, r, t):
+    """The steps in progress ended at t: emit their tokens, let finished sequences leave."""
+    replica = state.replica[r]
+    k = replica.jump_k
+    g = replica.jump_g
+    d = replica.jump_d
+    n = replica.n_decode
+    step = replica.step
+    span = t - replica.jump_ps
+    replica.jump_k = 0
+    replica.busy_ps += span
+    replica.steps += k
+    add_wide(replica.slot_ps, replica.n_run * span)
+    if n > 0:
+        pool = params.pool[replica.pool]
+        replica.free_blocks -= jump_blocks(pool, state.m[replica.residue_at :], n, step, 1, k)
+        replica.kv_read += k * replica.kv + n * ((k * (k - 1)) >> 1)
+        replica.kv += n * k
+        replica.decode_tokens += n * k
+        count_gaps(params, state, r, k, g, d, span)
+    replica.step = step + k
+    without_ps = replica.jump_decode_ps if replica.n_chunk > 0 else span
+    replica.decode_ps += without_ps
+    replica.prefill_ps += span - without_ps
+    if replica.abandoned > 0:
+        bury(params, state, r, t)
+    end_finished(params, state, r, t)
+    if replica.n_chunk > 0:
+        end_chunks(params, state, r, t)
+    if replica.prefix_at > 0 and PrefixCache(state, replica.prefix_at).leaver > 0:
+        leave_finished(params, state, r)
+
+
+@jit_call
+def bury(params, state, r, t):
+    """Attempts whose client has gone leave the batch, with the step that has just ended."""
+    replica = state.replica[r]
+    while replica.abandoned > 0:
+        s = replica.abandoned - 1
+        slot = state.slot[s]
+        replica.abandoned = slot.next_abandoned
+        if slot.state == SEQ_DECODE:
+            if is_measured(params, slot.arrival_ps):  # it left the mix with its client
+                state.mix[r * params.n_class + slot.traffic_class] += 1
+            leave_decode(params, state, r, s, t)
+        elif slot.chunk > 0:
+            replica.n_chunk -= 1
+        drop_running(state, replica, s)
+        blocks_back(params, state, r, s, slot.computed + slot.chunk)
+        drop_slot(state, s)
+
+
+@jit
+def end_finished(params, state, r, t):
+    """Sequences of the decode set that have emitted their last token leave."""
+    replica = state.replica[r]
+    heap = state.m[replica.heap_at :]
+    limit = (replica.step + 1) << 24
+    while replica.n_decode > 0 and heap[0] < limit:
+        s = heap[0] & SLOT_MASK
+        heap_pop(state, replica)
+        held = unlist_decode(params, state, r, s)
+        retire(params, state, r, s, held, t)
+
+
+@jit
+def launch(params, state, r, t, k, g, d):
+    """Start a jump of k steps at t."""
+    replica = state.replica[r]
+    replica.jump_ps = t
+    replica.jump_k = k
+    replica.jump_g = g
+    replica.jump_d = d
+    tree_set(state.boundary_tree, params.leaves, r, t + span_ps(k, g, d))
+
+
+@jit
+def launch_step(params, state, r, t):
+    """Time the step that holds prompt chunks and let it run."""
+    replica = state.replica[r]
+    pool = params.pool[replica.pool]
+    n = replica.n_decode
+    kv = replica.kv
+    tokens = 0
+    squares = 0
+    left = replica.n_chunk
+    s = replica.run_tail
+    while left > 0:
+        slot = state.slot[s]
+        if slot.state == SEQ_SINGLE and slot.chunk > 0:
+            left -= 1
+            chunk = slot.chunk
+            computed = slot.computed
+            if slot.generated > 0 and missing_of(slot) == 1:
+                n += 1
+                kv += computed + 1
+                replica.decode_tokens += 1
+                replica.kv_read += computed + 1
+            else:
+                tokens += chunk
+                squares += chunk * (2 * computed + chunk)
+        s = slot.prev
+    alone_ps = decode_ps(params, pool, n, kv)
+    replica.prefill_tokens += tokens
+    replica.prefill_squares += squares
+    replica.jump_decode_ps = alone_ps if n > 0 else 0
+    launch(
+        params,
+        state,
+        r,
+        t,
+        1,
+        prompt_step_ps(params, pool, n, kv, tokens, squares) if tokens > 0 else alone_ps,
+        0,
+    )
+
+
+@jit
+def launch_jump(params, state, r, t, persistent):
+    """Let the decode set run alone: as many steps as nothing inside the replica can change."""
+    replica = state.replica[r]
+    pool = params.pool[replica.pool]
+    n = replica.n_decode
+    step = replica.step
+    g = decode_ps(params, pool, n, replica.kv)
+    d = params.slope[pool.table_at + n] * n
+    k = 1
+    if persistent:
+        k = (state.m[replica.heap_at] >> 24) - step
+        if k > 1:
+            k = steps_that_fit(pool, state.m[replica.residue_at :], n, step, k, replica.free_blocks)
+    launch(params, state, r, t, k, g, d)
+
+
+@jit
+def cut_jump(params, state, r, t):
+    """Something new waits at t: end the jump at the first boundary that reaches it."""
+    replica = state.replica[r]
+    k = replica.jump_k
+    if k > 1:
+        start = replica.jump_ps
+        g = replica.jump_g
+        d = replica.jump_d
+        cut = steps_reaching(t - start, k, g, d)
+        if cut < k:
+            replica.jump_k = cut
+            tree_set(state.boundary_tree, params.leaves, r, start + span_ps(cut, g, d))
+
+
+@jit_call
+def settle(params, state, r, t):
+    """End the steps of a jump whose boundaries lie before t; the step that t falls in goes on alone."""
+    replica = state.replica[r]
+    k = replica.jump_k
+    if k > 1:
+        start = replica.jump_ps
+        g = replica.jump_g
+        d = replica.jump_d
+        done = steps_before(t - start, k, g, d)
+        if done > 0:
+            replica.jump_k = done
+            end_jump(params, state, r, start + span_ps(done, g, d))
+            pool = params.pool[replica.pool]
+            replica.free_blocks -= step_blocks(pool, state.m[replica.residue_at :], replica.step)
+            launch(params, state, r, start + span_ps(done, g, d), 1, g + d * done, 0)
+
+
+@jit
+def blocks_used(params, state, r, n_blocks, t):
+    """KV blocks in use at t, seen from outside: after the last boundary before t."""
+    replica = state.replica[r]
+    used = n_blocks - replica.free_blocks
+    k = replica.jump_k
+    if k > 1:
+        done = steps_before(t - replica.jump_ps, k, replica.jump_g, replica.jump_d)
+        pool = params.pool[replica.pool]
+        used += jump_blocks(pool, state.m[replica.residue_at :], replica.n_decode, replica.step, 1, done + 1)
+    return used
+
+
+@jit_call
+def blocks_cached(params, state, r, n_blocks, t):
+    """Cached KV blocks that nobody holds at t, seen from outside: what a jump has taken by then is gone."""
+    replica = state.replica[r]
+    return min(
+        PrefixCache(state, replica.prefix_at).cached_blocks,
+        n_blocks - blocks_used(params, state, r, n_blocks, t),
+    )
