@@ -33,9 +33,9 @@ from sim.engine.around import station_samples
 from sim.engine.cpu import compiled
 from sim.engine.result import _counts, _requests
 from sim.model import layout as a# TODO# TODO
-from sim.model.cluster.faults import lose
+from sim.model.cluster.faults import lose_replica
 from sim.model.loop.advance import advance, begin, finish
-from sim.model.cluster.replica_lifecycle import become_ready, begin_drain, enter
+from sim.model.cluster.replica_lifecycle import become_ready, begin_drain, enter_stage
 from sim.model.telemetry.marks import pass_mark
 from sim.model.base.histogram import N_BUCKET, bucket_edges_ps, wide
 from sim.model.telemetry.samples import sample
@@ -257,14 +257,14 @@ def move(p, st, what, r, t):  # type: ignore[no-untyped-def]
     elif what == DRAIN:
         begin_drain(p, st, r, t)
     elif what == START:
-        enter(p, st, r, STAGE_ENGINE, t)
+        enter_stage(p, st, r, STAGE_ENGINE, t)
     elif what == LOOK:
         sample(p, st, t)
     elif what == MARK:
         pass_mark(p, st, t)
     elif what == LOSE:
         if st.m[st.rep + r * a.R_SIZE + a.R_STAGE] != STAGE_GONE:  # else it had drained before
-            lose(p, st, r, t)
+            lose_replica(p, st, r, t)
     else:
         finish(p, st)
 

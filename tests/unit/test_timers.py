@@ -14,7 +14,7 @@ from sim.engine.cpu import compiled
 from sim.model import layout as a# TODO# TODO
 from sim.model.tables.codes import PHASE_DEADLINE, RETRY_FAILED
 from sim.model.tables.run import Params, State
-from sim.model.timers.timer_heap import arm, disarm, first_timer, first_timer_ps, is_true, put_right
+from sim.model.timers.timer_heap import arm, disarm, first_timer, first_timer_ps, is_first_current, refresh_first
 from sim.fill.rows import ClassRow, GroupRow, PoolRow, RunRow, Traffic
 from sim.fill.state import new_state, slot_rows
 from sim.units import NEVER
@@ -35,13 +35,13 @@ def play(p, st, n_step):  # type: ignore[no-untyped-def]
             disarm(st, s)
         while what == PASS and first_timer_ps(st) <= time:
             first = first_timer(st)
-            if is_true(st, first):
+            if is_first_current(st, first):
                 p.trace[3 * n_step + 2 * n] = first
                 p.trace[3 * n_step + 2 * n + 1] = st.m[st.slot + first * a.F_SIZE + a.F_DUE_PS]
                 n += 1
                 disarm(st, first)
             else:
-                put_right(st, first)
+                refresh_first(st, first)
     return n
 
 

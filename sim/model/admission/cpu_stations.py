@@ -48,7 +48,7 @@ def enter_station(params, state, s, number, t):
     add_wide(station.wait_ps, begins - t)
     station.visits += 1
     if begins > t:
-        stand_in_line(params, state, visit.station, begins)
+        join_line(params, state, visit.station, begins)
     slot.visit = number
     slot.visit_ps = begins + work
 
@@ -72,7 +72,7 @@ def next_worker(params, state, station):
 
 # ---- samples ----------------------------------------------------------------------
 @jit
-def stand_in_line(params, state, station, begins):
+def join_line(params, state, station, begins):
     """A visit waits until `begins`: the first sample from then on takes it out of the line.
 
     So nobody has to be told when it begins, and the line is known however long it is and whoever has gone.

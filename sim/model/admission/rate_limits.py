@@ -92,7 +92,7 @@ def session_tokens(params, i):
 
 
 @jit
-def uncount(params, state, s):
+def end_concurrency(params, state, s):
     """An attempt is over for its client: it no longer counts against its limits."""
     slot = state.slot[s]
     if slot.is_counted == 1:
@@ -143,7 +143,7 @@ def note_completion(state, g, t):
 
 # ---- retry budgets ----------------------------------------------------------------------
 @jit
-def deposit(params, state, s):
+def pay_into_retry_budget(params, state, s):
     """A first attempt pays into its class's retry budget."""
     slot = state.slot[s]
     k = slot.traffic_class
@@ -154,7 +154,7 @@ def deposit(params, state, s):
 
 
 @jit
-def pay_retry(params, state, k):
+def take_retry_budget(params, state, k):
     """Whether the class's budget pays for a retry; it does where there is none."""
     if params.klass[k].budget_burst_milli == NEVER:
         return True

@@ -20,7 +20,7 @@ def content_of(params, state, s):
 
 
 @jit_call
-def take_out(state, content):
+def unlink_entry(state, content):
     """Take an entry out of the list."""
     entry = state.answer[content]
     before = entry.prev
@@ -38,7 +38,7 @@ def take_out(state, content):
 
 
 @jit_call
-def link_first(state, content, filled):
+def link_entry_first(state, content, filled):
     """Put an entry in front."""
     entry = state.answer[content]
     first = state.cache_first if state.n_cached > 0 else -1
@@ -54,17 +54,17 @@ def link_first(state, content, filled):
 
 
 @jit
-def is_cached(params, state, content, t):
+def find_answer(params, state, content, t):
     """Whether an answer lies in the cache at t; it is then the last used. One that is too old goes."""
     if content < 0:
         return False
     filled = state.answer[content].filled_ps
     if filled == ABSENT:
         return False
-    take_out(state, content)
+    unlink_entry(state, content)
     if t - (filled - 1) >= params.cache_life_ps:
         return False
-    link_first(state, content, filled)
+    link_entry_first(state, content, filled)
     return True
 
 
@@ -74,7 +74,7 @@ def keep_answer(params, state, content, t):
     if content < 0 or params.cache_entries == 0:
         return
     if state.answer[content].filled_ps != ABSENT:
-        take_out(state, content)
+        unlink_entry(state, content)
     elif state.n_cached == params.cache_entries:
-        take_out(state, state.cache_last)
-    link_first(state, content, t + 1)
+        unlink_entry(state, state.cache_last)
+    link_entry_first(state, content, t + 1)

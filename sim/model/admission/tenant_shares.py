@@ -19,7 +19,7 @@ def queue_of(params, state, g, s):
 
 
 @jit
-def note_served(params, state, g, s, tokens):
+def charge_tenant(params, state, g, s, tokens):
     """A tenant is served so many weighted tokens (only counted where tenants share fairly)."""
     if params.served_model[g].hold_order == HOLD_FAIR:
         tenant = params.klass[state.slot[s].traffic_class].tenant

@@ -4,17 +4,29 @@ from __future__ import annotations
 
 from sim.compile.jit import jit_call
 from sim.model.admission.cpu_stations import enter_station, n_after, n_before
-from sim.model.clients.attempt_flow import end_attempt, let_in, next_attempt, take_attempt, watch
-from sim.model.request.attempt import answered, counts_for, end_of_attempt, waste, win
-from sim.model.request.in_flight import conclude
-from sim.model.request.session_turns import next_turn
+from sim.model.clients.attempt_flow import (
+    arm_next_timer,
+    dispatch_attempt,
+    end_attempt,
+    next_attempt,
+    take_attempt,
+)
+from sim.model.request.attempt import (
+    cancel_hedge_peer,
+    count_waste,
+    end_answered_attempt,
+    end_of_attempt,
+    is_counted,
+)
+from sim.model.request.in_flight import complete_request
+from sim.model.request.session_turns import schedule_next_turn
 from sim.model.router.choose import n_fitting_pools
 from sim.model.tables.codes import BLOCKED, COMPLETED, REJECTED, SEQ_AFTER
 from sim.rng import STREAM_GUARD, draw_below
 
 
 @jit_call
-def on_station(params, state, s, t):
+def on_station_done(params, state, s, t):
     """A request is done with a station at t, or comes from its replica or the cache: to the next station, in, or out."""
     slot = state.slot[s]
     k = slot.traffic_class
@@ -24,20 +36,20 @@ def on_station(params, state, s, t):
         slot.first_ps = t
         slot.last_ps = t
         slot.gap_max = 0
-        win(params, state, s, t)
-        go_out(params, state, s, t)
+        cancel_hedge_peer(params, state, s, t)
+        deliver_answer(params, state, s, t)
     elif number < n_before(params, k) + (n_after(params, k) if after else 0):
         enter_station(params, state, s, number, t)
-        watch(params, state, s, t)
+        arm_next_timer(params, state, s, t)
     elif after:
-        go_out(params, state, s, t)
+        deliver_answer(params, state, s, t)
     else:
         slot.cpu_before_ps = t - slot.taken_ps
-        let_in(params, state, s, n_fitting_pools(params, slot.served_model, slot.request), t)
+        dispatch_attempt(params, state, s, n_fitting_pools(params, slot.served_model, slot.request), t)
 
 
 @jit_call
-def go_out(params, state, s, t):
+def deliver_answer(params, state, s, t):
     """An answer is complete at t, or the guardrail's verdict is against it."""
     slot = state.slot[s]
     klass = params.klass[slot.traffic_class]
@@ -45,12 +57,12 @@ def go_out(params, state, s, t):
     judged = slot.from_cache == 0 and slot.served_model != fallback
     verdict = draw_below(params.seed, STREAM_GUARD, slot.request, slot.attempt, 1 << 20)
     if judged and verdict < klass.blocked_q20:
-        waste(params, state, s, slot.computed)
+        count_waste(params, state, s, slot.computed)
         if fallback >= 0:
             end_of_attempt(params, state, s, REJECTED)
             slot.served_model = fallback
             next_attempt(params, state, s)
-            if counts_for(params, state, s):
+            if is_counted(params, state, s):
                 state.limit[slot.traffic_class].sent_on += 1
             take_attempt(params, state, s, t)
         else:
@@ -58,11 +70,11 @@ def go_out(params, state, s, t):
         return
     last = slot.last_ps
     slot.cpu_after_ps = t - last
-    answered(params, state, s, t)
+    end_answered_attempt(params, state, s, t)
     if klass.is_withheld == 1:
         slot.withheld_ps = last - slot.first_ps
         slot.first_ps = t
         last = t
     r = slot.replica
-    conclude(params, state, s, r, last, t, True)
-    next_turn(params, state, s, r, COMPLETED, t)
+    complete_request(params, state, s, r, last, t, True)
+    schedule_next_turn(params, state, s, r, COMPLETED, t)

@@ -4,18 +4,24 @@ from __future__ import annotations
 
 from sim.compile.jit import jit, jit_call
 from sim.model.admission.cpu_stations import enter_station, n_before
-from sim.model.admission.rate_limits import deposit, limits_reason, load_reason, pay_retry
-from sim.model.admission.response_cache import content_of, is_cached
+from sim.model.admission.rate_limits import (
+    limits_reason,
+    load_reason,
+    pay_into_retry_budget,
+    take_retry_budget,
+)
+from sim.model.admission.tenant_shares import charge_tenant
+from sim.model.admission.response_cache import content_of, find_answer
 from sim.model.clients.stall import stall_ps
 from sim.model.clients.start_window import deferral_ps
-from sim.model.gateway.dispatch import hand_over
-from sim.model.gateway.hold_queue import find_room, hold, note_served
-from sim.model.gateway.ttft_prediction import comes_late
-from sim.model.prefix_cache.references import list_own
+from sim.model.gateway.dispatch import enqueue_rarely
+from sim.model.gateway.hold_queue import find_room, hold
+from sim.model.gateway.ttft_prediction import is_ttft_too_late
+from sim.model.prefix_cache.references import list_own_range
 from sim.model.record.latency_attribution import held_from
-from sim.model.request.attempt import begin_request, counts_for, drop_slot, end_of_attempt
-from sim.model.request.in_flight import clear, leave, take_slot
-from sim.model.request.session_turns import next_turn
+from sim.model.request.attempt import begin_first_attempt, drop_slot, end_of_attempt, is_counted
+from sim.model.request.in_flight import clear_attempt, take_slot, write_unserved
+from sim.model.request.session_turns import schedule_next_turn
 from sim.model.router.choose import n_fitting_pools
 from sim.model.tables.codes import (
     BLOCKED,
@@ -51,12 +57,12 @@ JITTER_BITS = 20
 def take_request(params, state, i, t):
     """Request i of the table arrives at t; the caller has made sure that a slot is free."""
     s = take_slot(params, state, i, t)
-    begin_request(params, state, s)
-    start(params, state, s, t)
+    begin_first_attempt(params, state, s)
+    start_or_defer(params, state, s, t)
 
 
 @jit
-def start(params, state, s, t):
+def start_or_defer(params, state, s, t):
     """The request in slot s has arrived at t: it is tried, or deferred."""
     wait = deferral_ps(params, state.slot[s].traffic_class, t)
     if wait > 0:
@@ -70,11 +76,11 @@ def start(params, state, s, t):
 
 
 @jit_call
-def retry(params, state, s, t):
+def on_retry(params, state, s, t):
     """The wait of the request in slot s is over: its next attempt is taken at t."""
     slot = state.slot[s]
     next_attempt(params, state, s)
-    if slot.attempt > 1 and counts_for(params, state, s):
+    if slot.attempt > 1 and is_counted(params, state, s):
         state.counts[slot.traffic_class].retries += 1
     take_attempt(params, state, s, t)
 
@@ -87,21 +93,25 @@ def take_attempt(params, state, s, t):
     g = slot.served_model
     slot.state = SEQ_WAITING
     slot.taken_ps = t
-    if counts_for(params, state, s):
+    if is_counted(params, state, s):
         state.counts[k].attempts += 1
     state.served_model[g].arrivals += 1
     if slot.attempt > 1:
         state.served_model[g].retries += 1
-    deposit(params, state, s)
+    pay_into_retry_budget(params, state, s)
     fitting = n_fitting_pools(params, g, slot.request)
     reason = TOO_LONG if fitting == 0 else limits_reason(params, state, s, t)
     set_patience(params, state, s, t)
-    if reason == NO_REASON and is_cached(params, state, content_of(params, state, s), t):
-        from_cache(params, state, s, t)
+    if reason == NO_REASON and find_answer(params, state, content_of(params, state, s), t):
+        answer_from_cache(params, state, s, t)
         return
     if reason == NO_REASON:
         reason = load_reason(params, state, k, g)
-    if reason == NO_REASON and params.klass[k].ttft_max_ps != NEVER and comes_late(params, state, s, g, t):
+    if (
+        reason == NO_REASON
+        and params.klass[k].ttft_max_ps != NEVER
+        and is_ttft_too_late(params, state, s, g, t)
+    ):
         reason = PREDICTED_TTFT
     if reason != NO_REASON:
         end_attempt(params, state, s, -1, REJECTED, reason, t)
@@ -109,13 +119,13 @@ def take_attempt(params, state, s, t):
     if n_before(params, k) > 0:
         slot.state = SEQ_BEFORE
         enter_station(params, state, s, 0, t)
-        watch(params, state, s, t)
+        arm_next_timer(params, state, s, t)
     else:
-        let_in(params, state, s, fitting, t)
+        dispatch_attempt(params, state, s, fitting, t)
 
 
 @jit
-def from_cache(params, state, s, t):
+def answer_from_cache(params, state, s, t):
     """The attempt in slot s will be answered by the response cache: no replica sees it."""
     slot = state.slot[s]
     slot.from_cache = 1
@@ -123,20 +133,20 @@ def from_cache(params, state, s, t):
     slot.routed_ps = t
     slot.scheduled_ps = t
     slot.visit_ps = t + params.cache_ps
-    watch(params, state, s, t)
+    arm_next_timer(params, state, s, t)
 
 
 @jit
-def let_in(params, state, s, fitting, t):
+def dispatch_attempt(params, state, s, fitting, t):
     """The attempt in slot s has passed the gateway's checks and stations: it is routed, held or turned away."""
     slot = state.slot[s]
     g = slot.served_model
     slot.state = SEQ_WAITING
-    watch(params, state, s, t)
+    arm_next_timer(params, state, s, t)
     r = find_room(params, state, g, slot.request, slot.attempt - 1, fitting, t)
     if r >= 0:
-        note_served(params, state, g, s, slot.prompt)
-        hand_over(params, state, g, r, s, t)
+        charge_tenant(params, state, g, s, slot.prompt)
+        enqueue_rarely(params, state, g, r, s, t)
     elif state.served_model[g].held < params.served_model[g].hold_max:
         held_from(state, g, s, t)
         hold(params, state, g, s)
@@ -166,19 +176,19 @@ def set_patience(params, state, s, t):
 
 
 @jit
-def sees_nothing(params, state, s):
+def has_no_token(params, state, s):
     """Whether the client of slot s has no token yet."""
     slot = state.slot[s]
     return slot.first_ps < 0 or params.klass[slot.traffic_class].is_withheld == 1
 
 
 @jit_call
-def watch(params, state, s, t):
+def arm_next_timer(params, state, s, t):
     """Set the timer of an attempt after t: its deadline, or the end of its work at a station; list the hedge before it."""
     slot = state.slot[s]
     phase = PHASE_DEADLINE
     due = slot.total_ps
-    if sees_nothing(params, state, s):
+    if has_no_token(params, state, s):
         due = min(due, slot.give_up_ps)
         if slot.first_ps < 0 and t < hedge_ps(params, state, s) < due:
             if not is_listed(state, s):
@@ -224,7 +234,7 @@ def end_attempt(params, state, s, r, outcome, reason, t):
         counts.all_timed_out += 1
     else:
         counts.all_failed += 1
-    if counts_for(params, state, s):
+    if is_counted(params, state, s):
         if outcome == REJECTED:
             counts.rejected += 1
         elif outcome == TIMED_OUT:
@@ -232,16 +242,16 @@ def end_attempt(params, state, s, r, outcome, reason, t):
         else:
             counts.failed += 1
         counts.by_reason[reason] += 1
-    leave(params, state, s, r, outcome, reason)
-    next_turn(params, state, s, r, outcome, t)
+    write_unserved(params, state, s, r, outcome, reason)
+    schedule_next_turn(params, state, s, r, outcome, t)
 
 
 @jit_call
 def next_attempt(params, state, s):
     """Slot s is for the next attempt at its request."""
     slot = state.slot[s]
-    list_own(params, state, s)
-    clear(params, slot)
+    list_own_range(params, state, s)
+    clear_attempt(params, slot)
     slot.from_cache = 0
     slot.replica = -1
     slot.attempts += 1
@@ -260,7 +270,7 @@ def may_retry(params, state, s, outcome, t):
         return False
     if klass.retry_on & (1 << (outcome - REJECTED)) == 0:
         return False
-    return pay_retry(params, state, slot.traffic_class)
+    return take_retry_budget(params, state, slot.traffic_class)
 
 
 @jit

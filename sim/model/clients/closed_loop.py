@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from sim.compile.jit import jit, jit_call
 from sim.model.record.request_record import note_arrival
-from sim.model.request.attempt import begin_request, drop_slot
-from sim.model.request.in_flight import offer, take_slot
+from sim.model.request.attempt import begin_first_attempt, drop_slot
+from sim.model.request.in_flight import count_arrival, take_slot
 from sim.model.request.session_turns import left_in_line
 from sim.model.tables.codes import CLOSED
 from sim.model.tables.sample import MARK_RUN
@@ -15,7 +15,7 @@ from sim.model.telemetry.samples import sample
 
 
 @jit
-def first_in_line(params, state, line):
+def take_from_line(params, state, line):
     """The request that is first in a line, which it leaves; −1 where nobody is left."""
     if left_in_line(params, state, line) == 0:
         return -1
@@ -25,24 +25,24 @@ def first_in_line(params, state, line):
 
 
 @jit_call
-def come(params, state, s, t):
+def begin_next_turn(params, state, s, t):
     """What slept in slot s arrives at t; False where there is nobody left."""
     j = params.turn[state.slot[s].request].next
     drop_slot(state, s)
     if j < NOBODY_FOLLOWS:
-        j = first_in_line(params, state, -2 - j)
+        j = take_from_line(params, state, -2 - j)
         if j < 0:
-            close(params, state, t)
+            end_run_if_all_answered(params, state, t)
             return False
     take_slot(params, state, j, t)
-    begin_request(params, state, s)
-    offer(params, state, j, t)
+    begin_first_attempt(params, state, s)
+    count_arrival(params, state, j, t)
     note_arrival(params, state, j, t)
     return True
 
 
 @jit_call
-def close(params, state, t):
+def end_run_if_all_answered(params, state, t):
     """The run ends here, before its time, if all its requests are over: the measured window ends with it."""
     if params.ends_with_last_answer == 0 or state.n_looped < params.n_request:
         return

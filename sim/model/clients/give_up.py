@@ -9,22 +9,29 @@ from sim.compile.jit import jit, jit_call
 from sim.model.base.batch_queues import drop_waiting, gap_longest
 from sim.model.base.min_tree import tree_set
 from sim.model.base.words import copy_row
-from sim.model.clients.answer_path import on_station
-from sim.model.clients.attempt_flow import end_attempt, retry, sees_nothing, start, take_attempt, watch
-from sim.model.clients.closed_loop import come
+from sim.model.clients.answer_path import on_station_done
+from sim.model.clients.attempt_flow import (
+    arm_next_timer,
+    end_attempt,
+    has_no_token,
+    on_retry,
+    start_or_defer,
+    take_attempt,
+)
+from sim.model.clients.closed_loop import begin_next_turn
 from sim.model.clients.stall import stall_ps
-from sim.model.gateway.hold_queue import drop_held, note_room
-from sim.model.prefix_cache.references import list_own
+from sim.model.gateway.hold_queue import drop_held, release_if_room
+from sim.model.prefix_cache.references import list_own_range
 from sim.model.replica.engine import gate_opens_ps
 from sim.model.replica.jump import cut_jump, settle
 from sim.model.request.attempt import (
-    begin_request,
-    counts_for,
+    begin_first_attempt,
+    count_waste,
+    disarm_all,
     drop_slot,
     end_of_attempt,
-    forget,
+    is_counted,
     take_free,
-    waste,
 )
 from sim.model.request.in_flight import take_slot
 from sim.model.router.choose import refresh_load
@@ -54,28 +61,28 @@ from sim.model.tables.codes import (
     TIMED_OUT,
 )
 from sim.model.tables.slot import SLOT_SIZE
-from sim.model.timers.hedge_lists import hedge_key, is_needless, unlist_hedge
+from sim.model.timers.hedge_lists import has_first_token, hedge_key, unlist_hedge
 from sim.model.timers.timer_heap import (
     disarm,
+    fires_before,
     first_timer,
     first_timer_ps,
-    goes_off_before,
-    is_true,
+    is_first_current,
     phase_of,
-    put_right,
+    refresh_first,
 )
 from sim.units import NEVER
 
 
 @jit_call
-def lose_attempt(params, state, s, r, reason, t):
+def fail_with_replica(params, state, s, r, reason, t):
     """The replica of an attempt is lost at t (its steps are settled); it fails, and ghosts are gone for good."""
     slot = state.slot[s]
     ghost = slot.fate
     if ghost == ABANDONED:
         drop_slot(state, s)
         return
-    waste(params, state, s, computed_of(state, s, r))
+    count_waste(params, state, s, computed_of(state, s, r))
     if ghost == LOST_HEDGE:
         end_of_attempt(params, state, s, CANCELLED)
         drop_slot(state, s)
@@ -105,7 +112,7 @@ def note_gap(state, s, r):
 
 
 @jit_call
-def left_queue(params, state, r, t):
+def on_left_queue(params, state, r, t):
     """A waiting attempt has left replica r at t: the next in line may come in, the gate may stay shut."""
     replica = state.replica[r]
     pool = params.pool[replica.pool]
@@ -120,7 +127,7 @@ def left_queue(params, state, r, t):
     elif waiting > 0 and replica.n_run < pool.max_num_seqs and (continuous or replica.batch_left > 0):
         cut_jump(params, state, r, t)
     refresh_load(params, state, pool.served_model, r)
-    note_room(params, state, pool.served_model, t)
+    release_if_room(params, state, pool.served_model, t)
 
 
 @jit_call
@@ -135,17 +142,17 @@ def withdraw(params, state, s, t):
     if where == SEQ_BEFORE:
         return False
     if where == SEQ_AFTER:
-        waste(params, state, s, slot.computed)
+        count_waste(params, state, s, slot.computed)
         return False
     if where == SEQ_WAITING:
         drop_waiting(state, state.replica[r], s)
-        left_queue(params, state, r, t)
+        on_left_queue(params, state, r, t)
         return False
     settle(params, state, r, t)
     cut_jump(params, state, r, t)
-    waste(params, state, s, computed_of(state, s, r))
+    count_waste(params, state, s, computed_of(state, s, r))
     note_gap(state, s, r)
-    if slot.state == SEQ_DECODE and counts_for(params, state, s):  # what its last step emits is nobody's gap
+    if slot.state == SEQ_DECODE and is_counted(params, state, s):  # what its last step emits is nobody's gap
         state.mix[r * params.n_class + slot.traffic_class] -= 1
     slot.next_abandoned = state.replica[r].abandoned  # freed at the next boundary
     state.replica[r].abandoned = s + 1
@@ -153,9 +160,9 @@ def withdraw(params, state, s, t):
 
 
 @jit_call
-def split_off(params, state, s):
+def move_to_new_slot(params, state, s):
     """Leave slot s to the ghost of an attempt that runs on; returns the slot in which its request lives on."""
-    forget(params, state, s)
+    disarm_all(params, state, s)
     new = take_free(state)
     slot = state.slot[s]
     new_slot = state.slot[new]
@@ -172,7 +179,7 @@ def split_off(params, state, s):
 
 # ---- timers ----------------------------------------------------------------------
 @jit
-def where_it_is(state, s):
+def timeout_reason(state, s):
     """The reason of a timeout: where the attempt was."""
     slot = state.slot[s]
     where = slot.state
@@ -190,19 +197,19 @@ def on_deadline(params, state, s, t):
     """The client of slot s looks at its watch: it gives up, or has its first token and waits for the rest."""
     slot = state.slot[s]
     stalled = stall_ps(params, state, s, t) <= t
-    if t < slot.total_ps and not (sees_nothing(params, state, s) and t >= slot.give_up_ps) and not stalled:
-        watch(params, state, s, t)
+    if t < slot.total_ps and not (has_no_token(params, state, s) and t >= slot.give_up_ps) and not stalled:
+        arm_next_timer(params, state, s, t)
         return
-    reason = STALLED if stalled and t < slot.total_ps else where_it_is(state, s)
+    reason = STALLED if stalled and t < slot.total_ps else timeout_reason(state, s)
     r = slot.replica
     if withdraw(params, state, s, t):
-        s = split_off(params, state, s)
+        s = move_to_new_slot(params, state, s)
     state.slot[s].state = SEQ_AWAY
     end_attempt(params, state, s, r, TIMED_OUT, reason, t)
 
 
 @jit_call
-def cancel(params, state, s, t):
+def cancel_attempt(params, state, s, t):
     """The twin of this attempt has answered: it leaves, and nothing is written down but what it wasted."""
     slot = state.slot[s]
     end_of_attempt(params, state, s, CANCELLED)
@@ -213,15 +220,15 @@ def cancel(params, state, s, t):
 
 
 @jit_call
-def hedge(params, state, s, t):
+def send_hedge(params, state, s, t):
     """A client without a first token sends a second attempt beside its first."""
     slot = state.slot[s]
     klass = params.klass[slot.traffic_class]
     if slot.hedge_peer >= 0 or slot.attempts >= klass.attempts_max:
         return
-    list_own(params, state, s)
+    list_own_range(params, state, s)
     twin = take_slot(params, state, slot.request, slot.arrival_ps)
-    begin_request(params, state, twin)
+    begin_first_attempt(params, state, twin)
     peer = state.slot[twin]
     peer.served_model = slot.served_model  # the fallback's, where an answer of its class's model was blocked
     n = slot.attempts + 1
@@ -230,7 +237,7 @@ def hedge(params, state, s, t):
     peer.attempt = n
     slot.hedge_peer = twin
     peer.hedge_peer = s
-    if counts_for(params, state, s):
+    if is_counted(params, state, s):
         state.counts[slot.traffic_class].hedges += 1
     take_attempt(params, state, twin, t)
 
@@ -243,36 +250,36 @@ def on_timer(params, state, t):
     if state.free_slot < 0:
         state.status = NEED_SLOTS  # nothing has been changed: the host makes room and the loop goes on
         return
-    while state.hedge_ps != NEVER and is_needless(state, state.hedge_slot):
+    while state.hedge_ps != NEVER and has_first_token(state, state.hedge_slot):
         s = state.hedge_slot
         unlist_hedge(params, state, s)
         if state.slot[s].due_ps == NEVER:  # else it has been looked at since its first token came
-            watch(params, state, s, t)
-    while state.n_timer > 0 and not is_true(state, first_timer(state)):
-        put_right(state, first_timer(state))
+            arm_next_timer(params, state, s, t)
+    while state.n_timer > 0 and not is_first_current(state, first_timer(state)):
+        refresh_first(state, first_timer(state))
     hedge_ps = state.hedge_ps
-    if hedge_ps <= t and not goes_off_before(state, hedge_ps, hedge_key(state, state.hedge_slot)):
+    if hedge_ps <= t and not fires_before(state, hedge_ps, hedge_key(state, state.hedge_slot)):
         s = state.hedge_slot
         unlist_hedge(params, state, s)
-        hedge(params, state, s, t)
-        watch(params, state, s, t)
+        send_hedge(params, state, s, t)
+        arm_next_timer(params, state, s, t)
     elif first_timer_ps(state) <= t:
         s = first_timer(state)
         disarm(state, s)
-        go_off(params, state, s, phase_of(state, s), t)
+        on_timer_fired(params, state, s, phase_of(state, s), t)
 
 
 @jit_call
-def go_off(params, state, s, phase, t):
+def on_timer_fired(params, state, s, phase, t):
     """The timer of slot s has gone off at t."""
     if phase == PHASE_DEADLINE:
         on_deadline(params, state, s, t)
     elif phase == PHASE_RETRY:
-        retry(params, state, s, t)
+        on_retry(params, state, s, t)
     elif phase == PHASE_STATION:
-        on_station(params, state, s, t)
+        on_station_done(params, state, s, t)
     elif state.slot[s].state == SEQ_THINKING:
-        if come(params, state, s, t):
-            start(params, state, s, t)
+        if begin_next_turn(params, state, s, t):
+            start_or_defer(params, state, s, t)
     else:
-        cancel(params, state, s, t)
+        cancel_attempt(params, state, s, t)

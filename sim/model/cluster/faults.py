@@ -5,11 +5,11 @@ from __future__ import annotations
 from sim.compile.jit import jit_call
 from sim.model.base.histogram import add_wide
 from sim.model.base.min_tree import tree_set
-from sim.model.clients.give_up import lose_attempt
-from sim.model.cluster.replica_lifecycle import drop_ready, scale_to, vanish
-from sim.model.record.latency_attribution import group_closes
+from sim.model.clients.give_up import fail_with_replica
+from sim.model.cluster.replica_lifecycle import drop_ready, remove_replica, scale_to
+from sim.model.record.latency_attribution import on_last_ready_gone
 from sim.model.replica.jump import settle
-from sim.model.request.in_flight import fail
+from sim.model.request.in_flight import fail_request
 from sim.model.tables.codes import REPLICA_LOST, STAGE_DRAINING, STAGE_READY
 from sim.units import NEVER
 
@@ -29,15 +29,15 @@ def on_fault(params, state, t):
     set_next_fault(params, state)
     pool = fault.pool
     for _ in range(fault.n_replica):
-        r = choose_lost(params, state, pool)
+        r = choose_lost_replica(params, state, pool)
         if r < 0:
             break
-        lose(params, state, r, t)
+        lose_replica(params, state, r, t)
     scale_to(params, state, pool, state.pool[pool].wanted, t)
 
 
 @jit_call
-def choose_lost(params, state, pool):
+def choose_lost_replica(params, state, pool):
     """The lowest ready replica of a pool, or the lowest draining one, or −1."""
     first = params.pool[pool].first_replica
     draining = -1
@@ -51,7 +51,7 @@ def choose_lost(params, state, pool):
 
 
 @jit_call
-def lose(params, state, r, t):
+def lose_replica(params, state, r, t):
     """A replica is gone at t, in the middle of whatever it did: all that it held fails."""
     replica = state.replica[r]
     settle(params, state, r, t)
@@ -65,11 +65,11 @@ def lose(params, state, r, t):
     if replica.stage == STAGE_READY:
         g = params.pool[replica.pool].served_model
         drop_ready(params, state, g, r)
-        group_closes(state, g, t)
+        on_last_ready_gone(state, g, t)
     fail_list(params, state, r, replica.wait_head, t)
     fail_list(params, state, r, replica.run_head, t)
     clear_engine(params, state, r)
-    vanish(params, state, r, t)
+    remove_replica(params, state, r, t)
 
 
 @jit_call
@@ -78,9 +78,9 @@ def fail_list(params, state, r, s, t):
     while s >= 0:
         after = state.slot[s].next
         if params.has_attempts == 1:
-            lose_attempt(params, state, s, r, REPLICA_LOST, t)
+            fail_with_replica(params, state, s, r, REPLICA_LOST, t)
         else:
-            fail(params, state, s, r, REPLICA_LOST)
+            fail_request(params, state, s, r, REPLICA_LOST)
         s = after
 
 

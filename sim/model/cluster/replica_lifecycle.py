@@ -11,7 +11,7 @@ from __future__ import annotations
 from sim.compile.jit import jit, jit_call
 from sim.model.base.min_tree import tree_set
 from sim.model.prefix_cache.block_ranges import clear_prefix
-from sim.model.record.latency_attribution import group_closes, group_opens
+from sim.model.record.latency_attribution import on_first_ready, on_last_ready_gone
 from sim.model.replica.engine import on_enqueued
 from sim.model.router.choose import refresh_load
 from sim.model.tables.codes import STAGE_DRAINING, STAGE_ENGINE, STAGE_GONE, STAGE_READY, STAGE_SLICE
@@ -29,7 +29,7 @@ def is_billed(stage):
 
 
 @jit_call
-def enter(state, r, stage, t):
+def enter_stage(state, r, stage, t):
     """Move a replica to a stage and keep the counts of its pool."""
     replica = state.replica[r]
     pool = replica.pool
@@ -60,7 +60,7 @@ def step_ps(params, step, pool, start):
 
 
 @jit_call
-def go_on_starting(params, state, r, t):
+def continue_cold_start(params, state, r, t):
     """Show a starting replica as the first stage that is in progress at t, until the next of its steps ends; when all
     have ended it is ready. A step that takes no time is never in progress.
 
@@ -84,19 +84,19 @@ def go_on_starting(params, state, r, t):
     if stage == STAGE_READY:
         become_ready(params, state, r, t)
     else:
-        enter(state, r, stage, t)
+        enter_stage(state, r, stage, t)
         tree_set(state.stage_tree, params.leaves, r, until_ps)
 
 
 @jit_call
-def begin_start(params, state, r, t):
+def begin_cold_start(params, state, r, t):
     """A replica is wanted: its cold start begins."""
     replica = state.replica[r]
     pool_state = state.pool[replica.pool]
     replica.started_ps = t
     replica.start = pool_state.started
     pool_state.started += 1
-    go_on_starting(params, state, r, t)
+    continue_cold_start(params, state, r, t)
 
 
 @jit_call
@@ -105,13 +105,13 @@ def become_ready(params, state, r, t):
     replica = state.replica[r]
     pool = params.pool[replica.pool]
     g = pool.served_model
-    enter(state, r, STAGE_READY, t)
+    enter_stage(state, r, STAGE_READY, t)
     tree_set(state.stage_tree, params.leaves, r, NEVER)
     replica.ready_ps = t
     replica.free_blocks = pool.n_blocks
     replica.batch_left = 0
     clear_prefix(params, state, r)
-    group_opens(state, g, t)
+    on_first_ready(state, g, t)
     insert_ready(params, state, g, r)
     refresh_load(params, state, g, r)
     if state.served_model[g].held > 0:
@@ -153,8 +153,8 @@ def begin_drain(params, state, r, t):
     replica = state.replica[r]
     g = params.pool[replica.pool].served_model
     drop_ready(params, state, g, r)
-    group_closes(state, g, t)
-    enter(state, r, STAGE_DRAINING, t)
+    on_last_ready_gone(state, g, t)
+    enter_stage(state, r, STAGE_DRAINING, t)
     replica.drain_ps = t
     if replica.n_wait + replica.n_run == 0:
         tree_set(state.stage_tree, params.leaves, r, t + 1)
@@ -163,9 +163,9 @@ def begin_drain(params, state, r, t):
 
 
 @jit_call
-def vanish(params, state, r, t):
+def remove_replica(params, state, r, t):
     """A replica is gone: its place is free for a later start."""
-    enter(state, r, STAGE_GONE, t)
+    enter_stage(state, r, STAGE_GONE, t)
     tree_set(state.stage_tree, params.leaves, r, NEVER)
 
 
@@ -173,14 +173,14 @@ def vanish(params, state, r, t):
 def on_stage(params, state, r, t):
     """A step of replica r's start ends at t, or its draining."""
     if state.replica[r].stage == STAGE_DRAINING:
-        vanish(params, state, r, t)
+        remove_replica(params, state, r, t)
     else:
-        go_on_starting(params, state, r, t)
+        continue_cold_start(params, state, r, t)
 
 
 # ---- scaling ----------------------------------------------------------------------
 @jit_call
-def choose_place(params, state, pool):
+def choose_free_place(params, state, pool):
     """The lowest free place of a pool, or −1."""
     first = params.pool[pool].first_replica
     for r in range(first, first + params.pool[pool].n_replica):
@@ -190,7 +190,7 @@ def choose_place(params, state, pool):
 
 
 @jit_call
-def choose_leaver(params, state, pool):
+def choose_scale_down(params, state, pool):
     """Who goes first when a pool shrinks, as a ReplicaSet chooses: not ready before ready, then the youngest."""
     first = params.pool[pool].first_replica
     best = -1
@@ -222,15 +222,15 @@ def scale_to(params, state, pool_id, wanted, t):
     pool_state.wanted = wanted
     active = pool_state.n_ready + pool_state.n_starting
     while active < wanted:
-        r = choose_place(params, state, pool_id)
+        r = choose_free_place(params, state, pool_id)
         if r < 0:
             break  # places are still draining: tried again at the next tick
-        begin_start(params, state, r, t)
+        begin_cold_start(params, state, r, t)
         active += 1
     while active > wanted:
-        r = choose_leaver(params, state, pool_id)
+        r = choose_scale_down(params, state, pool_id)
         if state.replica[r].stage == STAGE_READY:
             begin_drain(params, state, r, t)
         else:
-            vanish(params, state, r, t)
+            remove_replica(params, state, r, t)
         active -= 1

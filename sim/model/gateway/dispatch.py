@@ -6,7 +6,7 @@ from sim.compile.jit import jit, jit_call
 from sim.model.base.batch_queues import insert_waiting, push_waiting
 from sim.model.record.latency_attribution import queued_from
 from sim.model.replica.engine import on_enqueued
-from sim.model.router.choose import choose_fitting, choose_replica, is_choosy, refresh_load
+from sim.model.router.choose import choose_fitting, choose_replica, has_pool_list, refresh_load
 from sim.model.tables.codes import PRIORITY, SEQ_WAITING
 from sim.units import NEVER
 
@@ -31,7 +31,7 @@ def enqueue(params, state, g, r, s, t):
 
 
 @jit_call
-def hand_over(params, state, g, r, s, t):
+def enqueue_rarely(params, state, g, r, s, t):
     """As enqueue, for those who do it rarely."""
     enqueue(params, state, g, r, s, t)
 
@@ -41,6 +41,6 @@ def find_replica(params, state, g, i, attempt, fitting, t):
     """A replica for an attempt at request i, counted from 0, that fits `fitting` pools of its group, or −1."""
     if state.served_model[g].n_ready == 0:
         return -1
-    if fitting == params.served_model[g].n_pool and not is_choosy(params, g, i):
+    if fitting == params.served_model[g].n_pool and not has_pool_list(params, g, i):
         return choose_replica(params, state, g, i, attempt, t)
     return choose_fitting(params, state, g, i, attempt, NEVER, t)

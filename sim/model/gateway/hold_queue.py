@@ -8,12 +8,12 @@ served the fewest weighted tokens goes first, and a tenant that comes back from 
 from __future__ import annotations
 
 from sim.compile.jit import jit, jit_call
-from sim.model.admission.tenant_shares import note_served, queue_of
+from sim.model.admission.tenant_shares import charge_tenant, queue_of
 from sim.model.base.batch_queues import comes_before
 from sim.model.base.min_tree import tree_first_key
-from sim.model.gateway.dispatch import find_replica, hand_over
+from sim.model.gateway.dispatch import enqueue_rarely, find_replica
 from sim.model.record.latency_attribution import held_until
-from sim.model.router.choose import choose_fitting, choose_replica, is_choosy, n_fitting_pools
+from sim.model.router.choose import choose_fitting, choose_replica, has_pool_list, n_fitting_pools
 from sim.model.tables.codes import HOLD_FAIR, HOLD_PRIORITY, LEAST_OUTSTANDING, SEQ_HELD
 from sim.model.tables.served_model import PLACE_BITS
 from sim.units import NEVER
@@ -39,7 +39,7 @@ def find_room(params, state, g, i, attempt, fitting, t):
         return -1
     if most == NEVER:
         return find_replica(params, state, g, i, attempt, fitting, t)
-    if model.router == LEAST_OUTSTANDING and fitting == model.n_pool and not is_choosy(params, g, i):
+    if model.router == LEAST_OUTSTANDING and fitting == model.n_pool and not has_pool_list(params, g, i):
         return choose_replica(
             params, state, g, i, attempt, t
         )  # which holds the least, so it has room if any has
@@ -47,7 +47,7 @@ def find_room(params, state, g, i, attempt, fitting, t):
 
 
 @jit
-def note_room(params, state, g, t):
+def release_if_room(params, state, g, t):
     """A replica of a group has come to hold less: at t the gateway looks whether it may take what is held."""
     capped = params.served_model[g].outstanding_max != NEVER
     if capped and state.served_model[g].held > 0:
@@ -144,8 +144,8 @@ def release_from(params, state, g, number, most, t):
         if r >= 0:
             drop_held(params, state, g, s)
             held_until(state, g, s, t)
-            note_served(params, state, g, s, state.slot[s].prompt)
-            hand_over(params, state, g, r, s, t)
+            charge_tenant(params, state, g, s, state.slot[s].prompt)
+            enqueue_rarely(params, state, g, r, s, t)
             went += 1
         s = after
     return went

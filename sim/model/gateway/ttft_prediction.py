@@ -11,13 +11,13 @@ from sim.compile.jit import jit, jit_call
 from sim.model.admission.cpu_stations import n_before, next_worker, visit_of, work_ps
 from sim.model.base.step_time import prompt_step_ps
 from sim.model.request.in_flight import class_of
-from sim.model.router.choose import fits, is_choosy, may_serve
+from sim.model.router.choose import fits, has_pool_list, may_serve
 from sim.model.router.prefix_aware import cached_tokens
 from sim.units import NEVER
 
 
 @jit_call
-def comes_late(params, state, s, g, t):
+def is_ttft_too_late(params, state, s, g, t):
     """Whether the attempt in slot s, taken at t, would have its first token later than its class allows.
 
     Caches are asked only where the whole prompt would take too long: a prompt is never expected to take longer for it.
@@ -62,7 +62,7 @@ def stations_ps(params, state, s, t):
 def first_pool(params, g, i):
     """The first pool that may serve request i: of its class's list, or of group g; the caller has seen that it fits one."""
     at = params.served_model[g].first_pool
-    if is_choosy(params, g, i):
+    if has_pool_list(params, g, i):
         klass = params.klass[class_of(params, i)]
         for j in range(klass.n_pool):
             if fits(params, params.m[klass.pools_at + j], i):

@@ -11,7 +11,7 @@ from sim.model.admission.rate_limits import fill_limits
 from sim.model.base.min_tree import tree_build, tree_first, tree_first_key, tree_set
 from sim.model.cluster.faults import on_fault, set_next_fault
 from sim.model.cluster.replica_lifecycle import become_ready, on_stage
-from sim.model.gateway.hold_queue import note_room
+from sim.model.gateway.hold_queue import release_if_room
 from sim.model.loop.control import next_stop_ps
 from sim.model.loop.inputs import on_input, set_next_in
 from sim.model.replica.engine import on_boundary
@@ -35,7 +35,7 @@ def on_replica(params, state, r, t):
     g = params.pool[replica.pool].served_model
     refresh_load(params, state, g, r)
     if params.has_outstanding_max == 1:
-        note_room(params, state, g, t + 1)
+        release_if_room(params, state, g, t + 1)
     if replica.stage == STAGE_DRAINING and replica.n_run + replica.n_wait == 0:
         tree_set(state.stage_tree, params.leaves, r, t + 1)
 

@@ -49,7 +49,7 @@ def is_over(params, state, t):
 
 
 @jit_call
-def read_world(params, state, t):
+def scrape_and_sample(params, state, t):
     """Phase of scrapes and samples at t."""
     for pool in range(params.n_pool):
         pool_state = state.pool[pool]
@@ -119,7 +119,7 @@ def apply_policy(params, state, pool, wanted, t):
 def control(params, state, t):
     """Everything that is due at the control instant t; may be called again at t after a host-side policy."""
     state.now_ps = t
-    read_world(params, state, t)
+    scrape_and_sample(params, state, t)
     if is_over(params, state, t):
         if params.sample_ps > 0 and state.next_sample_ps != t + params.sample_ps:
             sample(params, state, t)  # the time series ends where the run does

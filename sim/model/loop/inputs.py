@@ -8,7 +8,7 @@ from sim.model.clients.give_up import on_timer
 from sim.model.gateway.dispatch import enqueue, find_replica
 from sim.model.gateway.hold_queue import hold, release
 from sim.model.record.latency_attribution import held_from
-from sim.model.request.in_flight import class_of, offer, reject, take_slot
+from sim.model.request.in_flight import class_of, count_arrival, reject_on_arrival, take_slot
 from sim.model.router.choose import n_fitting_pools
 from sim.model.tables.codes import GATEWAY_FULL, NEED_SLOTS, TOO_LONG
 from sim.model.timers.timer_heap import next_timer_ps
@@ -35,7 +35,7 @@ def route_arrival(params, state, i, t):
     state.served_model[g].arrivals += 1
     fitting = n_fitting_pools(params, g, i)
     if fitting == 0:
-        reject(params, state, i, t, TOO_LONG)
+        reject_on_arrival(params, state, i, t, TOO_LONG)
         return
     r = find_replica(params, state, g, i, 0, fitting, t)
     if r >= 0:
@@ -45,7 +45,7 @@ def route_arrival(params, state, i, t):
         held_from(state, g, s, t)
         hold(params, state, g, s)
     else:
-        reject(params, state, i, t, GATEWAY_FULL)
+        reject_on_arrival(params, state, i, t, GATEWAY_FULL)
 
 
 @jit
@@ -56,7 +56,7 @@ def on_arrival(params, state, t):
         state.status = NEED_SLOTS  # nothing has been changed: the host makes room and the loop goes on
         return
     state.cursor = i + 1
-    offer(params, state, i, t)
+    count_arrival(params, state, i, t)
     if params.has_attempts == 1:
         take_request(params, state, i, t)
     else:

@@ -35,7 +35,7 @@ def bucket_of(pool, segment):
 
 
 @jit
-def find_run(state, pool, cache, segment):
+def find_range(state, pool, cache, segment):
     """The shallowest run of a segment, 0 = nothing of it is cached."""
     u = cache.words[bucket_of(pool, segment)]
     while u > 0 and BlockRange(state, u).segment != segment:
@@ -44,16 +44,16 @@ def find_run(state, pool, cache, segment):
 
 
 @jit
-def deepest_run(state, pool, cache, segment):
+def deepest_range(state, pool, cache, segment):
     """The deepest run of a segment, 0 = nothing of it is cached."""
-    u = find_run(state, pool, cache, segment)
+    u = find_range(state, pool, cache, segment)
     while u > 0 and BlockRange(state, u).next_range > 0:
         u = BlockRange(state, u).next_range
     return u
 
 
 @jit
-def new_run(state, cache, segment, first, last, refs):
+def new_range(state, cache, segment, first, last, refs):
     """A run of the blocks from `first` to before `last`, the only one of its segment and not to be found by it; the
     caller has made sure that one is unused.
     """
@@ -76,7 +76,7 @@ def is_listed(state, u):
 
 
 @jit
-def list_run(state, pool, cache, u):
+def list_range(state, pool, cache, u):
     """From now on the segment of run u, its only one, can be found."""
     bucket = bucket_of(pool, BlockRange(state, u).segment)
     BlockRange(state, u).prev_range = -cache.words[bucket]
@@ -95,20 +95,20 @@ def add_deeper(state, u, shallow):
 
 
 @jit
-def begin_run(state, pool, cache, segment, shallow, first, last):
+def begin_range(state, pool, cache, segment, shallow, first, last):
     """A run of the blocks from `first` to before `last`, that one sequence holds, behind the segment's run `shallow`
     (0 = it is the first).
     """
-    u = new_run(state, cache, segment, first, last, 1)
+    u = new_range(state, cache, segment, first, last, 1)
     if shallow > 0:
         add_deeper(state, u, shallow)
     else:
-        list_run(state, pool, cache, u)
+        list_range(state, pool, cache, u)
     return u
 
 
 @jit
-def drop_run(state, pool, cache, u):
+def drop_range(state, pool, cache, u):
     """Take a run out of its segment; it is the deepest, or what it held has become part of a neighbour."""
     shallow = BlockRange(state, u).prev_range
     deep = BlockRange(state, u).next_range
@@ -133,7 +133,7 @@ def drop_run(state, pool, cache, u):
 
 # ---- runs that nobody holds, by age ----------------------------------------------------------------------
 @jit
-def give_up(state, cache, u, size):
+def list_evictable(state, cache, u, size):
     """Nobody holds run u of so many blocks any more: it becomes the newest of those that may be evicted."""
     newest = cache.newest
     BlockRange(state, u).older = newest
@@ -147,7 +147,7 @@ def give_up(state, cache, u, size):
 
 
 @jit
-def keep(state, cache, u):
+def unlist_evictable(state, cache, u):
     """Run u is no longer one that may be evicted."""
     older = BlockRange(state, u).older
     newer = BlockRange(state, u).newer
@@ -172,8 +172,8 @@ def evict(state, pool, cache, n):
             BlockRange(state, u).last -= n
             cache.cached_blocks -= n
         else:
-            keep(state, cache, u)
-            drop_run(state, pool, cache, u)
+            unlist_evictable(state, cache, u)
+            drop_range(state, pool, cache, u)
         n -= size
 
 
@@ -189,7 +189,7 @@ def trim(params, state, r):
 
 
 @jit
-def make_room(state, replica, pool, cache):
+def free_a_range(state, replica, pool, cache):
     """Have an unused run, at the price of the oldest one; there is none where every run is held."""
     if cache.n_free == 0 and cache.oldest > 0:
         oldest = cache.oldest
@@ -198,9 +198,9 @@ def make_room(state, replica, pool, cache):
 
 
 @jit_call
-def split(state, cache, u, at):
+def split_range(state, cache, u, at):
     """Cut run u before block `at`: the rest becomes a run of its own, as old and as held as u."""
-    rest = new_run(
+    rest = new_range(
         state, cache, BlockRange(state, u).segment, at, BlockRange(state, u).last, BlockRange(state, u).refs
     )
     add_deeper(state, rest, u)
@@ -217,7 +217,7 @@ def split(state, cache, u, at):
 
 
 @jit
-def join(state, pool, cache, u):
+def join_ranges(state, pool, cache, u):
     """Run u becomes part of the one before it: the same sequences hold both."""
     BlockRange(state, BlockRange(state, u).prev_range).last = BlockRange(state, u).last
-    drop_run(state, pool, cache, u)
+    drop_range(state, pool, cache, u)

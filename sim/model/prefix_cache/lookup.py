@@ -16,15 +16,15 @@ from __future__ import annotations
 
 from sim.compile.jit import jit, jit_call
 from sim.model.base.kv_blocks import blocks_of, full_blocks
-from sim.model.prefix_cache.block_ranges import deepest_run, find_run, make_room, trim
+from sim.model.prefix_cache.block_ranges import deepest_range, find_range, free_a_range, trim
 from sim.model.prefix_cache.prompt_segments import above, first_block, leaf_of, parent_of, shared_blocks
 from sim.model.prefix_cache.references import (
     enter_blocks,
     enter_prefix,
-    has_runs,
-    hold_own,
+    has_free_ranges,
+    hold_own_blocks,
     is_new,
-    let_go,
+    release_path,
     share_path,
 )
 from sim.model.tables.replica import BlockRange, PrefixCache
@@ -45,7 +45,7 @@ def find_prefix(params, state, r, s):
     cache = PrefixCache(state, replica.prefix_at)
     i = slot.request
     trim(params, state, r)
-    make_room(state, replica, pool, cache)
+    free_a_range(state, replica, pool, cache)
     j = full_blocks(pool, slot.prompt + slot.generated - 1)
     segment = params.n_segment + i
     first = shared_blocks(params, pool, i)
@@ -58,7 +58,7 @@ def find_prefix(params, state, r, s):
     hit = 0
     loose = 0
     while j > 0:
-        u = find_run(state, pool, cache, segment) if first < j else 0
+        u = find_range(state, pool, cache, segment) if first < j else 0
         if u > 0:
             if hit == 0:
                 slot.range = u
@@ -76,7 +76,7 @@ def find_prefix(params, state, r, s):
         if segment < 0:
             break
         first = first_block(params, pool, segment)
-    if not has_runs(params, cache, hit):
+    if not has_free_ranges(params, cache, hit):
         return find_cut(params, state, r, i, hit)
     return (hit << HIT_BITS) | loose
 
@@ -96,7 +96,7 @@ def find_cut(params, state, r, i, hit):
     first = shared_blocks(params, pool, i)
     while j > 0:
         if first < j:
-            u = find_run(state, pool, cache, segment)
+            u = find_range(state, pool, cache, segment)
             here = 0
             while BlockRange(state, u).last < j:
                 here += (
@@ -129,7 +129,7 @@ def cached_blocks(params, state, r, i, tokens):
     segment = params.n_segment + i
     first = shared_blocks(params, pool, i)
     while segment >= 0:
-        u = deepest_run(state, pool, cache, segment)
+        u = deepest_range(state, pool, cache, segment)
         if u > 0:
             return min(most, BlockRange(state, u).last)
         most = min(most, first)
@@ -150,7 +150,7 @@ def take_prefix(params, state, r, s, hit):
     pool = params.pool[replica.pool]
     cache = PrefixCache(state, replica.prefix_at)
     slot.held_blocks = 0
-    if hit > slot.shared_blocks or not has_runs(params, cache, hit):
+    if hit > slot.shared_blocks or not has_free_ranges(params, cache, hit):
         replica.free_blocks -= (
             hit  # as if it brought its own, of which there are none: what it shares comes back
         )
@@ -194,7 +194,7 @@ def hold_prompt(params, state, r, s, tokens):
     cache = PrefixCache(state, replica.prefix_at)
     prompt = slot.prompt
     end = full_blocks(pool, tokens if tokens < prompt else prompt)
-    if not hold_own(params, state, s, cache, end):
+    if not hold_own_blocks(params, state, s, cache, end):
         trim(params, state, r)
         enter_prefix(params, state, r, s, end)
 
@@ -241,7 +241,7 @@ def leave_prefix(params, state, r, s, tokens):
     cache = PrefixCache(state, replica.prefix_at)
     trim(params, state, r)
     end = full_blocks(pool, tokens)
-    if not hold_own(params, state, s, cache, end):
+    if not hold_own_blocks(params, state, s, cache, end):
         enter_blocks(params, state, r, s, end)  # not a call: this is where a device's stack is deepest
     j = slot.held_blocks
     replica.free_blocks += blocks_of(pool, tokens) - j
@@ -250,13 +250,13 @@ def leave_prefix(params, state, r, s, tokens):
         segment = params.n_segment + slot.request
         u = slot.range
         if BlockRange(state, u).segment != segment or BlockRange(state, u).prev_range > 0:
-            u = find_run(state, pool, cache, segment)
-        let_go(state, replica, pool, cache, u, j)
+            u = find_range(state, pool, cache, segment)
+        release_path(state, replica, pool, cache, u, j)
         j = slot.shared_blocks
     segment = slot.leaf
     while j > 0:
         first = first_block(params, pool, segment)
         if first < j:
-            let_go(state, replica, pool, cache, find_run(state, pool, cache, segment), j)
+            release_path(state, replica, pool, cache, find_range(state, pool, cache, segment), j)
             j = first
         segment = parent_of(params, segment)

@@ -9,16 +9,16 @@ from __future__ import annotations
 
 from sim.compile.jit import jit, jit_call
 from sim.model.prefix_cache.block_ranges import (
-    begin_run,
-    find_run,
-    give_up,
+    begin_range,
+    find_range,
+    free_a_range,
     is_listed,
-    join,
-    keep,
-    list_run,
-    make_room,
-    new_run,
-    split,
+    join_ranges,
+    list_evictable,
+    list_range,
+    new_range,
+    split_range,
+    unlist_evictable,
 )
 from sim.model.prefix_cache.prompt_segments import first_block, parent_of
 from sim.model.tables.codes import WANTED
@@ -32,13 +32,13 @@ def is_new(slot):
 
 
 @jit
-def has_runs(params, cache, hit):
+def has_free_ranges(params, cache, hit):
     """Whether unused runs are left, however many runs a way of so many blocks leaves in the middle: one a segment."""
     return cache.n_free > hit or cache.n_free > params.n_segment + 1
 
 
 @jit
-def hold_own(params, state, s, cache, end):
+def hold_own_blocks(params, state, s, cache, end):
     """As enter_blocks, without a look at the rest of the cache; False where a sequence does not alone have what is its
     own, or is not there yet.
     """
@@ -61,20 +61,20 @@ def hold_own(params, state, s, cache, end):
                 slot.held_blocks = end
                 return True
         elif is_new(slot) and slot.fate == WANTED:  # a ghost's request may have gone on already
-            slot.range = new_run(state, cache, segment, j, end, 1)
+            slot.range = new_range(state, cache, segment, j, end, 1)
             slot.held_blocks = end
             return True
     return False
 
 
 @jit_call
-def list_own(params, state, s):
+def list_own_range(params, state, s):
     """What is a sequence's own was for nobody else; from now on its request has, or may have, more than this attempt."""
     slot = state.slot[s]
     u = slot.range
     if u > 0 and BlockRange(state, u).segment == params.n_segment + slot.request and not is_listed(state, u):
         replica = state.replica[slot.replica]
-        list_run(state, params.pool[replica.pool], PrefixCache(state, replica.prefix_at), u)
+        list_range(state, params.pool[replica.pool], PrefixCache(state, replica.prefix_at), u)
 
 
 @jit_call
@@ -90,7 +90,7 @@ def enter_blocks(params, state, r, s, end):
     pool = params.pool[replica.pool]
     slot = state.slot[s]
     cache = PrefixCache(state, replica.prefix_at)
-    list_own(params, state, s)
+    list_own_range(params, state, s)
     j = slot.held_blocks
     while j < end:
         segment = params.n_segment + slot.request
@@ -103,9 +103,9 @@ def enter_blocks(params, state, r, s, end):
                 upto = first if first < upto else upto
                 segment = parent_of(params, segment)
                 first = first_block(params, pool, segment)
-        make_room(state, replica, pool, cache)
+        free_a_range(state, replica, pool, cache)
         last = 0
-        u = find_run(state, pool, cache, segment)
+        u = find_range(state, pool, cache, segment)
         while u > 0 and BlockRange(state, u).last <= j:
             last = u
             u = BlockRange(state, u).next_range
@@ -113,18 +113,18 @@ def enter_blocks(params, state, r, s, end):
             if BlockRange(state, u).last > upto:
                 if cache.n_free == 0:
                     break
-                split(state, cache, u, upto)
+                split_range(state, cache, u, upto)
             j = BlockRange(state, u).last
             if BlockRange(state, u).refs > 0:
                 replica.free_blocks += j - BlockRange(state, u).first
-            last = share_run(state, pool, cache, u)
+            last = share_range(state, pool, cache, u)
         elif last > 0 and BlockRange(state, last).last == j and BlockRange(state, last).refs == 1:
             BlockRange(state, last).last = upto  # its own run grows
             j = upto
         elif cache.n_free == 0:
             break
         else:
-            last = begin_run(state, pool, cache, segment, last, j, upto)
+            last = begin_range(state, pool, cache, segment, last, j, upto)
             j = upto
         slot.range = last
     if j < end:  # every run is held: what is left stays uncached
@@ -146,7 +146,7 @@ def share_path(params, state, replica, pool, cache, u, end):
             share_cached(state, replica, pool, cache, u)
             u = deep
         if BlockRange(state, u).last > end:
-            split(state, cache, u, end)
+            split_range(state, cache, u, end)
         share_cached(state, replica, pool, cache, u)
         if first == 0:
             break
@@ -154,7 +154,7 @@ def share_path(params, state, replica, pool, cache, u, end):
         segment = parent_of(params, segment)
         while first_block(params, pool, segment) >= end:
             segment = parent_of(params, segment)
-        u = find_run(state, pool, cache, segment)
+        u = find_range(state, pool, cache, segment)
 
 
 @jit
@@ -162,25 +162,25 @@ def share_cached(state, replica, pool, cache, u):
     """One more sequence holds run u without blocks of its own to bring: they are taken where nobody held them."""
     if BlockRange(state, u).refs == 0:
         replica.free_blocks -= BlockRange(state, u).last - BlockRange(state, u).first
-    share_run(state, pool, cache, u)
+    share_range(state, pool, cache, u)
 
 
 @jit
-def share_run(state, pool, cache, u):
+def share_range(state, pool, cache, u):
     """One more sequence holds run u; returns the run that its blocks are in then."""
     refs = BlockRange(state, u).refs
     shallow = BlockRange(state, u).prev_range
     BlockRange(state, u).refs = refs + 1
     if refs == 0:
-        keep(state, cache, u)
+        unlist_evictable(state, cache, u)
     if shallow > 0 and BlockRange(state, shallow).refs == refs + 1:
-        join(state, pool, cache, u)
+        join_ranges(state, pool, cache, u)
         return shallow
     return u
 
 
 @jit
-def let_go(state, replica, pool, cache, u, end):
+def release_path(state, replica, pool, cache, u, end):
     """One sequence less holds the blocks before `end` in the segment whose first run is u.
 
     Others hold what lies before its last run: fewer and fewer from run to run, or they would be one.
@@ -194,6 +194,6 @@ def let_go(state, replica, pool, cache, u, end):
     if refs == 0:
         size = BlockRange(state, u).last - BlockRange(state, u).first
         replica.free_blocks += size
-        give_up(state, cache, u, size)
+        list_evictable(state, cache, u, size)
     elif deep > 0 and BlockRange(state, deep).refs == refs:
-        join(state, pool, cache, deep)
+        join_ranges(state, pool, cache, deep)

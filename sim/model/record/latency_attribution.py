@@ -26,7 +26,7 @@ from sim.model.tables.slot import (
 
 # ---- before it is scheduled ----------------------------------------------------------------------
 @jit_call
-def group_opens(state, g, t):
+def on_first_ready(state, g, t):
     """A replica of a group becomes ready at t."""
     model_state = state.served_model[g]
     if model_state.n_ready == 0:
@@ -34,7 +34,7 @@ def group_opens(state, g, t):
 
 
 @jit_call
-def group_closes(state, g, t):
+def on_last_ready_gone(state, g, t):
     """A replica of a group has left its ready list at t."""
     model_state = state.served_model[g]
     if model_state.n_ready == 0:
@@ -60,7 +60,7 @@ def starting_ps(state, pool, t):
 
 
 @jit
-def blame_nobody(params, slot):
+def clear_spent(params, slot):
     """A request takes its slot: nothing has cost it time yet."""
     if params.keeps_records == 1:
         slot.lost_tokens = 0
@@ -118,7 +118,7 @@ def decodes_until(params, replica, slot):
 
 
 @jit
-def blame_chunk(params, state, replica, slot, computed, chunk, t):
+def attribute_chunk(params, state, replica, slot, computed, chunk, t):
     """A step that computed a chunk of a sequence, on top of `computed` tokens, ends at t."""
     if slot.lost_tokens > 0:
         catch_up(state, slot, computed + chunk, t)
@@ -165,7 +165,7 @@ def keep_part(params, state, part, i, spent_ps):
 
 
 @jit
-def write_blame(params, state, i, slot):
+def write_spent(params, state, i, slot):
     """Keep the parts of request i; the caller has made sure that there are records."""
     keep_part(params, state, SPENT_COLD_HELD, i, slot.cold_held_ps)
     keep_part(params, state, SPENT_COLD_QUEUE, i, slot.cold_queue_ps)

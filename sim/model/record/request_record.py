@@ -6,7 +6,7 @@ import numpy as np
 
 from sim.compile.jit import jit, jit_call
 from sim.model.base.histogram import finished, mixed
-from sim.model.record.latency_attribution import write_blame
+from sim.model.record.latency_attribution import write_spent
 
 SEED = np.uint64(0x5851F42D4C957F2D)
 
@@ -21,7 +21,7 @@ def hash_of(words, n):
 
 
 @jit
-def write_row(
+def write_request(
     params, state, i, routed, scheduled, first, last, replica, preemptions, gap_max, outcome, reason, s, tried
 ):
     """Fold a request's row into the digest and keep it where records are on; s is its slot, or −1.
@@ -47,11 +47,11 @@ def write_row(
         record.outcome = outcome
         record.reason = reason
         if s >= 0:
-            write_blame(params, state, i, state.slot[s])
+            write_spent(params, state, i, state.slot[s])
 
 
 @jit_call
-def write_waste(params, state, i, tokens):
+def write_wasted_tokens(params, state, i, tokens):
     """Add what was computed for an attempt that was beaten to the row of its request, which may be written already."""
     state.digest += finished(mixed(mixed(SEED, i), tokens))
     if params.keeps_records == 1:

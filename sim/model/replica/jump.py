@@ -95,7 +95,7 @@ def end_jump(params, state, r, t):
     replica.decode_ps += without_ps
     replica.prefill_ps += span - without_ps
     if replica.abandoned > 0:
-        bury(params, state, r, t)
+        reap_abandoned(params, state, r, t)
     end_finished(params, state, r, t)
     if replica.n_chunk > 0:
         end_chunks(params, state, r, t)
@@ -104,7 +104,7 @@ def end_jump(params, state, r, t):
 
 
 @jit_call
-def bury(params, state, r, t):
+def reap_abandoned(params, state, r, t):
     """Attempts whose client has gone leave the batch, with the step that has just ended."""
     replica = state.replica[r]
     while replica.abandoned > 0:

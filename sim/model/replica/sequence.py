@@ -19,10 +19,10 @@ from sim.model.base.batch_queues import (
 from sim.model.base.histogram import add_wide, observe
 from sim.model.base.kv_blocks import blocks_of, place_in_block
 from sim.model.prefix_cache.lookup import leave_finished, will_leave
-from sim.model.prefix_cache.references import list_own
-from sim.model.record.latency_attribution import blame_chunk, decodes_from, decodes_until, lose_tokens
-from sim.model.request.attempt import win
-from sim.model.request.completion import complete
+from sim.model.prefix_cache.references import list_own_range
+from sim.model.record.latency_attribution import attribute_chunk, decodes_from, decodes_until, lose_tokens
+from sim.model.request.attempt import cancel_hedge_peer
+from sim.model.request.completion import on_answer_computed
 from sim.model.request.in_flight import is_measured
 from sim.model.tables.codes import M_ITL, PRIORITY, SEQ_DECODE, SEQ_SINGLE, SEQ_WAITING
 
@@ -102,7 +102,7 @@ def retire(params, state, r, s, held_tokens, t):
     state.pool[pool].completed += 1
     drop_running(state, replica, s)
     blocks_back(params, state, r, s, held_tokens)
-    complete(params, state, s, r, t)
+    on_answer_computed(params, state, s, r, t)
 
 
 @jit
@@ -112,7 +112,7 @@ def end_chunk(params, state, r, s, t):
     chunk = slot.chunk
     computed = slot.computed + chunk
     if params.keeps_records == 1:
-        blame_chunk(params, state, state.replica[r], slot, computed - chunk, chunk, t)
+        attribute_chunk(params, state, state.replica[r], slot, computed - chunk, chunk, t)
     slot.computed = computed
     slot.chunk = 0
     generated = slot.generated
@@ -121,7 +121,7 @@ def end_chunk(params, state, r, s, t):
     if generated == 0:
         slot.first_ps = t
         if params.has_attempts == 1 and slot.hedge_peer >= 0:
-            win(params, state, s, t)
+            cancel_hedge_peer(params, state, s, t)
     else:
         lone_gap(params, state, s, t - slot.last_ps)
     slot.generated = generated + 1
@@ -160,7 +160,7 @@ def preempt(params, state, r, s, chunk, t):
     blocks_back(params, state, r, s, slot.computed + chunk)
     if replica.prefix_at > 0:
         leave_finished(params, state, r)  # at once: the step that is being scheduled needs its blocks
-        list_own(params, state, s)
+        list_own_range(params, state, s)
     slot.computed = 0
     slot.chunk = 0
     slot.state = SEQ_WAITING

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from sim.compile.jit import jit, jit_call
 from sim.model.admission.cpu_stations import n_after
-from sim.model.admission.rate_limits import note_completion, uncount
+from sim.model.admission.rate_limits import end_concurrency, note_completion
 from sim.model.admission.response_cache import content_of, keep_answer
-from sim.model.admission.tenant_shares import OUTPUT_WEIGHT, note_served
+from sim.model.admission.tenant_shares import OUTPUT_WEIGHT, charge_tenant
 from sim.model.base.histogram import N_BUCKET, add_wide, bucket_of
-from sim.model.record.request_record import write_waste
+from sim.model.record.request_record import write_wasted_tokens
 from sim.model.tables.codes import (
     CANCELLED,
     COMPLETED,
@@ -28,13 +28,13 @@ from sim.units import NEVER
 
 
 @jit
-def counts_for(params, state, s):
+def is_counted(params, state, s):
     """Whether the request in slot s is measured: it arrived after warm-up and before the end."""
     return params.warmup_ps <= state.slot[s].arrival_ps < params.duration_ps
 
 
 @jit
-def begin_request(params, state, s):
+def begin_first_attempt(params, state, s):
     """Slot s holds a request that has not been tried yet."""
     slot = state.slot[s]
     slot.attempt = 1
@@ -75,7 +75,7 @@ def measure_more(state, k, metric, value_ps):
 
 
 @jit
-def forget(params, state, s):
+def disarm_all(params, state, s):
     """Nothing is due any more for the attempt in slot s."""
     disarm(state, s)
     if is_listed(state, s):
@@ -92,9 +92,9 @@ def overhead_of(params, state, r):
 def end_of_attempt(params, state, s, outcome):
     """The attempt in slot s is over: its timer, its limits, its twin; returns the slot of the twin or −1."""
     slot = state.slot[s]
-    forget(params, state, s)
-    uncount(params, state, s)
-    if counts_for(params, state, s):
+    disarm_all(params, state, s)
+    end_concurrency(params, state, s)
+    if is_counted(params, state, s):
         k = slot.traffic_class
         state.counts[k].ended[outcome - 1] += 1
         if slot.first_ps >= 0:
@@ -108,31 +108,31 @@ def end_of_attempt(params, state, s, outcome):
 
 
 @jit_call
-def waste(params, state, s, tokens):
+def count_waste(params, state, s, tokens):
     """So many computed tokens of an attempt answer nobody; the row of one that is beaten is its twin's."""
     slot = state.slot[s]
     if slot.fate == LOST_HEDGE:
-        write_waste(params, state, slot.request, tokens)
+        write_wasted_tokens(params, state, slot.request, tokens)
     else:
         slot.wasted_tokens += tokens
-    if counts_for(params, state, s):
+    if is_counted(params, state, s):
         state.counts[slot.traffic_class].wasted_tokens += tokens
 
 
 @jit
-def is_beaten(params, state, s):
+def end_if_lost_hedge(params, state, s):
     """Whether the twin of an attempt that has emitted its last token had answered before it; then that is all."""
     slot = state.slot[s]
     if slot.fate == LOST_HEDGE:
         end_of_attempt(params, state, s, CANCELLED)
-        waste(params, state, s, slot.computed)
+        count_waste(params, state, s, slot.computed)
         drop_slot(state, s)
         return True
     return False
 
 
 @jit
-def goes_on(params, state, s):
+def has_more_to_do(params, state, s):
     """Whether more follows the last token: stations after the GPU, the verdict of a guardrail, a place in the cache.
 
     Answers of one boundary come to the cache in the order of their requests, not in that of a replica's slots.
@@ -162,22 +162,22 @@ def first_seen_ps(params, state, s):
 
 
 @jit
-def answered(params, state, s, t):
+def end_answered_attempt(params, state, s, t):
     """An attempt has answered its request at t: its end, its tenant's share, the cache."""
     slot = state.slot[s]
     end_of_attempt(params, state, s, COMPLETED)
     if slot.from_cache == 1:
-        if counts_for(params, state, s):
+        if is_counted(params, state, s):
             state.counts[slot.traffic_class].from_cache += 1
         return
     g = slot.served_model
     note_completion(state, g, t)
-    note_served(params, state, g, s, OUTPUT_WEIGHT * slot.output)
+    charge_tenant(params, state, g, s, OUTPUT_WEIGHT * slot.output)
     keep_answer(params, state, content_of(params, state, s), t)
 
 
 @jit_call
-def win(params, state, s, t):
+def cancel_hedge_peer(params, state, s, t):
     """An attempt has emitted its first token at t: its twin, if it has one, is told a moment later."""
     slot = state.slot[s]
     twin = slot.hedge_peer
@@ -188,7 +188,7 @@ def win(params, state, s, t):
         peer.fate = LOST_HEDGE
         slot.wasted_tokens += peer.wasted_tokens
         peer.wasted_tokens = 0
-        forget(params, state, twin)
+        disarm_all(params, state, twin)
         arm(state, twin, PHASE_TURN, t + 1)
 
 

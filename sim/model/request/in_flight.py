@@ -5,8 +5,8 @@ from __future__ import annotations
 from sim.compile.jit import jit, jit_call
 from sim.model.base.batch_queues import gap_longest
 from sim.model.base.histogram import add_wide, meets_objectives, observe
-from sim.model.record.latency_attribution import blame_nobody
-from sim.model.record.request_record import note_cached, write_row
+from sim.model.record.latency_attribution import clear_spent
+from sim.model.record.request_record import note_cached, write_request
 from sim.model.request.attempt import first_seen_ps, is_extra
 from sim.model.tables.codes import (
     COMPLETED,
@@ -70,12 +70,12 @@ def take_slot(params, state, i, t):
     slot.traffic_class = class_of(params, i)
     slot.arrival_ps = t
     slot.taken_ps = t
-    clear(params, slot)
+    clear_attempt(params, slot)
     return s
 
 
 @jit
-def clear(params, slot):
+def clear_attempt(params, slot):
     """Nothing has happened yet to the request in a slot, or to its next attempt."""
     slot.generated = 0
     slot.computed = 0
@@ -91,7 +91,7 @@ def clear(params, slot):
     slot.scheduled_ps = -1
     slot.first_ps = -1
     slot.gap_max = -1
-    blame_nobody(params, slot)
+    clear_spent(params, slot)
 
 
 @jit
@@ -117,7 +117,7 @@ def network_of(params, state, k, r):
 
 
 @jit
-def conclude(params, state, s, r, last, t, tried):
+def complete_request(params, state, s, r, last, t, tried):
     """A request is answered in full at t, its last token at `last`: measure it, write it down, free its slot."""
     slot = state.slot[s]
     i = slot.request
@@ -145,7 +145,7 @@ def conclude(params, state, s, r, last, t, tried):
         counts.done += 1
         counts.done_met += met
     count_tokens(state, s, output)
-    write_row(
+    write_request(
         params,
         state,
         i,
@@ -183,18 +183,18 @@ def count_tokens(state, s, n):
 
 
 @jit
-def reject(params, state, i, t, reason):
+def reject_on_arrival(params, state, i, t, reason):
     """A request was turned away on arrival."""
     counts = state.counts[class_of(params, i)]
     counts.all_rejected += 1
     if is_measured(params, t):
         counts.rejected += 1
         counts.by_reason[reason] += 1
-    write_row(params, state, i, -1, -1, -1, -1, -1, 0, -1, REJECTED, reason, -1, False)
+    write_request(params, state, i, -1, -1, -1, -1, -1, 0, -1, REJECTED, reason, -1, False)
 
 
 @jit
-def offer(params, state, i, t):
+def count_arrival(params, state, i, t):
     """A request arrived: count it."""
     counts = state.counts[class_of(params, i)]
     counts.all_offered += 1
@@ -203,7 +203,7 @@ def offer(params, state, i, t):
 
 
 @jit_call
-def fail(params, state, s, r, reason):
+def fail_request(params, state, s, r, reason):
     """A request is lost with whatever it had received; its user sees an error."""
     slot = state.slot[s]
     counts = state.counts[slot.traffic_class]
@@ -211,11 +211,11 @@ def fail(params, state, s, r, reason):
     if is_measured(params, slot.arrival_ps):
         counts.failed += 1
         counts.by_reason[reason] += 1
-    leave(params, state, s, r, FAILED, reason)
+    write_unserved(params, state, s, r, FAILED, reason)
 
 
 @jit_call
-def leave(params, state, s, r, outcome, reason):
+def write_unserved(params, state, s, r, outcome, reason):
     """Write down a request that was not served in full, as far as it came, and free its slot."""
     slot = state.slot[s]
     longest = slot.gap_max
@@ -225,7 +225,7 @@ def leave(params, state, s, r, outcome, reason):
         longest = -1
     if slot.cached_tokens > 0:
         note_cached(params, state, slot)
-    write_row(
+    write_request(
         params,
         state,
         slot.request,
@@ -267,4 +267,4 @@ def leave_inside(params, state, s, r, reason):
         state.counts[slot.traffic_class].inside_missed += 1
     if slot.state <= SEQ_DECODE or slot.state == SEQ_AFTER:
         count_tokens(state, s, slot.output)
-    leave(params, state, s, r, INSIDE, reason)
+    write_unserved(params, state, s, r, INSIDE, reason)

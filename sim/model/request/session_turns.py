@@ -16,14 +16,14 @@ from sim.model.timers.timer_heap import arm
 
 
 @jit
-def next_turn(params, state, s, r, outcome, t):
+def schedule_next_turn(params, state, s, r, outcome, t):
     """The request whose slot s was is over at t, its answer from replica r: what follows it where loops are closed."""
     if params.turn_at > 0:
-        send_turn(params, state, s, r, outcome, t)
+        send_next_turn(params, state, s, r, outcome, t)
 
 
 @jit_call
-def send_turn(params, state, s, r, outcome, t):
+def send_next_turn(params, state, s, r, outcome, t):
     """What follows is on its way.
 
     In a session who was not answered goes away, unless the class is persistent; a client of a line goes on. After the

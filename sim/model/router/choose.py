@@ -49,7 +49,7 @@ def fits(params, pool_id, i):
 @jit
 def n_fitting_pools(params, g, i):
     """In how many pools of the group that may serve it request i fits."""
-    if is_choosy(params, g, i):
+    if has_pool_list(params, g, i):
         return n_listed_pools(params, i)
     model = params.served_model[g]
     if params.all_fit == 1:
@@ -62,7 +62,7 @@ def n_fitting_pools(params, g, i):
 
 
 @jit
-def is_choosy(params, g, i):
+def has_pool_list(params, g, i):
     """Whether not every pool of group g may serve request i, or not all alike: never in a group it falls back to."""
     klass = params.klass[class_of(params, i)]
     return klass.n_pool > 0 and klass.served_model == g
@@ -83,7 +83,7 @@ def n_listed_pools(params, i):
 def may_serve(params, pool, i):
     """Whether request i fits a pool that may serve it."""
     klass = params.klass[class_of(params, i)]
-    listed = not is_choosy(params, params.pool[pool].served_model, i)
+    listed = not has_pool_list(params, params.pool[pool].served_model, i)
     for j in range(klass.n_pool):
         if params.m[klass.pools_at + j] == pool:
             listed = True
@@ -199,7 +199,7 @@ def choose_fitting(params, state, g, i, attempt, most, t):
     hold fewer than `most`; −1 when none that may is ready.
     """
     ordered = params.klass[class_of(params, i)].is_ordered == 1
-    if ordered and most == NEVER and is_choosy(params, g, i):
+    if ordered and most == NEVER and has_pool_list(params, g, i):
         return choose_in_order(params, state, g, i, attempt, t)
     return choose_narrowed(params, state, g, i, attempt, most, t)
 

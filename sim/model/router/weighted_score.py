@@ -18,7 +18,7 @@ def take_snapshot(params, state, g, t):
     """What every ready replica of a group holds at t."""
     model = params.served_model[g]
     for r in range(model.first_replica, model.first_replica + model.n_replica):
-        forget(state, r)
+        clear_snapshot(state, r)
         if state.replica[r].stage == STAGE_READY:
             blocks = params.pool[state.replica[r].pool].n_blocks
             snapshot = state.snapshot[r]
@@ -28,7 +28,7 @@ def take_snapshot(params, state, g, t):
 
 
 @jit
-def forget(state, r):
+def clear_snapshot(state, r):
     """Nothing is known of replica r but that it is there: it counts as empty."""
     snapshot = state.snapshot[r]
     snapshot.start = state.replica[r].start
@@ -44,7 +44,7 @@ def score_of(params, state, g, r):
     model = params.served_model[g]
     snapshot = state.snapshot[r]
     if snapshot.start != state.replica[r].start:
-        forget(state, r)
+        clear_snapshot(state, r)
     held = snapshot.outstanding
     if model.count_own == 1:
         held += snapshot.sent

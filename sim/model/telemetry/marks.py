@@ -71,7 +71,7 @@ def mark_replica(state, r, mark, t):
     if replica.jump_k > 0 and t > replica.jump_ps:
         mark_jump(state, r, mark, t - replica.jump_ps)
     elif replica.n_chunk > 0:
-        not_yet(state, r, mark, 0)
+        take_back_chunks(state, r, mark, 0)
 
 
 @jit_call
@@ -88,7 +88,7 @@ def mark_jump(state, r, mark, span):
     decode_ps = span
     if replica.n_chunk > 0:
         decode_ps = min(span, replica.jump_decode_ps)  # as if a step decoded first
-        not_yet(state, r, mark, part)
+        take_back_chunks(state, r, mark, part)
     add_wide(mark.decode_ps, decode_ps)
     add_wide(mark.prefill_ps, span - decode_ps)
     mark.steps += done
@@ -112,7 +112,7 @@ def scaled(n, part):
 
 
 @jit_call
-def not_yet(state, r, mark, part):
+def take_back_chunks(state, r, mark, part):
     """Take back what the chunks of a step in progress, counted when it began, have yet to compute."""
     left = state.replica[r].n_chunk
     s = state.replica[r].run_tail
@@ -139,9 +139,9 @@ def mark_answers(params, state, t):
     for s in range(state.n_slot):
         slot = state.slot[s]
         if slot.state == SEQ_WAITING or slot.state == SEQ_SINGLE:
-            see(slot, slot.generated)
+            count_seen_tokens(slot, slot.generated)
         elif slot.state == SEQ_AFTER and slot.from_cache == 0:
-            see(slot, max(1, slot.output))
+            count_seen_tokens(slot, max(1, slot.output))
     for r in range(params.n_replica):
         replica = state.replica[r]
         step = replica.step
@@ -151,11 +151,11 @@ def mark_answers(params, state, t):
         heap = state.m[replica.heap_at :]
         for j in range(replica.n_decode):
             slot = state.slot[heap[j] & SLOT_MASK]
-            see(slot, slot.output - ((heap[j] >> SLOT_BITS) - step))
+            count_seen_tokens(slot, slot.output - ((heap[j] >> SLOT_BITS) - step))
 
 
 @jit
-def see(slot, n):
+def count_seen_tokens(slot, n):
     """The attempt in a slot has got n tokens; an embedding, which has none, counts as one when it is computed.
 
     Slot.seen is twice the tokens, and 1 more where the first of them, and so its prompt, is one of these.

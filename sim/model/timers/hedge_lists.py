@@ -31,7 +31,7 @@ def hedge_key(state, s):
 
 
 @jit
-def goes_before(params, state, s, other):
+def hedges_before(params, state, s, other):
     """Whether the hedge of slot s comes before that of another."""
     mine, its = hedge_ps(params, state, s), hedge_ps(params, state, other)
     return mine < its or (mine == its and hedge_key(state, s) < hedge_key(state, other))
@@ -44,7 +44,7 @@ def is_listed(state, s):
 
 
 @jit
-def is_needless(state, s):
+def has_first_token(state, s):
     """Whether there is a first token already."""
     return state.slot[s].first_ps >= 0
 
@@ -55,7 +55,7 @@ def find_first(params, state):
     best = -1
     for j in range(params.n_hedge_list):
         s = state.hedge_list[j].head - 1
-        if s >= 0 and (best < 0 or goes_before(params, state, s, best)):
+        if s >= 0 and (best < 0 or hedges_before(params, state, s, best)):
             best = s
     state.hedge_slot = best
     state.hedge_ps = hedge_ps(params, state, best) if best >= 0 else NEVER
@@ -91,7 +91,7 @@ def list_hedge(params, state, s):
     slot = state.slot[s]
     hedges = list_of(params, state, s)
     before = hedges.tail
-    while before > 0 and goes_before(params, state, s, before - 1):
+    while before > 0 and hedges_before(params, state, s, before - 1):
         before = state.slot[before - 1].hedge_prev
     after = state.slot[before - 1].hedge_next if before > 0 else hedges.head
     set_next_hedge(state, hedges, before, s + 1)

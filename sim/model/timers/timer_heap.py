@@ -37,7 +37,7 @@ def next_timer_ps(state):
 
 
 @jit
-def goes_off_before(state, time, key):
+def fires_before(state, time, key):
     """Whether the first entry of the heap comes before (time, key)."""
     return state.n_timer > 0 and not is_before(state, time, key, 0)
 
@@ -151,7 +151,7 @@ def first_timer(state):
 
 
 @jit
-def is_true(state, s):
+def is_first_current(state, s):
     """Whether the first entry, that of slot s, is its slot's timer."""
     slot = state.slot[s]
     first = state.timer[0]
@@ -159,7 +159,7 @@ def is_true(state, s):
 
 
 @jit_call
-def put_right(state, s):
+def refresh_first(state, s):
     """The first entry, that of slot s, was too early: raise it, or drop it where the slot has no timer."""
     slot = state.slot[s]
     if slot.due_ps != NEVER:
