@@ -85,7 +85,7 @@ MAKES_ATTEMPTS = (
 
 class ClassRow(NamedTuple):
     """A traffic class: its model's group, its priority (lower goes first), its objectives, its clients' ways, and the
-    pools of the group that may serve it (none named: all), in order of preference if `ordered`.
+    pools of the served model that may serve it (none named: all), in order of preference if `ordered`.
     """
 
     served_model: int = 0

@@ -106,7 +106,7 @@ def end_concurrency(params, state, s):
 # ---- load ----------------------------------------------------------------------
 @jit
 def load_reason(params, state, k, g):
-    """Whether group g is too busy for an attempt of class k: SHED, QUEUE_TIME or NO_REASON."""
+    """Whether served model g is too busy for an attempt of class k: SHED, QUEUE_TIME or NO_REASON."""
     klass = params.klass[k]
     shed = klass.shed_milli
     wait = klass.max_queue_ps
@@ -130,7 +130,7 @@ def load_reason(params, state, k, g):
 
 @jit
 def note_completion(state, g, t):
-    """A request of the group was answered at t: smooth the time between completions."""
+    """A request of the served model was answered at t: smooth the time between completions."""
     model_state = state.served_model[g]
     gap = t - model_state.done_ps
     if model_state.n_done == 1:

@@ -7,6 +7,7 @@ answer is kept from when it was complete, and served while it is younger than it
 from __future__ import annotations
 
 from sim.compile.jit import jit, jit_call
+from sim.model.base.linked_list import link, unlink
 
 ABSENT = 0  # of E_FILLED_PS, which holds the time + 1
 
@@ -23,16 +24,11 @@ def content_of(params, state, s):
 def unlink_entry(state, content):
     """Take an entry out of the list."""
     entry = state.answer[content]
-    before = entry.prev
-    after = entry.next
-    if before >= 0:
-        state.answer[before].next = after
-    else:
-        state.cache_first = after
-    if after >= 0:
-        state.answer[after].prev = before
-    else:
-        state.cache_last = before
+    unlink(state.answer, content)
+    if entry.prev < 0:
+        state.cache_first = entry.next
+    if entry.next < 0:
+        state.cache_last = entry.prev
     entry.filled_ps = ABSENT
     state.n_cached -= 1
 
@@ -40,14 +36,10 @@ def unlink_entry(state, content):
 @jit_call
 def link_entry_first(state, content, filled):
     """Put an entry in front."""
-    entry = state.answer[content]
     first = state.cache_first if state.n_cached > 0 else -1
-    entry.prev = -1
-    entry.next = first
-    entry.filled_ps = filled
-    if first >= 0:
-        state.answer[first].prev = content
-    else:
+    link(state.answer, -1, content, first)
+    state.answer[content].filled_ps = filled
+    if first < 0:
         state.cache_last = content
     state.cache_first = content
     state.n_cached += 1

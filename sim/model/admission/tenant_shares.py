@@ -1,4 +1,4 @@
-"""Which lane of the gateway a request stands in, and what its tenant has been served."""
+"""Which gateway queue a request stands in, and what its tenant has been served."""
 
 from __future__ import annotations
 

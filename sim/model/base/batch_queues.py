@@ -7,6 +7,7 @@ which a sequence of its decode set will emit its last token: all of them advance
 from __future__ import annotations
 
 from sim.compile.jit import jit, jit_call
+from sim.model.base.linked_list import link, unlink
 
 SLOT_BITS = 24
 SLOT_MASK = (1 << SLOT_BITS) - 1
@@ -16,13 +17,9 @@ SLOT_MASK = (1 << SLOT_BITS) - 1
 @jit
 def push_running(state, replica, s):
     """Append to the running batch."""
-    slot = state.slot[s]
     tail = replica.run_tail
-    slot.prev = tail
-    slot.next = -1
-    if tail >= 0:
-        state.slot[tail].next = s
-    else:
+    link(state.slot, tail, s, -1)
+    if tail < 0:
         replica.run_head = s
     replica.run_tail = s
     replica.n_run += 1
@@ -32,47 +29,35 @@ def push_running(state, replica, s):
 def drop_running(state, replica, s):
     """Take out of the running batch; the others keep their order."""
     slot = state.slot[s]
-    before = slot.prev
-    after = slot.next
-    if before >= 0:
-        state.slot[before].next = after
-    else:
-        replica.run_head = after
-    if after >= 0:
-        state.slot[after].prev = before
-    else:
-        replica.run_tail = before
+    unlink(state.slot, s)
+    if slot.prev < 0:
+        replica.run_head = slot.next
+    if slot.next < 0:
+        replica.run_tail = slot.prev
     replica.n_run -= 1
 
 
 @jit
 def push_waiting(state, replica, s):
     """Append to the waiting queue."""
-    slot = state.slot[s]
-    tail = replica.wait_tail
-    slot.prev = tail
-    slot.next = -1
-    if tail >= 0:
-        state.slot[tail].next = s
-    else:
+    add_waiting(state, replica, replica.wait_tail, s, -1)
+
+
+@jit
+def add_waiting(state, replica, before, s, after):
+    """Put into the waiting queue between two neighbours."""
+    link(state.slot, before, s, after)
+    if before < 0:
         replica.wait_head = s
-    replica.wait_tail = s
+    if after < 0:
+        replica.wait_tail = s
     replica.n_wait += 1
 
 
 @jit
 def push_waiting_front(state, replica, s):
     """Put at the head of the waiting queue: a preempted sequence goes first."""
-    slot = state.slot[s]
-    head = replica.wait_head
-    slot.prev = -1
-    slot.next = head
-    if head >= 0:
-        state.slot[head].prev = s
-    else:
-        replica.wait_tail = s
-    replica.wait_head = s
-    replica.n_wait += 1
+    add_waiting(state, replica, -1, s, replica.wait_head)
 
 
 @jit
@@ -92,16 +77,12 @@ def pop_waiting(state, replica):
 @jit_call
 def drop_waiting(state, replica, s):
     """Take out of the waiting queue; the others keep their order."""
-    before = state.slot[s].prev
-    after = state.slot[s].next
-    if before >= 0:
-        state.slot[before].next = after
-    else:
-        replica.wait_head = after
-    if after >= 0:
-        state.slot[after].prev = before
-    else:
-        replica.wait_tail = before
+    slot = state.slot[s]
+    unlink(state.slot, s)
+    if slot.prev < 0:
+        replica.wait_head = slot.next
+    if slot.next < 0:
+        replica.wait_tail = slot.prev
     replica.n_wait -= 1
 
 
@@ -122,21 +103,10 @@ def comes_before(params, state, a, b):
 @jit_call
 def insert_waiting(params, state, replica, s):
     """Put into a waiting queue that is sorted by (priority, when taken, request)."""
-    behind = replica.wait_tail
-    while behind >= 0 and comes_before(params, state, s, behind):
-        behind = state.slot[behind].prev
-    if behind < 0:
-        push_waiting_front(state, replica, s)
-        return
-    after = state.slot[behind].next
-    if after < 0:
-        push_waiting(state, replica, s)
-        return
-    state.slot[s].prev = behind
-    state.slot[s].next = after
-    state.slot[behind].next = s
-    state.slot[after].prev = s
-    replica.n_wait += 1
+    before = replica.wait_tail
+    while before >= 0 and comes_before(params, state, s, before):
+        before = state.slot[before].prev
+    add_waiting(state, replica, before, s, state.slot[before].next if before >= 0 else replica.wait_head)
 
 
 # ---- completion heap ----------------------------------------------------------------------

@@ -10,8 +10,8 @@ from sim.model.admission.rate_limits import (
     pay_into_retry_budget,
     take_retry_budget,
 )
-from sim.model.admission.tenant_shares import charge_tenant
 from sim.model.admission.response_cache import content_of, find_answer
+from sim.model.admission.tenant_shares import charge_tenant
 from sim.model.clients.stall import stall_ps
 from sim.model.clients.start_window import deferral_ps
 from sim.model.gateway.dispatch import enqueue_rarely
@@ -30,10 +30,6 @@ from sim.model.tables.codes import (
     GATEWAY_FULL,
     NO_REASON,
     OVER_LIMIT,
-    PHASE_DEADLINE,
-    PHASE_RETRY,
-    PHASE_STATION,
-    PHASE_TURN,
     PREDICTED_TTFT,
     REJECTED,
     SEQ_AFTER,
@@ -45,6 +41,7 @@ from sim.model.tables.codes import (
 )
 from sim.model.tables.pool import N_QUANTILE
 from sim.model.timers.hedge_lists import hedge_ps, is_listed, list_hedge
+from sim.model.timers.kinds import TIMER_DEADLINE, TIMER_HEDGE, TIMER_RETRY, TIMER_STATION
 from sim.model.timers.timer_heap import arm, disarm
 from sim.rng import STREAM_PATIENCE, STREAM_RETRY, draw_below
 from sim.units import NEVER
@@ -70,7 +67,7 @@ def start_or_defer(params, state, s, t):
         state.slot[s].taken_ps = -1
         state.slot[s].attempt = 0
         state.slot[s].attempts = 0
-        arm(state, s, PHASE_RETRY, t + wait)
+        arm(state, s, TIMER_RETRY, t + wait)
     else:
         take_attempt(params, state, s, t)
 
@@ -186,7 +183,7 @@ def has_no_token(params, state, s):
 def arm_next_timer(params, state, s, t):
     """Set the timer of an attempt after t: its deadline, or the end of its work at a station; list the hedge before it."""
     slot = state.slot[s]
-    phase = PHASE_DEADLINE
+    kind = TIMER_DEADLINE
     due = slot.total_ps
     if has_no_token(params, state, s):
         due = min(due, slot.give_up_ps)
@@ -194,19 +191,19 @@ def arm_next_timer(params, state, s, t):
             if not is_listed(state, s):
                 list_hedge(params, state, s)
             due = hedge_ps(params, state, s)
-            phase = PHASE_TURN
+            kind = TIMER_HEDGE
     if params.klass[slot.traffic_class].stall_ps != NEVER:
         look = stall_ps(params, state, s, t)
         if look < due:
-            phase = PHASE_DEADLINE
+            kind = TIMER_DEADLINE
             due = look
-    if phase == PHASE_TURN:
+    if kind == TIMER_HEDGE:
         due = NEVER  # the hedge is listed, and when it comes this is looked at again
     if (slot.state == SEQ_BEFORE or slot.state == SEQ_AFTER) and slot.visit_ps < due:
-        phase = PHASE_STATION
+        kind = TIMER_STATION
         due = slot.visit_ps
     if due != NEVER:
-        arm(state, s, phase, due)
+        arm(state, s, kind, due)
     else:
         disarm(state, s)
 
@@ -217,15 +214,15 @@ def end_attempt(params, state, s, r, outcome, reason, t):
     """The attempt in slot s, which is in no list any more, ended at t: it is tried again, or its request is over."""
     slot = state.slot[s]
     k = slot.traffic_class
-    twin = end_of_attempt(params, state, s, outcome)
-    if twin >= 0:
-        state.slot[twin].wasted_tokens += slot.wasted_tokens
+    peer_slot = end_of_attempt(params, state, s, outcome)
+    if peer_slot >= 0:
+        state.slot[peer_slot].wasted_tokens += slot.wasted_tokens
         drop_slot(state, s)
         return
     final = reason == TOO_LONG or reason == OVER_LIMIT or reason == BLOCKED
-    if not final and may_retry(params, state, s, outcome, t):
+    if not final and may_retry(params, state, s, outcome, t) and take_retry_budget(params, state, k):
         slot.state = SEQ_AWAY
-        arm(state, s, PHASE_RETRY, t + backoff_ps(params, state, s))
+        arm(state, s, TIMER_RETRY, t + backoff_ps(params, state, s))
         return
     counts = state.counts[k]
     if outcome == REJECTED:
@@ -260,7 +257,7 @@ def next_attempt(params, state, s):
 
 @jit
 def may_retry(params, state, s, outcome, t):
-    """Whether the request in slot s is tried once more after this outcome; if so, its budget has paid."""
+    """Whether the request in slot s may be tried once more after this outcome, if its retry budget pays."""
     slot = state.slot[s]
     klass = params.klass[slot.traffic_class]
     if slot.attempts >= klass.attempts_max:
@@ -268,9 +265,7 @@ def may_retry(params, state, s, outcome, t):
     deadline = klass.deadline_ps
     if deadline != NEVER and t + backoff_ps(params, state, s) >= slot.arrival_ps + deadline:
         return False
-    if klass.retry_on & (1 << (outcome - REJECTED)) == 0:
-        return False
-    return take_retry_budget(params, state, slot.traffic_class)
+    return klass.retry_on & (1 << (outcome - REJECTED)) != 0
 
 
 @jit

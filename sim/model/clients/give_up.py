@@ -1,6 +1,6 @@
 """Clients that do not wait for ever: deadlines, hedges, and how an attempt leaves wherever it is.
 
-A waiting attempt leaves at once; a running one stays in its batch as a ghost until the step in progress ends.
+A waiting attempt leaves at once; a running one stays in its batch as an abandoned attempt until the step in progress ends.
 """
 
 from __future__ import annotations
@@ -46,15 +46,11 @@ from sim.model.tables.codes import (
     IN_STREAM,
     LOST_HEDGE,
     NEED_SLOTS,
-    PHASE_DEADLINE,
-    PHASE_RETRY,
-    PHASE_STATION,
     SEQ_AFTER,
     SEQ_AWAY,
     SEQ_BEFORE,
     SEQ_DECODE,
     SEQ_HELD,
-    SEQ_THINKING,
     SEQ_WAITING,
     STAGE_DRAINING,
     STALLED,
@@ -62,13 +58,14 @@ from sim.model.tables.codes import (
 )
 from sim.model.tables.slot import SLOT_SIZE
 from sim.model.timers.hedge_lists import has_first_token, hedge_key, unlist_hedge
+from sim.model.timers.kinds import TIMER_CANCEL, TIMER_DEADLINE, TIMER_RETRY, TIMER_STATION, TIMER_TURN
 from sim.model.timers.timer_heap import (
     disarm,
     fires_before,
     first_timer,
     first_timer_ps,
     is_first_current,
-    phase_of,
+    kind_of,
     refresh_first,
 )
 from sim.units import NEVER
@@ -76,14 +73,14 @@ from sim.units import NEVER
 
 @jit_call
 def fail_with_replica(params, state, s, r, reason, t):
-    """The replica of an attempt is lost at t (its steps are settled); it fails, and ghosts are gone for good."""
+    """The replica of an attempt is lost at t (its steps are settled); it fails, and abandoned ones are dropped."""
     slot = state.slot[s]
-    ghost = slot.fate
-    if ghost == ABANDONED:
+    fate = slot.fate
+    if fate == ABANDONED:
         drop_slot(state, s)
         return
     count_waste(params, state, s, computed_of(state, s, r))
-    if ghost == LOST_HEDGE:
+    if fate == LOST_HEDGE:
         end_of_attempt(params, state, s, CANCELLED)
         drop_slot(state, s)
         return
@@ -161,16 +158,16 @@ def withdraw(params, state, s, t):
 
 @jit_call
 def move_to_new_slot(params, state, s):
-    """Leave slot s to the ghost of an attempt that runs on; returns the slot in which its request lives on."""
+    """Leave slot s to an abandoned attempt that runs on; returns the slot in which its request lives on."""
     disarm_all(params, state, s)
     new = take_free(state)
     slot = state.slot[s]
     new_slot = state.slot[new]
     copy_row(slot.words, new_slot.words, SLOT_SIZE)
     new_slot.due_ps = NEVER
-    twin = slot.hedge_peer
-    if twin >= 0:
-        state.slot[twin].hedge_peer = new
+    peer_slot = slot.hedge_peer
+    if peer_slot >= 0:
+        state.slot[peer_slot].hedge_peer = new
     slot.hedge_peer = -1
     slot.is_counted = 0
     slot.fate = ABANDONED
@@ -210,7 +207,7 @@ def on_deadline(params, state, s, t):
 
 @jit_call
 def cancel_attempt(params, state, s, t):
-    """The twin of this attempt has answered: it leaves, and nothing is written down but what it wasted."""
+    """The hedge peer of this attempt has answered: it leaves, and nothing is written down but what it wasted."""
     slot = state.slot[s]
     end_of_attempt(params, state, s, CANCELLED)
     if withdraw(params, state, s, t):
@@ -227,19 +224,19 @@ def send_hedge(params, state, s, t):
     if slot.hedge_peer >= 0 or slot.attempts >= klass.attempts_max:
         return
     list_own_range(params, state, s)
-    twin = take_slot(params, state, slot.request, slot.arrival_ps)
-    begin_first_attempt(params, state, twin)
-    peer = state.slot[twin]
+    peer_slot = take_slot(params, state, slot.request, slot.arrival_ps)
+    begin_first_attempt(params, state, peer_slot)
+    peer = state.slot[peer_slot]
     peer.served_model = slot.served_model  # the fallback's, where an answer of its class's model was blocked
     n = slot.attempts + 1
     slot.attempts = n
     peer.attempts = n
     peer.attempt = n
-    slot.hedge_peer = twin
+    slot.hedge_peer = peer_slot
     peer.hedge_peer = s
     if is_counted(params, state, s):
         state.counts[slot.traffic_class].hedges += 1
-    take_attempt(params, state, twin, t)
+    take_attempt(params, state, peer_slot, t)
 
 
 @jit_call
@@ -266,20 +263,20 @@ def on_timer(params, state, t):
     elif first_timer_ps(state) <= t:
         s = first_timer(state)
         disarm(state, s)
-        on_timer_fired(params, state, s, phase_of(state, s), t)
+        on_timer_fired(params, state, s, kind_of(state, s), t)
 
 
 @jit_call
-def on_timer_fired(params, state, s, phase, t):
+def on_timer_fired(params, state, s, kind, t):
     """The timer of slot s has gone off at t."""
-    if phase == PHASE_DEADLINE:
+    if kind == TIMER_DEADLINE:
         on_deadline(params, state, s, t)
-    elif phase == PHASE_RETRY:
+    elif kind == TIMER_RETRY:
         on_retry(params, state, s, t)
-    elif phase == PHASE_STATION:
+    elif kind == TIMER_STATION:
         on_station_done(params, state, s, t)
-    elif state.slot[s].state == SEQ_THINKING:
+    elif kind == TIMER_TURN:
         if begin_next_turn(params, state, s, t):
             start_or_defer(params, state, s, t)
-    else:
+    elif kind == TIMER_CANCEL:
         cancel_attempt(params, state, s, t)

@@ -121,7 +121,7 @@ def become_ready(params, state, r, t):
 
 @jit_call
 def insert_ready(params, state, g, r):
-    """Put a replica into its group's ready list, which is sorted by index."""
+    """Put a replica into its served model's ready list, which is sorted by index."""
     first = params.served_model[g].first_replica
     j = state.served_model[g].n_ready
     while j > 0 and state.ready[first + j - 1] > r:
@@ -133,7 +133,7 @@ def insert_ready(params, state, g, r):
 
 @jit_call
 def drop_ready(params, state, g, r):
-    """Take a replica out of its group's ready list and load tree."""
+    """Take a replica out of its served model's ready list and load tree."""
     model = params.served_model[g]
     first = model.first_replica
     n = state.served_model[g].n_ready - 1

@@ -1,4 +1,4 @@
-"""The door between gateway and replicas: which one a request goes to, and what happens when it gets there."""
+"""From the gateway to a replica: which one a request goes to, and what happens when it gets there."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def enqueue_rarely(params, state, g, r, s, t):
 
 @jit
 def find_replica(params, state, g, i, attempt, fitting, t):
-    """A replica for an attempt at request i, counted from 0, that fits `fitting` pools of its group, or −1."""
+    """A replica for an attempt at request i, counted from 0, that fits `fitting` pools of its served model, or −1."""
     if state.served_model[g].n_ready == 0:
         return -1
     if fitting == params.served_model[g].n_pool and not has_pool_list(params, g, i):

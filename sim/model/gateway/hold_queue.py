@@ -1,7 +1,7 @@
 """What the gateway holds: requests that no replica may take yet, and in which order they go when one may.
 
-Held requests stand in lanes: one lane a group, or one a tenant where tenants share fairly. A fair share is a virtual
-token counter's (Sheng et al., "Fairness in Serving Large Language Models", OSDI 2024): the lane whose tenant has been
+Held requests stand in gateway queues: one for a served model, or one for each tenant where tenants share fairly. A fair share is a virtual
+token counter's (Sheng et al., "Fairness in Serving Large Language Models", OSDI 2024): the queue whose tenant has been
 served the fewest weighted tokens goes first, and a tenant that comes back from idleness claims nothing for it.
 """
 
@@ -10,6 +10,7 @@ from __future__ import annotations
 from sim.compile.jit import jit, jit_call
 from sim.model.admission.tenant_shares import charge_tenant, queue_of
 from sim.model.base.batch_queues import comes_before
+from sim.model.base.linked_list import link, unlink
 from sim.model.base.min_tree import tree_first_key
 from sim.model.gateway.dispatch import enqueue_rarely, find_replica
 from sim.model.record.latency_attribution import held_until
@@ -22,7 +23,7 @@ from sim.units import NEVER
 # ---- who may take one ----------------------------------------------------------------------
 @jit
 def has_room(params, state, g):
-    """Whether any ready replica of a group may take another request."""
+    """Whether any ready replica of a served model may take another request."""
     if state.served_model[g].n_ready == 0:
         return False
     model = params.served_model[g]
@@ -48,14 +49,14 @@ def find_room(params, state, g, i, attempt, fitting, t):
 
 @jit
 def release_if_room(params, state, g, t):
-    """A replica of a group has come to hold less: at t the gateway looks whether it may take what is held."""
+    """A replica of a served model has come to hold less: at t the gateway looks whether it may take what is held."""
     capped = params.served_model[g].outstanding_max != NEVER
     if capped and state.served_model[g].held > 0:
         state.release_ps = min(state.release_ps, t)
         state.next_input_ps = min(state.next_input_ps, t)
 
 
-# ---- lanes ----------------------------------------------------------------------
+# ---- queues ----------------------------------------------------------------------
 @jit_call
 def hold(params, state, g, s):
     """Keep a request at the gateway until a replica may take it."""
@@ -72,15 +73,10 @@ def hold(params, state, g, s):
             before = state.slot[before].prev
     after = queue.head if before < 0 else state.slot[before].next
     slot.state = SEQ_HELD
-    slot.prev = before
-    slot.next = after
-    if before >= 0:
-        state.slot[before].next = s
-    else:
+    link(state.slot, before, s, after)
+    if before < 0:
         queue.head = s
-    if after >= 0:
-        state.slot[after].prev = s
-    else:
+    if after < 0:
         queue.tail = s
     queue.n += 1
     state.served_model[g].held += 1
@@ -90,16 +86,12 @@ def hold(params, state, g, s):
 def drop_held(params, state, g, s):
     """Take a request out of those that the gateway holds; the others keep their order."""
     queue = queue_of(params, state, g, s)
-    before = state.slot[s].prev
-    after = state.slot[s].next
-    if before >= 0:
-        state.slot[before].next = after
-    else:
-        queue.head = after
-    if after >= 0:
-        state.slot[after].prev = before
-    else:
-        queue.tail = before
+    slot = state.slot[s]
+    unlink(state.slot, s)
+    if slot.prev < 0:
+        queue.head = slot.next
+    if slot.next < 0:
+        queue.tail = slot.prev
     queue.n -= 1
     state.served_model[g].held -= 1
 

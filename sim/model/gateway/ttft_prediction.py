@@ -38,7 +38,7 @@ def is_ttft_too_late(params, state, s, g, t):
 
 @jit
 def n_waiting(params, state, g):
-    """Requests that group g holds, and those that wait at its ready replicas."""
+    """Requests that the gateway holds for served model g, and those that wait at its ready replicas."""
     waiting = state.served_model[g].held
     ready = state.ready[params.served_model[g].first_replica :]
     for j in range(state.served_model[g].n_ready):
@@ -60,7 +60,7 @@ def stations_ps(params, state, s, t):
 
 @jit
 def first_pool(params, g, i):
-    """The first pool that may serve request i: of its class's list, or of group g; the caller has seen that it fits one."""
+    """The first pool that may serve request i: of its class's list, or of served model g; the caller has seen that it fits one."""
     at = params.served_model[g].first_pool
     if has_pool_list(params, g, i):
         klass = params.klass[class_of(params, i)]

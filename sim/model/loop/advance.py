@@ -124,8 +124,8 @@ def finish(params, state):
     for r in range(params.n_replica):
         settle(params, state, r, t)
     set_mark(params, state, MARK_RUN, t)
-    for lane in range(params.n_served_model * params.n_queue):
-        queue = state.queue[lane]
+    for number in range(params.n_served_model * params.n_queue):
+        queue = state.queue[number]
         if queue.n > 0:
             leave_list(params, state, -1, queue.head)
     leave_away(params, state)

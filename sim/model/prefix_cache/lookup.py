@@ -8,7 +8,7 @@ prompt tokens are scheduled; answers enter when their sequence leaves. A block t
 Blocks of a segment in the same state are one run: held by so many sequences, or by nobody since some instant. Whoever
 holds a block holds all blocks before it, so along a path the numbers of holders fall, and blocks held by nobody lie
 at its end, the deepest the longest: the cache is a tree that is eaten from its leaves. Blocks held by nobody are free
-blocks to everybody else (R_FREE_BLOCKS counts them). Empty ones are taken first, then the run that was given up
+blocks to everybody else (Replica.free_blocks counts them). Empty ones are taken first, then the run that was given up
 longest ago, from its tail. What a jump takes is evicted when the cache is looked at next: until then nobody can tell.
 """
 

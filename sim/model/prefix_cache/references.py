@@ -60,7 +60,7 @@ def hold_own_blocks(params, state, s, cache, end):
                 BlockRange(state, u).last = end
                 slot.held_blocks = end
                 return True
-        elif is_new(slot) and slot.fate == WANTED:  # a ghost's request may have gone on already
+        elif is_new(slot) and slot.fate == WANTED:  # an abandoned attempt's request may have gone on already
             slot.range = new_range(state, cache, segment, j, end, 1)
             slot.held_blocks = end
             return True

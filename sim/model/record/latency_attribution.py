@@ -1,7 +1,7 @@
 """Whom a request's time is blamed on, from clocks that make every part O(1) a request.
 
-Four clocks run while something costs time: a group's while it has no ready replica, a pool's while replicas of it are
-starting, a replica's while it computes prompt chunks (R_PREFILL_PS), and the world's. A request reads a clock where a
+Four clocks run while something costs time: a served model's while it has no ready replica, a pool's while replicas of it are
+starting, a replica's while it computes prompt chunks (Replica.prefill_ps), and the world's. A request reads a clock where a
 part of its life begins and again where it ends. What is written down are the parts that nothing else tells; the rest
 follows from a request's instants (`sim.engine.blame`). Where no records are kept nobody would read it, and a request
 does not look at any clock.
@@ -27,7 +27,7 @@ from sim.model.tables.slot import (
 # ---- before it is scheduled ----------------------------------------------------------------------
 @jit_call
 def on_first_ready(state, g, t):
-    """A replica of a group becomes ready at t."""
+    """A replica of a served model becomes ready at t."""
     model_state = state.served_model[g]
     if model_state.n_ready == 0:
         model_state.closed_ps += t - model_state.closed_since_ps
@@ -35,7 +35,7 @@ def on_first_ready(state, g, t):
 
 @jit_call
 def on_last_ready_gone(state, g, t):
-    """A replica of a group has left its ready list at t."""
+    """A replica of a served model has left its ready list at t."""
     model_state = state.served_model[g]
     if model_state.n_ready == 0:
         model_state.closed_since_ps = t
@@ -43,7 +43,7 @@ def on_last_ready_gone(state, g, t):
 
 @jit_call
 def closed_ps(state, g, t):
-    """How long a group had no ready replica, up to t."""
+    """How long a served model had no ready replica, up to t."""
     model_state = state.served_model[g]
     if model_state.n_ready > 0:
         return model_state.closed_ps

@@ -52,7 +52,7 @@ def write_request(
 
 @jit_call
 def write_wasted_tokens(params, state, i, tokens):
-    """Add what was computed for an attempt that was beaten to the row of its request, which may be written already."""
+    """Add what was computed for an attempt whose hedge peer answered first to the row of its request, which may be written already."""
     state.digest += finished(mixed(mixed(SEED, i), tokens))
     if params.keeps_records == 1:
         state.attempt[i].wasted_tokens += tokens

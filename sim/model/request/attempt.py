@@ -1,4 +1,4 @@
-"""Where a request may take several attempts: their ends, their twins, what is counted of them.
+"""Where a request may take several attempts: their ends, their hedge peers, what is counted of them.
 
 An attempt is one try at a request, numbered from 1. Two attempts of one request can live at once (a hedge); each has
 a slot and knows the other's.
@@ -19,10 +19,10 @@ from sim.model.tables.codes import (
     LOST_HEDGE,
     MORE_ATTEMPT_TTFT,
     N_MORE,
-    PHASE_TURN,
     WANTED,
 )
 from sim.model.timers.hedge_lists import NOT_LISTED, is_listed, unlist_hedge
+from sim.model.timers.kinds import TIMER_CANCEL
 from sim.model.timers.timer_heap import arm, disarm
 from sim.units import NEVER
 
@@ -90,7 +90,7 @@ def overhead_of(params, state, r):
 
 @jit_call
 def end_of_attempt(params, state, s, outcome):
-    """The attempt in slot s is over: its timer, its limits, its twin; returns the slot of the twin or −1."""
+    """The attempt in slot s is over: its timer, its limits, its hedge peer; returns the slot of the hedge peer or −1."""
     slot = state.slot[s]
     disarm_all(params, state, s)
     end_concurrency(params, state, s)
@@ -100,16 +100,16 @@ def end_of_attempt(params, state, s, outcome):
         if slot.first_ps >= 0:
             waited = slot.first_ps - slot.taken_ps
             measure_more(state, k, MORE_ATTEMPT_TTFT, waited + overhead_of(params, state, slot.replica))
-    twin = slot.hedge_peer
-    if twin >= 0:
-        state.slot[twin].hedge_peer = -1
+    peer_slot = slot.hedge_peer
+    if peer_slot >= 0:
+        state.slot[peer_slot].hedge_peer = -1
         slot.hedge_peer = -1
-    return twin
+    return peer_slot
 
 
 @jit_call
 def count_waste(params, state, s, tokens):
-    """So many computed tokens of an attempt answer nobody; the row of one that is beaten is its twin's."""
+    """So many computed tokens of an attempt answer nobody; the row of one whose hedge peer answered first is its hedge peer's."""
     slot = state.slot[s]
     if slot.fate == LOST_HEDGE:
         write_wasted_tokens(params, state, slot.request, tokens)
@@ -121,7 +121,7 @@ def count_waste(params, state, s, tokens):
 
 @jit
 def end_if_lost_hedge(params, state, s):
-    """Whether the twin of an attempt that has emitted its last token had answered before it; then that is all."""
+    """Whether the hedge peer of an attempt that has emitted its last token had answered before it; then that is all."""
     slot = state.slot[s]
     if slot.fate == LOST_HEDGE:
         end_of_attempt(params, state, s, CANCELLED)
@@ -178,28 +178,28 @@ def end_answered_attempt(params, state, s, t):
 
 @jit_call
 def cancel_hedge_peer(params, state, s, t):
-    """An attempt has emitted its first token at t: its twin, if it has one, is told a moment later."""
+    """An attempt has emitted its first token at t: its hedge peer, if it has one, is told a moment later."""
     slot = state.slot[s]
-    twin = slot.hedge_peer
-    if twin >= 0:
-        peer = state.slot[twin]
+    peer_slot = slot.hedge_peer
+    if peer_slot >= 0:
+        peer = state.slot[peer_slot]
         slot.hedge_peer = -1
         peer.hedge_peer = -1
         peer.fate = LOST_HEDGE
         slot.wasted_tokens += peer.wasted_tokens
         peer.wasted_tokens = 0
-        disarm_all(params, state, twin)
-        arm(state, twin, PHASE_TURN, t + 1)
+        disarm_all(params, state, peer_slot)
+        arm(state, peer_slot, TIMER_CANCEL, t + 1)
 
 
 @jit_call
 def is_extra(state, s):
-    """Whether slot s, still inside at the end, is not the one that its row is about: a ghost, or the earlier of twins."""
+    """Whether slot s, still inside at the end, is not the one that its row is about: an abandoned attempt, or the earlier of hedge peers."""
     slot = state.slot[s]
-    twin = slot.hedge_peer
-    if twin < 0:
+    peer_slot = slot.hedge_peer
+    if peer_slot < 0:
         return slot.fate != WANTED
-    peer = state.slot[twin]
+    peer = state.slot[peer_slot]
     if slot.attempt < peer.attempt:
         return True
     slot.wasted_tokens += peer.wasted_tokens

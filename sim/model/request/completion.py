@@ -13,7 +13,8 @@ from sim.model.request.attempt import (
 )
 from sim.model.request.in_flight import complete_request
 from sim.model.request.session_turns import schedule_next_turn
-from sim.model.tables.codes import COMPLETED, PHASE_DEADLINE, PHASE_STATION, SEQ_AFTER
+from sim.model.tables.codes import COMPLETED, SEQ_AFTER
+from sim.model.timers.kinds import TIMER_DEADLINE, TIMER_STATION
 from sim.model.timers.timer_heap import arm
 
 
@@ -35,7 +36,7 @@ def complete_attempt(params, state, s, r, t):
         state.slot[s].last_ps = t
         state.slot[s].state = SEQ_AFTER
         state.slot[s].visit = n_before(params, state.slot[s].traffic_class) - 1
-        arm(state, s, PHASE_DEADLINE if gives_up_at(params, state, s, t + 1) else PHASE_STATION, t + 1)
+        arm(state, s, TIMER_DEADLINE if gives_up_at(params, state, s, t + 1) else TIMER_STATION, t + 1)
         return
     end_answered_attempt(params, state, s, t)
     if is_withheld(params, state, s):

@@ -10,8 +10,9 @@ from __future__ import annotations
 from sim.compile.jit import jit, jit_call
 from sim.model.request.attempt import take_free
 from sim.model.request.in_flight import network_of
-from sim.model.tables.codes import COMPLETED, PHASE_TURN, SEQ_THINKING
+from sim.model.tables.codes import COMPLETED, SEQ_THINKING
 from sim.model.tables.traffic import NOBODY_FOLLOWS
+from sim.model.timers.kinds import TIMER_TURN
 from sim.model.timers.timer_heap import arm
 
 
@@ -45,7 +46,7 @@ def send_next_turn(params, state, s, r, outcome, t):
     comes = seen + pause
     if comes < params.duration_ps:
         state.slot[take_free(state)].state = SEQ_THINKING  # it is the last one that was given back: s
-        arm(state, s, PHASE_TURN, comes)
+        arm(state, s, TIMER_TURN, comes)
 
 
 @jit

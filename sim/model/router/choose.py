@@ -48,7 +48,7 @@ def fits(params, pool_id, i):
 
 @jit
 def n_fitting_pools(params, g, i):
-    """In how many pools of the group that may serve it request i fits."""
+    """In how many pools of the served model that may serve it request i fits."""
     if has_pool_list(params, g, i):
         return n_listed_pools(params, i)
     model = params.served_model[g]
@@ -63,7 +63,7 @@ def n_fitting_pools(params, g, i):
 
 @jit
 def has_pool_list(params, g, i):
-    """Whether not every pool of group g may serve request i, or not all alike: never in a group it falls back to."""
+    """Whether not every pool of served model g may serve request i, or not all alike: never for a fallback."""
     klass = params.klass[class_of(params, i)]
     return klass.n_pool > 0 and klass.served_model == g
 
@@ -132,7 +132,7 @@ def power_of_two(params, state, ready, n, i, attempt):
 
 @jit
 def choose_replica(params, state, g, i, attempt, t):
-    """The replica for request i among the group's ready ones, of which there is at least one; `attempt` counts from 0."""
+    """The replica for request i among the served model's ready ones, of which there is at least one; `attempt` counts from 0."""
     model = params.served_model[g]
     if model.router == LEAST_OUTSTANDING:
         return model.first_replica + least_loaded(params, state, g, i, attempt)
@@ -143,7 +143,7 @@ def choose_replica(params, state, g, i, attempt, t):
 
 @jit
 def least_loaded(params, state, g, i, attempt):
-    """The place in its group of the ready replica that holds the fewest requests, as `least_outstanding` of the list of all
+    """The place of its served model of the ready replica that holds the fewest requests, as `least_outstanding` of the list of all
     would find it, by the load tree.
     """
     model = params.served_model[g]
@@ -195,7 +195,7 @@ def choose_among(params, state, g, i, attempt, t, ready, n):
 
 @jit_call
 def choose_fitting(params, state, g, i, attempt, most, t):
-    """As choose_replica for a request that not all of the group's pools may take, or not all alike, or where a replica may
+    """As choose_replica for a request that not all of the served model's pools may take, or not all alike, or where a replica may
     hold fewer than `most`; −1 when none that may is ready.
     """
     ordered = params.klass[class_of(params, i)].is_ordered == 1

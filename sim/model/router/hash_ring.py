@@ -11,7 +11,7 @@ from sim.rng import STREAM_RING, draw
 
 
 def make_ring(n_place: int, virtual_nodes: int, seed: int) -> np.ndarray:
-    """Virtual nodes of a group's replica places, sorted: the hash with the place in its lowest bits."""
+    """Virtual nodes of a served model's replica places, sorted: the hash with the place in its lowest bits."""
     places = np.repeat(np.arange(n_place), virtual_nodes)
     nodes = np.tile(np.arange(virtual_nodes), n_place)
     h = plain(draw)(seed, STREAM_RING, places, nodes)

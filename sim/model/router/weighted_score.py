@@ -15,7 +15,7 @@ from sim.model.tables.served_model import KV_PARTS
 
 @jit_call
 def take_snapshot(params, state, g, t):
-    """What every ready replica of a group holds at t."""
+    """What every ready replica of a served model holds at t."""
     model = params.served_model[g]
     for r in range(model.first_replica, model.first_replica + model.n_replica):
         clear_snapshot(state, r)

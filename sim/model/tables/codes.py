@@ -8,7 +8,6 @@ NEW, OK, DONE, NEED_SLOTS, NEED_POLICY, CLOSED = range(6)
 
 PHASE_FAULT, PHASE_NODE, PHASE_STAGE, PHASE_SAMPLE, PHASE_TICK = 0, 1, 2, 3, 4
 PHASE_DEADLINE, PHASE_RETRY, PHASE_TURN, PHASE_ARRIVAL, PHASE_BOUNDARY = 5, 6, 7, 8, 9
-PHASE_STATION = PHASE_ARRIVAL  # of a timer: after turns, before releases and arrivals
 
 (
     STAGE_GONE,
@@ -79,7 +78,7 @@ REASONS = (
 N_REASON = 18
 
 # outcomes of an attempt: those of a request, and
-CANCELLED = 5  # its twin answered first
+CANCELLED = 5  # its hedge peer answered first
 N_ENDED = 5  # completed … cancelled: the ways in which an attempt ends
 
 JITTERS = ("none", "full", "equal")

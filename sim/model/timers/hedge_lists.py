@@ -8,7 +8,7 @@ looked at.
 from __future__ import annotations
 
 from sim.compile.jit import jit, jit_call
-from sim.model.tables.codes import PHASE_TURN
+from sim.model.timers.kinds import TIMER_HEDGE
 from sim.model.timers.timer_heap import timer_key
 from sim.units import NEVER
 
@@ -27,7 +27,7 @@ def hedge_ps(params, state, s):
 def hedge_key(state, s):
     """What orders hedges of one instant, among themselves and with timers."""
     slot = state.slot[s]
-    return timer_key(PHASE_TURN, slot.request, slot.attempt)
+    return timer_key(TIMER_HEDGE, slot.request, slot.attempt)
 
 
 @jit

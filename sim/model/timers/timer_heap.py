@@ -1,6 +1,6 @@
 """What requests wait for outside the replicas: deadlines, retries, hedges, think times.
 
-A slot has at most one timer, F_DUE_PS. Most are put off or forgotten long before they go off, so the heap that finds the
+A slot has at most one timer, Slot.due_ps. Most are put off or forgotten long before they go off, so the heap that finds the
 first of them is not told: its entry for a slot is a lower bound of the slot's timer by (time, phase, request, attempt),
 raised or dropped when it comes to the top. An entry outlives the request that it was made for: the next one in the slot
 takes it over. So there are never more entries than slots.
@@ -11,16 +11,19 @@ Every entry has four below it: half as many levels as with two, and the four lie
 from __future__ import annotations
 
 from sim.compile.jit import jit, jit_call
+from sim.model.timers.kinds import KIND_BITS
 from sim.units import NEVER
 
 ATTEMPT_BITS = 8
 REQUEST_BITS = 44
+KIND_MASK = (1 << KIND_BITS) - 1
 
 
 @jit
-def timer_key(phase, request, attempt):
-    """What orders timers of one instant."""
-    return (((phase << REQUEST_BITS) | request) << ATTEMPT_BITS) | attempt
+def timer_key(kind, request, attempt):
+    """What orders timers of one instant: phase, request, attempt; and, last, which kind of its phase the timer is."""
+    order = ((((kind >> KIND_BITS) << REQUEST_BITS) | request) << ATTEMPT_BITS) | attempt
+    return (order << KIND_BITS) | (kind & KIND_MASK)
 
 
 @jit
@@ -43,9 +46,10 @@ def fires_before(state, time, key):
 
 
 @jit
-def phase_of(state, s):
-    """The phase of the timer of slot s."""
-    return state.slot[s].due_key >> (REQUEST_BITS + ATTEMPT_BITS)
+def kind_of(state, s):
+    """The kind of the timer of slot s."""
+    key = state.slot[s].due_key
+    return ((key >> (REQUEST_BITS + ATTEMPT_BITS + KIND_BITS)) << KIND_BITS) | (key & KIND_MASK)
 
 
 @jit
@@ -127,10 +131,10 @@ def disarm(state, s):
 
 
 @jit
-def arm(state, s, phase, time):
+def arm(state, s, kind, time):
     """Set the timer of a slot, in place of the one it had."""
     slot = state.slot[s]
-    key = timer_key(phase, slot.request, slot.attempt)
+    key = timer_key(kind, slot.request, slot.attempt)
     slot.due_ps = time
     slot.due_key = key
     place = state.timer[s].place
