@@ -21,30 +21,21 @@ from llvmlite import ir
 
 from sim.compile.linking import parts_of, split, whole
 from sim.compile.rows import INT64, Rows, Target, all_rows, arrays_of
-from sim.model.tables.run import Params, State
 from sim.schema import Table, World
 
 #: Names of calls that are compiled to nothing: `sim.engine.ptx` counts what the loop takes without them.
 LEFT_OUT: set[str] = set()
 
 
-def params_row(m, trace, at):  # type: ignore[no-untyped-def]
-    """One run's parameters, from its row, the trace from its first request on, and where the tables start."""
-    return Params(m, trace)
-
-
-def state_row(m, at):  # type: ignore[no-untyped-def]
-    """One run's state, from its row and where the tables start."""
-    return State(m)
-
-
 @functools.cache
-def install(cuda: Any) -> None:
-    """Teach numba.cuda to compile `params_row`, `state_row` and what the rules do with them."""
+def install(cuda: Any, builders: tuple[tuple[Any, type[World]], ...]) -> None:
+    """Teach numba.cuda to compile functions that make worlds of a run's arrays and of where its tables start, and what
+    the rules do with worlds.
+    """
     templates = import_module("numba.cuda.typing.templates")
     rows = Rows(Target(cuda.types, cuda.extending, templates, 1, _Hidden(), _start, _carried))
     rows.add_constructors(all_rows())
-    for build, world in ((params_row, Params), (state_row, State)):
+    for build, world in builders:
         _add_builder(cuda, rows, build, world)
     _keep_calls(rows)
 

@@ -31,7 +31,8 @@ def compiled_bit_length() -> Any:
 @contextlib.contextmanager
 def linked_once() -> Iterator[None]:
     """While this lasts, a rule is optimised once, with the rules that are inlined into it, and made machine code only in
-    the entry point that calls it, where nothing else can call it; and it is one function whatever constants it is called with.
+    the entry point that calls it, where nothing else can call it; and it is one function whatever constants it is
+    called with.
     """
     from numba import _dynfunc, types
     from numba.core.codegen import CPUCodeLibrary
@@ -106,7 +107,7 @@ def linked_once() -> Iterator[None]:
 
 
 def _make_private(library: Any) -> None:
-    """Tell the compiler that nobody but this entry point calls its rules: it leaves out arguments and results without a use."""
+    """Tell the compiler that nobody but this entry point calls its rules: it leaves out what has no use."""
     rules = {
         rule.name
         for linked in library._linking_libraries

@@ -15,7 +15,6 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from sim.compile import cuda as compile_cuda
-from sim.compile.cuda import params_row, state_row
 from sim.engine.cpu import compiled_loop
 from sim.engine.host import Policies, serve
 from sim.engine.rows import WORD, Batch, batches
@@ -33,6 +32,16 @@ ARRIVALS_PER_LAUNCH = 1000  # of each scenario, on average over its run
 BYTES_BACK = 1 << 28  # of finished states copied to the host at a time
 Tick = Callable[..., None]
 STATUS, STOP = State.FIELDS["status"].offset, State.FIELDS["stop_ps"].offset  # words of a state, for kernels
+
+
+def params_row(m, trace, at):  # type: ignore[no-untyped-def]
+    """One run's parameters, from its row, the trace from its first request on, and where the tables start."""
+    return Params(m, trace)
+
+
+def state_row(m, at):  # type: ignore[no-untyped-def]
+    """One run's state, from its row and where the tables start."""
+    return State(m)
 
 
 # ---- kernels -----------------------------------------------------------------------------------------------------
@@ -103,7 +112,7 @@ def load_cuda() -> Any:
         from numba import cuda as loaded
 
         if not is_simulated():
-            compile_cuda.install(loaded)
+            compile_cuda.install(loaded, ((params_row, Params), (state_row, State)))
         cuda = loaded
     return cuda
 

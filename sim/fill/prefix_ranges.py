@@ -1,7 +1,8 @@
-"""How many runs of blocks a prefix cache must tell apart: counted from its KV blocks and from what prompts share.
+"""How many block ranges a prefix cache must tell apart: counted from its KV blocks and from what prompts share.
 
-A run is a stretch of blocks of one segment that the same number of sequences hold (`sim.model.prefix_cache.lookup`). A table that
-is too small loses hits; one for every block takes memory that a fleet of large caches does not have.
+A block range is a stretch of blocks of one segment that the same number of sequences hold
+(`sim.model.prefix_cache.lookup`). A table that is too small loses hits; one for every block takes memory that a fleet of
+large caches does not have.
 """
 
 from __future__ import annotations

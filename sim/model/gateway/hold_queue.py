@@ -1,8 +1,9 @@
 """What the gateway holds: requests that no replica may take yet, and in which order they go when one may.
 
-Held requests stand in gateway queues: one for a served model, or one for each tenant where tenants share fairly. A fair share is a virtual
-token counter's (Sheng et al., "Fairness in Serving Large Language Models", OSDI 2024): the queue whose tenant has been
-served the fewest weighted tokens goes first, and a tenant that comes back from idleness claims nothing for it.
+The gateway holds requests in queues: one for each served model, or one for each tenant where tenants share fairly. Fair
+shares follow the virtual token counter of Sheng et al., "Fairness in Serving Large Language Models", OSDI 2024: the
+gateway serves the queue whose tenant has been served the fewest weighted tokens, and a tenant that was idle gets no
+credit for it.
 """
 
 from __future__ import annotations

@@ -60,7 +60,7 @@ def stations_ps(params, state, s, t):
 
 @jit
 def first_pool(params, g, i):
-    """The first pool that may serve request i: of its class's list, or of served model g; the caller has seen that it fits one."""
+    """The first pool that may serve request i, of its class's list or of served model g; it fits one of them."""
     at = params.served_model[g].first_pool
     if has_pool_list(params, g, i):
         klass = params.klass[class_of(params, i)]

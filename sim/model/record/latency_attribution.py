@@ -1,10 +1,9 @@
-"""Whom a request's time is blamed on, from clocks that make every part O(1) a request.
+"""What each request's time was spent on, from clocks that make every part O(1) a request.
 
-Four clocks run while something costs time: a served model's while it has no ready replica, a pool's while replicas of it are
-starting, a replica's while it computes prompt chunks (Replica.prefill_ps), and the world's. A request reads a clock where a
-part of its life begins and again where it ends. What is written down are the parts that nothing else tells; the rest
-follows from a request's instants (`sim.engine.blame`). Where no records are kept nobody would read it, and a request
-does not look at any clock.
+Four clocks run while something costs time: a served model's while it has no ready replica, a pool's while replicas of it
+are starting, a replica's while it computes prompt chunks (Replica.prefill_ps), and the simulated time. A request reads a
+clock when a part of its life begins and again when it ends. The slot keeps the parts that nothing else tells; the rest
+follows from the request's instants (`sim.engine.blame`). Where no records are kept, no request reads a clock.
 """
 
 from __future__ import annotations

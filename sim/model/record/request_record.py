@@ -7,6 +7,7 @@ import numpy as np
 from sim.compile.jit import jit, jit_call
 from sim.model.base.histogram import finished, mixed
 from sim.model.record.latency_attribution import write_spent
+from sim.model.tables.codes import REJECTED
 
 SEED = np.uint64(0x5851F42D4C957F2D)
 
@@ -21,17 +22,28 @@ def hash_of(words, n):
 
 
 @jit
-def write_request(
-    params, state, i, routed, scheduled, first, last, replica, preemptions, gap_max, outcome, reason, s, tried
-):
-    """Fold a request's row into the digest and keep it where records are on; s is its slot, or −1.
-
-    `tried` says whether clients may try again (P_ATTEMPTS). Who knows it says True or False: the compiler then leaves
-    the rest out of that copy of the rule.
-    """
+def hash_of_request(i, routed, scheduled, first, last, replica, preemptions, gap_max, end):
+    """The running hash of what the digest covers of a request; `end` is its outcome · 256 + its reason."""
     h = mixed(mixed(mixed(mixed(SEED, i), routed), scheduled), first)
     h = mixed(mixed(mixed(mixed(h, last), replica), preemptions), gap_max)
-    h = mixed(h, outcome * 256 + reason)
+    return mixed(h, end)
+
+
+@jit
+def write_request(params, state, s, outcome, reason, tried):
+    """Fold the request in a slot into the digest and keep its row where records are on.
+
+    The slot says all of it: when its first and last token came, its longest gap, its replica. `tried` says whether
+    clients may try again (Params.has_attempts). Who knows it says True or False: the compiler then leaves the rest out
+    of that copy of the rule.
+    """
+    slot = state.slot[s]
+    i = slot.request
+    first, last, replica, gap_max = slot.first_ps, slot.last_ps, slot.replica, slot.gap_max
+    routed, scheduled, preemptions = slot.routed_ps, slot.scheduled_ps, slot.preemptions
+    h = hash_of_request(
+        i, routed, scheduled, first, last, replica, preemptions, gap_max, outcome * 256 + reason
+    )
     if tried:
         h = write_attempts(params, state, i, s, h)
     state.digest += finished(h)
@@ -46,13 +58,24 @@ def write_request(
         record.gap_max_ps = gap_max
         record.outcome = outcome
         record.reason = reason
-        if s >= 0:
-            write_spent(params, state, i, state.slot[s])
+        write_spent(params, state, i, slot)
+
+
+@jit
+def write_refused(params, state, i, reason):
+    """The same of a request that was refused on arrival and never had a slot: its row is as it began, but for why."""
+    h = hash_of_request(i, -1, -1, -1, -1, -1, 0, -1, REJECTED * 256 + reason)
+    state.digest += finished(h)
+    if params.keeps_records == 1:
+        state.record[i].outcome = REJECTED
+        state.record[i].reason = reason
 
 
 @jit_call
 def write_wasted_tokens(params, state, i, tokens):
-    """Add what was computed for an attempt whose hedge peer answered first to the row of its request, which may be written already."""
+    """Add what was computed for an attempt whose hedge peer answered first to the row of its request, which may be
+    written already.
+    """
     state.digest += finished(mixed(mixed(SEED, i), tokens))
     if params.keeps_records == 1:
         state.attempt[i].wasted_tokens += tokens

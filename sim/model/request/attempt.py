@@ -109,7 +109,7 @@ def end_of_attempt(params, state, s, outcome):
 
 @jit_call
 def count_waste(params, state, s, tokens):
-    """So many computed tokens of an attempt answer nobody; the row of one whose hedge peer answered first is its hedge peer's."""
+    """So many computed tokens of an attempt answer nobody. One that lost to its hedge peer has no row of its own."""
     slot = state.slot[s]
     if slot.fate == LOST_HEDGE:
         write_wasted_tokens(params, state, slot.request, tokens)
@@ -194,7 +194,7 @@ def cancel_hedge_peer(params, state, s, t):
 
 @jit_call
 def is_extra(state, s):
-    """Whether slot s, still inside at the end, is not the one that its row is about: an abandoned attempt, or the earlier of hedge peers."""
+    """Whether slot s, inside at the end, is not the one its row is about: abandoned, or the earlier hedge peer."""
     slot = state.slot[s]
     peer_slot = slot.hedge_peer
     if peer_slot < 0:

@@ -6,7 +6,7 @@ from sim.compile.jit import jit, jit_call
 from sim.model.base.batch_queues import gap_longest
 from sim.model.base.histogram import add_wide, meets_objectives, observe
 from sim.model.record.latency_attribution import clear_spent
-from sim.model.record.request_record import note_cached, write_request
+from sim.model.record.request_record import note_cached, write_refused, write_request
 from sim.model.request.attempt import first_seen_ps, is_extra
 from sim.model.tables.codes import (
     COMPLETED,
@@ -18,7 +18,6 @@ from sim.model.tables.codes import (
     M_TPOT,
     M_TTFT,
     NO_REASON,
-    REJECTED,
     SEQ_AFTER,
     SEQ_DECODE,
     SEQ_WAITING,
@@ -120,7 +119,6 @@ def network_of(params, state, k, r):
 def complete_request(params, state, s, r, last, t, tried):
     """A request is answered in full at t, its last token at `last`: measure it, write it down, free its slot."""
     slot = state.slot[s]
-    i = slot.request
     k = slot.traffic_class
     arrival = slot.arrival_ps
     scheduled = slot.scheduled_ps
@@ -145,22 +143,9 @@ def complete_request(params, state, s, r, last, t, tried):
         counts.done += 1
         counts.done_met += met
     count_tokens(state, s, output)
-    write_request(
-        params,
-        state,
-        i,
-        slot.routed_ps,
-        scheduled,
-        first,
-        t,
-        r,
-        slot.preemptions,
-        gap_max,
-        COMPLETED,
-        NO_REASON,
-        s,
-        tried,
-    )
+    slot.last_ps = t
+    slot.replica = r
+    write_request(params, state, s, COMPLETED, NO_REASON, tried)
     if slot.cached_tokens > 0:
         note_cached(params, state, slot)
     free_slot(state, s)
@@ -190,7 +175,7 @@ def reject_on_arrival(params, state, i, t, reason):
     if is_measured(params, t):
         counts.rejected += 1
         counts.by_reason[reason] += 1
-    write_request(params, state, i, -1, -1, -1, -1, -1, 0, -1, REJECTED, reason, -1, False)
+    write_refused(params, state, i, reason)
 
 
 @jit
@@ -225,22 +210,11 @@ def write_unserved(params, state, s, r, outcome, reason):
         longest = -1
     if slot.cached_tokens > 0:
         note_cached(params, state, slot)
-    write_request(
-        params,
-        state,
-        slot.request,
-        slot.routed_ps,
-        slot.scheduled_ps,
-        first_seen_ps(params, state, s),
-        -1,
-        r,
-        slot.preemptions,
-        longest,
-        outcome,
-        reason,
-        s,
-        params.has_attempts == 1,
-    )
+    slot.first_ps = first_seen_ps(params, state, s)
+    slot.last_ps = -1
+    slot.replica = r
+    slot.gap_max = longest
+    write_request(params, state, s, outcome, reason, params.has_attempts == 1)
     free_slot(state, s)
 
 

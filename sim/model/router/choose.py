@@ -132,7 +132,7 @@ def power_of_two(params, state, ready, n, i, attempt):
 
 @jit
 def choose_replica(params, state, g, i, attempt, t):
-    """The replica for request i among the served model's ready ones, of which there is at least one; `attempt` counts from 0."""
+    """The replica for request i among the ready ones, of which there is at least one; `attempt` counts from 0."""
     model = params.served_model[g]
     if model.router == LEAST_OUTSTANDING:
         return model.first_replica + least_loaded(params, state, g, i, attempt)
@@ -143,8 +143,8 @@ def choose_replica(params, state, g, i, attempt, t):
 
 @jit
 def least_loaded(params, state, g, i, attempt):
-    """The place of its served model of the ready replica that holds the fewest requests, as `least_outstanding` of the list of all
-    would find it, by the load tree.
+    """The ready replica that holds the fewest requests, as its place among the served model's replicas. The load tree
+    finds the one that `least_outstanding` would find in the list of all.
     """
     model = params.served_model[g]
     load = state.load[model.load_at :]
@@ -195,8 +195,8 @@ def choose_among(params, state, g, i, attempt, t, ready, n):
 
 @jit_call
 def choose_fitting(params, state, g, i, attempt, most, t):
-    """As choose_replica for a request that not all of the served model's pools may take, or not all alike, or where a replica may
-    hold fewer than `most`; −1 when none that may is ready.
+    """The replica for a request that not all pools of the served model may take, or not all alike, or where a replica may
+    hold fewer than `most`; −1 when none that may take it is ready.
     """
     ordered = params.klass[class_of(params, i)].is_ordered == 1
     if ordered and most == NEVER and has_pool_list(params, g, i):

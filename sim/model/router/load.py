@@ -1,8 +1,7 @@
 """How much ready replicas hold, and which of them the least.
 
-A router looks at `n` entries of the list of ready replicas from `at` on: all of a served model's, or some of them. It begins
-with one that is drawn for the attempt, goes on to the end and round to the others, and of equally good ones takes the
-first it comes to.
+A router looks at a list of n ready replicas: all of a served model's, or some of them. It begins with one that is drawn
+for the attempt, goes on to the end and round to the others, and of equally good ones takes the first it comes to.
 """
 
 from __future__ import annotations
