@@ -7,8 +7,12 @@ minutes; and keeps every rule callable from outside. All of it is numba's intern
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import Iterator
 from typing import Any
+
+#: FLEETSIM_PLAIN_NUMBA=1: no method of numba is replaced. Compiling takes longer and runs are slower; results are equal.
+PLAIN = os.environ.get("FLEETSIM_PLAIN_NUMBA", "0") == "1"
 
 
 def compiled_bit_length() -> Any:
@@ -34,6 +38,9 @@ def linked_once() -> Iterator[None]:
     the entry point that calls it, where nothing else can call it; and it is one function whatever constants it is
     called with.
     """
+    if PLAIN:
+        yield
+        return
     from numba import _dynfunc, types
     from numba.core.codegen import CPUCodeLibrary
     from numba.core.compiler_lock import global_compiler_lock

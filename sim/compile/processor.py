@@ -83,7 +83,7 @@ def at_address(declared: type, n_array: int) -> Any:
     from numba.extending import intrinsic
 
     types = rows()
-    kind = types.world(declared) if issubclass(declared, World) else types.row(declared, "free")
+    kind = types.world(declared) if issubclass(declared, World) else types.row(declared, "free")  # type: ignore[arg-type]
 
     def lower(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         made = ir.Constant(context.get_value_type(kind), ir.Undefined)

@@ -60,7 +60,7 @@ class Rows:
 
         return Address("Address")
 
-    def _new_type(self, name: str, world: bool = False) -> type:
+    def _new_type(self, name: str, world: bool = False) -> Any:
         address, types, extending = self.address, self.target.types, self.target.extending
         carried = self.target.carried
 

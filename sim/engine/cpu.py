@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from sim.compile.linking import PLAIN, linked_once
 from sim.engine.act import act
 from sim.engine.loop import run_until_host
 from sim.model.tables.run import Params, State
@@ -31,7 +32,7 @@ def source_hash() -> str:
     import numba
 
     root = Path(__file__).resolve().parents[1]
-    h = hashlib.sha256(numba.__version__.encode())
+    h = hashlib.sha256(f"{numba.__version__} {PLAIN}".encode())
     for path in [root / name for name in SOURCES] + [
         path for folder in FOLDERS for path in sorted((root / folder).rglob("*.py"))
     ]:
@@ -84,7 +85,6 @@ def machine_code(name: str) -> Any:
     """An entry point, compiled: addresses and integers in, an integer out."""
     import numba
 
-    from sim.compile.linking import linked_once
     from sim.engine import entry
 
     folder = cache_dir()

@@ -24,7 +24,7 @@ from sim.model.tables.pool import N_WORK, PoolParams
 from sim.model.tables.replica import BlockRange, PrefixCache
 from sim.model.tables.served_model import SESSIONS_MAX
 from sim.model.tables.traffic import NOBODY_FOLLOWS, Line
-from sim.schema import Row
+from sim.schema import Row, World
 from sim.units import NEVER
 
 #: Where a prefix cache is full of short runs. Few are, and a small hash table stays in the processor's cache.
@@ -369,7 +369,7 @@ def pool_table(pools: list[PoolRow]) -> np.ndarray:
     return words
 
 
-def copy_fields(source: object, row: Row, names: Iterable[str]) -> None:
+def copy_fields(source: object, row: Row | World, names: Iterable[str]) -> None:
     """Set fields of a row to the attributes of the same names."""
     for name in names:
         setattr(row, name, getattr(source, name))
