@@ -14,6 +14,7 @@ and the columns by which the host reads whole tables.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator
 from typing import Any, ClassVar
 
@@ -120,6 +121,7 @@ class Row(metaclass=_Slotted):
         return words
 
     @classmethod
+    @functools.cache
     def dtype(cls) -> np.dtype:
         """The row as a NumPy record: a field a name; arrays and wide sums are (n,) of int64."""
         names, formats, offsets = [], [], []
@@ -216,6 +218,7 @@ class World(metaclass=_Slotted):
         cls.SIZE = offset
 
     @classmethod
+    @functools.cache
     def fixed(cls) -> list[str]:
         """Names of the tables whose starts lie behind the fields, in order."""
         return [name for name, table in cls.TABLES.items() if not table.at]
@@ -226,6 +229,13 @@ class World(metaclass=_Slotted):
         size = 1 if table.row is None else table.row.SIZE
         words = getattr(self, table.of)[table.start_of(self) :][: n * size]
         return words if table.row is None else table.row.rows(words)
+
+    def extent(self, name: str) -> np.ndarray:
+        """A table with a place in the header, up to where the next one starts, (word,): whole where the two are neighbours."""
+        names = type(self).fixed()
+        after = names[names.index(name) + 1]
+        tables = type(self).TABLES
+        return self.m[tables[name].start_of(self) : tables[after].start_of(self)]
 
     def starts(self) -> Iterator[tuple[str, int]]:
         """Name and start of each table with a place in the header."""

@@ -13,7 +13,7 @@ from sim.engine.around import blocked_answers, station_rows, station_samples
 from sim.engine.blame import blame_columns, network_ps
 from sim.engine.starts import Starts, all_starts
 from sim.fill.params import traffic_of
-from sim.fill.state import pool_rows, table, table_words
+from sim.fill.state import pool_rows, table
 from sim.model.base.histogram import N_BUCKET, wide
 from sim.model.tables.codes import METRICS, MORE_METRICS, N_METRIC, N_MORE, OUTCOMES, REASONS, STAGE_NAMES
 from sim.model.tables.pool import PoolParams, PoolState
@@ -57,7 +57,7 @@ def make_result(params: Params, state: State, records: bool = True, classes: boo
         counts=_counts(params, state),
         pools=_pools(params, state),
         end_ps=int(state.now_ps),
-        digest=make_digest(params, state),
+        digest=make_digest(state),
         stations=tuple(station_rows(params, state)),
         station_samples=station_samples(params, state),
         starts=all_starts(params, state) if classes else (),
@@ -65,14 +65,12 @@ def make_result(params: Params, state: State, records: bool = True, classes: boo
     )
 
 
-def make_digest(params: Params, state: State) -> int:
+def make_digest(state: State) -> int:
     """64 bits that stand for the requests, the time series and the summary of a run."""
     h = hashlib.sha256()
     h.update(np.array([state.digest, state.n_sample, state.now_ps], dtype="<i8").tobytes())
-    words = table_words(params)
     for name in DIGESTED:  # counts, histograms, marks
-        start = State.TABLES[name].start_of(state)
-        h.update(np.ascontiguousarray(state.m[start : start + words[name]], dtype="<i8").data)
+        h.update(np.ascontiguousarray(state.extent(name), dtype="<i8").data)
     return int.from_bytes(h.digest()[:8], "big")
 
 

@@ -18,6 +18,8 @@ LINE = 8  # words of a cache line
 #: Words behind the slots, so that the four timers below the first begin a line.
 TIMERS_AFTER = 2 * LINE - Timer.SIZE
 SLOTS_AT_FIRST = 1024
+#: Words of a row of each table of a state that has rows.
+ROW_SIZES = {name: table.row.SIZE for name, table in State.TABLES.items() if table.row is not None}
 
 
 def table_rows(params: Params) -> dict[str, int]:
@@ -74,13 +76,7 @@ def table_rows(params: Params) -> dict[str, int]:
 def table_words(params: Params) -> dict[str, int]:
     """Words that each of these tables takes, behind those of the header."""
     rows = table_rows(params)
-    return {"run": State.SIZE} | {name: n * row_size(name) for name, n in rows.items()}
-
-
-def row_size(name: str) -> int:
-    """Words of a row of a table of a state; 1 where it has none."""
-    table = State.TABLES.get(name)
-    return table.row.SIZE if table is not None and table.row is not None else 1
+    return {"run": State.SIZE} | {name: n * ROW_SIZES.get(name, 1) for name, n in rows.items()}
 
 
 def pool_rows(params: Params) -> np.ndarray:
