@@ -231,7 +231,7 @@ class World(metaclass=_Slotted):
         return words if table.row is None else table.row.rows(words)
 
     def extent(self, name: str) -> np.ndarray:
-        """A table with a place in the header, up to where the next one starts, (word,): whole where the two are neighbours."""
+        """A table with a place in the header, up to where the next one starts, (word,): whole if the two are neighbours."""
         names = type(self).fixed()
         after = names[names.index(name) + 1]
         tables = type(self).TABLES
