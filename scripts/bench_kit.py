@@ -19,7 +19,7 @@ from sim.model.tables.run import Params, State
 from sim.fill.rows import (
     Chains,
     ClassRow,
-    GroupRow,
+    ServedModelRow,
     LimitRow,
     PoolRow,
     RunRow,
@@ -144,7 +144,7 @@ def fleet(
     run = RunRow(1, end_ps, end_ps // 5, end_ps + 600 * PS_PER_S, sample_s * PS_PER_S, records)
     if not features:
         traffic = Traffic(arrivals_ps, prompts, outputs, np.zeros(n, dtype=np.int64))
-        return make_params(run, traffic, [ClassRow()], [GroupRow()], [pool])
+        return make_params(run, traffic, [ClassRow()], [ServedModelRow()], [pool])
     shared = np.minimum(prompts, SYSTEM_TOKENS)
     starts = np.zeros(SYSTEM_PROMPTS, dtype=np.int64)
     chains = Chains(rng.integers(0, SYSTEM_PROMPTS, n), shared, starts - 1, starts)
@@ -166,7 +166,7 @@ def fleet(
         run,
         traffic,
         [client, client._replace(tenant=1)],
-        [GroupRow(outstanding_max=48, hold_order=HOLD_FAIR)],
+        [ServedModelRow(outstanding_max=48, hold_order=HOLD_FAIR)],
         [pool],
         tenants=[TenantRow(2), TenantRow(1)],
     )
@@ -202,7 +202,7 @@ def queue_params(n: int, seed: int = 0) -> Params:
     end_ps = int(arrivals_ps[-1]) + 1
     run = RunRow(1, end_ps, 0, end_ps + 600 * PS_PER_S, 0, 0)
     traffic = Traffic(arrivals_ps, np.ones(n, dtype=np.int64), outputs, np.zeros(n, dtype=np.int64))
-    return make_params(run, traffic, [ClassRow()], [GroupRow()], [pool])
+    return make_params(run, traffic, [ClassRow()], [ServedModelRow()], [pool])
 
 
 def simpy_queue(n: int, seed: int = 0) -> float:

@@ -18,8 +18,7 @@ from sim.model.tables.run import Params
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from sim.fill.params import ClassRow, GroupRow, PoolRow, RunRow, Traffic, make_params
-from sim.model import layout as a# TODO# TODO
+from sim.fill.params import ClassRow, ServedModelRow, PoolRow, RunRow, Traffic, make_params
 from sim.model.loop.control import SCALER_PAR
 from sim.model.autoscaler.hpa_layout import DOWN, POLICY_PERCENT, POLICY_PODS, UP, hpa_par, hpa_policy
 from sim.fill.state import new_state
@@ -85,10 +84,10 @@ def sweep(n: int, replicas: int, requests: int, n_trace: int = N_TRACE) -> Itera
             seed, duration_ps, warmup_ps=0, end_ps=duration_ps + 600 * PS_PER_S, sample_ps=0, records=0
         )
         pool = sweep_pool(replicas, scaled=seed % 2 == 1)
-        made.append(make_params(run, traffic, [ClassRow()], [GroupRow()], [pool]))
+        made.append(make_params(run, traffic, [ClassRow()], [ServedModelRow()], [pool]))
     for seed in range(n):
         m = made[seed % len(made)].m.copy()
-        m[a.P_SEED] = seed
+        m["seed"] = seed
         yield made[seed % len(made)]._replace(m=m)
 
 

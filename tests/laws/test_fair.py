@@ -11,7 +11,7 @@ from sim.fill.params import make_params
 from sim.engine.host import run_plan
 from sim.engine.result import make_result
 from sim.model.tables.codes import HOLD_FAIR
-from sim.fill.rows import ClassRow, GroupRow, PoolRow, RunRow, TenantRow, Traffic
+from sim.fill.rows import ClassRow, ServedModelRow, PoolRow, RunRow, TenantRow, Traffic
 
 US = 10**6
 OUTPUT_WEIGHT = 2  # a token of an answer counts as two of a prompt
@@ -40,7 +40,7 @@ def crowded(seed: int) -> tuple[dict[str, np.ndarray], np.ndarray, int]:
         RunRow(seed=seed, duration_ps=10**12, warmup_ps=0, end_ps=10**13, sample_ps=0),
         traffic,
         [ClassRow(tenant=i) for i in range(n_tenant)],
-        [GroupRow(outstanding_max=most, hold_order=HOLD_FAIR)],
+        [ServedModelRow(outstanding_max=most, hold_order=HOLD_FAIR)],
         [pool],
         tenants=[TenantRow(int(weight)) for weight in weights],
     )

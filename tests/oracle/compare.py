@@ -20,19 +20,17 @@ from sim.fill.params import (
     ClassRow,
     FaultRow,
     FrontRow,
-    GroupRow,
+    ServedModelRow,
     PoolRow,
     RunRow,
     TenantRow,
     Traffic,
     make_params,
-    pool_rows,
     traffic_of,
 )
 from sim.engine.around import station_samples
 from sim.engine.cpu import compiled
 from sim.engine.result import _counts, _requests
-from sim.model import layout as a# TODO# TODO
 from sim.model.cluster.faults import lose_replica
 from sim.model.loop.advance import advance, begin, finish
 from sim.model.cluster.replica_lifecycle import become_ready, begin_drain, enter_stage
@@ -65,7 +63,7 @@ from sim.model.tables.codes import (
 )
 from sim.model.tables.run import Params, State
 from sim.fill.rows import Chains, LimitRow, Turns, VisitRow
-from sim.fill.state import grow_slots, new_state, state_sizes, table
+from sim.fill.state import grow_slots, new_state, pool_rows, table
 from sim.units import NEVER
 
 from .naive import Run, run
@@ -133,7 +131,7 @@ def params_of(case: dict[str, Any]) -> tuple[Params, list[int], list[tuple[int, 
         ),
         [class_row({**CLASS_DEFAULTS, **row}) for row in case["classes"]],
         [
-            GroupRow(
+            ServedModelRow(
                 router=ROUTERS.index(g.get("router", "round_robin")),
                 hold_max=g.get("queue_capacity", 10**9),
                 outstanding_max=NEVER if g.get("outstanding_max") is None else g["outstanding_max"],
@@ -263,7 +261,7 @@ def move(p, st, what, r, t):  # type: ignore[no-untyped-def]
     elif what == MARK:
         pass_mark(p, st, t)
     elif what == LOSE:
-        if st.m[st.rep + r * a.R_SIZE + a.R_STAGE] != STAGE_GONE:  # else it had drained before
+        if st.replica[r].stage != STAGE_GONE:  # else it had drained before
             lose_replica(p, st, r, t)
     else:
         finish(p, st)
@@ -321,7 +319,7 @@ def rows_of(p: Params, st: State, place: list[int]) -> list[dict[str, Any]]:
     """The finished requests in the plain model's words."""
     table = _requests(p, st)
     traffic = traffic_of(p)
-    first = pool_rows(p)[:, a.L_FIRST]
+    first = pool_rows(p)["first_replica"]
     rows = []
     came = {int(i): n for n, i in enumerate(table["request_id"])}
     for number in range(int(p.n_request)):
@@ -502,20 +500,19 @@ def _unlike(what: str, found: dict[Any, dict[str, Any]], expected: dict[Any, dic
 
 def measures_of(p: Params, st: State) -> dict[Any, dict[str, Any]]:
     """(class, metric) → sum and histogram of the product."""
-    sizes = state_sizes(p)
-    sums = table(st, "counts", sizes, a.C_SIZE)
-    hist = table(st, "hist", sizes, N_BUCKET).reshape(-1, N_METRIC, N_BUCKET)
-    more = table(st, "more", sizes, N_BUCKET).reshape(-1, N_MORE, N_BUCKET)
-    kept = [(name, hist, m, a.C_SUM + 2 * m) for m, name in enumerate(METRICS)]
+    sums = table(p, st, "counts")
+    hist = table(p, st, "hist").reshape(-1, N_METRIC, N_BUCKET)
+    more = table(p, st, "more").reshape(-1, N_MORE, N_BUCKET)
+    kept = [(name, hist, m, sums["sums"]) for m, name in enumerate(METRICS)]
     if len(more):
-        kept += [(name, more, m, a.C_MORE_SUM + 2 * m) for m, name in enumerate(MORE_METRICS)]
+        kept += [(name, more, m, sums["more_sums"]) for m, name in enumerate(MORE_METRICS)]
     return {
         (k, name): {
-            "sum": wide(sums[k, at], sums[k, at + 1]),
+            "sum": wide(of[k, 2 * m], of[k, 2 * m + 1]),
             "buckets": {int(b): int(found[k, m, b]) for b in found[k, m].nonzero()[0]},
         }
         for k in range(len(sums))
-        for name, found, m, at in kept
+        for name, found, m, of in kept
     }
 
 
@@ -648,21 +645,21 @@ def _buckets(values: Iterable[int]) -> dict[int, int]:
 
 def work_of(p: Params, st: State, place: list[int]) -> dict[Any, dict[str, Any]]:
     """Replica → its finished steps, their time, how long one cut off by the end had run, and its tokens."""
-    rows = table(st, "rep", state_sizes(p), a.R_SIZE)
+    rows = table(p, st, "replica")
     names = {
-        "busy_ps": a.R_BUSY_PS,
-        "steps": a.R_STEPS,
-        "prefill": a.R_PREFILL_TOKENS,
-        "decode": a.R_DECODE_TOKENS,
-        "kv_read": a.R_KV_READ,
-        "prefill_ps": a.R_PREFILL_PS,
-        "decode_ps": a.R_DECODE_PS,
+        "busy_ps": "busy_ps",
+        "steps": "steps",
+        "prefill": "prefill_tokens",
+        "decode": "decode_tokens",
+        "kv_read": "kv_read",
+        "prefill_ps": "prefill_ps",
+        "decode_ps": "decode_ps",
     }
     work = {}
     for number, r in enumerate(place):
         row = rows[r]
         work[number] = {name: int(row[at]) for name, at in names.items()}
-        work[number]["cut_ps"] = int(st.now_ps - row[a.R_JUMP_PS]) if row[a.R_JUMP_K] > 0 else 0
+        work[number]["cut_ps"] = int(st.now_ps - row["jump_ps"]) if row["jump_k"] > 0 else 0
     return work
 
 

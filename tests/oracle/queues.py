@@ -18,7 +18,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from sim.fill.params import ClassRow, GroupRow, PoolRow, RunRow, Traffic, make_params
+from sim.fill.params import ClassRow, ServedModelRow, PoolRow, RunRow, Traffic, make_params
 from sim.engine.host import run_plan
 from sim.engine.result import Result, make_result
 from sim.model.tables.codes import FCFS, PRIORITY
@@ -123,7 +123,7 @@ def _serve(
         ),
         Traffic(arrival_ps, prompt, output, class_id),
         [ClassRow(priority=k) for k in range(n_class)],
-        [GroupRow()],
+        [ServedModelRow()],
         [pool],
     )
     result = make_result(params, run_plan(params))

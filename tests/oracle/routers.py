@@ -16,7 +16,6 @@ from collections.abc import Callable
 from fractions import Fraction
 from typing import Any, NamedTuple
 
-from sim.model import layout as a# TODO# TODO
 from sim.model.replica.jump import blocks_used, settle
 from sim.model.prefix_cache.block_ranges import trim
 from sim.model.tables.codes import (
@@ -32,6 +31,7 @@ from sim.model.tables.codes import (
     STAGE_READY,
     WEIGHTED_SCORE,
 )
+from sim.model.tables.replica import BlockRange
 from sim.model.tables.run import Params, State
 from sim.model.tables.served_model import KV_PARTS, PLACE_BITS
 from sim.rng import STREAM_KEY, STREAM_RING, STREAM_ROUTE, STREAM_TIE, draw
@@ -260,28 +260,28 @@ def ready_of(p: Params, st: State, g: int, t: int) -> list[Seen]:
     """The ready replicas of a group."""
     found = []
     for r in range(int(p.n_replica)):
-        row = st.m[st.rep + r * a.R_SIZE : st.rep + (r + 1) * a.R_SIZE]
-        pool = int(row[a.R_POOL])
-        limits = p.m[p.pool + pool * a.L_SIZE : p.pool + (pool + 1) * a.L_SIZE]
-        if row[a.R_STAGE] == STAGE_READY and limits[a.L_GROUP] == g:
-            used = int(blocks_used(p, st, r, int(limits[a.L_BLOCKS]), t))
-            cached = blocks_known(p, st, r, limits, t) if row[a.R_PREFIX] else frozenset()
-            held = int(row[a.R_N_RUN]), int(row[a.R_N_WAIT])
-            found.append(Seen(r, int(row[a.R_INDEX]), pool, *held, used, cached))
+        row = st.replica[r]
+        pool = int(row.pool)
+        limits = p.pool[pool]
+        if row.stage == STAGE_READY and limits.served_model == g:
+            used = int(blocks_used(p, st, r, int(limits.n_blocks), t))
+            cached = blocks_known(p, st, r, limits, t) if row.prefix_at else frozenset()
+            held = int(row.n_run), int(row.n_wait)
+            found.append(Seen(r, int(row.start), pool, *held, used, cached))
     return found
 
 
 def blocks_known(p: Params, st: State, r: int, limits: Any, t: int) -> frozenset[tuple[int, int]]:
     """What a replica's prefix cache holds at t: looked up in a copy, for a look settles what is under way."""
-    copy = st._replace(m=st.m.copy())
+    copy = State(st.m.copy())
     settle(p, copy, r, t)
     trim(p, copy, r)
-    runs = segments_of(p, copy, int(copy.m[copy.rep + r * a.R_SIZE + a.R_PREFIX]), limits)
+    runs = segments_of(p, copy, int(copy.replica[r].prefix_at), limits)
     return frozenset(
         (segment, block)
         for segment, places in runs.items()
         for u in places
-        for block in range(int(copy.m[u + a.U_FIRST]), int(copy.m[u + a.U_LAST]))
+        for block in range(int(BlockRange(copy, u).first), int(BlockRange(copy, u).last))
     )
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from sim.fill.params import ClassRow, FaultRow, GroupRow, PoolRow, RunRow, Traffic, make_params
+from sim.fill.params import ClassRow, FaultRow, ServedModelRow, PoolRow, RunRow, Traffic, make_params
 from sim.engine.host import run_plan
 from sim.engine.result import Result, make_result
 from sim.engine.simpy import Fleet
@@ -25,7 +25,7 @@ def run(engine: str, requests: list[tuple[int, int, int]], faults: list[FaultRow
         RunRow(seed=1, duration_ps=1000, warmup_ps=0, end_ps=2000, sample_ps=50),
         Traffic(rows[:, 0], rows[:, 1], rows[:, 2], np.zeros(len(rows))),
         [ClassRow()],
-        [GroupRow()],
+        [ServedModelRow()],
         [
             PoolRow(
                 base_ps=np.full(5, 10),

@@ -7,7 +7,7 @@ import pytest
 from parity.engines import run_on_loop, run_on_simpy
 from parity.fleets import ClassRow, Fleet
 
-from sim.fill.params import GroupRow, PoolRow, RunRow, Traffic
+from sim.fill.params import ServedModelRow, PoolRow, RunRow, Traffic
 from sim.engine.result import Result, make_result
 from sim.model.tables.codes import COMPLETED, OUTCOMES, REASONS, REJECTED, TIMED_OUT
 
@@ -23,7 +23,7 @@ def told(
     pool = PoolRow(speed, 0 * speed, MS, 0, 10_000, 8, 8192, 8192)._replace(**changes)
     run = RunRow(seed=5, duration_ps=10_000 * MS, warmup_ps=0, end_ps=10**6 * MS, sample_ps=0)
     traffic = Traffic(arrival, prompt, output, klass)
-    made = Fleet(run, traffic, [ClassRow(), users], [GroupRow()], [pool], [], {}, 1)
+    made = Fleet(run, traffic, [ClassRow(), users], [ServedModelRow()], [pool], [], {}, 1)
     return make_result(made.params, engine(made))  # type: ignore[operator]
 
 

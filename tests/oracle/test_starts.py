@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 
-from sim.fill.params import ClassRow, GroupRow, PoolRow, RunRow, Traffic, make_params
+from sim.fill.params import ClassRow, ServedModelRow, PoolRow, RunRow, Traffic, make_params
 from sim.engine.host import run_plan
 from sim.engine.result import make_result
 from sim.engine.simpy import Fleet
@@ -88,7 +88,7 @@ def test_starts_take_the_longest_path_and_are_seen_where_they_are(engine: str, s
         RunRow(seed, 40 * SECOND_PS, 0, 40 * SECOND_PS, SECOND_PS // 20),
         Traffic(*np.array([[39 * SECOND_PS], [1], [1], [0]])),
         [ClassRow()],
-        [GroupRow()],
+        [ServedModelRow()],
         [pool],
     )
     found = make_result(p, run_plan(p) if engine == "cpu" else Fleet(p).run())

@@ -10,7 +10,6 @@ import pytest
 
 from sim.engine import simpy
 from sim.engine.result import make_result
-from sim.model import layout as a# TODO# TODO
 from sim.model.tables.run import State
 from sim.fill.state import state_sizes, table
 

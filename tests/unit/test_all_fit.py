@@ -8,8 +8,7 @@ import pytest
 from sim.fill.params import make_params
 from sim.engine.host import run_plan
 from sim.engine.result import make_result
-from sim.model import layout as a# TODO
-from sim.fill.rows import ClassRow, GroupRow, PoolRow, RunRow, Traffic
+from sim.fill.rows import ClassRow, ServedModelRow, PoolRow, RunRow, Traffic
 from sim.steptime.table import simple_table
 from sim.units import PS_PER_S
 
@@ -42,7 +41,7 @@ def test_at_the_limit(max_len: int, blocks: int, beyond: int) -> None:
     )
     run = RunRow(1, 10 * PS_PER_S, 0, 20 * PS_PER_S, 0, 0)
     traffic = Traffic(np.arange(3) * PS_PER_S, prompts, outputs, np.zeros(3, dtype=np.int64))
-    p = make_params(run, traffic, [ClassRow()], [GroupRow()], [pool])
+    p = make_params(run, traffic, [ClassRow()], [ServedModelRow()], [pool])
     counts = make_result(p, run_plan(p)).counts
     assert p.all_fit == (beyond <= 0)
     if p.all_fit:

@@ -10,7 +10,6 @@ import pytest
 from sim import api
 from sim.completion import candidates
 from sim.errors import InputError
-from sim.model import layout as a# TODO
 from sim.model.tables.traffic import CLASSES_MAX
 from sim.pack.scenario import plan
 from sim.pack.traffic import class_rows, front_row
