@@ -10,22 +10,22 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from sim.fill.params import make_params
 from sim.engine.host import run_plan
 from sim.engine.result import make_result
-from sim.model.tables.codes import FULL_JITTER, HOLD_FAIR, RETRY_FAILED, RETRY_REJECTED, RETRY_TIMED_OUT
-from sim.model.tables.pool import N_QUANTILE
-from sim.model.tables.run import Params, State
+from sim.fill.params import make_params
 from sim.fill.rows import (
     Chains,
     ClassRow,
-    ServedModelRow,
     LimitRow,
     PoolRow,
     RunRow,
+    ServedModelRow,
     TenantRow,
     Traffic,
 )
+from sim.model.tables.codes import FULL_JITTER, HOLD_FAIR, RETRY_FAILED, RETRY_REJECTED, RETRY_TIMED_OUT
+from sim.model.tables.pool import N_QUANTILE
+from sim.model.tables.run import Params, State
 from sim.steptime.table import simple_table
 from sim.units import PS_PER_S
 
@@ -132,12 +132,12 @@ def fleet(
         attention_q16=40_000_000,
         n_blocks=table.n_kv_blocks,
         max_num_seqs=64,
-        budget=2048,
-        max_len=100_000,
-        n_min=replicas,
-        n_max=replicas,
-        initial=replicas,
-        target=replicas,
+        max_num_batched_tokens=2048,
+        max_model_len=100_000,
+        min_replicas=replicas,
+        max_replicas=replicas,
+        initial_replicas=replicas,
+        target_milli=replicas,
         prefix_runs=4096 if features else 0,
     )
     end_ps = int(arrivals_ps[-1]) + 1

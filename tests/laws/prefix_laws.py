@@ -74,7 +74,7 @@ def held_blocks(p: Params, st: State, running: list[int], block: int) -> Counter
     """(segment, block) → how many running sequences hold it."""
     holders: Counter[tuple[int, int]] = Counter()
     for slot in running:
-            i = int(st.slot[slot].request)
+        i = int(st.slot[slot].request)
         for j in range(int(st.slot[slot].held_blocks)):
             segment, own = leaf(p, i), int(p.n_segment) + i
             if segment < 0 or j >= shared(p, i) // block:

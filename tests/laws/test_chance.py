@@ -7,8 +7,8 @@ import pytest
 from parity.engines import run_on_loop
 from parity.fleets import Fleet
 
-from sim.fill.params import ClassRow, ServedModelRow, PoolRow, RunRow, Traffic
 from sim.engine.result import make_result
+from sim.fill.params import ClassRow, PoolRow, RunRow, ServedModelRow, Traffic
 from sim.model.tables.codes import (
     LEAST_OUTSTANDING,
     N_START_STAGE,

@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from parity.engines import laws_of, run_on_loop
 from parity.fleets import Dice, Fleet, fill_hpa, fill_queue, fleet
 
-from sim.fill.params import traffic_of
 from sim.engine.host import run_plan
 from sim.engine.result import RESULT_METRICS, Result, make_result
+from sim.fill.params import traffic_of
 from sim.model.loop.control import SCALER_PAR
 from sim.model.tables.codes import (
     BLAME_STREAM_COLUMNS,
@@ -204,7 +204,7 @@ def turns_follow_answers(walk: Walk, result: Result) -> None:
             comes_ps = int(seen_ps + max(1, pause_ps))
             assert (follower is None) == (comes_ps >= run.duration_ps)
             assert follower is None or rows["arrival_ps"][follower] == comes_ps
-        elif outcome < 0 or outcome == INSIDE or not walk.made.classes[rows["class_id"][n]].persistent:
+        elif outcome < 0 or outcome == INSIDE or not walk.made.classes[rows["class_id"][n]].is_persistent:
             assert follower is None
         elif follower is not None:
             assert rows["arrival_ps"][n] < rows["arrival_ps"][follower] < run.duration_ps
@@ -226,7 +226,7 @@ def is_cached(rows: dict[str, np.ndarray]) -> np.ndarray:
 
 def is_streamed(walk: Walk, rows: dict[str, np.ndarray]) -> np.ndarray:
     """The requests whose clients see each token as it is computed, and the last one last."""
-    plain = [not (c.withheld or c.after or c.blocked_q20) for c in walk.made.classes]
+    plain = [not (c.is_withheld or c.after or c.blocked_q20) for c in walk.made.classes]
     return np.array(plain)[rows["class_id"]] & ~is_kept(walk, rows)
 
 
@@ -296,7 +296,7 @@ def blame_sums_to_the_whole(walk: Walk, result: Result) -> None:
 
 def is_held_back(walk: Walk, rows: dict[str, np.ndarray]) -> np.ndarray:
     """The requests whose clients see nothing before they see it all."""
-    return np.array([bool(c.withheld) for c in walk.made.classes])[rows["class_id"]]
+    return np.array([bool(c.is_withheld) for c in walk.made.classes])[rows["class_id"]]
 
 
 def measures_are_those_of_the_requests(walk: Walk, result: Result) -> None:
@@ -442,7 +442,8 @@ def the_series_adds_up(walk: Walk, result: Result) -> None:
             assert np.all(series["routed"] - series["completions"] == series["waiting"] + series["running"])
         billed = (places - series["waiting_slice"]).astype(object) * int(limits["gpus"])
         assert np.all(
-            np.diff(series["gpu_ps"]) <= int(limits["n_replica"] * limits["gpus"]) * np.diff(series["time_ps"])
+            np.diff(series["gpu_ps"])
+            <= int(limits["n_replica"] * limits["gpus"]) * np.diff(series["time_ps"])
         )
         assert np.all(billed >= 0)
 
@@ -552,7 +553,7 @@ def test_another_seed_is_another_run() -> None:
         made
         for made in map(fleet, range(1000))
         if made.groups[0].router == RANDOM
-        and sum(pool.initial for pool in made.pools if pool.group == 0) > 1
+        and sum(pool.initial_replicas for pool in made.pools if pool.served_model == 0) > 1
         and make_result(made.params, run_on_loop(made)).counts["completed"][0] > 12
     )
     digests = {
@@ -573,11 +574,15 @@ def other_policy(made: Fleet, kind: int) -> Fleet:
         if kind == HPA:
             fill_hpa(dice, par)
         elif kind == QUEUE:
-            fill_queue(dice, par, pool.n_min, pool.n_max)
+            fill_queue(dice, par, pool.min_replicas, pool.max_replicas)
         tick_ps = dice.ticks(1, 5) if kind == HPA else 0
         pools.append(
             pool._replace(
-                scaler=kind, scaler_par=par, tick_ps=tick_ps, target=pool.n_max, source=SRC_BACKLOG
+                autoscaler=kind,
+                autoscaler_settings=par,
+                tick_ps=tick_ps,
+                target_milli=pool.max_replicas,
+                metric_source=SRC_BACKLOG,
             )
         )
     return made._replace(pools=pools)

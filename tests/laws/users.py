@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from sim.model.tables.codes import ABANDONED, SEQ_AWAY, SEQ_THINKING, WANTED
 from sim.fill.state import timer_rows
+from sim.model.tables.codes import ABANDONED, SEQ_AWAY, SEQ_THINKING, WANTED
 from sim.model.tables.slot import Timer
 from sim.units import NEVER
 

@@ -9,10 +9,10 @@ from parity.engines import laws_of
 from parity.fleets import Fleet
 
 from laws import users
-from sim.fill.params import group_rows, pool_rows
 from sim.engine import simpy
 from sim.engine.act import ACT_BLOCKS, ACT_METRIC
 from sim.engine.cpu import compiled_act
+from sim.fill.state import model_rows, pool_rows, slot_rows, table
 from sim.model.tables.codes import (
     DYNAMIC,
     LEAST_OUTSTANDING,
@@ -39,7 +39,6 @@ from sim.model.tables.codes import (
     WANTED,
 )
 from sim.model.tables.run import State
-from sim.fill.state import model_rows, pool_rows, slot_rows, table
 from sim.units import NEVER, PS_PER_S
 
 from .front_laws import Fronts
@@ -274,7 +273,8 @@ class Walk:
             assert (row["n_ready"], row["n_starting"]) == (ready, starting)
             assert row["n_billed"] == (mine > STAGE_SLICE).sum()
             assert (
-                self.pools["min_replicas"][pool] <= row["wanted"] <= self.pools["max_replicas"][pool] or self.now_ps == 0
+                self.pools["min_replicas"][pool] <= row["wanted"] <= self.pools["max_replicas"][pool]
+                or self.now_ps == 0
             )
             assert ready + starting <= max(
                 row["wanted"], self.pools["initial_replicas"][pool] * (row["scaled_down"] == 0)

@@ -16,27 +16,27 @@ from typing import Any
 
 import numpy as np
 
+from sim.compile.jit import entry_point, jit
+from sim.engine.around import station_samples
+from sim.engine.result import _counts, _requests
 from sim.fill.params import (
     ClassRow,
     FaultRow,
     FrontRow,
-    ServedModelRow,
     PoolRow,
     RunRow,
+    ServedModelRow,
     TenantRow,
     Traffic,
     make_params,
     traffic_of,
 )
-from sim.engine.around import station_samples
-from sim.engine.cpu import compiled
-from sim.engine.result import _counts, _requests
-from sim.model.cluster.faults import lose_replica
-from sim.model.loop.advance import advance, begin, finish
-from sim.model.cluster.replica_lifecycle import become_ready, begin_drain, enter_stage
-from sim.model.telemetry.marks import pass_mark
+from sim.fill.rows import Chains, LimitRow, Turns, VisitRow
+from sim.fill.state import grow_slots, new_state, pool_rows, table
 from sim.model.base.histogram import N_BUCKET, bucket_edges_ps, wide
-from sim.model.telemetry.samples import sample
+from sim.model.cluster.faults import lose_replica
+from sim.model.cluster.replica_lifecycle import become_ready, begin_drain, enter_stage
+from sim.model.loop.advance import advance, begin, finish
 from sim.model.tables.codes import (
     BATCHINGS,
     CLOSED,
@@ -62,8 +62,8 @@ from sim.model.tables.codes import (
     STAGE_GONE,
 )
 from sim.model.tables.run import Params, State
-from sim.fill.rows import Chains, LimitRow, Turns, VisitRow
-from sim.fill.state import grow_slots, new_state, pool_rows, table
+from sim.model.telemetry.marks import pass_mark
+from sim.model.telemetry.samples import sample
 from sim.units import NEVER
 
 from .naive import Run, run
@@ -86,6 +86,13 @@ ENDLESS = (
     *("prompt_max", "output_max", "session_max", "shed_milli", "budget_burst_milli", "gap_ps", "ttft_max_ps"),
     *TIMES_ENDLESS,
 )
+#: What a class of a case calls otherwise than the product.
+NAMES = {
+    "group": "served_model",
+    "persistent": "is_persistent",
+    "wait_max_ps": "max_queue_ps",
+    "gap_ps": "stall_ps",
+}
 HOLD_ORDERS = {"fifo": HOLD_FIFO, "priority": HOLD_PRIORITY, "fair": HOLD_FAIR}
 RETRY_BITS = {"rejected": RETRY_REJECTED, "timed_out": RETRY_TIMED_OUT, "failed": RETRY_FAILED}
 
@@ -170,7 +177,7 @@ def front_row(front: dict[str, Any]) -> FrontRow:
 
 def class_row(row: dict[str, Any]) -> ClassRow:
     """A class of a case in the product's numbers."""
-    endless = {key: NEVER if row[key] is None else row[key] for key in ENDLESS}
+    endless = {NAMES.get(key, key): NEVER if row[key] is None else row[key] for key in ENDLESS}
     same = (
         "group",
         "priority",
@@ -183,7 +190,7 @@ def class_row(row: dict[str, Any]) -> ClassRow:
     )
     patience = ("first_patience_ps", "total_patience_ps")
     return ClassRow(
-        **{key: row[key] for key in same},
+        **{NAMES.get(key, key): row[key] for key in same},
         **endless,
         **{key: None if row[key] is None else np.array(row[key]) for key in patience},
         retry_on=sum(RETRY_BITS[name] for name in row["retry_on"]),
@@ -191,7 +198,7 @@ def class_row(row: dict[str, Any]) -> ClassRow:
         jitter=JITTERS.index(row["jitter"]),
         limit=limit_row(row["limit"]),
         **{key: tuple(VisitRow(*visit) for visit in row[key]) for key in ("before", "after")},
-        withheld=int(row["withheld"]),
+        is_withheld=int(row["withheld"]),
         fallback=-1 if row["fallback"] is None else row["fallback"],
         window_ps=tuple(row["window_ps"]),
     )
@@ -222,18 +229,18 @@ def pool_row(pool: dict[str, Any]) -> PoolRow:
         attention_q16=pool["attention_q16"],
         n_blocks=pool["n_kv_blocks"],
         max_num_seqs=1 if none else pool["max_num_seqs"],
-        budget=pool["max_num_batched_tokens"],
-        max_len=pool["max_model_len"],
-        group=pool["group"],
-        block=pool["block_size"],
+        max_num_batched_tokens=pool["max_num_batched_tokens"],
+        max_model_len=pool["max_model_len"],
+        served_model=pool["group"],
+        block_size=pool["block_size"],
         batching=CONTINUOUS if none else BATCHINGS.index(pool["batching"]),
         scheduling=SCHEDULINGS.index(pool["scheduling"]),
-        threshold=pool["long_prefill_token_threshold"],
-        chunked=int(pool["chunked_prefill"]),
-        delay_ps=pool["max_batch_delay_ps"],
-        n_min=0,
-        n_max=len(pool["ready_at"]),
-        initial=0,
+        long_prefill_threshold=pool["long_prefill_token_threshold"],
+        chunked_prefill=int(pool["chunked_prefill"]),
+        batch_delay_ps=pool["max_batch_delay_ps"],
+        min_replicas=0,
+        max_replicas=len(pool["ready_at"]),
+        initial_replicas=0,
         prefix_runs=pool.get("prefix_runs", 0),
         work_ps=None if pool["work_ps"] is None else np.array(pool["work_ps"]),
         mixed_ps=pool["mixed_ps"],
@@ -270,7 +277,7 @@ def move(p, st, what, r, t):  # type: ignore[no-untyped-def]
 @functools.cache
 def mover() -> Callable[..., None]:
     """`move`, compiled unless the JIT is off."""
-    return compiled(move, 3)
+    return entry_point(jit(move))
 
 
 def run_model(case: Case, n_slot: int = 2) -> list[dict[str, Any]]:

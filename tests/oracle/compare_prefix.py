@@ -15,10 +15,10 @@ from typing import Any
 
 import numpy as np
 
+from sim.fill.state import table
 from sim.model.tables.codes import STAGE_DRAINING, STAGE_READY
 from sim.model.tables.replica import BlockRange, PrefixCache
 from sim.model.tables.run import Params, State
-from sim.fill.state import table
 
 from . import naive_prefix
 from .compare import end_of, ends_differ, seed_case, seeds_of

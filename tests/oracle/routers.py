@@ -16,8 +16,8 @@ from collections.abc import Callable
 from fractions import Fraction
 from typing import Any, NamedTuple
 
-from sim.model.replica.jump import blocks_used, settle
 from sim.model.prefix_cache.block_ranges import trim
+from sim.model.replica.jump import blocks_used, settle
 from sim.model.tables.codes import (
     CONSISTENT_HASH,
     LEAST_KV,
@@ -75,7 +75,10 @@ class Reference:
         self.last = [-1] * len(made.groups)
         self.homes: dict[int, tuple[int, int]] = {}  # session → (replica, its start)
         self.views: dict[int, View] = {}
-        places = [sum(pool.n_max for pool in made.pools if pool.group == g) for g in range(len(made.groups))]
+        places = [
+            sum(pool.max_replicas for pool in made.pools if pool.served_model == g)
+            for g in range(len(made.groups))
+        ]
         self.firsts = [sum(places[:g]) for g in range(len(places))]
         self.rings = [
             self.ring(n, group.virtual_nodes) if group.router == CONSISTENT_HASH else []
@@ -86,8 +89,8 @@ class Reference:
     def fits(self, pool: int, i: int) -> bool:
         """Whether request i alone fits a replica of the pool."""
         row, prompt, output = self.made.pools[pool], *self.lengths(i)
-        blocks = math.ceil((prompt + max(output, 1) - 1) / row.block)
-        return prompt + output <= row.max_len and blocks <= row.n_blocks
+        blocks = math.ceil((prompt + max(output, 1) - 1) / row.block_size)
+        return prompt + output <= row.max_model_len and blocks <= row.n_blocks
 
     def lengths(self, i: int) -> tuple[int, int]:
         """Prompt and output tokens of request i."""
@@ -112,7 +115,7 @@ class Reference:
         """Those of the pools that its class may use, or of the one it prefers."""
         group, row = self.made.groups[g], self.made.classes[int(self.made.traffic.class_id[i])]
         pools = row.pools
-        if not pools or row.group != g:  # a group that it falls back to may use them all
+        if not pools or row.served_model != g:  # a group that it falls back to may use them all
             return ready
         if not row.ordered:
             return [seen for seen in ready if seen.pool in pools]
@@ -170,7 +173,7 @@ class Reference:
 
     def known(self, i: int, seen: Seen) -> int:
         """Leading tokens of the prompt of request i, but the last, whose full blocks a replica has."""
-        block, n = self.made.pools[seen.pool].block, 0
+        block, n = self.made.pools[seen.pool].block_size, 0
         names = self.names(i)
         while (n + 1) * block < len(names) and (names[(n + 1) * block - 1], n) in seen.cached:
             n += 1
@@ -287,12 +290,11 @@ def blocks_known(p: Params, st: State, r: int, limits: Any, t: int) -> frozenset
 
 def asked(made: Fleet, counts: Counter[str]) -> list[str]:
     """Run a fleet in plain Python; a line for each routing in which product and reference differ."""
-    from sim.model.gateway.dispatch import dispatch as gateway
-from sim.model.gateway.dispatch import hold_queue as holding
-from sim.model.loop import inputs
+    from sim.model.gateway import dispatch, hold_queue
+    from sim.model.loop import inputs
 
     reference, lines = Reference(made), []
-    product: Callable[..., Any] = gateway.find_replica
+    product: Callable[..., Any] = dispatch.find_replica
 
     def find_replica(p, st, g, i, attempt, *rest):  # type: ignore[no-untyped-def]
         t = int(rest[-1])
@@ -303,11 +305,11 @@ from sim.model.loop import inputs
             lines.append(f"request {i} at {t} ps goes to {found}, expected {expected}")
         return found
 
-    inputs.find_replica = holding.find_replica = find_replica
+    inputs.find_replica = hold_queue.find_replica = find_replica
     try:
         run_on_loop(made)
     finally:
-        inputs.find_replica = holding.find_replica = product
+        inputs.find_replica = hold_queue.find_replica = product
     return lines
 
 

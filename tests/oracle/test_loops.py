@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from sim.fill.params import ClassRow, ServedModelRow, RunRow, Traffic, make_params
 from sim.engine.host import run_plan
 from sim.engine.result import Result, make_result
 from sim.errors import InputError
+from sim.fill.params import ClassRow, RunRow, ServedModelRow, Traffic, make_params
 from sim.fill.rows import PoolRow, Turns
 from sim.units import NEVER
 
@@ -65,8 +65,8 @@ def loop_of(n_client: int, tokens: np.ndarray, pause_ps: np.ndarray | int = 0) -
                 attention_q16=0,
                 n_blocks=PLENTY,
                 max_num_seqs=1,
-                budget=PLENTY,
-                max_len=PLENTY,
+                max_num_batched_tokens=PLENTY,
+                max_model_len=PLENTY,
             )
         ],
     )

@@ -10,8 +10,8 @@ from parity.engines import run_on_loop
 from parity.fleets import ClassRow, Fleet
 
 import sim
-from sim.fill.params import ServedModelRow, PoolRow, RunRow, Traffic
 from sim.engine.result import make_result
+from sim.fill.params import PoolRow, RunRow, ServedModelRow, Traffic
 from sim.model.tables.codes import REASONS
 
 from . import naive_prefix

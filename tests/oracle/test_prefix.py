@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from sim.model.tables.codes import STAGE_READY
 from sim.fill.rows import AUTO_RUNS
 from sim.fill.state import new_state, pool_rows, table
+from sim.model.tables.codes import STAGE_READY
 
 from . import naive_prefix
 from .compare import end_of

@@ -10,15 +10,15 @@ from conftest import shared_data
 from pyarrow import parquet
 
 import sim
+from sim.compile.jit import entry_point, jit
 from sim.fill.params import make_params
-from sim.engine.cpu import compiled
-from sim.model.loop.advance import begin
+from sim.fill.rows import AUTO_RUNS, Chains, ClassRow, PoolRow, RunRow, ServedModelRow, Traffic
+from sim.fill.state import new_state
 from sim.model.cluster.replica_lifecycle import become_ready
+from sim.model.loop.advance import begin
 from sim.model.prefix_cache.lookup import HIT_BITS, find_prefix, hold_prompt, leave_prefix, take_prefix
 from sim.model.request.in_flight import free_slot, take_slot
 from sim.report.terminal import fleet_lines
-from sim.fill.rows import AUTO_RUNS, Chains, ClassRow, ServedModelRow, PoolRow, RunRow, Traffic
-from sim.fill.state import new_state
 from sim.workload.prefix import Runs, fold, runs_of
 
 from .prefix_replay import infinite_hits, sized_hits
@@ -72,12 +72,12 @@ def found(prompt: np.ndarray, chains: Chains, block: int, n_blocks: int) -> np.n
     """Blocks that the product's cache of n_blocks finds for each prompt, one prompt after the other."""
     n = len(prompt)
     ones = np.ones(2, dtype=np.int64)
-    pool = PoolRow(ones, ones, 0, 0, n_blocks, 1, 1, 10**7, block=block, prefix_runs=AUTO_RUNS)
+    pool = PoolRow(ones, ones, 0, 0, n_blocks, 1, 1, 10**7, block_size=block, prefix_runs=AUTO_RUNS)
     zeros = np.zeros(n, dtype=np.int64)
     traffic = Traffic(zeros, prompt, zeros + 1, zeros, chains=chains)
     p = make_params(RunRow(1, 10, 0, 10, 0), traffic, [ClassRow()], [ServedModelRow()], [pool])
     st = new_state(p)
-    compiled(replay, 2)(p, st, n, block)
+    entry_point(jit(replay))(p, st, n, block)
     return st.rows("record", n)["routed_ps"].copy()
 
 

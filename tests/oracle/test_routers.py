@@ -12,8 +12,9 @@ import pytest
 from parity.engines import run_on_loop
 from parity.fleets import ClassRow, FaultRow, Fleet
 
-from sim.fill.params import ServedModelRow, PoolRow, RunRow, Traffic
 from sim.engine.result import make_result
+from sim.fill.params import PoolRow, RunRow, ServedModelRow, Traffic
+from sim.fill.rows import Chains
 from sim.model.router.hash_ring import make_ring
 from sim.model.tables.codes import (
     COMPLETED,
@@ -29,7 +30,6 @@ from sim.model.tables.codes import (
 )
 from sim.model.tables.pool import N_QUANTILE
 from sim.model.tables.served_model import PLACES_MAX
-from sim.fill.rows import Chains
 from sim.units import NEVER
 
 ROOT = Path(__file__).parents[2]
@@ -60,12 +60,30 @@ def test_every_routing_is_the_references_many_more_times() -> None:
 def pool_of(n: int, **changes: int) -> PoolRow:
     """Replicas that serve up to eight requests at once, a token in 10 ms."""
     speed = np.full(9, 10 * MS)
-    row = PoolRow(speed, 0 * speed, 0, 0, 10_000, 8, 8192, 8192, n_max=n, initial=n, n_min=n, target=n)
+    row = PoolRow(
+        speed,
+        0 * speed,
+        0,
+        0,
+        10_000,
+        8,
+        8192,
+        8192,
+        max_replicas=n,
+        initial_replicas=n,
+        min_replicas=n,
+        target_milli=n,
+    )
     return row._replace(**changes)
 
 
 def story(
-    group: ServedModelRow, pools: list[PoolRow], session: np.ndarray, gap_ps: int, tokens: int = 20, **more: object
+    group: ServedModelRow,
+    pools: list[PoolRow],
+    session: np.ndarray,
+    gap_ps: int,
+    tokens: int = 20,
+    **more: object,
 ) -> Fleet:
     """Requests at even gaps, each of its session."""
     n = len(session)
@@ -77,9 +95,7 @@ def story(
 def replicas(made: Fleet) -> np.ndarray:
     """The replica of every request."""
     found = make_result(made.params, run_on_loop(made)).requests
-    assert (found["outcome"] == COMPLETED).sum() + (found["outcome"] == FAILED).sum() == len(
-        found["outcome"]
-    )
+    assert (found["outcome"] == COMPLETED).sum() + (found["outcome"] == FAILED).sum() == len(found["outcome"])
     return found["replica_id"]
 
 
@@ -95,7 +111,9 @@ def test_a_session_stays_at_its_replica() -> None:
 def test_a_session_leaves_an_overloaded_replica_and_stays_away() -> None:
     """One session sends all there is: its replica fills up to the factor, then it moves, and from there again."""
     sessions = np.zeros(400, int)
-    kept = replicas(story(ServedModelRow(SESSION_AFFINITY, factor_milli=2000), [pool_of(4)], sessions, 10 * MS))
+    kept = replicas(
+        story(ServedModelRow(SESSION_AFFINITY, factor_milli=2000), [pool_of(4)], sessions, 10 * MS)
+    )
     moves = np.flatnonzero(np.diff(kept))
     assert set(kept) == {0, 1, 2, 3}
     assert 3 <= len(moves) < 200, "it moves from replica to replica, but not at every request"
@@ -252,7 +270,10 @@ def test_who_has_the_prefix_is_left_alone_when_it_is_too_busy() -> None:
 def two_pools(spill_milli: int, gap_ps: int, ordered: int = 1, **more: object) -> dict[str, np.ndarray]:
     """A class that prefers pool 1 (two replicas) to pool 0 (three) and may not use pool 2; 300 ms a request."""
     made = story(
-        ServedModelRow(spill_milli=spill_milli), [pool_of(3), pool_of(2), pool_of(1)], np.full(400, -1), gap_ps
+        ServedModelRow(spill_milli=spill_milli),
+        [pool_of(3), pool_of(2), pool_of(1)],
+        np.full(400, -1),
+        gap_ps,
     )
     made = made._replace(classes=[ClassRow(pools=(1, 0), ordered=ordered)], **more)
     found = make_result(made.params, run_on_loop(made)).requests

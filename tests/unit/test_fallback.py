@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from sim.fill.params import make_params
 from sim.engine.host import run_plan
 from sim.engine.result import make_result
-from sim.fill.rows import ClassRow, ServedModelRow, PoolRow, RunRow, Traffic
+from sim.fill.params import make_params
+from sim.fill.rows import ClassRow, PoolRow, RunRow, ServedModelRow, Traffic
 
 US = 10**6
 
@@ -25,7 +25,7 @@ def test_a_list_of_pools_is_one_of_the_classs_own_group(ordered: int, outstandin
         Traffic(ones, ones, ones, 0 * ones),
         [ClassRow(blocked_q20=1 << 20, fallback=1, pools=(1,), ordered=ordered)],
         [group, group],
-        [pool, pool, pool._replace(group=1)],
+        [pool, pool, pool._replace(served_model=1)],
     )
     result = make_result(p, run_plan(p))
     assert result.counts["completed"][0] == 4

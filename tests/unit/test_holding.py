@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 
 import sim
-from sim.fill.params import make_params
 from sim.engine.host import run_plan
 from sim.engine.result import make_result
+from sim.fill.params import make_params
+from sim.fill.rows import ClassRow, PoolRow, RunRow, ServedModelRow, TenantRow, Traffic
 from sim.model.tables.codes import HOLD_FAIR, HOLD_FIFO, HOLD_PRIORITY
-from sim.fill.rows import ClassRow, ServedModelRow, PoolRow, RunRow, TenantRow, Traffic
 
 US = 10**6
 

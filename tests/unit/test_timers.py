@@ -9,13 +9,20 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as some
 
+from sim.compile.jit import entry_point, jit
 from sim.fill.params import make_params
-from sim.engine.cpu import compiled
+from sim.fill.rows import ClassRow, PoolRow, RunRow, ServedModelRow, Traffic
+from sim.fill.state import new_state, slot_rows
 from sim.model.tables.codes import PHASE_DEADLINE, RETRY_FAILED
 from sim.model.tables.run import Params, State
-from sim.model.timers.timer_heap import arm, disarm, first_timer, first_timer_ps, is_first_current, refresh_first
-from sim.fill.rows import ClassRow, ServedModelRow, PoolRow, RunRow, Traffic
-from sim.fill.state import new_state, slot_rows
+from sim.model.timers.timer_heap import (
+    arm,
+    disarm,
+    first_timer,
+    first_timer_ps,
+    is_first_current,
+    refresh_first,
+)
 from sim.units import NEVER
 
 N_SLOT = 6
@@ -100,17 +107,11 @@ def test_what_goes_off_is_what_a_list_of_timers_says(steps: list[tuple[int, int,
     slots = slot_rows(st)
     room = np.zeros(2 * N_SLOT * len(steps), dtype=np.int64)
     trace = np.concatenate([np.array(steps, dtype=np.int64).reshape(-1), room])
-    n = compiled_play()(p._replace(trace=trace), st, len(steps))
+    n = compiled_play()(Params(p.m, trace), st, len(steps))
     fired = trace[3 * len(steps) :].reshape(-1, 2)[:n]
     assert [tuple(row) for row in fired.tolist()] == expected(steps, slots["request"].tolist())
 
 
 @functools.cache
 def compiled_play() -> Any:
-    return compiled(play, 1)
-
-
-def test_arrays_say_once_more_where_their_tables_start() -> None:
-    p, st = empty_run()
-    assert p.m[a.P_STARTS : a.P_SIZE].tolist() == list(p[2:])
-    assert st.m[a.S_STARTS : a.S_SIZE].tolist() == list(st[1:])
+    return entry_point(jit(play))
