@@ -35,7 +35,6 @@ from bench_kit import (
 
 from sim.engine.host import run_plan
 from sim.engine.result import make_result
-from sim.model import layout as a# TODO# TODO
 from sim.model.tables.run import Params
 from sim.units import PS_PER_S
 
@@ -60,7 +59,7 @@ def case_features(scale: Scale) -> list[Figure]:
     n = scale.n(200_000)
     works = {on: fleet(n, features=on) for on in (False, True)}
     ends = {on: run_plan(p) for on, p in works.items()}
-    attempts = {on: int(st.m[st.group + a.H_ARRIVALS]) for on, st in ends.items()}
+    attempts = {on: int(st.served_model[0].arrivals) for on, st in ends.items()}
     seen = make_result(works[True], ends[True]).counts
     took = interleaved({on: partial(run_plan, p) for on, p in works.items()}, scale.repeats)
     rates = {on: per_second(attempts[on], took[on]) for on in works}

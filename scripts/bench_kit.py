@@ -10,22 +10,22 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from sim.fill.params import make_params
 from sim.engine.host import run_plan
 from sim.engine.result import make_result
-from sim.model.tables.codes import FULL_JITTER, HOLD_FAIR, RETRY_FAILED, RETRY_REJECTED, RETRY_TIMED_OUT
-from sim.model.tables.pool import N_QUANTILE
-from sim.model.tables.run import Params, State
+from sim.fill.params import make_params
 from sim.fill.rows import (
     Chains,
     ClassRow,
-    GroupRow,
     LimitRow,
     PoolRow,
     RunRow,
+    ServedModelRow,
     TenantRow,
     Traffic,
 )
+from sim.model.tables.codes import FULL_JITTER, HOLD_FAIR, RETRY_FAILED, RETRY_REJECTED, RETRY_TIMED_OUT
+from sim.model.tables.pool import N_QUANTILE
+from sim.model.tables.run import Params, State
 from sim.steptime.table import simple_table
 from sim.units import PS_PER_S
 
@@ -132,19 +132,19 @@ def fleet(
         attention_q16=40_000_000,
         n_blocks=table.n_kv_blocks,
         max_num_seqs=64,
-        budget=2048,
-        max_len=100_000,
-        n_min=replicas,
-        n_max=replicas,
-        initial=replicas,
-        target=replicas,
+        max_num_batched_tokens=2048,
+        max_model_len=100_000,
+        min_replicas=replicas,
+        max_replicas=replicas,
+        initial_replicas=replicas,
+        target_milli=replicas,
         prefix_runs=4096 if features else 0,
     )
     end_ps = int(arrivals_ps[-1]) + 1
     run = RunRow(1, end_ps, end_ps // 5, end_ps + 600 * PS_PER_S, sample_s * PS_PER_S, records)
     if not features:
         traffic = Traffic(arrivals_ps, prompts, outputs, np.zeros(n, dtype=np.int64))
-        return make_params(run, traffic, [ClassRow()], [GroupRow()], [pool])
+        return make_params(run, traffic, [ClassRow()], [ServedModelRow()], [pool])
     shared = np.minimum(prompts, SYSTEM_TOKENS)
     starts = np.zeros(SYSTEM_PROMPTS, dtype=np.int64)
     chains = Chains(rng.integers(0, SYSTEM_PROMPTS, n), shared, starts - 1, starts)
@@ -166,7 +166,7 @@ def fleet(
         run,
         traffic,
         [client, client._replace(tenant=1)],
-        [GroupRow(outstanding_max=48, hold_order=HOLD_FAIR)],
+        [ServedModelRow(outstanding_max=48, hold_order=HOLD_FAIR)],
         [pool],
         tenants=[TenantRow(2), TenantRow(1)],
     )
@@ -202,7 +202,7 @@ def queue_params(n: int, seed: int = 0) -> Params:
     end_ps = int(arrivals_ps[-1]) + 1
     run = RunRow(1, end_ps, 0, end_ps + 600 * PS_PER_S, 0, 0)
     traffic = Traffic(arrivals_ps, np.ones(n, dtype=np.int64), outputs, np.zeros(n, dtype=np.int64))
-    return make_params(run, traffic, [ClassRow()], [GroupRow()], [pool])
+    return make_params(run, traffic, [ClassRow()], [ServedModelRow()], [pool])
 
 
 def simpy_queue(n: int, seed: int = 0) -> float:

@@ -147,7 +147,7 @@ def time_gpu(size: int, replicas: int, scale: Scale) -> dict[str, Any]:
 
 
 def _completed(state: Any) -> int:
-    
+
     return int(state.counts + C_ALL_COMPLETED)
 
 

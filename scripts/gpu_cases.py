@@ -18,11 +18,10 @@ from sim.model.tables.run import Params
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from sim.fill.params import ClassRow, GroupRow, PoolRow, RunRow, Traffic, make_params
-from sim.model import layout as a# TODO# TODO
-from sim.model.loop.control import SCALER_PAR
-from sim.model.autoscaler.hpa_layout import DOWN, POLICY_PERCENT, POLICY_PODS, UP, hpa_par, hpa_policy
+from sim.fill.params import ClassRow, PoolRow, RunRow, ServedModelRow, Traffic, make_params
 from sim.fill.state import new_state
+from sim.model.autoscaler.hpa_layout import DOWN, POLICY_PERCENT, POLICY_PODS, UP, hpa_par, hpa_policy
+from sim.model.loop.control import SCALER_PAR
 from sim.units import PS_PER_S
 
 N_TRACE = 256  # distinct traces that the scenarios of a sweep share
@@ -50,15 +49,15 @@ def sweep_pool(replicas: int, scaled: bool) -> PoolRow:
         attention_q16=40_000_000,
         n_blocks=6000,
         max_num_seqs=64,
-        budget=2048,
-        max_len=100_000,
-        n_min=least,
-        n_max=replicas,
-        initial=least,
-        target=replicas,
-        scaler=HPA if scaled else FIXED,
+        max_num_batched_tokens=2048,
+        max_model_len=100_000,
+        min_replicas=least,
+        max_replicas=replicas,
+        initial_replicas=least,
+        target_milli=replicas,
+        autoscaler=HPA if scaled else FIXED,
         tick_ps=15 * PS_PER_S if scaled else 10**18,
-        scaler_par=par,
+        autoscaler_settings=par,
         stage_ps=np.tile(np.linspace(0, 8 * PS_PER_S, N_QUANTILE).astype(np.int64), (N_START_STAGE, 1)),
     )
 
@@ -85,10 +84,10 @@ def sweep(n: int, replicas: int, requests: int, n_trace: int = N_TRACE) -> Itera
             seed, duration_ps, warmup_ps=0, end_ps=duration_ps + 600 * PS_PER_S, sample_ps=0, records=0
         )
         pool = sweep_pool(replicas, scaled=seed % 2 == 1)
-        made.append(make_params(run, traffic, [ClassRow()], [GroupRow()], [pool]))
+        made.append(make_params(run, traffic, [ClassRow()], [ServedModelRow()], [pool]))
     for seed in range(n):
         m = made[seed % len(made)].m.copy()
-        m[a.P_SEED] = seed
+        m["seed"] = seed
         yield made[seed % len(made)]._replace(m=m)
 
 

@@ -16,7 +16,12 @@ import sim.jit
 import sim.model
 
 DATA = Path(__file__).parent / "data"
-MODULES = ("sim.model.autoscaler.hpa_layout", "sim.model.autoscaler.hpa_replicas", "sim.model.autoscaler.hpa", "sim.model.autoscaler.keda")
+MODULES = (
+    "sim.model.autoscaler.hpa_layout",
+    "sim.model.autoscaler.hpa_replicas",
+    "sim.model.autoscaler.hpa",
+    "sim.model.autoscaler.keda",
+)
 
 
 def _gather() -> SimpleNamespace:

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from sim.model import layout as a# TODO# TODO
 from sim.model.admission.response_cache import ABSENT
 from sim.model.base.histogram import wide
 from sim.units import NEVER
@@ -26,11 +25,11 @@ class Fronts:
 
     def check_event(self) -> None:
         """After every event: at most one has joined each line; the cache is whole."""
-        rows = self.walk.rows("station", a.D_SIZE)
+        rows = self.walk.rows("station")
         for station, row in enumerate(rows):
-            new = int(row[a.D_JOBS]) - len(self.jobs[station])
+            new = int(row["visits"]) - len(self.jobs[station])
             assert new in (0, 1)
-            busy, wait = (wide(row[at], row[at + 1]) for at in (a.D_BUSY, a.D_WAIT))
+            busy, wait = (wide(*row[name]) for name in ("busy_ps", "wait_ps"))
             if new:
                 start_ps = self.walk.now_ps + wait - self._seen[station][1]
                 self.jobs[station].append(
@@ -59,18 +58,18 @@ class Fronts:
     def check_cache(self) -> None:
         """No more entries than its size, each in the list once; nothing is served that is as old as it may get."""
         st, now_ps, front = self.walk.st, self.walk.now_ps, self.walk.made.front
-        entries = self.walk.rows("content", a.E_SIZE)
-        kept = np.flatnonzero(entries[:, a.E_FILLED_PS] != ABSENT)
+        entries = self.walk.rows("answer")
+        kept = np.flatnonzero(entries["filled_ps"] != ABSENT)
         assert len(kept) == st.n_cached <= front.cache_entries
-        assert np.all(entries[kept, a.E_FILLED_PS] - 1 <= now_ps)
+        assert np.all(entries["filled_ps"][kept] - 1 <= now_ps)
         listed, content = [], int(st.cache_first)
         while len(listed) < len(kept):
             listed.append(content)
-            content = int(entries[content, a.E_NEXT])
+            content = int(entries["next"][content])
         assert sorted(listed) == kept.tolist()
         assert not listed or (content == -1 and listed[-1] == st.cache_last)
         slots = self.walk.slots[self.walk.used_slots()]
-        served = slots[(slots[:, a.F_FROM_CACHE] == 1) & (slots[:, a.F_TAKEN_PS] == now_ps)]
-        for content in self.walk.made.traffic.content_id[served[:, a.F_REQUEST]]:
-            filled_ps = int(entries[content, a.E_FILLED_PS]) - 1
+        served = slots[(slots["from_cache"] == 1) & (slots["taken_ps"] == now_ps)]
+        for content in self.walk.made.traffic.content_id[served["request"]]:
+            filled_ps = int(entries["filled_ps"][content]) - 1
             assert filled_ps < 0 or front.cache_life_ps == NEVER or now_ps - filled_ps < front.cache_life_ps

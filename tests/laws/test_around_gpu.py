@@ -12,7 +12,6 @@ from oracle.closed_forms import md1_wait, mmc_wait, replication_interval
 from oracle.philox import draw_below
 
 import sim
-from sim.model import layout as a# TODO
 from sim.model.tables.codes import BLOCKED
 from sim.pack.scenario import plan
 from sim.rng import STREAM_GUARD

@@ -8,9 +8,9 @@ from parity.engines import run_on_loop, run_on_simpy
 from parity.fleets import Dice, Fleet, fleet
 
 from sim.engine.result import make_result
+from sim.fill.rows import ClassRow
 from sim.model.tables.codes import BLAME_STREAM_COLUMNS, BLAME_TTFT_COLUMNS
 from sim.model.tables.pool import N_QUANTILE
-from sim.fill.rows import ClassRow
 
 SEEDS = range(8000, 8080)
 BLOCKS = 4

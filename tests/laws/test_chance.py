@@ -7,8 +7,8 @@ import pytest
 from parity.engines import run_on_loop
 from parity.fleets import Fleet
 
-from sim.fill.params import ClassRow, GroupRow, PoolRow, RunRow, Traffic
 from sim.engine.result import make_result
+from sim.fill.params import ClassRow, PoolRow, RunRow, ServedModelRow, Traffic
 from sim.model.tables.codes import (
     LEAST_OUTSTANDING,
     N_START_STAGE,
@@ -30,7 +30,7 @@ def one_pool(pool: PoolRow, router: int, n_request: int, seed: int = 3) -> Fleet
     ones = np.ones(n_request, dtype=np.int64)
     traffic = Traffic(np.arange(n_request) * 10**6, ones, 0 * ones, 0 * ones)
     run = RunRow(seed=seed, duration_ps=5 * SECOND_PS, warmup_ps=0, end_ps=10 * SECOND_PS, sample_ps=0)
-    return Fleet(run, traffic, [ClassRow()], [GroupRow(router=router)], [pool], [], {}, 1)
+    return Fleet(run, traffic, [ClassRow()], [ServedModelRow(router=router)], [pool], [], {}, 1)
 
 
 def plain_pool(**changes: object) -> PoolRow:

@@ -7,11 +7,11 @@ import itertools
 import numpy as np
 import pytest
 
-from sim.fill.params import make_params
 from sim.engine.host import run_plan
 from sim.engine.result import make_result
+from sim.fill.params import make_params
+from sim.fill.rows import ClassRow, PoolRow, RunRow, ServedModelRow, TenantRow, Traffic
 from sim.model.tables.codes import HOLD_FAIR
-from sim.fill.rows import ClassRow, GroupRow, PoolRow, RunRow, TenantRow, Traffic
 
 US = 10**6
 OUTPUT_WEIGHT = 2  # a token of an answer counts as two of a prompt
@@ -35,12 +35,14 @@ def crowded(seed: int) -> tuple[dict[str, np.ndarray], np.ndarray, int]:
     )
     weights = rng.integers(1, 5, n_tenant)
     speed = np.full(9, US)
-    pool = PoolRow(speed, 0 * speed, 0, 0, 1000, 8, 64, 1000, n_max=n_replica, initial=n_replica)
+    pool = PoolRow(
+        speed, 0 * speed, 0, 0, 1000, 8, 64, 1000, max_replicas=n_replica, initial_replicas=n_replica
+    )
     p = make_params(
         RunRow(seed=seed, duration_ps=10**12, warmup_ps=0, end_ps=10**13, sample_ps=0),
         traffic,
         [ClassRow(tenant=i) for i in range(n_tenant)],
-        [GroupRow(outstanding_max=most, hold_order=HOLD_FAIR)],
+        [ServedModelRow(outstanding_max=most, hold_order=HOLD_FAIR)],
         [pool],
         tenants=[TenantRow(int(weight)) for weight in weights],
     )

@@ -12,10 +12,9 @@ from hypothesis import strategies as st
 from parity.engines import laws_of, run_on_loop
 from parity.fleets import Dice, Fleet, fill_hpa, fill_queue, fleet
 
-from sim.fill.params import traffic_of
 from sim.engine.host import run_plan
 from sim.engine.result import RESULT_METRICS, Result, make_result
-from sim.model import layout as a# TODO# TODO
+from sim.fill.params import traffic_of
 from sim.model.loop.control import SCALER_PAR
 from sim.model.tables.codes import (
     BLAME_STREAM_COLUMNS,
@@ -145,7 +144,7 @@ def requests_are_conserved(walk: Walk, result: Result) -> None:
         inside = mine & arrived & measured & (rows["outcome"] == INSIDE)
         assert counts["inside"][1 + k] == inside.sum()
         cached = mine & measured & (rows["outcome"] == COMPLETED) & is_cached(rows)
-        assert walk.rows("counts", a.C_SIZE)[k, a.C_CACHED] == cached.sum()
+        assert walk.rows("counts")["from_cache"][k] == cached.sum()
     for name, column in counts.items():
         assert column[0] == column[1:].sum(), name
     assert np.all(rows["outcome"][~arrived] == INSIDE)
@@ -205,7 +204,7 @@ def turns_follow_answers(walk: Walk, result: Result) -> None:
             comes_ps = int(seen_ps + max(1, pause_ps))
             assert (follower is None) == (comes_ps >= run.duration_ps)
             assert follower is None or rows["arrival_ps"][follower] == comes_ps
-        elif outcome < 0 or outcome == INSIDE or not walk.made.classes[rows["class_id"][n]].persistent:
+        elif outcome < 0 or outcome == INSIDE or not walk.made.classes[rows["class_id"][n]].is_persistent:
             assert follower is None
         elif follower is not None:
             assert rows["arrival_ps"][n] < rows["arrival_ps"][follower] < run.duration_ps
@@ -227,7 +226,7 @@ def is_cached(rows: dict[str, np.ndarray]) -> np.ndarray:
 
 def is_streamed(walk: Walk, rows: dict[str, np.ndarray]) -> np.ndarray:
     """The requests whose clients see each token as it is computed, and the last one last."""
-    plain = [not (c.withheld or c.after or c.blocked_q20) for c in walk.made.classes]
+    plain = [not (c.is_withheld or c.after or c.blocked_q20) for c in walk.made.classes]
     return np.array(plain)[rows["class_id"]] & ~is_kept(walk, rows)
 
 
@@ -297,7 +296,7 @@ def blame_sums_to_the_whole(walk: Walk, result: Result) -> None:
 
 def is_held_back(walk: Walk, rows: dict[str, np.ndarray]) -> np.ndarray:
     """The requests whose clients see nothing before they see it all."""
-    return np.array([bool(c.withheld) for c in walk.made.classes])[rows["class_id"]]
+    return np.array([bool(c.is_withheld) for c in walk.made.classes])[rows["class_id"]]
 
 
 def measures_are_those_of_the_requests(walk: Walk, result: Result) -> None:
@@ -341,15 +340,15 @@ def work_adds_up(walk: Walk, result: Result) -> None:
     """A step is prefill or decode; every token is computed once, and again only after a preemption."""
     rows = result.requests
     simple = is_simple(result)
-    for pool, (row, marks) in enumerate(zip(result.pools, walk.rows("pool", a.Q_SIZE), strict=True)):
+    for pool, (row, marks) in enumerate(zip(result.pools, walk.rows("pool"), strict=True)):
         mine = rows["pool_id"] == pool
         preemptions, done = rows["preemptions"][mine].sum(), (mine & (rows["outcome"] == COMPLETED)).sum()
-        assert row["run_preemptions"] == marks[a.Q_PREEMPTED] >= preemptions
+        assert row["run_preemptions"] == marks["preempted"] >= preemptions
         assert row["run_completions"] >= done
-        assert marks[a.Q_ROUTED] >= mine.sum()
+        assert marks["routed"] >= mine.sum()
         if simple and np.all(is_streamed(walk, rows)):
             assert (row["run_preemptions"], row["run_completions"]) == (preemptions, done)
-            assert marks[a.Q_ROUTED] == mine.sum()
+            assert marks["routed"] == mine.sum()
         for prefix in ("", "run_"):
             assert row[f"{prefix}prefill_ps"] + row[f"{prefix}decode_ps"] == row[f"{prefix}busy_ps"]
         if simple and np.all(rows["outcome"][mine] == COMPLETED):
@@ -391,13 +390,12 @@ def the_window_adds_up(walk: Walk, result: Result) -> None:
             most = answered & ~over & ~late
             tokens = rows["output_tokens"]
             assert tokens[whole].sum() <= found["tokens_out"] <= tokens[most].sum()
-    table = walk.p.m
     room = 0
     for row, limits in zip(result.pools, walk.pools, strict=True):
-        base = table[walk.p.base + limits[a.L_TABLE] :][: limits[a.L_MAX_SEQS] + 1]
+        base = walk.p.base[limits["table_at"] :][: limits["max_num_seqs"] + 1]
         shortest = max(1, min(int(base[1:].min()), int(base[0])))
-        room += row["slot_ps"] // shortest + int(limits[a.L_N] * limits[a.L_MAX_SEQS])
-        assert abs(row["step_parts"]) <= STEP_PARTS * limits[a.L_N]
+        room += row["slot_ps"] // shortest + int(limits["n_replica"] * limits["max_num_seqs"])
+        assert abs(row["step_parts"]) <= STEP_PARTS * limits["n_replica"]
         if row["busy_ps"] == 0:
             assert row["prefill_tokens"] == row["decode_tokens"] == 0
     assert result.counts["tokens_out"][0] <= room
@@ -430,44 +428,45 @@ def the_series_adds_up(walk: Walk, result: Result) -> None:
         mine = rows["pool_id"] == pool
         series = {name: rows[name][mine] for name in rows}
         places = sum(series[name] for name in names)
-        assert np.all(places <= limits[a.L_N])
-        assert np.all(series["ready"] + series["draining"] <= limits[a.L_N])
+        assert np.all(places <= limits["n_replica"])
+        assert np.all(series["ready"] + series["draining"] <= limits["n_replica"])
         assert np.all(series["kv_blocks_used"] <= series["kv_blocks_total"])
         assert np.all(
-            series["kv_blocks_total"] == (series["ready"] + series["draining"]) * limits[a.L_BLOCKS]
+            series["kv_blocks_total"] == (series["ready"] + series["draining"]) * limits["n_blocks"]
         )
-        assert np.all(series["running"] <= (series["ready"] + series["draining"]) * limits[a.L_MAX_SEQS])
+        assert np.all(series["running"] <= (series["ready"] + series["draining"]) * limits["max_num_seqs"])
         for name in ("time_ps", "attempts", "retries", "routed", "completions", "preemptions", "gpu_ps"):
             assert np.all(np.diff(series[name]) >= 0), name
         assert np.all(np.diff(series["attempts"] - series["retries"]) >= 0)
         if is_simple(result):
             assert np.all(series["routed"] - series["completions"] == series["waiting"] + series["running"])
-        billed = (places - series["waiting_slice"]).astype(object) * int(limits[a.L_GPUS])
+        billed = (places - series["waiting_slice"]).astype(object) * int(limits["gpus"])
         assert np.all(
-            np.diff(series["gpu_ps"]) <= int(limits[a.L_N] * limits[a.L_GPUS]) * np.diff(series["time_ps"])
+            np.diff(series["gpu_ps"])
+            <= int(limits["n_replica"] * limits["gpus"]) * np.diff(series["time_ps"])
         )
         assert np.all(billed >= 0)
 
 
 def nothing_is_left_behind(walk: Walk, result: Result) -> None:
     """When the run is over every slot is free again; engines that have emptied hold no block and no sequence."""
-    m = walk.st.m
+    st = walk.st
     n_slot = len(walk.slots)
     duration_ps = min(walk.made.run.duration_ps, result.window_end_ps or 0)  # closed loops may end before
     assert duration_ps <= result.end_ps <= walk.made.run.end_ps
-    assert m[a.S_IN_FLIGHT] == 0
+    assert st.in_flight == 0
     n_own = (traffic_of(walk.p).arrival_ps != NEVER).sum()
-    assert m[a.S_CURSOR] == n_own or result.end_ps == walk.made.run.end_ps
-    free, slot = 0, int(m[a.S_FREE])
+    assert st.cursor == n_own or result.end_ps == walk.made.run.end_ps
+    free, slot = 0, int(st.free_slot)
     while slot >= 0:
-        free, slot = free + 1, int(m[walk.st.slot + slot * a.F_SIZE + a.F_NEXT])
+        free, slot = free + 1, int(st.slot[slot].next)
     assert free == n_slot
     for r, row in enumerate(walk.replicas):
-        if row[a.R_N_RUN] == 0 and row[a.R_STAGE] == STAGE_READY:
+        if row["n_run"] == 0 and row["stage"] == STAGE_READY:
             limits = walk.pools[walk.home[r]]
-            assert row[a.R_FREE_BLOCKS] == limits[a.L_BLOCKS]
-            assert (row[a.R_N_DECODE], row[a.R_KV], row[a.R_N_CHUNK], row[a.R_STACK_N]) == (0, 0, 0, 0)
-            assert not m[row[a.R_RESIDUE] : row[a.R_RESIDUE] + limits[a.L_BLOCK]].any()
+            assert row["free_blocks"] == limits["n_blocks"]
+            assert (row["n_decode"], row["kv"], row["n_chunk"], row["n_gap"]) == (0, 0, 0, 0)
+            assert not st.m[row["residue_at"] : row["residue_at"] + limits["block_size"]].any()
 
 
 # ---- tests ---------------------------------------------------------------------------------------------------------
@@ -554,7 +553,7 @@ def test_another_seed_is_another_run() -> None:
         made
         for made in map(fleet, range(1000))
         if made.groups[0].router == RANDOM
-        and sum(pool.initial for pool in made.pools if pool.group == 0) > 1
+        and sum(pool.initial_replicas for pool in made.pools if pool.served_model == 0) > 1
         and make_result(made.params, run_on_loop(made)).counts["completed"][0] > 12
     )
     digests = {
@@ -575,11 +574,15 @@ def other_policy(made: Fleet, kind: int) -> Fleet:
         if kind == HPA:
             fill_hpa(dice, par)
         elif kind == QUEUE:
-            fill_queue(dice, par, pool.n_min, pool.n_max)
+            fill_queue(dice, par, pool.min_replicas, pool.max_replicas)
         tick_ps = dice.ticks(1, 5) if kind == HPA else 0
         pools.append(
             pool._replace(
-                scaler=kind, scaler_par=par, tick_ps=tick_ps, target=pool.n_max, source=SRC_BACKLOG
+                autoscaler=kind,
+                autoscaler_settings=par,
+                tick_ps=tick_ps,
+                target_milli=pool.max_replicas,
+                metric_source=SRC_BACKLOG,
             )
         )
     return made._replace(pools=pools)

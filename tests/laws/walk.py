@@ -9,11 +9,10 @@ from parity.engines import laws_of
 from parity.fleets import Fleet
 
 from laws import users
-from sim.fill.params import group_rows, pool_rows
 from sim.engine import simpy
 from sim.engine.act import ACT_BLOCKS, ACT_METRIC
 from sim.engine.cpu import compiled_act
-from sim.model import layout as a# TODO# TODO
+from sim.fill.state import model_rows, pool_rows, slot_rows, table
 from sim.model.tables.codes import (
     DYNAMIC,
     LEAST_OUTSTANDING,
@@ -40,7 +39,6 @@ from sim.model.tables.codes import (
     WANTED,
 )
 from sim.model.tables.run import State
-from sim.fill.state import slot_rows, state_sizes, table
 from sim.units import NEVER, PS_PER_S
 
 from .front_laws import Fronts
@@ -53,14 +51,14 @@ class Before:
     """What the next event finds: clocks of the controllers, what they would scrape, the replicas' stages."""
 
     def __init__(self, walk: Walk) -> None:
-        pools = walk.rows("pool", a.Q_SIZE)
-        self.scrapes_ps = [int(t) for t in pools[:, a.Q_NEXT_SCRAPE]]
-        self.ticks_ps = [int(t) for t in pools[:, a.Q_NEXT_TICK]]
+        pools = walk.rows("pool")
+        self.scrapes_ps = [int(t) for t in pools["next_scrape_ps"]]
+        self.ticks_ps = [int(t) for t in pools["next_tick_ps"]]
         due = [t == walk.now_ps for t in self.scrapes_ps]
         self.metrics = [walk.metric_now(pool) if due[pool] else 0 for pool in range(len(pools))]
-        self.stages = walk.replicas[:, a.R_STAGE].copy()
-        self.ready_ps = walk.replicas[:, a.R_READY_PS].copy()
-        self.started_ps = walk.replicas[:, a.R_STARTED_PS].copy()
+        self.stages = walk.replicas["stage"].copy()
+        self.ready_ps = walk.replicas["ready_ps"].copy()
+        self.started_ps = walk.replicas["started_ps"].copy()
         self.outstanding = walk.outstanding()
         self.cursor = int(walk.st.cursor)
 
@@ -72,10 +70,9 @@ class Walk:
         self.made = made
         self.fleet = simpy.Fleet(made.params, laws_of(made))
         self.p = self.fleet.params
-        self.sizes = state_sizes(self.p)
-        self.pools, self.groups = pool_rows(self.p), group_rows(self.p)
-        self.home = np.repeat(np.arange(len(self.pools)), self.pools[:, a.L_N])
-        self.group_of = self.pools[self.home, a.L_GROUP]
+        self.pools, self.groups = pool_rows(self.p), model_rows(self.p)
+        self.home = np.repeat(np.arange(len(self.pools)), self.pools["n_replica"])
+        self.group_of = self.pools["served_model"][self.home]
         self.now_ps = 0
         self.areas: Counter[tuple[str, int]] = Counter()  # (what, pool or group or 0) → ps
         self.starts: dict[tuple[int, int], int] = {}  # (pool, n-th cold start) → how long it took, ps
@@ -89,35 +86,35 @@ class Walk:
         """The state; it moves when it grows."""
         return self.fleet.state
 
-    def rows(self, name: str, width: int) -> np.ndarray:
+    def rows(self, name: str) -> np.ndarray:
         """A table of the state."""
-        return table(self.st, name, self.sizes, width)
+        return table(self.p, self.st, name)
 
     @property
     def replicas(self) -> np.ndarray:
-        """(replica, R_SIZE)."""
-        return self.rows("rep", a.R_SIZE)
+        """(replica,)."""
+        return self.rows("replica")
 
     def outstanding(self) -> np.ndarray:
         """Requests waiting or running at each replica."""
-        return np.asarray(self.replicas[:, a.R_N_RUN] + self.replicas[:, a.R_N_WAIT])
+        return np.asarray(self.replicas["n_run"] + self.replicas["n_wait"])
 
     def held(self, group: int) -> list[int]:
         """The slots that the gateway holds for a group, lane by lane."""
         n_lane = int(self.p.n_queue)
-        lanes = self.rows("lane", a.N_SIZE)[group * n_lane : (group + 1) * n_lane]
-        return [slot for lane in lanes if lane[a.N_HELD] for slot in self.chain(lane[a.N_HEAD])]
+        lanes = self.rows("queue")[group * n_lane : (group + 1) * n_lane]
+        return [slot for lane in lanes if lane["n"] for slot in self.chain(lane["head"])]
 
     def act(self, what: int, which: int) -> int:
         """Ask the model something at this instant."""
         return int(compiled_act()(self.p, self.st, what, which, 0, self.now_ps))
 
-    def chain(self, slot: int, link: int = a.F_NEXT) -> list[int]:
+    def chain(self, slot: int) -> list[int]:
         """The slots of a list."""
         found = []
         while slot >= 0:
             found.append(int(slot))
-            slot = self.st.m[self.st.slot + slot * a.F_SIZE + link]
+            slot = int(self.st.slot[slot].next)
         return found
 
     # ---- walking -----------------------------------------------------------------------------------------------------
@@ -144,85 +141,85 @@ class Walk:
     def note_starts(self) -> None:
         """When cold starts begin and end; the n-th of a pool is known by its number."""
         for r, row in enumerate(self.replicas):
-            stage, index = row[a.R_STAGE], int(row[a.R_INDEX])
+            stage, index = row["stage"], int(row["start"])
             if STAGE_SLICE <= stage <= STAGE_ENGINE:
-                self._begun[r] = (index, int(row[a.R_STARTED_PS]))
+                self._begun[r] = (index, int(row["started_ps"]))
             elif stage == STAGE_READY and index >= 0:
                 key = (int(self.home[r]), index)
-                self.starts.setdefault(key, int(row[a.R_READY_PS] - row[a.R_STARTED_PS]))
+                self.starts.setdefault(key, int(row["ready_ps"] - row["started_ps"]))
 
     def add_areas(self, span_ps: int) -> None:
         """Everything that is counted in replica·time or request·time, over a span in which nothing happens."""
         for r, row in enumerate(self.replicas):
             pool = int(self.home[r])
-            self.areas["billed_ps", pool] += span_ps * int(row[a.R_STAGE] > STAGE_SLICE)
-            self.areas["ready_ps", pool] += span_ps * int(row[a.R_STAGE] == STAGE_READY)
-            self.areas["serving_ps", pool] += span_ps * int(row[a.R_STAGE] in IN_USE)
-            self.areas["busy_ps", pool] += span_ps * int(row[a.R_JUMP_K] > 0)
-            self.areas["slot_ps", pool] += span_ps * int(row[a.R_N_RUN]) * int(row[a.R_JUMP_K] > 0)
-            self.areas["waiting", 0] += span_ps * int(row[a.R_N_WAIT])
-        held, used = int(self.rows("group", a.H_SIZE)[:, a.H_HELD].sum()), int(self.st.in_flight)
+            self.areas["billed_ps", pool] += span_ps * int(row["stage"] > STAGE_SLICE)
+            self.areas["ready_ps", pool] += span_ps * int(row["stage"] == STAGE_READY)
+            self.areas["serving_ps", pool] += span_ps * int(row["stage"] in IN_USE)
+            self.areas["busy_ps", pool] += span_ps * int(row["jump_k"] > 0)
+            self.areas["slot_ps", pool] += span_ps * int(row["n_run"]) * int(row["jump_k"] > 0)
+            self.areas["waiting", 0] += span_ps * int(row["n_wait"])
+        held, used = int(self.rows("served_model")["held"].sum()), int(self.st.in_flight)
         self.areas["held", 0] += span_ps * held
         self.areas["in_flight", 0] += span_ps * used
         if used > held + self.outstanding().sum():
-            states = self.slots[self.used_slots(), a.F_STATE]
+            states = self.slots["state"][self.used_slots()]
             self.areas["in_flight", 0] -= span_ps * int((states == SEQ_THINKING).sum())
             self.areas["away", 0] += span_ps * int(np.isin(states, (SEQ_AWAY, SEQ_BEFORE)).sum())
 
     # ---- control -----------------------------------------------------------------------------------------------------
     def check_scrapes(self, before: Before) -> None:
         """A scrape that was due just now has written what the world was, and a controller reads what it should."""
-        pools = self.rows("pool", a.Q_SIZE)
-        ring = self.rows("ring", 2).reshape(len(self.pools), -1, 2)
+        pools = self.rows("pool")
+        ring = self.rows("metric_window").reshape(len(self.pools), -1)
         for pool, t in enumerate(before.scrapes_ps):
-            if pools[pool, a.Q_NEXT_SCRAPE] == t:
+            if pools["next_scrape_ps"][pool] == t:
                 continue
-            n = int(pools[pool, a.Q_RING_N])
-            time_ps, value = (int(x) for x in ring[pool, (n - 1) % ring.shape[1]])
+            n = int(pools["n_scraped"][pool])
+            time_ps, value = (int(x) for x in ring[pool, (n - 1) % ring.shape[1]].tolist())
             assert (time_ps, n) == (t, len(self.scraped[pool]) + 1)
             # a rate is rounded down to thousandths, its period to microseconds
-            rate = self.pools[pool, a.L_SOURCE] == SRC_ARRIVAL_RATE
-            slack = 1 + value * 10**6 // int(self.pools[pool, a.L_SCRAPE_PS]) if rate else 0
+            rate = self.pools["metric_source"][pool] == SRC_ARRIVAL_RATE
+            slack = 1 + value * 10**6 // int(self.pools["scrape_ps"][pool]) if rate else 0
             assert abs(value - before.metrics[pool]) <= slack, (
                 f"pool {pool} scraped {value} for {before.metrics[pool]}"
             )
             self.scraped[pool].append((time_ps, value))
-            assert pools[pool, a.Q_NEXT_SCRAPE] == t + self.pools[pool, a.L_SCRAPE_PS]
+            assert pools["next_scrape_ps"][pool] == t + self.pools["scrape_ps"][pool]
             assert self.act(ACT_METRIC, pool) == self.read_metric(pool, t)
 
     def metric_now(self, pool: int) -> int:
         """What a scrape of the pool would find now, in thousandths."""
-        source, limits = int(self.pools[pool, a.L_SOURCE]), self.pools[pool]
-        group = self.rows("group", a.H_SIZE)[limits[a.L_GROUP]]
+        source, limits = int(self.pools["metric_source"][pool]), self.pools[pool]
+        group = self.rows("served_model")[limits["served_model"]]
         if source == SRC_ARRIVAL_RATE:
-            new = int(group[a.H_ARRIVALS] - self.rows("pool", a.Q_SIZE)[pool, a.Q_LAST_ARRIVALS])
-            return new * 1000 * PS_PER_S // int(limits[a.L_SCRAPE_PS])
-        ready = [r for r in np.flatnonzero(self.home == pool) if self.replicas[r, a.R_STAGE] == STAGE_READY]
+            new = int(group["arrivals"] - self.rows("pool")["last_arrivals"][pool])
+            return new * 1000 * PS_PER_S // int(limits["scrape_ps"])
+        ready = [r for r in np.flatnonzero(self.home == pool) if self.replicas["stage"][r] == STAGE_READY]
         if source == SRC_KV_USE:
-            return sum(1000 * self.act(ACT_BLOCKS, int(r)) // int(limits[a.L_BLOCKS]) for r in ready)
-        waiting = int(self.replicas[ready, a.R_N_WAIT].sum())
-        running = int(self.replicas[ready, a.R_N_RUN].sum())
+            return sum(1000 * self.act(ACT_BLOCKS, int(r)) // int(limits["n_blocks"]) for r in ready)
+        waiting = int(self.replicas["n_wait"][ready].sum())
+        running = int(self.replicas["n_run"][ready].sum())
         return (
             1000
             * {
                 SRC_OUTSTANDING: waiting + running,
                 SRC_WAITING: waiting,
                 SRC_RUNNING: running,
-                SRC_BACKLOG: waiting + int(group[a.H_HELD]),
+                SRC_BACKLOG: waiting + int(group["held"]),
             }[source]
         )
 
     def check_scaling(self, before: Before) -> None:
         """A tick starts replicas in the lowest free places, and stops starting ones before the youngest ready ones."""
-        pools = self.rows("pool", a.Q_SIZE)
+        pools = self.rows("pool")
         for pool, due_ps in enumerate(before.ticks_ps):
-            if pools[pool, a.Q_NEXT_TICK] == due_ps or due_ps != self.now_ps:
+            if pools["next_tick_ps"][pool] == due_ps or due_ps != self.now_ps:
                 continue
             mine = np.flatnonzero(self.home == pool)
-            was, stage = before.stages[mine], self.replicas[mine, a.R_STAGE]
+            was, stage = before.stages[mine], self.replicas["stage"][mine]
             active = (stage >= STAGE_SLICE) & (stage <= STAGE_READY)
             was_active = (was >= STAGE_SLICE) & (was <= STAGE_READY)
-            wanted = int(pools[pool, a.Q_WANTED])
+            wanted = int(pools["wanted"][pool])
             assert active.sum() == wanted or (active.sum() < wanted and np.all(stage != STAGE_GONE))
             started, left = np.flatnonzero(active & ~was_active), np.flatnonzero(was_active & ~active)
             assert started.tolist() == np.flatnonzero(was == STAGE_GONE)[: len(started)].tolist()
@@ -241,7 +238,7 @@ class Walk:
             assert before.stages[r] == STAGE_READY
             assert self.outstanding()[r] == before.outstanding[r] + 1
             group = int(self.group_of[r])
-            router = self.groups[group, a.G_ROUTER]
+            router = self.groups["router"][group]
             others = np.flatnonzero((before.stages == STAGE_READY) & (self.home == self.home[r]))
             load = before.outstanding[others[others != r]]
             if len(load) and router in (POWER_OF_TWO, LEAST_OUTSTANDING):
@@ -251,8 +248,8 @@ class Walk:
 
     def read_metric(self, pool: int, t: int) -> int:
         """What the controller of a pool may know at t, from every sample there ever was."""
-        until = t - int(self.pools[pool, a.L_LAG_PS])
-        since = until - int(self.pools[pool, a.L_WINDOW_PS])
+        until = t - int(self.pools["lag_ps"][pool])
+        since = until - int(self.pools["window_ps"][pool])
         known = [sample for sample in self.scraped[pool] if sample[0] <= until]
         recent = [value for time_ps, value in known if time_ps > since] or [value for _, value in known[-1:]]
         return sum(recent) // len(recent) if recent else -1
@@ -267,63 +264,64 @@ class Walk:
 
     def check_stages(self) -> None:
         """Counts per stage are those of the replicas; the ready list is the ready replicas in order."""
-        stage = self.replicas[:, a.R_STAGE]
-        pools = self.rows("pool", a.Q_SIZE)
+        stage = self.replicas["stage"]
+        pools = self.rows("pool")
         for pool, row in enumerate(pools):
             mine = stage[self.home == pool]
             ready = int((mine == STAGE_READY).sum())
             starting = int(((mine >= STAGE_SLICE) & (mine <= STAGE_ENGINE)).sum())
-            assert (row[a.Q_N_READY], row[a.Q_N_STARTING]) == (ready, starting)
-            assert row[a.Q_N_BILLED] == (mine > STAGE_SLICE).sum()
+            assert (row["n_ready"], row["n_starting"]) == (ready, starting)
+            assert row["n_billed"] == (mine > STAGE_SLICE).sum()
             assert (
-                self.pools[pool, a.L_MIN] <= row[a.Q_WANTED] <= self.pools[pool, a.L_MAX] or self.now_ps == 0
+                self.pools["min_replicas"][pool] <= row["wanted"] <= self.pools["max_replicas"][pool]
+                or self.now_ps == 0
             )
             assert ready + starting <= max(
-                row[a.Q_WANTED], self.pools[pool, a.L_INITIAL] * (row[a.Q_SCALED_DOWN] == 0)
+                row["wanted"], self.pools["initial_replicas"][pool] * (row["scaled_down"] == 0)
             )
-        listed = self.st.m[self.st.ready : self.st.ready + len(stage)]
+        listed = self.rows("ready")
         for g, row in enumerate(self.groups):
-            n = int(self.rows("group", a.H_SIZE)[g, a.H_N_READY])
-            found = listed[row[a.G_FIRST] : row[a.G_FIRST] + n]
+            n = int(self.rows("served_model")["n_ready"][g])
+            found = listed[row["first_replica"] : row["first_replica"] + n]
             assert found.tolist() == np.flatnonzero((stage == STAGE_READY) & (self.group_of == g)).tolist()
 
     def check_engines(self) -> None:
         """Batches, queues and KV blocks keep their limits; nothing is left in a replica that is not in use."""
         for r, row in enumerate(self.replicas):
             limits = self.pools[self.home[r]]
-            running, waiting = self.chain(row[a.R_RUN_HEAD]), self.chain(row[a.R_WAIT_HEAD])
-            assert len(running) == row[a.R_N_RUN] <= limits[a.L_MAX_SEQS]
-            assert len(waiting) == row[a.R_N_WAIT]
-            assert row[a.R_N_DECODE] <= row[a.R_N_RUN]
-            if row[a.R_STAGE] in IN_USE and row[a.R_PREFIX] > 0:
+            running, waiting = self.chain(row["run_head"]), self.chain(row["wait_head"])
+            assert len(running) == row["n_run"] <= limits["max_num_seqs"]
+            assert len(waiting) == row["n_wait"]
+            assert row["n_decode"] <= row["n_run"]
+            if row["stage"] in IN_USE and row["prefix_at"] > 0:
                 check_cache(self.p, self.st, r, running)
-            if row[a.R_STAGE] in IN_USE:
-                assert 0 <= self.act(ACT_BLOCKS, r) <= limits[a.L_BLOCKS]
-                assert row[a.R_N_RUN] > 0 or row[a.R_FREE_BLOCKS] == limits[a.L_BLOCKS]
+            if row["stage"] in IN_USE:
+                assert 0 <= self.act(ACT_BLOCKS, r) <= limits["n_blocks"]
+                assert row["n_run"] > 0 or row["free_blocks"] == limits["n_blocks"]
             else:
                 assert not running
                 assert not waiting
-                assert row[a.R_JUMP_K] == 0
+                assert row["jump_k"] == 0
 
     def check_population(self) -> None:
         """Whoever arrived is done, turned away, has given up, is lost, held, away or at exactly one replica."""
-        counts = self.rows("counts", a.C_SIZE)
-        ends = [a.C_ALL_COMPLETED, a.C_ALL_REJECTED, a.C_ALL_TIMED_OUT, a.C_ALL_FAILED]
-        at_replicas = self.replicas[:, [a.R_N_RUN, a.R_N_WAIT]].sum()
-        held = self.rows("group", a.H_SIZE)[:, a.H_HELD].sum()
+        counts = self.rows("counts")
+        ends = ["all_completed", "all_rejected", "all_timed_out", "all_failed"]
+        at_replicas = self.outstanding().sum()
+        held = self.rows("served_model")["held"].sum()
         used = self.used_slots()
-        state = self.slots[used, a.F_STATE]
-        inside = used[self.slots[used, a.F_GHOST] == WANTED] if self.p.has_attempts else used
-        of = self.slots[np.setdiff1d(inside, self.thinking())][:, [a.F_CLASS, a.F_REQUEST]]
+        state = self.slots["state"][used]
+        inside = used[self.slots["fate"][used] == WANTED] if self.p.has_attempts else used
+        of = self.slots[np.setdiff1d(inside, self.thinking())]
         assert self.st.in_flight == len(used)
         assert held == (state == SEQ_HELD).sum()
         assert at_replicas == np.isin(state, (SEQ_WAITING, SEQ_SINGLE, SEQ_DECODE)).sum()
         for k, row in enumerate(counts):
-            waits = len(set(of[of[:, 0] == k, 1].tolist()))
-            assert row[ends].sum() + waits == row[a.C_ALL_OFFERED]
+            waits = len(set(of["request"][of["traffic_class"] == k].tolist()))
+            assert sum(row[end] for end in ends) + waits == row["all_offered"]
         if self.p.keeps_records or not self.p.turn_at:
-            turns = (self.rows("arrived", 1) > 0).sum()
-            assert self.st.cursor + turns == counts[:, a.C_ALL_OFFERED].sum()
+            turns = (self.rows("arrived") > 0).sum()
+            assert self.st.cursor + turns == counts["all_offered"].sum()
         if self.p.has_attempts:
             thinking = self.thinking()
             users.check_attempts(self, np.setdiff1d(used, thinking), np.setdiff1d(inside, thinking))
@@ -334,21 +332,21 @@ class Walk:
     def thinking(self) -> np.ndarray:
         """The slots of turns that have not come yet."""
         used = np.setdiff1d(np.arange(len(self.slots)), self.chain(int(self.st.free_slot)))
-        return used[self.slots[used, a.F_STATE] == SEQ_THINKING]
+        return used[self.slots["state"][used] == SEQ_THINKING]
 
     @property
     def slots(self) -> np.ndarray:
-        """(slot, F_SIZE)."""
+        """(slot,)."""
         return slot_rows(self.st)
 
     def used_slots(self) -> np.ndarray:
         """The slots that hold an attempt: all that are not free, each in one list at most."""
-        lists = [self.chain(row[link]) for row in self.replicas for link in (a.R_RUN_HEAD, a.R_WAIT_HEAD)]
+        lists = [self.chain(row[link]) for row in self.replicas for link in ("run_head", "wait_head")]
         free = self.chain(int(self.st.free_slot))
         listed = [slot for chain in (*lists, free) for slot in chain]
         assert len(set(listed)) == len(listed), "a slot is in two lists"
         used = np.setdiff1d(np.arange(len(self.slots)), free)
-        elsewhere = ~np.isin(self.slots[used, a.F_STATE], (SEQ_WAITING, SEQ_SINGLE, SEQ_DECODE))
+        elsewhere = ~np.isin(self.slots["state"][used], (SEQ_WAITING, SEQ_SINGLE, SEQ_DECODE))
         assert sorted(used[~elsewhere]) == sorted(slot for chain in lists for slot in chain)
         return used
 
@@ -356,42 +354,42 @@ class Walk:
     def check_instant(self) -> None:
         """What holds when time moves on: nobody idles while there is work that fits."""
         for r, row in enumerate(self.replicas):
-            if row[a.R_N_RUN] > 0:
-                assert row[a.R_JUMP_K] > 0, f"replica {r} holds a batch and stands still"
-            elif row[a.R_N_WAIT] > 0 and row[a.R_STAGE] in IN_USE:
+            if row["n_run"] > 0:
+                assert row["jump_k"] > 0, f"replica {r} holds a batch and stands still"
+            elif row["n_wait"] > 0 and row["stage"] in IN_USE:
                 assert self.waits_for_a_batch(row, self.pools[self.home[r]]), (
                     f"replica {r} idles with work that fits"
                 )
-            assert (row[a.R_JUMP_K] == 0) == (row[a.R_N_RUN] == 0)
-        ready = self.replicas[:, a.R_STAGE] == STAGE_READY
-        for g in range(len(self.rows("group", a.H_SIZE))):
+            assert (row["jump_k"] == 0) == (row["n_run"] == 0)
+        ready = self.replicas["stage"] == STAGE_READY
+        for g in range(len(self.rows("served_model"))):
             for slot in self.held(g):
-                asked = self.st.m[self.st.slot + slot * a.F_SIZE :]
-                has_room = self.outstanding() < self.groups[g, a.G_OUTSTANDING_MAX]
+                asked = self.slots[slot]
+                has_room = self.outstanding() < self.groups["outstanding_max"][g]
                 if has_room.any() and self.st.release_ps != NEVER:
                     continue  # they are about to go
                 pools = set(self.home[ready & (self.group_of == g) & has_room].tolist())
-                pools &= set(self.made.classes[int(asked[a.F_CLASS])].pools or pools)
+                pools &= set(self.made.classes[int(asked["traffic_class"])].pools or pools)
                 assert not any(self.fits(pool, asked) for pool in pools), "held while a replica could take it"
 
-    def fits(self, pool: int, asked: np.ndarray) -> bool:
+    def fits(self, pool: int, asked: np.void) -> bool:
         """Whether a request fits an empty replica."""
         limits = self.pools[pool]
-        tokens = asked[a.F_PROMPT] + max(asked[a.F_OUTPUT], 1) - 1
-        blocks = -(-tokens // limits[a.L_BLOCK])
+        tokens = asked["prompt"] + max(asked["output"], 1) - 1
+        blocks = -(-tokens // limits["block_size"])
         return bool(
-            asked[a.F_PROMPT] + asked[a.F_OUTPUT] <= limits[a.L_MAX_LEN] and blocks <= limits[a.L_BLOCKS]
+            asked["prompt"] + asked["output"] <= limits["max_model_len"] and blocks <= limits["n_blocks"]
         )
 
-    def waits_for_a_batch(self, row: np.ndarray, limits: np.ndarray) -> bool:
+    def waits_for_a_batch(self, row: np.void, limits: np.void) -> bool:
         """Whether static or dynamic batching still waits for more requests or for its delay."""
-        if row[a.R_STAGE] == STAGE_DRAINING or row[a.R_N_WAIT] >= limits[a.L_MAX_SEQS]:
+        if row["stage"] == STAGE_DRAINING or row["n_wait"] >= limits["max_num_seqs"]:
             return False
-        slots = self.chain(row[a.R_WAIT_HEAD])
-        oldest_ps = min(self.st.m[self.st.slot + slot * a.F_SIZE + a.F_ROUTED_PS] for slot in slots)
-        if limits[a.L_BATCHING] == DYNAMIC:
-            return bool(oldest_ps + limits[a.L_DELAY_PS] > self.now_ps)
-        return bool(limits[a.L_BATCHING] == STATIC)
+        slots = self.chain(row["wait_head"])
+        oldest_ps = min(self.st.slot[slot].routed_ps for slot in slots)
+        if limits["batching"] == DYNAMIC:
+            return bool(oldest_ps + limits["batch_delay_ps"] > self.now_ps)
+        return bool(limits["batching"] == STATIC)
 
 
 def walked(made: Fleet) -> Walk:

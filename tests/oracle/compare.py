@@ -16,29 +16,27 @@ from typing import Any
 
 import numpy as np
 
+from sim.compile.jit import entry_point, jit
+from sim.engine.around import station_samples
+from sim.engine.result import _counts, _requests
 from sim.fill.params import (
     ClassRow,
     FaultRow,
     FrontRow,
-    GroupRow,
     PoolRow,
     RunRow,
+    ServedModelRow,
     TenantRow,
     Traffic,
     make_params,
-    pool_rows,
     traffic_of,
 )
-from sim.engine.around import station_samples
-from sim.engine.cpu import compiled
-from sim.engine.result import _counts, _requests
-from sim.model import layout as a# TODO# TODO
-from sim.model.cluster.faults import lose_replica
-from sim.model.loop.advance import advance, begin, finish
-from sim.model.cluster.replica_lifecycle import become_ready, begin_drain, enter_stage
-from sim.model.telemetry.marks import pass_mark
+from sim.fill.rows import Chains, LimitRow, Turns, VisitRow
+from sim.fill.state import grow_slots, new_state, pool_rows, table
 from sim.model.base.histogram import N_BUCKET, bucket_edges_ps, wide
-from sim.model.telemetry.samples import sample
+from sim.model.cluster.faults import lose_replica
+from sim.model.cluster.replica_lifecycle import become_ready, begin_drain, enter_stage
+from sim.model.loop.advance import advance, begin, finish
 from sim.model.tables.codes import (
     BATCHINGS,
     CLOSED,
@@ -64,8 +62,8 @@ from sim.model.tables.codes import (
     STAGE_GONE,
 )
 from sim.model.tables.run import Params, State
-from sim.fill.rows import Chains, LimitRow, Turns, VisitRow
-from sim.fill.state import grow_slots, new_state, state_sizes, table
+from sim.model.telemetry.marks import pass_mark
+from sim.model.telemetry.samples import sample
 from sim.units import NEVER
 
 from .naive import Run, run
@@ -88,6 +86,13 @@ ENDLESS = (
     *("prompt_max", "output_max", "session_max", "shed_milli", "budget_burst_milli", "gap_ps", "ttft_max_ps"),
     *TIMES_ENDLESS,
 )
+#: What a class of a case calls otherwise than the product.
+NAMES = {
+    "group": "served_model",
+    "persistent": "is_persistent",
+    "wait_max_ps": "max_queue_ps",
+    "gap_ps": "stall_ps",
+}
 HOLD_ORDERS = {"fifo": HOLD_FIFO, "priority": HOLD_PRIORITY, "fair": HOLD_FAIR}
 RETRY_BITS = {"rejected": RETRY_REJECTED, "timed_out": RETRY_TIMED_OUT, "failed": RETRY_FAILED}
 
@@ -133,7 +138,7 @@ def params_of(case: dict[str, Any]) -> tuple[Params, list[int], list[tuple[int, 
         ),
         [class_row({**CLASS_DEFAULTS, **row}) for row in case["classes"]],
         [
-            GroupRow(
+            ServedModelRow(
                 router=ROUTERS.index(g.get("router", "round_robin")),
                 hold_max=g.get("queue_capacity", 10**9),
                 outstanding_max=NEVER if g.get("outstanding_max") is None else g["outstanding_max"],
@@ -172,7 +177,7 @@ def front_row(front: dict[str, Any]) -> FrontRow:
 
 def class_row(row: dict[str, Any]) -> ClassRow:
     """A class of a case in the product's numbers."""
-    endless = {key: NEVER if row[key] is None else row[key] for key in ENDLESS}
+    endless = {NAMES.get(key, key): NEVER if row[key] is None else row[key] for key in ENDLESS}
     same = (
         "group",
         "priority",
@@ -185,7 +190,7 @@ def class_row(row: dict[str, Any]) -> ClassRow:
     )
     patience = ("first_patience_ps", "total_patience_ps")
     return ClassRow(
-        **{key: row[key] for key in same},
+        **{NAMES.get(key, key): row[key] for key in same},
         **endless,
         **{key: None if row[key] is None else np.array(row[key]) for key in patience},
         retry_on=sum(RETRY_BITS[name] for name in row["retry_on"]),
@@ -193,7 +198,7 @@ def class_row(row: dict[str, Any]) -> ClassRow:
         jitter=JITTERS.index(row["jitter"]),
         limit=limit_row(row["limit"]),
         **{key: tuple(VisitRow(*visit) for visit in row[key]) for key in ("before", "after")},
-        withheld=int(row["withheld"]),
+        is_withheld=int(row["withheld"]),
         fallback=-1 if row["fallback"] is None else row["fallback"],
         window_ps=tuple(row["window_ps"]),
     )
@@ -224,18 +229,18 @@ def pool_row(pool: dict[str, Any]) -> PoolRow:
         attention_q16=pool["attention_q16"],
         n_blocks=pool["n_kv_blocks"],
         max_num_seqs=1 if none else pool["max_num_seqs"],
-        budget=pool["max_num_batched_tokens"],
-        max_len=pool["max_model_len"],
-        group=pool["group"],
-        block=pool["block_size"],
+        max_num_batched_tokens=pool["max_num_batched_tokens"],
+        max_model_len=pool["max_model_len"],
+        served_model=pool["group"],
+        block_size=pool["block_size"],
         batching=CONTINUOUS if none else BATCHINGS.index(pool["batching"]),
         scheduling=SCHEDULINGS.index(pool["scheduling"]),
-        threshold=pool["long_prefill_token_threshold"],
-        chunked=int(pool["chunked_prefill"]),
-        delay_ps=pool["max_batch_delay_ps"],
-        n_min=0,
-        n_max=len(pool["ready_at"]),
-        initial=0,
+        long_prefill_threshold=pool["long_prefill_token_threshold"],
+        chunked_prefill=int(pool["chunked_prefill"]),
+        batch_delay_ps=pool["max_batch_delay_ps"],
+        min_replicas=0,
+        max_replicas=len(pool["ready_at"]),
+        initial_replicas=0,
         prefix_runs=pool.get("prefix_runs", 0),
         work_ps=None if pool["work_ps"] is None else np.array(pool["work_ps"]),
         mixed_ps=pool["mixed_ps"],
@@ -263,7 +268,7 @@ def move(p, st, what, r, t):  # type: ignore[no-untyped-def]
     elif what == MARK:
         pass_mark(p, st, t)
     elif what == LOSE:
-        if st.m[st.rep + r * a.R_SIZE + a.R_STAGE] != STAGE_GONE:  # else it had drained before
+        if st.replica[r].stage != STAGE_GONE:  # else it had drained before
             lose_replica(p, st, r, t)
     else:
         finish(p, st)
@@ -272,7 +277,7 @@ def move(p, st, what, r, t):  # type: ignore[no-untyped-def]
 @functools.cache
 def mover() -> Callable[..., None]:
     """`move`, compiled unless the JIT is off."""
-    return compiled(move, 3)
+    return entry_point(jit(move))
 
 
 def run_model(case: Case, n_slot: int = 2) -> list[dict[str, Any]]:
@@ -321,7 +326,7 @@ def rows_of(p: Params, st: State, place: list[int]) -> list[dict[str, Any]]:
     """The finished requests in the plain model's words."""
     table = _requests(p, st)
     traffic = traffic_of(p)
-    first = pool_rows(p)[:, a.L_FIRST]
+    first = pool_rows(p)["first_replica"]
     rows = []
     came = {int(i): n for n, i in enumerate(table["request_id"])}
     for number in range(int(p.n_request)):
@@ -502,20 +507,19 @@ def _unlike(what: str, found: dict[Any, dict[str, Any]], expected: dict[Any, dic
 
 def measures_of(p: Params, st: State) -> dict[Any, dict[str, Any]]:
     """(class, metric) → sum and histogram of the product."""
-    sizes = state_sizes(p)
-    sums = table(st, "counts", sizes, a.C_SIZE)
-    hist = table(st, "hist", sizes, N_BUCKET).reshape(-1, N_METRIC, N_BUCKET)
-    more = table(st, "more", sizes, N_BUCKET).reshape(-1, N_MORE, N_BUCKET)
-    kept = [(name, hist, m, a.C_SUM + 2 * m) for m, name in enumerate(METRICS)]
+    sums = table(p, st, "counts")
+    hist = table(p, st, "hist").reshape(-1, N_METRIC, N_BUCKET)
+    more = table(p, st, "more").reshape(-1, N_MORE, N_BUCKET)
+    kept = [(name, hist, m, sums["sums"]) for m, name in enumerate(METRICS)]
     if len(more):
-        kept += [(name, more, m, a.C_MORE_SUM + 2 * m) for m, name in enumerate(MORE_METRICS)]
+        kept += [(name, more, m, sums["more_sums"]) for m, name in enumerate(MORE_METRICS)]
     return {
         (k, name): {
-            "sum": wide(sums[k, at], sums[k, at + 1]),
+            "sum": wide(of[k, 2 * m], of[k, 2 * m + 1]),
             "buckets": {int(b): int(found[k, m, b]) for b in found[k, m].nonzero()[0]},
         }
         for k in range(len(sums))
-        for name, found, m, at in kept
+        for name, found, m, of in kept
     }
 
 
@@ -648,21 +652,21 @@ def _buckets(values: Iterable[int]) -> dict[int, int]:
 
 def work_of(p: Params, st: State, place: list[int]) -> dict[Any, dict[str, Any]]:
     """Replica → its finished steps, their time, how long one cut off by the end had run, and its tokens."""
-    rows = table(st, "rep", state_sizes(p), a.R_SIZE)
+    rows = table(p, st, "replica")
     names = {
-        "busy_ps": a.R_BUSY_PS,
-        "steps": a.R_STEPS,
-        "prefill": a.R_PREFILL_TOKENS,
-        "decode": a.R_DECODE_TOKENS,
-        "kv_read": a.R_KV_READ,
-        "prefill_ps": a.R_PREFILL_PS,
-        "decode_ps": a.R_DECODE_PS,
+        "busy_ps": "busy_ps",
+        "steps": "steps",
+        "prefill": "prefill_tokens",
+        "decode": "decode_tokens",
+        "kv_read": "kv_read",
+        "prefill_ps": "prefill_ps",
+        "decode_ps": "decode_ps",
     }
     work = {}
     for number, r in enumerate(place):
         row = rows[r]
         work[number] = {name: int(row[at]) for name, at in names.items()}
-        work[number]["cut_ps"] = int(st.now_ps - row[a.R_JUMP_PS]) if row[a.R_JUMP_K] > 0 else 0
+        work[number]["cut_ps"] = int(st.now_ps - row["jump_ps"]) if row["jump_k"] > 0 else 0
     return work
 
 

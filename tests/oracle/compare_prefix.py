@@ -15,10 +15,10 @@ from typing import Any
 
 import numpy as np
 
-from sim.model import layout as a# TODO# TODO
+from sim.fill.state import table
 from sim.model.tables.codes import STAGE_DRAINING, STAGE_READY
+from sim.model.tables.replica import BlockRange, PrefixCache
 from sim.model.tables.run import Params, State
-from sim.fill.state import state_sizes, table
 
 from . import naive_prefix
 from .compare import end_of, ends_differ, seed_case, seeds_of
@@ -59,8 +59,8 @@ def prefix_differences(case: Case) -> list[str]:
     told = naive_prefix.run(**case)
     p, st, place = end_of(case)
     lines = ends_differ(case, told, p, st, place)
-    rows = table(st, "rep", state_sizes(p), a.R_SIZE)
-    kept = table(st, "tried", state_sizes(p), a.A_SIZE)[:, a.A_CACHED]
+    rows = table(p, st, "replica")
+    kept = table(p, st, "attempt")["cached_tokens"]
     n_attempts = Counter(attempt["request"] for attempt in told.attempts)
     for i, found in enumerate(kept.tolist()):
         tries = {n for row in told.replicas for j, n in row.get("hits", {}) if i == j}
@@ -78,8 +78,8 @@ def prefix_differences(case: Case) -> list[str]:
 
 def totals_differ(case: Case, told: Run, p: Params, st: State) -> list[str]:
     """Tokens that were looked up and found, over all pools."""
-    pools = table(st, "pool", state_sizes(p), a.Q_SIZE)
-    found = [int(pools[:, at].sum()) for at in (a.Q_ASKED_TOKENS, a.Q_CACHED_TOKENS)]
+    pools = table(p, st, "pool")
+    found = [int(pools[name].sum()) for name in ("asked_tokens", "cached_tokens")]
     expected = [sum(row.get(name, 0) for row in told.replicas) for name in ("asked", "cached")]
     return [] if found == expected else [f"tokens asked and cached: {found}, expected {expected}"]
 
@@ -88,17 +88,18 @@ def cache_differences(
     p: Params, st: State, rep: np.ndarray, case: Case, number: int, row: dict[str, Any]
 ) -> list[str]:
     """What a replica's cache holds at the end, and how much of it nobody holds."""
-    if rep[a.R_STAGE] not in (STAGE_READY, STAGE_DRAINING):
+    if rep["stage"] not in (STAGE_READY, STAGE_DRAINING):
         return []
-    taken = max(0, int(st.m[rep[a.R_PREFIX] + a.Z_CACHED] - rep[a.R_FREE_BLOCKS]))
-    given_up = int(st.m[rep[a.R_PREFIX] + a.Z_CACHED]) - taken
+    unheld = int(PrefixCache(st, rep["prefix_at"]).cached_blocks)
+    taken = max(0, unheld - int(rep["free_blocks"]))
+    given_up = unheld - taken
     lines = []
     if given_up != row["given_up"]:
         lines.append(
             f"replica {number}: {given_up} cached blocks that nobody holds, expected {row['given_up']}"
         )
     blocks = cached_of(p, st, rep)
-    block = int(p.m[p.pool + rep[a.R_POOL] * a.L_SIZE + a.L_BLOCK])
+    block = int(p.pool[rep["pool"]].block_size)
     expected = {named(key, case, block) for key in row["table"]}
     if taken == 0 and blocks != expected:
         lines.append(f"replica {number}: cached {sorted(blocks)}, expected {sorted(expected)}")
@@ -113,25 +114,28 @@ def named(key: list[naive_prefix.Token], case: Case, block: int) -> tuple[int, i
 
 def cached_of(p: Params, st: State, rep: np.ndarray) -> set[tuple[int, int]]:
     """(segment, block) of everything in a replica's cache."""
-    limits = p.m[p.pool + rep[a.R_POOL] * a.L_SIZE :]
-    o = int(rep[a.R_PREFIX])
+    limits = p.pool[rep["pool"]]
+    o = int(rep["prefix_at"])
     blocks = set()
-    for bucket in range(int(limits[a.L_PREFIX_BUCKETS])):
-        first = int(st.m[o + a.Z_SIZE + bucket])
+    for bucket in range(int(limits.prefix_buckets)):
+        first = int(st.m[o + PrefixCache.SIZE + bucket])
         while first:
-            u = first
-            while u:
-                for j in range(int(st.m[u + a.U_FIRST]), int(st.m[u + a.U_LAST])):
-                    blocks.add((int(st.m[u + a.U_SEGMENT]), j))
-                u = int(st.m[u + a.U_DEEP])
-            first = -int(st.m[first + a.U_SHALLOW])
-    runs = o + a.Z_SIZE + int(limits[a.L_PREFIX_BUCKETS])
-    for u in range(runs, runs + int(limits[a.L_PREFIX_RUNS]) * a.U_SIZE, a.U_SIZE):
-        if st.m[u + a.U_SEGMENT] >= 0 and st.m[u + a.U_SHALLOW] == -u:  # only its sequence knows it
-            blocks |= {
-                (int(st.m[u + a.U_SEGMENT]), j) for j in range(st.m[u + a.U_FIRST], st.m[u + a.U_LAST])
-            }
+            at = first
+            while at:
+                blocks |= blocks_of(BlockRange(st, at))
+                at = int(BlockRange(st, at).next_range)
+            first = -int(BlockRange(st, first).prev_range)
+    ranges = o + PrefixCache.SIZE + int(limits.prefix_buckets)
+    for at in range(ranges, ranges + int(limits.prefix_runs) * BlockRange.SIZE, BlockRange.SIZE):
+        found = BlockRange(st, at)
+        if found.segment >= 0 and found.prev_range == -at:  # only its sequence knows it
+            blocks |= blocks_of(found)
     return blocks
+
+
+def blocks_of(found: BlockRange) -> set[tuple[int, int]]:
+    """(segment, block) of a range."""
+    return {(int(found.segment), block) for block in range(int(found.first), int(found.last))}
 
 
 def main(words: list[str]) -> int:

@@ -18,9 +18,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from sim.fill.params import ClassRow, GroupRow, PoolRow, RunRow, Traffic, make_params
 from sim.engine.host import run_plan
 from sim.engine.result import Result, make_result
+from sim.fill.params import ClassRow, PoolRow, RunRow, ServedModelRow, Traffic, make_params
 from sim.model.tables.codes import FCFS, PRIORITY
 from sim.model.tables.traffic import TOKENS_MAX
 
@@ -80,8 +80,8 @@ def serve_one_by_one(
         attention_q16=0,
         n_blocks=PLENTY,
         max_num_seqs=1,
-        budget=PLENTY,
-        max_len=PLENTY,
+        max_num_batched_tokens=PLENTY,
+        max_model_len=PLENTY,
         scheduling=PRIORITY if n_class > 1 else FCFS,
     )
     return _serve(arrival_ps, tokens, np.zeros_like(tokens), class_id, n_class, pool, tokens * TOKEN_PS)
@@ -96,8 +96,8 @@ def serve_at_seats(arrival_ps: np.ndarray, tokens: np.ndarray, seats: int) -> Se
         attention_q16=0,
         n_blocks=PLENTY * seats,
         max_num_seqs=seats,
-        budget=PLENTY,
-        max_len=2 * PLENTY,
+        max_num_batched_tokens=PLENTY,
+        max_model_len=2 * PLENTY,
     )
     return _serve(arrival_ps, np.ones_like(tokens), tokens, None, 1, pool, tokens * STEP_PS)
 
@@ -123,7 +123,7 @@ def _serve(
         ),
         Traffic(arrival_ps, prompt, output, class_id),
         [ClassRow(priority=k) for k in range(n_class)],
-        [GroupRow()],
+        [ServedModelRow()],
         [pool],
     )
     result = make_result(params, run_plan(params))

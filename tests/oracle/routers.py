@@ -16,9 +16,8 @@ from collections.abc import Callable
 from fractions import Fraction
 from typing import Any, NamedTuple
 
-from sim.model import layout as a# TODO# TODO
-from sim.model.replica.jump import blocks_used, settle
 from sim.model.prefix_cache.block_ranges import trim
+from sim.model.replica.jump import blocks_used, settle
 from sim.model.tables.codes import (
     CONSISTENT_HASH,
     LEAST_KV,
@@ -32,6 +31,7 @@ from sim.model.tables.codes import (
     STAGE_READY,
     WEIGHTED_SCORE,
 )
+from sim.model.tables.replica import BlockRange
 from sim.model.tables.run import Params, State
 from sim.model.tables.served_model import KV_PARTS, PLACE_BITS
 from sim.rng import STREAM_KEY, STREAM_RING, STREAM_ROUTE, STREAM_TIE, draw
@@ -75,7 +75,10 @@ class Reference:
         self.last = [-1] * len(made.groups)
         self.homes: dict[int, tuple[int, int]] = {}  # session → (replica, its start)
         self.views: dict[int, View] = {}
-        places = [sum(pool.n_max for pool in made.pools if pool.group == g) for g in range(len(made.groups))]
+        places = [
+            sum(pool.max_replicas for pool in made.pools if pool.served_model == g)
+            for g in range(len(made.groups))
+        ]
         self.firsts = [sum(places[:g]) for g in range(len(places))]
         self.rings = [
             self.ring(n, group.virtual_nodes) if group.router == CONSISTENT_HASH else []
@@ -86,8 +89,8 @@ class Reference:
     def fits(self, pool: int, i: int) -> bool:
         """Whether request i alone fits a replica of the pool."""
         row, prompt, output = self.made.pools[pool], *self.lengths(i)
-        blocks = math.ceil((prompt + max(output, 1) - 1) / row.block)
-        return prompt + output <= row.max_len and blocks <= row.n_blocks
+        blocks = math.ceil((prompt + max(output, 1) - 1) / row.block_size)
+        return prompt + output <= row.max_model_len and blocks <= row.n_blocks
 
     def lengths(self, i: int) -> tuple[int, int]:
         """Prompt and output tokens of request i."""
@@ -112,7 +115,7 @@ class Reference:
         """Those of the pools that its class may use, or of the one it prefers."""
         group, row = self.made.groups[g], self.made.classes[int(self.made.traffic.class_id[i])]
         pools = row.pools
-        if not pools or row.group != g:  # a group that it falls back to may use them all
+        if not pools or row.served_model != g:  # a group that it falls back to may use them all
             return ready
         if not row.ordered:
             return [seen for seen in ready if seen.pool in pools]
@@ -170,7 +173,7 @@ class Reference:
 
     def known(self, i: int, seen: Seen) -> int:
         """Leading tokens of the prompt of request i, but the last, whose full blocks a replica has."""
-        block, n = self.made.pools[seen.pool].block, 0
+        block, n = self.made.pools[seen.pool].block_size, 0
         names = self.names(i)
         while (n + 1) * block < len(names) and (names[(n + 1) * block - 1], n) in seen.cached:
             n += 1
@@ -260,39 +263,38 @@ def ready_of(p: Params, st: State, g: int, t: int) -> list[Seen]:
     """The ready replicas of a group."""
     found = []
     for r in range(int(p.n_replica)):
-        row = st.m[st.rep + r * a.R_SIZE : st.rep + (r + 1) * a.R_SIZE]
-        pool = int(row[a.R_POOL])
-        limits = p.m[p.pool + pool * a.L_SIZE : p.pool + (pool + 1) * a.L_SIZE]
-        if row[a.R_STAGE] == STAGE_READY and limits[a.L_GROUP] == g:
-            used = int(blocks_used(p, st, r, int(limits[a.L_BLOCKS]), t))
-            cached = blocks_known(p, st, r, limits, t) if row[a.R_PREFIX] else frozenset()
-            held = int(row[a.R_N_RUN]), int(row[a.R_N_WAIT])
-            found.append(Seen(r, int(row[a.R_INDEX]), pool, *held, used, cached))
+        row = st.replica[r]
+        pool = int(row.pool)
+        limits = p.pool[pool]
+        if row.stage == STAGE_READY and limits.served_model == g:
+            used = int(blocks_used(p, st, r, int(limits.n_blocks), t))
+            cached = blocks_known(p, st, r, limits, t) if row.prefix_at else frozenset()
+            held = int(row.n_run), int(row.n_wait)
+            found.append(Seen(r, int(row.start), pool, *held, used, cached))
     return found
 
 
 def blocks_known(p: Params, st: State, r: int, limits: Any, t: int) -> frozenset[tuple[int, int]]:
     """What a replica's prefix cache holds at t: looked up in a copy, for a look settles what is under way."""
-    copy = st._replace(m=st.m.copy())
+    copy = State(st.m.copy())
     settle(p, copy, r, t)
     trim(p, copy, r)
-    runs = segments_of(p, copy, int(copy.m[copy.rep + r * a.R_SIZE + a.R_PREFIX]), limits)
+    runs = segments_of(p, copy, int(copy.replica[r].prefix_at), limits)
     return frozenset(
         (segment, block)
         for segment, places in runs.items()
         for u in places
-        for block in range(int(copy.m[u + a.U_FIRST]), int(copy.m[u + a.U_LAST]))
+        for block in range(int(BlockRange(copy, u).first), int(BlockRange(copy, u).last))
     )
 
 
 def asked(made: Fleet, counts: Counter[str]) -> list[str]:
     """Run a fleet in plain Python; a line for each routing in which product and reference differ."""
-    from sim.model.gateway.dispatch import dispatch as gateway
-from sim.model.gateway.dispatch import hold_queue as holding
-from sim.model.loop import inputs
+    from sim.model.gateway import dispatch, hold_queue
+    from sim.model.loop import inputs
 
     reference, lines = Reference(made), []
-    product: Callable[..., Any] = gateway.find_replica
+    product: Callable[..., Any] = dispatch.find_replica
 
     def find_replica(p, st, g, i, attempt, *rest):  # type: ignore[no-untyped-def]
         t = int(rest[-1])
@@ -303,11 +305,11 @@ from sim.model.loop import inputs
             lines.append(f"request {i} at {t} ps goes to {found}, expected {expected}")
         return found
 
-    inputs.find_replica = holding.find_replica = find_replica
+    inputs.find_replica = hold_queue.find_replica = find_replica
     try:
         run_on_loop(made)
     finally:
-        inputs.find_replica = holding.find_replica = product
+        inputs.find_replica = hold_queue.find_replica = product
     return lines
 
 

@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from sim.fill.params import ClassRow, FaultRow, GroupRow, PoolRow, RunRow, Traffic, make_params
 from sim.engine.host import run_plan
 from sim.engine.result import Result, make_result
 from sim.engine.simpy import Fleet
+from sim.fill.params import ClassRow, FaultRow, PoolRow, RunRow, ServedModelRow, Traffic, make_params
 from sim.model.tables.codes import N_START_STAGE, OUTCOMES, REASONS
 from sim.model.tables.pool import N_QUANTILE
 
@@ -25,7 +25,7 @@ def run(engine: str, requests: list[tuple[int, int, int]], faults: list[FaultRow
         RunRow(seed=1, duration_ps=1000, warmup_ps=0, end_ps=2000, sample_ps=50),
         Traffic(rows[:, 0], rows[:, 1], rows[:, 2], np.zeros(len(rows))),
         [ClassRow()],
-        [GroupRow()],
+        [ServedModelRow()],
         [
             PoolRow(
                 base_ps=np.full(5, 10),
@@ -34,8 +34,8 @@ def run(engine: str, requests: list[tuple[int, int, int]], faults: list[FaultRow
                 attention_q16=0,
                 n_blocks=100,
                 max_num_seqs=4,
-                budget=100,
-                max_len=1000,
+                max_num_batched_tokens=100,
+                max_model_len=1000,
                 scrape_ps=10**6,
                 stage_ps=stages,
                 **row,

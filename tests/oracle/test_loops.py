@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from sim.fill.params import ClassRow, GroupRow, RunRow, Traffic, make_params
 from sim.engine.host import run_plan
 from sim.engine.result import Result, make_result
 from sim.errors import InputError
+from sim.fill.params import ClassRow, RunRow, ServedModelRow, Traffic, make_params
 from sim.fill.rows import PoolRow, Turns
 from sim.units import NEVER
 
@@ -56,7 +56,7 @@ def loop_of(n_client: int, tokens: np.ndarray, pause_ps: np.ndarray | int = 0) -
             turns=turns,
         ),
         [ClassRow()],
-        [GroupRow()],
+        [ServedModelRow()],
         [
             PoolRow(
                 base_ps=np.zeros(2, dtype=np.int64),
@@ -65,8 +65,8 @@ def loop_of(n_client: int, tokens: np.ndarray, pause_ps: np.ndarray | int = 0) -
                 attention_q16=0,
                 n_blocks=PLENTY,
                 max_num_seqs=1,
-                budget=PLENTY,
-                max_len=PLENTY,
+                max_num_batched_tokens=PLENTY,
+                max_model_len=PLENTY,
             )
         ],
     )
@@ -121,7 +121,7 @@ def test_a_line_stands_together() -> None:
     ones = np.ones(5, dtype=np.int64)
     for after, wrong in (([-2, -3, -2, -3, -2], True), ([-2, -3, -2, -2, -3], False)):
         traffic = Traffic(arrival, ones, ones, 0 * ones, turns=Turns(np.array(after), **columns))
-        rows = [ClassRow()], [GroupRow()], [_pool()]
+        rows = [ClassRow()], [ServedModelRow()], [_pool()]
         if wrong:
             with pytest.raises(InputError, match="side by side"):
                 make_params(RunRow(1, 10, 0, 10, 0), traffic, *rows)

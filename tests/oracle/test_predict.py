@@ -10,8 +10,8 @@ from parity.engines import run_on_loop
 from parity.fleets import ClassRow, Fleet
 
 import sim
-from sim.fill.params import GroupRow, PoolRow, RunRow, Traffic
 from sim.engine.result import make_result
+from sim.fill.params import PoolRow, RunRow, ServedModelRow, Traffic
 from sim.model.tables.codes import REASONS
 
 from . import naive_prefix
@@ -87,7 +87,7 @@ def test_a_class_that_may_not_use_the_first_pool_is_not_measured_by_it() -> None
     request = Traffic(*np.array([[0], [300], [5], [0]]))
     for pools, most_ps, reason in (((1,), 310 * MS, 0), ((1,), 310 * MS - 1, 1), ((), 3100 * MS - 1, 1)):
         users = ClassRow(ttft_max_ps=most_ps, pools=pools)
-        made = Fleet(run, request, [users], [GroupRow()], [slow, fast], [], {}, 1)
+        made = Fleet(run, request, [users], [ServedModelRow()], [slow, fast], [], {}, 1)
         found = make_result(made.params, run_on_loop(made)).requests
         assert REASONS[found["reason"][0]] == ("", "predicted_ttft")[reason]
 

@@ -8,10 +8,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from sim.model import layout as a# TODO# TODO
-from sim.model.tables.codes import STAGE_READY
 from sim.fill.rows import AUTO_RUNS
-from sim.fill.state import new_state
+from sim.fill.state import new_state, pool_rows, table
+from sim.model.tables.codes import STAGE_READY
 
 from . import naive_prefix
 from .compare import end_of
@@ -63,7 +62,7 @@ def test_without_a_cache_nothing_is_looked_up() -> None:
     case = prefix_case(3)
     case = {**case, "pools": [{**pool, "prefix_runs": 0} for pool in case["pools"]]}
     p, st, _ = end_of(case)
-    assert not any(st.m[st.rep + r * a.R_SIZE + a.R_PREFIX] for r in range(int(p.n_replica)))
+    assert not any(st.replica[r].prefix_at for r in range(int(p.n_replica)))
     assert len(new_state(p).m) < len(new_state(end_of(prefix_case(3))[0]).m)
 
 
@@ -128,14 +127,14 @@ def test_a_small_table_of_runs_loses_hits_and_nothing_else(runs: int) -> None:
         case = prefix_case(seed)
         small = {**case, "pools": [{**pool, "prefix_runs": runs} for pool in case["pools"]]}
         p, st, _ = end_of(small)
-        pools = st.m[st.pool : st.group].reshape(-1, a.Q_SIZE)
-        dropped += int(pools[:, a.Q_RUNS_DROPPED].sum())
-        asked, cached = pools[:, a.Q_ASKED_TOKENS], pools[:, a.Q_CACHED_TOKENS]
+        pools = table(p, st, "pool")
+        dropped += int(pools["ranges_dropped"].sum())
+        asked, cached = pools["asked_tokens"], pools["cached_tokens"]
         assert np.all(cached <= asked)
-        free = st.m[st.rep : st.rep + int(p.n_replica) * a.R_SIZE].reshape(-1, a.R_SIZE)
-        idle = (free[:, a.R_N_RUN] == 0) & (free[:, a.R_STAGE] == STAGE_READY)
-        limits = p.m[p.pool : p.base].reshape(-1, a.L_SIZE)[free[:, a.R_POOL], a.L_BLOCKS]
-        assert np.all(free[idle, a.R_FREE_BLOCKS] == limits[idle])
+        free = table(p, st, "replica")
+        idle = (free["n_run"] == 0) & (free["stage"] == STAGE_READY)
+        limits = pool_rows(p)["n_blocks"][free["pool"]]
+        assert np.all(free["free_blocks"][idle] == limits[idle])
     assert dropped > 0
 
 
@@ -146,6 +145,6 @@ def test_a_table_sized_by_the_cache_loses_nothing() -> None:
         sized = {**case, "pools": [{**pool, "prefix_runs": AUTO_RUNS} for pool in case["pools"]]}
         assert prefix_differences(sized) == []
         p, st, _ = end_of(sized)
-        pools = st.m[st.pool : st.group].reshape(-1, a.Q_SIZE)
-        assert int(pools[:, a.Q_RUNS_DROPPED].sum()) == 0
-        assert p.m[p.pool : p.base].reshape(-1, a.L_SIZE)[:, a.L_PREFIX_RUNS].min() >= 1
+        pools = table(p, st, "pool")
+        assert int(pools["ranges_dropped"].sum()) == 0
+        assert pool_rows(p)["prefix_runs"].min() >= 1

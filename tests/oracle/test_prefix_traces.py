@@ -10,16 +10,15 @@ from conftest import shared_data
 from pyarrow import parquet
 
 import sim
+from sim.compile.jit import entry_point, jit
 from sim.fill.params import make_params
-from sim.engine.cpu import compiled
-from sim.model import layout as a# TODO# TODO
-from sim.model.loop.advance import begin
+from sim.fill.rows import AUTO_RUNS, Chains, ClassRow, PoolRow, RunRow, ServedModelRow, Traffic
+from sim.fill.state import new_state
 from sim.model.cluster.replica_lifecycle import become_ready
+from sim.model.loop.advance import begin
 from sim.model.prefix_cache.lookup import HIT_BITS, find_prefix, hold_prompt, leave_prefix, take_prefix
 from sim.model.request.in_flight import free_slot, take_slot
 from sim.report.terminal import fleet_lines
-from sim.fill.rows import AUTO_RUNS, Chains, ClassRow, GroupRow, PoolRow, RunRow, Traffic
-from sim.fill.state import new_state
 from sim.workload.prefix import Runs, fold, runs_of
 
 from .prefix_replay import infinite_hits, sized_hits
@@ -59,11 +58,11 @@ def replay(p, st, n, block):  # type: ignore[no-untyped-def]
     become_ready(p, st, 0, 0)
     for i in range(n):
         s = take_slot(p, st, i, 0)
-        tokens = st.m[st.slot + s * a.F_SIZE + a.F_PROMPT]
+        tokens = st.slot[s].prompt
         hit = find_prefix(p, st, 0, s) >> HIT_BITS
-        st.m[st.record + i * a.X_SIZE] = hit
+        st.record[i].routed_ps = hit
         take_prefix(p, st, 0, s, hit)
-        st.m[st.rep + a.R_FREE_BLOCKS] -= (tokens + block - 1) // block - hit
+        st.replica[0].free_blocks -= (tokens + block - 1) // block - hit
         hold_prompt(p, st, 0, s, tokens)
         leave_prefix(p, st, 0, s, tokens)
         free_slot(st, s)
@@ -73,13 +72,13 @@ def found(prompt: np.ndarray, chains: Chains, block: int, n_blocks: int) -> np.n
     """Blocks that the product's cache of n_blocks finds for each prompt, one prompt after the other."""
     n = len(prompt)
     ones = np.ones(2, dtype=np.int64)
-    pool = PoolRow(ones, ones, 0, 0, n_blocks, 1, 1, 10**7, block=block, prefix_runs=AUTO_RUNS)
+    pool = PoolRow(ones, ones, 0, 0, n_blocks, 1, 1, 10**7, block_size=block, prefix_runs=AUTO_RUNS)
     zeros = np.zeros(n, dtype=np.int64)
     traffic = Traffic(zeros, prompt, zeros + 1, zeros, chains=chains)
-    p = make_params(RunRow(1, 10, 0, 10, 0), traffic, [ClassRow()], [GroupRow()], [pool])
+    p = make_params(RunRow(1, 10, 0, 10, 0), traffic, [ClassRow()], [ServedModelRow()], [pool])
     st = new_state(p)
-    compiled(replay, 2)(p, st, n, block)
-    return np.array(st.m[st.record : st.record + n * a.X_SIZE : a.X_SIZE])
+    entry_point(jit(replay))(p, st, n, block)
+    return st.rows("record", n)["routed_ps"].copy()
 
 
 def by_tokens(hits: list[int], prompt: np.ndarray, block: int) -> float:

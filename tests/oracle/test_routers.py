@@ -12,8 +12,9 @@ import pytest
 from parity.engines import run_on_loop
 from parity.fleets import ClassRow, FaultRow, Fleet
 
-from sim.fill.params import GroupRow, PoolRow, RunRow, Traffic
 from sim.engine.result import make_result
+from sim.fill.params import PoolRow, RunRow, ServedModelRow, Traffic
+from sim.fill.rows import Chains
 from sim.model.router.hash_ring import make_ring
 from sim.model.tables.codes import (
     COMPLETED,
@@ -29,7 +30,6 @@ from sim.model.tables.codes import (
 )
 from sim.model.tables.pool import N_QUANTILE
 from sim.model.tables.served_model import PLACES_MAX
-from sim.fill.rows import Chains
 from sim.units import NEVER
 
 ROOT = Path(__file__).parents[2]
@@ -60,12 +60,30 @@ def test_every_routing_is_the_references_many_more_times() -> None:
 def pool_of(n: int, **changes: int) -> PoolRow:
     """Replicas that serve up to eight requests at once, a token in 10 ms."""
     speed = np.full(9, 10 * MS)
-    row = PoolRow(speed, 0 * speed, 0, 0, 10_000, 8, 8192, 8192, n_max=n, initial=n, n_min=n, target=n)
+    row = PoolRow(
+        speed,
+        0 * speed,
+        0,
+        0,
+        10_000,
+        8,
+        8192,
+        8192,
+        max_replicas=n,
+        initial_replicas=n,
+        min_replicas=n,
+        target_milli=n,
+    )
     return row._replace(**changes)
 
 
 def story(
-    group: GroupRow, pools: list[PoolRow], session: np.ndarray, gap_ps: int, tokens: int = 20, **more: object
+    group: ServedModelRow,
+    pools: list[PoolRow],
+    session: np.ndarray,
+    gap_ps: int,
+    tokens: int = 20,
+    **more: object,
 ) -> Fleet:
     """Requests at even gaps, each of its session."""
     n = len(session)
@@ -77,25 +95,25 @@ def story(
 def replicas(made: Fleet) -> np.ndarray:
     """The replica of every request."""
     found = make_result(made.params, run_on_loop(made)).requests
-    assert (found["outcome"] == COMPLETED).sum() + (found["outcome"] == FAILED).sum() == len(
-        found["outcome"]
-    )
+    assert (found["outcome"] == COMPLETED).sum() + (found["outcome"] == FAILED).sum() == len(found["outcome"])
     return found["replica_id"]
 
 
 def test_a_session_stays_at_its_replica() -> None:
     sessions = np.random.default_rng(1).integers(0, 40, 2000)
-    kept = replicas(story(GroupRow(SESSION_AFFINITY, load_min=8), [pool_of(8)], sessions, 20 * MS))
+    kept = replicas(story(ServedModelRow(SESSION_AFFINITY, load_min=8), [pool_of(8)], sessions, 20 * MS))
     assert all(len(set(kept[sessions == s])) == 1 for s in range(40))
     assert len(set(kept)) == 8
-    lost = replicas(story(GroupRow(LEAST_OUTSTANDING), [pool_of(8)], sessions, 20 * MS))
+    lost = replicas(story(ServedModelRow(LEAST_OUTSTANDING), [pool_of(8)], sessions, 20 * MS))
     assert not any(len(set(lost[sessions == s])) == 1 for s in range(40))
 
 
 def test_a_session_leaves_an_overloaded_replica_and_stays_away() -> None:
     """One session sends all there is: its replica fills up to the factor, then it moves, and from there again."""
     sessions = np.zeros(400, int)
-    kept = replicas(story(GroupRow(SESSION_AFFINITY, factor_milli=2000), [pool_of(4)], sessions, 10 * MS))
+    kept = replicas(
+        story(ServedModelRow(SESSION_AFFINITY, factor_milli=2000), [pool_of(4)], sessions, 10 * MS)
+    )
     moves = np.flatnonzero(np.diff(kept))
     assert set(kept) == {0, 1, 2, 3}
     assert 3 <= len(moves) < 200, "it moves from replica to replica, but not at every request"
@@ -104,7 +122,7 @@ def test_a_session_leaves_an_overloaded_replica_and_stays_away() -> None:
 def test_a_session_whose_replica_is_lost_finds_another_and_keeps_it() -> None:
     """The place of a lost replica is taken by another one that does not know the session."""
     sessions = np.random.default_rng(2).integers(0, 12, 600)
-    made = story(GroupRow(SESSION_AFFINITY, load_min=100), [pool_of(4)], sessions, 30 * MS)
+    made = story(ServedModelRow(SESSION_AFFINITY, load_min=100), [pool_of(4)], sessions, 30 * MS)
     lost_ps = 300 * 30 * MS + 7
     made = made._replace(faults=[FaultRow(lost_ps, 0, 1)])
     kept, before = replicas(made), np.arange(600) < 301
@@ -119,7 +137,7 @@ def test_a_session_whose_replica_is_lost_finds_another_and_keeps_it() -> None:
 def test_a_replica_that_is_not_there_moves_its_own_keys_and_no_others() -> None:
     """Load is no matter here: every request is over before the next one comes."""
     sessions = np.random.default_rng(3).integers(0, 500, 3000)
-    group = GroupRow(CONSISTENT_HASH, factor_milli=10_000)
+    group = ServedModelRow(CONSISTENT_HASH, factor_milli=10_000)
     all_ten = replicas(story(group, [pool_of(10)], sessions, 1000 * MS))
     nine = replicas(story(group, [pool_of(10, initial=9, n_min=9, target=9)], sessions, 1000 * MS))
     assert np.array_equal(all_ten[all_ten != 9], nine[all_ten != 9])
@@ -131,7 +149,7 @@ def test_a_replica_that_is_not_there_moves_its_own_keys_and_no_others() -> None:
 def test_the_bound_is_never_exceeded(factor_milli: int) -> None:
     """One key for everybody: whoever is routed finds no more than the bound, the mean just before counted by hand."""
     n, gap_ps, tokens = 300, 7 * MS, 30
-    group = GroupRow(CONSISTENT_HASH, factor_milli=factor_milli)
+    group = ServedModelRow(CONSISTENT_HASH, factor_milli=factor_milli)
     made = story(group, [pool_of(5)], np.zeros(n, int), gap_ps, tokens)
     found = make_result(made.params, run_on_loop(made)).requests
     start, end, where = found["arrival_ps"], found["last_token_ps"], found["replica_id"]
@@ -159,14 +177,14 @@ def test_keys_spread_over_the_ring() -> None:
 # ---- weighted scores of stale snapshots ----------------------------------------------------------------------
 def herd(age_ps: int, count_own: int) -> tuple[Fleet, dict[str, np.ndarray]]:
     """Sixty requests a second on four replicas that can run 32, scored by a snapshot of that age."""
-    group = GroupRow(WEIGHTED_SCORE, snapshot_ps=age_ps, count_own=count_own)
+    group = ServedModelRow(WEIGHTED_SCORE, snapshot_ps=age_ps, count_own=count_own)
     made = story(group, [pool_of(4)], np.full(1200, -1), 1000 * MS // 60)
     return made, make_result(made.params, run_on_loop(made)).requests
 
 
 def test_a_fresh_snapshot_of_requests_alone_is_least_outstanding() -> None:
     made, found = herd(0, 0)
-    plain = replicas(made._replace(groups=[GroupRow(LEAST_OUTSTANDING)]))
+    plain = replicas(made._replace(groups=[ServedModelRow(LEAST_OUTSTANDING)]))
     assert np.array_equal(found["replica_id"], plain)
     assert np.array_equal(herd(0, 1)[1]["replica_id"], plain)
 
@@ -203,7 +221,7 @@ def test_a_replica_that_is_new_since_the_snapshot_counts_as_empty() -> None:
     stage_ps = np.zeros((N_START_STAGE, N_QUANTILE), dtype=np.int64)
     stage_ps[0] = 9100 * MS
     for count_own in (0, 1):
-        group = GroupRow(WEIGHTED_SCORE, snapshot_ps=1000 * MS, count_own=count_own)
+        group = ServedModelRow(WEIGHTED_SCORE, snapshot_ps=1000 * MS, count_own=count_own)
         pool = pool_of(4, initial=3, tick_ps=0)._replace(stage_ps=stage_ps)
         made = story(group, [pool], np.full(60, -1), 200 * MS, tokens=400)
         found = make_result(made.params, run_on_loop(made)).requests
@@ -217,7 +235,7 @@ def chatting(gap_ps: int, **changes: int) -> dict[str, np.ndarray]:
     """Sixty sessions of ten prompts, each with the one before it inside, on four replicas with a prefix cache."""
     sessions = np.random.default_rng(7).permutation(np.repeat(np.arange(60), 10))
     turn = np.array([np.sum(sessions[:i] == who) for i, who in enumerate(sessions)])
-    group = GroupRow(PREFIX_AWARE, load_min=4, factor_milli=1500)._replace(**changes)
+    group = ServedModelRow(PREFIX_AWARE, load_min=4, factor_milli=1500)._replace(**changes)
     made = story(group, [pool_of(4, prefix_runs=5000)], sessions, gap_ps)
     prompt = 64 * (1 + turn)
     shared = Chains(sessions, prompt, np.full(60, -1), np.zeros(60, dtype=np.int64))
@@ -252,7 +270,10 @@ def test_who_has_the_prefix_is_left_alone_when_it_is_too_busy() -> None:
 def two_pools(spill_milli: int, gap_ps: int, ordered: int = 1, **more: object) -> dict[str, np.ndarray]:
     """A class that prefers pool 1 (two replicas) to pool 0 (three) and may not use pool 2; 300 ms a request."""
     made = story(
-        GroupRow(spill_milli=spill_milli), [pool_of(3), pool_of(2), pool_of(1)], np.full(400, -1), gap_ps
+        ServedModelRow(spill_milli=spill_milli),
+        [pool_of(3), pool_of(2), pool_of(1)],
+        np.full(400, -1),
+        gap_ps,
     )
     made = made._replace(classes=[ClassRow(pools=(1, 0), ordered=ordered)], **more)
     found = make_result(made.params, run_on_loop(made)).requests
@@ -285,7 +306,7 @@ def test_without_a_limit_nothing_spills_over_but_a_pool_that_is_lost_is_replaced
     assert set(lost["pool_id"][~late]) == {1}
     assert set(lost["pool_id"][late]) == {1}, "without a cold start the pool is back at once"
     stage_ps = np.full((N_START_STAGE, N_QUANTILE), 400 * MS, dtype=np.int64)
-    group, pools = GroupRow(), [pool_of(3), pool_of(2, tick_ps=0)._replace(stage_ps=stage_ps)]
+    group, pools = ServedModelRow(), [pool_of(3), pool_of(2, tick_ps=0)._replace(stage_ps=stage_ps)]
     made = story(group, pools, np.full(400, -1), 30 * MS, faults=[FaultRow(6000 * MS, 1, 2)])
     found = make_result(
         made.params, run_on_loop(made._replace(classes=[ClassRow(pools=(1, 0), ordered=1)]))
@@ -299,7 +320,7 @@ def test_without_a_limit_nothing_spills_over_but_a_pool_that_is_lost_is_replaced
 def test_the_network_is_what_users_see_and_nothing_else() -> None:
     """Every answer comes later by its pool's round trip; nothing in the fleet does."""
     pools, trips = [pool_of(2), pool_of(3)], (70 * MS, 5 * MS)
-    near = story(GroupRow(ROUND_ROBIN), pools, np.full(300, -1), 20 * MS)
+    near = story(ServedModelRow(ROUND_ROBIN), pools, np.full(300, -1), 20 * MS)
     far = near._replace(classes=[ClassRow(network_ps=trips)])
     one, other = (make_result(made.params, run_on_loop(made)) for made in (near, far))
     for name in one.requests.keys() - {"network_ps", "blame_network_ps"}:
@@ -317,7 +338,7 @@ def test_the_network_is_what_users_see_and_nothing_else() -> None:
 @pytest.mark.parametrize(("late_ps", "met"), [(0, 1), (1, 0)])
 def test_objectives_are_what_users_see(late_ps: int, met: int) -> None:
     """An answer that comes exactly in time is in time; a picosecond of network more, and it is not."""
-    made = story(GroupRow(), [pool_of(1)], np.array([-1]), 1000 * MS)
+    made = story(ServedModelRow(), [pool_of(1)], np.array([-1]), 1000 * MS)
     row = make_result(made.params, run_on_loop(made)).requests
     e2e_ps = int(row["last_token_ps"][0] - row["arrival_ps"][0])
     promised = ClassRow(e2e_ps=e2e_ps + 30 * MS, network_ps=(30 * MS + late_ps,))

@@ -7,8 +7,8 @@ import pytest
 from parity.engines import run_on_loop, run_on_simpy
 from parity.fleets import ClassRow, Fleet
 
-from sim.fill.params import GroupRow, PoolRow, RunRow, Traffic
 from sim.engine.result import Result, make_result
+from sim.fill.params import PoolRow, RunRow, ServedModelRow, Traffic
 from sim.model.tables.codes import COMPLETED, OUTCOMES, REASONS, REJECTED, TIMED_OUT
 
 MS = 10**9
@@ -23,7 +23,7 @@ def told(
     pool = PoolRow(speed, 0 * speed, MS, 0, 10_000, 8, 8192, 8192)._replace(**changes)
     run = RunRow(seed=5, duration_ps=10_000 * MS, warmup_ps=0, end_ps=10**6 * MS, sample_ps=0)
     traffic = Traffic(arrival, prompt, output, klass)
-    made = Fleet(run, traffic, [ClassRow(), users], [GroupRow()], [pool], [], {}, 1)
+    made = Fleet(run, traffic, [ClassRow(), users], [ServedModelRow()], [pool], [], {}, 1)
     return make_result(made.params, engine(made))  # type: ignore[operator]
 
 
@@ -32,7 +32,7 @@ def test_a_client_leaves_when_its_stream_stalls(engine: object) -> None:
     """Tokens at 11, 21, … 101 ms, then a prompt of 500 tokens is computed in the step from 101 to 611 ms."""
     requests = [(0, 1, 100, 1), (95 * MS, 500, 2, 0)]
     for gap_ps, outcome in ((511 * MS, "completed"), (510 * MS, "timed_out"), (200 * MS, "timed_out")):
-        found = told(requests, ClassRow(gap_ps=gap_ps), engine).requests
+        found = told(requests, ClassRow(stall_ps=gap_ps), engine).requests
         assert OUTCOMES[found["outcome"][0]] == outcome
         assert found["outcome"][1] == COMPLETED
         if outcome == "timed_out":
@@ -46,7 +46,7 @@ def test_a_client_leaves_when_its_stream_stalls(engine: object) -> None:
 
 def test_a_stream_that_flows_is_never_left() -> None:
     """A client that would leave after a gap of 11 ms looks at its watch all along, and stays."""
-    users = ClassRow(gap_ps=11 * MS)
+    users = ClassRow(stall_ps=11 * MS)
     found = told([(7 * MS * i, 1, 50, 1) for i in range(6)], users)
     slow = told([(7 * MS * i, 1, 50, 0) for i in range(6)], users)
     fates = found.requests["outcome"].tolist()
@@ -60,7 +60,7 @@ def test_a_stream_that_flows_is_never_left() -> None:
 
 
 def test_before_the_first_token_nothing_stalls() -> None:
-    found = told([(0, 900, 3, 1)], ClassRow(gap_ps=15 * MS)).requests
+    found = told([(0, 900, 3, 1)], ClassRow(stall_ps=15 * MS)).requests
     assert found["outcome"][0] == COMPLETED
     assert found["first_token_ps"][0] == 910 * MS
 

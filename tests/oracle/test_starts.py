@@ -7,13 +7,13 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 
-from sim.fill.params import ClassRow, GroupRow, PoolRow, RunRow, Traffic, make_params
 from sim.engine.host import run_plan
 from sim.engine.result import make_result
 from sim.engine.simpy import Fleet
+from sim.fill.params import ClassRow, PoolRow, RunRow, ServedModelRow, Traffic, make_params
+from sim.fill.rows import StepRow
 from sim.model.tables.codes import N_STEP_MAX, STAGE_ENGINE, STAGE_NAMES, STAGE_READY, STAGE_SLICE
 from sim.model.tables.pool import N_QUANTILE
-from sim.fill.rows import StepRow
 
 from .philox import philox
 
@@ -76,11 +76,11 @@ def test_starts_take_the_longest_path_and_are_seen_where_they_are(engine: str, s
     steps, tables = made(seed)
     speed = np.full(9, SECOND_PS)
     pool = PoolRow(speed, 0 * speed, 0, 0, 1000, 8, 64, 1000)._replace(
-        n_min=0,
-        n_max=N_START,
-        initial=0,
+        min_replicas=0,
+        max_replicas=N_START,
+        initial_replicas=0,
         tick_ps=0,
-        target=N_START,
+        target_milli=N_START,
         stage_ps=tables,
         steps=tuple(StepRow(stage, draw, sum(1 << j for j in after)) for stage, draw, after in steps),
     )
@@ -88,7 +88,7 @@ def test_starts_take_the_longest_path_and_are_seen_where_they_are(engine: str, s
         RunRow(seed, 40 * SECOND_PS, 0, 40 * SECOND_PS, SECOND_PS // 20),
         Traffic(*np.array([[39 * SECOND_PS], [1], [1], [0]])),
         [ClassRow()],
-        [GroupRow()],
+        [ServedModelRow()],
         [pool],
     )
     found = make_result(p, run_plan(p) if engine == "cpu" else Fleet(p).run())

@@ -17,7 +17,6 @@ import numpy as np
 from sim.engine import cuda, rows
 from sim.engine.host import run_plan
 from sim.engine.result import make_digest
-from sim.model import layout as a# TODO# TODO
 from sim.model.tables.codes import NEED_SLOTS
 from sim.model.tables.run import Params, State
 from sim.units import NEVER, PS_PER_S
@@ -34,7 +33,7 @@ def differences(made: Sequence[Fleet], finals: Sequence[State]) -> dict[str, str
     for i, (one, state) in enumerate(zip(made, finals, strict=True)):
         expected = run_on_loop(one)
         ours, theirs = state.m[: state.slot].copy(), expected.m[: expected.slot]
-        ours[a.S_TIMERS] = theirs[a.S_TIMERS]  # timers begin behind the slots: where depends on their number
+        ours["timer_at"] = theirs["timer_at"]  # timers begin behind the slots: where depends on their number
         if not np.array_equal(ours, theirs):
             found[str(i)] = f"{np.count_nonzero(ours != theirs)} words"
         elif make_digest(state) != make_digest(expected):

@@ -20,9 +20,9 @@ from sim.engine import simpy
 from sim.engine.cpu import compiled_loop
 from sim.engine.host import Observation, Policies, run_plan, serve
 from sim.engine.result import make_result
+from sim.fill.state import new_state
 from sim.model.tables.codes import DONE
 from sim.model.tables.run import State
-from sim.fill.state import new_state
 
 from .fleets import Fleet, fleet
 
@@ -104,7 +104,7 @@ def first_difference(one: State, other: State) -> str:
     if len(places) == 0:
         return ""
     at = int(places[0])
-    starts = sorted(((getattr(one, name), name) for name in one._fields[1:]), reverse=True)
+    starts = sorted(((start, name) for name, start in one.starts()), reverse=True)
     start, name = next(((start, name) for start, name in starts if start <= at), (0, "run"))
     return f"{len(places)} words differ, first {name}[{at - start}]: {one.m[at]} and {other.m[at]}"
 

@@ -11,10 +11,20 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from sim.fill.params import ClassRow, FaultRow, ServedModelRow, PoolRow, RunRow, TenantRow, Traffic, make_params
+from sim.fill.params import (
+    ClassRow,
+    FaultRow,
+    PoolRow,
+    RunRow,
+    ServedModelRow,
+    TenantRow,
+    Traffic,
+    make_params,
+)
+from sim.fill.rows import FrontRow, LimitRow, StepRow
 from sim.model.autoscaler import keda
-from sim.model.loop.control import SCALER_PAR
 from sim.model.autoscaler.hpa_layout import DOWN, POLICY_PERCENT, POLICY_PODS, UP, hpa_par, hpa_policy
+from sim.model.loop.control import SCALER_PAR
 from sim.model.tables.codes import (
     CONTINUOUS,
     FCFS,
@@ -36,7 +46,6 @@ from sim.model.tables.codes import (
 )
 from sim.model.tables.pool import N_QUANTILE, N_WORK
 from sim.model.tables.run import Params
-from sim.fill.rows import FrontRow, LimitRow, StepRow
 from sim.units import NEVER
 
 from .fronts import FrontDice, with_front

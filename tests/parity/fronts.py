@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from sim.model.tables.codes import HOLD_FAIR
 from sim.fill.rows import ClassRow, FrontRow, ServedModelRow, TenantRow, Traffic, VisitRow
+from sim.model.tables.codes import HOLD_FAIR
 from sim.units import NEVER
 
 FRONT = (

@@ -11,9 +11,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from sim.fill.params import PoolRow, RunRow, Traffic
 from sim.engine import simpy
 from sim.engine.result import make_result
+from sim.fill.params import PoolRow, RunRow, Traffic
 
 from .engines import (
     BATCH_ENGINES,

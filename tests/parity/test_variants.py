@@ -10,9 +10,8 @@ import pytest
 
 from sim.engine import simpy
 from sim.engine.result import make_result
-from sim.model import layout as a# TODO# TODO
+from sim.fill.state import slot_start, table
 from sim.model.tables.run import State
-from sim.fill.state import state_sizes, table
 
 from .engines import first_difference, laws_of, repeat, run_from_slots, run_on_loop
 from .fleets import Fleet, fleet
@@ -26,15 +25,8 @@ many = pytest.mark.parametrize("seeds", [MORE_SEEDS[block::BLOCKS] for block in 
 
 def told(made: Fleet, st: State) -> dict[str, np.ndarray]:
     """What a run says of its requests: their rows, and counts, sums and histograms per class."""
-    sizes = state_sizes(made.params)
-    return {
-        "record": table(st, "record", sizes, a.X_SIZE),
-        "tried": table(st, "tried", sizes, a.A_SIZE),
-        "blame": table(st, "blame", sizes, 1),
-        "arrived": table(st, "arrived", sizes, 1),
-        "count": table(st, "counts", sizes, a.C_SIZE),
-        "hist": st.m[st.hist : st.mark],
-    }
+    tables = ("record", "attempt", "spent", "arrived", "counts", "hist", "more")
+    return {name: table(made.params, st, name) for name in tables}
 
 
 def assert_same_requests(seed: int, made: Fleet, one: State, other_made: Fleet, other: State) -> None:
@@ -109,7 +101,7 @@ def test_a_result_needs_no_slots() -> None:
     for seed in (124, 235, 348, 388, 439, 446):
         made = fleet(seed)
         st = run_on_loop(made)
-        one, other = (make_result(made.params, x) for x in (st, st._replace(m=st.m[: st.slot])))
+        one, other = (make_result(made.params, x) for x in (st, State(st.m[: slot_start(st)])))
         assert one.digest == other.digest, repeat(seed)
         assert all(np.array_equal(one.counts[name], other.counts[name]) for name in one.counts), repeat(seed)
 

@@ -13,12 +13,11 @@ from conftest import shared_data
 
 import sim
 from sim.engine.host import run_plan
-from sim.model import layout as a# TODO# TODO
+from sim.fill.state import LINE
 from sim.model.tables.codes import COMPLETED, ROUTERS
 from sim.model.tables.slot import N_SPENT
 from sim.pack.scenario import plan
 from sim.scenario.catalogue import scenario_files
-from sim.fill.state import LINE
 from sim.units import PS_PER_S
 
 AZURE = "traces/azure_llm_2023/original/AzureLLMInferenceTrace_{}.head.csv"
@@ -260,4 +259,6 @@ def test_without_records_only_the_trace_grows_with_the_requests() -> None:
 def test_records_take_a_row_per_request_and_nothing_else() -> None:
     n, words, _ = sizes(["duration_s=600"])
     without = sizes(["duration_s=600", "output.records=false"])[1]
-    assert abs(words - without - n * (a.X_SIZE + N_SPENT)) < LINE  # what follows begins with a cache line
+    assert (
+        abs(words - without - n * (RequestRecord.SIZE + N_SPENT)) < LINE
+    )  # what follows begins with a cache line

@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 
 import sim
-from sim.model import layout as a# TODO# TODO
 from sim.pack.scenario import plan
 from sim.units import PS_PER_S, s_to_ps
 
@@ -19,9 +18,9 @@ SHARES = (*USES, "served_fraction", "slo_attainment", "prefix_hit_ratio", "from_
 def most_tokens_per_s(run: Any) -> float:
     """What one replica of the only pool can emit: the best batch of its table of step times, without any context."""
     p = plan(run.scenario).params
-    at = p.base + int(p.m[p.pool + a.L_TABLE])
-    n = np.arange(1, int(p.m[p.pool + a.L_MAX_SEQS]) + 1)
-    return float((n / p.m[at + n]).max() * PS_PER_S)
+    pool = p.pool[0]
+    n = np.arange(1, int(pool.max_num_seqs) + 1)
+    return float((n / p.base[int(pool.table_at) :][n]).max() * PS_PER_S)
 
 
 def check_summary(run: Any) -> None:

@@ -5,11 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from sim.fill.params import make_params
 from sim.engine.host import run_plan
 from sim.engine.result import make_result
-from sim.model import layout as a# TODO
-from sim.fill.rows import ClassRow, GroupRow, PoolRow, RunRow, Traffic
+from sim.fill.params import make_params
+from sim.fill.rows import ClassRow, PoolRow, RunRow, ServedModelRow, Traffic
 from sim.steptime.table import simple_table
 from sim.units import PS_PER_S
 
@@ -31,18 +30,18 @@ def test_at_the_limit(max_len: int, blocks: int, beyond: int) -> None:
         work_ps=table.work_ps,
         attention_q16=0,
         n_blocks=blocks,
-        block=BLOCK,
+        block_size=BLOCK,
         max_num_seqs=4,
-        budget=2048,
-        max_len=max_len,
-        n_min=1,
-        n_max=1,
-        initial=1,
-        target=1,
+        max_num_batched_tokens=2048,
+        max_model_len=max_len,
+        min_replicas=1,
+        max_replicas=1,
+        initial_replicas=1,
+        target_milli=1,
     )
     run = RunRow(1, 10 * PS_PER_S, 0, 20 * PS_PER_S, 0, 0)
     traffic = Traffic(np.arange(3) * PS_PER_S, prompts, outputs, np.zeros(3, dtype=np.int64))
-    p = make_params(run, traffic, [ClassRow()], [GroupRow()], [pool])
+    p = make_params(run, traffic, [ClassRow()], [ServedModelRow()], [pool])
     counts = make_result(p, run_plan(p)).counts
     assert p.all_fit == (beyond <= 0)
     if p.all_fit:

@@ -10,11 +10,10 @@ import pytest
 from sim import api
 from sim.completion import candidates
 from sim.errors import InputError
-from sim.model import layout as a# TODO
+from sim.fill.rows import ClassRow, FrontRow, VisitRow
 from sim.model.tables.traffic import CLASSES_MAX
 from sim.pack.scenario import plan
 from sim.pack.traffic import class_rows, front_row
-from sim.fill.rows import ClassRow, FrontRow, VisitRow
 from sim.scenario.build import from_dict
 from sim.scenario.compose import load_scenario
 from sim.scenario.popularity import Popularity
@@ -163,10 +162,7 @@ def test_classes_ask_different_things_and_a_cache_of_nothing_keeps_no_contents()
     contents, classes = params.trace[params.content_at :][:n], params.trace[n : 2 * n] & CLASSES_MAX
     assert int(params.n_content) == 20
     assert [set(contents[classes == k].tolist()) for k in (0, 1)] == [set(range(10)), set(range(10, 20))]
-    assert (
-        plan(load_scenario("first_run", [*two, "gateway.response_cache.entries=0"])).params.n_content
-        == 0
-    )
+    assert plan(load_scenario("first_run", [*two, "gateway.response_cache.entries=0"])).params.n_content == 0
 
 
 # ---- refused ---------------------------------------------------------------------------------------------------

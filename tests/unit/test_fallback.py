@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from sim.fill.params import make_params
 from sim.engine.host import run_plan
 from sim.engine.result import make_result
-from sim.fill.rows import ClassRow, GroupRow, PoolRow, RunRow, Traffic
+from sim.fill.params import make_params
+from sim.fill.rows import ClassRow, PoolRow, RunRow, ServedModelRow, Traffic
 
 US = 10**6
 
@@ -19,13 +19,13 @@ def test_a_list_of_pools_is_one_of_the_classs_own_group(ordered: int, outstandin
     ones = np.ones(4, dtype=np.int64)
     speed = np.full(9, US)
     pool = PoolRow(speed, 0 * speed, 0, 0, 1000, 8, 64, 1000)
-    group = GroupRow(outstanding_max=outstanding_max)
+    group = ServedModelRow(outstanding_max=outstanding_max)
     p = make_params(
         RunRow(seed=1, duration_ps=10**9, warmup_ps=0, end_ps=10**12, sample_ps=0),
         Traffic(ones, ones, ones, 0 * ones),
         [ClassRow(blocked_q20=1 << 20, fallback=1, pools=(1,), ordered=ordered)],
         [group, group],
-        [pool, pool, pool._replace(group=1)],
+        [pool, pool, pool._replace(served_model=1)],
     )
     result = make_result(p, run_plan(p))
     assert result.counts["completed"][0] == 4

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 
 import sim
-from sim.fill.params import make_params
 from sim.engine.host import run_plan
 from sim.engine.result import make_result
+from sim.fill.params import make_params
+from sim.fill.rows import ClassRow, PoolRow, RunRow, ServedModelRow, TenantRow, Traffic
 from sim.model.tables.codes import HOLD_FAIR, HOLD_FIFO, HOLD_PRIORITY
-from sim.fill.rows import ClassRow, GroupRow, PoolRow, RunRow, TenantRow, Traffic
 
 US = 10**6
 
@@ -24,7 +24,7 @@ def served(order: int, weights: tuple[int, int] = (1, 1)) -> dict[str, np.ndarra
     pool = PoolRow(speed, 0 * speed, 0, 0, 1000, 8, 64, 1000)
     run = RunRow(seed=1, duration_ps=10**9, warmup_ps=0, end_ps=10**12, sample_ps=0)
     classes = [ClassRow(priority=1, tenant=0), ClassRow(priority=0, tenant=1)]
-    group = GroupRow(outstanding_max=1, hold_order=order)
+    group = ServedModelRow(outstanding_max=1, hold_order=order)
     p = make_params(run, traffic, classes, [group], [pool], tenants=[TenantRow(w) for w in weights])
     result = make_result(p, run_plan(p))
     assert result.counts["completed"][0] == 48

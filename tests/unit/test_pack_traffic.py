@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 from sim import api
+from sim.fill.rows import ClassRow, LimitRow, TenantRow
 from sim.model.tables.codes import EQUAL_JITTER, RETRY_FAILED, RETRY_REJECTED
 from sim.model.tables.pool import N_QUANTILE
 from sim.pack.traffic import class_rows, limit_row, patience_ps, tenant_rows
-from sim.fill.rows import ClassRow, LimitRow, TenantRow
 from sim.scenario.compose import load_scenario
 from sim.scenario.dist import Constant, Lognormal, Uniform
 from sim.scenario.limits import Limits

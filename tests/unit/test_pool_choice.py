@@ -5,7 +5,6 @@ from __future__ import annotations
 import pytest
 
 from sim.errors import InputError
-from sim.model import layout as a# TODO# TODO
 from sim.pack.scenario import plan
 from sim.scenario.compose import load_scenario
 
@@ -24,11 +23,11 @@ def lists(
     """Class → (its pools in the order of the arrays, 1 if that is an order of preference)."""
     made = plan(load_scenario(story, [*base, *overrides]))
     p, names = made.params, [pool.name for pool in made.scenario.pools]
-    rows = p.m[p.klass : p.group].reshape(-1, a.K_SIZE)
+    rows = p.rows("klass", int(p.n_class))
     return {
         c.name: (
-            [names[i] for i in p.m[row[a.K_POOLS] : row[a.K_POOLS] + row[a.K_N_POOL]]],
-            int(row[a.K_ORDERED]),
+            [names[i] for i in p.m[row["pools_at"] : row["pools_at"] + row["n_pool"]]],
+            int(row["is_ordered"]),
         )
         for c, row in zip(made.scenario.classes, rows, strict=True)
     }
@@ -141,10 +140,10 @@ def test_the_way_to_the_pools_and_back() -> None:
     trips = "pool_choice.round_trips=[{location:eu,region:asia,rtt_s:0.2}]"
     made = plan(load_scenario("first_run", [*ON_THREE, *words, trips]))
     p = made.params
-    start = int(p.m[p.klass + a.K_NETWORK])
+    start = int(p.klass[0].network_at)
     found = dict(
         zip([pool.name for pool in made.scenario.pools], p.m[start : start + 3].tolist(), strict=True)
     )
     assert found == {"h200": 202 * 10**9, "l40s": 2 * 10**9, "h100": 32 * 10**9}
     near = plan(load_scenario("first_run", [*ON_THREE, "runtime.request_overhead_ms=0"]))
-    assert near.params.m[p.klass + a.K_NETWORK] == 0
+    assert near.params.klass[0].network_at == 0

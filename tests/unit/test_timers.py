@@ -9,14 +9,20 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as some
 
+from sim.compile.jit import entry_point, jit
 from sim.fill.params import make_params
-from sim.engine.cpu import compiled
-from sim.model import layout as a# TODO# TODO
+from sim.fill.rows import ClassRow, PoolRow, RunRow, ServedModelRow, Traffic
+from sim.fill.state import new_state, slot_rows
 from sim.model.tables.codes import PHASE_DEADLINE, RETRY_FAILED
 from sim.model.tables.run import Params, State
-from sim.model.timers.timer_heap import arm, disarm, first_timer, first_timer_ps, is_first_current, refresh_first
-from sim.fill.rows import ClassRow, GroupRow, PoolRow, RunRow, Traffic
-from sim.fill.state import new_state, slot_rows
+from sim.model.timers.timer_heap import (
+    arm,
+    disarm,
+    first_timer,
+    first_timer_ps,
+    is_first_current,
+    refresh_first,
+)
 from sim.units import NEVER
 
 N_SLOT = 6
@@ -37,7 +43,7 @@ def play(p, st, n_step):  # type: ignore[no-untyped-def]
             first = first_timer(st)
             if is_first_current(st, first):
                 p.trace[3 * n_step + 2 * n] = first
-                p.trace[3 * n_step + 2 * n + 1] = st.m[st.slot + first * a.F_SIZE + a.F_DUE_PS]
+                p.trace[3 * n_step + 2 * n + 1] = st.slot[first].due_ps
                 n += 1
                 disarm(st, first)
             else:
@@ -86,11 +92,11 @@ def empty_run() -> tuple[Params, State]:
     pool = PoolRow(np.full(2, 10), np.zeros(2, dtype=np.int64), 0, 0, 1000, 1, 64, 1000)
     run = RunRow(seed=1, duration_ps=10, warmup_ps=0, end_ps=10, sample_ps=0)
     client = ClassRow(attempts_max=2, backoff_ps=(1,), retry_on=RETRY_FAILED)
-    p = make_params(run, Traffic(0 * ones, ones, ones, 0 * ones), [client], [GroupRow()], [pool])
+    p = make_params(run, Traffic(0 * ones, ones, ones, 0 * ones), [client], [ServedModelRow()], [pool])
     st = new_state(p)
     slots = slot_rows(st)
-    slots[:, a.F_DUE_PS] = NEVER
-    slots[:, a.F_REQUEST] = np.arange(len(slots))[::-1]  # whoever has the later slot goes first
+    slots["due_ps"] = NEVER
+    slots["request"] = np.arange(len(slots))[::-1]  # whoever has the later slot goes first
     return p, st
 
 
@@ -101,17 +107,11 @@ def test_what_goes_off_is_what_a_list_of_timers_says(steps: list[tuple[int, int,
     slots = slot_rows(st)
     room = np.zeros(2 * N_SLOT * len(steps), dtype=np.int64)
     trace = np.concatenate([np.array(steps, dtype=np.int64).reshape(-1), room])
-    n = compiled_play()(p._replace(trace=trace), st, len(steps))
+    n = compiled_play()(Params(p.m, trace), st, len(steps))
     fired = trace[3 * len(steps) :].reshape(-1, 2)[:n]
-    assert [tuple(row) for row in fired.tolist()] == expected(steps, slots[:, a.F_REQUEST].tolist())
+    assert [tuple(row) for row in fired.tolist()] == expected(steps, slots["request"].tolist())
 
 
 @functools.cache
 def compiled_play() -> Any:
-    return compiled(play, 1)
-
-
-def test_arrays_say_once_more_where_their_tables_start() -> None:
-    p, st = empty_run()
-    assert p.m[a.P_STARTS : a.P_SIZE].tolist() == list(p[2:])
-    assert st.m[a.S_STARTS : a.S_SIZE].tolist() == list(st[1:])
+    return entry_point(jit(play))
