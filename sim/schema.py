@@ -95,7 +95,7 @@ class Row(metaclass=_Slotted):
     SIZE: ClassVar[int] = 0
 
     def __init__(self, of: Any, at: int) -> None:
-        self.m: np.ndarray = getattr(of, "m", of)
+        self.m: np.ndarray = of.m if type(type(of)) is _Slotted else of
         self.at = at
 
     def __init_subclass__(cls, lines: int = 0, **rest: Any) -> None:
