@@ -1,10 +1,12 @@
-"""The scenarios that `scripts/gpu` runs, and how many words of memory a request of theirs touches."""
+"""The scenarios that `scripts/gpu` runs, what it reads of their final states, and how many words a request touches.
+
+Needs numpy and what the engines need, nothing else. All that it knows of the simulator's tables is in this file.
+"""
 
 from __future__ import annotations
 
-import json
-import os
-import subprocess
+import functools
+import hashlib
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -71,10 +73,11 @@ def sweep_traffic(replicas: int, requests: int, seed: int) -> Traffic:
     )
 
 
-def sweep(n: int, replicas: int, requests: int, n_trace: int = N_TRACE) -> Iterator[a.Params]:
-    """n scenarios of one shape: every second one scaled, seeds all different, traces shared by n / n_trace of them."""
+@functools.lru_cache(maxsize=4)
+def bases(replicas: int, requests: int, n_trace: int) -> tuple[a.Params, ...]:
+    """The scenarios whose traces the others share: every second one scaled, all of one shape."""
     made: list[a.Params] = []
-    for seed in range(min(n, n_trace)):
+    for seed in range(n_trace):
         traffic = sweep_traffic(replicas, requests, seed)
         duration_ps = int(traffic.arrival_ps[-1]) + PS_PER_S
         run = RunRow(
@@ -82,10 +85,28 @@ def sweep(n: int, replicas: int, requests: int, n_trace: int = N_TRACE) -> Itera
         )
         pool = sweep_pool(replicas, scaled=seed % 2 == 1)
         made.append(make_params(run, traffic, [ClassRow()], [GroupRow()], [pool]))
-    for seed in range(n):
-        m = made[seed % len(made)].m.copy()
+    return tuple(made)
+
+
+def sweep(first: int, end: int, replicas: int, requests: int, n_trace: int = N_TRACE) -> Iterator[a.Params]:
+    """Scenarios first … end − 1 of one shape: seeds all different, traces shared by every n_trace-th."""
+    made = bases(replicas, requests, n_trace)
+    for seed in range(first, end):
+        base = made[seed % len(made)]
+        m = base.m.copy()
         m[a.P_SEED] = seed
-        yield made[seed % len(made)]._replace(m=m)
+        yield base._replace(m=m)
+
+
+# ---- what became of a scenario -------------------------------------------------------------------------------------
+def completed(state: a.State) -> int:
+    """Requests that a finished scenario of one class completed."""
+    return int(state.m[state.counts + a.C_ALL_COMPLETED])
+
+
+def digest_of(state: a.State) -> str:
+    """A hash of every byte of a final state but for its slots, which the device does not hand back."""
+    return hashlib.sha256(np.ascontiguousarray(state.m[: state.slot]).data).hexdigest()
 
 
 # ---- what a request touches ----------------------------------------------------------------------------------------
@@ -127,7 +148,7 @@ def touched(replicas: int, requests: int) -> dict[str, float]:
 
     total = dict.fromkeys(("state_reads", "state_writes", "params_reads", "trace_reads"), 0)
     n = 0
-    for p in sweep(2, replicas, requests):
+    for p in sweep(0, 2, replicas, requests, 2):
         st = new_state(p, requests)
         words, params, trace = Counted(st.m), Counted(p.m), Counted(p.trace)
         run_until_host(p._replace(m=params, trace=trace), st._replace(m=words))  # type: ignore[arg-type]
@@ -137,16 +158,3 @@ def touched(replicas: int, requests: int) -> dict[str, float]:
         total["params_reads"] += params.reads
         total["trace_reads"] += trace.reads
     return {name: count / n for name, count in total.items()}
-
-
-def touched_elsewhere(replicas: int, requests: int) -> dict[str, float]:
-    """As `touched`, in a process without a compiler."""
-    words = [sys.executable, "-W", "ignore", __file__, str(replicas), str(requests)]
-    environment = {**os.environ, "NUMBA_DISABLE_JIT": "1"}
-    done = subprocess.run(words, env=environment, capture_output=True, text=True, check=True)
-    return json.loads(done.stdout)  # type: ignore[no-any-return]
-
-
-if __name__ == "__main__":
-    np.seterr(over="ignore")  # the digest's hashes wrap around
-    print(json.dumps(touched(int(sys.argv[1]), int(sys.argv[2]))))
