@@ -1,10 +1,12 @@
-"""The scenarios that `scripts/gpu` runs, and how many words of memory a request of theirs touches."""
+"""The scenarios that `scripts/gpu` runs, what it reads of their final states, and how many words a request touches.
+
+Needs numpy and what the engines need, nothing else. All that it knows of the simulator's tables is in this file.
+"""
 
 from __future__ import annotations
 
-import json
-import os
-import subprocess
+import functools
+import hashlib
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,12 +16,12 @@ import numpy as np
 
 from sim.model.tables.codes import FIXED, HPA, N_START_STAGE
 from sim.model.tables.pool import N_QUANTILE
-from sim.model.tables.run import Params
+from sim.model.tables.run import Params, State
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from sim.fill.params import ClassRow, PoolRow, RunRow, ServedModelRow, Traffic, make_params
-from sim.fill.state import new_state
+from sim.fill.state import new_state, slot_start
 from sim.model.autoscaler.hpa_layout import DOWN, POLICY_PERCENT, POLICY_PODS, UP, hpa_par, hpa_policy
 from sim.model.loop.control import SCALER_PAR
 from sim.units import PS_PER_S
@@ -74,10 +76,11 @@ def sweep_traffic(replicas: int, requests: int, seed: int) -> Traffic:
     )
 
 
-def sweep(n: int, replicas: int, requests: int, n_trace: int = N_TRACE) -> Iterator[Params]:
-    """n scenarios of one shape: every second one scaled, seeds all different, traces shared by n / n_trace of them."""
+@functools.lru_cache(maxsize=4)
+def bases(replicas: int, requests: int, n_trace: int) -> tuple[Params, ...]:
+    """The scenarios whose traces the others share: every second one scaled, all of one shape."""
     made: list[Params] = []
-    for seed in range(min(n, n_trace)):
+    for seed in range(n_trace):
         traffic = sweep_traffic(replicas, requests, seed)
         duration_ps = int(traffic.arrival_ps[-1]) + PS_PER_S
         run = RunRow(
@@ -85,10 +88,30 @@ def sweep(n: int, replicas: int, requests: int, n_trace: int = N_TRACE) -> Itera
         )
         pool = sweep_pool(replicas, scaled=seed % 2 == 1)
         made.append(make_params(run, traffic, [ClassRow()], [ServedModelRow()], [pool]))
-    for seed in range(n):
-        m = made[seed % len(made)].m.copy()
-        m["seed"] = seed
-        yield made[seed % len(made)]._replace(m=m)
+    return tuple(made)
+
+
+def sweep(first: int, end: int, replicas: int, requests: int, n_trace: int = N_TRACE) -> Iterator[Params]:
+    """Scenarios first … end − 1 of one shape: seeds all different, traces shared by every n_trace-th."""
+    made = bases(replicas, requests, n_trace)
+    for seed in range(first, end):
+        base = made[seed % len(made)]
+        params = Params(base.m.copy(), base.trace)
+        params.seed = seed
+        yield params
+
+
+# ---- what became of a scenario -------------------------------------------------------------------------------------
+def completed(state: State) -> int:
+    """Requests that a finished scenario of one class completed."""
+    return int(state.counts[0].all_completed)
+
+
+def digest_of(state: State) -> str:
+    """A hash of every byte of a final state but for its slots, which the device does not hand back, and their number."""
+    kept = State(state.m[: slot_start(state)].copy())
+    kept.n_slot = kept.timer_at = 0
+    return hashlib.sha256(kept.m.data).hexdigest()
 
 
 # ---- what a request touches ----------------------------------------------------------------------------------------
@@ -130,26 +153,13 @@ def touched(replicas: int, requests: int) -> dict[str, float]:
 
     total = dict.fromkeys(("state_reads", "state_writes", "params_reads", "trace_reads"), 0)
     n = 0
-    for p in sweep(2, replicas, requests):
+    for p in sweep(0, 2, replicas, requests, 2):
         st = new_state(p, requests)
         words, params, trace = Counted(st.m), Counted(p.m), Counted(p.trace)
-        run_until_host(p._replace(m=params, trace=trace), st._replace(m=words))  # type: ignore[arg-type]
+        run_until_host(Params(params, trace), State(words))  # type: ignore[arg-type]
         n += requests
         total["state_reads"] += words.reads
         total["state_writes"] += words.writes
         total["params_reads"] += params.reads
         total["trace_reads"] += trace.reads
     return {name: count / n for name, count in total.items()}
-
-
-def touched_elsewhere(replicas: int, requests: int) -> dict[str, float]:
-    """As `touched`, in a process without a compiler."""
-    words = [sys.executable, "-W", "ignore", __file__, str(replicas), str(requests)]
-    environment = {**os.environ, "NUMBA_DISABLE_JIT": "1"}
-    done = subprocess.run(words, env=environment, capture_output=True, text=True, check=True)
-    return json.loads(done.stdout)  # type: ignore[no-any-return]
-
-
-if __name__ == "__main__":
-    np.seterr(over="ignore")  # the digest's hashes wrap around
-    print(json.dumps(touched(int(sys.argv[1]), int(sys.argv[2]))))

@@ -16,7 +16,6 @@ from pathlib import Path
 
 import numpy as np
 
-from sim.engine import simpy
 from sim.engine.cpu import compiled_loop
 from sim.engine.host import Observation, Policies, run_plan, serve
 from sim.engine.result import make_result
@@ -62,6 +61,8 @@ def run_on_loop(made: Fleet) -> State:
 
 def run_on_simpy(made: Fleet) -> State:
     """The SimPy engine."""
+    from sim.engine import simpy  # not there on a machine that only compares the CUDA engine
+
     return simpy.Fleet(made.params, laws_of(made)).run()
 
 
