@@ -2,10 +2,11 @@
 
 Worlds, tables and rows are those of `sim.compile.rows`, with two differences. The address of an array goes through an
 empty instruction once in every basic block, so that what was computed from it cannot outlive the block: the compiler
-would keep the address of every table in registers all through the event loop. And where a table starts is read from
-shared memory, where the kernel has put it, for it is the same in every run of a batch. docs/kernels.md has the figures.
+would keep the address of every table in registers all through the event loop. And where a table starts is the same in
+every run of a batch: a kernel gets it as a parameter, and a rule that is called reads it from shared memory, where the
+kernel has put it. docs/kernels.md has the figures.
 
-Rules marked `jit_call` are made real calls, which by itself the compiler would inline.
+Rules marked `jit_call` become real calls; by itself the compiler would inline them.
 
 Only `sim.engine.cuda` and this file know numba.cuda; it is imported when the first kernel is.
 """
@@ -41,7 +42,7 @@ def install(cuda: Any, builders: tuple[tuple[Any, type[World]], ...]) -> None:
 
 
 class _Hidden:
-    """The address of an array, once in every basic block from where the compiler cannot see where it came from."""
+    """The address of an array, hidden once in every basic block: the compiler cannot tell what it was computed from."""
 
     def __init__(self) -> None:
         self.known: weakref.WeakKeyDictionary[Any, dict[str, Any]] = weakref.WeakKeyDictionary()
@@ -109,7 +110,7 @@ def _add_builder(cuda: Any, rows: Rows, build: Any, world: type[World]) -> None:
 
 
 def _keep_calls(rows: Rows) -> None:
-    """Make `sim.compile.jit.jit_call` mean on the device what it says: the compiler would inline nearly all of them."""
+    """Make rules marked `jit_call` calls on the device too: the compiler would inline nearly all of them."""
     dispatcher = import_module("numba.cuda.dispatcher").CUDADispatcher
     compile_device, template = dispatcher.compile_device, dispatcher.get_call_template
     unliteral = import_module("numba.cuda.types").unliteral

@@ -1,4 +1,4 @@
-"""The one decorator of everything that runs inside the simulated world.
+"""The decorators of all rules of the simulated world.
 
 The same source runs as plain Python (NUMBA_DISABLE_JIT=1), as CPU code and as CUDA device code. `error_model="numpy"`
 makes division behave as it does on a device; fastmath stays off, so that every engine rounds alike.
@@ -30,7 +30,7 @@ def jit(function: Callable[..., Any]) -> Any:
 def jit_call(function: Callable[..., Any]) -> Any:
     """Compile a rule that stays a call of its own: rare paths, so that the loop keeps its registers.
 
-    It has to be said: a rule that is first called by an inlined one would inherit that from it.
+    `forceinline=False` must be given: a rule that an inlined one calls first would otherwise be inlined like it.
     """
     function.is_call = True  # type: ignore[attr-defined]  # for sim.compile.linking and, on a device, sim.compile.cuda
     return numba.njit(error_model="numpy", forceinline=False, **_BARE)(function)
@@ -55,7 +55,7 @@ def plain(rule: Any) -> Callable[..., Any]:
 
 
 def entry_point(rule: Any) -> Callable[..., Any]:
-    """A rule made callable from Python, compiled: a rule itself has no way in and must not be called from there.
+    """A compiled rule made callable from Python: calling the rule itself from there would end the process.
 
     Takes integers, int64 arrays, and worlds and rows of `sim.schema`; a function for each kind of arguments is compiled
     when it is first called.

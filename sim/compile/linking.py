@@ -1,7 +1,8 @@
 """How compiled rules become one piece of machine code: linked once, private to it, called with few arguments.
 
 By itself numba links and compiles a rule again at every level of calls on the way to the entry point, which took
-minutes; and keeps every rule callable from outside. All of it is numba's internals, and all of it is in this file.
+minutes, and keeps every rule callable from outside. Changing that takes methods of numba that are not public: this file
+replaces them while rules are compiled for the processor, `sim.compile.cuda` does so for the device.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ PLAIN = os.environ.get("FLEETSIM_PLAIN_NUMBA", "0") == "1"
 
 
 def compiled_bit_length() -> Any:
-    """`sim.jit.bit_length` for compiled code, here and on a device: the processor counts leading zeros."""
+    """`sim.compile.jit.bit_length` for compiled code, here and on a device: the processor counts leading zeros."""
     from llvmlite import ir
     from numba import types
     from numba.extending import intrinsic
@@ -114,7 +115,7 @@ def linked_once() -> Iterator[None]:
 
 
 def _make_private(library: Any) -> None:
-    """Tell the compiler that nobody but this entry point calls its rules: it leaves out what has no use."""
+    """Tell the compiler that only this entry point calls its rules, so that it leaves out unused ones."""
     rules = {
         rule.name
         for linked in library._linking_libraries
@@ -131,8 +132,8 @@ def _make_private(library: Any) -> None:
 def _far_call(context: Any, about: Any, library: Any) -> Any:
     """Add to a rule the function by which it is called; returns how a caller calls it.
 
-    Called is not the rule itself but a function around it, which returns what the rule does: numba's own convention
-    returns through memory, beside a status that the caller tests.
+    A caller calls a function around the rule, which returns what the rule does. By numba's own convention a rule would
+    return through memory, beside a status that the caller tests.
     """
     from llvmlite import ir
     from numba import types

@@ -1,4 +1,4 @@
-"""Whom a request's time is blamed on: every part of its ttft and e2e, which sum to them exactly."""
+"""What a request's time was spent on: the parts of its ttft and e2e, which add up to them exactly."""
 
 from __future__ import annotations
 

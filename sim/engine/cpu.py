@@ -49,7 +49,7 @@ def cache_dir() -> Path:
 
 
 def is_compiled(name: str = "loop") -> bool:
-    """Whether the compiled `loop`, or the single rules (`act`), lie ready from an earlier run."""
+    """Whether the compiled `loop`, or the single rules (`act`), are in the cache from an earlier run."""
     return any(cache_dir().glob(f"**/{name}.*.nbc")) or any(cache_dir().glob(f"**/entry.{name}-*.nbc"))
 
 

@@ -1,5 +1,5 @@
-"""What machine code is entered by: functions of addresses and integers. Only `sim.engine.cpu` imports this file, to
-compile it: making a rule's dispatcher takes numba.
+"""The entry points of machine code: functions of addresses and integers. Only `sim.engine.cpu` imports this file, to
+compile it, for making a rule's dispatcher takes numba.
 """
 
 from __future__ import annotations

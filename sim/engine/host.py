@@ -41,7 +41,7 @@ Law = Callable[[Observation], Any]
 
 
 class Policies:
-    """The users' laws of a run, each called once an instant; what they answer is the same on every engine."""
+    """The users' policies of a run, each called once an instant; what they answer is the same on every engine."""
 
     def __init__(self, laws: dict[int, Law]) -> None:
         self.laws = laws  # pool → law
@@ -49,7 +49,7 @@ class Policies:
         self._answers: dict[int, np.ndarray] = {}
 
     def answer(self, p: Params, st: State, pool: int, t: int) -> None:
-        """Ask the law of `pool` at t and carry out what it says."""
+        """Ask the policy of `pool` at t and carry out its answer."""
         if t != self._asked_ps:
             self._asked_ps, self._answers = t, {}
         law = self.laws[pool]

@@ -1,6 +1,6 @@
-"""Users' laws: Python of theirs that is loaded, asked and believed only as far as it says whole numbers of replicas.
+"""Users' policies (`autoscaler.law`): Python of theirs that is loaded and asked for whole numbers of replicas.
 
-Whatever such code does instead is bad input, in one line with the law, its file and line, and the simulated time.
+Whatever such code does instead is bad input, in one line with the policy, its file and line, and the simulated time.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ class Law:
 
 
 def targets(law: Callable[..., Any], seen: Any, n: int) -> np.ndarray:
-    """(pool,) int64: the law's answer to what is seen at `seen.time_s`; raises InputError where it gives none."""
+    """(pool,) int64: the policy's answer to what is seen at `seen.time_s`; raises InputError where it gives none."""
     told = law if isinstance(law, Law) else Law(getattr(law, "__qualname__", repr(law)), law)
     with told_by(told.text, told.file, told.place, f" at {seen.time_s:g} s"):
         said = told(seen)
@@ -74,7 +74,7 @@ def whole_numbers(said: Any) -> list[int] | None:
 
 
 def refusal(law: Law, said: Any, time_s: float, n: int) -> str:
-    """The line for an answer that is none."""
+    """The line for an answer that is no whole number of replicas."""
     each = f", or a list of {n}, one for each pool" if n > 1 else ""
     return (
         f"{KEY}: {law.text} ({law.place}) returned {shown(said)} at {time_s:g} s; allowed: a whole number of replicas"
@@ -95,7 +95,7 @@ def shown(value: Any) -> str:
 
 # ---- reading the file ----------------------------------------------------------------------
 def load_law(text: str) -> Law:
-    """The function that `file.py:function` names; one without parameters is a factory that returns the law.
+    """The function that `file.py:function` names; one without parameters is a factory that returns the policy.
 
     Raises InputError with the file's line where its code fails.
     """
@@ -122,7 +122,7 @@ def load_law(text: str) -> Law:
 
 
 def parameters(law: Callable[..., Any]) -> bool:
-    """Whether a function takes any; of some that are built in nobody knows."""
+    """Whether a function takes parameters; of some built-in functions that cannot be told."""
     try:
         return bool(inspect.signature(law).parameters)
     except ValueError:
@@ -179,7 +179,7 @@ def failed_at(error: BaseException, file: str | None) -> str:
 
 @contextlib.contextmanager
 def exits_caught() -> Iterator[None]:
-    """os._exit raises SystemExit as long as any thread is in such a block: a law must not end somebody's program."""
+    """os._exit raises SystemExit as long as any thread is in such a block: a policy must not end the user's program."""
     global _guards
     with EXITS:
         _guards += 1

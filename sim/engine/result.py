@@ -113,7 +113,7 @@ def _requests(params: Params, state: State) -> dict[str, np.ndarray]:
 
 
 def _arrivals(params: Params, state: State, planned: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """(when each request arrived, whether it did): the later turns of a session come when it is their turn."""
+    """(when each request arrived, whether it did): the later turns of a session have no arrival time of their own."""
     if params.turn_at == 0:
         return planned, np.ones(len(planned), dtype=bool)
     arrived = table(params, state, "arrived")

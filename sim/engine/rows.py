@@ -49,7 +49,7 @@ def shape_of(p: Params) -> tuple[int, ...]:
 
 
 def policy_kinds(p: Params) -> tuple[int, ...]:
-    """What neighbours in a batch should share, so that a warp takes the same branches."""
+    """The kinds of policies of a run: neighbours in a batch should share them, so that a warp takes the same branches."""
     pools, routers = pool_rows(p), model_rows(p)["router"]
     kinds = zip(*(pools[name].tolist() for name in ("autoscaler", "batching", "scheduling")), strict=True)
     return (*(x for row in kinds for x in row), *routers.tolist())

@@ -1,4 +1,4 @@
-"""How long the cold starts of a run took: worked out from its seed, as nothing of a start is kept."""
+"""How long the cold starts of a run took: computed from its seed, as a run keeps nothing of a start."""
 
 from __future__ import annotations
 

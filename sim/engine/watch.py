@@ -1,4 +1,4 @@
-"""How far a run is, seen from another thread while the compiled loop works without the GIL."""
+"""How far a run has come, seen from another thread while the compiled loop runs without the GIL."""
 
 from __future__ import annotations
 

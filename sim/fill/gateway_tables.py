@@ -88,7 +88,7 @@ def gateway_tables(
 
 
 def make_classes(classes: list[ClassRow], start: int) -> tuple[np.ndarray, np.ndarray]:
-    """The classes' rows, and the tables of their clients' ways, which start at `start` in Params.m."""
+    """The classes' rows, and the tables of their clients' behaviour, which start at `start` in Params.m."""
     words = np.zeros(len(classes) * TrafficClass.SIZE, dtype=np.int64)
     tables: list[np.ndarray] = []
     patiences: dict[bytes, int] = {}  # where it starts: classes of equally patient clients share a table
@@ -121,7 +121,7 @@ def make_classes(classes: list[ClassRow], start: int) -> tuple[np.ndarray, np.nd
 
 
 def _hedges(classes: list[ClassRow]) -> dict[int, int]:
-    """How long clients wait before they send a second attempt, and which list those are in who wait so long."""
+    """Hedge delay → number of the list that attempts with this delay are in."""
     waits = sorted({c.hedge_ps for c in classes} - {NEVER})
     return {wait: j for j, wait in enumerate(waits)}
 

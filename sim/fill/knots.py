@@ -1,4 +1,6 @@
-"""The time of a step by the tokens it computes: a curve given at knots, as `sim.model.steps.work_ps` reads it."""
+"""The time of a step by the tokens it computes: a curve given at knots, read by `work_ps` of
+`sim.model.base.step_time`.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +23,7 @@ def linear_work(prefill_ps: int) -> np.ndarray:
 
 
 def work_at(work_ps: np.ndarray, tokens: np.ndarray) -> np.ndarray:
-    """The time by tokens, ps: `sim.model.steps.work_ps` for many numbers of tokens at once."""
+    """The time by tokens, ps: `work_ps` of the model for many numbers of tokens at once."""
     knots = knot_tokens()
     low = np.searchsorted(knots, tokens, side="right") - 1
     width = knots[low + 1] - knots[low]
@@ -31,7 +33,7 @@ def work_at(work_ps: np.ndarray, tokens: np.ndarray) -> np.ndarray:
 def prompt_table(
     base_ps: np.ndarray, work_ps: np.ndarray | None, prefill_ps: int, mixed_ps: int
 ) -> np.ndarray:
-    """What steps with prompts take: the time by tokens at its knots, then by sequences what comes to it, int64 ps.
+    """What steps with prompts take: the time by tokens at its knots, then what is added by sequences, int64 ps.
 
     A step of n sequences and c prompt tokens takes base[n] + work(n + c) − work(n), and mixed_ps where n > 0. Without
     `work_ps` each token takes prefill_ps.

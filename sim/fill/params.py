@@ -1,6 +1,6 @@
-"""From plain numbers to the arrays of a run: the last place where anything has a name.
+"""What a run never changes, filled by field name from rows of plain numbers (`sim.fill.rows`).
 
-`sim.pack.scenario` fills these rows from a scenario; tests fill them by hand.
+`sim.pack.scenario` makes these rows of a scenario; tests write them by hand.
 """
 
 from __future__ import annotations

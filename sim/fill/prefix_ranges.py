@@ -13,12 +13,12 @@ from sim.fill.rows import AUTO_RUNS, Traffic, buckets_of, power_of_two
 from sim.model.tables.replica import BlockRange
 
 TABLE_WORDS_MAX = 1 << 27  # of all replicas of a pool: 1 GiB
-MARGIN = 1.25  # for runs whose end has been evicted, and which were found again before the rest was
-RUNS_A_SEQUENCE = 2  # a running sequence ends a run of its own and one that it shares
+MARGIN = 1.25  # for ranges whose end has been evicted, and which were found again before the rest was
+RUNS_A_SEQUENCE = 2  # a running sequence ends a range of its own and one that it shares
 
 
 def size_caches(pools: np.ndarray, traffic: Traffic) -> None:
-    """Fill in the runs of each pool's prefix cache that are to be found out; `pools` is (pool, L_SIZE)."""
+    """Fill in how many ranges each pool's prefix cache has where that is left open; `pools` are records, (pool,)."""
     for row in pools:
         if row["prefix_runs"] == AUTO_RUNS:
             runs = runs_needed(row, traffic)
@@ -26,9 +26,9 @@ def size_caches(pools: np.ndarray, traffic: Traffic) -> None:
 
 
 def runs_needed(pool: np.ndarray, traffic: Traffic) -> int:
-    """The runs that a pool's replicas need at most, as a power of two: neighbouring seeds get the same table.
+    """The ranges that a pool's replicas need at most, as a power of two: neighbouring seeds get the same table.
 
-    No run is shorter than a block, and no stretch that prompts can tell apart is shorter than `stretches` says: so the
+    No range is shorter than a block, and no stretch that prompts can tell apart is shorter than `stretches` says: so the
     shortest of them that fit into the cache together are the most that can be there.
     """
     n_blocks = int(pool["n_blocks"])

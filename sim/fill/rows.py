@@ -1,6 +1,6 @@
 """A run in plain numbers, one row a thing: what `sim.fill.params` lays out.
 
-`sim.pack.scenario` fills these rows from a scenario; tests fill them by hand.
+`sim.pack.scenario` makes these rows of a scenario; tests write them by hand.
 """
 
 from __future__ import annotations
@@ -84,8 +84,8 @@ MAKES_ATTEMPTS = (
 
 
 class ClassRow(NamedTuple):
-    """A traffic class: its model's group, its priority (lower goes first), its objectives, its clients' ways, and the
-    pools of the served model that may serve it (none named: all), in order of preference if `ordered`.
+    """A traffic class: its served model, its priority (lower goes first), its objectives, how its clients behave, and
+    the pools of the served model that may serve it (none named: all), in order of preference if `ordered`.
     """
 
     served_model: int = 0
@@ -218,9 +218,9 @@ class RunRow(NamedTuple):
 
 
 class Chains(NamedTuple):
-    """What prompts begin with: a tree of segments, and which of them each request goes through.
+    """What prompts begin with: a tree of segments, and the path of each request through it.
 
-    Tokens [0, shared) of a request lie on the way from the root to its leaf segment; those behind are its own. A
+    Tokens [0, shared) of a request lie on the path from the root to its leaf segment; those behind are its own. A
     segment begins where its parent ends; siblings begin at the same token and differ in it. A leaf may reach beyond
     what a request has of it.
     """
@@ -232,8 +232,8 @@ class Chains(NamedTuple):
 
 
 class Turns(NamedTuple):
-    """Which request follows which in a session: its user has read the answer and thought, its agent has run a tool. Or
-    which line is served next: its client is free.
+    """Which request follows which: in a session, once its user has read and thought or its agent has run a tool; or which
+    line a client that is free takes the next request of.
     """
 
     after: np.ndarray  # (request,) the one that follows it, −1 = none, −2 − line = the first in that line
@@ -317,7 +317,7 @@ def power_of_two(n: int) -> int:
 
 
 def buckets_of(runs: int) -> int:
-    """Lists that the runs of a prefix cache are found by; none where there is no cache, or its size is not known yet."""
+    """Buckets of a prefix cache's hash table; none where there is no cache, or its size is not known yet."""
     return power_of_two(max(8, runs // RUNS_A_BUCKET)) if runs > 0 else 0
 
 

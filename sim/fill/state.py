@@ -95,7 +95,7 @@ def table(params: Params, state: State, name: str) -> np.ndarray:
 
 
 def new_state(params: Params, n_slot: int = SLOTS_AT_FIRST) -> State:
-    """What a run changes, as its rows begin: the places of the replicas' tables and the list of free slots are laid out."""
+    """A fresh state: rows as they begin, the places of the replicas' tables, the list of free slots."""
     words = table_words(params)
     starts = dict(zip([*words, "slot"], starts_of([*words.values(), 0]), strict=True))
     starts["prefix"] = whole_lines(starts["prefix"])
@@ -156,7 +156,7 @@ def slot_rows(state: State) -> np.ndarray:
 
 
 def timer_rows(state: State) -> np.ndarray:
-    """The heap of timers as records, (slot + 3,), or no rows where nobody needs it."""
+    """The heap of timers as records, (slot + 3,), or no rows where attempts are not kept apart."""
     return Timer.rows(state.m[int(state.timer_at) :])
 
 

@@ -1,7 +1,7 @@
 """Work on CPUs before and after the GPU: tokenising, decoding images, retrieval, checks of what goes in or out.
 
-A station has so many workers and one line, first come first served; a class lists the stations it visits and how long
-each takes. Once in line, work is done even if its client has gone: when it will be done is known on entry.
+A station has workers and one queue, first come first served; a class lists the stations that it visits and how long
+each visit takes. Work in a queue is done even if its client has gone, so its end is known on entry.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ from sim.model.record.request_record import hash_of
 from sim.model.tables.sample import STATION_SAMPLE_SIZE
 from sim.model.tables.traffic import Visit, VisitHead
 
-VISIT_HEAD = VisitHead.SIZE
-VISIT_SIZE = Visit.SIZE  # words before the visits: how many before the GPU, how many after
+VISIT_HEAD = VisitHead.SIZE  # int64s before the visits: how many before the GPU, how many after
+VISIT_SIZE = Visit.SIZE
 
 
 @jit
@@ -36,7 +36,7 @@ def visit_of(params, k, number):
 
 @jit_call
 def enter_station(params, state, s, number, t):
-    """The attempt in slot s joins the line of the station of its class's visit of that number at t."""
+    """The attempt in slot s joins the queue of the station of its class's visit of that number at t."""
     slot = state.slot[s]
     visit = visit_of(params, slot.traffic_class, number)
     work = work_ps(slot, visit)
@@ -73,9 +73,9 @@ def next_worker(params, state, station):
 # ---- samples ----------------------------------------------------------------------
 @jit
 def join_line(params, state, station, begins):
-    """A visit waits until `begins`: the first sample from then on takes it out of the line.
+    """A visit waits until `begins`: count it in the queue; the first sample from then on takes it out again.
 
-    So nobody has to be told when it begins, and the line is known however long it is and whoever has gone.
+    So the beginning of work is no event, and the length of the queue is right whichever clients have gone.
     """
     if params.sample_ps == 0:
         return
@@ -97,7 +97,7 @@ def sample_stations(params, state, t):
         row.done_ps[0] = station.busy_ps[0]
         row.done_ps[1] = station.busy_ps[1]
         for worker in range(workers.first_worker, workers.first_worker + workers.n_worker):
-            if state.worker[worker] > t:  # at work without a pause until all it was given is done
+            if state.worker[worker] > t:  # it works without a pause until then
                 row.busy_workers += 1
                 take_wide(row.done_ps, state.worker[worker] - t)
         station.in_line -= row.begun

@@ -1,7 +1,7 @@
 """What the gateway allows: rates and concurrency of a class and its tenant, load shedding, retry budgets.
 
-A bucket is a credit in picoseconds that grows with the clock up to its size; taking from it costs a period a request
-or a token. Integers, so that no engine and no order of looking can differ.
+A token bucket is a credit in picoseconds: it grows with the clock up to its size, and a request or a token takes one
+period from it. Credits are integers, so engines cannot differ, however often they bring a bucket up to date.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ SMOOTHING_BITS = 4  # the time between completions is smoothed over about 2⁴ o
 
 @jit_call
 def fill_limits(params, state):
-    """The world at time 0: every bucket and every budget full."""
+    """Fill every bucket and every retry budget at time 0."""
     n_class = params.n_class
     for row in range(n_class + params.n_tenant):
         limit = params.limit[row]
@@ -155,7 +155,7 @@ def pay_into_retry_budget(params, state, s):
 
 @jit
 def take_retry_budget(params, state, k):
-    """Whether the class's budget pays for a retry; it does where there is none."""
+    """Take a retry out of the class's budget: whether it pays; a class without a budget may always retry."""
     if params.klass[k].budget_burst_milli == NEVER:
         return True
     limit_state = state.limit[k]

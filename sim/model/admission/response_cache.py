@@ -1,7 +1,7 @@
-"""The gateway's response cache: answers by what was asked, the least recently used goes first, all of them age.
+"""The gateway's response cache: answers by question; the least recently used is evicted, and each has a lifetime.
 
-What a request asks for is a number drawn with the traffic. Entries form a list from the last used to the least; an
-answer is kept from when it was complete, and served while it is younger than its lifetime.
+What a request asks is a number drawn with the traffic. Entries form a list from the last used to the least recently
+used; an answer is kept from when it was complete, and served while it is younger than its lifetime.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 from sim.compile.jit import jit, jit_call
 from sim.model.base.linked_list import link, unlink
 
-ABSENT = 0  # of E_FILLED_PS, which holds the time + 1
+ABSENT = 0  # of CachedAnswer.filled_ps, which holds the time + 1
 
 
 @jit
@@ -47,7 +47,7 @@ def link_entry_first(state, content, filled):
 
 @jit
 def find_answer(params, state, content, t):
-    """Whether an answer lies in the cache at t; it is then the last used. One that is too old goes."""
+    """Look an answer up at t: whether it is there. It then counts as used last; one that is too old is dropped."""
     if content < 0:
         return False
     filled = state.answer[content].filled_ps
@@ -62,7 +62,7 @@ def find_answer(params, state, content, t):
 
 @jit
 def keep_answer(params, state, content, t):
-    """An answer is complete at t: keep it, and let the least recently used go where there is no room."""
+    """An answer is complete at t: keep it, and evict the least recently used one where the cache is full."""
     if content < 0 or params.cache_entries == 0:
         return
     if state.answer[content].filled_ps != ABSENT:

@@ -1,4 +1,4 @@
-"""Who is in a replica's engine: waiting queue, running batch, completion heap, longest gaps.
+"""The sequences of a replica's engine: waiting queue, running batch, completion heap, longest gaps.
 
 The waiting queue and the running batch are doubly linked lists of slots. The heap of a replica is keyed by the step at
 which a sequence of its decode set will emit its last token: all of them advance together, so that key never changes.
@@ -128,7 +128,7 @@ def heap_push(state, replica, finish_step, s):
 
 @jit
 def heap_sift(heap, n, i, key):
-    """Settle `key` from place i downwards in a heap of n: the hole sinks to a leaf, then the key rises from there.
+    """Put `key` into a heap of n from place i downwards: smaller children move up to a leaf, then the key rises from there.
 
     The last key of a heap belongs near its leaves, so this compares half as often as stopping on the way down.
     """
@@ -224,7 +224,7 @@ def gap_longest(state, replica, start):
     while stride > 8:
         at = gap_after(gaps, n, start, at, stride)
         stride >>= 1
-    # nearly always all there is to do: nobody can guess how it goes, and outside a loop the compiler needs no branch
+    # nearly always enough: which way it goes cannot be predicted, and outside a loop the compiler needs no branch
     at = gap_after(gaps, n, start, at, 8)
     at = gap_after(gaps, n, start, at, 4)
     at = gap_after(gaps, n, start, at, 2)
@@ -234,7 +234,7 @@ def gap_longest(state, replica, start):
 
 @jit
 def gap_after(gaps, n, start, at, stride):
-    """One stride of the search for the last entry that starts at `start` or before; it is not before entry `at`."""
+    """One stride of the search for the last entry that starts at `start` or earlier, which is `at` or behind it."""
     far = at + stride
     last = far if far < n else n - 1
     return far if (far < n) & (gaps[2 * last] <= start) else at

@@ -77,8 +77,9 @@ def observe(hist, k, metric, value_ps):
 
 @jit
 def observe_series(hist, first_ps, growth_ps, n_steps, weight):
-    """Count the gaps first, first + growth, … of n_steps steps, each `weight` times, bucket by bucket; `hist` is the
-    histogram of the metric. They grow."""
+    """Count the gaps first, first + growth, … of n_steps steps, each `weight` times, bucket by bucket. The
+    growth is above 0; `hist` is the histogram of the metric.
+    """
     j = 0
     while j < n_steps:
         b = bucket_of(first_ps + growth_ps * j)

@@ -2,7 +2,7 @@
 
 A sequence that joined with c computed tokens at step s has c − s + step of them at any later step. It needs a block
 when that count is a multiple of the block size, so counting sequences by (c − s) mod block_size tells how many blocks
-each future step takes. `lo` is the row of the pool, `o` where the counts of a replica start.
+each future step takes: `residue` holds these counts of a replica.
 
 Block sizes are powers of two nearly everywhere: a shift takes a tenth of the time of a division.
 """

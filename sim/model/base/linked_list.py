@@ -1,4 +1,4 @@
-"""Doubly linked lists of rows that have `prev` and `next`: −1 = none. Who holds a list keeps its head and its tail."""
+"""Doubly linked lists of rows that have `prev` and `next`: −1 = none. The owner of a list keeps its head and its tail."""
 
 from __future__ import annotations
 

@@ -1,9 +1,9 @@
 """Minimum trees: the smallest key among n leaves, ties to the lowest leaf, in O(log n) a change.
 
 A tree with m leaves (a power of two ≥ 2) takes 2·m places: place 1 is the root, places m … 2m − 1 the
-keys, and a place between holds the smallest key below it. Matches are played among four, two levels at once, their keys
-being read side by side; where the levels are an odd number, the root has two below it. Levels in between are not kept.
-A change plays all matches up to the root: no branch depends on their outcome, which costs less than stopping early
+keys, and a node between holds the smallest key below it. A node is computed from four at once, two levels below, which
+are read side by side; with an odd number of levels the root has two below it. The levels in between are not kept.
+A change computes all nodes up to the root: no branch depends on what it finds, which costs less than stopping early
 would save.
 """
 
@@ -36,7 +36,7 @@ def tree_first(tree, m):
         abc = ab & (tree[node + 2] != key)
         node += (
             int(a) + int(ab) + int(abc)
-        )  # sums, for nobody can guess who won: a choice would be made a branch
+        )  # sums: a choice would become a branch, and which key is smallest cannot be predicted
     return node - m
 
 
@@ -48,7 +48,7 @@ def tree_first_key(tree):
 
 @jit
 def tree_set(tree, m, leaf, key):
-    """Give a leaf a new key and play its matches again."""
+    """Give a leaf a new key and compute the nodes above it."""
     node = m + leaf
     tree[node] = key
     while node > 3:
@@ -67,7 +67,7 @@ def tree_next(tree, m, leaf, bound):
         return -1
     node = m + leaf
     while tree[node] >= bound:
-        while node & 3 == 3 or node == 1:  # the last of its four: go on behind the match that they play
+        while node & 3 == 3 or node == 1:  # the last of its four: go on behind their node
             if node <= 3:
                 return -1
             node >>= 2
@@ -87,6 +87,6 @@ def smaller(a, b):
 
 @jit_call
 def tree_build(tree, m):
-    """Play every match; the keys are in place."""
+    """Compute every node; the keys are in place."""
     for node in range(m - 1, 0, -1):
         tree[node] = smaller(tree[2 * node], tree[2 * node + 1])

@@ -26,7 +26,7 @@ def decode_ps(params, pool, n, kv):
 
 @jit
 def work_ps(knots, tokens):
-    """The time by tokens whose knots are given: every number up to 16, then eight an octave, linear between them."""
+    """The time of so many tokens, from its knots: every number up to 16, then eight an octave; linear between them."""
     e = bit_length(tokens >> (WORK_BITS + 1))
     low = (e << WORK_BITS) + (tokens >> e)
     return knots[low] + (((knots[low + 1] - knots[low]) * (tokens - ((tokens >> e) << e))) >> e)

@@ -1,4 +1,4 @@
-"""An answer's way out: CPU stations behind the GPU, the guardrail's verdict, the cache, the client."""
+"""The path of an answer: CPU stations after the GPU, the guardrail's verdict, the response cache, the client."""
 
 from __future__ import annotations
 
@@ -27,7 +27,9 @@ from sim.rng import STREAM_GUARD, draw_below
 
 @jit_call
 def on_station_done(params, state, s, t):
-    """A request is done with a station at t, or comes from its replica or the cache: to the next station, in, or out."""
+    """A request leaves a station at t, or comes from its replica or the response cache: send it to the next station, to
+    dispatch, or to its client.
+    """
     slot = state.slot[s]
     k = slot.traffic_class
     after = slot.state == SEQ_AFTER
@@ -50,7 +52,7 @@ def on_station_done(params, state, s, t):
 
 @jit_call
 def deliver_answer(params, state, s, t):
-    """An answer is complete at t, or the guardrail's verdict is against it."""
+    """Deliver an answer that is complete at t, unless the guardrail blocks it."""
     slot = state.slot[s]
     klass = params.klass[slot.traffic_class]
     fallback = klass.fallback

@@ -1,4 +1,6 @@
-"""Clients try, and try again: an attempt is taken, refused, routed or held; its request is away until the next, or over."""
+"""The flow of an attempt: the gateway takes it, refuses it, routes it or holds it; when it ends without an answer, its
+client waits for the next attempt, or its request is over.
+"""
 
 from __future__ import annotations
 
@@ -52,7 +54,7 @@ JITTER_BITS = 20
 # ---- an attempt begins ----------------------------------------------------------------------
 @jit_call
 def take_request(params, state, i, t):
-    """Request i of the table arrives at t; the caller has made sure that a slot is free."""
+    """Request i of the table arrives at t. The caller has made sure that a slot is free."""
     s = take_slot(params, state, i, t)
     begin_first_attempt(params, state, s)
     start_or_defer(params, state, s, t)
@@ -60,7 +62,7 @@ def take_request(params, state, i, t):
 
 @jit
 def start_or_defer(params, state, s, t):
-    """The request in slot s has arrived at t: it is tried, or deferred."""
+    """The request in slot s has arrived at t: its first attempt is taken, or deferred."""
     wait = deferral_ps(params, state.slot[s].traffic_class, t)
     if wait > 0:
         state.slot[s].state = SEQ_AWAY
@@ -84,7 +86,9 @@ def on_retry(params, state, s, t):
 
 @jit_call
 def take_attempt(params, state, s, t):
-    """The gateway takes the attempt in slot s at t: it is refused, answered from the cache, or let in."""
+    """The gateway takes the attempt in slot s at t: it is refused, answered from the cache, or goes on to stations and
+    dispatch.
+    """
     slot = state.slot[s]
     k = slot.traffic_class
     g = slot.served_model
@@ -135,7 +139,7 @@ def answer_from_cache(params, state, s, t):
 
 @jit
 def dispatch_attempt(params, state, s, fitting, t):
-    """The attempt in slot s has passed the gateway's checks and stations: it is routed, held or turned away."""
+    """The attempt in slot s has passed the gateway's checks and stations: it is routed, held or refused."""
     slot = state.slot[s]
     g = slot.served_model
     slot.state = SEQ_WAITING
@@ -153,7 +157,7 @@ def dispatch_attempt(params, state, s, fitting, t):
 
 @jit
 def set_patience(params, state, s, t):
-    """When the client of a new attempt will give it up: a person is as patient at every attempt."""
+    """Set when the client of a new attempt will give it up; a client is as patient at every attempt."""
     slot = state.slot[s]
     slot.give_up_ps = NEVER
     slot.total_ps = NEVER
@@ -174,7 +178,7 @@ def set_patience(params, state, s, t):
 
 @jit
 def has_no_token(params, state, s):
-    """Whether the client of slot s has no token yet."""
+    """Whether the client of slot s has seen no token yet."""
     slot = state.slot[s]
     return slot.first_ps < 0 or params.klass[slot.traffic_class].is_withheld == 1
 
@@ -198,7 +202,7 @@ def arm_next_timer(params, state, s, t):
             kind = TIMER_DEADLINE
             due = look
     if kind == TIMER_HEDGE:
-        due = NEVER  # the hedge is listed, and when it comes this is looked at again
+        due = NEVER  # the hedge is listed; when it is due, this timer is set anew
     if (slot.state == SEQ_BEFORE or slot.state == SEQ_AFTER) and slot.visit_ps < due:
         kind = TIMER_STATION
         due = slot.visit_ps
@@ -211,7 +215,9 @@ def arm_next_timer(params, state, s, t):
 # ---- an attempt ends without an answer ----------------------------------------------------------------------
 @jit_call
 def end_attempt(params, state, s, r, outcome, reason, t):
-    """The attempt in slot s, which is in no list any more, ended at t: it is tried again, or its request is over."""
+    """The attempt in slot s, which is in no list any more, ended at t without an answer: a hedge peer goes on, its client
+    retries, or its request is over.
+    """
     slot = state.slot[s]
     k = slot.traffic_class
     peer_slot = end_of_attempt(params, state, s, outcome)
@@ -245,7 +251,7 @@ def end_attempt(params, state, s, r, outcome, reason, t):
 
 @jit_call
 def next_attempt(params, state, s):
-    """Slot s is for the next attempt at its request."""
+    """Make slot s that of the next attempt at its request."""
     slot = state.slot[s]
     list_own_range(params, state, s)
     clear_attempt(params, slot)
@@ -257,7 +263,7 @@ def next_attempt(params, state, s):
 
 @jit
 def may_retry(params, state, s, outcome, t):
-    """Whether the request in slot s may be tried once more after this outcome, if its retry budget pays."""
+    """Whether the client may retry the request in slot s after this outcome, provided that its retry budget pays."""
     slot = state.slot[s]
     klass = params.klass[slot.traffic_class]
     if slot.attempts >= klass.attempts_max:

@@ -1,4 +1,4 @@
-"""Closed loops: who comes when a client is free, and the end of a run in which nobody is left to come."""
+"""Closed loops: which request a free client sends, and the end of a run whose requests are all over."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from sim.model.telemetry.samples import sample
 
 @jit
 def take_from_line(params, state, line):
-    """The request that is first in a line, which it leaves; −1 where nobody is left."""
+    """Take the first request out of a line; −1 where none is left."""
     if left_in_line(params, state, line) == 0:
         return -1
     sent = state.line[line]
@@ -26,7 +26,7 @@ def take_from_line(params, state, line):
 
 @jit_call
 def begin_next_turn(params, state, s, t):
-    """What slept in slot s arrives at t; False where there is nobody left."""
+    """The turn that waited in slot s, or the next request of its line, arrives at t; False where the line is empty."""
     j = params.turn[state.slot[s].request].next
     drop_slot(state, s)
     if j < NOBODY_FOLLOWS:
@@ -43,7 +43,7 @@ def begin_next_turn(params, state, s, t):
 
 @jit_call
 def end_run_if_all_answered(params, state, t):
-    """The run ends here, before its time, if all its requests are over: the measured window ends with it."""
+    """End the run at t, before its time, if all its requests are over; the measured window ends with it."""
     if params.ends_with_last_answer == 0 or state.n_looped < params.n_request:
         return
     while state.n_mark < MARK_RUN:

@@ -1,4 +1,4 @@
-"""Clients that do not wait for ever: deadlines, hedges, and how an attempt leaves wherever it is.
+"""Clients that give up or hedge: deadlines, cancellations, and how an attempt leaves the gateway, a queue or a batch.
 
 A waiting attempt leaves at once; a running one stays in its batch as an abandoned attempt until the step in progress ends.
 """
@@ -110,7 +110,7 @@ def note_gap(state, s, r):
 
 @jit_call
 def on_left_queue(params, state, r, t):
-    """A waiting attempt has left replica r at t: the next in line may come in, the gate may stay shut."""
+    """A waiting attempt has left the queue of replica r at t: the next one may be admitted, or a batch waits longer."""
     replica = state.replica[r]
     pool = params.pool[replica.pool]
     waiting = replica.n_wait
@@ -129,7 +129,10 @@ def on_left_queue(params, state, r, t):
 
 @jit_call
 def withdraw(params, state, s, t):
-    """The client of an attempt goes at t: out of the gateway or the queue, or wasted; True where it still runs."""
+    """The client of an attempt gives up at t: take it out of the gateway or the queue, or count its work as wasted.
+
+    Returns True where it still runs: it leaves its batch at the next boundary.
+    """
     slot = state.slot[s]
     where = slot.state
     r = slot.replica
@@ -149,7 +152,7 @@ def withdraw(params, state, s, t):
     cut_jump(params, state, r, t)
     count_waste(params, state, s, computed_of(state, s, r))
     note_gap(state, s, r)
-    if slot.state == SEQ_DECODE and is_counted(params, state, s):  # what its last step emits is nobody's gap
+    if slot.state == SEQ_DECODE and is_counted(params, state, s):  # the gap of its last step is not counted
         state.mix[r * params.n_class + slot.traffic_class] -= 1
     slot.next_abandoned = state.replica[r].abandoned  # freed at the next boundary
     state.replica[r].abandoned = s + 1
@@ -191,7 +194,7 @@ def timeout_reason(state, s):
 
 @jit_call
 def on_deadline(params, state, s, t):
-    """The client of slot s looks at its watch: it gives up, or has its first token and waits for the rest."""
+    """The deadline of slot s is due at t: its client gives up, or has what it waited for and sets its next timer."""
     slot = state.slot[s]
     stalled = stall_ps(params, state, s, t) <= t
     if t < slot.total_ps and not (has_no_token(params, state, s) and t >= slot.give_up_ps) and not stalled:
@@ -207,7 +210,7 @@ def on_deadline(params, state, s, t):
 
 @jit_call
 def cancel_attempt(params, state, s, t):
-    """The hedge peer of this attempt has answered: it leaves, and nothing is written down but what it wasted."""
+    """The hedge peer of this attempt has answered: it leaves, and only what it wasted is recorded."""
     slot = state.slot[s]
     end_of_attempt(params, state, s, CANCELLED)
     if withdraw(params, state, s, t):
@@ -241,8 +244,8 @@ def send_hedge(params, state, s, t):
 
 @jit_call
 def on_timer(params, state, t):
-    """The first timer or hedge goes off at t, if there is one at t. What is in its way is put right, and so is what comes
-    after it up to the next that is true: to be looked at only when it is due would be an event of its own.
+    """Fire the first timer or hedge if it is due at t. Outdated entries at the head of the hedges and of the heap are
+    dropped or moved first, even where they are due later: each would otherwise be an event of its own.
     """
     if state.free_slot < 0:
         state.status = NEED_SLOTS  # nothing has been changed: the host makes room and the loop goes on
@@ -250,7 +253,7 @@ def on_timer(params, state, t):
     while state.hedge_ps != NEVER and has_first_token(state, state.hedge_slot):
         s = state.hedge_slot
         unlist_hedge(params, state, s)
-        if state.slot[s].due_ps == NEVER:  # else it has been looked at since its first token came
+        if state.slot[s].due_ps == NEVER:  # else its timer was set after its first token came
             arm_next_timer(params, state, s, t)
     while state.n_timer > 0 and not is_first_current(state, first_timer(state)):
         refresh_first(state, first_timer(state))
@@ -268,7 +271,7 @@ def on_timer(params, state, t):
 
 @jit_call
 def on_timer_fired(params, state, s, kind, t):
-    """The timer of slot s has gone off at t."""
+    """The timer of slot s has fired at t."""
     if kind == TIMER_DEADLINE:
         on_deadline(params, state, s, t)
     elif kind == TIMER_RETRY:

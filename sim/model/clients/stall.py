@@ -1,7 +1,7 @@
-"""Clients that go when a stream stalls: no new token for so long.
+"""Clients that give up when a stream stalls: no new token for `stall_s`.
 
-Tokens of a jump are not events, so a client looks at its watch: when as much time has passed since the last token that
-it knew of, it looks up the last one there is. Between two looks no gap can have been longer than that.
+Tokens of a jump are not events. So a client sets a timer for `stall_s` after the last token that it knows of; when it
+fires, the client looks up the last token there is. No gap between two looks can have been longer.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ def last_token_ps(params, state, s, t):
 
 @jit_call
 def stall_ps(params, state, s, t):
-    """When the client of slot s goes unless it sees a token before, or looks again while there is none; NEVER = not at
-    all. Nothing stalls once the answer is complete, or while nothing of it is shown.
+    """When the client of slot s gives up unless it sees a token before, or looks again while there is none; NEVER = not at
+    all. An answer does not stall once it is complete, or while nothing of it is shown.
     """
     slot = state.slot[s]
     klass = params.klass[slot.traffic_class]

@@ -1,4 +1,4 @@
-"""The hours of a day in which requests may start."""
+"""The window of the day in which deferrable requests start."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ DAY_PS = 86_400 * 10**12
 
 @jit
 def deferral_ps(params, k, t):
-    """How long requests of a class that arrive at t wait for the hours in which they may start, if they can."""
+    """How long a request of class k that arrives at t waits for the window in which it may start; 0 = it starts now."""
     klass = params.klass[k]
     most = klass.defer_max_ps
     if most == 0:

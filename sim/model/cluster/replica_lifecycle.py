@@ -1,9 +1,8 @@
-"""The life of a replica: wanted → slice → node → image → weights → engine → ready → draining → gone.
+"""The life of a replica: wanted → slice → provision → image → weights → engine → ready → draining → gone.
 
 A start is made of steps, each shown as one of the stages before ready. A step begins when all that it waits for have
 ended; steps that wait for different things overlap. How long it takes is drawn from its quantile table; the n-th start
-of a pool draws the same durations under every policy. The cluster that a step waits for will stand behind STAGE_SLICE
-and STAGE_PROVISION.
+of a pool draws the same durations under every policy.
 """
 
 from __future__ import annotations
@@ -64,7 +63,7 @@ def continue_cold_start(params, state, r, t):
     """Show a starting replica as the first stage that is in progress at t, until the next of its steps ends; when all
     have ended it is ready. A step that takes no time is never in progress.
 
-    Nothing of a start but when it began and its number is kept: the ends of its steps are worked out anew.
+    Of a start only its beginning and its number are kept: the ends of its steps are computed anew.
     """
     replica = state.replica[r]
     pool = params.pool[replica.pool]
@@ -149,7 +148,7 @@ def drop_ready(params, state, g, r):
 
 @jit_call
 def begin_drain(params, state, r, t):
-    """A ready replica takes nothing new; it finishes what it holds and is gone."""
+    """A ready replica takes no new request; it finishes what it holds and is gone."""
     replica = state.replica[r]
     g = params.pool[replica.pool].served_model
     drop_ready(params, state, g, r)
@@ -191,7 +190,9 @@ def choose_free_place(params, state, pool):
 
 @jit_call
 def choose_scale_down(params, state, pool):
-    """Who goes first when a pool shrinks, as a ReplicaSet chooses: not ready before ready, then the youngest."""
+    """The replica that goes first when a pool shrinks, as a ReplicaSet chooses: one that is not ready before one that is,
+    then the youngest, then the one with the highest number.
+    """
     first = params.pool[pool].first_replica
     best = -1
     best_ready = 1

@@ -32,7 +32,7 @@ def enqueue(params, state, g, r, s, t):
 
 @jit_call
 def enqueue_rarely(params, state, g, r, s, t):
-    """As enqueue, for those who do it rarely."""
+    """`enqueue` as a call, for callers that are rare."""
     enqueue(params, state, g, r, s, t)
 
 

@@ -100,7 +100,7 @@ def drop_held(params, state, g, s):
 # ---- fair shares ----------------------------------------------------------------------
 @jit_call
 def catch_up(params, state, g, queue):
-    """A tenant that held nothing holds again: it is counted as served no less than the least served that waits."""
+    """A tenant whose queue was empty waits again: raise its virtual tokens to those of the least served that waits."""
     least = -1
     for number in range(params.n_queue):
         other = state.queue[g * params.n_queue + number]

@@ -1,8 +1,8 @@
-"""When the first token of an attempt would come, as a gateway can tell that asks its stations and its replicas.
+"""The predicted time to first token of an attempt, from what a gateway can ask of its stations and replicas.
 
-What the attempt has before it: the stations of its class with the lines that are there now, those that wait for a
-replica, each as long as the last completions were apart, and its own prompt on an idle replica. Of the prompt, what some
-ready replica has cached need not be computed. Nobody who comes later is known, so it is exact where nobody is in the way.
+The prediction adds up: the stations of its class with the queues that are there now; the requests that wait for a
+replica, each as long as the last completions were apart; its own prompt on an idle replica, less what some ready replica
+has cached. Later arrivals are unknown, so the prediction is exact where no other request is in the way.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from sim.units import NEVER
 def is_ttft_too_late(params, state, s, g, t):
     """Whether the attempt in slot s, taken at t, would have its first token later than its class allows.
 
-    Caches are asked only where the whole prompt would take too long: a prompt is never expected to take longer for it.
+    Caches are searched only where the whole prompt would take too long: cached tokens never make a prompt longer.
     """
     slot = state.slot[s]
     klass = params.klass[slot.traffic_class]
@@ -74,7 +74,7 @@ def first_pool(params, g, i):
 
 @jit
 def prompt_ps(params, pool_id, prompt, done):
-    """How long a prompt of which `done` tokens are there already takes alone on an idle replica of the pool."""
+    """How long a prompt of which `done` tokens are computed takes alone on an idle replica of the pool."""
     pool = params.pool[pool_id]
     spent = 0
     while done < prompt:
@@ -86,7 +86,7 @@ def prompt_ps(params, pool_id, prompt, done):
 
 @jit
 def cached_prompt_ps(params, state, g, i, prompt, t):
-    """The same of request i on the ready replica that has most of it cached, the first of them; NEVER where none has."""
+    """`prompt_ps` of request i on the first ready replica that has most of it cached; NEVER where none has any of it."""
     ready = state.ready[params.served_model[g].first_replica :]
     longest = 0
     best = -1

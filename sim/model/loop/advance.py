@@ -1,4 +1,4 @@
-"""The one switch: what happens next, and who handles it.
+"""The one switch: which event happens next, and which rule handles it.
 
 Events are totally ordered by (time, phase, entity): faults, stage changes, control instants (scrapes, samples,
 ticks), gateway releases and arrivals, replica boundaries; replicas in index order.
@@ -29,7 +29,7 @@ EVENT_STAGE, EVENT_INPUT, EVENT_BOUNDARY = range(3)
 
 @jit
 def on_replica(params, state, r, t):
-    """A boundary of replica r, and what it means outside it: its load, and its end when it has drained."""
+    """Replica r reaches a boundary at t; then what follows outside it: its load, held requests, the end of a drain."""
     on_boundary(params, state, r, t)
     replica = state.replica[r]
     g = params.pool[replica.pool].served_model
@@ -63,9 +63,9 @@ def advance(params, state, stop_ps):
 
 @jit_call
 def begin(params, state):
-    """The world at time 0: empty engines, the initial replicas ready, every clock set.
+    """Set up a run at time 0: empty engines, the initial replicas ready, every clock set.
 
-    The arrays are zero but for what packing laid out (offsets, free slots).
+    The arrays are zero but for what `sim.fill` laid out (offsets, free slots).
     """
     for r in range(params.leaves):
         state.boundary_tree[params.leaves + r] = NEVER
@@ -101,7 +101,7 @@ def begin(params, state):
 
 @jit_call
 def begin_pool(params, state, pool_id):
-    """A pool at time 0: its initial replicas are ready, its controller first looks after one period."""
+    """Set up a pool at time 0: its initial replicas are ready, its autoscaler ticks first after one period."""
     pool = params.pool[pool_id]
     pool_state = state.pool[pool_id]
     pool_state.next_scrape_ps = 0
@@ -118,7 +118,7 @@ def begin_pool(params, state, pool_id):
 
 @jit_call
 def finish(params, state):
-    """The run is over: settle every engine, set the last mark, write down the requests that are still inside."""
+    """The run is over: settle every engine, set the last mark, record the requests that are still inside."""
     state.status = DONE
     t = state.now_ps
     for r in range(params.n_replica):
@@ -136,8 +136,8 @@ def finish(params, state):
 
 @jit_call
 def leave_away(params, state):
-    """Write down the requests that wait for their next attempt, or are at a station, as still inside; nobody has seen
-    a turn that did not come.
+    """Record as still inside the requests that wait for their next attempt or are at a station. A turn that has not come
+    leaves no record.
     """
     for j in range(state.n_timer):
         s = state.timer[j].slot
@@ -151,7 +151,7 @@ def leave_away(params, state):
 
 @jit_call
 def leave_list(params, state, r, s):
-    """Write down a list of slots of replica r, or of the gateway (−1), as still inside."""
+    """Record as still inside a list of slots of replica r, or of the gateway (−1)."""
     while s >= 0:
         after = state.slot[s].next
         leave_inside(params, state, s, r, HORIZON)

@@ -50,7 +50,7 @@ def is_over(params, state, t):
 
 @jit_call
 def scrape_and_sample(params, state, t):
-    """Phase of scrapes and samples at t."""
+    """Scrape, sample and set marks where they are due at t."""
     for pool in range(params.n_pool):
         pool_state = state.pool[pool]
         if pool_state.next_scrape_ps == t:
@@ -65,7 +65,7 @@ def scrape_and_sample(params, state, t):
 
 @jit_call
 def desired_replicas(params, state, pool_id, t):
-    """What the pool's own controller asks for at t, and when it will be asked again."""
+    """Replicas that a pool's autoscaler asks for at t; sets when it ticks next."""
     pool = params.pool[pool_id]
     pool_state = state.pool[pool_id]
     settings = params.autoscaler[pool_id * SCALER_PAR :]
@@ -96,7 +96,7 @@ def desired_replicas(params, state, pool_id, t):
 
 @jit_call
 def run_ticks(params, state, t):
-    """Autoscalers that are due at t, pools in order; stops at one whose law the host must call."""
+    """Tick the autoscalers that are due at t, pools in order; stop at one whose policy the host must call."""
     for pool in range(params.n_pool):
         if state.pool[pool].next_tick_ps == t:
             if params.pool[pool].autoscaler == USER:
@@ -109,7 +109,7 @@ def run_ticks(params, state, t):
 
 @jit_call
 def apply_policy(params, state, pool, wanted, t):
-    """The host's answer for a pool whose law it called."""
+    """Carry out the host's answer for a pool whose policy it called."""
     state.pool[pool].next_tick_ps = t + params.pool[pool].tick_ps
     scale_to(params, state, pool, wanted, t)
     stages_now(params, state, t)
@@ -117,7 +117,7 @@ def apply_policy(params, state, pool, wanted, t):
 
 @jit_call
 def control(params, state, t):
-    """Everything that is due at the control instant t; may be called again at t after a host-side policy."""
+    """Do what is due at the control instant t; the host calls it again at t after a user's policy."""
     state.now_ps = t
     scrape_and_sample(params, state, t)
     if is_over(params, state, t):

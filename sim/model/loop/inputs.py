@@ -24,13 +24,13 @@ def next_arrival_ps(params, state):
 
 @jit
 def set_next_in(params, state):
-    """When the gateway acts next of its own accord: a timer, a release, an arrival."""
+    """Set when the gateway acts next: a timer, a release or an arrival."""
     state.next_input_ps = min(next_arrival_ps(params, state), min(state.release_ps, next_timer_ps(state)))
 
 
 @jit
 def route_arrival(params, state, i, t):
-    """Request i, which has a single attempt that nobody gives up, is routed, held or rejected at t."""
+    """Route, hold or reject request i at t, where a request has a single attempt that nobody gives up."""
     g = params.klass[class_of(params, i)].served_model
     state.served_model[g].arrivals += 1
     fitting = n_fitting_pools(params, g, i)
@@ -65,7 +65,7 @@ def on_arrival(params, state, t):
 
 @jit
 def on_input(params, state, t):
-    """The gateway acts at t: the first timer goes off, held requests are released, or the next request arrives."""
+    """The gateway acts at t: the first timer fires, held requests are released, or the next request arrives."""
     if next_timer_ps(state) <= t:
         on_timer(params, state, t)
     elif state.release_ps <= t:

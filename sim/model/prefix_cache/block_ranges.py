@@ -1,6 +1,6 @@
-"""The runs of blocks that a replica has cached: found by segment, evicted by age.
+"""The block ranges that a replica has cached: found by segment, evicted by age.
 
-A run is an offset in State.m. `sim.model.prefix_cache.lookup` says what they are for.
+A range is named by its offset in State.m. `sim.model.prefix_cache.lookup` says what they are for.
 """
 
 from __future__ import annotations
@@ -30,13 +30,13 @@ def clear_prefix(params, state, r):
 
 @jit
 def bucket_of(pool, segment):
-    """Which of the words of a prefix cache names the first range of the segments that share a bucket with this one."""
+    """Which int64 of a prefix cache names the first range of the segments that share a bucket with this one."""
     return PREFIX_CACHE_SIZE + (segment & (pool.prefix_buckets - 1))
 
 
 @jit
 def find_range(state, pool, cache, segment):
-    """The shallowest run of a segment, 0 = nothing of it is cached."""
+    """The shallowest range of a segment, 0 = nothing of it is cached."""
     u = cache.words[bucket_of(pool, segment)]
     while u > 0 and BlockRange(state, u).segment != segment:
         u = -BlockRange(state, u).prev_range
@@ -45,7 +45,7 @@ def find_range(state, pool, cache, segment):
 
 @jit
 def deepest_range(state, pool, cache, segment):
-    """The deepest run of a segment, 0 = nothing of it is cached."""
+    """The deepest range of a segment, 0 = nothing of it is cached."""
     u = find_range(state, pool, cache, segment)
     while u > 0 and BlockRange(state, u).next_range > 0:
         u = BlockRange(state, u).next_range
@@ -54,7 +54,7 @@ def deepest_range(state, pool, cache, segment):
 
 @jit
 def new_range(state, cache, segment, first, last, refs):
-    """A run of the blocks from `first` to before `last`, the only one of its segment and not to be found by it; the
+    """Make a range of the blocks from `first` to before `last`, the only one of its segment and not listed under it; the
     caller has made sure that one is unused.
     """
     u = cache.free
@@ -71,13 +71,13 @@ def new_range(state, cache, segment, first, last, refs):
 
 @jit
 def is_listed(state, u):
-    """Whether the segment of run u can be found."""
+    """Whether searches find the segment of range u."""
     return BlockRange(state, u).prev_range != -u
 
 
 @jit
 def list_range(state, pool, cache, u):
-    """From now on the segment of run u, its only one, can be found."""
+    """List range u, the only one of its segment, so that searches find it."""
     bucket = bucket_of(pool, BlockRange(state, u).segment)
     BlockRange(state, u).prev_range = -cache.words[bucket]
     cache.words[bucket] = u
@@ -85,7 +85,7 @@ def list_range(state, pool, cache, u):
 
 @jit
 def add_deeper(state, u, shallow):
-    """A new run follows the run `shallow` of its segment."""
+    """A new range follows the range `shallow` of its segment."""
     deep = BlockRange(state, shallow).next_range
     BlockRange(state, u).prev_range = shallow
     BlockRange(state, u).next_range = deep
@@ -96,8 +96,8 @@ def add_deeper(state, u, shallow):
 
 @jit
 def begin_range(state, pool, cache, segment, shallow, first, last):
-    """A run of the blocks from `first` to before `last`, that one sequence holds, behind the segment's run `shallow`
-    (0 = it is the first).
+    """Make a range of the blocks from `first` to before `last`, which one sequence holds, behind the range `shallow` of
+    its segment (0 = it is the first).
     """
     u = new_range(state, cache, segment, first, last, 1)
     if shallow > 0:
@@ -109,7 +109,7 @@ def begin_range(state, pool, cache, segment, shallow, first, last):
 
 @jit
 def drop_range(state, pool, cache, u):
-    """Take a run out of its segment; it is the deepest, or what it held has become part of a neighbour."""
+    """Take a range out of its segment; it is the deepest, or what it held has become part of a neighbour."""
     shallow = BlockRange(state, u).prev_range
     deep = BlockRange(state, u).next_range
     if deep > 0:
@@ -131,10 +131,10 @@ def drop_range(state, pool, cache, u):
     cache.n_free += 1
 
 
-# ---- runs that nobody holds, by age ----------------------------------------------------------------------
+# ---- ranges that nobody holds, by age ----------------------------------------------------------------------
 @jit
 def list_evictable(state, cache, u, size):
-    """Nobody holds run u of so many blocks any more: it becomes the newest of those that may be evicted."""
+    """Nobody holds range u of so many blocks any more: it becomes the newest of those that may be evicted."""
     newest = cache.newest
     BlockRange(state, u).older = newest
     BlockRange(state, u).newer = 0
@@ -164,7 +164,7 @@ def unlist_evictable(state, cache, u):
 
 @jit_call
 def evict(state, pool, cache, n):
-    """Evict n blocks: those of the run that was given up longest ago, from its tail, then of the next."""
+    """Evict n blocks: those of the range that was released longest ago, from its tail, then of the next."""
     while n > 0:
         u = cache.oldest
         size = BlockRange(state, u).last - BlockRange(state, u).first
@@ -190,7 +190,7 @@ def trim(params, state, r):
 
 @jit
 def free_a_range(state, replica, pool, cache):
-    """Have an unused run, at the price of the oldest one; there is none where every run is held."""
+    """Make sure that a range is unused: evict the oldest one if none is; none becomes free where every range is held."""
     if cache.n_free == 0 and cache.oldest > 0:
         oldest = cache.oldest
         evict(state, pool, cache, BlockRange(state, oldest).last - BlockRange(state, oldest).first)
@@ -199,7 +199,7 @@ def free_a_range(state, replica, pool, cache):
 
 @jit_call
 def split_range(state, cache, u, at):
-    """Cut run u before block `at`: the rest becomes a run of its own, as old and as held as u."""
+    """Cut range u before block `at`: the rest becomes a range of its own, as old and as held as u."""
     rest = new_range(
         state, cache, BlockRange(state, u).segment, at, BlockRange(state, u).last, BlockRange(state, u).refs
     )

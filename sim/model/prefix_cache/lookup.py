@@ -1,15 +1,16 @@
-"""A replica's prefix cache: which leading blocks of a prompt are there already, and which cached blocks give way.
+"""A replica's prefix cache: which leading blocks of a prompt are cached, and which cached blocks are evicted.
 
 A prompt is a path through a tree of segments (system prompt, tenant, session …), then tokens of its own: a segment
 like any other, with the request for its name. A full KV block is known by its place in the sequence and by the
 segment of its last token; two sequences share it when both are the same. A block is in the cache from the moment its
 prompt tokens are scheduled; answers enter when their sequence leaves. A block that is there twice is kept once.
 
-Blocks of a segment in the same state are one run: held by so many sequences, or by nobody since some instant. Whoever
-holds a block holds all blocks before it, so along a path the numbers of holders fall, and blocks held by nobody lie
-at its end, the deepest the longest: the cache is a tree that is eaten from its leaves. Blocks held by nobody are free
-blocks to everybody else (Replica.free_blocks counts them). Empty ones are taken first, then the run that was given up
-longest ago, from its tail. What a jump takes is evicted when the cache is looked at next: until then nobody can tell.
+Neighbouring blocks of a segment with the same number of holders are one range; so are those that were released at one
+instant and that nobody holds. A sequence that holds a block holds all blocks before it. So along a path the number of
+holders falls, and the blocks that nobody holds lie at its end: the tree is evicted from its leaves. Blocks that nobody
+holds are free blocks to everybody else (Replica.free_blocks counts them). Empty blocks are taken first, then the range
+that was released longest ago, from its tail. Blocks that a jump takes are evicted when the cache is looked at next:
+until then no rule sees a difference.
 """
 
 from __future__ import annotations
@@ -51,7 +52,7 @@ def find_prefix(params, state, r, s):
     first = shared_blocks(params, pool, i)
     slot.shared_blocks = first
     slot.leaf = leaf_of(params, i)
-    if is_new(slot):  # nothing of its own is there, and to see that would take a cache miss
+    if is_new(slot):  # nothing of its own is cached, and looking would cost a cache miss
         j = j if j < first else first
         segment = slot.leaf
         first = first_block(params, pool, segment) if segment >= 0 else 0
@@ -83,8 +84,8 @@ def find_prefix(params, state, r, s):
 
 @jit_call
 def find_cut(params, state, r, i, hit):
-    """As find_prefix, of `hit` cached blocks, where there may be too few runs to cut all that the way leaves in the
-    middle, for others went on in that segment.
+    """`find_prefix` for `hit` cached blocks where there may be too few ranges to split all those that the path leaves in
+    the middle.
     """
     replica = state.replica[r]
     pool = params.pool[replica.pool]
@@ -121,7 +122,7 @@ def find_cut(params, state, r, i, hit):
 
 @jit
 def cached_blocks(params, state, r, i, tokens):
-    """Leading blocks of request i that replica r has, of `tokens` but the last. Where a segment is, all before is."""
+    """Leading blocks of the first `tokens` − 1 tokens of request i that replica r has. All before a cached one is there."""
     replica = state.replica[r]
     pool = params.pool[replica.pool]
     cache = PrefixCache(state, replica.prefix_at)
@@ -152,7 +153,7 @@ def take_prefix(params, state, r, s, hit):
     slot.held_blocks = 0
     if hit > slot.shared_blocks or not has_free_ranges(params, cache, hit):
         replica.free_blocks -= (
-            hit  # as if it brought its own, of which there are none: what it shares comes back
+            hit  # as if it brought blocks of its own: `enter_prefix` frees those that it shares
         )
         enter_prefix(params, state, r, s, hit)
     elif hit > 0:
@@ -201,7 +202,9 @@ def hold_prompt(params, state, r, s, tokens):
 
 @jit_call
 def will_leave(state, r, s, tokens):
-    """A sequence has left at this boundary: it leaves the cache when all are known that do, in their order."""
+    """A sequence has left the batch at this boundary: it leaves the cache, in order of request and attempt, once all that
+    leave are known.
+    """
     cache = PrefixCache(state, state.replica[r].prefix_at)
     slot = state.slot[s]
     before = -1
@@ -224,7 +227,7 @@ def will_leave(state, r, s, tokens):
 
 @jit_call
 def leave_finished(params, state, r):
-    """All that left at this boundary leave the cache; nobody has taken their slots yet."""
+    """The sequences that left at this boundary leave the cache; their slots are not in use again yet."""
     cache = PrefixCache(state, state.replica[r].prefix_at)
     while cache.leaver > 0:
         s = cache.leaver - 1

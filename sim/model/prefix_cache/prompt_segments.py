@@ -1,6 +1,6 @@
-"""The way of a prompt through the tree of segments: which segment each of its KV blocks belongs to.
+"""The path of a prompt through the tree of segments: which segment each of its KV blocks belongs to.
 
-`lo` is the row of the pool, whose block size tells where blocks end.
+The block size of the pool says where blocks end.
 """
 
 from __future__ import annotations

@@ -1,8 +1,9 @@
-"""Which running sequences hold which runs of a replica's prefix cache: they take hold of them and let go.
+"""Which running sequences hold which block ranges of a replica's prefix cache.
 
-A sequence that has never been in a batch, alone in its request, has what is its own to itself: it remembers the run
-(F_RUN), and nobody can find it. Most runs are such, and never touch the hash table, which is too large for the
-processor's caches. Only when another attempt at the request may look for them are they listed there (`list_own`).
+A sequence that enters a batch for the first time, as the only attempt at its request, has its own part of the prompt to
+itself: it remembers the range (Slot.range), and no search finds it. Most ranges are such and never touch the hash table,
+which is too large for the processor's caches. They are listed there only when another attempt at the request may look
+for them (`list_own_range`).
 """
 
 from __future__ import annotations
@@ -27,20 +28,20 @@ from sim.model.tables.replica import BlockRange, PrefixCache
 
 @jit
 def is_new(slot):
-    """Whether a sequence has never been in a batch, nor another attempt at its request: nobody has what is its own."""
+    """Whether neither a sequence nor another attempt at its request has been in a batch: no cache holds its own part."""
     return slot.attempts <= 1 and slot.preemptions == 0
 
 
 @jit
 def has_free_ranges(params, cache, hit):
-    """Whether unused runs are left, however many runs a way of so many blocks leaves in the middle: one a segment."""
+    """Whether unused ranges are left, however many a path of so many blocks has to split: at most one a segment."""
     return cache.n_free > hit or cache.n_free > params.n_segment + 1
 
 
 @jit
 def hold_own_blocks(params, state, s, cache, end):
-    """As enter_blocks, without a look at the rest of the cache; False where a sequence does not alone have what is its
-    own, or is not there yet.
+    """`enter_blocks` for a sequence that alone has its own part of the prompt, without a search of the cache; False where
+    that is not so, or the sequence has not come to its own part yet.
     """
     slot = state.slot[s]
     j = slot.held_blocks
@@ -69,7 +70,7 @@ def hold_own_blocks(params, state, s, cache, end):
 
 @jit_call
 def list_own_range(params, state, s):
-    """What is a sequence's own was for nobody else; from now on its request has, or may have, more than this attempt."""
+    """List the range that a sequence had to itself: from now on its request has, or may have, another attempt."""
     slot = state.slot[s]
     u = slot.range
     if u > 0 and BlockRange(state, u).segment == params.n_segment + slot.request and not is_listed(state, u):
@@ -79,13 +80,13 @@ def list_own_range(params, state, s):
 
 @jit_call
 def enter_prefix(params, state, r, s, end):
-    """As enter_blocks, a call of its own."""
+    """`enter_blocks` as a call."""
     enter_blocks(params, state, r, s, end)
 
 
 @jit
 def enter_blocks(params, state, r, s, end):
-    """A sequence that has its blocks up to `end` holds them in the cache; copies of what is there are given back."""
+    """A sequence that has its blocks up to `end` holds them in the cache; copies of cached blocks are freed."""
     replica = state.replica[r]
     pool = params.pool[replica.pool]
     slot = state.slot[s]
@@ -119,7 +120,7 @@ def enter_blocks(params, state, r, s, end):
                 replica.free_blocks += j - BlockRange(state, u).first
             last = share_range(state, pool, cache, u)
         elif last > 0 and BlockRange(state, last).last == j and BlockRange(state, last).refs == 1:
-            BlockRange(state, last).last = upto  # its own run grows
+            BlockRange(state, last).last = upto  # its own range grows
             j = upto
         elif cache.n_free == 0:
             break
@@ -127,16 +128,16 @@ def enter_blocks(params, state, r, s, end):
             last = begin_range(state, pool, cache, segment, last, j, upto)
             j = upto
         slot.range = last
-    if j < end:  # every run is held: what is left stays uncached
+    if j < end:  # every range is held: what is left stays uncached
         state.pool[replica.pool].ranges_dropped += 1
     slot.held_blocks = j
 
 
 @jit
 def share_path(params, state, replica, pool, cache, u, end):
-    """One more sequence holds the blocks before `end`, all of them cached, where runs are left however many are cut.
+    """One more sequence holds the blocks before `end`, all of them cached; enough ranges are left, however many are split.
 
-    The last of them are of the segment whose first run is u.
+    The last of the blocks are of the segment whose first range is u.
     """
     while True:
         first = BlockRange(state, u).first
@@ -159,7 +160,7 @@ def share_path(params, state, replica, pool, cache, u, end):
 
 @jit
 def share_cached(state, replica, pool, cache, u):
-    """One more sequence holds run u without blocks of its own to bring: they are taken where nobody held them."""
+    """One more sequence holds range u and brings no blocks of its own: those that nobody held are taken."""
     if BlockRange(state, u).refs == 0:
         replica.free_blocks -= BlockRange(state, u).last - BlockRange(state, u).first
     share_range(state, pool, cache, u)
@@ -167,7 +168,7 @@ def share_cached(state, replica, pool, cache, u):
 
 @jit
 def share_range(state, pool, cache, u):
-    """One more sequence holds run u; returns the run that its blocks are in then."""
+    """One more sequence holds range u; returns the range that its blocks are in then."""
     refs = BlockRange(state, u).refs
     shallow = BlockRange(state, u).prev_range
     BlockRange(state, u).refs = refs + 1
@@ -181,9 +182,9 @@ def share_range(state, pool, cache, u):
 
 @jit
 def release_path(state, replica, pool, cache, u, end):
-    """One sequence less holds the blocks before `end` in the segment whose first run is u.
+    """One sequence less holds the blocks before `end` in the segment whose first range is u.
 
-    Others hold what lies before its last run: fewer and fewer from run to run, or they would be one.
+    From range to range fewer sequences hold the blocks: two ranges with the same holders are joined.
     """
     while BlockRange(state, u).last < end:
         BlockRange(state, u).refs -= 1

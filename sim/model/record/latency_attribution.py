@@ -1,4 +1,4 @@
-"""What each request's time was spent on, from clocks that make every part O(1) a request.
+"""What each request's time was spent on, read off clocks, so that every part costs O(1) a request.
 
 Four clocks run while something costs time: a served model's while it has no ready replica, a pool's while replicas of it
 are starting, a replica's while it computes prompt chunks (Replica.prefill_ps), and the simulated time. A request reads a
@@ -144,7 +144,7 @@ def lose_tokens(slot, t):
 
 @jit_call
 def catch_up(state, slot, computed, t):
-    """A preempted sequence has `computed` tokens again at t: has it all that it had?"""
+    """A preempted sequence has `computed` tokens again at t: its preemption is over if that is all it had."""
     if computed < slot.lost_tokens:
         return
     if slot.generated > 0:
@@ -158,7 +158,7 @@ def catch_up(state, slot, computed, t):
 # ---- the end ----------------------------------------------------------------------
 @jit
 def keep_part(params, state, part, i, spent_ps):
-    """Keep one part of the time of request i where there is any: memory that nobody touches costs nothing."""
+    """Keep one part of the time of request i where there is any: untouched memory costs nothing."""
     if spent_ps != 0:
         state.spent[part * params.n_request + i] = spent_ps
 

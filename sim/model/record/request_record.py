@@ -33,9 +33,9 @@ def hash_of_request(i, routed, scheduled, first, last, replica, preemptions, gap
 def write_request(params, state, s, outcome, reason, tried):
     """Fold the request in a slot into the digest and keep its row where records are on.
 
-    The slot says all of it: when its first and last token came, its longest gap, its replica. `tried` says whether
-    clients may try again (Params.has_attempts). Who knows it says True or False: the compiler then leaves the rest out
-    of that copy of the rule.
+    The slot holds all of it: when its first and last token came, its longest gap, its replica. `tried` is whether
+    attempts are kept apart (Params.has_attempts). A caller that knows passes True or False: the compiler then leaves
+    the rest out of that copy of the rule.
     """
     slot = state.slot[s]
     i = slot.request
@@ -63,7 +63,7 @@ def write_request(params, state, s, outcome, reason, tried):
 
 @jit
 def write_refused(params, state, i, reason):
-    """The same of a request that was refused on arrival and never had a slot: its row is as it began, but for why."""
+    """`write_request` for a request that was refused on arrival and never had a slot: its record gets its reason alone."""
     h = hash_of_request(i, -1, -1, -1, -1, -1, 0, -1, REJECTED * 256 + reason)
     state.digest += finished(h)
     if params.keeps_records == 1:
@@ -95,7 +95,7 @@ def write_attempts(params, state, i, s, h):
 
 @jit_call
 def note_arrival(params, state, i, t):
-    """A request that does not come at a time of the table arrives at t."""
+    """Record that a request without an arrival time of its own arrives at t."""
     state.digest += finished(mixed(mixed(SEED, i), t))
     if params.keeps_records == 1:
         state.arrived[i] = t
@@ -103,7 +103,7 @@ def note_arrival(params, state, i, t):
 
 @jit_call
 def note_cached(params, state, slot):
-    """A request that is about to be written down had found part of its prompt in a prefix cache."""
+    """Record how much of its prompt a request, which is about to be written, found in a prefix cache."""
     i = slot.request
     state.digest += finished(mixed(mixed(SEED, -1 - i), slot.cached_tokens))
     if params.keeps_records == 1:

@@ -27,7 +27,7 @@ def oldest_routed_ps(state, replica):
 
 @jit
 def gate_opens_ps(params, state, r, t):
-    """When an idle replica may start: now, at its batching delay, or when more have come (NEVER)."""
+    """When an idle replica may start: now, at the end of its batching delay, or not before more requests come (NEVER)."""
     replica = state.replica[r]
     pool = params.pool[replica.pool]
     if replica.n_wait == 0:
@@ -80,7 +80,7 @@ def on_boundary(params, state, r, t):
 
 @jit
 def on_enqueued(params, state, r, s, t):
-    """A sequence has joined the waiting queue of replica r at t: wake the engine or cut its jump where it matters."""
+    """A sequence has joined the waiting queue of replica r at t: wake an idle engine, or cut a jump that it may end."""
     replica = state.replica[r]
     pool = params.pool[replica.pool]
     if replica.n_run == 0:

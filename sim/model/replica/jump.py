@@ -1,4 +1,4 @@
-"""A jump: the steps that an engine takes at once while only decoding goes on, and what comes of them.
+"""A jump: the steps that an engine takes at once while it only decodes, and what their end changes.
 
 Nothing can change inside the replica while they last; an arrival that could be admitted cuts the jump short at the first
 boundary that it reaches. Results equal stepping bit for bit.
@@ -35,12 +35,12 @@ from sim.model.tables.replica import PrefixCache
 
 @jit
 def count_gaps(params, state, r, k, g, d, span):
-    """Every sequence of the decode set saw k gaps: g, g + d, …"""
+    """Count k gaps, g, g + d, …, for every sequence of the decode set."""
     n_class = params.n_class
     last = g + d * (k - 1)
     bucket = bucket_of(g)
     if d > 0 and bucket != bucket_of(last):
-        bucket = -1  # they grow past it
+        bucket = -1  # the gaps grow past it
     for c in range(n_class):
         n = state.mix[r * n_class + c]
         if n > 0:
@@ -55,7 +55,7 @@ def count_gaps(params, state, r, k, g, d, span):
 
 @jit
 def end_chunks(params, state, r, t):
-    """The sequences that were scheduled one by one: nearly always the tail of the batch."""
+    """End the chunks of the sequences that were scheduled one by one: nearly always the tail of the batch."""
     replica = state.replica[r]
     left = replica.n_chunk
     replica.n_chunk = 0
@@ -105,14 +105,14 @@ def end_jump(params, state, r, t):
 
 @jit_call
 def reap_abandoned(params, state, r, t):
-    """Attempts whose client has gone leave the batch, with the step that has just ended."""
+    """Attempts whose client has given up leave the batch at the end of the step, t."""
     replica = state.replica[r]
     while replica.abandoned > 0:
         s = replica.abandoned - 1
         slot = state.slot[s]
         replica.abandoned = slot.next_abandoned
         if slot.state == SEQ_DECODE:
-            if is_measured(params, slot.arrival_ps):  # it left the mix with its client
+            if is_measured(params, slot.arrival_ps):  # `mix` lost it when its client gave up
                 state.mix[r * params.n_class + slot.traffic_class] += 1
             leave_decode(params, state, r, s, t)
         elif slot.chunk > 0:
@@ -148,7 +148,7 @@ def launch(params, state, r, t, k, g, d):
 
 @jit
 def launch_step(params, state, r, t):
-    """Time the step that holds prompt chunks and let it run."""
+    """Start the step that holds prompt chunks, once it is known how long it takes."""
     replica = state.replica[r]
     pool = params.pool[replica.pool]
     n = replica.n_decode
@@ -189,7 +189,7 @@ def launch_step(params, state, r, t):
 
 @jit
 def launch_jump(params, state, r, t, persistent):
-    """Let the decode set run alone: as many steps as nothing inside the replica can change."""
+    """Start a jump of the decode set alone: as many steps as nothing inside the replica can change."""
     replica = state.replica[r]
     pool = params.pool[replica.pool]
     n = replica.n_decode
@@ -252,7 +252,7 @@ def blocks_used(params, state, r, n_blocks, t):
 
 @jit_call
 def blocks_cached(params, state, r, n_blocks, t):
-    """Cached KV blocks that nobody holds at t, seen from outside: what a jump has taken by then is gone."""
+    """Cached KV blocks that nobody holds at t, seen from outside: without those that a jump has taken by then."""
     replica = state.replica[r]
     return min(
         PrefixCache(state, replica.prefix_at).cached_blocks,

@@ -137,7 +137,7 @@ def walk_running(params, state, r, budget, t):
 
 @jit_call
 def pass_over(params, state, r, t):
-    """Sequences of the decode set that the step has no room for leave the set until they are scheduled again."""
+    """Sequences of the decode set that the step's budget does not reach leave the set until they are scheduled again."""
     replica = state.replica[r]
     mark = replica.step + 1
     s = replica.run_head
@@ -164,7 +164,7 @@ def preempt_in_step(params, state, r, victim, t):
 
 @jit_call
 def choose_victim(params, state, r):
-    """The running sequence that gives way: the last one, or under the priority policy the least important."""
+    """The running sequence to preempt: the last one, or under the priority policy the least important."""
     from_tail = state.replica[r].run_tail
     if params.pool[state.replica[r].pool].scheduling == FCFS:
         return from_tail

@@ -49,7 +49,7 @@ def join_decode(params, state, r, s):
 
 @jit
 def unlist_decode(params, state, r, s):
-    """Take a sequence out of the decode set's books (its heap entry is the caller's); returns its computed tokens."""
+    """Take a sequence out of the decode set's counts; the caller drops its heap entry. Returns its computed tokens."""
     replica = state.replica[r]
     slot = state.slot[s]
     offset = slot.computed
@@ -86,7 +86,7 @@ def leave_decode(params, state, r, s, t):
 
 @jit
 def blocks_back(params, state, r, s, tokens):
-    """A sequence with so many tokens that has left the batch at a boundary gives its blocks back."""
+    """Free the blocks of a sequence with so many tokens, which has left the batch at a boundary."""
     replica = state.replica[r]
     if replica.prefix_at > 0:
         will_leave(state, r, s, tokens)
@@ -145,9 +145,10 @@ def lone_gap(params, state, s, gap_ps):
 
 @jit_call
 def preempt(params, state, r, s, chunk, t):
-    """Put a running sequence back in the waiting queue: its blocks are freed, all of it will be recomputed.
+    """Put a running sequence back in the waiting queue of its replica: in front, or at its place under the priority policy.
+    Its blocks are freed, and all of it will be recomputed.
 
-    `chunk` is what this very step had already given it (blocks included), else 0.
+    `chunk` is the tokens that this very step had already given it (with their blocks), else 0.
     """
     replica = state.replica[r]
     slot = state.slot[s]

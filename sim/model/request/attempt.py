@@ -61,7 +61,7 @@ def take_free(state):
 
 @jit
 def drop_slot(state, s):
-    """Give a slot back without a word about its request."""
+    """Give a slot back and record nothing of its request."""
     state.slot[s].next = state.free_slot
     state.free_slot = s
     state.in_flight -= 1
@@ -76,7 +76,7 @@ def measure_more(state, k, metric, value_ps):
 
 @jit
 def disarm_all(params, state, s):
-    """Nothing is due any more for the attempt in slot s."""
+    """Disarm the timer and the hedge of the attempt in slot s."""
     disarm(state, s)
     if is_listed(state, s):
         unlist_hedge(params, state, s)
@@ -90,7 +90,9 @@ def overhead_of(params, state, r):
 
 @jit_call
 def end_of_attempt(params, state, s, outcome):
-    """The attempt in slot s is over: its timer, its limits, its hedge peer; returns the slot of the hedge peer or −1."""
+    """End the attempt in slot s: its timer, its place in its limits, its link to a hedge peer. Returns the slot of that
+    peer, or −1.
+    """
     slot = state.slot[s]
     disarm_all(params, state, s)
     end_concurrency(params, state, s)
@@ -109,7 +111,7 @@ def end_of_attempt(params, state, s, outcome):
 
 @jit_call
 def count_waste(params, state, s, tokens):
-    """So many computed tokens of an attempt answer nobody. One that lost to its hedge peer has no row of its own."""
+    """Count computed tokens of an attempt as wasted. One that lost to its hedge peer has no record of its own."""
     slot = state.slot[s]
     if slot.fate == LOST_HEDGE:
         write_wasted_tokens(params, state, slot.request, tokens)
@@ -121,7 +123,7 @@ def count_waste(params, state, s, tokens):
 
 @jit
 def end_if_lost_hedge(params, state, s):
-    """Whether the hedge peer of an attempt that has emitted its last token had answered before it; then that is all."""
+    """Whether an attempt that has emitted its last token had lost to its hedge peer: then it ends here, cancelled."""
     slot = state.slot[s]
     if slot.fate == LOST_HEDGE:
         end_of_attempt(params, state, s, CANCELLED)
@@ -163,7 +165,7 @@ def first_seen_ps(params, state, s):
 
 @jit
 def end_answered_attempt(params, state, s, t):
-    """An attempt has answered its request at t: its end, its tenant's share, the cache."""
+    """An attempt has answered its request at t: end it, charge its tenant, keep its answer in the cache."""
     slot = state.slot[s]
     end_of_attempt(params, state, s, COMPLETED)
     if slot.from_cache == 1:
@@ -178,7 +180,7 @@ def end_answered_attempt(params, state, s, t):
 
 @jit_call
 def cancel_hedge_peer(params, state, s, t):
-    """An attempt has emitted its first token at t: its hedge peer, if it has one, is told a moment later."""
+    """An attempt has emitted its first token at t: its hedge peer, if it has one, is cancelled one picosecond later."""
     slot = state.slot[s]
     peer_slot = slot.hedge_peer
     if peer_slot >= 0:
@@ -194,7 +196,9 @@ def cancel_hedge_peer(params, state, s, t):
 
 @jit_call
 def is_extra(state, s):
-    """Whether slot s, inside at the end, is not the one its row is about: abandoned, or the earlier hedge peer."""
+    """Whether slot s, in flight at the end of the run, is not the one that its record is about: it is abandoned, or the
+    earlier of two hedged attempts. The later one takes over what the earlier wasted.
+    """
     slot = state.slot[s]
     peer_slot = slot.hedge_peer
     if peer_slot < 0:

@@ -29,7 +29,9 @@ def on_answer_computed(params, state, s, r, t):
 
 @jit_call
 def complete_attempt(params, state, s, r, t):
-    """As complete, where there may be more to do: another attempt was first, stations follow, or it is an end."""
+    """`on_answer_computed` where attempts are kept apart: this one lost to its hedge peer, more is to be done, or its
+    request is complete.
+    """
     if end_if_lost_hedge(params, state, s):
         return
     if has_more_to_do(params, state, s):

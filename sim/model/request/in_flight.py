@@ -1,4 +1,4 @@
-"""A request in flight: its slot, and what is written down when it ends."""
+"""A request in flight: its slot, and what is recorded when it ends."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def take_slot(params, state, i, t):
 
 @jit
 def clear_attempt(params, slot):
-    """Nothing has happened yet to the request in a slot, or to its next attempt."""
+    """Clear a slot for an attempt: nothing has happened to it yet."""
     slot.generated = 0
     slot.computed = 0
     slot.chunk = 0
@@ -117,7 +117,7 @@ def network_of(params, state, k, r):
 
 @jit
 def complete_request(params, state, s, r, last, t, tried):
-    """A request is answered in full at t, its last token at `last`: measure it, write it down, free its slot."""
+    """A request is answered in full at t, its last token at `last`: measure it, record it, free its slot."""
     slot = state.slot[s]
     k = slot.traffic_class
     arrival = slot.arrival_ps
@@ -153,7 +153,7 @@ def complete_request(params, state, s, r, last, t, tried):
 
 @jit
 def count_tokens(state, s, n):
-    """Count what came of an answer of n tokens within the measured window, at its end or at that of the run."""
+    """Count the tokens of an answer of n that came within the measured window, when the answer or the run ends."""
     slot = state.slot[s]
     marks = state.n_mark
     if marks > 0 and slot.from_cache == 0:
@@ -169,7 +169,7 @@ def count_tokens(state, s, n):
 
 @jit
 def reject_on_arrival(params, state, i, t, reason):
-    """A request was turned away on arrival."""
+    """A request is rejected on arrival."""
     counts = state.counts[class_of(params, i)]
     counts.all_rejected += 1
     if is_measured(params, t):
@@ -201,7 +201,7 @@ def fail_request(params, state, s, r, reason):
 
 @jit_call
 def write_unserved(params, state, s, r, outcome, reason):
-    """Write down a request that was not served in full, as far as it came, and free its slot."""
+    """Record a request that was not served in full, as far as it came, and free its slot."""
     slot = state.slot[s]
     longest = slot.gap_max
     if slot.state == SEQ_DECODE:
@@ -232,7 +232,7 @@ def is_missed(params, state, s, r):
 
 @jit_call
 def leave_inside(params, state, s, r, reason):
-    """The run is over and a request is still inside: write down how far it came, and whether it is a miss already."""
+    """The run is over and a request is still inside: record how far it came, and whether it is a miss already."""
     slot = state.slot[s]
     if params.has_attempts == 1 and is_extra(state, s):
         free_slot(state, s)

@@ -1,8 +1,8 @@
-"""Closed loops: what comes when an answer has been seen, the next turn of its session or the next request of a line.
+"""Closed loops: which request follows when an answer has been seen: the next turn of its session, or the next of a line.
 
-Turns are requests of the table like any other, numbered beforehand; those that follow another one arrive by
-themselves never. While its user thinks, or its agent waits for a tool, a turn sleeps in a slot. Clients that keep so many
-requests in flight share a line: who of them is free sends whoever is first in it.
+Turns are requests of the table, numbered beforehand; a turn that follows another one has no arrival time of its own.
+While its user thinks, or its agent waits for a tool, the turn waits in a slot. The clients of a load generator share a
+line of requests: a client that is free sends the first of them.
 """
 
 from __future__ import annotations
@@ -18,18 +18,18 @@ from sim.model.timers.timer_heap import arm
 
 @jit
 def schedule_next_turn(params, state, s, r, outcome, t):
-    """The request whose slot s was is over at t, its answer from replica r: what follows it where loops are closed."""
+    """The request of slot s, which is given back, is over at t at replica r: schedule what follows it in a closed loop."""
     if params.turn_at > 0:
         send_next_turn(params, state, s, r, outcome, t)
 
 
 @jit_call
 def send_next_turn(params, state, s, r, outcome, t):
-    """What follows is on its way.
+    """Schedule the request that follows.
 
-    In a session who was not answered goes away, unless the class is persistent; a client of a line goes on. After the
-    end of the run nobody comes. What comes sleeps in the slot of the one before it, which is left as it is: a prefix
-    cache may still have to look at it.
+    A user who was not answered ends the session, unless the class is persistent; a client of a line goes on. No turn
+    comes at `duration_s` or later. The turn waits in the slot of the one before it, whose fields stay as they are: a
+    prefix cache may still have to read them.
     """
     slot = state.slot[s]
     turn = params.turn[slot.request]

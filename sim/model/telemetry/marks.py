@@ -1,7 +1,7 @@
-"""Marks: what every pool has done, and every answer has got, by the ends of warm-up, of the measured window, of the run.
+"""Marks: what every pool has done, and how many tokens every answer has, at the ends of warm-up, window and run.
 
-What happened within the window is one mark minus the one before it, so nothing has to be counted while it goes on. A
-step that a mark falls in counts by how much of its time lies before the mark; its tokens come out when it ends.
+What happened within the measured window is one mark minus the one before it, so nothing is counted meanwhile. A step
+that a mark falls in counts by how much of its time lies before the mark; its tokens come when it ends.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ def pass_mark(params, state, t):
 
 @jit_call
 def set_mark(params, state, number, t):
-    """Keep what every pool has done, and every answer under way has got, by t."""
+    """Keep what every pool has done, and how many tokens every answer in progress has, by t."""
     for pool_id in range(params.n_pool):
         settle_areas(state, pool_id, t)
         mark = state.mark[number * params.n_pool + pool_id]

@@ -1,4 +1,4 @@
-"""What is read from the world at an instant: scrapes for the controllers, samples for people.
+"""What is read of a run at an instant: scrapes for the autoscalers, samples for the time series.
 
 Reading changes nothing: a replica in the middle of a jump is seen as after its last boundary before that instant.
 """
@@ -106,7 +106,7 @@ def metric_milli(params, state, pool_id, t):
 def sample(params, state, t):
     """Write one row of the time series per pool and station and fold it into the digest.
 
-    The sample that closes a run between two others has no rows of stations: who began work since then is not known.
+    The sample that closes a run between two others has no rows of stations: which visits began since is not known.
     """
     n_pool = params.n_pool
     number = state.n_sample

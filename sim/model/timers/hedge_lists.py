@@ -1,8 +1,8 @@
 """When clients send a second attempt beside their first.
 
-Nearly every hedge turns out needless before its time comes: there is a first token. So they do not stand in the heap of
-timers. Clients that wait equally long form a list, a new attempt goes to its end, and only the first of all lists is
-looked at.
+Nearly every hedge turns out needless: a first token comes before its time. So hedges are not kept in the heap of timers.
+Attempts whose clients wait equally long form a list; a new attempt goes to its end, and only the first hedge of all
+lists is looked at.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ def has_first_token(state, s):
 
 @jit
 def find_first(params, state):
-    """Some list begins otherwise: which hedge is the first of all."""
+    """The head of a list has changed: find the first hedge of all."""
     best = -1
     for j in range(params.n_hedge_list):
         s = state.hedge_list[j].head - 1
@@ -69,7 +69,7 @@ def list_of(params, state, s):
 
 @jit
 def set_next_hedge(state, hedges, before, s):
-    """What comes behind the hedge `before`, or first in its list where that is 0, is s; both are 1 + a slot."""
+    """Link s behind the hedge `before`, or first in its list where that is 0; both are 1 + a slot."""
     if before > 0:
         state.slot[before - 1].hedge_next = s
     else:
@@ -78,7 +78,7 @@ def set_next_hedge(state, hedges, before, s):
 
 @jit
 def set_prev_hedge(state, hedges, after, s):
-    """What comes before the hedge `after`, or last in its list where that is 0, is s; both are 1 + a slot."""
+    """Link s before the hedge `after`, or last in its list where that is 0; both are 1 + a slot."""
     if after > 0:
         state.slot[after - 1].hedge_prev = s
     else:
@@ -87,7 +87,7 @@ def set_prev_hedge(state, hedges, after, s):
 
 @jit
 def list_hedge(params, state, s):
-    """An attempt has begun whose client may send a second one: the last of its list, or of one instant in order."""
+    """List an attempt whose client may send a second one: at the end of its list, in order among those of one instant."""
     slot = state.slot[s]
     hedges = list_of(params, state, s)
     before = hedges.tail

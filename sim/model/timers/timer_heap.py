@@ -1,9 +1,9 @@
 """What requests wait for outside the replicas: deadlines, retries, hedges, think times.
 
-A slot has at most one timer, Slot.due_ps. Most are put off or forgotten long before they go off, so the heap that finds the
-first of them is not told: its entry for a slot is a lower bound of the slot's timer by (time, phase, request, attempt),
-raised or dropped when it comes to the top. An entry outlives the request that it was made for: the next one in the slot
-takes it over. So there are never more entries than slots.
+A slot has at most one timer, Slot.due_ps. Most timers are moved or disarmed long before they fire, and the heap that
+finds the first is not updated then: its entry for a slot is a lower bound of the slot's timer by (time, phase, request,
+attempt), and is raised or dropped when it comes to the top. An entry outlives the request that it was made for: the next
+request in the slot takes it over. So there are never more entries than slots.
 
 Every entry has four below it: half as many levels as with two, and the four lie side by side.
 """
@@ -28,13 +28,13 @@ def timer_key(kind, request, attempt):
 
 @jit
 def first_timer_ps(state):
-    """When the heap is looked at next: no timer goes off before; NEVER = there is none."""
+    """When the heap is looked at next: no timer fires before; NEVER = there is none."""
     return state.timer[0].time_ps if state.n_timer > 0 else NEVER
 
 
 @jit
 def next_timer_ps(state):
-    """When a timer or a hedge goes off next, or not before; NEVER = there is none."""
+    """A time before which no timer and no hedge fires; NEVER = there is none."""
     timer_ps = first_timer_ps(state)
     return timer_ps if timer_ps < state.hedge_ps else state.hedge_ps
 
@@ -72,8 +72,8 @@ def first_of(state, j, other):
 
 @jit_call
 def first_of_four(state, j):
-    """The earliest of four neighbours, the first of which is j. Nobody can guess which it is, and only outside a loop
-    does the compiler choose without a branch.
+    """The earliest of four neighbours, the first of which is j. Which it is cannot be predicted, and only outside a
+    loop does the compiler choose without a branch.
     """
     left = first_of(state, j, j + 1)
     right = first_of(state, j + 2, j + 3)
@@ -126,7 +126,7 @@ def sink(state, time, key, s):
 
 @jit
 def disarm(state, s):
-    """Forget the timer of a slot, if it has one."""
+    """Clear the timer of a slot, if it has one."""
     state.slot[s].due_ps = NEVER
 
 
