@@ -11,9 +11,8 @@ from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
-import sim.jit
 
-import sim.model
+from sim.compile import jit
 
 DATA = Path(__file__).parent / "data"
 MODULES = (
@@ -35,24 +34,25 @@ def compiled() -> SimpleNamespace:
     """Every name of the laws' modules, compiled as the product uses them."""
     names = vars(_gather())
     return SimpleNamespace(
-        **{key: sim.compile.jit.entry_point(v) if hasattr(v, "py_func") else v for key, v in names.items()}
+        **{key: jit.entry_point(v) if hasattr(v, "py_func") else v for key, v in names.items()}
     )
 
 
 def plain() -> SimpleNamespace:
     """The same names from a second import in which the decorators do nothing: CPython runs every line."""
     kept = {name: sys.modules.pop(name, None) for name in MODULES}
-    decorators = sim.jit.jit, sim.jit.jit_call
-    sim.jit.jit = sim.jit.jit_call = lambda function: function
+    decorators = jit.jit, jit.jit_call
+    jit.jit = jit.jit_call = lambda function: function
     try:
         return _gather()
     finally:
-        sim.jit.jit, sim.jit.jit_call = decorators
+        jit.jit, jit.jit_call = decorators
         for name, module in kept.items():
             sys.modules.pop(name, None)
             if module is not None:
                 sys.modules[name] = module
-                setattr(sim.model, name.rpartition(".")[2], module)
+                package, _, last = name.rpartition(".")
+                setattr(sys.modules[package], last, module)
 
 
 def vectors(file: str, *kinds: str) -> Iterator[dict[str, Any]]:
