@@ -151,10 +151,10 @@ class State(World):
     served_model = Table(ServedModelState, "a row a served model")
     replica = Table(Replica, "a row a replica place")
     mix = Words("(replica, class) measured sequences in the decode set")
-    boundary_tree = Words("winners, then keys: the next boundary of each replica")
-    stage_tree = Words("winners, then keys: the next stage change of each replica")
+    boundary_tree = Words("nodes, then keys: the next boundary of each replica")
+    stage_tree = Words("nodes, then keys: the next stage change of each replica")
     load = Words(
-        "of each served model: winners, then keys: outstanding requests of a ready replica, then its place"
+        "of each served model: nodes, then keys: outstanding requests of a ready replica, then its place"
     )
     ready = Words("(replica,) of each served model: its ready replicas in order")
     metric_window = Table(MetricSample, "(pool, n_metric_sample) samples that were scraped")
