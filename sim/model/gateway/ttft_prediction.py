@@ -48,7 +48,7 @@ def n_waiting(params, state, g):
 
 @jit
 def stations_ps(params, state, s, t):
-    """How long the attempt in slot s takes from t on until it is past the stations before the GPU, if nobody else comes."""
+    """How long the attempt in slot s takes from t on until it is past the stations before the GPU, if no other comes."""
     slot = state.slot[s]
     at = t
     for number in range(n_before(params, slot.traffic_class)):

@@ -3,7 +3,7 @@
 A prompt is a path through a tree of segments (system prompt, tenant, session …), then tokens of its own: a segment
 like any other, with the request for its name. A full KV block is known by its place in the sequence and by the
 segment of its last token; two sequences share it when both are the same. A block is in the cache from the moment its
-prompt tokens are scheduled; answers enter when their sequence leaves. A block that is there twice is kept once.
+prompt tokens are scheduled; answers enter when their sequence leaves. Of two equal blocks one is kept.
 
 Neighbouring blocks of a segment with the same number of holders are one range; so are those that were released at one
 instant and that nobody holds. A sequence that holds a block holds all blocks before it. So along a path the number of
@@ -38,7 +38,7 @@ HIT_MASK = (1 << HIT_BITS) - 1
 def find_prefix(params, state, r, s):
     """Leading blocks of a waiting sequence that are cached, and how many of them nobody holds: hit << 31 | loose.
 
-    At least the last token is computed, so that there is something to answer from.
+    At least the last token has to be computed: the next token follows from it.
     """
     slot = state.slot[s]
     replica = state.replica[r]

@@ -1,7 +1,7 @@
-"""How much ready replicas hold, and which of them the least.
+"""How many requests ready replicas hold, and which of them holds the fewest.
 
-A router looks at a list of n ready replicas: all of a served model's, or some of them. It begins with one that is drawn
-for the attempt, goes on to the end and round to the others, and of equally good ones takes the first it comes to.
+A router looks at a list of n ready replicas: all of a served model's, or some of them. It begins with a replica that is
+drawn for the attempt, continues to the end of the list and from its start, and takes the first of the best.
 """
 
 from __future__ import annotations

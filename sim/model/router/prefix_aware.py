@@ -1,7 +1,7 @@
 """The router that looks into prefix caches: the longest cached prefix, unless load is out of balance.
 
-The rule of SGLang's and vLLM's routers (policy `cache_aware`), told by the replicas what they have cached rather than
-guessing it from what was sent to them.
+The rule of SGLang's and vLLM's routers (policy `cache_aware`). It asks the replicas what they have cached and does not
+guess it from what was sent to them.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""Routers that keep what belongs together in one place: a session's replica, and a ring of hashes.
+"""Routers that keep the requests of a session on one replica: one remembers it, one finds it on a ring of hashes.
 
-Both let nobody have more than ⌈factor · mean⌉ requests, the mean of the replicas they choose among with the request to
+Both give no replica more than ⌈factor · mean⌉ requests, the mean of the replicas they choose among with the request to
 be routed counted in: Mirrokni, Thorup and Zadimoghaddam, "Consistent hashing with bounded loads", SODA 2018.
 """
 
@@ -84,4 +84,4 @@ def consistent_hash(params, state, g, i, ready, n):
         if outstanding_of(state, r) < most and is_listed(ready, n, r):
             return r
         j = j + 1 if j + 1 < nodes else 0
-    return ready[0]  # never: somebody holds no more than the mean
+    return ready[0]  # never reached: some replica holds no more than the mean

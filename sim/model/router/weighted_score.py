@@ -1,7 +1,7 @@
-"""The router that adds up what it was told about each replica: a weighted score from a snapshot that grows old.
+"""The router `weighted_score`: the lowest weighted sum of what a snapshot says of each replica.
 
-Time is cut into intervals of the snapshot's age; the first request routed in an interval takes the snapshot, of all the
-group's ready replicas as they are then, and the others of that interval see it.
+Time is cut into intervals; the first request routed in an interval takes the snapshot, of all ready replicas of the
+served model as they are then, and the later requests of that interval read it.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ def take_snapshot(params, state, g, t):
 
 @jit
 def clear_snapshot(state, r):
-    """Nothing is known of replica r but that it is there: it counts as empty."""
+    """Clear the snapshot of replica r: it counts as empty."""
     snapshot = state.snapshot[r]
     snapshot.start = state.replica[r].start
     snapshot.outstanding = 0

@@ -13,8 +13,8 @@ N_SPENT = 9
 
 
 class Slot(Row):
-    """A request in flight, in cache lines of eight words: what is needed together stands together, for a slot is looked
-    at from time to time, and is in no near cache any more when it is looked at again.
+    """A request in flight, in cache lines of eight int64s. Fields that are needed together stand together: by the time a
+    slot is read again it has left the processor's nearest caches.
     """
 
     request = Field("number of the request")
@@ -86,7 +86,7 @@ class Slot(Row):
 
 
 class Timer(Row):
-    """Row j of the heap of timers has its j-th entry, and where in the heap the entry of slot j is. Four entries are two
+    """Row j holds the j-th entry of the heap of timers, and where in the heap the entry of slot j is. Four entries are two
     cache lines.
     """
 

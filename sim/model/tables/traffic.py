@@ -135,7 +135,7 @@ class Segment(Row):
 class Turn(Row):
     """What follows a request in a closed loop."""
 
-    next = Field("the request that follows, −1 = none, −2 − line = whoever is first in that line then")
+    next = Field("the request that follows, −1 = none, −2 − line = the first request of that line then")
     pause_ps = Field("how long after its end that one comes")
     tokens = Field("tokens of its session up to and with this request", unit="tokens")
 
