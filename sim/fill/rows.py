@@ -299,7 +299,7 @@ def checked_turns(turns: Turns, arrival_ps: np.ndarray) -> np.ndarray:
 
 
 def lines_of(turns: Turns, arrival_ps: np.ndarray) -> np.ndarray:
-    """The lines of closed loops as records, (line,): which requests wait in each; InputError where they are not side by side."""
+    """The lines of closed loops as records, (line,); InputError where the requests of one are not side by side."""
     after = np.asarray(turns.after, dtype=np.int64)
     lines = Line.rows(np.zeros((-min(int(np.min(after, initial=0)), -1) - 1) * Line.SIZE, dtype=np.int64))
     for number, row in enumerate(lines):

@@ -16,7 +16,7 @@ from sim.units import NEVER
 
 @jit_call
 def set_next_fault(params, state):
-    """When the next scripted fault strikes."""
+    """Set when the next scripted fault strikes."""
     f = state.n_fault
     state.next_fault_ps = params.fault[f].time_ps if f < params.n_fault else NEVER
 
@@ -86,7 +86,7 @@ def fail_list(params, state, r, s, t):
 
 @jit_call
 def clear_engine(params, state, r):
-    """An engine without requests, its step count and its totals kept."""
+    """Empty an engine; its step count and its totals stay."""
     replica = state.replica[r]
     replica.jump_k = 0
     replica.n_run = 0

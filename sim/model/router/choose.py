@@ -63,7 +63,7 @@ def n_fitting_pools(params, g, i):
 
 @jit
 def has_pool_list(params, g, i):
-    """Whether not every pool of served model g may serve request i, or not all alike: never for a fallback."""
+    """Whether the class of request i names or orders the pools of served model g; never for a fallback."""
     klass = params.klass[class_of(params, i)]
     return klass.n_pool > 0 and klass.served_model == g
 
@@ -169,7 +169,7 @@ def one_of_equals(params, state, g, i, attempt, more):
 
 @jit_call
 def choose_among(params, state, g, i, attempt, t, ready, n):
-    """The router's choice from n ready replicas that are listed in order from `at` on; there is at least one."""
+    """The router's choice from a list of n ready replicas, in order of index; there is at least one."""
     router = params.served_model[g].router
     if router == ROUND_ROBIN:
         r = ready[next_ready(ready, n, state.served_model[g].cursor)]
@@ -195,8 +195,8 @@ def choose_among(params, state, g, i, attempt, t, ready, n):
 
 @jit_call
 def choose_fitting(params, state, g, i, attempt, most, t):
-    """The replica for a request that not all pools of the served model may take, or not all alike, or where a replica may
-    hold fewer than `most`; −1 when none that may take it is ready.
+    """The replica for a request where not every pool may take it, its class orders the pools, or a replica may hold fewer
+    than `most`; −1 when no replica that may take it is ready.
     """
     ordered = params.klass[class_of(params, i)].is_ordered == 1
     if ordered and most == NEVER and has_pool_list(params, g, i):

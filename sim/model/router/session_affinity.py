@@ -38,7 +38,7 @@ def session_affinity(params, state, g, i, attempt, ready, n):
 
 @jit
 def is_home(params, state, g, r, index, ready, n):
-    """Whether replica r, ready, in the list and since its index-th start the same one, has room for one more."""
+    """Whether replica r is in the list, still that of its index-th start, and has room for one more request."""
     if not is_listed(ready, n, r) or state.replica[r].start != index:
         return False
     held = outstanding_of(state, r)

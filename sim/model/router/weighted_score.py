@@ -40,7 +40,7 @@ def clear_snapshot(state, r):
 
 @jit
 def score_of(params, state, g, r):
-    """What the router makes of replica r; one that has become ready since the snapshot counts as empty."""
+    """The score of replica r; one that has become ready since the snapshot counts as empty."""
     model = params.served_model[g]
     snapshot = state.snapshot[r]
     if snapshot.start != state.replica[r].start:
