@@ -17,10 +17,11 @@ from sim.model.tables.codes import (
     FIXED,
     HOLD_FIFO,
     LEAST_OUTSTANDING,
+    MEAN,
     NO_JITTER,
     SRC_OUTSTANDING,
 )
-from sim.model.tables.pool import N_WORK, PoolParams
+from sim.model.tables.pool import N_WORK, PoolParams, Signal
 from sim.model.tables.replica import BlockRange, PrefixCache
 from sim.model.tables.served_model import SESSIONS_MAX
 from sim.model.tables.traffic import NOBODY_FOLLOWS, Line
@@ -159,6 +160,21 @@ class StepRow(NamedTuple):
     after: int  # bit i: it waits for the i-th step
 
 
+class SignalRow(NamedTuple):
+    """A signal in numbers: what of a pool is read, how often, and how its autoscaler sees it."""
+
+    source: int = SRC_OUTSTANDING
+    scrape_ps: int = 15 * 10**12
+    window_ps: int = 0
+    lag_ps: int = 0
+    aggregation: int = MEAN
+
+    @property
+    def n_sample(self) -> int:
+        """Samples that its ring has room for: those of the window, and those that are too new to be seen."""
+        return (self.window_ps + self.lag_ps) // self.scrape_ps + 2
+
+
 class PoolRow(NamedTuple):
     """A pool in numbers; times in ps, see `sim.model.tables.codes`."""
 
@@ -184,10 +200,7 @@ class PoolRow(NamedTuple):
     autoscaler: int = FIXED
     tick_ps: int = NEVER
     target_milli: int = 1
-    metric_source: int = SRC_OUTSTANDING
-    scrape_ps: int = 15 * 10**12
-    window_ps: int = 0
-    lag_ps: int = 0
+    signals: tuple[SignalRow, ...] = (SignalRow(),)  # at most TARGET_CAP
     autoscaler_settings: np.ndarray | None = None  # (SCALER_PAR,)
     stage_ps: np.ndarray | None = None  # (step, N_QUANTILE) of a start
     steps: tuple[StepRow, ...] | None = None  # what each row is; None: the stages 1, 2, … in sequence
@@ -346,14 +359,14 @@ OF_POOL = (
         "gpus",
     ),
     *("min_replicas", "max_replicas", "initial_replicas", "autoscaler", "tick_ps", "target_milli"),
-    *("request_overhead_ps", "metric_source", "scrape_ps", "window_ps", "lag_ps", "prefix_runs"),
+    *("request_overhead_ps", "prefix_runs"),
 )
 
 
 def pool_table(pools: list[PoolRow]) -> np.ndarray:
     """The pools' parameters, in words."""
     words = np.zeros(len(pools) * PoolParams.SIZE, dtype=np.int64)
-    first, table, step, work = 0, 0, 0, sum(len(pool.base_ps) for pool in pools)
+    first, table, step, signal, work = 0, 0, 0, 0, sum(len(pool.base_ps) for pool in pools)
     for i, pool in enumerate(pools):
         row = PoolParams(words, i * PoolParams.SIZE)
         copy_fields(pool, row, OF_POOL)
@@ -364,8 +377,23 @@ def pool_table(pools: list[PoolRow]) -> np.ndarray:
         row.table_at, row.work_at = table, work
         row.prefix_buckets = buckets_of(pool.prefix_runs)
         row.first_step, row.n_step = step, n_steps(pool)
+        row.first_signal, row.n_signal = signal, len(pool.signals)
+        signal += len(pool.signals)
         first, table, step = first + pool.max_replicas, table + len(pool.base_ps), step + n_steps(pool)
         work += N_WORK + len(pool.base_ps)
+    return words
+
+
+def signal_table(pools: list[PoolRow]) -> np.ndarray:
+    """The pools' signals, in words."""
+    signals = [(number, signal) for number, pool in enumerate(pools) for signal in pool.signals]
+    words = np.zeros(len(signals) * Signal.SIZE, dtype=np.int64)
+    at = 0
+    for i, (pool, signal) in enumerate(signals):
+        row = Signal(words, i * Signal.SIZE)
+        copy_fields(signal, row, signal._fields)
+        row.pool, row.first_sample, row.n_sample = pool, at, signal.n_sample
+        at += signal.n_sample
     return words
 
 

@@ -20,23 +20,28 @@ from sim.fill.params import (
     make_world,
     with_traffic,
 )
-from sim.fill.rows import AUTO_RUNS
-from sim.model.autoscaler import keda
-from sim.model.autoscaler.hpa_layout import (
+from sim.fill.rows import AUTO_RUNS, SignalRow
+from sim.model.autoscaler.hpa_rows import (
     DOWN,
-    HPA_POLICY_CAP,
+    POLICY_CAP,
     POLICY_PERCENT,
     POLICY_PODS,
     SELECT_DISABLED,
     SELECT_MAX,
     SELECT_MIN,
     UP,
+    HpaRule,
+    HpaSettings,
     hpa_fits,
-    hpa_par,
     hpa_policy,
+    hpa_rule,
+    hpa_settings,
+    hpa_target,
 )
+from sim.model.autoscaler.keda import KedaSettings, keda_settings, keda_trigger
 from sim.model.loop.control import SCALER_PAR
 from sim.model.tables.codes import (
+    AGGREGATIONS,
     BATCHINGS,
     CONTINUOUS,
     FIXED,
@@ -54,6 +59,7 @@ from sim.pack.coldstart import step_rows
 from sim.pack.network import is_away, network_row, overhead_s
 from sim.pack.traffic import check_work, class_rows, front_row, tenant_rows
 from sim.scenario.autoscaler import Hpa, Queue, ScalingRules
+from sim.scenario.metrics import Pipeline
 from sim.scenario.pool import Pool
 from sim.scenario.pool_choice import is_ordered, preferred
 from sim.scenario.router import ConsistentHash, PrefixAware, SessionAffinity, WeightedScore
@@ -234,16 +240,10 @@ def sample_interval_s(scenario: Scenario) -> float:
 
 def pool_row(pool: Pool, table: StepTable, served_model: int) -> PoolRow:
     """A pool in numbers."""
-    runtime, metrics = pool.runtime, pool.metrics
+    runtime = pool.runtime
     none = runtime.batching == "none"
-    scaler, tick_ps, target, par = scaler_row(pool)
+    scaler, tick_ps, target, settings = scaler_row(pool)
     stage_ps, steps = step_rows(pool)
-    if (metrics.window_s + metrics.lag_s) / metrics.scrape_period_s > RING_MAX - 2:
-        raise InputError(
-            f"pools.{pool.name}.metrics: window_s + lag_s of {metrics.window_s + metrics.lag_s:g} s holds more than "
-            f"{RING_MAX - 2} samples of scrape_period_s {metrics.scrape_period_s:g} s; scrape less often"
-        )
-    source = metrics.source or getattr(pool.autoscaler, "metric", "outstanding")
     return PoolRow(
         base_ps=table.base_ps,
         slope_ps=table.slope_ps,
@@ -270,11 +270,8 @@ def pool_row(pool: Pool, table: StepTable, served_model: int) -> PoolRow:
         autoscaler=scaler,
         tick_ps=tick_ps,
         target_milli=target,
-        metric_source=METRIC_SOURCES.index(source),
-        scrape_ps=s_to_ps(metrics.scrape_period_s),
-        window_ps=s_to_ps(metrics.window_s),
-        lag_ps=s_to_ps(metrics.lag_s),
-        autoscaler_settings=par,
+        signals=signal_rows(pool),
+        autoscaler_settings=settings,
         stage_ps=stage_ps,
         steps=steps,
         prefix_runs=(runtime.prefix_runs or AUTO_RUNS) if runtime.prefix_caching else 0,
@@ -283,18 +280,18 @@ def pool_row(pool: Pool, table: StepTable, served_model: int) -> PoolRow:
 
 # ---- autoscalers ----------------------------------------------------------------------
 def scaler_row(pool: Pool) -> tuple[int, int, int, np.ndarray]:
-    """(code, first tick ps, fixed target, parameters) of a pool's controller."""
+    """(code, first tick ps, fixed target, settings) of a pool's controller."""
     scaler = pool.autoscaler
-    par = np.zeros(SCALER_PAR, dtype=np.int64)
+    words = np.zeros(SCALER_PAR, dtype=np.int64)
     if scaler.kind == "fixed":
-        return FIXED, 0, scaler.replicas, par
+        return FIXED, 0, scaler.replicas, words
     if scaler.kind == "hpa":
-        fill_hpa(pool, scaler, par)
-        return HPA, s_to_ps(scaler.sync_period_s), 0, par
+        fill_hpa(pool, scaler, words)
+        return HPA, s_to_ps(scaler.sync_period_s), 0, words
     if scaler.kind == "queue":
-        fill_queue(pool, scaler, par)
-        return QUEUE, 0, 0, par
-    return USER, s_to_ps(scaler.period_s), 0, par
+        fill_queue(pool, scaler, words)
+        return QUEUE, 0, 0, words
+    return USER, s_to_ps(scaler.period_s), 0, words
 
 
 def milli(value: float) -> int:
@@ -302,49 +299,66 @@ def milli(value: float) -> int:
     return max(1, round(value * 1000))
 
 
-def fill_hpa(pool: Pool, scaler: Hpa, par: np.ndarray) -> None:
-    """An HPA's parameters; InputError where its logs could overflow."""
+def fill_hpa(pool: Pool, scaler: Hpa, words: np.ndarray) -> None:
+    """An HPA's settings; InputError where its logs could overflow."""
     key = f"pools.{pool.name}.autoscaler"
+    settings = HpaSettings(words, 0)
+    hpa_settings(settings, min_replicas=pool.min_replicas, max_replicas=pool.max_replicas)
     tolerance = round(scaler.tolerance * 1000)
-    hpa_par(
-        par,
-        milli(scaler.target),
-        tolerance_up_milli=tolerance,
-        tolerance_down_milli=tolerance,
-        up_window_ps=s_to_ps(scaler.scale_up.stabilization_window_s),
-        down_window_ps=s_to_ps(scaler.scale_down.stabilization_window_s),
-        up_select=SELECT[scaler.scale_up.select_policy],
-        down_select=SELECT[scaler.scale_down.select_policy],
-    )
-    for direction, name, rules in (
-        (UP, "scale_up", scaler.scale_up),
-        (DOWN, "scale_down", scaler.scale_down),
-    ):
-        _add_policies(par, direction, f"{key}.{name}", rules)
-    if not hpa_fits(par, s_to_ps(scaler.sync_period_s)):
+    for target in (scaler.target, *(metric.target for metric in scaler.more)):
+        hpa_target(settings, milli(target), tolerance_up_milli=tolerance, tolerance_down_milli=tolerance)
+    _fill_rule(hpa_rule(settings, UP), f"{key}.scale_up", scaler.scale_up)
+    _fill_rule(hpa_rule(settings, DOWN), f"{key}.scale_down", scaler.scale_down)
+    if not hpa_fits(settings, s_to_ps(scaler.sync_period_s)):
         raise InputError(
             f"{key}.sync_period_s: {scaler.sync_period_s:g} s is too short for its windows and policies; "
             "allowed: at least 1/254 of the longest of them"
         )
 
 
-def _add_policies(par: np.ndarray, direction: int, key: str, rules: ScalingRules) -> None:
+def _fill_rule(rule: HpaRule, key: str, rules: ScalingRules) -> None:
+    rule.window_ps, rule.select = s_to_ps(rules.stabilization_window_s), SELECT[rules.select_policy]
     for policy in rules.policies:
         kind = POLICY_PODS if policy.type == "pods" else POLICY_PERCENT
-        if not hpa_policy(par, direction, kind, policy.value, s_to_ps(policy.period_s)):
-            raise InputError(
-                f"{key}.policies: {len(rules.policies)} policies; allowed: at most {HPA_POLICY_CAP}"
-            )
+        if not hpa_policy(rule, kind, policy.value, s_to_ps(policy.period_s)):
+            raise InputError(f"{key}.policies: {len(rules.policies)} policies; allowed: at most {POLICY_CAP}")
 
 
-def fill_queue(pool: Pool, scaler: Queue, par: np.ndarray) -> None:
-    """A queue scaler's parameters."""
-    keda.keda_par(
-        par,
-        pool.min_replicas,
-        pool.max_replicas,
-        activation_milli=round(scaler.activation * 1000),
-        polling_interval_ps=s_to_ps(scaler.polling_interval_s),
+def fill_queue(pool: Pool, scaler: Queue, words: np.ndarray) -> None:
+    """A queue scaler's settings."""
+    settings = KedaSettings(words, 0)
+    keda_settings(
+        settings,
+        min_replicas=pool.min_replicas,
+        max_replicas=pool.max_replicas,
+        polling_ps=s_to_ps(scaler.polling_interval_s),
         cooldown_ps=s_to_ps(scaler.cooldown_s),
     )
-    hpa_par(par[keda.KEDA_HPA_PAR :], milli(scaler.target_backlog_per_replica), behavior=0)
+    for trigger in (scaler, *scaler.more):
+        keda_trigger(settings, milli(trigger.target_backlog_per_replica), round(trigger.activation * 1000))
+
+
+# ---- signals ----------------------------------------------------------------------
+def signal_rows(pool: Pool) -> tuple[SignalRow, ...]:
+    """A pool's signals in numbers; InputError where one holds more samples than there is room for."""
+    first = pool.metrics
+    source = first.source or getattr(pool.autoscaler, "metric", "outstanding")
+    key = f"pools.{pool.name}.metrics"
+    more = [signal_row(f"{key}.more.{i}", signal.source or source, signal) for i, signal in enumerate(first.more)]
+    return (signal_row(key, source, first), *more)
+
+
+def signal_row(key: str, source: str, signal: Pipeline) -> SignalRow:
+    """A signal in numbers."""
+    if (signal.window_s + signal.lag_s) / signal.scrape_period_s > RING_MAX - 2:
+        raise InputError(
+            f"{key}: window_s + lag_s of {signal.window_s + signal.lag_s:g} s holds more than "
+            f"{RING_MAX - 2} samples of scrape_period_s {signal.scrape_period_s:g} s; scrape less often"
+        )
+    return SignalRow(
+        source=METRIC_SOURCES.index(source),
+        scrape_ps=s_to_ps(signal.scrape_period_s),
+        window_ps=s_to_ps(signal.window_s),
+        lag_ps=s_to_ps(signal.lag_s),
+        aggregation=AGGREGATIONS.index(signal.aggregation),
+    )
