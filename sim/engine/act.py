@@ -28,7 +28,7 @@ from sim.model.telemetry.samples import signal_milli
 
 
 def act(params, state, what, which, value, t):  # type: ignore[no-untyped-def]
-    """Apply one rule to replica, pool or signal `which` at t; returns what it reads, else 0. Compiled by `sim.engine.cpu`."""
+    """Apply one rule to replica, pool or signal `which` at t; returns what it reads, else 0."""
     if what == ACT_BOUNDARY:
         on_replica(params, state, which, t)
     elif what == ACT_INPUT:

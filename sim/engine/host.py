@@ -17,7 +17,7 @@ from sim.units import PS_PER_S
 
 
 class Observation(NamedTuple):
-    """What a user's policy may see at a tick; every field but `time_s` is an array over the pools, `metrics` (pool, signal)."""
+    """What a user's policy may see at a tick; every field but `time_s` has a value a pool, `metrics` one a signal."""
 
     time_s: float
     wanted: np.ndarray  # replicas asked for so far

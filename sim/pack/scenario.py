@@ -305,7 +305,7 @@ def fill_hpa(pool: Pool, scaler: Hpa, words: np.ndarray) -> None:
     settings = HpaSettings(words, 0)
     hpa_settings(settings, min_replicas=pool.min_replicas, max_replicas=pool.max_replicas)
     tolerance = round(scaler.tolerance * 1000)
-    for target in (scaler.target, *(metric.target for metric in scaler.more)):
+    for target in (scaler.target, *(metric.target for metric in scaler.more_metrics)):
         hpa_target(settings, milli(target), tolerance_up_milli=tolerance, tolerance_down_milli=tolerance)
     _fill_rule(hpa_rule(settings, UP), f"{key}.scale_up", scaler.scale_up)
     _fill_rule(hpa_rule(settings, DOWN), f"{key}.scale_down", scaler.scale_down)
@@ -334,7 +334,7 @@ def fill_queue(pool: Pool, scaler: Queue, words: np.ndarray) -> None:
         polling_ps=s_to_ps(scaler.polling_interval_s),
         cooldown_ps=s_to_ps(scaler.cooldown_s),
     )
-    for trigger in (scaler, *scaler.more):
+    for trigger in (scaler, *scaler.more_triggers):
         keda_trigger(settings, milli(trigger.target_backlog_per_replica), round(trigger.activation * 1000))
 
 
@@ -344,7 +344,9 @@ def signal_rows(pool: Pool) -> tuple[SignalRow, ...]:
     first = pool.metrics
     source = first.source or getattr(pool.autoscaler, "metric", "outstanding")
     key = f"pools.{pool.name}.metrics"
-    more = [signal_row(f"{key}.more.{i}", signal.source or source, signal) for i, signal in enumerate(first.more)]
+    more = [
+        signal_row(f"{key}.more[{i}]", signal.source or source, signal) for i, signal in enumerate(first.more)
+    ]
     return (signal_row(key, source, first), *more)
 
 

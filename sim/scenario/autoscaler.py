@@ -80,14 +80,14 @@ class Trigger:
 class Hpa:
     """Kubernetes' horizontal pod autoscaler on one metric per replica; `target` in the metric's own unit.
 
-    With `more` metrics the largest proposal counts.
+    With `more_metrics` the largest proposal counts.
     """
 
     kind: Literal["hpa"] = "hpa"
     name: Name = "hpa"
     metric: MetricSource = "outstanding"
     target: Target
-    more: Annotated[tuple[HpaMetric, ...], Field(max_length=SIGNALS_MAX - 1)] = ()
+    more_metrics: Annotated[tuple[HpaMetric, ...], Field(max_length=SIGNALS_MAX - 1)] = ()
     tolerance: Tolerance = 0.1
     sync_period_s: PeriodS = 15.0
     scale_up: ScalingRules = HPA_SCALE_UP
@@ -99,7 +99,7 @@ class Hpa:
 class Queue:
     """Replicas by backlog; zero when the pool's `min_replicas` is 0 and nothing came for `cooldown_s`.
 
-    With `more` triggers the largest proposal counts, and the pool is active while any of them is.
+    With `more_triggers` the largest proposal counts, and the pool is active while any of them is.
     """
 
     kind: Literal["queue"] = "queue"
@@ -107,7 +107,7 @@ class Queue:
     metric: MetricSource = "backlog"
     target_backlog_per_replica: Target
     activation: Activation = 0.0
-    more: Annotated[tuple[Trigger, ...], Field(max_length=SIGNALS_MAX - 1)] = ()
+    more_triggers: Annotated[tuple[Trigger, ...], Field(max_length=SIGNALS_MAX - 1)] = ()
     polling_interval_s: PeriodS = 30.0
     cooldown_s: Seconds = 300.0
     source: Text = ""
@@ -125,3 +125,12 @@ class User:
 
 
 Autoscaler = Annotated[Fixed | Hpa | Queue | User, Field(discriminator="kind")]
+
+
+def targets_of(scaler: Autoscaler) -> list[tuple[tuple[str | int, ...], Hpa | HpaMetric | Queue | Trigger]]:
+    """What a scaler holds against targets: the place of each below the autoscaler, and what says metric and target."""
+    if isinstance(scaler, Hpa):
+        return [((), scaler), *((("more_metrics", i), more) for i, more in enumerate(scaler.more_metrics))]
+    if isinstance(scaler, Queue):
+        return [((), scaler), *((("more_triggers", i), more) for i, more in enumerate(scaler.more_triggers))]
+    return []

@@ -71,10 +71,10 @@ def test_never_further_from_the_periods_start_than_allowed(usage, value, period_
     rule = (0, 0, [(0, value, period_s)])
     found = ticks(LAW, new_settings(rule, rule, max_replicas=1000), usage, start)
     span = period_s * PS_PER_S // SYNC_PS
-    for n, (old, new) in enumerate(itertools.pairwise(found)):
-        change = new - found[max(0, n - span + 1)]
-        assert new <= old or change <= value
-        assert new >= old or change >= -value
+    for n, (old, now) in enumerate(itertools.pairwise(found)):
+        change = now - found[max(0, n - span + 1)]
+        assert now <= old or change <= value
+        assert now >= old or change >= -value
 
 
 @no_deadline

@@ -261,10 +261,10 @@ def hpa_proposal(current: int, settings: HpaSettings, seen: HpaSeen) -> int:
 @jit
 def knows_itself_at_zero(settings: HpaSettings) -> bool:
     """Whether some metric can be read without a pod: not one of the pods themselves."""
+    found = False
     for i in range(settings.n_target):
-        if HpaTarget(settings.targets, i * TARGET_SIZE).kind != TARGET_PODS:
-            return True
-    return False
+        found = found or HpaTarget(settings.targets, i * TARGET_SIZE).kind != TARGET_PODS
+    return found
 
 
 @jit
@@ -280,7 +280,7 @@ def hpa_wanted(now_ps: int, current: int, settings: HpaSettings, memory: HpaMemo
     """Replicas wanted: a count outside the bounds is corrected at once, else the metrics decide."""
     if current > settings.max_replicas:
         return settings.max_replicas
-    if 0 < current and current < settings.min_replicas:
+    if current > 0 and current < settings.min_replicas:
         return settings.min_replicas
     desired = hpa_proposal(current, settings, seen)
     if desired < 0:

@@ -157,7 +157,9 @@ def is_unready(now_ps: int, pod: Pod, rules: PodRules) -> bool:
     """Whether a running pod's cpu usage is not to be believed yet."""
     if pod.ready < 0:
         return True
-    if pod.start_ps + rules.initialization_ps > now_ps:  # still starting: one window since the last change is needed
+    if (
+        pod.start_ps + rules.initialization_ps > now_ps
+    ):  # still starting: one window since the last change is needed
         return pod.ready == 0 or pod.sample_ps < pod.transition_ps + pod.window_ps
     never_was = pod.start_ps + rules.readiness_delay_ps > pod.transition_ps
     return pod.ready == 0 and never_was

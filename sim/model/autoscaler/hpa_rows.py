@@ -71,7 +71,9 @@ class HpaSettings(Row):
 
     min_replicas = Field("replicas at least", begin=1)
     max_replicas = Field("replicas at most", begin=REPLICAS_MAX)
-    behavior = Field("1: spec.behavior is set; 0: the older limits (at most double or 4, slow down only)", begin=1)
+    behavior = Field(
+        "1: spec.behavior is set; 0: the older limits (at most double or 4, slow down only)", begin=1
+    )
     scale_to_zero = Field("1: the feature gate HPAScaleToZero is on")
     n_target = Field("metrics")
     targets = Array("HpaTarget rows, one a metric", TARGET_CAP * HpaTarget.SIZE)
@@ -87,7 +89,8 @@ class HpaSeen(Row):
     n_pending = Field("replicas that are not on a node yet")
     n_missing = Field("replicas that run without a sample")
     metric_milli = Array(
-        "each metric, summed over the pool (for TARGET_VALUE the value itself); negative: it could not be read", TARGET_CAP
+        "each metric, summed over the pool (for TARGET_VALUE the value itself); negative: it could not be read",
+        TARGET_CAP,
     )
 
 

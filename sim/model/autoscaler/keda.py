@@ -110,7 +110,9 @@ def scale_in(now_ps: int, current: int, settings: KedaSettings, memory: KedaMemo
 
 
 @jit
-def request_active(now_ps: int, current: int, is_error: bool, settings: KedaSettings, memory: KedaMemory) -> int:
+def request_active(
+    now_ps: int, current: int, is_error: bool, settings: KedaSettings, memory: KedaMemory
+) -> int:
     """What KEDA's loop sets while a trigger is active."""
     if current == 0 or (settings.idle_replicas >= 0 and current < settings.min_replicas):
         return scale_out(now_ps, current, settings, memory)
@@ -121,7 +123,9 @@ def request_active(now_ps: int, current: int, is_error: bool, settings: KedaSett
 
 
 @jit
-def request_inactive(now_ps: int, current: int, is_error: bool, settings: KedaSettings, memory: KedaMemory) -> int:
+def request_inactive(
+    now_ps: int, current: int, is_error: bool, settings: KedaSettings, memory: KedaMemory
+) -> int:
     """What KEDA's loop sets while no trigger is active; after an error it leaves all as it is."""
     idle = settings.idle_replicas
     if is_error:
