@@ -32,9 +32,9 @@ from sim.fill.rows import (
     places_of,
     pool_table,
     power_of_two,
-    signal_table,
     words_of,
 )
+from sim.fill.signals import signal_table
 from sim.model.loop.control import SCALER_PAR
 from sim.model.router.hash_ring import make_rings
 from sim.model.tables.codes import CONSISTENT_HASH, LEAST_OUTSTANDING
@@ -101,7 +101,7 @@ def make_world(
         "slope": np.concatenate([pool.slope_ps for pool in pools]),
         "start_step": np.concatenate([_steps(pool) for pool in pools]),
         "autoscaler": np.concatenate([_autoscaler(pool) for pool in pools]),
-        "signal": signal_table(pools),
+        "signal": signal_table([pool.signals for pool in pools]),
     }
     starts = starts_of([Params.SIZE, *(len(table) for table in tables.values()), 0])[1:]
     for name, start in zip(Params.fixed(), starts, strict=False):

@@ -11,17 +11,16 @@ from typing import NamedTuple
 import numpy as np
 
 from sim.errors import InputError
+from sim.fill.signals import SignalRow
 from sim.model.tables.codes import (
     CONTINUOUS,
     FCFS,
     FIXED,
     HOLD_FIFO,
     LEAST_OUTSTANDING,
-    MEAN,
     NO_JITTER,
-    SRC_OUTSTANDING,
 )
-from sim.model.tables.pool import N_WORK, PoolParams, Signal
+from sim.model.tables.pool import N_WORK, PoolParams
 from sim.model.tables.replica import BlockRange, PrefixCache
 from sim.model.tables.served_model import SESSIONS_MAX
 from sim.model.tables.traffic import NOBODY_FOLLOWS, Line
@@ -158,21 +157,6 @@ class StepRow(NamedTuple):
     stage: int  # that it is shown as
     draw: int  # its stream, 1 … N_STEP_MAX
     after: int  # bit i: it waits for the i-th step
-
-
-class SignalRow(NamedTuple):
-    """A signal in numbers: what of a pool is read, how often, and how its autoscaler sees it."""
-
-    source: int = SRC_OUTSTANDING
-    scrape_ps: int = 15 * 10**12
-    window_ps: int = 0
-    lag_ps: int = 0
-    aggregation: int = MEAN
-
-    @property
-    def n_sample(self) -> int:
-        """Samples that its ring has room for: those of the window, and those that are too new to be seen."""
-        return (self.window_ps + self.lag_ps) // self.scrape_ps + 2
 
 
 class PoolRow(NamedTuple):
@@ -381,19 +365,6 @@ def pool_table(pools: list[PoolRow]) -> np.ndarray:
         signal += len(pool.signals)
         first, table, step = first + pool.max_replicas, table + len(pool.base_ps), step + n_steps(pool)
         work += N_WORK + len(pool.base_ps)
-    return words
-
-
-def signal_table(pools: list[PoolRow]) -> np.ndarray:
-    """The pools' signals, in words."""
-    signals = [(number, signal) for number, pool in enumerate(pools) for signal in pool.signals]
-    words = np.zeros(len(signals) * Signal.SIZE, dtype=np.int64)
-    at = 0
-    for i, (pool, signal) in enumerate(signals):
-        row = Signal(words, i * Signal.SIZE)
-        copy_fields(signal, row, signal._fields)
-        row.pool, row.first_sample, row.n_sample = pool, at, signal.n_sample
-        at += signal.n_sample
     return words
 
 

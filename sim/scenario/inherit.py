@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from typing import Any, get_args
+from typing import Any, TypeGuard, get_args
 
 from sim.scenario.catalogue import own_options
 from sim.scenario.metrics import MetricSource
@@ -139,7 +139,7 @@ def pipeline_like(like: Mapping[str, Any], own: Any, source: Any) -> Any:
     return {**like, **({} if source is None else {"source": source}), **said}
 
 
-def is_list(value: Any) -> bool:
+def is_list(value: Any) -> TypeGuard[Sequence[Any]]:
     """Whether a value is a list of something."""
     return isinstance(value, Sequence) and not isinstance(value, str)
 
