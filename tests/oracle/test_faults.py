@@ -11,7 +11,7 @@ from sim.engine.host import run_plan
 from sim.engine.result import Result, make_result
 from sim.engine.simpy import Fleet
 from sim.fill.params import ClassRow, FaultRow, PoolRow, RunRow, ServedModelRow, Traffic, make_params
-from sim.fill.rows import SignalRow
+from sim.fill.signals import SignalRow
 from sim.model.tables.codes import N_START_STAGE, OUTCOMES, REASONS
 from sim.model.tables.pool import N_QUANTILE
 

@@ -21,7 +21,8 @@ from sim.fill.params import (
     Traffic,
     make_params,
 )
-from sim.fill.rows import FrontRow, LimitRow, SignalRow, StepRow
+from sim.fill.rows import FrontRow, LimitRow, StepRow
+from sim.fill.signals import SignalRow
 from sim.model.autoscaler.hpa_rows import (
     POLICY_PERCENT,
     POLICY_PODS,
