@@ -8,9 +8,11 @@ from typing import Any, NamedTuple
 import numpy as np
 import pyarrow as pa
 
+from sim.measures.flat import column_means, column_unit, is_whole
 from sim.model.metrics import bucket_edges_ps
 from sim.records.parquet import write_table
-from sim.records.schema import NAME, Column, schema, summary_unit
+from sim.records.schema import NAME, Column, schema
+from sim.scenario.describe import unit_at
 from sim.units import PS_PER_S
 
 KINDS = {"int": pa.int64(), "float": pa.float64(), "bool": pa.bool_(), "text": NAME}
@@ -21,29 +23,6 @@ CONSTANT = (
     "seed",
     "digest",
 )  # in study.json, or columns of their own
-WHOLE = frozenset(
-    (
-        *("offered", "completed", "rejected", "timed_out", "failed", "inside", "goodput", "judged"),
-        *(
-            "input_tokens",
-            "output_tokens",
-            "attempts",
-            "retries",
-            "hedges",
-            "wasted_tokens",
-            "from_cache",
-            "blocked",
-        ),
-        *(
-            "preemptions",
-            "replicas_ready_max",
-            "replicas_wanted_max",
-            "scale_ups",
-            "scale_downs",
-            "cold_starts",
-        ),
-    )
-)  # measures that are counts; all others are float64, but for slo_ok
 
 
 class Varied(NamedTuple):
@@ -73,7 +52,7 @@ def runs_table(
     ]
     values: list[Any] = [points.astype(np.int32), _coded(labels), seeds.astype(np.int64)]
     for one in varied:
-        unit = {"text": "name", "bool": "bool"}.get(one.kind) or summary_unit(one.key)
+        unit = {"text": "name", "bool": "bool"}.get(one.kind) or unit_at(one.key) or "1"
         columns.append(Column(one.key, KINDS[one.kind], unit, f"{one.key}, as varied"))
         values.append(_varied(one))
     columns.append(Column("digest", pa.string(), "name", "64 bits in hex that stand for the run"))
@@ -94,7 +73,7 @@ def measure_column(name: str) -> Column:
     """The column of a measure: the same in every shard, whatever its runs came to."""
     if name == "slo_ok":
         return Column(name, pa.bool_(), "bool", "whether every limit held; null without limits")
-    return Column(name, pa.int64() if name in WHOLE else pa.float64(), summary_unit(name), name)
+    return Column(name, pa.int64() if is_whole(name) else pa.float64(), column_unit(name), column_means(name))
 
 
 def _varied(one: Varied) -> pa.Array:
