@@ -69,9 +69,9 @@ hang on few points, which no rule explains that holds elsewhere:
 - **DeepSeek-R1 AWQ on 8 H100**: at one sequence a token takes 16 ms, 9 ms more than bytes, starts of kernels and layers
   give. A start for each matrix product took the error from -65 to -58 %; an engine without CUDA graphs would explain the
   rest, but the source does not say that it was.
-- **Qwen3-30B-A3B on an A100**: 36 ms to the first token of 128 tokens. To read the experts that they touch takes 25 ms at the
-  whole bandwidth of the data sheet, so hardly anything else was done: the prompts look cached. They count as sound, since
-  the source does not say so.
+- **Qwen3-30B-A3B on an A100**: 36 ms to the first token of 128 tokens. To read the experts that they touch takes 25 ms at
+  the whole bandwidth of the data sheet, so hardly anything else was done: the prompts look cached. They count as sound,
+  since the source does not say so.
 - **MI300X, 3,200 at once**: sampling and the engine's CPU take two fifths of the simulated step. That page let the GPU take
   several steps between two schedules, which is not modelled.
 
