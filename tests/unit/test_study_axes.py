@@ -221,7 +221,7 @@ def test_numbers_written_as_text_come_back(numbers: list[float]) -> None:
 def test_a_value_as_a_word_is_the_value_again_for_hydra(value: Any) -> None:
     from sim.scenario.compose import parsed
 
-    assert parsed(f"question={as_word(value)}").value() == value
+    assert parsed(f"question={as_word(value)}").value == value
 
 
 @given(st.integers(-50, 50), st.integers(0, 60), st.integers(1, 40))
