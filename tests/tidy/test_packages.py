@@ -17,6 +17,7 @@ SOURCES = sorted((REPO / "sim").rglob("*.py"))
 MAY_WRITE = (
     "sim/records/",
     "sim/report/",
+    "sim/cache.py",  # what a machine can make again: no result
     "sim/engine/cpu.py",  # the folder of compiled code: no result
     "sim/engine/ptx.py",  # a temporary file for the assembler
 )

@@ -21,8 +21,8 @@ FUNCTION_LINES_MAX = 80
 
 #: package → the only files that may import it; a dotted name means that submodule
 OWNERS = {
-    "hydra": ["sim/scenario/compose.py"],
-    "omegaconf": ["sim/scenario/compose.py"],
+    "hydra": ["sim/scenario/hydra_words.py"],
+    "omegaconf": ["sim/scenario/hydra_words.py"],
     "yaml": ["sim/scenario/yaml_file.py"],
     "pydantic": ["sim/scenario/*.py"],
     "simpy": ["sim/engine/simpy.py"],
