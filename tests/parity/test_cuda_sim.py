@@ -14,7 +14,7 @@ import pytest
 from sim.engine import cuda, ptx
 from sim.engine.rows import batches, make_batch, n_slots, row_words
 from sim.errors import InputError
-from sim.fill.state import state_sizes
+from sim.fill.state import table_words
 
 from .fleets import fleet
 
@@ -119,7 +119,7 @@ def test_fleets_whose_replicas_differ_do_not_share_a_batch() -> None:
     other = made._replace(pools=[one.pools[1], one.pools[0]])
     runs = [fleet_of._replace(groups=made.groups[:1]).params for fleet_of in (one, other)]
     assert len(runs[0].m) == len(runs[1].m)
-    assert state_sizes(runs[0]) == state_sizes(runs[1])
+    assert table_words(runs[0]) == table_words(runs[1])
     assert len(list(batches(runs, 1 << 30))) == 2
 
 

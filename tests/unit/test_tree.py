@@ -7,12 +7,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as some
 
-from sim.compile.jit import door
+from sim.compile.jit import entry_point
 from sim.model.base.min_tree import tree_build, tree_first, tree_first_key, tree_next, tree_set
 from sim.units import NEVER
 
 rules = (tree_build, tree_first, tree_first_key, tree_next, tree_set)
-build, first, first_key, following, change = (door(rule) for rule in rules)
+build, first, first_key, following, change = (entry_point(rule) for rule in rules)
 OFFSET = 3  # a tree lies somewhere in a longer array
 
 
