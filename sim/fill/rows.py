@@ -5,18 +5,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from types import MappingProxyType
 from typing import NamedTuple
 
 import numpy as np
 
 from sim.errors import InputError
+from sim.model.router.choose import LEAST_OUTSTANDING
 from sim.model.tables.codes import (
     CONTINUOUS,
     FCFS,
     FIXED,
     HOLD_FIFO,
-    LEAST_OUTSTANDING,
     NO_JITTER,
     SRC_OUTSTANDING,
 )
@@ -139,16 +140,10 @@ class ServedModelRow(NamedTuple):
 
     router: int = LEAST_OUTSTANDING
     hold_max: int = 100_000
-    factor_milli: int = 1250  # ≥ 1000
-    load_min: int = 0
-    virtual_nodes: int = 100
-    weights_milli: tuple[int, int, int] = (1000, 0, 0)  # of a request, a waiting one, all KV blocks
-    snapshot_ps: int = 0
-    count_own: int = 1
+    settings: Mapping[str, int] = MappingProxyType({})  # of its router, by field; others are as they begin
     spill_milli: int = NEVER
     outstanding_max: int = NEVER  # of a replica: the gateway holds more
     hold_order: int = HOLD_FIFO
-    match_milli: int = 300  # of a prompt, to be routed by what is cached
 
 
 class StepRow(NamedTuple):

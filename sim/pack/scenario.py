@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from sim.errors import InputError, problem
+from sim.fill.by_name import fields_of
 from sim.fill.params import (
     ClassRow,
     FaultRow,
@@ -36,6 +37,7 @@ from sim.model.autoscaler.hpa_layout import (
     hpa_policy,
 )
 from sim.model.loop.control import SCALER_PAR
+from sim.model.router.choose import KINDS, ROUTERS
 from sim.model.tables.codes import (
     BATCHINGS,
     CONTINUOUS,
@@ -44,7 +46,6 @@ from sim.model.tables.codes import (
     HPA,
     METRIC_SOURCES,
     QUEUE,
-    ROUTERS,
     SCHEDULINGS,
     USER,
 )
@@ -56,7 +57,6 @@ from sim.pack.traffic import check_work, class_rows, front_row, tenant_rows
 from sim.scenario.autoscaler import Hpa, Queue, ScalingRules
 from sim.scenario.pool import Pool
 from sim.scenario.pool_choice import is_ordered, preferred
-from sim.scenario.router import ConsistentHash, PrefixAware, SessionAffinity, WeightedScore
 from sim.scenario.scenario import Scenario
 from sim.steptime import StepTable, make_step_table, max_model_len
 from sim.units import HORIZON_MAX_S, NEVER, PS_PER_S, s_to_ps
@@ -164,31 +164,16 @@ def served_model_row(scenario: Scenario) -> ServedModelRow:
     """A model's router and gateway in numbers."""
     router, choice = scenario.router, scenario.pool_choice
     spill = NEVER if choice.spill_over is None else max(1, thousandths(choice.spill_over))
-    row = ServedModelRow(
-        router=ROUTERS.index(router.kind),
+    code = ROUTERS.index(router.kind)
+    kind = KINDS[code]
+    return ServedModelRow(
+        router=code,
         hold_max=scenario.gateway.queue_capacity,
+        settings=fields_of(kind.settings, router) if kind.settings is not None else {},
         spill_milli=spill,
         outstanding_max=scenario.gateway.max_outstanding_per_replica or NEVER,
         hold_order=HOLD_ORDERS.index(scenario.gateway.hold_order),
     )
-    if isinstance(router, SessionAffinity):
-        return row._replace(factor_milli=thousandths(router.overload_factor), load_min=router.load_min)
-    if isinstance(router, ConsistentHash):
-        return row._replace(factor_milli=thousandths(router.load_factor), virtual_nodes=router.virtual_nodes)
-    if isinstance(router, PrefixAware):
-        return row._replace(
-            match_milli=thousandths(router.match_min),
-            load_min=router.imbalance_min,
-            factor_milli=thousandths(router.imbalance_factor),
-        )
-    if isinstance(router, WeightedScore):
-        w = router.weights
-        return row._replace(
-            weights_milli=(thousandths(w.outstanding), thousandths(w.waiting), thousandths(w.kv_use)),
-            snapshot_ps=s_to_ps(router.snapshot_s),
-            count_own=int(router.count_own),
-        )
-    return row
 
 
 def usd_per_token(pool: Pool, table: StepTable) -> float:

@@ -13,10 +13,9 @@ from sim.engine import simpy
 from sim.engine.act import ACT_BLOCKS, ACT_METRIC
 from sim.engine.cpu import compiled_act
 from sim.fill.state import model_rows, pool_rows, slot_rows, table
+from sim.model.router.choose import LEAST_OUTSTANDING, POWER_OF_TWO
 from sim.model.tables.codes import (
     DYNAMIC,
-    LEAST_OUTSTANDING,
-    POWER_OF_TWO,
     SEQ_AWAY,
     SEQ_BEFORE,
     SEQ_DECODE,

@@ -19,8 +19,6 @@ from sim.model.tables.served_model import (
     HedgeList,
     ServedModelParams,
     ServedModelState,
-    SessionHome,
-    Snapshot,
     TenantQueue,
 )
 from sim.model.tables.slot import Slot, Timer
@@ -159,8 +157,7 @@ class State(World):
     ready = Words("(replica,) of each served model: its ready replicas in order")
     metric_window = Table(MetricSample, "(pool, n_metric_sample) samples that were scraped")
     autoscaler = Words("what the pools' autoscalers remember, SCALER_STATE each")
-    session = Table(SessionHome, "(session,) under session_affinity; or nothing")
-    snapshot = Table(Snapshot, "(replica,) under weighted_score; or nothing")
+    router_memory = Words("what routers remember: rows of the kinds in use, see sim.model.router.choose")
     queue = Table(TenantQueue, "(served model, n_queue) gateway queues")
     worker = Words("(worker,) of the CPU stations: when it is free, ps")
     station = Table(StationState, "a row a station")
