@@ -16,9 +16,11 @@ from sim.units import NEVER, s_to_ps
 PS, MILLI = "_ps", "_milli"
 
 
-def fields_of(row: type[Row] | type[World], source: Any) -> dict[str, int]:
-    """Field → value, of the fields of a row that a source has an attribute for."""
-    given = flat(source)
+def fields_of(row: type[Row] | type[World], *sources: Any) -> dict[str, int]:
+    """Field → value, of the fields of a row that a source has an attribute for; the first source that has it."""
+    given: dict[str, Any] = {}
+    for source in reversed(sources):
+        given |= flat(source)
     found = {name: number(name, given) for name in row.FIELDS}
     return {name: value for name, value in found.items() if value is not None}
 
