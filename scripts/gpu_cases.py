@@ -22,7 +22,15 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from sim.fill.params import ClassRow, PoolRow, RunRow, ServedModelRow, Traffic, make_params
 from sim.fill.state import new_state, slot_start
-from sim.model.autoscaler.hpa_layout import DOWN, POLICY_PERCENT, POLICY_PODS, UP, hpa_par, hpa_policy
+from sim.model.autoscaler.hpa_rows import (
+    POLICY_PERCENT,
+    POLICY_PODS,
+    HpaRule,
+    HpaSettings,
+    hpa_policy,
+    hpa_settings,
+    hpa_target,
+)
 from sim.model.loop.control import SCALER_PAR
 from sim.units import PS_PER_S
 
@@ -33,17 +41,15 @@ MS = PS_PER_S // 1000
 # ---- the timed sweep -----------------------------------------------------------------------------------------------
 def sweep_pool(replicas: int, scaled: bool) -> PoolRow:
     """Replicas that serve about 24 requests/s of 512 + 128 tokens each; scaled by an HPA, they start from half."""
-    par = np.zeros(SCALER_PAR, dtype=np.int64)
-    hpa_par(
-        par,
-        target_milli=24_000,
-        tolerance_up_milli=100,
-        tolerance_down_milli=100,
-        down_window_ps=60 * PS_PER_S,
-    )
-    hpa_policy(par, UP, POLICY_PODS, 4, 15 * PS_PER_S)
-    hpa_policy(par, DOWN, POLICY_PERCENT, 100, 15 * PS_PER_S)
     least = max(1, replicas // 2) if scaled else replicas
+    words = np.zeros(SCALER_PAR, dtype=np.int64)
+    settings = HpaSettings(words, 0)
+    hpa_settings(settings, min_replicas=least, max_replicas=replicas)
+    hpa_target(settings, 24_000)
+    up, down = HpaRule(settings.up, 0), HpaRule(settings.down, 0)
+    down.window_ps = 60 * PS_PER_S
+    hpa_policy(up, POLICY_PODS, 4, 15 * PS_PER_S)
+    hpa_policy(down, POLICY_PERCENT, 100, 15 * PS_PER_S)
     return PoolRow(
         base_ps=np.array([5 * MS, *((6 * MS + n * MS // 50) for n in range(64))]),
         slope_ps=np.array([0] + [40_000] * 64),
@@ -59,7 +65,7 @@ def sweep_pool(replicas: int, scaled: bool) -> PoolRow:
         target_milli=replicas,
         autoscaler=HPA if scaled else FIXED,
         tick_ps=15 * PS_PER_S if scaled else 10**18,
-        autoscaler_settings=par,
+        autoscaler_settings=words,
         stage_ps=np.tile(np.linspace(0, 8 * PS_PER_S, N_QUANTILE).astype(np.int64), (N_START_STAGE, 1)),
     )
 

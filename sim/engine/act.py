@@ -8,7 +8,7 @@ from sim.model.loop.advance import begin, finish, on_replica
 from sim.model.loop.control import apply_policy, control
 from sim.model.loop.inputs import on_input
 from sim.model.replica.jump import blocks_used
-from sim.model.telemetry.samples import metric_milli
+from sim.model.telemetry.samples import signal_milli
 
 (
     ACT_BEGIN,
@@ -19,7 +19,7 @@ from sim.model.telemetry.samples import metric_milli
     ACT_CONTROL,
     ACT_SCALE,  # (pool, replicas)
     ACT_TARGET,  # (pool, replicas) as the answer of a policy
-    ACT_METRIC,  # → milli
+    ACT_SIGNAL,  # → milli
     ACT_BLOCKS,  # → blocks in use
     ACT_READY,
     ACT_DRAIN,
@@ -28,7 +28,7 @@ from sim.model.telemetry.samples import metric_milli
 
 
 def act(params, state, what, which, value, t):  # type: ignore[no-untyped-def]
-    """Apply one rule to replica or pool `which` at t; returns what it reads, else 0. Compiled by `sim.engine.cpu`."""
+    """Apply one rule to replica, pool or signal `which` at t; returns what it reads, else 0."""
     if what == ACT_BOUNDARY:
         on_replica(params, state, which, t)
     elif what == ACT_INPUT:
@@ -41,8 +41,8 @@ def act(params, state, what, which, value, t):  # type: ignore[no-untyped-def]
         scale_to(params, state, which, value, t)
     elif what == ACT_TARGET:
         apply_policy(params, state, which, value, t)
-    elif what == ACT_METRIC:
-        return metric_milli(params, state, which, t)
+    elif what == ACT_SIGNAL:
+        return signal_milli(params, state, which, t)
     elif what == ACT_BLOCKS:
         return blocks_used(params, state, which, params.pool[state.replica[which].pool].n_blocks, t)
     elif what == ACT_FAULT:

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from sim.engine.act import ACT_BLOCKS, ACT_METRIC, ACT_TARGET
+from sim.engine.act import ACT_BLOCKS, ACT_SIGNAL, ACT_TARGET
 from sim.engine.cpu import compiled_act, compiled_loop
 from sim.engine.policies import targets
 from sim.fill.state import grow_slots, new_state, pool_rows
@@ -17,7 +17,7 @@ from sim.units import PS_PER_S
 
 
 class Observation(NamedTuple):
-    """What a user's policy may see at a tick; every field but `time_s` is an array over the pools."""
+    """What a user's policy may see at a tick; every field but `time_s` has a value a pool, `metrics` one a signal."""
 
     time_s: float
     wanted: np.ndarray  # replicas asked for so far
@@ -30,11 +30,10 @@ class Observation(NamedTuple):
     held: np.ndarray  # requests the gateway holds for the pool's model
     kv_use: np.ndarray  # share of the ready replicas' KV blocks in use
     arrivals: np.ndarray  # requests for the pool's model since the start
-    metric: (
-        np.ndarray
-    )  # what the pool's metrics pipeline delivers, summed over replicas; NaN before the first sample
+    metric: np.ndarray  # the pool's first signal, summed over replicas; NaN before its first sample
     min_replicas: np.ndarray
     max_replicas: np.ndarray
+    metrics: np.ndarray  # (pool, signal) all signals likewise; NaN also where another pool has more of them
 
 
 Law = Callable[[Observation], Any]
@@ -72,8 +71,7 @@ def observe(params: Params, state: State, t: int) -> Observation:
             _add_replica(params, state, pool, r, int(row["n_blocks"]), t, counts)
     pools = state.rows("pool", n_pool)
     models = state.rows("served_model", int(params.n_served_model))[limits["served_model"]]
-    act = compiled_act()
-    milli = np.array([act(params, state, ACT_METRIC, pool, 0, t) for pool in range(n_pool)], dtype=float)
+    metrics = signals(params, state, t)
     return Observation(
         time_s=t / PS_PER_S,
         wanted=pools["wanted"].copy(),
@@ -86,10 +84,22 @@ def observe(params: Params, state: State, t: int) -> Observation:
         held=models["held"].copy(),
         kv_use=counts["used"] / np.maximum(counts["total"], 1),
         arrivals=models["arrivals"].copy(),
-        metric=np.where(milli < 0, np.nan, milli / 1000),
+        metric=metrics[:, 0].copy(),
         min_replicas=limits["min_replicas"].copy(),
         max_replicas=limits["max_replicas"].copy(),
+        metrics=metrics,
     )
+
+
+def signals(params: Params, state: State, t: int) -> np.ndarray:
+    """(pool, signal): what controllers see of each signal at t, NaN where there is nothing yet, or no such signal."""
+    pools = pool_rows(params)
+    found = np.full((len(pools), int(pools["n_signal"].max())), np.nan)
+    for pool, row in enumerate(pools):
+        for i in range(int(row["n_signal"])):
+            milli = compiled_act()(params, state, ACT_SIGNAL, int(row["first_signal"]) + i, 0, t)
+            found[pool, i] = np.nan if milli < 0 else milli / 1000
+    return found
 
 
 def _add_replica(

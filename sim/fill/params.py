@@ -34,6 +34,7 @@ from sim.fill.rows import (
     power_of_two,
     words_of,
 )
+from sim.fill.signals import signal_table
 from sim.model.loop.control import SCALER_PAR
 from sim.model.router.hash_ring import make_rings
 from sim.model.tables.codes import CONSISTENT_HASH, LEAST_OUTSTANDING
@@ -88,7 +89,8 @@ def make_world(
     params.n_replica, params.leaves = n_replica, power_of_two(n_replica)
     copy_fields(run, params, ("duration_ps", "warmup_ps", "end_ps", "sample_ps"))
     params.keeps_records, params.ends_with_last_answer = run.records, run.closes
-    params.n_metric_sample = max((pool.window_ps + pool.lag_ps) // pool.scrape_ps + 2 for pool in pools)
+    params.n_signal = sum(len(pool.signals) for pool in pools)
+    params.n_signal_sample = sum(signal.n_sample for pool in pools for signal in pool.signals)
     params.n_sample = run.end_ps // run.sample_ps + 2 if run.sample_ps > 0 else 0
     tenants = tenants or [TenantRow()] * (1 + max((c.tenant for c in classes), default=0))
     tables = {
@@ -99,6 +101,7 @@ def make_world(
         "slope": np.concatenate([pool.slope_ps for pool in pools]),
         "start_step": np.concatenate([_steps(pool) for pool in pools]),
         "autoscaler": np.concatenate([_autoscaler(pool) for pool in pools]),
+        "signal": signal_table([pool.signals for pool in pools]),
     }
     starts = starts_of([Params.SIZE, *(len(table) for table in tables.values()), 0])[1:]
     for name, start in zip(Params.fixed(), starts, strict=False):

@@ -11,6 +11,7 @@ from typing import NamedTuple
 import numpy as np
 
 from sim.errors import InputError
+from sim.fill.signals import SignalRow
 from sim.model.tables.codes import (
     CONTINUOUS,
     FCFS,
@@ -18,7 +19,6 @@ from sim.model.tables.codes import (
     HOLD_FIFO,
     LEAST_OUTSTANDING,
     NO_JITTER,
-    SRC_OUTSTANDING,
 )
 from sim.model.tables.pool import N_WORK, PoolParams
 from sim.model.tables.replica import BlockRange, PrefixCache
@@ -184,10 +184,7 @@ class PoolRow(NamedTuple):
     autoscaler: int = FIXED
     tick_ps: int = NEVER
     target_milli: int = 1
-    metric_source: int = SRC_OUTSTANDING
-    scrape_ps: int = 15 * 10**12
-    window_ps: int = 0
-    lag_ps: int = 0
+    signals: tuple[SignalRow, ...] = (SignalRow(),)  # at most TARGET_CAP
     autoscaler_settings: np.ndarray | None = None  # (SCALER_PAR,)
     stage_ps: np.ndarray | None = None  # (step, N_QUANTILE) of a start
     steps: tuple[StepRow, ...] | None = None  # what each row is; None: the stages 1, 2, … in sequence
@@ -346,14 +343,14 @@ OF_POOL = (
         "gpus",
     ),
     *("min_replicas", "max_replicas", "initial_replicas", "autoscaler", "tick_ps", "target_milli"),
-    *("request_overhead_ps", "metric_source", "scrape_ps", "window_ps", "lag_ps", "prefix_runs"),
+    *("request_overhead_ps", "prefix_runs"),
 )
 
 
 def pool_table(pools: list[PoolRow]) -> np.ndarray:
     """The pools' parameters, in words."""
     words = np.zeros(len(pools) * PoolParams.SIZE, dtype=np.int64)
-    first, table, step, work = 0, 0, 0, sum(len(pool.base_ps) for pool in pools)
+    first, table, step, signal, work = 0, 0, 0, 0, sum(len(pool.base_ps) for pool in pools)
     for i, pool in enumerate(pools):
         row = PoolParams(words, i * PoolParams.SIZE)
         copy_fields(pool, row, OF_POOL)
@@ -364,6 +361,8 @@ def pool_table(pools: list[PoolRow]) -> np.ndarray:
         row.table_at, row.work_at = table, work
         row.prefix_buckets = buckets_of(pool.prefix_runs)
         row.first_step, row.n_step = step, n_steps(pool)
+        row.first_signal, row.n_signal = signal, len(pool.signals)
+        signal += len(pool.signals)
         first, table, step = first + pool.max_replicas, table + len(pool.base_ps), step + n_steps(pool)
         work += N_WORK + len(pool.base_ps)
     return words

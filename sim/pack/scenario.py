@@ -6,8 +6,6 @@ import dataclasses
 import math
 from typing import Any, NamedTuple
 
-import numpy as np
-
 from sim.errors import InputError, problem
 from sim.fill.params import (
     ClassRow,
@@ -21,39 +19,19 @@ from sim.fill.params import (
     with_traffic,
 )
 from sim.fill.rows import AUTO_RUNS
-from sim.model.autoscaler import keda
-from sim.model.autoscaler.hpa_layout import (
-    DOWN,
-    HPA_POLICY_CAP,
-    POLICY_PERCENT,
-    POLICY_PODS,
-    SELECT_DISABLED,
-    SELECT_MAX,
-    SELECT_MIN,
-    UP,
-    hpa_fits,
-    hpa_par,
-    hpa_policy,
-)
-from sim.model.loop.control import SCALER_PAR
 from sim.model.tables.codes import (
     BATCHINGS,
     CONTINUOUS,
-    FIXED,
     HOLD_ORDERS,
-    HPA,
-    METRIC_SOURCES,
-    QUEUE,
     ROUTERS,
     SCHEDULINGS,
-    USER,
 )
 from sim.model.tables.run import Params
+from sim.pack.autoscaler import scaler_row, signal_rows
 from sim.pack.closed_loop import is_closed, lists_of
 from sim.pack.coldstart import step_rows
 from sim.pack.network import is_away, network_row, overhead_s
 from sim.pack.traffic import check_work, class_rows, front_row, tenant_rows
-from sim.scenario.autoscaler import Hpa, Queue, ScalingRules
 from sim.scenario.pool import Pool
 from sim.scenario.pool_choice import is_ordered, preferred
 from sim.scenario.router import ConsistentHash, PrefixAware, SessionAffinity, WeightedScore
@@ -65,8 +43,6 @@ from sim.workload.tenants import with_recorded_tenants
 
 SAMPLES_AIM = 360
 NICE_STEPS_S = (0.1, 0.2, 0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900)
-RING_MAX = 4096
-SELECT = {"max": SELECT_MAX, "min": SELECT_MIN, "disabled": SELECT_DISABLED}
 
 
 class Plan(NamedTuple):
@@ -234,16 +210,10 @@ def sample_interval_s(scenario: Scenario) -> float:
 
 def pool_row(pool: Pool, table: StepTable, served_model: int) -> PoolRow:
     """A pool in numbers."""
-    runtime, metrics = pool.runtime, pool.metrics
+    runtime = pool.runtime
     none = runtime.batching == "none"
-    scaler, tick_ps, target, par = scaler_row(pool)
+    scaler, tick_ps, target, settings = scaler_row(pool)
     stage_ps, steps = step_rows(pool)
-    if (metrics.window_s + metrics.lag_s) / metrics.scrape_period_s > RING_MAX - 2:
-        raise InputError(
-            f"pools.{pool.name}.metrics: window_s + lag_s of {metrics.window_s + metrics.lag_s:g} s holds more than "
-            f"{RING_MAX - 2} samples of scrape_period_s {metrics.scrape_period_s:g} s; scrape less often"
-        )
-    source = metrics.source or getattr(pool.autoscaler, "metric", "outstanding")
     return PoolRow(
         base_ps=table.base_ps,
         slope_ps=table.slope_ps,
@@ -270,81 +240,9 @@ def pool_row(pool: Pool, table: StepTable, served_model: int) -> PoolRow:
         autoscaler=scaler,
         tick_ps=tick_ps,
         target_milli=target,
-        metric_source=METRIC_SOURCES.index(source),
-        scrape_ps=s_to_ps(metrics.scrape_period_s),
-        window_ps=s_to_ps(metrics.window_s),
-        lag_ps=s_to_ps(metrics.lag_s),
-        autoscaler_settings=par,
+        signals=signal_rows(pool),
+        autoscaler_settings=settings,
         stage_ps=stage_ps,
         steps=steps,
         prefix_runs=(runtime.prefix_runs or AUTO_RUNS) if runtime.prefix_caching else 0,
     )
-
-
-# ---- autoscalers ----------------------------------------------------------------------
-def scaler_row(pool: Pool) -> tuple[int, int, int, np.ndarray]:
-    """(code, first tick ps, fixed target, parameters) of a pool's controller."""
-    scaler = pool.autoscaler
-    par = np.zeros(SCALER_PAR, dtype=np.int64)
-    if scaler.kind == "fixed":
-        return FIXED, 0, scaler.replicas, par
-    if scaler.kind == "hpa":
-        fill_hpa(pool, scaler, par)
-        return HPA, s_to_ps(scaler.sync_period_s), 0, par
-    if scaler.kind == "queue":
-        fill_queue(pool, scaler, par)
-        return QUEUE, 0, 0, par
-    return USER, s_to_ps(scaler.period_s), 0, par
-
-
-def milli(value: float) -> int:
-    """A quantity in thousandths, at least one: how Kubernetes keeps it."""
-    return max(1, round(value * 1000))
-
-
-def fill_hpa(pool: Pool, scaler: Hpa, par: np.ndarray) -> None:
-    """An HPA's parameters; InputError where its logs could overflow."""
-    key = f"pools.{pool.name}.autoscaler"
-    tolerance = round(scaler.tolerance * 1000)
-    hpa_par(
-        par,
-        milli(scaler.target),
-        tolerance_up_milli=tolerance,
-        tolerance_down_milli=tolerance,
-        up_window_ps=s_to_ps(scaler.scale_up.stabilization_window_s),
-        down_window_ps=s_to_ps(scaler.scale_down.stabilization_window_s),
-        up_select=SELECT[scaler.scale_up.select_policy],
-        down_select=SELECT[scaler.scale_down.select_policy],
-    )
-    for direction, name, rules in (
-        (UP, "scale_up", scaler.scale_up),
-        (DOWN, "scale_down", scaler.scale_down),
-    ):
-        _add_policies(par, direction, f"{key}.{name}", rules)
-    if not hpa_fits(par, s_to_ps(scaler.sync_period_s)):
-        raise InputError(
-            f"{key}.sync_period_s: {scaler.sync_period_s:g} s is too short for its windows and policies; "
-            "allowed: at least 1/254 of the longest of them"
-        )
-
-
-def _add_policies(par: np.ndarray, direction: int, key: str, rules: ScalingRules) -> None:
-    for policy in rules.policies:
-        kind = POLICY_PODS if policy.type == "pods" else POLICY_PERCENT
-        if not hpa_policy(par, direction, kind, policy.value, s_to_ps(policy.period_s)):
-            raise InputError(
-                f"{key}.policies: {len(rules.policies)} policies; allowed: at most {HPA_POLICY_CAP}"
-            )
-
-
-def fill_queue(pool: Pool, scaler: Queue, par: np.ndarray) -> None:
-    """A queue scaler's parameters."""
-    keda.keda_par(
-        par,
-        pool.min_replicas,
-        pool.max_replicas,
-        activation_milli=round(scaler.activation * 1000),
-        polling_interval_ps=s_to_ps(scaler.polling_interval_s),
-        cooldown_ps=s_to_ps(scaler.cooldown_s),
-    )
-    hpa_par(par[keda.KEDA_HPA_PAR :], milli(scaler.target_backlog_per_replica), behavior=0)

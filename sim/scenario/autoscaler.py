@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field, StringConstraints
 from pydantic.dataclasses import dataclass
 
-from sim.scenario.metrics import MetricSource
+from sim.scenario.metrics import SIGNALS_MAX, MetricSource
 from sim.scenario.types import CONFIG, Count, CountOrZero, Name, NonNegative, PeriodS, Positive, Seconds, Text
 
 Law = Annotated[str, StringConstraints(pattern=r"^.+\.py:[A-Za-z_][A-Za-z0-9_]*$")]
@@ -60,13 +60,34 @@ class Fixed:
 
 
 @dataclass(frozen=True, kw_only=True, config=CONFIG)
+class HpaMetric:
+    """One more metric of an HPA and what one replica should carry of it, in the metric's own unit."""
+
+    metric: MetricSource
+    target: Target
+
+
+@dataclass(frozen=True, kw_only=True, config=CONFIG)
+class Trigger:
+    """One more trigger of a queue scaler."""
+
+    metric: MetricSource
+    target_backlog_per_replica: Target
+    activation: Activation = 0.0
+
+
+@dataclass(frozen=True, kw_only=True, config=CONFIG)
 class Hpa:
-    """Kubernetes' horizontal pod autoscaler on one metric per replica; `target` in the metric's own unit."""
+    """Kubernetes' horizontal pod autoscaler on one metric per replica; `target` in the metric's own unit.
+
+    With `more_metrics` the largest proposal counts.
+    """
 
     kind: Literal["hpa"] = "hpa"
     name: Name = "hpa"
     metric: MetricSource = "outstanding"
     target: Target
+    more_metrics: Annotated[tuple[HpaMetric, ...], Field(max_length=SIGNALS_MAX - 1)] = ()
     tolerance: Tolerance = 0.1
     sync_period_s: PeriodS = 15.0
     scale_up: ScalingRules = HPA_SCALE_UP
@@ -76,13 +97,17 @@ class Hpa:
 
 @dataclass(frozen=True, kw_only=True, config=CONFIG)
 class Queue:
-    """Replicas by backlog; zero when the pool's `min_replicas` is 0 and nothing came for `cooldown_s`."""
+    """Replicas by backlog; zero when the pool's `min_replicas` is 0 and nothing came for `cooldown_s`.
+
+    With `more_triggers` the largest proposal counts, and the pool is active while any of them is.
+    """
 
     kind: Literal["queue"] = "queue"
     name: Name = "queue"
     metric: MetricSource = "backlog"
     target_backlog_per_replica: Target
     activation: Activation = 0.0
+    more_triggers: Annotated[tuple[Trigger, ...], Field(max_length=SIGNALS_MAX - 1)] = ()
     polling_interval_s: PeriodS = 30.0
     cooldown_s: Seconds = 300.0
     source: Text = ""
@@ -100,3 +125,12 @@ class User:
 
 
 Autoscaler = Annotated[Fixed | Hpa | Queue | User, Field(discriminator="kind")]
+
+
+def targets_of(scaler: Autoscaler) -> list[tuple[tuple[str | int, ...], Hpa | HpaMetric | Queue | Trigger]]:
+    """What a scaler holds against targets: the place of each below the autoscaler, and what says metric and target."""
+    if isinstance(scaler, Hpa):
+        return [((), scaler), *((("more_metrics", i), more) for i, more in enumerate(scaler.more_metrics))]
+    if isinstance(scaler, Queue):
+        return [((), scaler), *((("more_triggers", i), more) for i, more in enumerate(scaler.more_triggers))]
+    return []

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from sim.errors import InputError, nearest, problem
-from sim.scenario.autoscaler import Fixed, Queue, User
+from sim.scenario.autoscaler import Fixed, Queue, User, targets_of
 from sim.scenario.check_coldstart import start_problems
 from sim.scenario.check_sense import sense_problems
 from sim.scenario.check_stations import around_problems
@@ -13,6 +13,7 @@ from sim.scenario.check_traffic import traffic_problems
 from sim.scenario.inherit import slug
 from sim.scenario.pool import Pool
 from sim.scenario.pool_choice import choice_problems
+from sim.scenario.problems import key_text
 from sim.scenario.said import Said
 from sim.scenario.scenario import Scenario
 from sim.scenario.slo import contradictions, parse_slo
@@ -105,21 +106,28 @@ def replica_problems(pool: Pool, said: Said) -> Iterator[str]:
 
 
 def scaler_problems(pool: Pool, said: Said) -> Iterator[str]:
-    """The pipeline carries the autoscaler's metric, and only a queue scaler comes back from zero."""
+    """The pipelines carry the autoscaler's metrics, and only a queue scaler comes back from zero."""
     scaler = pool.autoscaler
-    metric = getattr(scaler, "metric", None)
-    if metric is not None and pool.metrics.source != metric:
-        key = said.key(pool.name, "metrics", "source")
-        yield problem(key, pool.metrics.source, f"{metric}, or null, while autoscaler.metric is {metric}")
+    yield from pipeline_problems(pool, said)
     if pool.min_replicas > 0 or isinstance(scaler, Fixed | User):
         return
     if not isinstance(scaler, Queue):
         yield problem(said.key(pool.name, "min_replicas"), 0, "≥ 1 with autoscaler hpa: it cannot leave zero")
-    elif scaler.metric not in WAKING:
+    elif all(trigger.metric not in WAKING for _, trigger in targets_of(scaler)):
         why = "while min_replicas is 0: no replica is there to show anything else"
         yield problem(
             said.key(pool.name, "autoscaler", "metric"), scaler.metric, f"{' or '.join(WAKING)} {why}"
         )
+
+
+def pipeline_problems(pool: Pool, said: Said) -> Iterator[str]:
+    """Each pipeline carries the metric that the autoscaler sees through it."""
+    pipelines = (pool.metrics, *pool.metrics.more)
+    for i, ((place, of), pipeline) in enumerate(zip(targets_of(pool.autoscaler), pipelines, strict=False)):
+        if pipeline.source != of.metric:
+            where = key_text(("autoscaler", *place, "metric"))
+            key = said.key(pool.name, "metrics", *(("more", i - 1) if i else ()), "source")
+            yield problem(key, pipeline.source, f"{of.metric}, or null, while {where} is {of.metric}")
 
 
 def class_problems(entry: TrafficClass, scenario: Scenario, said: Said) -> Iterator[str]:

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import itertools
 from collections import Counter
 from collections.abc import Iterator
 
 from sim.errors import problem
 from sim.scenario.arrivals import Arrivals, Batch, Clients, Superposition
-from sim.scenario.autoscaler import Fixed, Hpa, Queue
+from sim.scenario.autoscaler import Fixed, Hpa, targets_of
 from sim.scenario.coldstart import Fixed as FixedStage
 from sim.scenario.dist import Constant, Dist
 from sim.scenario.pool import Pool
 from sim.scenario.pool_choice import serving_pools
+from sim.scenario.problems import key_text
 from sim.scenario.ranges import highest, lowest, mean
 from sim.scenario.said import Said
 from sim.scenario.scenario import Scenario
@@ -169,19 +171,17 @@ def when_problems(entry: TrafficClass, scenario: Scenario, said: Said) -> Iterat
 
 # ---- replicas ----------------------------------------------------------------------
 def target_problems(pool: Pool, said: Said) -> Iterator[str]:
-    """A target that the metric can reach."""
-    scaler = pool.autoscaler
-    if not isinstance(scaler, Hpa | Queue):
-        return
-    names = ("target",) if isinstance(scaler, Hpa) else ("target_backlog_per_replica", "activation")
+    """Targets that their metrics can reach."""
+    names = ("target",) if isinstance(pool.autoscaler, Hpa) else ("target_backlog_per_replica", "activation")
     most = {"running": float(pool.runtime.max_num_seqs)}
     most |= dict.fromkeys(SHARE_METRICS, 1.0)
-    for name in names:
-        value, highest_seen = getattr(scaler, name), most.get(scaler.metric)
+    for (place, of), name in itertools.product(targets_of(pool.autoscaler), names):
+        value, highest_seen = getattr(of, name), most.get(of.metric)
         if highest_seen is not None and value > highest_seen:
-            why = "a share" if scaler.metric in SHARE_METRICS else "of at most max_num_seqs"
-            allowed = f"≤ {highest_seen:g} while autoscaler.metric is {scaler.metric}, {why}"
-            yield problem(said.key(pool.name, "autoscaler", name), value, allowed)
+            why = "a share" if of.metric in SHARE_METRICS else "of at most max_num_seqs"
+            where = key_text(("autoscaler", *place, "metric"))
+            allowed = f"≤ {highest_seen:g} while {where} is {of.metric}, {why}"
+            yield problem(said.key(pool.name, "autoscaler", *place, name), value, allowed)
 
 
 def lost_problems(scenario: Scenario) -> Iterator[str]:

@@ -10,7 +10,7 @@ from sim.scenario.fields import unit_of
 from sim.scenario.guardrail import Guardrail
 from sim.scenario.inherit import CLASS_GROUPS, POOL_GROUPS
 from sim.scenario.limits import Caps, Limits
-from sim.scenario.metrics import Metrics
+from sim.scenario.metrics import Pipeline
 from sim.scenario.patience import Patience
 from sim.scenario.popularity import Popularity
 from sim.scenario.retry import Retry
@@ -50,7 +50,7 @@ def describe(scenario: Scenario, said: Mapping[str, str] | None = None) -> list[
 
 def leaves(value: Any, prefix: str, source: str) -> Iterator[tuple[str, Any, str]]:
     """(key, value, source) of every value that is no description itself."""
-    is_pipeline = isinstance(value, Metrics)  # its `source` is the metric that it carries
+    is_pipeline = isinstance(value, Pipeline)  # its `source` is the metric that it carries
     above = "" if isinstance(value, OF_ITSELF) else source
     own = source if is_pipeline else getattr(value, "source", "") or above
     for field in dataclasses.fields(value):

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, TypeGuard, get_args
 
 from sim.scenario.catalogue import own_options
+from sim.scenario.metrics import MetricSource
 from sim.scenario.yaml_file import read_yaml
 
 POOL_GROUPS = ("gpu", "model", "runtime", "coldstart", "autoscaler", "metrics", "price")
 CLASS_GROUPS = ("patience", "retry")
 IDENTITY = ("name", "kind")
-USUAL_METRIC = {"hpa": "outstanding", "queue": "backlog"}  # of the autoscalers that follow one metric
+USUAL_METRIC = {"hpa": "outstanding", "queue": "backlog"}  # of the autoscalers that follow metrics
+MORE_METRICS = {"hpa": "more_metrics", "queue": "more_triggers"}  # where they say the others
 
 
 def is_other(base: Mapping[str, Any], own: Mapping[str, Any]) -> bool:
@@ -42,7 +44,7 @@ def merged_pools(raw: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def completed_pool(name: str, pool: Any) -> Any:
-    """The pool with its name, the number that `fixed` holds, and one metric for scaler and pipeline."""
+    """The pool with its name, the number that `fixed` holds, and a pipeline for each metric of its scaler."""
     if not isinstance(pool, Mapping):
         return pool
     named = {**pool, "name": name}
@@ -102,7 +104,44 @@ def with_metric(pool: dict[str, Any]) -> dict[str, Any]:
     source = next(name for name in said if name is not None)
     if usual is not None:
         scaler = {**scaler, "metric": source if scaler.get("metric") is None else scaler["metric"]}
-    return {**pool, "autoscaler": scaler, "metrics": {**metrics, "source": source}}
+    metrics = {**metrics, "source": source}
+    return {**pool, "autoscaler": scaler, "metrics": {**metrics, "more": more_pipelines(metrics, scaler)}}
+
+
+def more_pipelines(metrics: Mapping[str, Any], scaler: Mapping[str, Any]) -> Any:
+    """The pipelines behind the first: one at least for each further metric of the scaler, which it carries unless it says
+    another source, and like the first one in what it does not say.
+    """
+    said = metrics.get("more")
+    if said is not None and not is_list(said):
+        return said
+    wanted = scaler.get(MORE_METRICS.get(str(scaler.get("kind")), ""))
+    sources = [metric_of(more) for more in wanted] if is_list(wanted) else []
+    own = [*(said or ()), *({} for _ in sources[len(said or ()) :])]
+    like = {key: value for key, value in metrics.items() if key not in ("name", "more")}
+    return [
+        pipeline_like(like, pipeline, sources[i] if i < len(sources) else None)
+        for i, pipeline in enumerate(own)
+    ]
+
+
+def metric_of(more: Any) -> str | None:
+    """The metric of an entry, None where it has none that there is: what is wrong with it is said there alone."""
+    metric = more.get("metric") if isinstance(more, Mapping) else None
+    return metric if metric in get_args(MetricSource) else None
+
+
+def pipeline_like(like: Mapping[str, Any], own: Any, source: Any) -> Any:
+    """One further pipeline, complete; anything but a mapping unchanged, for validation to refuse."""
+    if not isinstance(own, Mapping):
+        return own
+    said = {key: value for key, value in own.items() if value is not None}
+    return {**like, **({} if source is None else {"source": source}), **said}
+
+
+def is_list(value: Any) -> TypeGuard[Sequence[Any]]:
+    """Whether a value is a list of something."""
+    return isinstance(value, Sequence) and not isinstance(value, str)
 
 
 def slug(name: str) -> str:

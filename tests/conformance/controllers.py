@@ -10,28 +10,24 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-import numpy as np
-
 from sim.compile import jit
+from sim.model.autoscaler.hpa_rows import HpaSeen
+from sim.schema import Row
 
 DATA = Path(__file__).parent / "data"
-MODULES = (
-    "sim.model.autoscaler.hpa_layout",
-    "sim.model.autoscaler.hpa_replicas",
-    "sim.model.autoscaler.hpa",
-    "sim.model.autoscaler.keda",
-)
+ROWS = "sim.model.autoscaler.hpa_rows"
+MODULES = ("sim.model.autoscaler.hpa_replicas", "sim.model.autoscaler.hpa", "sim.model.autoscaler.keda")
 
 
 def _gather() -> SimpleNamespace:
     found: dict[str, Any] = {}
-    for name in MODULES:
+    for name in (ROWS, *MODULES):
         found.update(vars(importlib.import_module(name)))
     return SimpleNamespace(**found)
 
 
 def compiled() -> SimpleNamespace:
-    """Every name of the laws' modules, compiled as the product uses them."""
+    """Every name of the laws' modules, rules compiled as the product uses them, and callable from Python."""
     names = vars(_gather())
     return SimpleNamespace(
         **{key: jit.entry_point(v) if hasattr(v, "py_func") else v for key, v in names.items()}
@@ -62,6 +58,17 @@ def vectors(file: str, *kinds: str) -> Iterator[dict[str, Any]]:
             yield vector
 
 
-def zeros(size: int) -> np.ndarray:
-    """A fresh int64 slice."""
-    return np.zeros(size, np.int64)
+def new(kind: type[Row], **fields: int) -> Any:
+    """A row of its own with these fields, the others as the row begins."""
+    row = kind(kind.blank(), 0)
+    for name, value in fields.items():
+        setattr(row, name, value)
+    return row
+
+
+def seen(*metric_milli: int, **pods: int) -> Any:
+    """What an HPA sees: its metrics, and the pods that report them."""
+    row = new(HpaSeen, **pods)
+    for i, value in enumerate(metric_milli):
+        row.metric_milli[i] = value
+    return row

@@ -572,9 +572,9 @@ def other_policy(made: Fleet, kind: int) -> Fleet:
     for pool in made.pools:
         par = np.zeros(SCALER_PAR, dtype=np.int64)
         if kind == HPA:
-            fill_hpa(dice, par)
+            fill_hpa(dice, par, (pool.min_replicas, pool.max_replicas))
         elif kind == QUEUE:
-            fill_queue(dice, par, pool.min_replicas, pool.max_replicas)
+            fill_queue(dice, par, (pool.min_replicas, pool.max_replicas))
         tick_ps = dice.ticks(1, 5) if kind == HPA else 0
         pools.append(
             pool._replace(
@@ -582,7 +582,7 @@ def other_policy(made: Fleet, kind: int) -> Fleet:
                 autoscaler_settings=par,
                 tick_ps=tick_ps,
                 target_milli=pool.max_replicas,
-                metric_source=SRC_BACKLOG,
+                signals=(pool.signals[0]._replace(source=SRC_BACKLOG),),
             )
         )
     return made._replace(pools=pools)

@@ -10,12 +10,15 @@ from parity.fleets import Fleet
 
 from laws import users
 from sim.engine import simpy
-from sim.engine.act import ACT_BLOCKS, ACT_METRIC
+from sim.engine.act import ACT_BLOCKS, ACT_SIGNAL
 from sim.engine.cpu import compiled_act
 from sim.fill.state import model_rows, pool_rows, slot_rows, table
 from sim.model.tables.codes import (
     DYNAMIC,
+    LAST,
     LEAST_OUTSTANDING,
+    MAX,
+    MEAN,
     POWER_OF_TWO,
     SEQ_AWAY,
     SEQ_BEFORE,
@@ -52,10 +55,10 @@ class Before:
 
     def __init__(self, walk: Walk) -> None:
         pools = walk.rows("pool")
-        self.scrapes_ps = [int(t) for t in pools["next_scrape_ps"]]
+        self.scrapes_ps = [int(t) for t in walk.rows("signal")["next_scrape_ps"]]
         self.ticks_ps = [int(t) for t in pools["next_tick_ps"]]
         due = [t == walk.now_ps for t in self.scrapes_ps]
-        self.metrics = [walk.metric_now(pool) if due[pool] else 0 for pool in range(len(pools))]
+        self.metrics = [walk.metric_now(i) if is_due else 0 for i, is_due in enumerate(due)]
         self.stages = walk.replicas["stage"].copy()
         self.ready_ps = walk.replicas["ready_ps"].copy()
         self.started_ps = walk.replicas["started_ps"].copy()
@@ -71,6 +74,7 @@ class Walk:
         self.fleet = simpy.Fleet(made.params, laws_of(made))
         self.p = self.fleet.params
         self.pools, self.groups = pool_rows(self.p), model_rows(self.p)
+        self.signals = self.p.rows("signal", int(self.p.n_signal))
         self.home = np.repeat(np.arange(len(self.pools)), self.pools["n_replica"])
         self.group_of = self.pools["served_model"][self.home]
         self.now_ps = 0
@@ -78,7 +82,7 @@ class Walk:
         self.starts: dict[tuple[int, int], int] = {}  # (pool, n-th cold start) → how long it took, ps
         self._begun: dict[int, tuple[int, int]] = {}
         self.fronts = Fronts(self)
-        self.scraped: list[list[tuple[int, int]]] = [[] for _ in self.pools]
+        self.scraped: list[list[tuple[int, int]]] = [[] for _ in self.signals]
 
     # ---- what there is -----------------------------------------------------------------------------------------------
     @property
@@ -169,31 +173,32 @@ class Walk:
     # ---- control -----------------------------------------------------------------------------------------------------
     def check_scrapes(self, before: Before) -> None:
         """A scrape that was due just now has written what the world was, and a controller reads what it should."""
-        pools = self.rows("pool")
-        ring = self.rows("metric_window").reshape(len(self.pools), -1)
-        for pool, t in enumerate(before.scrapes_ps):
-            if pools["next_scrape_ps"][pool] == t:
+        states, samples = self.rows("signal"), self.rows("signal_sample")
+        for i, t in enumerate(before.scrapes_ps):
+            signal, state = self.signals[i], states[i]
+            if state["next_scrape_ps"] == t:
                 continue
-            n = int(pools["n_scraped"][pool])
-            time_ps, value = (int(x) for x in ring[pool, (n - 1) % ring.shape[1]].tolist())
-            assert (time_ps, n) == (t, len(self.scraped[pool]) + 1)
+            n = int(state["n_scraped"])
+            time_ps, value = samples[signal["first_sample"] + (n - 1) % signal["n_sample"]].tolist()
+            assert (time_ps, n) == (t, len(self.scraped[i]) + 1)
             # a rate is rounded down to thousandths, its period to microseconds
-            rate = self.pools["metric_source"][pool] == SRC_ARRIVAL_RATE
-            slack = 1 + value * 10**6 // int(self.pools["scrape_ps"][pool]) if rate else 0
-            assert abs(value - before.metrics[pool]) <= slack, (
-                f"pool {pool} scraped {value} for {before.metrics[pool]}"
+            slack = 1 + value * 10**6 // int(signal["scrape_ps"]) if signal["source"] == SRC_ARRIVAL_RATE else 0
+            assert abs(value - before.metrics[i]) <= slack, (
+                f"signal {i} scraped {value} for {before.metrics[i]}"
             )
-            self.scraped[pool].append((time_ps, value))
-            assert pools["next_scrape_ps"][pool] == t + self.pools["scrape_ps"][pool]
-            assert self.act(ACT_METRIC, pool) == self.read_metric(pool, t)
+            self.scraped[i].append((time_ps, value))
+            assert state["next_scrape_ps"] == t + signal["scrape_ps"]
+            assert self.act(ACT_SIGNAL, i) == self.read_signal(i, t)
 
-    def metric_now(self, pool: int) -> int:
-        """What a scrape of the pool would find now, in thousandths."""
-        source, limits = int(self.pools["metric_source"][pool]), self.pools[pool]
+    def metric_now(self, number: int) -> int:
+        """What a scrape of the signal would find now, in thousandths."""
+        signal = self.signals[number]
+        source, pool = int(signal["source"]), int(signal["pool"])
+        limits = self.pools[pool]
         group = self.rows("served_model")[limits["served_model"]]
         if source == SRC_ARRIVAL_RATE:
-            new = int(group["arrivals"] - self.rows("pool")["last_arrivals"][pool])
-            return new * 1000 * PS_PER_S // int(limits["scrape_ps"])
+            new = int(group["arrivals"] - self.rows("signal")["last_arrivals"][number])
+            return new * 1000 * PS_PER_S // int(signal["scrape_ps"])
         ready = [r for r in np.flatnonzero(self.home == pool) if self.replicas["stage"][r] == STAGE_READY]
         if source == SRC_KV_USE:
             return sum(1000 * self.act(ACT_BLOCKS, int(r)) // int(limits["n_blocks"]) for r in ready)
@@ -246,13 +251,16 @@ class Walk:
                 mixed = len(set(self.home[self.group_of == group].tolist())) > 1
                 assert before.outstanding[r] <= limit or (mixed and router == POWER_OF_TWO)
 
-    def read_metric(self, pool: int, t: int) -> int:
-        """What the controller of a pool may know at t, from every sample there ever was."""
-        until = t - int(self.pools["lag_ps"][pool])
-        since = until - int(self.pools["window_ps"][pool])
-        known = [sample for sample in self.scraped[pool] if sample[0] <= until]
-        recent = [value for time_ps, value in known if time_ps > since] or [value for _, value in known[-1:]]
-        return sum(recent) // len(recent) if recent else -1
+    def read_signal(self, number: int, t: int) -> int:
+        """What a controller may know of a signal at t, from every sample there ever was."""
+        signal = self.signals[number]
+        until = t - int(signal["lag_ps"])
+        known = [sample for sample in self.scraped[number] if sample[0] <= until]
+        recent = [value for time_ps, value in known if time_ps > until - int(signal["window_ps"])]
+        recent = recent or [value for _, value in known[-1:]]
+        if not recent:
+            return -1
+        return {MEAN: sum(recent) // len(recent), MAX: max(recent), LAST: recent[-1]}[int(signal["aggregation"])]
 
     # ---- after every event -------------------------------------------------------------------------------------------
     def check_event(self) -> None:

@@ -11,6 +11,7 @@ from sim.engine.host import run_plan
 from sim.engine.result import Result, make_result
 from sim.engine.simpy import Fleet
 from sim.fill.params import ClassRow, FaultRow, PoolRow, RunRow, ServedModelRow, Traffic, make_params
+from sim.fill.signals import SignalRow
 from sim.model.tables.codes import N_START_STAGE, OUTCOMES, REASONS
 from sim.model.tables.pool import N_QUANTILE
 
@@ -36,7 +37,7 @@ def run(engine: str, requests: list[tuple[int, int, int]], faults: list[FaultRow
                 max_num_seqs=4,
                 max_num_batched_tokens=100,
                 max_model_len=1000,
-                scrape_ps=10**6,
+                signals=(SignalRow(scrape_ps=10**6),),
                 stage_ps=stages,
                 **row,
             )

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from sim.compile.jit import door
+from sim.compile.jit import entry_point
 from sim.rng import STREAM_PATIENCE, STREAM_RETRY, draw_below
 
 from . import naive_gateway, philox
@@ -309,7 +309,7 @@ def test_the_plain_dice_are_philox(counter: tuple[int, ...], key: tuple[int, ...
 
 def test_the_plain_dice_fall_as_the_products() -> None:
     assert (naive_gateway.STREAM_PATIENCE, naive_gateway.STREAM_RETRY) == (STREAM_PATIENCE, STREAM_RETRY)
-    draw = door(draw_below)
+    draw = entry_point(draw_below)
     for seed, entity, index, n in ((0, 0, 0, 2), (2**63 - 1, 5, 3, 1024), (2**40 + 7, 10**6, 99, 1 << 20)):
         assert philox.draw_below(seed, STREAM_RETRY, entity, index, n) == draw(
             seed, STREAM_RETRY, entity, index, n

@@ -22,10 +22,20 @@ from sim.fill.params import (
     make_params,
 )
 from sim.fill.rows import FrontRow, LimitRow, StepRow
-from sim.model.autoscaler import keda
-from sim.model.autoscaler.hpa_layout import DOWN, POLICY_PERCENT, POLICY_PODS, UP, hpa_par, hpa_policy
+from sim.fill.signals import SignalRow
+from sim.model.autoscaler.hpa_rows import (
+    POLICY_PERCENT,
+    POLICY_PODS,
+    HpaRule,
+    HpaSettings,
+    hpa_policy,
+    hpa_settings,
+    hpa_target,
+)
+from sim.model.autoscaler.keda import KedaSettings, keda_settings, keda_trigger
 from sim.model.loop.control import SCALER_PAR
 from sim.model.tables.codes import (
+    AGGREGATIONS,
     CONTINUOUS,
     FCFS,
     FIXED,
@@ -104,6 +114,8 @@ SWITCHES = (
     "predictions",
 )
 USERS = SWITCHES[SWITCHES.index("users") + 1 :]  # what needs `users` to be on as well
+#: Fleets of lower seeds have one signal a pool unless they are asked for more: their results are kept as a reference.
+FIRST_WITH_SIGNALS = 4000
 GRIDS_PS = (10**6, 10**9, 10**11 + 7)
 
 
@@ -146,6 +158,8 @@ class Dice:
             [seed, 29]
         )  # of starts, apart: the fleets of old stay as they were
         self.on["overlap"] = bool(self.steps.integers(2))
+        self.more = np.random.default_rng([seed, 31])  # signals behind a pool's first, likewise
+        self.on["signals"] = seed >= FIRST_WITH_SIGNALS and bool(self.more.integers(2))
 
     def whole(self, low: int, high: int) -> int:
         """From low to high, both included."""
@@ -347,7 +361,7 @@ def make_pool(dice: Dice, group: int) -> PoolRow:
         chunked_prefill=int(not (on["whole_prompts"] and dice.maybe())),
         batch_delay_ps=dice.ticks(0, 12),
         gpus=dice.whole(1, 4),
-        **(make_metrics(dice) | make_scaling(dice)),
+        **make_scaling(dice),
         **make_stages(dice),
     )
 
@@ -387,22 +401,34 @@ def make_steps(rng: np.random.Generator, n: int) -> tuple[StepRow, ...]:
 def make_metrics(dice: Dice) -> dict[str, int]:
     """What the controllers see, how often, how late."""
     return {
-        "metric_source": dice.whole(0, len(METRIC_SOURCES) - 1),
+        "source": dice.whole(0, len(METRIC_SOURCES) - 1),
         "scrape_ps": dice.ticks(1, 8),
         "window_ps": dice.ticks(0, 30) if dice.on["window"] else 0,
         "lag_ps": dice.ticks(0, 20) if dice.on["lag"] else 0,
     }
 
 
+def more_signals(dice: Dice) -> list[SignalRow]:
+    """The signals of a pool behind its first, of any source, and how they are seen."""
+    if not dice.on["signals"]:
+        return []
+    ticks = [[int(x) * dice.grid_ps for x in dice.more.integers((1, 0, 0), (9, 31, 21))] for _ in range(3)]
+    sources = dice.more.integers(len(METRIC_SOURCES), size=3).tolist()
+    seen = dice.more.integers(len(AGGREGATIONS), size=3).tolist()
+    rows = [SignalRow(source, *row, how) for source, row, how in zip(sources, ticks, seen, strict=True)]
+    return rows[: int(dice.more.integers(4))]
+
+
 # ---- controllers ----------------------------------------------------------------------
 def make_scaling(dice: Dice) -> dict[str, Any]:
-    """Bounds, the replicas at the start and the controller of a pool."""
+    """Signals, bounds, the replicas at the start and the controller of a pool."""
+    signal, more = make_metrics(dice), more_signals(dice)
     least = 0 if dice.on["to_zero"] else dice.whole(1, 2)
     most = dice.whole(max(1, least), 5)
     initial = dice.whole(least, most) if dice.maybe() else least
     row: dict[str, Any] = {"min_replicas": least, "max_replicas": most, "initial_replicas": initial}
     kind = dice.whole(FIXED, USER if dice.on["users_laws"] else QUEUE) if dice.on["scaled"] else FIXED
-    par = np.zeros(SCALER_PAR, dtype=np.int64)
+    words = np.zeros(SCALER_PAR, dtype=np.int64)
     if kind == FIXED:
         row |= {
             "tick_ps": dice.ticks(0, 9) if dice.maybe() else NEVER,
@@ -410,46 +436,68 @@ def make_scaling(dice: Dice) -> dict[str, Any]:
         }
     elif kind == HPA:
         row["tick_ps"] = dice.ticks(1, 8)
-        fill_hpa(dice, par)
+        fill_hpa(dice, words, (least, most), len(more))
     elif kind == QUEUE:
-        row |= {"tick_ps": 0, "metric_source": SRC_OUTSTANDING if dice.maybe(5) else SRC_BACKLOG}
-        fill_queue(dice, par, least, most)
+        row["tick_ps"] = 0
+        signal["source"] = SRC_OUTSTANDING if dice.maybe(5) else SRC_BACKLOG
+        fill_queue(dice, words, (least, most), len(more))
     else:
         row["tick_ps"] = dice.ticks(1, 8)
-    return {**row, "autoscaler": kind, "autoscaler_settings": par}
+    if dice.on["signals"]:
+        signal["aggregation"] = int(dice.more.integers(len(AGGREGATIONS)))
+    signals = (SignalRow(**signal), *more)
+    return {**row, "signals": signals, "autoscaler": kind, "autoscaler_settings": words}
 
 
-def fill_hpa(dice: Dice, par: np.ndarray, behavior: int = 1) -> None:
-    """An HPA's parameters with windows of a few ticks."""
-    tolerance = dice.one_of((0, 100, 300))
-    hpa_par(
-        par,
-        target_milli=dice.whole(200, 3000),
-        tolerance_up_milli=tolerance,
-        tolerance_down_milli=tolerance,
-        up_window_ps=dice.ticks(0, 12) * dice.maybe(),
-        down_window_ps=dice.ticks(0, 15),
-        up_select=dice.whole(0, 5) % 3,
-        down_select=dice.whole(0, 5) % 3,
-        behavior=behavior,
-    )
-    for direction in (UP, DOWN):
+def fill_hpa(dice: Dice, words: np.ndarray, bounds: tuple[int, int], n_more: int = 0) -> None:
+    """An HPA's settings with windows of a few ticks, and some more metrics than one."""
+    settings = HpaSettings(words, 0)
+    hpa_settings(settings, min_replicas=bounds[0], max_replicas=bounds[1])
+    hpa_target(settings, **fill_rules(dice, settings))
+    for _ in range(n_more):
+        hpa_target(settings, **one_more(dice))
+
+
+def fill_rules(dice: Dice, settings: HpaSettings) -> dict[str, int]:
+    """Windows and policies of an HPA; returns the target of its first metric."""
+    tolerance, milli = dice.one_of((0, 100, 300)), dice.whole(200, 3000)
+    up, down = HpaRule(settings.up, 0), HpaRule(settings.down, 0)
+    up.window_ps = dice.ticks(0, 12) * dice.maybe()
+    down.window_ps = dice.ticks(0, 15)
+    up.select, down.select = dice.whole(0, 5) % 3, dice.whole(0, 5) % 3
+    for rule in (up, down):
         for _ in range(dice.whole(1, 3)):
             kind, value = dice.one_of(
                 ((POLICY_PODS, 1), (POLICY_PODS, 2), (POLICY_PERCENT, 50), (POLICY_PERCENT, 100))
             )
-            hpa_policy(par, direction, kind, value, dice.ticks(1, 20))
+            hpa_policy(rule, kind, value, dice.ticks(1, 20))
+    return {"milli": milli, "tolerance_up_milli": tolerance, "tolerance_down_milli": tolerance}
 
 
-def fill_queue(dice: Dice, par: np.ndarray, least: int, most: int) -> None:
-    """A queue scaler's parameters, both its loops quick."""
-    keda.keda_par(
-        par,
-        least,
-        most,
-        activation_milli=1000 * dice.whole(0, 2),
-        polling_interval_ps=dice.ticks(1, 9),
+def one_more(dice: Dice) -> dict[str, int]:
+    """A target of any kind, out of the generator of signals."""
+    return {
+        "milli": int(dice.more.integers(200, 3000)),
+        "kind": int(dice.more.integers(3)),
+        "tolerance_up_milli": 100 * int(dice.more.integers(4)),
+    }
+
+
+def fill_queue(dice: Dice, words: np.ndarray, bounds: tuple[int, int], n_more: int = 0) -> None:
+    """A queue scaler's settings, both its loops quick, and some more triggers than one."""
+    settings = KedaSettings(words, 0)
+    activation_milli = 1000 * dice.whole(0, 2)
+    hpa = keda_settings(
+        settings,
+        min_replicas=bounds[0],
+        max_replicas=bounds[1],
+        polling_ps=dice.ticks(1, 9),
         cooldown_ps=dice.ticks(0, 12),
-        sync_period_ps=dice.ticks(1, 9),
+        sync_ps=dice.ticks(1, 9),
     )
-    fill_hpa(dice, par[keda.KEDA_HPA_PAR :], behavior=dice.whole(0, 1))
+    hpa.behavior = dice.whole(0, 1)
+    first = fill_rules(dice, hpa)
+    keda_trigger(settings, first.pop("milli"), activation_milli, **first)
+    for _ in range(n_more):
+        more = one_more(dice)
+        keda_trigger(settings, more.pop("milli"), 1000 * int(dice.more.integers(3)), **more)

@@ -12,8 +12,10 @@ import numpy as np
 import pytest
 
 from sim.engine import simpy
+from sim.engine.host import Observation, Policies, run_plan
 from sim.engine.result import make_result
 from sim.fill.params import PoolRow, RunRow, Traffic
+from sim.model.tables.codes import HPA, QUEUE
 
 from .engines import (
     BATCH_ENGINES,
@@ -79,6 +81,50 @@ def test_everything_at_once_leaves_the_same_bytes() -> None:
     for seed in SEEDS[:25]:
         line = f"python -c 'from tests.parity.test_engines import full_difference; print(full_difference({seed}))'"
         assert full_difference(seed) == "", f"repeat with\n{line}"
+
+
+def is_scaled_by_several(made: Fleet) -> bool:
+    """Whether some pool's HPA or queue scaler has several metrics."""
+    return any(len(pool.signals) > 1 and pool.autoscaler in (HPA, QUEUE) for pool in made.pools)
+
+
+def test_several_signals_leave_the_same_bytes_and_change_what_happens() -> None:
+    """The rest of a fleet stays as it is with one signal."""
+    compared = different = 0
+    for seed in SEEDS[:60]:
+        made, one = fleet(seed, signals=True), fleet(seed, signals=False)
+        assert [pool.max_replicas for pool in made.pools] == [pool.max_replicas for pool in one.pools]
+        if not is_scaled_by_several(made):
+            continue
+        state = run_on_loop(made)
+        assert first_difference(state, run_on_simpy(made)) == "", f"fleet({seed}, signals=True)"
+        compared += 1
+        different += (
+            make_result(made.params, state).digest != make_result(one.params, run_on_loop(one)).digest
+        )
+    assert compared > 15
+    assert different > 4
+
+
+def test_a_users_law_sees_every_signal_of_every_pool() -> None:
+    looked: list[Observation] = []
+
+    def law(seen: Observation) -> int:
+        looked.append(seen)
+        return 1
+
+    seed = next(seed for seed in range(4000, 4400) if fleet(seed, signals=True, more_pools=True).user_pools)
+    made = fleet(seed, signals=True, more_pools=True)
+    run_plan(made.params, Policies(dict.fromkeys(made.user_pools, law)))
+    counts = [len(pool.signals) for pool in made.pools]
+    known = [np.isfinite(seen.metrics) for seen in looked]
+    assert looked
+    for seen in looked:
+        assert seen.metrics.shape == (len(made.pools), max(counts))
+        assert np.array_equal(seen.metrics[:, 0], seen.metric, equal_nan=True)
+        for pool, n in enumerate(counts):
+            assert np.isnan(seen.metrics[pool, n:]).all()
+    assert np.logical_or.reduce(known).sum(axis=1).tolist() == counts
 
 
 def test_plain_python_leaves_the_same_bytes(tmp_path: Path) -> None:

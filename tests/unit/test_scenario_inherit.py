@@ -119,6 +119,91 @@ def test_a_pipeline_that_carries_something_else_is_refused() -> None:
         load_scenario("first_run", ["autoscaler=hpa", "metrics.source=waiting"])
 
 
+KV_USE = "autoscaler.more_metrics=[{metric: kv_use, target: 0.8}]"
+HPA = ("autoscaler=hpa", KV_USE)
+ARRIVALS = "autoscaler.more_triggers=[{metric: arrival_rate, target_backlog_per_replica: 3, activation: 1}]"
+
+
+@pytest.mark.parametrize(
+    ("overrides", "pipelines"),
+    [
+        (HPA, [("outstanding", 15, 0, "mean", 0), ("kv_use", 15, 0, "mean", 0)]),
+        (
+            (*HPA, "metrics=prometheus"),
+            [("outstanding", 30, 120, "mean", 30), ("kv_use", 30, 120, "mean", 30)],
+        ),
+        (
+            (*HPA, "metrics.more=[{window_s: 60, aggregation: max}, {source: waiting, lag_s: 5}]"),
+            [
+                ("outstanding", 15, 0, "mean", 0),
+                ("kv_use", 15, 60, "max", 0),
+                ("waiting", 15, 0, "mean", 5),
+            ],
+        ),
+        (("autoscaler=queue", ARRIVALS), [("backlog", 15, 0, "mean", 0), ("arrival_rate", 15, 0, "mean", 0)]),
+        (
+            ("autoscaler=fixed", "metrics.more=[{source: backlog}]"),
+            [("outstanding", 15, 0, "mean", 0), ("backlog", 15, 0, "mean", 0)],
+        ),
+    ],
+)
+def test_each_metric_has_a_pipeline_and_each_pipeline_is_as_the_first_unless_it_says(
+    overrides: tuple[str, ...], pipelines: list[tuple[str, float, float, str, float]]
+) -> None:
+    first = load_scenario("first_run", overrides).pools[0].metrics
+    found = [(x.source, x.scrape_period_s, x.window_s, x.aggregation, x.lag_s) for x in (first, *first.more)]
+    assert found == pipelines
+
+
+@pytest.mark.parametrize(
+    ("overrides", "line"),
+    [
+        (
+            (*HPA, "metrics.more=[{source: waiting}]"),
+            "metrics.more[0].source: 'waiting' is not valid; allowed: kv_use, or null, while "
+            "autoscaler.more_metrics[0].metric is kv_use",
+        ),
+        (
+            ("autoscaler=hpa", "autoscaler.more_metrics=[{metric: kv_use, target: 8}]"),
+            "autoscaler.more_metrics[0].target: 8.0 is not valid; allowed: ≤ 1 while "
+            "autoscaler.more_metrics[0].metric is kv_use, a share",
+        ),
+        (
+            ("autoscaler=hpa", "autoscaler.more_metrics=[{metric: kvuse, target: 0.8}]"),
+            "autoscaler.more_metrics[0].metric: 'kvuse' is not valid; allowed: outstanding, waiting, running, kv_use, "
+            "arrival_rate, backlog; did you mean 'kv_use'?",
+        ),
+        (
+            ("metrics.aggregation=mx",),
+            "metrics.aggregation: 'mx' is not valid; allowed: mean, max, last; did you mean 'max'?",
+        ),
+        (("metrics.more=[3]",), "metrics.more[0]: 3 is not valid; allowed: a mapping"),
+        (
+            ("metrics.more=[{sorce: waiting}]",),
+            "metrics.more[0].sorce: no such key; allowed: source, scrape_period_s, window_s, aggregation, lag_s; "
+            "did you mean 'source'?",
+        ),
+    ],
+)
+def test_what_is_wrong_with_a_further_metric_is_said_in_one_line(
+    overrides: tuple[str, ...], line: str
+) -> None:
+    with pytest.raises(InputError) as refused:
+        load_scenario("first_run", overrides)
+    assert refused.value.problems == [line]
+
+
+def test_any_trigger_that_is_there_without_a_replica_can_wake_a_pool() -> None:
+    waiting = [
+        "autoscaler=queue_to_zero",
+        "autoscaler.metric=waiting",
+        "autoscaler.target_backlog_per_replica=3",
+    ]
+    with pytest.raises(InputError, match=r"^autoscaler.metric: 'waiting' is not valid; allowed: backlog or"):
+        load_scenario("first_run", waiting)
+    assert load_scenario("first_run", [*waiting, ARRIVALS]).pools[0].min_replicas == 0
+
+
 @pytest.mark.parametrize("said", ["llama_3_1_8b", "Llama 3.1 8B", "LLAMA-3.1-8B"])
 def test_a_class_names_its_model_by_either_name(said: str) -> None:
     raw = compose("first_run")

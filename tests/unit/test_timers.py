@@ -13,8 +13,9 @@ from sim.compile.jit import entry_point, jit
 from sim.fill.params import make_params
 from sim.fill.rows import ClassRow, PoolRow, RunRow, ServedModelRow, Traffic
 from sim.fill.state import new_state, slot_rows
-from sim.model.tables.codes import PHASE_DEADLINE, RETRY_FAILED
+from sim.model.tables.codes import RETRY_FAILED
 from sim.model.tables.run import Params, State
+from sim.model.timers.kinds import TIMER_DEADLINE
 from sim.model.timers.timer_heap import (
     arm,
     disarm,
@@ -36,7 +37,7 @@ def play(p, st, n_step):  # type: ignore[no-untyped-def]
     for i in range(n_step):
         what, s, time = p.trace[3 * i], p.trace[3 * i + 1], p.trace[3 * i + 2]
         if what == ARM:
-            arm(st, s, PHASE_DEADLINE, time)
+            arm(st, s, TIMER_DEADLINE, time)
         elif what == DISARM:
             disarm(st, s)
         while what == PASS and first_timer_ps(st) <= time:

@@ -7,12 +7,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as some
 
-from sim.compile.jit import door
+from sim.compile.jit import entry_point
 from sim.model.base.min_tree import tree_build, tree_first, tree_first_key, tree_next, tree_set
 from sim.units import NEVER
 
 rules = (tree_build, tree_first, tree_first_key, tree_next, tree_set)
-build, first, first_key, following, change = (door(rule) for rule in rules)
+build, first, first_key, following, change = (entry_point(rule) for rule in rules)
 OFFSET = 3  # a tree lies somewhere in a longer array
 
 
@@ -23,16 +23,17 @@ OFFSET = 3  # a tree lies somewhere in a longer array
     keys=some.lists(some.integers(0, 9), min_size=64, max_size=64),
 )
 def test_the_first_of_the_smallest(leaves: int, changes: list[tuple[int, int]], keys: list[int]) -> None:
-    tree = np.full(OFFSET + 2 * leaves, -1, dtype=np.int64)
+    words = np.full(OFFSET + 2 * leaves, -1, dtype=np.int64)
+    tree = words[OFFSET:]
     plain = keys[:leaves]
-    tree[OFFSET + leaves :] = plain
-    build(tree, OFFSET, leaves)
+    tree[leaves:] = plain
+    build(tree, leaves)
     for leaf, key in [(0, keys[0]), *changes]:
         plain[leaf % leaves] = key
-        change(tree, OFFSET, leaves, leaf % leaves, key)
-        assert first_key(tree, OFFSET) == min(plain)
-        assert first(tree, OFFSET, leaves) == plain.index(min(plain))
+        change(tree, leaves, leaf % leaves, key)
+        assert first_key(tree) == min(plain)
+        assert first(tree, leaves) == plain.index(min(plain))
         for bound in (min(plain), min(plain) + 1 if min(plain) < NEVER else NEVER, key):
             found = [j for j in range(leaf % leaves, leaves) if plain[j] < bound]
-            assert following(tree, OFFSET, leaves, leaf % leaves, bound) == (found[0] if found else -1)
-    assert tree[:OFFSET].tolist() == [-1] * OFFSET
+            assert following(tree, leaves, leaf % leaves, bound) == (found[0] if found else -1)
+    assert words[:OFFSET].tolist() == [-1] * OFFSET

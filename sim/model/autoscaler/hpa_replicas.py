@@ -13,6 +13,7 @@ import math
 from numpy.typing import NDArray
 
 from sim.compile.jit import jit
+from sim.model.autoscaler.hpa_rows import HpaSeen, HpaTarget, Pod, PodRules
 
 INT32_MAX = 2**31 - 1
 INT64_MAX = 2**63 - 1
@@ -49,9 +50,11 @@ def add_milli(a: int, b: int) -> int:
 
 
 @jit
-def is_within(ratio: float, up_milli: int, down_milli: int) -> bool:
+def is_within(ratio: float, target: HpaTarget) -> bool:
     """Whether usage / target is so near 1 that nothing is done; both ends count as near."""
-    return 1.0 - down_milli / 1000.0 <= ratio and ratio <= 1.0 + up_milli / 1000.0
+    lowest = 1.0 - target.tolerance_down_milli / 1000.0
+    highest = 1.0 + target.tolerance_up_milli / 1000.0
+    return lowest <= ratio and ratio <= highest
 
 
 @jit
@@ -66,40 +69,37 @@ def usage_per_pod(usage_milli: int, current: int) -> int:
 
 
 @jit
-def hpa_desired(current: int, usage_milli: int, target_milli: int, up_milli: int, down_milli: int) -> int:
+def hpa_desired(current: int, usage_milli: int, target: HpaTarget) -> int:
     """Replicas wanted by an object or external metric with an `AverageValue` target.
 
-    `usage_milli` is the metric's sum over the whole pool, `target_milli` what one replica should carry,
-    `up_milli` and `down_milli` the tolerances in thousandths. From 0 replicas the ratio is infinite or not a
-    number upstream, which is never within the tolerance.
+    `usage_milli` is the metric's sum over the whole pool, the target what one replica should carry. From 0 replicas the
+    ratio is infinite or not a number upstream, which is never within the tolerance.
     """
     usage = float(usage_milli)
-    target = float(target_milli)
-    if current > 0 and is_within(usage / (target * float(current)), up_milli, down_milli):
+    each = float(target.milli)
+    if current > 0 and is_within(usage / (each * float(current)), target):
         return current
-    return ceil_int32(usage / target)
+    return ceil_int32(usage / each)
 
 
 @jit
-def hpa_desired_value(
-    current: int, usage_milli: int, target_milli: int, n_ready: int, up_milli: int, down_milli: int
-) -> int:
+def hpa_desired_value(current: int, usage_milli: int, n_ready: int, target: HpaTarget) -> int:
     """Replicas wanted by an object or external metric with a `Value` target: n_ready · usage / target.
 
     Pods that are not running and ready do not count; from 0 replicas the ratio itself is the answer.
     """
-    ratio = float(usage_milli) / float(target_milli)
+    ratio = float(usage_milli) / float(target.milli)
     if current == 0:
         return ceil_int32(ratio)
-    if is_within(ratio, up_milli, down_milli):
+    if is_within(ratio, target):
         return current
     return ceil_int32(ratio * float(n_ready))
 
 
 @jit
-def rebalanced(current: int, first: float, second: float, n_pods: int, up_milli: int, down_milli: int) -> int:
+def rebalanced(current: int, first: float, second: float, n_pods: int, target: HpaTarget) -> int:
     """Replicas wanted once pods without a sample are filled in; never against the first direction."""
-    if is_within(second, up_milli, down_milli):
+    if is_within(second, target):
         return current
     if (first < 1.0 and second > 1.0) or (first > 1.0 and second < 1.0):
         return current
@@ -110,80 +110,59 @@ def rebalanced(current: int, first: float, second: float, n_pods: int, up_milli:
 
 
 @jit
-def hpa_desired_pods(
-    current: int,
-    usage_milli: int,
-    target_milli: int,
-    n_reporting: int,
-    n_pending: int,
-    n_missing: int,
-    up_milli: int,
-    down_milli: int,
-) -> int:
+def hpa_desired_pods(current: int, usage_milli: int, seen: HpaSeen, target: HpaTarget) -> int:
     """Replicas wanted by a per-pod custom metric (`type: Pods`), or NO_PROPOSAL when no pod reports one.
 
     `usage_milli` is the sum over the `n_reporting` pods that have a sample, ready or not. `n_missing`
     running pods have none: they count as 0 on the way up and as on target on the way down. `n_pending` pods
     count as 0 on the way up.
     """
+    n_reporting, n_pending, n_missing = seen.n_reporting, seen.n_pending, seen.n_missing
     if n_reporting <= 0:
         return NO_PROPOSAL
-    ratio = float(usage_milli // n_reporting) / float(target_milli)
+    ratio = float(usage_milli // n_reporting) / float(target.milli)
     up_with_pending = n_pending > 0 and ratio > 1.0
     if not up_with_pending and n_missing == 0:
-        if is_within(ratio, up_milli, down_milli):
+        if is_within(ratio, target):
             return current
         return ceil_int32(ratio * float(n_reporting))
     total = usage_milli
     n_pods = n_reporting
     if ratio < 1.0:
-        total += n_missing * target_milli
+        total += n_missing * target.milli
     if ratio != 1.0:
         n_pods += n_missing
     if up_with_pending:
         n_pods += n_pending
-    second = float(total // n_pods) / float(target_milli)
-    return rebalanced(current, ratio, second, n_pods, up_milli, down_milli)
+    second = float(total // n_pods) / float(target.milli)
+    return rebalanced(current, ratio, second, n_pods, target)
 
 
 @jit
-def pod_group(
-    now_ps: int,
-    phase: int,
-    deleted: bool,
-    has_sample: bool,
-    is_cpu: bool,
-    ready: int,
-    start_ps: int,
-    transition_ps: int,
-    sample_ps: int,
-    window_ps: int,
-    initialization_ps: int,
-    readiness_delay_ps: int,
-) -> int:
-    """Group of a pod for a resource metric: POD_READY, POD_UNREADY, POD_MISSING or POD_IGNORED (groupPods).
-
-    `ready` is the pod's Ready condition: 1, 0, or -1 when it has none (or no start time yet).
-    `transition_ps` is when that condition last changed; the sample ends at `sample_ps` and covers
-    `window_ps`. Only cpu looks at readiness.
-    """
-    if deleted or phase == PHASE_FAILED:
+def pod_group(now_ps: int, pod: Pod, rules: PodRules) -> int:
+    """Group of a pod for a resource metric: POD_READY, POD_UNREADY, POD_MISSING or POD_IGNORED (groupPods)."""
+    if pod.is_deleted == 1 or pod.phase == PHASE_FAILED:
         return POD_IGNORED
-    if phase == PHASE_PENDING:
+    if pod.phase == PHASE_PENDING:
         return POD_UNREADY
-    if not has_sample:
+    if pod.has_sample == 0:
         return POD_MISSING
-    if not is_cpu:
+    if rules.is_cpu == 0:
         return POD_READY
-    if ready < 0:
-        return POD_UNREADY
+    return POD_UNREADY if is_unready(now_ps, pod, rules) else POD_READY
+
+
+@jit
+def is_unready(now_ps: int, pod: Pod, rules: PodRules) -> bool:
+    """Whether a running pod's cpu usage is not to be believed yet."""
+    if pod.ready < 0:
+        return True
     if (
-        start_ps + initialization_ps > now_ps
-    ):  # still starting: one whole window since the last change is needed
-        unready = ready == 0 or sample_ps < transition_ps + window_ps
-    else:  # not ready now and never was
-        unready = ready == 0 and start_ps + readiness_delay_ps > transition_ps
-    return POD_UNREADY if unready else POD_READY
+        pod.start_ps + rules.initialization_ps > now_ps
+    ):  # still starting: one window since the last change is needed
+        return pod.ready == 0 or pod.sample_ps < pod.transition_ps + pod.window_ps
+    never_was = pod.start_ps + rules.readiness_delay_ps > pod.transition_ps
+    return pod.ready == 0 and never_was
 
 
 @jit
@@ -227,13 +206,7 @@ def missing_usage(request_milli: NDArray, group: NDArray, target_pct: int) -> in
 
 @jit
 def hpa_desired_resource(
-    current: int,
-    target_pct: int,
-    group: NDArray,
-    usage_milli: NDArray,
-    request_milli: NDArray,
-    up_milli: int,
-    down_milli: int,
+    current: int, target: HpaTarget, group: NDArray, usage_milli: NDArray, request_milli: NDArray
 ) -> int:
     """Replicas wanted by a resource metric with a utilisation target (cpu: 80 %), or NO_PROPOSAL.
 
@@ -249,22 +222,22 @@ def hpa_desired_resource(
     percent = utilization_pct(usage, request)
     if n_ready == 0 or percent < 0:
         return NO_PROPOSAL
-    ratio = float(percent) / float(target_pct)
+    ratio = float(percent) / float(target.milli)
     n_missing = group_count(group, POD_MISSING)
     n_unready = group_count(group, POD_UNREADY)
     up_with_unready = n_unready > 0 and ratio > 1.0
     if not up_with_unready and n_missing == 0:
-        if is_within(ratio, up_milli, down_milli):
+        if is_within(ratio, target):
             return current
         return ceil_int32(ratio * float(n_ready))
     n_pods = n_ready
     if ratio < 1.0:
-        usage += missing_usage(request_milli, group, target_pct)
+        usage += missing_usage(request_milli, group, target.milli)
     if ratio != 1.0:
         request += group_sum(request_milli, group, POD_MISSING)
         n_pods += n_missing
     if up_with_unready:
         request += group_sum(request_milli, group, POD_UNREADY)
         n_pods += n_unready
-    second = float(utilization_pct(usage, request)) / float(target_pct)
-    return rebalanced(current, ratio, second, n_pods, up_milli, down_milli)
+    second = float(utilization_pct(usage, request)) / float(target.milli)
+    return rebalanced(current, ratio, second, n_pods, target)

@@ -2,78 +2,79 @@
 
 KEDA has two hands. Its own loop, every polling interval, moves a workload between 0 (or idle) and 1 by
 whether a trigger is active. Between 1 and the maximum an HPA that KEDA owns, every sync period, holds the
-backlog per replica (`AverageValue`) at a target. Parameters and state are int64 slices, the HPA's own
-behind KEDA's; a state of zeros is that of a new ScaledObject created at time 0. Times are picoseconds.
+backlog per replica (`AverageValue`) at a target. A memory of zeros is that of a new ScaledObject created at time 0.
 Source: kedacore/keda pkg/scaling/executor/scale_scaledobjects.go (RequestScale) and keda.sh, ScaledObject.
 """
 
 from __future__ import annotations
 
-from numpy.typing import NDArray
-
 from sim.compile.jit import jit, jit_call
 from sim.model.autoscaler.hpa import hpa_tick
-from sim.model.autoscaler.hpa_layout import HPA_PAR_SIZE, HPA_STATE_SIZE
+from sim.model.autoscaler.hpa_rows import (
+    TARGET_CAP,
+    HpaMemory,
+    HpaSeen,
+    HpaSettings,
+    fill_row,
+    hpa_settings,
+    hpa_target,
+)
+from sim.schema import Array, Field, Row
 from sim.units import PS_PER_S
 
-# par
-KEDA_POLLING_PS = 0
-KEDA_SYNC_PS = 1
-KEDA_COOLDOWN_PS = 2
-KEDA_INITIAL_COOLDOWN_PS = 3
-KEDA_ACTIVATION_MILLI = 4
-KEDA_MIN = 5
-KEDA_MAX = 6
-KEDA_IDLE = 7  # idleReplicaCount, KEDA_NO_IDLE when it is not set
-KEDA_FLAGS = 8
-KEDA_HPA_PAR = 9
-KEDA_PAR_SIZE = KEDA_HPA_PAR + HPA_PAR_SIZE
-
-KEDA_NO_IDLE = -1
+NO_IDLE = -1
 
 # flags: the annotations autoscaling.keda.sh/*
-KEDA_PAUSED = 1
-KEDA_PAUSED_SCALE_IN = 2
-KEDA_PAUSED_SCALE_OUT = 4
-KEDA_FORCE_ACTIVATION = 8
-
-# state
-KEDA_NEXT_POLL_PS = 0
-KEDA_NEXT_SYNC_PS = 1
-KEDA_WAS_ACTIVE = 2  # 0: status.lastActiveTime is not set
-KEDA_LAST_ACTIVE_PS = 3
-KEDA_CREATED_PS = 4
-KEDA_HPA_STATE = 5
-KEDA_STATE_SIZE = KEDA_HPA_STATE + HPA_STATE_SIZE
+PAUSED = 1
+PAUSED_SCALE_IN = 2
+PAUSED_SCALE_OUT = 4
+FORCE_ACTIVATION = 8
 
 
-def keda_par(
-    par: NDArray,
-    min_replicas: int,
-    max_replicas: int,
-    activation_milli: int = 0,
-    polling_interval_ps: int = 30 * PS_PER_S,
-    cooldown_ps: int = 300 * PS_PER_S,
-    initial_cooldown_ps: int = 0,
-    sync_period_ps: int = 15 * PS_PER_S,
-    idle_replicas: int = KEDA_NO_IDLE,
-    flags: int = 0,
-) -> None:
-    """Fill KEDA's part of `par` ((KEDA_PAR_SIZE,) int64); `hpa_par(par[KEDA_HPA_PAR:], …)` fills the HPA's.
+class KedaSettings(Row):
+    """A ScaledObject's spec; a trigger is a metric of its HPA with an activation threshold."""
 
-    Defaults are KEDA's own; it sets no behavior on its HPA unless told to (`hpa_par(…, behavior=0)`).
+    polling_ps = Field("pollingInterval", begin=30 * PS_PER_S)
+    sync_ps = Field("--horizontal-pod-autoscaler-sync-period of its HPA", begin=15 * PS_PER_S)
+    cooldown_ps = Field("cooldownPeriod", begin=300 * PS_PER_S)
+    initial_cooldown_ps = Field("initialCooldownPeriod")
+    min_replicas = Field("minReplicaCount")
+    max_replicas = Field("maxReplicaCount", begin=100)
+    idle_replicas = Field("idleReplicaCount, NO_IDLE when it is not set", begin=NO_IDLE)
+    flags = Field("PAUSED …")
+    activation_milli = Array("activationThreshold of each trigger", TARGET_CAP)
+    hpa = Array("an HpaSettings: the HPA that KEDA owns", HpaSettings.SIZE)
+
+
+class KedaMemory(Row):
+    """What KEDA and its HPA remember."""
+
+    next_poll_ps = Field("when its own loop runs next")
+    next_sync_ps = Field("when its HPA runs next")
+    was_active = Field("0: status.lastActiveTime is not set")
+    last_active_ps = Field("status.lastActiveTime")
+    created_ps = Field("when the ScaledObject was created")
+    hpa = Array("an HpaMemory", HpaMemory.SIZE)
+
+
+def keda_settings(settings: KedaSettings, **fields: int) -> HpaSettings:
+    """Fill a row with KEDA's defaults, then with these fields; returns its HPA's settings.
+
+    KEDA sets no behavior on its HPA unless told to, and never lets it go below 1. There is no trigger yet.
     """
-    par[:KEDA_HPA_PAR] = (
-        polling_interval_ps,
-        sync_period_ps,
-        cooldown_ps,
-        initial_cooldown_ps,
-        activation_milli,
-        min_replicas,
-        max_replicas,
-        idle_replicas,
-        flags,
-    )
+    fill_row(settings, **fields)
+    lowest, highest = max(1, int(settings.min_replicas)), int(settings.max_replicas)
+    return hpa_settings(HpaSettings(settings.hpa, 0), min_replicas=lowest, max_replicas=highest, behavior=0)
+
+
+def keda_trigger(settings: KedaSettings, target_milli: int, activation_milli: int = 0, **fields: int) -> bool:
+    """Add a trigger with its threshold; False when there are TARGET_CAP already. `fields` are those of HpaTarget."""
+    hpa = HpaSettings(settings.hpa, 0)
+    n = int(hpa.n_target)
+    if not hpa_target(hpa, target_milli, **fields):
+        return False
+    settings.activation_milli[n] = activation_milli
+    return True
 
 
 @jit
@@ -83,92 +84,104 @@ def is_active(value_milli: int, activation_milli: int) -> bool:
 
 
 @jit
-def scale_out(now_ps: int, current: int, par: NDArray, state: NDArray) -> int:
+def scale_out(now_ps: int, current: int, settings: KedaSettings, memory: KedaMemory) -> int:
     """From 0 or idle to the minimum, at least 1 (scaleFromZeroOrIdle)."""
-    if par[KEDA_FLAGS] & KEDA_PAUSED_SCALE_OUT:
+    if settings.flags & PAUSED_SCALE_OUT:
         return current
-    state[KEDA_WAS_ACTIVE] = 1
-    state[KEDA_LAST_ACTIVE_PS] = now_ps
-    return max(1, par[KEDA_MIN])
+    memory.was_active = 1
+    memory.last_active_ps = now_ps
+    return max(1, settings.min_replicas)
 
 
 @jit
-def has_cooled_down(now_ps: int, par: NDArray, state: NDArray) -> bool:
+def has_cooled_down(now_ps: int, settings: KedaSettings, memory: KedaMemory) -> bool:
     """Whether more than the cooldown has passed since the last activity, or since creation without any."""
-    if state[KEDA_WAS_ACTIVE] == 0:
-        return state[KEDA_CREATED_PS] + par[KEDA_INITIAL_COOLDOWN_PS] < now_ps
-    return state[KEDA_LAST_ACTIVE_PS] + par[KEDA_COOLDOWN_PS] < now_ps
+    if memory.was_active == 0:
+        return memory.created_ps + settings.initial_cooldown_ps < now_ps
+    return memory.last_active_ps + settings.cooldown_ps < now_ps
 
 
 @jit
-def scale_in(now_ps: int, current: int, par: NDArray, state: NDArray) -> int:
+def scale_in(now_ps: int, current: int, settings: KedaSettings, memory: KedaMemory) -> int:
     """To idle or the minimum, once cooled down (scaleToZeroOrIdle)."""
-    if par[KEDA_FLAGS] & KEDA_PAUSED_SCALE_IN or not has_cooled_down(now_ps, par, state):
+    if settings.flags & PAUSED_SCALE_IN or not has_cooled_down(now_ps, settings, memory):
         return current
-    return par[KEDA_IDLE] if par[KEDA_IDLE] >= 0 else par[KEDA_MIN]
+    return settings.idle_replicas if settings.idle_replicas >= 0 else settings.min_replicas
 
 
 @jit
-def request_active(now_ps: int, current: int, is_error: bool, par: NDArray, state: NDArray) -> int:
+def request_active(
+    now_ps: int, current: int, is_error: bool, settings: KedaSettings, memory: KedaMemory
+) -> int:
     """What KEDA's loop sets while a trigger is active."""
-    if current == 0 or (par[KEDA_IDLE] >= 0 and current < par[KEDA_MIN]):
-        return scale_out(now_ps, current, par, state)
+    if current == 0 or (settings.idle_replicas >= 0 and current < settings.min_replicas):
+        return scale_out(now_ps, current, settings, memory)
     if not is_error:
-        state[KEDA_WAS_ACTIVE] = 1
-        state[KEDA_LAST_ACTIVE_PS] = now_ps
+        memory.was_active = 1
+        memory.last_active_ps = now_ps
     return current
 
 
 @jit
-def request_inactive(now_ps: int, current: int, is_error: bool, par: NDArray, state: NDArray) -> int:
+def request_inactive(
+    now_ps: int, current: int, is_error: bool, settings: KedaSettings, memory: KedaMemory
+) -> int:
     """What KEDA's loop sets while no trigger is active; after an error it leaves all as it is."""
-    idle = par[KEDA_IDLE]
+    idle = settings.idle_replicas
     if is_error:
         return current
-    if (idle >= 0 and current > idle) or (current > 0 and par[KEDA_MIN] == 0):
-        return scale_in(now_ps, current, par, state)
-    if idle < 0 and current < par[KEDA_MIN]:
-        return par[KEDA_MIN]
+    if (idle >= 0 and current > idle) or (current > 0 and settings.min_replicas == 0):
+        return scale_in(now_ps, current, settings, memory)
+    if idle < 0 and current < settings.min_replicas:
+        return settings.min_replicas
     return current
 
 
 @jit
 def keda_request_scale(
-    now_ps: int, current: int, active: bool, is_error: bool, par: NDArray, state: NDArray
+    now_ps: int, current: int, active: bool, is_error: bool, settings: KedaSettings, memory: KedaMemory
 ) -> int:
     """One pass of KEDA's own loop (RequestScale): replicas it sets, `current` when it leaves them alone."""
-    if par[KEDA_FLAGS] & KEDA_PAUSED:
+    if settings.flags & PAUSED:
         return current
-    if active or par[KEDA_FLAGS] & KEDA_FORCE_ACTIVATION:
-        return request_active(now_ps, current, is_error, par, state)
-    return request_inactive(now_ps, current, is_error, par, state)
+    if active or settings.flags & FORCE_ACTIVATION:
+        return request_active(now_ps, current, is_error, settings, memory)
+    return request_inactive(now_ps, current, is_error, settings, memory)
 
 
 @jit
-def keda_next_ps(state: NDArray) -> int:
+def keda_next_ps(memory: KedaMemory) -> int:
     """When `keda_desired` next has something to do: the earlier of the next poll and the next HPA sync."""
-    return min(state[KEDA_NEXT_POLL_PS], state[KEDA_NEXT_SYNC_PS])
+    return min(memory.next_poll_ps, memory.next_sync_ps)
+
+
+@jit
+def poll(now_ps: int, current: int, settings: KedaSettings, memory: KedaMemory, seen: HpaSeen) -> int:
+    """KEDA's own loop, with all triggers: active if any is, in error if any could not be read."""
+    is_error = False
+    active = False
+    for i in range(HpaSettings(settings.hpa, 0).n_target):
+        if seen.metric_milli[i] < 0:
+            is_error = True
+        elif is_active(seen.metric_milli[i], settings.activation_milli[i]):
+            active = True
+    return keda_request_scale(now_ps, current, active, is_error, settings, memory)
 
 
 @jit_call
-def keda_desired(now_ps: int, current: int, backlog_milli: int, par: NDArray, state: NDArray) -> int:
+def keda_desired(now_ps: int, current: int, settings: KedaSettings, memory: KedaMemory, seen: HpaSeen) -> int:
     """Replicas wanted from now on, `current` being those wanted until now.
 
-    `backlog_milli` is the whole backlog, negative when it could not be read. KEDA's loop acts if its poll
-    is due, then the HPA if its sync is due; before `keda_next_ps` nothing changes. The HPA never acts on 0
-    replicas.
+    `seen` has each trigger's whole backlog, negative when it could not be read. KEDA's loop acts if its poll is due,
+    then the HPA if its sync is due; before `keda_next_ps` nothing changes. The HPA never acts on 0 replicas.
     """
     wanted = current
-    if now_ps >= state[KEDA_NEXT_POLL_PS]:
-        state[KEDA_NEXT_POLL_PS] = now_ps + par[KEDA_POLLING_PS]
-        is_error = backlog_milli < 0
-        active = not is_error and is_active(backlog_milli, par[KEDA_ACTIVATION_MILLI])
-        wanted = keda_request_scale(now_ps, wanted, active, is_error, par, state)
-    if now_ps >= state[KEDA_NEXT_SYNC_PS]:
-        state[KEDA_NEXT_SYNC_PS] = now_ps + par[KEDA_SYNC_PS]
-        lo, hi = max(1, par[KEDA_MIN]), par[KEDA_MAX]
-        own_par, own_state = par[KEDA_HPA_PAR:], state[KEDA_HPA_STATE:]
-        wanted = hpa_tick(now_ps, wanted, backlog_milli, 0, 0, 0, lo, hi, own_par, own_state)
+    if now_ps >= memory.next_poll_ps:
+        memory.next_poll_ps = now_ps + settings.polling_ps
+        wanted = poll(now_ps, wanted, settings, memory, seen)
+    if now_ps >= memory.next_sync_ps:
+        memory.next_sync_ps = now_ps + settings.sync_ps
+        wanted = hpa_tick(now_ps, wanted, HpaSettings(settings.hpa, 0), HpaMemory(memory.hpa, 0), seen)
     return wanted
 
 

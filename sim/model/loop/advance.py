@@ -104,7 +104,6 @@ def begin_pool(params, state, pool_id):
     """Set up a pool at time 0: its initial replicas are ready, its autoscaler ticks first after one period."""
     pool = params.pool[pool_id]
     pool_state = state.pool[pool_id]
-    pool_state.next_scrape_ps = 0
     pool_state.next_tick_ps = pool.tick_ps
     first = pool.first_replica
     for r in range(first, first + pool.n_replica):

@@ -7,17 +7,18 @@ from __future__ import annotations
 
 from sim.compile.jit import jit_call
 from sim.model.autoscaler.hpa import hpa_tick
-from sim.model.autoscaler.keda import KEDA_PAR_SIZE, KEDA_STATE_SIZE, keda_desired, keda_next_ps
+from sim.model.autoscaler.hpa_rows import HpaMemory, HpaSeen, HpaSettings
+from sim.model.autoscaler.keda import KedaMemory, KedaSettings, keda_desired, keda_next_ps
 from sim.model.base.min_tree import tree_first, tree_first_key
 from sim.model.cluster.replica_lifecycle import on_stage, scale_to
 from sim.model.loop.inputs import next_arrival_ps
 from sim.model.tables.codes import DONE, HPA, NEED_POLICY, QUEUE, USER
 from sim.model.telemetry.marks import pass_mark
-from sim.model.telemetry.samples import metric_milli, sample, scrape
+from sim.model.telemetry.samples import sample, scrape, signal_milli
 from sim.units import NEVER
 
-SCALER_PAR = KEDA_PAR_SIZE  # the larger of the controllers' needs
-SCALER_STATE = KEDA_STATE_SIZE
+SCALER_PAR = max(HpaSettings.SIZE, KedaSettings.SIZE)  # words of a pool
+SCALER_STATE = max(HpaMemory.SIZE, KedaMemory.SIZE)
 
 
 @jit_call
@@ -25,8 +26,9 @@ def next_stop_ps(params, state):
     """The next control instant."""
     stop = min(state.next_sample_ps, state.next_mark_ps)
     stop = min(stop, params.end_ps)
+    for signal in range(params.n_signal):
+        stop = min(stop, state.signal[signal].next_scrape_ps)
     for pool in range(params.n_pool):
-        stop = min(stop, state.pool[pool].next_scrape_ps)
         stop = min(stop, state.pool[pool].next_tick_ps)
     return stop
 
@@ -51,11 +53,9 @@ def is_over(params, state, t):
 @jit_call
 def scrape_and_sample(params, state, t):
     """Scrape, sample and set marks where they are due at t."""
-    for pool in range(params.n_pool):
-        pool_state = state.pool[pool]
-        if pool_state.next_scrape_ps == t:
-            scrape(params, state, pool, t)
-            pool_state.next_scrape_ps = t + params.pool[pool].scrape_ps
+    for signal in range(params.n_signal):
+        if state.signal[signal].next_scrape_ps == t:
+            scrape(params, state, signal, t)
     if state.next_sample_ps == t:
         sample(params, state, t)
         state.next_sample_ps = t + params.sample_ps
@@ -64,34 +64,48 @@ def scrape_and_sample(params, state, t):
 
 
 @jit_call
-def desired_replicas(params, state, pool_id, t):
-    """Replicas that a pool's autoscaler asks for at t; sets when it ticks next."""
+def look(params, state, pool_id, seen, t):
+    """Let a pool's controller read its signals, and count its replicas."""
     pool = params.pool[pool_id]
-    pool_state = state.pool[pool_id]
-    settings = params.autoscaler[pool_id * SCALER_PAR :]
-    memory = state.autoscaler[pool_id * SCALER_STATE :]
-    kind = pool.autoscaler
-    wanted = pool_state.wanted
+    for i in range(pool.n_signal):
+        seen.metric_milli[i] = signal_milli(params, state, pool.first_signal + i, t)
+    seen.n_reporting = state.pool[pool_id].n_ready
+    seen.n_pending = state.pool[pool_id].n_starting
+
+
+@jit_call
+def hpa_replicas(params, state, pool_id, t):
+    """What a pool's HPA asks for at t."""
+    memory = HpaMemory(state.autoscaler, pool_id * SCALER_STATE)
+    seen = HpaSeen(memory.seen, 0)
+    look(params, state, pool_id, seen, t)
+    state.pool[pool_id].next_tick_ps = t + params.pool[pool_id].tick_ps
+    settings = HpaSettings(params.autoscaler, pool_id * SCALER_PAR)
+    return hpa_tick(t, state.pool[pool_id].wanted, settings, memory, seen)
+
+
+@jit_call
+def keda_replicas(params, state, pool_id, t):
+    """What a pool's queue scaler asks for at t."""
+    memory = KedaMemory(state.autoscaler, pool_id * SCALER_STATE)
+    seen = HpaSeen(HpaMemory(memory.hpa, 0).seen, 0)
+    look(params, state, pool_id, seen, t)
+    settings = KedaSettings(params.autoscaler, pool_id * SCALER_PAR)
+    wanted = keda_desired(t, state.pool[pool_id].wanted, settings, memory, seen)
+    state.pool[pool_id].next_tick_ps = keda_next_ps(memory)
+    return wanted
+
+
+@jit_call
+def desired_replicas(params, state, pool_id, t):
+    """What the pool's own controller asks for at t, and when it will be asked again."""
+    kind = params.pool[pool_id].autoscaler
     if kind == HPA:
-        pool_state.next_tick_ps = t + pool.tick_ps
-        return hpa_tick(
-            t,
-            wanted,
-            metric_milli(params, state, pool_id, t),
-            pool_state.n_ready,
-            pool_state.n_starting,
-            0,
-            pool.min_replicas,
-            pool.max_replicas,
-            settings,
-            memory,
-        )
+        return hpa_replicas(params, state, pool_id, t)
     if kind == QUEUE:
-        wanted = keda_desired(t, wanted, metric_milli(params, state, pool_id, t), settings, memory)
-        pool_state.next_tick_ps = keda_next_ps(memory)
-        return wanted
-    pool_state.next_tick_ps = NEVER
-    return pool.target_milli
+        return keda_replicas(params, state, pool_id, t)
+    state.pool[pool_id].next_tick_ps = NEVER
+    return params.pool[pool_id].target_milli
 
 
 @jit_call

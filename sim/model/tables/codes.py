@@ -114,6 +114,9 @@ FIXED, HPA, QUEUE, USER = range(4)
 METRIC_SOURCES = ("outstanding", "waiting", "running", "kv_use", "arrival_rate", "backlog")
 SRC_OUTSTANDING, SRC_WAITING, SRC_RUNNING, SRC_KV_USE, SRC_ARRIVAL_RATE, SRC_BACKLOG = range(6)
 
+AGGREGATIONS = ("mean", "max", "last")
+MEAN, MAX, LAST = range(3)
+
 METRICS = ("ttft", "itl", "tpot", "e2e", "queue_wait", "itl_max")
 M_TTFT, M_ITL, M_TPOT, M_E2E, M_QUEUE_WAIT, M_ITL_MAX = range(6)
 N_METRIC = 6

@@ -1,4 +1,4 @@
-"""A pool: its engine's settings, what has become of it, and the steps of a start."""
+"""A pool: its engine's settings, what has become of it, the signals that its controller sees, the steps of a start."""
 
 from __future__ import annotations
 
@@ -44,10 +44,8 @@ class PoolParams(Row):
     tick_ps = Field("period of its autoscaler")
     target_milli = Field("replicas of a fixed pool; else the metric per replica that its autoscaler aims at")
     request_overhead_ps = Field("what a request waits at the server beside its steps")
-    metric_source = Field("what its metrics pipeline reads: SRC_…")
-    scrape_ps = Field("period of its metrics pipeline")
-    window_ps = Field("how far back its metric is averaged, 0 = the last sample alone")
-    lag_ps = Field("how old the newest sample is that its autoscaler can see")
+    first_signal = Field("number of its first signal")
+    n_signal = Field("signals that its autoscaler sees")
     prefix_runs = Field("block ranges that its prefix caches can tell apart, 0 = no prefix cache")
     prefix_buckets = Field("buckets of a prefix cache's hash table, a power of two")
     first_step = Field("row of its first step of a start")
@@ -78,10 +76,7 @@ class PoolState(Row):
     routed = Field("requests handed to its replicas")
     completed = Field("answers completed")
     preempted = Field("preemptions")
-    next_scrape_ps = Field("when its metrics are scraped next")
     next_tick_ps = Field("when its autoscaler looks next")
-    n_scraped = Field("samples ever put in its metric window")
-    last_arrivals = Field("arrivals at the last scrape")
     n_starting = Field("replicas on their way to ready")
     peak_ready = Field("the most replicas that were ready at once")
     scaled_up = Field("how often `wanted` rose")
@@ -92,8 +87,29 @@ class PoolState(Row):
     ranges_dropped = Field("block ranges evicted early, not kept or not found because all ranges were in use")
 
 
-class MetricSample(Row):
-    """A sample in a pool's metric window."""
+class Signal(Row):
+    """A metrics pipeline: what it reads of a pool, how often, and how an autoscaler sees it."""
+
+    pool = Field("the pool that it is about")
+    source = Field("what it reads: SRC_…")
+    scrape_ps = Field("how often")
+    window_ps = Field("how far back an autoscaler looks, 0 = at the last sample alone")
+    aggregation = Field("what it sees of the samples in the window: MEAN, MAX or LAST")
+    lag_ps = Field("how old the newest sample is that it can see")
+    first_sample = Field("where in `signal_sample` its samples start")
+    n_sample = Field("samples that there is room for")
+
+
+class SignalState(Row):
+    """How far a signal is."""
+
+    next_scrape_ps = Field("when it is scraped next")
+    n_scraped = Field("samples ever taken")
+    last_arrivals = Field("arrivals at the last scrape")
+
+
+class SignalSample(Row):
+    """A sample of a signal."""
 
     time_ps = Field("when it was scraped")
-    value_milli = Field("the metric, summed over the pool")
+    value_milli = Field("the value, summed over the pool")

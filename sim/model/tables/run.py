@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from sim.model.tables.codes import N_STEP_MAX
-from sim.model.tables.pool import MetricSample, PoolParams, PoolState, StartStep
+from sim.model.tables.pool import PoolParams, PoolState, Signal, SignalSample, SignalState, StartStep
 from sim.model.tables.record import AttemptRecord, ClassCounts, RequestRecord
 from sim.model.tables.replica import Replica
 from sim.model.tables.sample import PoolMark, PoolSample, StationSample
@@ -57,7 +57,8 @@ class Params(World):
     end_ps = Field("the run ends here at the latest: duration and drain limit")
     sample_ps = Field("period of the time series, 0 = none")
     keeps_records = Field("1 = a row per request is kept")
-    n_metric_sample = Field("samples that a pool's metric window holds")
+    n_signal = Field("signals of all pools")
+    n_signal_sample = Field("samples of all of them that there is room for")
     n_fault = Field("scripted faults")
     fault_at = Field("where they start in Params.m, by time")
     n_session = Field("sessions, 0 = no request belongs to one: the trace has no third word")
@@ -92,6 +93,7 @@ class Params(World):
     slope = Words("what each attended token adds to a step, by sequences, ps")
     start_step = Table(StartStep, "steps of a start, each pool's behind one another")
     autoscaler = Words("settings of the pools' autoscalers, SCALER_PAR each")
+    signal = Table(Signal, "a row a signal, each pool's behind one another")
 
     fault = Table(Fault, "scripted faults, by time", at="fault_at")
     limit = Table(LimitParams, "limits of each class, then of each tenant", at="limit_at")
@@ -157,7 +159,8 @@ class State(World):
         "of each served model: nodes, then keys: outstanding requests of a ready replica, then its place"
     )
     ready = Words("(replica,) of each served model: its ready replicas in order")
-    metric_window = Table(MetricSample, "(pool, n_metric_sample) samples that were scraped")
+    signal = Table(SignalState, "a row a signal")
+    signal_sample = Table(SignalSample, "samples, each signal's in a ring of its own")
     autoscaler = Words("what the pools' autoscalers remember, SCALER_STATE each")
     session = Table(SessionHome, "(session,) under session_affinity; or nothing")
     snapshot = Table(Snapshot, "(replica,) under weighted_score; or nothing")

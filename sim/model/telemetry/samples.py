@@ -12,6 +12,8 @@ from sim.model.base.words import clear_row
 from sim.model.record.request_record import hash_of
 from sim.model.replica.jump import blocks_cached, blocks_used
 from sim.model.tables.codes import (
+    LAST,
+    MAX,
     SRC_ARRIVAL_RATE,
     SRC_BACKLOG,
     SRC_KV_USE,
@@ -24,7 +26,7 @@ from sim.model.tables.sample import POOL_SAMPLE_SIZE
 from sim.model.telemetry.replica_time import settle_areas
 
 
-# ---- the metrics pipeline ----------------------------------------------------------------------
+# ---- signals ----------------------------------------------------------------------
 @jit_call
 def replica_milli(params, state, r, source, t):
     """What one ready replica reports, in thousandths."""
@@ -40,64 +42,68 @@ def replica_milli(params, state, r, source, t):
 
 
 @jit_call
-def arrivals_milli(params, state, pool_id):
-    """Requests per second, in thousandths, that arrived for a pool's model since the last scrape."""
-    pool = params.pool[pool_id]
-    arrivals = state.served_model[pool.served_model].arrivals
-    new = arrivals - state.pool[pool_id].last_arrivals
-    state.pool[pool_id].last_arrivals = arrivals
-    return new * 1_000_000_000 // (pool.scrape_ps // 1_000_000)
+def arrivals_milli(params, state, signal_id):
+    """Requests per second, in thousandths, that arrived for a signal's model since its last scrape."""
+    signal = params.signal[signal_id]
+    arrivals = state.served_model[params.pool[signal.pool].served_model].arrivals
+    new = arrivals - state.signal[signal_id].last_arrivals
+    state.signal[signal_id].last_arrivals = arrivals
+    return new * 1_000_000_000 // (signal.scrape_ps // 1_000_000)
 
 
 @jit_call
-def scrape(params, state, pool_id, t):
-    """Put the sum of a pool's metric over its ready replicas into its metric window."""
+def replicas_milli(params, state, pool_id, source, t):
+    """The sum over a pool's ready replicas, in thousandths; of the backlog also what the gateway holds."""
     pool = params.pool[pool_id]
-    source = pool.metric_source
-    value = 0
-    if source == SRC_ARRIVAL_RATE:
-        value = arrivals_milli(params, state, pool_id)
-    else:
-        first = pool.first_replica
-        for r in range(first, first + pool.n_replica):
-            if state.replica[r].stage == STAGE_READY:
-                value += replica_milli(params, state, r, source, t)
-        if source == SRC_BACKLOG:
-            value += 1000 * state.served_model[pool.served_model].held
-    n = state.pool[pool_id].n_scraped
-    found = state.metric_window[pool_id * params.n_metric_sample + n % params.n_metric_sample]
+    value = 1000 * state.served_model[pool.served_model].held if source == SRC_BACKLOG else 0
+    first = pool.first_replica
+    for r in range(first, first + pool.n_replica):
+        if state.replica[r].stage == STAGE_READY:
+            value += replica_milli(params, state, r, source, t)
+    return value
+
+
+@jit_call
+def scrape(params, state, signal_id, t):
+    """Take a sample of a signal."""
+    signal = params.signal[signal_id]
+    signal_state = state.signal[signal_id]
+    found = state.signal_sample[signal.first_sample + signal_state.n_scraped % signal.n_sample]
     found.time_ps = t
-    found.value_milli = value
-    state.pool[pool_id].n_scraped = n + 1
+    if signal.source == SRC_ARRIVAL_RATE:
+        found.value_milli = arrivals_milli(params, state, signal_id)
+    else:
+        found.value_milli = replicas_milli(params, state, signal.pool, signal.source, t)
+    signal_state.n_scraped += 1
+    signal_state.next_scrape_ps = t + signal.scrape_ps
 
 
 @jit_call
-def metric_milli(params, state, pool_id, t):
-    """What a controller reads at t: the mean of the samples in its window, or the last one before the lag.
-
-    −1 when there is none yet.
+def signal_milli(params, state, signal_id, t):
+    """What a controller sees of a signal at t: the mean, the largest or the last of the samples in its window, or the
+    last one before the lag. −1 when there is none yet.
     """
-    pool = params.pool[pool_id]
-    room = params.n_metric_sample
-    until = t - pool.lag_ps
-    since = until - pool.window_ps
-    n = state.pool[pool_id].n_scraped
-    oldest = n - room if n > room else 0
+    signal = params.signal[signal_id]
+    until = t - signal.lag_ps
+    since = until - signal.window_ps
+    sees_last = signal.window_ps == 0 or signal.aggregation == LAST
+    n = state.signal[signal_id].n_scraped
+    oldest = max(n - signal.n_sample, 0)
     total = 0
+    highest = -1
     count = 0
     j = n - 1
     while j >= oldest:
-        found = state.metric_window[pool_id * room + j % room]
+        found = state.signal_sample[signal.first_sample + j % signal.n_sample]
         if found.time_ps <= until:
-            if count > 0 and found.time_ps <= since:
+            if count > 0 and (sees_last or found.time_ps <= since):
                 break
             total += found.value_milli
+            highest = max(highest, found.value_milli)
             count += 1
-            if pool.window_ps == 0:
-                break
         j -= 1
-    if count == 0:
-        return -1
+    if count == 0 or signal.aggregation == MAX:
+        return highest
     return total // count
 
 
