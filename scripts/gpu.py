@@ -270,6 +270,8 @@ def summary(found: dict[str, Any]) -> str:
         f"{gpu}: {equal['scenarios']:,} scenarios compared with the host; {equal['sweeps_that_differ']} sweeps and "
         f"{equal['fleets_that_differ']} random fleets differ"
     ]
+    versions = {"Python": found["machine"].get("python"), **found["machine"].get("versions", {})}
+    lines.append(", ".join(f"{name} {version}" for name, version in versions.items() if version))
     loop = found.get("kernels", {}).get("advance")
     if loop and loop["occupancy"] is not None:
         lines.append(f"event loop: {loop['registers']} registers, occupancy {loop['occupancy']:.0%}")
@@ -286,7 +288,12 @@ def summary(found: dict[str, Any]) -> str:
 
 def sweep_lines(part: dict[str, Any]) -> Iterator[str]:
     """The host, then each size, of the sweeps with so many replicas."""
-    cpu = part["cpu"]
+    cpu, cost = part["cpu"], part["cost_of_a_request"]
+    if cost:
+        moved = (
+            f"{cost['bytes_touched']:,.0f} bytes touched, {cost['sector_bytes_at_most']:,.0f} moved at most"
+        )
+        yield f"{part['replicas']} replicas, a request: {moved}"
     if cpu:
         speed = f"{cpu['requests_per_s']:,.0f} requests/s on {cpu['processes']} cores"
         yield f"{part['replicas']} replicas, {speed}"
@@ -294,6 +301,9 @@ def sweep_lines(part: dict[str, Any]) -> Iterator[str]:
         against = "" if row["times_cpu"] is None else f", {row['times_cpu']:.2f} times the host"
         wrong = f"{len(row['scenarios_that_differ'])} of {row['scenarios_compared']} compared differ"
         yield f"  {row['scenarios']:>9,} scenarios: {row['requests_per_s']:,.0f} requests/s{against}, {wrong}"
+        if row.get("share_of_limits"):
+            shares = ", ".join(f"{name} {share:.1%}" for name, share in row["share_of_limits"].items())
+            yield f"            of the device's limits, estimated: {shares}"
 
 
 def is_equal(found: dict[str, Any]) -> bool:

@@ -20,6 +20,12 @@ from sim.steptime.kernels import KernelTables, NoTable, kernels_for
 # n, k of the four products of a layer of Llama 3.1 8B: queries, keys and values; output; gate and up; down
 LAYER = ((6144, 4096), (4096, 4096), (28672, 4096), (4096, 14336))
 WEIGHTS = sum(n * k for n, k in LAYER)
+#: n, k of products of many widths
+WIDTHS = tuple(
+    (n, k)
+    for n in (768, 1536, 2048, 4096, 6144, 8192, 14336, 28672)
+    for k in (512, 1024, 2048, 4096, 8192, 14336)
+)
 HEADS, KV_HEADS, HEAD_DIM = 32, 8, 128
 PRECISIONS = ("bf16", "fp8", "fp8_block", "nvfp4")
 COLUMNS = (
@@ -79,6 +85,38 @@ def link_share(tables: KernelTables, gpu: Gpu, gpus: int, size: int = 2**24) -> 
     return 2 * (gpus - 1) / gpus * size / (gpu.link_gb_s * 1e9) / float(tables.allreduce_s(gpus, size))
 
 
+def affine_fit(tables: KernelTables, gpu: Gpu, precision: str) -> tuple[float, float, float, float]:
+    """(start µs, weight share, matmul share, mean error of the first two) over products of many widths.
+
+    A product of 8 tokens takes start + bytes / (share · bandwidth), least squares of the relative error; one of 2,048
+    takes start + FLOPs / (share · peak), the median over the products.
+    """
+    n, k = (np.array(column, dtype=float) for column in zip(*WIDTHS, strict=True))
+    small, large = (
+        np.array([float(tables.matmul_s(precision, t, a, b)) for a, b in WIDTHS]) for t in (8, 2048)
+    )
+    columns = np.stack([np.ones_like(n), n * k * WEIGHT_BYTES[precision] / (gpu.memory_gb_s * 1e9)], axis=1)
+    start_s, slowdown = np.linalg.lstsq(columns / small[:, None], np.ones_like(n), rcond=None)[0]
+    error = np.abs(columns @ np.array([start_s, slowdown]) / small - 1).mean()
+    computing_s = np.maximum(large - start_s, 1e-9)
+    matmul = np.median(2 * 2048 * n * k / peak(gpu, precision) / computing_s)
+    return float(start_s) * 1e6, 1 / float(slowdown), float(matmul), float(error)
+
+
+def product_row(name: str) -> str:
+    """One GPU's line of the second table."""
+    tables, gpu = kernels_for(name), GPUS[name]
+    assert tables is not None
+    cells = [gpu.name.partition(" Blackwell")[0]]
+    for precision in PRECISIONS[:2]:
+        if tables.has_matmul(precision):
+            start, weight, matmul, error = affine_fit(tables, gpu, precision)
+            cells.append(f"{start:.1f} µs, {weight:.2f}, {matmul:.2f} ({100 * error:.0f} %)")
+        else:
+            cells.append("–")
+    return f"| {' | '.join(cells)} |"
+
+
 def row(name: str) -> str:
     """One GPU's line."""
     tables, gpu = kernels_for(name), GPUS[name]
@@ -101,11 +139,14 @@ def row(name: str) -> str:
 
 
 def main() -> None:
-    """Print the table."""
+    """Print the tables."""
     print(f"| {' | '.join(COLUMNS)} |")
     print("|---" * len(COLUMNS) + "|")
     for name in GPUS:
         print(row(name))
+    print("\n| GPU | bf16: start, weights, matmul (error) | fp8 |\n|---|---|---|")
+    for name in GPUS:
+        print(product_row(name))
 
 
 if __name__ == "__main__":

@@ -5,16 +5,32 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from sim.api import Comparison, compare, fleet, load, run, sweep
+    from sim.api import Comparison, compare, fleet, load, open, run, study, sweep
     from sim.errors import InputError
+    from sim.records.study_open import Results
     from sim.runner import Run
     from sim.scenario.scenario import Scenario
     from sim.sweeps.run import Sweep
 
-__all__ = ["Comparison", "InputError", "Run", "Scenario", "Sweep", "compare", "fleet", "load", "run", "sweep"]
+__all__ = [
+    "Comparison",
+    "InputError",
+    "Results",
+    "Run",
+    "Scenario",
+    "Sweep",
+    "compare",
+    "fleet",
+    "load",
+    "open",
+    "run",
+    "study",
+    "sweep",
+]
 
 _HOME = {
     "InputError": "sim.errors",
+    "Results": "sim.records.study_open",
     "Run": "sim.runner",
     "Scenario": "sim.scenario.scenario",
     "Sweep": "sim.sweeps.run",

@@ -1,4 +1,4 @@
-"""The stable Python interface: `sim.run`, `sim.compare`, `sim.sweep`, `sim.load`, `sim.fleet`.
+"""The stable Python interface: `sim.run`, `sim.compare`, `sim.sweep`, `sim.study`, `sim.open`, `sim.load`, `sim.fleet`.
 
 Everything here keeps its name and meaning between minor versions; the rest of the package may move.
 """
@@ -11,6 +11,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from sim.errors import InputError
+from sim.records.study_open import Results, open_study
 from sim.runner import Run, laws_of, simulate
 from sim.scenario.scenario import Scenario
 from sim.sweeps.run import Sweep
@@ -113,6 +115,36 @@ def sweep(
         folder = run_path(out, story, datetime.now())
         folder = folder.with_name(f"{folder.name}-sweep")
     return run_sweep(stories, seeds, story.engine.name, threads or story.engine.threads, folder, progress)
+
+
+def study(
+    name: str | Path,
+    words: Sequence[str] = (),
+    out: str | Path = "results",
+    processes: int | None = None,
+    progress: Progress | None = None,
+) -> Results:
+    """Run what is missing of a study, a file or a scenario with axes in `words`, below `out`, and open its results.
+
+    Raises InputError, also where a shard of it was put aside.
+    """
+    from sim.studies.execution import execute
+    from sim.studies.planning import check_points, folder_name, make_plan
+    from sim.studies.reading import load_study
+
+    found = load_study(str(name), list(words))
+    plan = make_plan(found)
+    check_points(plan)
+    path = Path(out) / folder_name(found, str(name), words)
+    done = execute(plan, path, plan.scenario(0).engine.name, processes, progress=progress)
+    if done.failed:
+        raise InputError(f"study: shard {shard} was put aside: {why}" for shard, why in done.failed.items())
+    return open_study(path)
+
+
+def open(result: str | Path) -> Results:
+    """The results of a study as Arrow tables: `.runs`, `.histograms`, `.percentile(...)`, `.sql(...)`; InputError."""
+    return open_study(result)
 
 
 def fleet(scenario: str | Path | Scenario, overrides: Sequence[str] = ()) -> Any:

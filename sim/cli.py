@@ -10,7 +10,7 @@ from typing import Any, NoReturn
 
 from sim.errors import InputError, nearest, printable, printable_lines, problem
 from sim.streams import EndedError, ends_as_interrupts, make_writable, silence, write
-from sim.words import hint, scenario_and_overrides, seeds_and_rest, take_flags, take_value
+from sim.words import HELP, hint, scenario_and_overrides, seeds_and_rest, take_flags, take_value
 
 OK, OUR_FAULT, BAD_INPUT, SLO_FAILED, INTERRUPTED = 0, 1, 2, 3, 130
 DISK_ERRORS = {
@@ -24,28 +24,6 @@ DISK_ERRORS = {
 }
 
 OUTPUT_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)  # of a stream, which has no name
-
-HELP = """\
-fleetsim: simulate a fleet that serves AI models, before money is spent
-
-  fleetsim run SCENARIO [key=value ...]        run it, show and keep the results
-  fleetsim compare SCENARIO key=a,b,c [...]    run every variant, side by side
-  fleetsim run SCENARIO seed=1..100 [...]      once for each seed, as compare too: means with intervals
-  fleetsim show SCENARIO [key=value ...]       every key with its unit and source; --json, --all
-  fleetsim list [GROUP]                        what there is to choose from
-  fleetsim plot RUN                            a run's picture, as HTML and PNG
-  fleetsim why RUN [class=NAME] [measure=e2e]  what its misses spent their time on
-  fleetsim calibrate FILE [--scenario NAME]    fit step times to measured steps or operating points
-  fleetsim import-model CONFIG.json            a model from a Hugging Face config; --name NAME, -o conf
-  fleetsim completion bash|zsh|fish            tab completion for your shell
-  fleetsim --version, --help
-
-First steps:   fleetsim run first_run
-               fleetsim compare spiky_hour autoscaler=fixed,hpa,hpa_fast,queue
-Overrides:     gpu=l4  duration_s=600  traffic.arrivals.rate_per_s=20  gpu@pools.code.gpu=h100
-Your own:      ./scenarios/*.yaml come first; ./conf/GROUP/*.yaml add options
-Exit codes:    0 fine, 1 our fault, 2 bad input, 3 a limit of `slo` failed, 130 interrupted (143: by SIGTERM)
-"""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -76,6 +54,9 @@ def dispatch(words: list[str]) -> int:
     verbs: dict[str, Callable[[list[str]], int]] = {
         "run": run,
         "compare": compare,
+        "plan": plan,
+        "sweep": study,
+        "sql": sql,
         "show": show,
         "list": list_,
         "plot": plot,
@@ -159,6 +140,37 @@ def sweep(name: str, seeds: Sequence[int], variants: dict[str, list[str]]) -> in
         done = api.sweep(name, seeds, variants, out=scenario.output.dir, progress=tick)
     sweep_terminal.print_sweep(done, console())
     return OK if all(row["slo_ok"] is not False for row in done.rows) else SLO_FAILED
+
+
+def plan(words: list[str]) -> int:
+    """`plan STUDY`: what it would take, from a measured trial."""
+    from sim import study_verbs
+
+    say(study_verbs.plan_text(words))
+    return OK
+
+
+def study(words: list[str]) -> int:
+    """`sweep STUDY`, or `sweep SCENARIO key=a,b`: run it, or what is missing of it."""
+    from sim import study_verbs
+
+    return study_verbs.sweep(words, console(), lambda line: complain(OK, [line]), is_agreed, progress)
+
+
+def sql(words: list[str]) -> int:
+    """`sql QUERY RESULT`: the answer as a table, or with --json as lines."""
+    from sim import study_verbs
+
+    say(study_verbs.sql_text(words, console()))
+    return OK
+
+
+def is_agreed(question: str) -> bool:
+    """Whether somebody at a terminal says yes."""
+    if not (sys.stdin.isatty() and sys.stderr.isatty()):
+        return False
+    complain(OK, [f"{question} [y/N]"])
+    return sys.stdin.readline().strip().lower() in ("y", "yes")
 
 
 def show(words: list[str]) -> int:

@@ -8,8 +8,22 @@ from typing import Any
 
 from sim.errors import InputError
 
-VERBS = ("run", "compare", "show", "list", "plot", "why", "calibrate", "import-model", "completion")
+VERBS = (
+    "run",
+    "compare",
+    "plan",
+    "sweep",
+    "sql",
+    "show",
+    "list",
+    "plot",
+    "why",
+    "calibrate",
+    "import-model",
+    "completion",
+)
 STORY_VERBS = ("run", "compare", "show")
+STUDY_VERBS = ("plan", "sweep")
 FILES_OF = {"calibrate": (".csv", ".json"), "import-model": (".json",)}
 
 BASH = r"""# fleetsim: tab completion for bash. Add to ~/.bashrc:  source <(fleetsim completion bash)
@@ -60,6 +74,8 @@ def following(before: Sequence[str], word: str) -> Iterable[str]:
     verb = before[0]
     if verb in STORY_VERBS:
         return scenarios() if len(before) == 1 else overrides(before[1], word)
+    if verb in STUDY_VERBS:
+        return [*studies(), *scenarios()] if len(before) == 1 else study_words(verb, before[1], word)
     if verb == "list" and len(before) == 1:
         return groups()
     if verb == "completion":
@@ -73,6 +89,20 @@ def following(before: Sequence[str], word: str) -> Iterable[str]:
         return "--coefficients", "--scenario"
     kept = ["latest", *runs()] if verb in ("plot", "why") and "/" not in word else []
     return [*kept, *files(word, FILES_OF.get(verb, ()))]
+
+
+def studies() -> list[str]:
+    """Names of the studies that there are."""
+    from sim.studies.reading import study_files
+
+    return list(study_files())
+
+
+def study_words(verb: str, name: str, word: str) -> Iterable[str]:
+    """What may follow a study or a scenario."""
+    if word.startswith("-"):
+        return ("--yes", "--shard", "--executor") if verb == "sweep" else ("--yes",)
+    return overrides(name, word) if name not in studies() else ()
 
 
 def runs() -> list[str]:

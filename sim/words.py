@@ -1,10 +1,34 @@
-"""Words of the command line: what comes first, what has a value, what is an option of a verb."""
+"""Words of the command line: what `--help` says, what comes first, what has a value, what is an option of a verb."""
 
 from __future__ import annotations
 
 from sim.errors import InputError, nearest
 
 SEED_DIGITS = 19  # of the largest seed
+HELP = """\
+fleetsim: simulate a fleet that serves AI models, before money is spent
+
+  fleetsim run SCENARIO [key=value ...]        run it, show and keep the results
+  fleetsim compare SCENARIO key=a,b,c [...]    run every variant, side by side
+  fleetsim run SCENARIO seed=1..100 [...]      once for each seed, as compare too: means with intervals
+  fleetsim plan STUDY [key=value ...]          what a study would take: runs, time, memory, disk
+  fleetsim sweep STUDY [key=a,b,c ...]         run it, or what is missing of it; --yes, --shard i/n
+  fleetsim sql QUERY RESULT                    ask the runs of a study; --json
+  fleetsim show SCENARIO [key=value ...]       every key with its unit and source; --json, --all
+  fleetsim list [GROUP]                        what there is to choose from
+  fleetsim plot RUN                            a run's picture, as HTML and PNG
+  fleetsim why RUN [class=NAME] [measure=e2e]  what its misses spent their time on
+  fleetsim calibrate FILE [--scenario NAME]    fit step times to measured steps or operating points
+  fleetsim import-model CONFIG.json            a model from a Hugging Face config; --name NAME, -o conf
+  fleetsim completion bash|zsh|fish            tab completion for your shell
+  fleetsim --version, --help
+
+First steps:   fleetsim run first_run
+               fleetsim compare spiky_hour autoscaler=fixed,hpa,hpa_fast,queue
+Overrides:     gpu=l4  duration_s=600  traffic.arrivals.rate_per_s=20  gpu@pools.code.gpu=h100
+Your own:      ./scenarios/*.yaml come first; ./conf/GROUP/*.yaml add options
+Exit codes:    0 fine, 1 our fault, 2 bad input, 3 a limit of `slo` failed, 130 interrupted (143: by SIGTERM)
+"""
 
 
 def seeds_and_rest(overrides: list[str]) -> tuple[range | None, list[str]]:

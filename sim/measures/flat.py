@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from sim.measures.levels import STATISTICS, key_of
 from sim.measures.listed import TIMES, WHOLE
-from sim.measures.measure import COUNT, SECONDS, SHARE, Measure
+from sim.measures.measure import COUNT, SECONDS, SHARE, TOKENS, Measure
 
 
 class Column(NamedTuple):
@@ -36,6 +36,12 @@ def is_share(name: str) -> bool:
     """Whether a column is a fraction, shown in percent."""
     found = _columns().get(name)
     return found is not None and found.unit == SHARE
+
+
+def is_whole(name: str) -> bool:
+    """Whether a column counts something: its values are whole numbers, whatever a run came to."""
+    found = _columns().get(name)
+    return found is not None and found.unit in (COUNT, TOKENS) and not name.endswith("_mean")
 
 
 @functools.cache

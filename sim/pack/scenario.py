@@ -27,10 +27,10 @@ from sim.model.tables.codes import (
     SCHEDULINGS,
 )
 from sim.model.tables.run import Params
-from sim.pack.autoscaler import scaler_row, signal_rows
 from sim.pack.closed_loop import is_closed, lists_of
 from sim.pack.coldstart import step_rows
 from sim.pack.network import is_away, network_row, overhead_s
+from sim.pack.scenario.autoscaler import scaler_row, signal_rows
 from sim.pack.traffic import check_work, class_rows, front_row, tenant_rows
 from sim.scenario.pool import Pool
 from sim.scenario.pool_choice import is_ordered, preferred

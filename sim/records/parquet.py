@@ -11,8 +11,8 @@ import pyarrow.parquet as pq
 ROW_GROUP = 1 << 17  # rows; fixed, so that a file does not depend on how its rows came
 
 
-def write_table(table: pa.Table, path: Path) -> None:
-    """Writes one Parquet file: zstd, floats split by byte, integers as deltas, texts as a dictionary."""
+def write_table(table: pa.Table, path: Path | pa.NativeFile) -> None:
+    """Writes one Parquet file (or into a stream): zstd, floats split by byte, integers as deltas, texts as a dictionary."""
     pq.write_table(
         table.combine_chunks(),
         path,

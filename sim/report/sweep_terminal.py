@@ -86,3 +86,24 @@ def limits_line(row: Replicated) -> str:
 def distance(value: float, unit: str) -> str:
     """A difference or half an interval; of fractions in points, for it is no part of a fraction."""
     return points(value) if unit == "share" else quantity(value, unit)
+
+
+def print_rows(names: list[str], rows: list[dict[str, Any]], n_row: int, console: Console) -> None:
+    """Prints rows of any table; says how many more there are."""
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False)
+    for name in names:
+        is_text = any(isinstance(row[name], str) for row in rows)
+        table.add_column(name, justify="left" if is_text else "right", overflow="fold")
+    for row in rows:
+        table.add_row(*(_plain(row[name]) for name in names))
+    console.print(table)
+    if n_row > len(rows):
+        console.print(f"… {n_row:,} rows; --json has all of them")
+
+
+def _plain(value: Any) -> str:
+    if isinstance(value, float):
+        return "∞" if value == math.inf else f"{value:.6g}"
+    return "–" if value is None else str(value)

@@ -1,39 +1,26 @@
-"""Hydra and OmegaConf, kept in this one file: a scenario's name and overrides in, plain data out.
+"""A scenario's name and overrides in, plain data or a checked Scenario out.
 
-What users write is read as data by `yaml_file` first and handed to hydra from memory; hydra itself opens only
-the packaged conf/.
+What users write is read as data by `yaml_file`; `chosen` puts options in their places, as hydra composes them.
 """
 
 from __future__ import annotations
 
-import copy
 import functools
 import itertools
 import re
-import threading
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from pathlib import Path
 from typing import Any, NamedTuple
-
-from hydra import compose as hydra_compose
-from hydra import initialize_config_dir
-from hydra.core.config_store import ConfigStore
-from hydra.core.global_hydra import GlobalHydra
-from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import Override
-from hydra.errors import HydraException
-from omegaconf import OmegaConf
-from omegaconf.errors import OmegaConfBaseException
 
 from sim.errors import InputError
 from sim.scenario.build import TOP_LEVEL, from_dict, shape_problems
 from sim.scenario.catalogue import GROUPS, conf_dir
+from sim.scenario.chosen import chosen
 from sim.scenario.edit import Edit, edited
 from sim.scenario.inherit import POOL_GROUPS, merge
 from sim.scenario.left_over import left_over_problems, without_old_memory
 from sim.scenario.names import name_problems
-from sim.scenario.options import kind_of, node_of, own_nodes
+from sim.scenario.options import kind_of
+from sim.scenario.override import Override, read_override, swept
 from sim.scenario.problems import not_a_key
 from sim.scenario.scenario import Scenario
 from sim.scenario.story import Choice, Story, check_choice, read_story
@@ -42,9 +29,6 @@ from sim.scenario.yaml_file import DEPTH_MAX, read_yaml
 
 LENGTH_MAX = 20_000  # characters of one override
 VARIANTS_MAX = 1_000
-STORY = "story"
-COMPOSED: dict[Any, dict[str, Any]] = {}  # what hydra made of choices: the packaged catalogue does not change
-LOCK = threading.Lock()  # hydra keeps its state in globals
 
 
 class Orders(NamedTuple):
@@ -110,69 +94,6 @@ def default_choices() -> dict[Choice, str]:
     return {Choice(g, None): o for entry in entries if isinstance(entry, dict) for g, o in entry.items() if o}
 
 
-def chosen(story: dict[Choice, str], given: dict[Choice, str]) -> dict[str, Any]:
-    """The options of the catalogue in their places, as hydra composes them; raises InputError."""
-    own = own_nodes(story | given)
-    key = (tuple(story.items()), tuple(given.items()))
-    if own or key not in COMPOSED:
-        found = composed(story, given, own)
-        if own:
-            return found  # the user's files may be other ones the next time
-        COMPOSED[key] = found
-    return copy.deepcopy(COMPOSED[key])
-
-
-def composed(
-    story: dict[Choice, str], given: dict[Choice, str], own: dict[tuple[str, str], dict[str, Any]]
-) -> dict[str, Any]:
-    """`chosen`, by hydra."""
-    words = [f"scenario={STORY}"]
-    for choice, option in given.items():
-        is_new = choice.package is not None and choice not in story
-        words.append(f"{'+' if is_new else ''}{choice.key}={node_of(option)}")
-    try:
-        with LOCK, hydra_over(conf_dir()), stored(list(defaults_of(story)), own):
-            data = OmegaConf.to_container(hydra_compose("config", overrides=words), resolve=False)
-    except (HydraException, OmegaConfBaseException) as error:
-        raise InputError(f"scenario: {' '.join(str(error).split())}") from None
-    assert isinstance(data, dict)
-    return {str(key): value for key, value in data.items()}
-
-
-def defaults_of(choices: dict[Choice, str]) -> Iterator[Any]:
-    """A story's choices as hydra's defaults list."""
-    yield from ({f"/{choice.key}": node_of(option)} for choice, option in choices.items() if choice.package)
-    yield "_self_"
-    yield from ({f"override /{c.key}": node_of(option)} for c, option in choices.items() if not c.package)
-
-
-@contextmanager
-def hydra_over(folder: Path) -> Iterator[None]:
-    """Hydra on the packaged conf/, and afterwards as the caller had it."""
-    state = GlobalHydra.instance()
-    before, state.hydra = state.hydra, None
-    try:
-        with initialize_config_dir(str(folder), job_name="fleetsim", version_base="1.3"):
-            yield
-    finally:
-        GlobalHydra.instance().hydra = before
-
-
-@contextmanager
-def stored(entries: list[Any], own: dict[tuple[str, str], dict[str, Any]]) -> Iterator[None]:
-    """The story's choices and the user's own options in hydra's memory, for as long as this lasts."""
-    store = ConfigStore.instance()
-    before = store.repo
-    store.repo = {key: dict(value) if isinstance(value, dict) else value for key, value in before.items()}
-    try:
-        store.store(STORY, {"defaults": entries}, group="scenario", package="_global_")
-        for (group, option), body in own.items():
-            store.store(option, body, group=group, package="_global_" if group == "slo" else None)
-        yield
-    finally:
-        store.repo = before
-
-
 def read_orders(overrides: Sequence[str]) -> Orders:
     """The command line's overrides; raises InputError with every mistake."""
     orders = Orders({}, [])
@@ -197,16 +118,15 @@ def laws(overrides: Sequence[str]) -> dict[Choice, str]:
 def take_order(orders: Orders, text: str) -> None:
     """Sort one override into `orders`; raises InputError."""
     override = parsed(text)
-    if override.is_sweep_override():
+    if override.is_sweep:
         raise InputError(f"{text}: several values: `fleetsim compare` runs each of them")
-    group = override.key_or_group
-    value = None if override.is_delete() else override.value()
+    group, value = override.key, override.value
     if group in GROUPS and (isinstance(value, str) or override.package is not None):
         choice = Choice(group, override.package)
         check_choice(choice, value)
         orders.choices[choice] = str(value)
     else:
-        orders.edits.append(Edit(text, tuple(group.split(".")), value, override.is_delete()))
+        orders.edits.append(Edit(text, tuple(group.split(".")), value, override.is_delete))
 
 
 def parsed(text: str) -> Override:
@@ -214,11 +134,10 @@ def parsed(text: str) -> Override:
     check_text(text)
     if text.startswith("="):
         raise InputError(f"{text}: has no key; write key=value")
-    try:
-        override = OverridesParser.create().parse_override(with_dots(text))
-    except (HydraException, RecursionError):
+    override = read_override(with_dots(text))
+    if override is None:
         hint = "" if "=" in text else "; write key=value"
-        raise InputError(f"{text}: is not an override{hint}") from None
+        raise InputError(f"{text}: is not an override{hint}")
     check_key(override, text)
     return override
 
@@ -247,7 +166,7 @@ def nesting(text: str) -> int:
 
 def check_key(override: Override, text: str) -> None:
     """Raise InputError unless the key starts with one that a scenario has."""
-    parts = override.key_or_group.split(".")
+    parts = override.key.split(".")
     if any(part.startswith("_") for part in parts):
         raise InputError(
             f"{text}: keys that start with _ are not allowed: a scenario is data and runs no code"
@@ -287,14 +206,14 @@ def variants(overrides: Sequence[str]) -> dict[str, list[str]]:
     lists: list[tuple[Override, str]] = []
     for text in overrides:
         override = parsed(text)
-        (lists if override.is_sweep_override() else fixed).append((override, text))
+        (lists if override.is_sweep else fixed).append((override, text))
     refuse_twice([override for override, _ in lists], [override for override, _ in fixed])
     choices = [swept(override) for override, _ in lists]
     product = list(itertools.islice(itertools.product(*choices), VARIANTS_MAX + 1))
     if len(product) > VARIANTS_MAX:
         raise InputError(f"more than {VARIANTS_MAX} variants: {', '.join(text for _, text in lists)}")
     plain = [text for _, text in fixed]
-    keys = [override.get_key_element() for override, _ in lists]
+    keys = [override.element for override, _ in lists]
     short = short_keys(keys)
     return {
         label_of([word.removeprefix(f"{key}=") for word, key in zip(words, keys, strict=True)], short): [
@@ -308,18 +227,6 @@ def variants(overrides: Sequence[str]) -> dict[str, list[str]]:
 def refuse_twice(lists: Sequence[Override], fixed: Sequence[Override]) -> None:
     """Raise InputError where a key has a list of values and is given once more: only one of the two could hold."""
     for i, override in enumerate(lists):
-        key = override.get_key_element()
-        if any(other.get_key_element() == key for other in (*lists[:i], *fixed)):
-            raise InputError(f"{override.input_line}: {key} is given twice; allowed: once")
-
-
-def swept(override: Override) -> list[str]:
-    """`autoscaler=a,b` as [`autoscaler=a`, `autoscaler=b`]; raises InputError."""
-    try:
-        values = list(override.sweep_string_iterator())
-    except (HydraException, NotImplementedError):
-        raise InputError(f"{override.input_line}: cannot be taken apart into single values") from None
-    key = override.get_key_element()
-    if len(set(values)) < len(values):
-        raise InputError(f"{override.input_line}: names a value twice")
-    return [f"{key}={value}" for value in values]
+        key = override.element
+        if any(other.element == key for other in (*lists[:i], *fixed)):
+            raise InputError(f"{override.line}: {key} is given twice; allowed: once")

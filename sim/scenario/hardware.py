@@ -178,7 +178,9 @@ class Law:
     """
 
     kind: Literal["auto", "kernels", "roofline"] = "auto"
-    matmul_use: Share | None = None  # share of the peak FLOP/s that matrix products reach
+    product_us: StepUs | None = None  # per matrix product, whatever its size
+    matmul_use: Share | None = None  # share of the bf16 peak FLOP/s that matrix products reach
+    fp8_matmul_use: Share | None = None  # share of the fp8 or fp4 peak
     dequantised_matmul_use: Share | None = None  # of the bf16 peak, by products that unpack integers or fp4
     dequantised_fp8_use: Share | None = None  # … that unpack fp8 weights
     attention_use: Share | None = None  # share of the peak FLOP/s that prompt attention reaches
@@ -192,6 +194,7 @@ class Law:
     )
     expert_matmul_use: Share | None = None  # share of the peak FLOP/s that products with routed experts reach
     state_bandwidth_use: Share | None = None  # share of the memory bandwidth for recurrent states
+    sampling_us: StepUs | None = None  # per decoding sequence, step and 100,000 entries of the vocabulary
     sequence_us: StepUs | None = (
         None  # the engine's CPU time per decoding sequence and step, never overlapped
     )

@@ -70,6 +70,7 @@ class Runtime:
     api_server_count: Count | None = (
         None  # processes that hand tokens to clients; None: one a data-parallel group
     )
+    sampling_us: StepUs | None = None  # per decoding sequence, step and 100,000 entries of the vocabulary
     sequence_us: StepUs | None = (
         None  # CPU time per decoding sequence and step that never overlaps with the GPU
     )
@@ -83,8 +84,10 @@ class Runtime:
     matmul_use: Share | None = (
         None  # shares of peaks that an engine's own kernels reach, where they are not vLLM's
     )
+    fp8_matmul_use: Share | None = None
     attention_use: Share | None = None
     weight_bandwidth_use: Share | None = None
     kv_bandwidth_use: Share | None = None
+    link_bandwidth_use: Share | None = None
     source: Text = ""
     confidence: Text = ""

@@ -9,7 +9,7 @@ import numpy as np
 from sim.errors import InputError, problem
 from sim.fill.knots import knot_tokens
 from sim.scenario.hardware import Law
-from sim.steptime.efficiency import Efficiency, efficiency_for
+from sim.steptime.efficiency import Efficiency, efficiency_for, prompt_launch_us
 from sim.steptime.experts import load_of
 from sim.steptime.formats import format_of, is_dequantised, peak_flops
 from sim.steptime.from_kernels import kernels_of
@@ -20,10 +20,13 @@ from sim.steptime.roofline import Line, Roofline, dequantised_rate, link_rate
 from sim.steptime.table import Curve
 
 CAPTURED_SIZES = (1, 2, 4, *range(8, 513, 8))  # vLLM's default CUDA-graph batch sizes
+VOCABULARY = 100_000  # entries that `sampling_us` is for
 TOKENS_MAX = 2**24  # kernels are asked for no more tokens: the curve goes on straight
 #: what a scenario can say that only the roofline uses
 SHARES = (
+    "product_us",
     "matmul_use",
+    "fp8_matmul_use",
     "attention_use",
     "weight_bandwidth_use",
     "kv_bandwidth_use",
@@ -82,11 +85,15 @@ def law_curve(gang: Gang, law: Law, max_num_seqs: int, host: Host | None = None)
     group = np.ceil(sizes / gang.dp)
     line = kernels.decode_attention(group)
     gpu_s = (
-        work_s(gang, kernels, eff, sizes) + kernels.head_s(group) + line.base_s + state_s(gang, eff, group)
+        work_s(gang, kernels, eff, sizes)
+        + kernels.head_s(group)
+        + line.base_s
+        + state_s(gang, eff, group)
+        + sampling_s(gang, eff, group)
     )
     gpu_s = np.maximum(gpu_s + fixed_s(gang, eff), floor_s(gang, eff))
     fixed_prompt_s = fixed_s(gang, eff) + float(kernels.head_s(np.ones(1))[0])
-    mixed_s = eff.mixed_step_us * 1e-6
+    mixed_s = mixed_us(gang, eff) * 1e-6
     prompt_s = np.array([max(fixed_prompt_s, floor_s(gang, eff)) + mixed_s])
     none = np.zeros(1)
     return Curve(
@@ -142,10 +149,20 @@ def state_s(gang: Gang, eff: Efficiency, n: np.ndarray) -> np.ndarray:
     return 2.0 * state_bytes(gang.model) * n / rate
 
 
+def sampling_s(gang: Gang, eff: Efficiency, n: np.ndarray) -> np.ndarray:
+    """Seconds to draw the next tokens of n sequences: each rank sorts the logits of the whole vocabulary."""
+    return eff.sampling_us * 1e-6 * gang.model.vocab / VOCABULARY * n
+
+
 def fixed_s(gang: Gang, eff: Efficiency) -> float:
     """Seconds of the GPU in a step whatever it computes: per layer, and the hops between pipeline stages."""
     hop_s = eff.allreduce_us * 1e-6 + gang.model.hidden * 2 / link_rate(gang, eff)
     return eff.layer_us * gang.model.layers * 1e-6 + (gang.pp - 1) * hop_s
+
+
+def mixed_us(gang: Gang, eff: Efficiency) -> float:
+    """Microseconds that prompts add to a step beside their arithmetic."""
+    return prompt_launch_us(gang.model) if eff.mixed_step_us is None else eff.mixed_step_us
 
 
 def floor_s(gang: Gang, eff: Efficiency) -> float:

@@ -27,9 +27,16 @@ from sim.steptime.table import Curve, StepTable, check_fits_clock, linear_work_s
 
 EAGER_US_PER_LAYER = 500.0  # a layer's launches from Python, A100 hosts: docs/step-time.md
 OF_THE_ENGINE = (
-    *("sequence_us", "step_us", "schedule_us", "schedule_sequence_us", "stream_us"),
+    *("sampling_us", "sequence_us", "step_us", "schedule_us", "schedule_sequence_us", "stream_us"),
     *("mixed_step_us", "layer_us", "launch_us_per_layer"),
-    *("matmul_use", "attention_use", "weight_bandwidth_use", "kv_bandwidth_use"),
+    *(
+        "matmul_use",
+        "fp8_matmul_use",
+        "attention_use",
+        "weight_bandwidth_use",
+        "kv_bandwidth_use",
+        "link_bandwidth_use",
+    ),
 )
 
 

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from sim.steptime.efficiency import Efficiency
-from sim.steptime.formats import format_of, is_dequantised, peak_flops
+from sim.steptime.formats import format_of, is_dequantised, peak_flops, units_of
 from sim.steptime.gang import Gang
 from sim.steptime.params import (
     attention_layers,
@@ -16,11 +16,16 @@ from sim.steptime.params import (
     kv_bytes_per_layer,
     kv_shards,
     layer_bytes,
+    mlp_layers,
     moe_layers,
 )
 
 LINE_CONTEXTS = (256.0, 4096.0)  # tokens; a straight line through these two stands for windowed attention
 ALLREDUCES_PER_LAYER = 2  # after attention and after the MLP
+MLA_PRODUCTS = 4  # down, up for queries, up for keys and values, out
+QUANTISE_US = (
+    3.0  # measured kernels: an fp8 product of any size takes so much longer to start than a bf16 one
+)
 ACTIVATION_BYTES = 2  # bf16 hidden states cross the links
 
 
@@ -47,7 +52,9 @@ class Roofline:
         read = layer_bytes(gang.model, gang.precision) / gang.tp + router_bytes
         layers = counts.attention + counts.mlp + counts.shared_expert + counts.recurrent
         flops = 2.0 * (layers / gang.tp + counts.router) * z
-        return np.maximum(read / self._weight_rate(), flops / matmul_rate(gang, eff))
+        return n_products(gang) * product_s(gang, eff) + np.maximum(
+            read / self._weight_rate(), flops / matmul_rate(gang, eff)
+        )
 
     def head_s(self, n: np.ndarray) -> np.ndarray:
         """Seconds of the output layer, n emitted tokens."""
@@ -55,7 +62,7 @@ class Roofline:
         weights = count_parameters(gang.model).output_layer / gang.tp
         read = weights * format_of(gang.precision).others_bits / 8
         rate = gang.gpu.dense_bf16_tflops * 1e12 * self.eff.matmul_use
-        return np.maximum(read / self._weight_rate(), 2.0 * weights * n / rate)
+        return self.eff.product_us * 1e-6 + np.maximum(read / self._weight_rate(), 2.0 * weights * n / rate)
 
     def decode_attention(self, n: np.ndarray) -> Line:
         """Attention of n decoding sequences, all layers."""
@@ -101,8 +108,27 @@ def matmul_rate(gang: Gang, eff: Efficiency) -> float:
     """FLOP/s of a GPU's matrix products with the gang's weights."""
     if is_dequantised(gang.gpu, gang.precision) and not is_experts_only(gang):
         return dequantised_rate(gang, eff)
-    units = "bf16" if is_experts_only(gang) else gang.precision
-    return peak_flops(gang.gpu, units) * eff.matmul_use
+    precision = "bf16" if is_experts_only(gang) else gang.precision
+    is_small = units_of(gang.gpu, precision) in ("fp8", "fp4")
+    return peak_flops(gang.gpu, precision) * (eff.fp8_matmul_use if is_small else eff.matmul_use)
+
+
+def n_products(gang: Gang) -> int:
+    """How many matrix products a step has beside the output layer and the routed experts."""
+    model = gang.model
+    of_attention = MLA_PRODUCTS if model.attention == "mla" else 2 if model.attention != "none" else 0
+    return (
+        of_attention * attention_layers(model)
+        + 2 * mlp_layers(model)
+        + (3 if model.shared_expert_ffn else 1) * moe_layers(model)
+        + 2 * model.recurrent_layers
+    )
+
+
+def product_s(gang: Gang, eff: Efficiency) -> float:
+    """Seconds that a matrix product takes beside its bytes or FLOPs; activations are quantised in a kernel of their own."""
+    is_small = not is_experts_only(gang) and units_of(gang.gpu, gang.precision) in ("fp8", "fp4")
+    return (eff.product_us + (QUANTISE_US if is_small else 0.0)) * 1e-6
 
 
 def dequantised_rate(gang: Gang, eff: Efficiency) -> float:

@@ -6,7 +6,7 @@ from typing import Any
 
 from sim.analysis.summary import fleet_summary
 from sim.analysis.verdicts import limits_of, verdicts, with_verdicts
-from sim.engine.result import make_result
+from sim.engine.result import Result, make_result
 from sim.model.tables.run import State
 from sim.pack.closed_loop import check_sent
 from sim.pack.scenario import Plan
@@ -18,9 +18,14 @@ Row = dict[str, Any]
 
 def make_row(job: Job, packed: Plan, state: State, engine: str) -> Row:
     """What a final state came to. Classes are looked at where limits name them."""
+    row, _ = row_and_result(packed, state, engine)
+    return {"variant": job.variant, "seed": job.seed, "digest": row["digest"], **row}
+
+
+def row_and_result(packed: Plan, state: State, engine: str) -> tuple[Row, Result]:
+    """The flat summary of a final state, and the result that it was made from: the fleet's histograms are in it."""
     named = {limit.scope for limit in limits_of(packed.scenario) if limit.scope is not None}
     check_sent(packed.scenario, packed.params, state)
     result = make_result(packed.params, state, records=False, classes=bool(named))
     summary = fleet_summary(packed.scenario, result, packed.tables, engine, named)
-    summary = with_verdicts(summary, verdicts(packed.scenario, summary))
-    return {"variant": job.variant, "seed": job.seed, "digest": summary["digest"], **flat_summary(summary)}
+    return flat_summary(with_verdicts(summary, verdicts(packed.scenario, summary))), result

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sim.scenario import dist as d
+from sim.workload.normal import gammaincinv, ndtr, ndtri
 
 Floats = NDArray[np.float64]
 Z99 = 2.3263478740408408  # the 99th percentile of the standard normal
@@ -63,8 +64,6 @@ def log_parameters(dist: d.Lognormal) -> tuple[float, float]:
 
 
 def _lognormal(dist: d.Lognormal, u: Floats) -> Floats:
-    from scipy.special import ndtri
-
     mu, sigma = log_parameters(dist)
     if sigma == 0:
         return np.full(u.shape, math.exp(mu))
@@ -73,8 +72,6 @@ def _lognormal(dist: d.Lognormal, u: Floats) -> Floats:
 
 def _lognormal_mixture(dist: d.LognormalMixture, u: Floats) -> Floats:
     """Through a table of the mixture's CDF on an even grid of ln x; error far below one part in 10⁴."""
-    from scipy.special import ndtr
-
     w, mu, sigma = (np.asarray(part) for part in (dist.w, dist.mu, dist.sigma))
     low, high = (mu - TABLE_Z * sigma).min(), (mu + TABLE_Z * sigma).max()
     grid = np.linspace(low, high, N_NODE)
@@ -84,8 +81,6 @@ def _lognormal_mixture(dist: d.LognormalMixture, u: Floats) -> Floats:
 
 def _gamma(dist: d.Gamma, u: Floats) -> Floats:
     """Through a table that is even on the normal scale: exact at its nodes, straight between them."""
-    from scipy.special import gammaincinv, ndtr
-
     nodes_u = ndtr(np.linspace(-TABLE_Z, TABLE_Z, N_NODE))
     return dist.scale * np.interp(u, nodes_u, gammaincinv(dist.shape, nodes_u))
 

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from sim.scenario.dist import Dist
 from sim.scenario.traffic import TrafficClass
 from sim.workload.dists import sample
+from sim.workload.normal import ndtr, ndtri
 from sim.workload.streams import generator
 
 Ints = NDArray[np.int32]
@@ -28,8 +29,6 @@ def make_lengths(traffic: TrafficClass, n: int, seed: int) -> tuple[Ints, Ints]:
 
 def correlated(u: Floats, independent: Floats, spearman: float) -> Floats:
     """Uniforms with rank correlation `spearman` to `u`: a Gaussian copula with ρ = 2 sin(π·spearman/6)."""
-    from scipy.special import ndtr, ndtri
-
     rho = 2.0 * math.sin(math.pi * spearman / 6.0)
     tiny = 2.0**-54  # keeps the normal scale finite at u = 0
     z = rho * ndtri(u + tiny) + math.sqrt(1.0 - rho * rho) * ndtri(independent + tiny)

@@ -20,7 +20,15 @@ from sim.scenario.edit import Edit, edited
 REPO = Path(__file__).resolve().parents[2]
 
 OFFERED = [
-    ([""], {"run", "compare", "show", "list", "plot", "why", "calibrate", "import-model", "completion"}),
+    (
+        [""],
+        {
+            *("run", "compare", "plan", "sweep", "sql", "show", "list", "plot", "why"),
+            *("calibrate", "import-model", "completion"),
+        },
+    ),
+    (["plan", "spiky"], {"spiky_policies", "spiky_hour"}),
+    (["sweep", "spiky_policies", "--"], {"--yes", "--shard", "--executor"}),
     (["--v"], {"--version"}),
     (["c"], {"compare", "calibrate", "completion"}),
     (["calibrate", "--"], {"--coefficients", "--scenario"}),

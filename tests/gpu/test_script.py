@@ -129,6 +129,8 @@ def test_a_rehearsal_on_a_bare_machine_compares_times_and_writes_everything(tmp_
     assert part["cost_of_a_request"]["words"]["state_writes"] > 10
     assert "share_of_limits" not in part["gpu"][0]
     assert "5 scenarios compared" in out
+    assert f"numpy {found['machine']['versions']['numpy']}" in out
+    assert "bytes touched" in out
     assert [p.name for p in path.parent.iterdir()] == ["simulated.json"]
 
 

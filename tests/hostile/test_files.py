@@ -305,6 +305,9 @@ def test_words_that_override_nothing() -> None:
 VERBS = (
     "run",
     "compare",
+    "plan",
+    "sweep",
+    "sql",
     "show",
     "list",
     "plot",

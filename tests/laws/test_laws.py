@@ -261,7 +261,9 @@ def stamps_are_in_order(walk: Walk, result: Result) -> None:
     assert np.all(is_kept(walk, rows)[is_cached(rows)])
     for k, row in enumerate(walk.made.classes):
         mine = done & (rows["class_id"] == k)
-        assert not row.withheld or np.array_equal(rows["first_token_ps"][mine], rows["last_token_ps"][mine])
+        assert not row.is_withheld or np.array_equal(
+            rows["first_token_ps"][mine], rows["last_token_ps"][mine]
+        )
         if row.deadline_ps != NEVER:
             assert np.all(rows["last_token_ps"][mine] < rows["arrival_ps"][mine] + row.deadline_ps)
     done &= is_streamed(walk, rows)

@@ -290,7 +290,7 @@ def blocks_known(p: Params, st: State, r: int, limits: Any, t: int) -> frozenset
 
 def asked(made: Fleet, counts: Counter[str]) -> list[str]:
     """Run a fleet in plain Python; a line for each routing in which product and reference differ."""
-    from sim.model.gateway.dispatch import dispatch, hold_queue
+    from sim.model.gateway import dispatch, hold_queue
     from sim.model.loop import inputs
 
     reference, lines = Reference(made), []

@@ -14,7 +14,8 @@ import pytest
 from sim.engine import cuda, ptx
 from sim.engine.rows import batches, make_batch, n_slots, row_words
 from sim.errors import InputError
-from sim.fill.state import state_sizes
+from sim.fill.state import table_words
+from sim.model.tables.run import Params
 
 from .fleets import fleet
 
@@ -102,7 +103,7 @@ def test_every_run_is_in_one_batch_and_no_batch_outgrows_the_memory() -> None:
 
 def test_a_trace_that_runs_share_is_kept_once() -> None:
     p = fleet(1).params
-    batch = make_batch([p, p, p._replace(trace=p.trace.copy())], [0, 1, 2])
+    batch = make_batch([p, p, Params(p.m, p.trace.copy())], [0, 1, 2])
     assert len(batch.trace) == 2 * len(p.trace)
     assert batch.trace_at.tolist() == [0, 0, len(p.trace)]
 
@@ -115,11 +116,13 @@ def test_fleets_whose_replicas_differ_do_not_share_a_batch() -> None:
     )
     second = second._replace(max_num_seqs=1, base_ps=second.base_ps[:2], slope_ps=second.slope_ps[:2])
     same_n = {"max_replicas": 2, "min_replicas": 1, "initial_replicas": 1}
-    one = made._replace(pools=[first._replace(**same_n), second._replace(served_model=first.group, **same_n)])
+    one = made._replace(
+        pools=[first._replace(**same_n), second._replace(served_model=first.served_model, **same_n)]
+    )
     other = made._replace(pools=[one.pools[1], one.pools[0]])
     runs = [fleet_of._replace(groups=made.groups[:1]).params for fleet_of in (one, other)]
     assert len(runs[0].m) == len(runs[1].m)
-    assert state_sizes(runs[0]) == state_sizes(runs[1])
+    assert table_words(runs[0]) == table_words(runs[1])
     assert len(list(batches(runs, 1 << 30))) == 2
 
 

@@ -79,7 +79,8 @@ def test_room_for_requests_in_flight_may_grow_from_one(seeds: range) -> None:
         made = fleet(seed)
         one, other = run_on_loop(made), run_from_slots(made, 1)
         assert_same_requests(seed, made, one, made, other)
-        assert np.array_equal(one.m[one.mark : one.slot], other.m[other.mark : other.slot]), repeat(seed)
+        ours, theirs = (st.m[State.TABLES["mark"].start_of(st) : slot_start(st)] for st in (one, other))
+        assert np.array_equal(ours, theirs), repeat(seed)
         assert make_result(made.params, one).digest == make_result(made.params, other).digest, repeat(seed)
 
 

@@ -15,8 +15,6 @@ STORIES = sorted((REPO / "scenarios").glob("*.yaml"))
 OPTIONS = sorted((REPO / "conf").glob("*/*.yaml"))
 FILE_LINES_MAX = 340
 LONGER = {
-    "sim/model/layout.py": 820,  # every place of both arrays, in one table
-    "sim/model/replica.py": 650,  # one boundary of a replica
     "sim/engine/result.py": 410,  # what a run leaves behind, name by name
 }
 FILE_BYTES_MAX = 1 << 20

@@ -81,7 +81,7 @@ def test_a_guardrail_in_numbers() -> None:
         ],
         TWO,
     )
-    assert (found.blocked_q20, found.fallback, found.withheld) == (1 << 18, 1, 1)
+    assert (found.blocked_q20, found.fallback, found.is_withheld) == (1 << 18, 1, 1)
     assert row(["traffic.guardrail.blocked=1e-9"]).blocked_q20 == 1
 
 

@@ -48,7 +48,7 @@ def test_admission_and_caps_in_numbers() -> None:
             "traffic.caps={input_tokens:100,long_input:truncate,output_tokens:50,long_output:reject}",
         ]
     )
-    assert (found.shed_milli, found.wait_max_ps) == (12_500, 0)
+    assert (found.shed_milli, found.max_queue_ps) == (12_500, 0)
     assert (found.prompt_max, found.output_max) == (NEVER, 50)
 
 

@@ -23,17 +23,16 @@ OFFSET = 3  # a tree lies somewhere in a longer array
     keys=some.lists(some.integers(0, 9), min_size=64, max_size=64),
 )
 def test_the_first_of_the_smallest(leaves: int, changes: list[tuple[int, int]], keys: list[int]) -> None:
-    words = np.full(OFFSET + 2 * leaves, -1, dtype=np.int64)
-    tree = words[OFFSET:]
+    tree = np.full(OFFSET + 2 * leaves, -1, dtype=np.int64)
     plain = keys[:leaves]
-    tree[leaves:] = plain
-    build(tree, leaves)
+    tree[OFFSET + leaves :] = plain
+    build(tree[OFFSET:], leaves)
     for leaf, key in [(0, keys[0]), *changes]:
         plain[leaf % leaves] = key
-        change(tree, leaves, leaf % leaves, key)
-        assert first_key(tree) == min(plain)
-        assert first(tree, leaves) == plain.index(min(plain))
+        change(tree[OFFSET:], leaves, leaf % leaves, key)
+        assert first_key(tree[OFFSET:]) == min(plain)
+        assert first(tree[OFFSET:], leaves) == plain.index(min(plain))
         for bound in (min(plain), min(plain) + 1 if min(plain) < NEVER else NEVER, key):
             found = [j for j in range(leaf % leaves, leaves) if plain[j] < bound]
-            assert following(tree, leaves, leaf % leaves, bound) == (found[0] if found else -1)
-    assert words[:OFFSET].tolist() == [-1] * OFFSET
+            assert following(tree[OFFSET:], leaves, leaf % leaves, bound) == (found[0] if found else -1)
+    assert tree[:OFFSET].tolist() == [-1] * OFFSET

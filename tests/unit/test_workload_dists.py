@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from sim.scenario import dist as d
+from sim.workload import normal
 from sim.workload.dists import quantile_table, sample
 from sim.workload.lengths import correlated
 
@@ -101,3 +105,43 @@ def test_many_draws_from_quantiles_are_those_of_few() -> None:
         u = np.concatenate([rng.random(5000), q[:-1] / 100, np.arange(2048) / 2048, [1 - 2.0**-53]])
         one_by_one = np.concatenate([sample(curve, part) for part in np.array_split(u, 20)])
         assert (sample(curve, u) == one_by_one).all()
+
+
+def bits(values: np.ndarray) -> np.ndarray:
+    """Every bit of float64 values."""
+    return np.ascontiguousarray(values).view(np.int64)
+
+
+def test_normal_quantiles_are_scipys_to_the_last_bit() -> None:
+    from scipy import special
+
+    rng = np.random.default_rng(5)
+    edges = [
+        0.0,
+        5e-324,
+        2.0**-54,
+        normal.TAIL,
+        np.nextafter(normal.TAIL, 1),
+        0.5,
+        1 - normal.TAIL,
+        1 - 2.0**-53,
+        1.0,
+    ]
+    deep = 10.0 ** -rng.uniform(0, 300, 20_000)
+    u = np.concatenate(
+        [rng.random(100_000), deep, 1 - deep, np.exp(-32.0) * rng.uniform(0.9, 1.1, 999), edges]
+    )
+    z = rng.normal(scale=6, size=20_000)
+    assert (bits(normal.ndtri(u)) == bits(special.ndtri(u))).all()
+    assert (bits(normal.ndtr(z)) == bits(special.ndtr(z))).all()
+    assert (bits(normal.gammaincinv(0.7, u[:500])) == bits(special.gammaincinv(0.7, u[:500]))).all()
+
+
+@pytest.mark.parametrize("is_whole", [False, True])
+def test_scipys_functions_are_found_alone_or_with_the_package(is_whole: bool) -> None:
+    """Alone they leave scipy.special out; where scipy looks otherwise, all of it is imported, and values are equal."""
+    code = "import sys, numpy as np; from sim.workload import normal\n"
+    code += "normal.EXTENSION = '_not_there'\n" if is_whole else ""
+    code += "print(float(normal.ndtri(np.array([0.01]))[0]).hex(), 'scipy.special' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == [float(normal.ndtri(np.array([0.01]))[0]).hex(), str(is_whole)]

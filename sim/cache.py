@@ -1,0 +1,54 @@
+"""What this machine keeps between runs, and can make again: a folder of files that appear whole or not at all.
+
+Nothing here is a result. A folder that cannot be written, a file that is missing or damaged: the caller makes the thing
+again, and nothing is said.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import tempfile
+from contextlib import suppress
+from pathlib import Path
+
+DIGEST = 32  # bytes of a SHA-256, before what a file holds
+
+
+def home() -> Path:
+    """The folder of everything that is kept: FLEETSIM_CACHE_DIR, or the user's cache folder."""
+    own = os.environ.get("FLEETSIM_CACHE_DIR")
+    base = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
+    return Path(own or os.path.join(base, "fleetsim"))
+
+
+def read(path: Path) -> bytes | None:
+    """What was kept under this path; None where nothing is, or something else than was written."""
+    try:
+        data = path.read_bytes()
+    except OSError:
+        return None
+    body = data[DIGEST:]
+    return body if hashlib.sha256(body).digest() == data[:DIGEST] else None
+
+
+def keep(path: Path, body: bytes) -> None:
+    """Keep something under a path, in one step, as far as the folder can be written."""
+    with suppress(OSError):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        number, name = tempfile.mkstemp(dir=path.parent, prefix=".part-")
+        try:
+            with open(number, "wb") as file:
+                file.write(hashlib.sha256(body).digest() + body)
+            os.replace(name, path)
+        except BaseException:
+            os.unlink(name)
+            raise
+
+
+def keep_at_most(folder: Path, n: int) -> None:
+    """Remove the oldest files of a folder until at most `n` are left."""
+    with suppress(OSError):
+        files = sorted(folder.iterdir(), key=lambda path: path.stat().st_mtime_ns)
+        for path in files[: max(0, len(files) - n)]:
+            path.unlink()

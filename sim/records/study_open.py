@@ -1,0 +1,179 @@
+"""A study's results as Arrow tables: what is done of it, in the order of the plan, whole or not."""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from sim.errors import InputError, nearest, problem
+from sim.model.base.histogram import bucket_edges_ps
+from sim.records.schema import schema
+from sim.records.study_dir import HISTOGRAMS as HISTOGRAMS_DIR
+from sim.records.study_dir import RUNS, StudyDir
+from sim.records.study_tables import HISTOGRAMS
+from sim.units import PS_PER_S
+
+LATEST = "latest"
+ROOT = "results"
+
+
+class Results:
+    """The folder of a study, opened for reading: only shards that are done count."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        folder = StudyDir(path)
+        record = folder.record()
+        if record is None or not isinstance(record.get("shards"), list):
+            raise InputError(problem("result", str(path), "the folder of a study, which holds study.json"))
+        self.study: dict[str, Any] = record
+        marks = [folder.mark(str(shard)) for shard in record["shards"]]
+        self._files = [name for mark in marks if mark is not None for name in mark["files"]]
+        self.n_shard, self.n_done = len(marks), sum(mark is not None for mark in marks)
+
+    @functools.cached_property
+    def runs(self) -> pa.Table:
+        """One row per run: point, variant, seed, every varied key, digest and every measure; units in the metadata."""
+        keys = [str(entry["key"]) for entry in self.study["keys"]]
+        partition = [str(key) for key in self.study["partition"]]
+        parts = [_with_folders(self.path / name, name, partition) for name in self._files_of(RUNS)]
+        if not parts:
+            raise InputError(f"result: {self.path}: no shard of this study is done yet")
+        whole = pa.concat_tables(parts, promote_options="permissive")
+        first = ["point", "variant", "seed", *keys]
+        names = [*first, *(name for name in whole.column_names if name not in first)]
+        return whole.select(names).sort_by([("point", "ascending"), ("seed", "ascending")])
+
+    @functools.cached_property
+    def histograms(self) -> pa.Table:
+        """Histograms of latencies as rows, to be added up over whatever is asked; empty where the study keeps none."""
+        parts = [_read(self.path / name) for name in self._files_of(HISTOGRAMS_DIR)]
+        return pa.concat_tables(parts) if parts else schema(HISTOGRAMS).empty_table()
+
+    @property
+    def units(self) -> dict[str, str]:
+        """Column of `runs` → its unit."""
+        return {f.name: (f.metadata or {}).get(b"unit", b"").decode() for f in self.runs.schema}
+
+    def percentile(self, measure: str, percent: float, by: Sequence[str] = ()) -> pa.Table:
+        """A percentile of all requests together for each value of some varied keys: `percentile("ttft", 99.9, ["gpu"])`.
+
+        Nearest rank over the histograms, within 1 %; seconds, infinite where the rank falls on requests that were never
+        served. Raises InputError for a measure, percentage or key that is not there.
+        """
+        table = self.histograms
+        known = sorted(set(table["measure"].unique().to_pylist()))
+        if measure not in known:
+            raise InputError(problem("measure", measure, ", ".join(known), nearest(measure, known)))
+        if not 0 < percent <= 100:
+            raise InputError(problem("percent", percent, "above 0, at most 100"))
+        rows = table.filter(pa.compute.equal(table["measure"].cast(pa.string()), measure))
+        labels, group_of = self._groups(by)
+        group = group_of[rows["point"].to_numpy()]
+        bucket, count = rows["bucket"].to_numpy(), rows["count"].to_numpy()
+        found = [_percentile_s(bucket[group == i], count[group == i], percent) for i in range(len(labels))]
+        columns = [pa.array([label[i] for label in labels]) for i in range(len(by))]
+        return pa.table(
+            [*columns, pa.array(found, type=pa.float64())], names=[*by, f"{measure}_p{percent:g}_s"]
+        )
+
+    def sql(self, query: str) -> pa.Table:
+        """The answer of DuckDB to a query over `runs` and `histograms`. Raises InputError where it has none."""
+        try:
+            import duckdb
+        except ImportError:
+            raise InputError("sql: DuckDB is not installed: pip install 'fleetsim[sql]'") from None
+        with duckdb.connect(config={"autoinstall_known_extensions": "false"}) as link:
+            link.register("runs", self.runs)
+            link.register("histograms", self.histograms)
+            try:
+                answer = link.sql(query)
+                found = answer.to_arrow_table() if answer is not None else pa.table({})
+            except duckdb.Error as error:
+                raise InputError(f"sql: {' '.join(str(error).split())}") from None
+        assert isinstance(found, pa.Table)
+        return found
+
+    def _files_of(self, folder: str) -> list[str]:
+        return [name for name in self._files if name.startswith(f"{folder}/")]
+
+    def _groups(self, by: Sequence[str]) -> tuple[list[tuple[Any, ...]], np.ndarray]:
+        """(the values of each group, the group of each point)."""
+        keys = [str(entry["key"]) for entry in self.study["keys"]]
+        for key in by:
+            if key not in keys:
+                raise InputError(
+                    problem("by", key, ", ".join(keys) or "nothing is varied", nearest(key, keys))
+                )
+        points, first = np.unique(self.runs["point"].to_numpy(), return_index=True)
+        rows = self.runs.select(list(by)).take(pa.array(first)).to_pylist() if by else [{}] * len(points)
+        labels: dict[tuple[Any, ...], int] = {}
+        group = np.full(int(points.max(initial=0)) + 1, -1)
+        for point, row in zip(points.tolist(), rows, strict=True):
+            group[point] = labels.setdefault(tuple(row[key] for key in by), len(labels))
+        return list(labels), group
+
+
+def open_study(path: Path | str) -> Results:
+    """A study's results by its folder, or `latest` of those below ./results. Raises InputError where it is none."""
+    if str(path) == LATEST:
+        found = sorted(Path(ROOT).glob("*/study.json"), key=lambda p: (p.stat().st_mtime, str(p)))
+        if not found:
+            raise InputError(problem("result", LATEST, f"the folder of a study; there is none in {ROOT}"))
+        return Results(found[-1].parent)
+    if not Path(path).is_dir():
+        raise InputError(problem("result", str(path), "the folder of a study, or latest"))
+    return Results(Path(path))
+
+
+def as_json(table: pa.Table) -> str:
+    """A table as JSON text, an object a line: what is infinite is "inf"."""
+    from sim.records.config import to_json
+
+    return "".join(f"{to_json(row, indent=None)}\n" for row in table.to_pylist())
+
+
+def _read(path: Path) -> pa.Table:
+    try:
+        return pq.ParquetFile(path).read()
+    except (OSError, pa.ArrowInvalid) as error:
+        line = problem("result", str(path), "a file that is whole; `fleetsim sweep` makes it again")
+        raise InputError(f"{line}; reading says: {str(error).splitlines()[0]}") from None
+
+
+def _with_folders(path: Path, name: str, keys: Sequence[str]) -> pa.Table:
+    """A file of runs with the columns that the names of its folders say."""
+    table = _read(path)
+    said = dict(part.split("=", 1) for part in name.split("/")[1:-1])
+    values = {unquote(key): unquote(value) for key, value in said.items()}
+    for key in keys:
+        metadata = {"unit": "name", "means": f"{key}, as varied"}
+        column = pa.DictionaryArray.from_arrays(
+            pa.array(np.zeros(table.num_rows, dtype=np.int32)), pa.array([values[key]], type=pa.string())
+        )
+        table = table.append_column(pa.field(key, column.type, metadata=metadata), column)
+    return table
+
+
+def _percentile_s(bucket: np.ndarray, count: np.ndarray, percent: float) -> float | None:
+    """Nearest rank, as the percentiles of a summary: the middle of the bucket that holds it; None of nothing."""
+    order = np.argsort(bucket, kind="stable")
+    up_to = np.cumsum(count[order])
+    if not len(up_to):
+        return None
+    total = int(up_to[-1])
+    rank = max(1, min(total, math.ceil(round(percent * total * 1000) / 100_000)))
+    edges = bucket_edges_ps()
+    b = int(bucket[order][np.searchsorted(up_to, rank)])
+    if b >= len(edges) - 1:
+        return math.inf
+    middle = (edges[b] + edges[b + 1] - 1) / 2 if b > 0 else edges[b]
+    return float(middle / PS_PER_S)

@@ -1,0 +1,1 @@
+"""Studies: what is varied and how, planned as columns, run in shards that can be taken up again."""

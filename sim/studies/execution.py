@@ -1,0 +1,282 @@
+"""A study from its plan to its folder: what is done stays, what is missing is run, and every shard has a reason to be."""
+
+from __future__ import annotations
+
+import resource
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from sim.engine.cpu import compiled_loop
+from sim.errors import InputError
+from sim.records.config import plain, versions
+from sim.records.study_dir import StudyDir
+from sim.records.study_tables import bytes_of
+from sim.records.version import SCHEMA_VERSION
+from sim.studies.executors import Executor, Here, Outcome, Processes, Ray, Task
+from sim.studies.planning import Plan, Shard
+from sim.studies.running import KEPT_MAX, Kept, folders_of, partition_of, run_shard
+from sim.sweeps.workers import n_threads
+
+TRIES = 3  # of a shard, before it is put aside
+PROCESS_PAYS_S = 3.0  # left to each: a process takes a second or two to start
+TRIAL_SEEDS = 4
+TRIAL_S = 5.0  # no further point is tried after
+FILES_S = 0.02  # assumed: writing a file and having it on the disk
+FIRST_RUN = "first run"
+EXECUTORS = ("auto", "here", "processes", "ray")
+PARTS = {
+    "scenario": "the scenario has changed",
+    "overrides": "the overrides have changed",
+    "files": "a recording, a policy or an option of your own has changed",
+    "model": "fleetsim has changed: another version of the model or of its libraries",
+}
+Tick = Callable[..., None]
+
+
+@dataclass
+class Done:
+    """What became of a study, or of a part of it."""
+
+    path: Path
+    n_run: int  # of the plan, or of the part asked for
+    n_kept: int  # runs that were done before
+    n_new: int = 0  # runs that were done now
+    wall_s: float = 0.0
+    reasons: dict[str, str] = field(default_factory=dict)  # shard → why it had to be run
+    failed: dict[str, str] = field(default_factory=dict)  # shard → why it was put aside
+    is_input: bool = False  # whether the input is to blame for the first of them
+    n_removed: int = 0  # shards of an earlier plan that were removed
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether every run that was asked for is done."""
+        return self.n_kept + self.n_new == self.n_run
+
+
+def execute(
+    plan: Plan,
+    path: Path,
+    engine: str = "auto",
+    processes: int | None = None,
+    part: tuple[int, int] = (1, 1),
+    executor: str = "auto",
+    progress: Tick | None = None,
+    said: Callable[[str], None] | None = None,
+) -> Done:
+    """Run what is missing of a study in its folder. `part` (i, n) takes every n-th shard, from the i-th on.
+    `said` is told why shards are run that might have been done.
+
+    Raises InputError where the folder cannot be used. Interrupted at any instant, what `progress` was told stays done.
+    """
+    folder = StudyDir(path)
+    before = folder.begin(record_of(plan))
+    ids = [plan.id_of(shard) for shard in plan.all_shards()]
+    mine = range(part[0] - 1, plan.n_shard, part[1])
+    todo, reasons = missing(plan, folder, ids, mine, before)
+    sizes = {i: plan.shard(i).n_run for i in mine}
+    n_run = sum(sizes.values())
+    done = Done(
+        path, n_run, n_run - sum(sizes[i] for i in todo), reasons={ids[i]: why for i, why in reasons.items()}
+    )
+    if said is not None and todo:
+        for line in reason_lines(done.reasons, len(mine)):
+            said(line)
+    begun = time.perf_counter()
+    try:
+        for outcome in outcomes(
+            Task(plan, path, engine), todo, n_threads(processes), executor, folder, ids, done
+        ):
+            done.n_new += outcome.n_run
+            done.wall_s = time.perf_counter() - begun
+            if progress is not None:
+                rate = done.n_new / done.wall_s
+                left_s = (n_run - done.n_kept - done.n_new) / rate
+                share = (done.n_kept + done.n_new) / n_run
+                progress(
+                    share,
+                    1.0,
+                    f"{done.n_kept + done.n_new:,} of {n_run:,} runs, {rate:,.0f}/s, {span(left_s)} left",
+                )
+    finally:
+        done.wall_s = time.perf_counter() - begun
+    if all(folder.mark(shard_id) is not None for shard_id in ids):
+        done.n_removed = folder.remove_others(ids)
+    return done
+
+
+def missing(
+    plan: Plan, folder: StudyDir, ids: Sequence[str], mine: range, before: dict[str, Any] | None
+) -> tuple[list[int], dict[int, str]]:
+    """(the shards that have to be run, why each of them)."""
+    changed = what_changed(before, plan)
+    earlier = set(before.get("shards", ())) if before else set()
+    todo, reasons = [], {}
+    for i in mine:
+        why = folder.why_not_done(ids[i])
+        if why is None:
+            continue
+        failure = folder.failure(ids[i])
+        if failure is not None:
+            why = f"failed before: {failure}"
+        elif why == "not finished" and before is None:
+            why = FIRST_RUN
+        elif why == "not finished" and ids[i] not in earlier:
+            why = changed
+        todo.append(i)
+        reasons[i] = why
+    return todo, reasons
+
+
+def reason_lines(reasons: Mapping[str, str], n_shard: int) -> list[str]:
+    """Why shards are run although the study was begun before: a line for each reason."""
+    lines = []
+    for why, n in Counter(reasons.values()).items():
+        if why != FIRST_RUN:
+            named = [shard for shard, other in reasons.items() if other == why][:3]
+            more = "" if n <= len(named) else ", …"
+            lines.append(f"{n:,} of {n_shard:,} shards are run: {why} ({', '.join(named)}{more})")
+    return lines
+
+
+def what_changed(before: dict[str, Any] | None, plan: Plan) -> str:
+    """Why shards of a plan are others than those of the plan before."""
+    if before is None:
+        return FIRST_RUN
+    old = before.get("depends") or {}
+    parts = [text for name, text in PARTS.items() if old.get(name) != plan.depends.get(name)]
+    return "; ".join(parts) or "not in the earlier plan: axes, seeds or histograms have changed"
+
+
+def outcomes(
+    task: Task, todo: list[int], n: int, executor: str, folder: StudyDir, ids: Sequence[str], done: Done
+) -> Iterator[Outcome]:
+    """Shards as they are done. One that fails is tried again, and put aside after some times; bad input at once."""
+    failures: Counter[int] = Counter()
+    while todo:
+        again = []
+        for outcome in with_executor(task, todo, n, executor):
+            if outcome.error is None:
+                yield outcome
+                continue
+            failures[outcome.number] += 1
+            if outcome.is_input or failures[outcome.number] >= TRIES:
+                folder.fail(ids[outcome.number], outcome.error, failures[outcome.number])
+                done.is_input = done.is_input or (outcome.is_input and not done.failed)
+                done.failed[ids[outcome.number]] = outcome.error
+            else:
+                again.append(outcome.number)
+        todo = sorted(again)
+
+
+def with_executor(task: Task, todo: Sequence[int], n: int, executor: str) -> Iterator[Outcome]:
+    """By the executor that was asked for. `auto`: here, and on processes once what is left to do is worth starting them."""
+    if executor != "auto":
+        chosen: dict[str, Executor] = {"here": Here(), "processes": Processes(n), "ray": Ray(n)}
+        yield from chosen[executor].run(task, todo)
+        return
+    compiled_loop()
+    n_left = sum(task.plan.shard(i).n_run for i in todo)
+    for place, outcome in enumerate(Here().run(task, todo), 1):
+        yield outcome
+        n_left -= outcome.n_run
+        left_s = outcome.wall_s / outcome.n_run * n_left / n
+        if n > 1 and len(todo) - place > 1 and left_s > PROCESS_PAYS_S:
+            yield from Processes(min(n, len(todo) - place)).run(task, todo[place:])
+            return
+
+
+class Estimate(NamedTuple):
+    """What a study will take, told from a few of its runs."""
+
+    n_run: int
+    n_trial: int
+    run_s: float  # one run, on one core
+    pack_s: float  # composing and packing a point
+    wall_s: float  # all of it, on so many processes
+    memory_bytes: int
+    disk_bytes: int
+    processes: int
+
+
+def estimate(plan: Plan, processes: int | None = None, quick: bool = False) -> Estimate:
+    """Run a few of a study's runs, on one core, and tell from them; `quick` runs one. Raises InputError."""
+    compiled_loop()
+    n = n_threads(processes)
+    kept, run_s, pack_s, n_trial, table = Kept(plan), [], [], 0, None
+    begun = time.perf_counter()
+    for point in dict.fromkeys((0, plan.points.n // 2, plan.points.n - 1)):
+        at = time.perf_counter()
+        kept(point)
+        pack_s.append(time.perf_counter() - at)
+        shard = Shard(0, point, 1, 0, 1 if quick else min(len(plan.seeds), TRIAL_SEEDS))
+        at = time.perf_counter()
+        table = run_shard(plan, shard, kept, "cpu")
+        run_s.append((time.perf_counter() - at) / shard.n_run)
+        n_trial += shard.n_run
+        if quick or time.perf_counter() - begun > TRIAL_S:
+            break
+    each_s, packing_s = sum(run_s) / len(run_s), min(pack_s)
+    heights = -(-plan.n_shard * plan.shard(0).n_point // plan.points.n)  # shards that have the same points
+    packs = plan.points.n * (heights if plan.points.n > KEPT_MAX else min(n, heights))
+    assert table is not None
+    per_run, per_shard = bytes_of(table.runs, table.histograms)
+    folders = min(plan.shard(0).n_point, folders_of(plan))
+    return Estimate(
+        n_run=plan.n_run,
+        n_trial=n_trial,
+        run_s=each_s,
+        pack_s=packing_s,
+        wall_s=(each_s * plan.n_run + packing_s * packs + FILES_S * plan.n_shard * (2 + folders)) / n,
+        memory_bytes=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 * n,
+        disk_bytes=int(per_run * plan.n_run + per_shard * plan.n_shard * folders),
+        processes=n,
+    )
+
+
+def record_of(plan: Plan) -> dict[str, Any]:
+    """What study.json holds: the plan, and what its results depend on; the same for the same plan."""
+    study = plan.study
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "name": study.name,
+        "question": study.question,
+        "scenario": study.scenario,
+        "overrides": list(study.overrides),
+        "keys": [{"key": c.key, "kind": c.kind} for c in plan.points.columns],
+        "constraints": [rule.text for rule in study.constraints],
+        "sampler": study.sampler._asdict(),
+        "points": plan.points.n,
+        "seeds": said_seeds(plan),
+        "until_decided": study.seeds.until_decided,
+        "baseline": plain(dict(study.baseline)),
+        "histograms": study.histograms,
+        "partition": partition_of(plan),
+        "depends": plan.depends,
+        "versions": versions(),
+        "shards": [plan.id_of(shard) for shard in plan.all_shards()],
+    }
+
+
+def said_seeds(plan: Plan) -> str | list[int]:
+    """The seeds, a range as such."""
+    numbers = plan.seeds
+    return f"{numbers.start}..{numbers.stop - 1}" if isinstance(numbers, range) else list(numbers)
+
+
+def span(seconds: float) -> str:
+    """A time as people say it: 45 s, 12 min, 3.5 h."""
+    if seconds < 100:
+        return f"{seconds:.0f} s" if seconds >= 1 else "under 1 s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+
+
+def read_part(text: str) -> tuple[int, int]:
+    """`2/8` as the second of eight parts; raises InputError."""
+    first, slash, of = text.partition("/")
+    if not slash or not (first.isdecimal() and of.isdecimal()) or not 1 <= int(first) <= int(of) <= 1_000_000:
+        raise InputError(f"--shard: {text!r} is not valid; allowed: i/n with 1 ≤ i ≤ n, as 1/8")
+    return int(first), int(of)

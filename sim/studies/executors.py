@@ -1,0 +1,238 @@
+"""Who runs shards: this process, processes beside it, or Ray. Each writes its shards itself and says when one is done.
+
+An executor takes a task and the numbers of shards, and yields an outcome for each as they come, in any order. It loses
+nothing when a process of its own dies: the shard comes out as failed, and whoever asked may ask again.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import subprocess
+import sys
+import time
+import traceback
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from multiprocessing import Pipe
+from multiprocessing.connection import Connection, wait
+from pathlib import Path
+from typing import Any, NamedTuple, Protocol
+
+from sim.errors import InputError
+from sim.records.study_dir import StudyDir
+from sim.studies.planning import Plan
+from sim.studies.running import Kept, partition_of, run_shard
+
+ROOT = str(Path(__file__).resolve().parents[2])
+PROGRAM = "import sys; sys.path.insert(0, sys.argv[1]); from sim.studies.executors import serve; serve(int(sys.argv[2]))"
+STDERR = 2
+
+
+class Task(NamedTuple):
+    """What every worker of a study is told."""
+
+    plan: Plan
+    path: Path
+    engine: str
+
+
+class Outcome(NamedTuple):
+    """What became of a shard: done and on the disk, or the reason why not."""
+
+    number: int
+    n_run: int
+    wall_s: float
+    error: str | None = None
+    is_input: bool = False  # the input's fault: trying again would not help
+
+
+class Executor(Protocol):
+    """Runs shards of a task."""
+
+    def run(self, task: Task, numbers: Sequence[int]) -> Iterator[Outcome]:
+        """An outcome for each of the shards, in any order; the caller may stop at any time."""
+
+
+class Worker:
+    """Runs shards one after the other in this process; points stay packed between them."""
+
+    def __init__(self, task: Task) -> None:
+        self._task = task
+        self._kept = Kept(task.plan)
+        self._partition = partition_of(task.plan)
+        self._folder = StudyDir(task.path)
+
+    def __call__(self, number: int) -> Outcome:
+        """Run a shard and write it; what goes wrong in it is its outcome."""
+        shard = self._task.plan.shard(number)
+        begun = time.perf_counter()
+        try:
+            found = run_shard(self._task.plan, shard, self._kept, self._task.engine)
+            shard_id = self._task.plan.id_of(shard)
+            self._folder.commit(shard_id, found.runs, found.histograms, self._partition)
+        except InputError as error:
+            return Outcome(number, shard.n_run, 0.0, error.problems[0], is_input=True)
+        except MemoryError:
+            return Outcome(number, shard.n_run, 0.0, "there is not enough memory for it")
+        except Exception as error:
+            where = traceback.extract_tb(error.__traceback__)[-1]
+            why = f"{type(error).__name__}: {' '.join(str(error).split())} ({Path(where.filename).name}:{where.lineno})"
+            return Outcome(number, shard.n_run, 0.0, why)
+        return Outcome(number, shard.n_run, time.perf_counter() - begun)
+
+
+class Here:
+    """All of it in this process."""
+
+    def run(self, task: Task, numbers: Sequence[int]) -> Iterator[Outcome]:
+        """One shard after the other."""
+        worker = Worker(task)
+        for number in numbers:
+            yield worker(number)
+
+
+class Processes:
+    """So many processes beside this one: each a Python of its own that ends when nobody is there to ask it."""
+
+    def __init__(self, n: int) -> None:
+        self.n = n
+
+    def run(self, task: Task, numbers: Sequence[int]) -> Iterator[Outcome]:
+        """Shards as they are done; a process that dies takes one shard with it, and another one is started."""
+        todo = list(reversed(numbers))
+        lean = task._replace(
+            plan=replace(task.plan, study=replace(task.plan.study, constraints=(), whens=()))
+        )
+        crew: dict[Any, Helper] = {}
+        try:
+            while todo or crew:
+                while todo and len(crew) < self.n:
+                    helper = Helper(lean)
+                    crew[helper.line] = helper
+                    helper.ask(todo.pop())
+                for line in wait(list(crew)):
+                    helper = crew.pop(line)
+                    outcome = helper.answer()
+                    if outcome is None:
+                        yield helper.lost()
+                    elif todo:
+                        crew[line] = helper
+                        helper.ask(todo.pop())
+                        yield outcome
+                    else:
+                        helper.close()
+                        yield outcome
+        finally:
+            for helper in crew.values():
+                helper.close()
+
+
+class Helper:
+    """A worker process as the one that started it sees it."""
+
+    def __init__(self, task: Task) -> None:
+        self.line, theirs = Pipe()
+        with theirs:
+            self._process = subprocess.Popen(
+                [sys.executable, "-c", PROGRAM, ROOT, str(theirs.fileno())],
+                pass_fds=[theirs.fileno()],
+                stdin=subprocess.DEVNULL,
+                stdout=STDERR,  # what users' policies print is no part of a table
+                process_group=0,  # an interrupt at the terminal is for the one who knows which shards are done
+            )
+        self._task = task
+        self._number = 0
+        self._send(task)
+
+    @property
+    def pid(self) -> int:
+        """The number of the process."""
+        return self._process.pid
+
+    def ask(self, number: int) -> None:
+        """Have it run a shard."""
+        self._number = number
+        self._send(number)
+
+    def answer(self) -> Outcome | None:
+        """What became of the shard it was asked for; None where the process is gone."""
+        try:
+            outcome = self.line.recv()
+        except (EOFError, OSError):
+            return None
+        assert isinstance(outcome, Outcome)
+        return outcome
+
+    def lost(self) -> Outcome:
+        """The outcome of a shard whose process is gone."""
+        self.line.close()
+        status = self._process.wait()
+        n_run = self._task.plan.shard(self._number).n_run
+        why = f"its process ended with status {status}, stopped from outside or for lack of memory"
+        return Outcome(self._number, n_run, 0.0, why)
+
+    def close(self) -> None:
+        """End it, whatever it is doing."""
+        self._process.kill()
+        self._process.wait()
+        self.line.close()
+
+    def _send(self, what: object) -> None:
+        with contextlib.suppress(OSError):  # it is gone: its answer says so
+            self.line.send(what)
+
+
+def serve(handle: int) -> None:
+    """Be a helper at this end of a line: run what is asked for until nobody asks any more."""
+    with Connection(handle) as line:
+        try:
+            worker = Worker(line.recv())
+            while True:
+                line.send(worker(line.recv()))
+        except (EOFError, OSError):
+            return
+
+
+class Ray:
+    """Workers on a Ray cluster: the one that RAY_ADDRESS names, or one on this machine. They share the study's folder."""
+
+    def __init__(self, n: int | None = None) -> None:
+        self.n = n
+
+    def run(self, task: Task, numbers: Sequence[int]) -> Iterator[Outcome]:
+        """Shards as they are done; one whose worker or node is lost comes out as failed. Raises InputError without Ray."""
+        try:
+            import ray
+        except ImportError:
+            raise InputError("executor: ray is not installed: pip install 'fleetsim[ray]'") from None
+        if not ray.is_initialized():
+            ray.init(log_to_driver=False, configure_logging=False, num_cpus=None)
+        shared = ray.put(task)
+        run = ray.remote(max_retries=0, num_cpus=1)(_on_ray)
+        todo = list(reversed(numbers))
+        asked: dict[Any, int] = {}
+        ahead = 2 * int(self.n or ray.cluster_resources().get("CPU", 1))
+        while todo or asked:
+            while todo and len(asked) < ahead:
+                number = todo.pop()
+                asked[run.remote(shared, number)] = number
+            ready, _ = ray.wait(list(asked), num_returns=1)
+            for reference in ready:
+                number = asked.pop(reference)
+                try:
+                    yield Outcome(*ray.get(reference))
+                except ray.exceptions.RayError as error:
+                    why = f"its worker on Ray is gone: {type(error).__name__}"
+                    yield Outcome(number, task.plan.shard(number).n_run, 0.0, why)
+
+
+WORKERS: dict[str, Worker] = {}  # of a process of Ray: the packed points of the study at hand
+
+
+def _on_ray(task: Task, number: int) -> tuple[Any, ...]:
+    """One shard in a process of Ray."""
+    key = f"{task.path}:{sorted(task.plan.depends.items())}:{task.plan.n_run}"
+    if key not in WORKERS:
+        WORKERS.clear()
+        WORKERS[key] = Worker(task)
+    return tuple(WORKERS[key](number))

@@ -1,0 +1,202 @@
+"""The verbs of studies, as text: `plan`, `sweep`, `sql`. What they print and ask goes through the command line."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from sim.errors import InputError, nearest, problem
+from sim.words import take_flags, take_value
+
+if TYPE_CHECKING:
+    from sim.studies.execution import Done, Estimate
+    from sim.studies.planning import Plan
+
+ASK_ABOVE_S = 600.0
+SHOWN_POINTS = 12  # of a table on the terminal
+LISTED_ROWS = 40
+Say = Callable[[str], Any]
+
+
+def planned(verb: str, words: list[str]) -> Plan:
+    """The plan that words ask for; raises InputError."""
+    for word in words:
+        if word.startswith("--"):
+            known = ("--yes", "--shard", "--executor") if verb == "sweep" else ("--yes",)
+            raise InputError(f"{verb}: {word!r} is no option of it; there are: {', '.join(known)}")
+    if not words or "=" in words[0]:
+        raise InputError(f"{verb}: needs a study or a scenario first, as `fleetsim {verb} spiky_policies`")
+    from sim.studies.planning import check_points, make_plan
+    from sim.studies.reading import load_study
+
+    plan = make_plan(load_study(words[0], words[1:]))
+    check_points(plan)
+    return plan
+
+
+def folder_of(plan: Plan, words: Sequence[str]) -> Path:
+    """Where a study's results are."""
+    from sim.studies.planning import folder_name
+
+    return Path(plan.scenario(0).output.dir) / folder_name(plan.study, words[0], words[1:])
+
+
+def plan_text(words: list[str]) -> str:
+    """`plan STUDY`: points, runs, and what they will take, from a measured trial."""
+    words = [word for word in words if word != "--yes"]
+    plan = planned("plan", words)
+    from sim.studies.execution import estimate
+
+    found = estimate(plan, plan.scenario(0).engine.threads)
+    lines = [plan.study.question] if plan.study.question else []
+    lines += [
+        f"{plan.study.name}: {plan.study.scenario}, {plan.points.n:,} points × {len(plan.seeds):,} seeds"
+    ]
+    for column in plan.points.columns:
+        lines.append(f"  {column.key}: {values_text(column)}")
+    lines += [f"  only where {rule.text}" for rule in plan.study.constraints]
+    if plan.study.seeds.until_decided:
+        lines.append("  seeds: until decided has no stopping rule yet, all of them are run")
+    lines += estimate_lines(plan, found)
+    lines.append(f"results: {folder_of(plan, words)}")
+    return "\n".join(lines) + "\n"
+
+
+def values_text(column: Any) -> str:
+    """The values of an axis in a few words."""
+    table = list(column.table)
+    shown = ", ".join(f"{value:g}" if isinstance(value, float) else str(value) for value in table[:8])
+    return shown if len(table) <= 8 else f"{shown}, … {len(table):,} values"
+
+
+def estimate_lines(plan: Plan, found: Estimate) -> list[str]:
+    """What a study will take."""
+    from sim.studies.execution import span
+
+    return [
+        f"{found.n_run:,} runs in {plan.n_shard:,} shards",
+        f"time    about {span(found.wall_s)} on {found.processes} processes",
+        f"memory  about {size(found.memory_bytes)}",
+        f"disk    about {size(found.disk_bytes)}",
+        f"measured by {found.n_trial} runs: {found.run_s * 1e3:.3g} ms each, {found.pack_s * 1e3:.3g} ms to compose",
+    ]
+
+
+def size(n_bytes: float) -> str:
+    """Bytes as people say them."""
+    for unit in ("B", "kB", "MB"):
+        if n_bytes < 1000:
+            return f"{n_bytes:.3g} {unit}"
+        n_bytes /= 1000
+    return f"{n_bytes:.3g} GB"
+
+
+def sweep(words: list[str], console: Any, tell: Say, ask: Callable[[str], bool], progress: Any) -> int:
+    """`sweep STUDY|SCENARIO [key=a,b ...]`: run what is missing of a study; 3 when a limit failed in a run."""
+    from sim.studies.execution import EXECUTORS, estimate, execute, read_part, span
+
+    part = read_part(take_value("sweep", words, "--shard") or "1/1")
+    executor = take_value("sweep", words, "--executor") or "auto"
+    if executor not in EXECUTORS:
+        raise InputError(problem("--executor", executor, ", ".join(EXECUTORS), nearest(executor, EXECUTORS)))
+    is_sure = "--yes" in words
+    words[:] = [word for word in words if word != "--yes"]
+    plan = planned("sweep", words)
+    story, path = plan.scenario(0), folder_of(plan, words)
+    if not is_sure:
+        found = estimate(plan, story.engine.threads, quick=True)
+        wall_s = found.wall_s * left(plan, path, part)
+        if wall_s > ASK_ABOVE_S and not ask(f"{found.n_run:,} runs take about {span(wall_s)}; go on?"):
+            raise InputError(f"sweep: about {span(wall_s)} of computing; --yes begins it without asking")
+    if plan.study.seeds.until_decided:
+        tell(f"seeds: until decided has no stopping rule yet: all {len(plan.seeds)} are run")
+    with progress(f"{plan.n_run:,} runs of {plan.study.name}") as tick:
+        try:
+            done = execute(plan, path, story.engine.name, story.engine.threads, part, executor, tick, tell)
+        except BaseException:
+            tell(f"what is done is kept in {path}; the same command goes on from there")
+            raise
+    return finished(plan, done, console, tell)
+
+
+def left(plan: Plan, path: Path, part: tuple[int, int]) -> float:
+    """The share of a plan that still has to be run."""
+    from sim.records.study_dir import StudyDir
+
+    folder = StudyDir(path)
+    mine = list(plan.all_shards())[part[0] - 1 :: part[1]]
+    return sum(s.n_run for s in mine if folder.mark(plan.id_of(s)) is None) / plan.n_run
+
+
+def finished(plan: Plan, done: Done, console: Any, tell: Say) -> int:
+    """Say what became of a study; returns the exit code."""
+    if done.failed:
+        for shard, why in list(done.failed.items())[:5]:
+            tell(f"shard {shard} was put aside: {why}")
+        more = len(done.failed) - 5
+        if more > 0:
+            tell(f"… and {more} more; {done.path / 'failed'} has the reasons")
+    if done.n_removed:
+        tell(f"{done.n_removed} shards of an earlier plan were removed")
+    if not done.n_kept + done.n_new:
+        return 2 if done.is_input else 1
+    from sim.records.study_open import open_study
+
+    results = open_study(done.path)
+    print_table(plan, done, results, console)
+    if done.failed:
+        return 2 if done.is_input else 1
+    return 3 if False in results.runs["slo_ok"].unique().to_pylist() else 0
+
+
+def print_table(plan: Plan, done: Done, results: Any, console: Any) -> None:
+    """The means of a few points, or where many are and how to ask for them."""
+    if plan.points.n <= SHOWN_POINTS and results.n_done == results.n_shard:
+        from sim.report.sweep_terminal import print_sweep
+        from sim.scenario.resolved import traffic_key
+        from sim.sweeps.run import Sweep
+
+        labels = [plan.points.label(point) for point in range(plan.points.n)]
+        stories = [plan.scenario(point) for point in range(plan.points.n)]
+        keys = {
+            name: traffic_key(story, with_seed=False) for name, story in zip(labels, stories, strict=True)
+        }
+        rows = results.runs.to_pylist()
+        print_sweep(Sweep(stories[0], labels, list(plan.seeds), rows, done.path, done.wall_s, keys), console)
+    else:
+        speed = f", {done.n_new / done.wall_s:,.0f} runs/s" if done.n_new and done.wall_s > 0 else ""
+        console.print(
+            f"{done.n_kept + done.n_new:,} of {done.n_run:,} runs are done ({done.n_new:,} now{speed})"
+        )
+        console.print(f"files in {done.path}", soft_wrap=True)
+    by = f'"{plan.points.columns[0].key}", ' if plan.points.columns else ""
+    console.print(
+        f"ask    fleetsim sql 'select {by}avg(usd_per_hour), avg(slo_attainment) from runs group by all' {done.path}",
+        soft_wrap=True,
+    )
+
+
+def sql_rows(words: list[str]) -> tuple[Any, bool]:
+    """`sql QUERY RESULT [--json]`: (the answer as an Arrow table, whether as JSON)."""
+    flags = take_flags("sql", words, ("--json",))
+    if len(words) != 2:
+        raise InputError(
+            "sql: needs a query and a result, as fleetsim sql 'select * from runs' results/study-spiky_policies"
+        )
+    from sim.records.study_open import open_study
+
+    return open_study(words[1]).sql(words[0]), "--json" in flags
+
+
+def sql_text(words: list[str], console: Any) -> str:
+    """`sql`, printed as a table on a console; returned as text where JSON is asked for."""
+    table, as_lines = sql_rows(words)
+    if as_lines:
+        from sim.records.study_open import as_json
+
+        return as_json(table)
+    from sim.report.sweep_terminal import print_rows
+
+    print_rows(table.column_names, table.slice(0, LISTED_ROWS).to_pylist(), table.num_rows, console)
+    return ""
