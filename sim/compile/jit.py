@@ -55,24 +55,23 @@ def plain(rule: Any) -> Callable[..., Any]:
 
 
 def entry_point(rule: Any) -> Callable[..., Any]:
-    """A compiled rule made callable from Python: calling the rule itself from there would end the process.
+    """A rule made callable from Python, compiled: a rule itself has no way in and must not be called from there.
 
-    Takes integers, int64 arrays, and worlds and rows of `sim.schema`; a function for each kind of arguments is compiled
-    when it is first called.
+    Takes integers, int64 arrays, and worlds and rows of `sim.schema`; each kind of arguments is compiled when first met.
     """
     if not hasattr(rule, "py_func"):
         return rule  # type: ignore[no-any-return]
-    from sim.compile.processor import entered
+    from sim.compile.processor import rows
 
-    made: dict[tuple[Any, ...], Any] = {}
+    rows()  # its types are known from now on
+
+    def call(*args):  # type: ignore[no-untyped-def]
+        return rule(*args)
+
+    made = numba.njit(error_model="numpy")(call)
 
     def enter(*args):  # type: ignore[no-untyped-def]
-        kinds = tuple(getattr(type(arg), "FIELDS", None) and type(arg) for arg in args)
-        with (
-            linked_once()
-        ):  # the loop's rules, if it was compiled in this process, can be linked in no other way
-            if kinds not in made:
-                made[kinds] = entered(rule, kinds)
-            return made[kinds](*args)
+        with linked_once():  # the loop's rules, if it was compiled in this process, can be linked in no other way
+            return made(*args)
 
     return enter

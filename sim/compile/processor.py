@@ -32,49 +32,43 @@ def rows() -> Rows:
 
     made = Rows(Target(types, extending, templates, 0, _same, _start))
     made.add_constructors(all_rows())
+    _take_from_python(made)
     return made
 
 
-def addresses(thing: Any) -> tuple[int, ...]:
-    """Where a world's arrays, or a row, lie in memory; an integer as it is."""
-    if isinstance(thing, World):
-        return tuple(getattr(thing, name).ctypes.data for name in arrays_of(type(thing)))
-    if isinstance(thing, Row):
-        return (thing.m.ctypes.data + 8 * thing.at,)
-    return (thing,)
+def _take_from_python(made: Rows) -> None:
+    """Let compiled functions be called with worlds and rows: they get the addresses of their arrays."""
+    from numba.core import types
+    from numba.extending import NativeValue, typeof_impl, unbox
 
+    @typeof_impl.register(World)
+    def _world(value: Any, context: Any) -> Any:
+        return made.world(type(value))
 
-def entered(rule: Any, kinds: tuple[type | None, ...]) -> Any:
-    """A rule as a compiled function that Python calls with worlds and rows where `kinds` says so.
+    @typeof_impl.register(Row)
+    def _row(value: Any, context: Any) -> Any:
+        return made.row(type(value), "free")
 
-    Machine code gets addresses, each an int64, and makes worlds and rows of them.
-    """
-    import numba
+    def data(c: Any, thing: Any, name: str) -> Any:
+        array = c.pyapi.object_getattr_string(thing, name)
+        kind = types.Array(types.int64, 1, "C")
+        found = c.context.make_array(kind)(c.context, c.builder, c.unbox(kind, array).value).data
+        c.pyapi.decref(array)
+        return found
 
-    made = numba.njit(error_model="numpy", nogil=True)(flat(rule, kinds))
-    if not any(kinds):
-        return made
+    @unbox(made.World)
+    def _of_world(kind: Any, thing: Any, c: Any) -> Any:
+        value = ir.Constant(c.context.get_value_type(kind), ir.Undefined)
+        for i, name in enumerate(arrays_of(kind.declared)):
+            value = c.builder.insert_value(value, data(c, thing, name), i)
+        return NativeValue(value)
 
-    def call(*args: Any) -> Any:
-        return made(*(word for arg in args for word in addresses(arg)))
-
-    return call
-
-
-def flat(rule: Any, kinds: tuple[type | None, ...]) -> Any:
-    """A function of addresses and integers that calls a rule with worlds and rows."""
-    names, given, scope = [], [], {"rule": rule}
-    for i, kind in enumerate(kinds):
-        mine = [f"a{i}_{j}" for j in range(len(arrays_of(kind)) if kind and issubclass(kind, World) else 1)]
-        names += mine
-        if kind is None:
-            given += mine
-        else:
-            scope[f"at{i}"] = at_address(kind, len(mine))
-            given.append(f"at{i}({', '.join(mine)})")
-    source = f"def entry({', '.join(names)}):\n    return rule({', '.join(given)})\n"
-    exec(source, scope)
-    return scope["entry"]
+    @unbox(made.Row)
+    def _of_row(kind: Any, thing: Any, c: Any) -> Any:
+        at = c.pyapi.object_getattr_string(thing, "at")
+        place = c.unbox(types.int64, at).value
+        c.pyapi.decref(at)
+        return NativeValue(made._pair(c.builder, data(c, thing, "m"), place))
 
 
 def at_address(declared: type, n_array: int) -> Any:

@@ -17,6 +17,7 @@ from sim.fill.state import pool_rows, table
 from sim.model.base.histogram import N_BUCKET, wide
 from sim.model.tables.codes import METRICS, MORE_METRICS, N_METRIC, N_MORE, OUTCOMES, REASONS, STAGE_NAMES
 from sim.model.tables.pool import PoolParams, PoolState
+from sim.model.tables.record import AttemptRecord, ClassCounts, RequestRecord
 from sim.model.tables.run import DIGESTED, Params, State
 from sim.model.tables.sample import MARK_RUN, MARK_WARM, MARK_WINDOW, N_MARK
 from sim.model.tables.slot import N_SPENT
@@ -74,42 +75,43 @@ def make_digest(state: State) -> int:
     return int.from_bytes(h.digest()[:8], "big")
 
 
+#: Field of a request's record → column of another name; every other field is a column of its own name.
+_RENAMED = {"first_ps": "first_token_ps", "last_ps": "last_token_ps", "gap_max_ps": "itl_max_ps"}
+
+
 def _requests(params: Params, state: State) -> dict[str, np.ndarray]:
     traffic, pools = traffic_of(params), pool_rows(params)
-    rows = table(params, state, "record")
-    replica = rows["replica"]
+    columns = _recorded(params, state)
+    replica = columns.pop("replica")
     served = replica >= 0
     pool_of = np.repeat(np.arange(len(pools)), pools["n_replica"])
     pool = np.where(served, pool_of[np.maximum(replica, 0)], -1)
     arrival, came = _arrivals(params, state, traffic.arrival_ps)
-    many = bool(params.has_attempts)
-    tried = table(params, state, "attempt")
-    nothing = np.zeros(len(rows), dtype=np.int64)
-    columns = {
-        "request_id": np.arange(len(rows), dtype=np.int64),
+    nothing = np.zeros(len(replica), dtype=np.int64)
+    columns |= {
+        "request_id": np.arange(len(replica), dtype=np.int64),
         "class_id": traffic.class_id,
         "session_id": nothing - 1 if traffic.session_id is None else traffic.session_id,
         "arrival_ps": arrival,
-        "routed_ps": rows["routed_ps"],
-        "scheduled_ps": rows["scheduled_ps"],
-        "first_token_ps": rows["first_ps"],
-        "last_token_ps": rows["last_ps"],
         "prompt_tokens": traffic.prompt_tokens,
         "output_tokens": traffic.output_tokens,
         "pool_id": pool,
         "replica_id": np.where(served, replica - pools["first_replica"][np.maximum(pool, 0)], -1),
-        "attempts": tried["attempts"] if many else nothing + 1,
-        "taken_ps": tried["taken_ps"] if many else arrival,
-        "wasted_tokens": tried["wasted_tokens"] if many else nothing,
         "network_ps": network_ps(params, traffic.class_id, pool),
-        "preemptions": rows["preemptions"],
-        "itl_max_ps": rows["gap_max_ps"],
-        "outcome": rows["outcome"],
-        "reason": rows["reason"],
-        "cached_tokens": tried["cached_tokens"] if len(tried) else nothing,
     }
+    if not params.has_attempts:
+        columns |= {"attempts": nothing + 1, "taken_ps": arrival, "wasted_tokens": nothing}
     columns |= blame_columns(columns, table(params, state, "spent").reshape(N_SPENT, -1))
     return columns if came.all() else {name: column[came] for name, column in columns.items()}
+
+
+def _recorded(params: Params, state: State) -> dict[str, np.ndarray]:
+    """Column → (request,): what the model wrote down of each; as it begins where there is no such table."""
+    rows, tried = table(params, state, "record"), table(params, state, "attempt")
+    columns = {_RENAMED.get(name, name): rows[name] for name in RequestRecord.FIELDS}
+    for name, field in AttemptRecord.FIELDS.items():
+        columns[name] = tried[name] if len(tried) else np.full(len(rows), field.begin, dtype=np.int64)
+    return columns
 
 
 def _arrivals(params: Params, state: State, planned: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -185,22 +187,7 @@ def _sums(params: Params, state: State) -> dict[str, list[int]]:
 
 
 #: Counts of a result that are a field of ClassCounts each, of the same name.
-_COUNTS = (
-    *(
-        "offered",
-        "completed",
-        "rejected",
-        "timed_out",
-        "failed",
-        "met",
-        "done",
-        "done_met",
-        "tokens_in",
-        "tokens_out",
-    ),
-    *("all_offered", "all_completed", "all_rejected", "all_timed_out", "all_failed", "inside_missed"),
-    *("asked_tokens", "cached_tokens", "attempts", "retries", "hedges", "wasted_tokens", "from_cache"),
-)
+_COUNTS = tuple(name for name, field in ClassCounts.FIELDS.items() if field.kind == "int")
 
 
 def _counts(params: Params, state: State) -> dict[str, np.ndarray]:

@@ -89,7 +89,7 @@ def gateway_tables(
 
 def make_classes(classes: list[ClassRow], start: int) -> tuple[np.ndarray, np.ndarray]:
     """The classes' rows, and the tables of their clients' behaviour, which start at `start` in Params.m."""
-    words = np.zeros(len(classes) * TrafficClass.SIZE, dtype=np.int64)
+    words = np.tile(TrafficClass.blank(), len(classes))
     tables: list[np.ndarray] = []
     patiences: dict[bytes, int] = {}  # where it starts: classes of equally patient clients share a table
 
@@ -100,6 +100,8 @@ def make_classes(classes: list[ClassRow], start: int) -> tuple[np.ndarray, np.nd
     for i, c in enumerate(classes):
         row = TrafficClass(words, i * TrafficClass.SIZE)
         copy_fields(c, row, OF_CLASS)
+        for name, value in c.more.items():
+            setattr(row, name, value)
         row.hedge_list = _hedges(classes).get(c.hedge_ps, -1)
         row.window_from_ps, row.window_to_ps = c.window_ps
         if c.first_patience_ps is not None or c.total_patience_ps is not None:

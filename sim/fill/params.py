@@ -11,6 +11,7 @@ import numpy as np
 
 from sim.errors import InputError
 from sim.fill.gateway_tables import gateway_tables, make_classes, starts_of
+from sim.fill.kinds import memory_starts, n_of, settings_words
 from sim.fill.knots import prompt_table
 from sim.fill.prefix_ranges import size_caches
 from sim.fill.rows import (
@@ -36,8 +37,8 @@ from sim.fill.rows import (
 )
 from sim.fill.signals import signal_table
 from sim.model.loop.control import SCALER_PAR
+from sim.model.router.choose import KINDS, LEAST_OUTSTANDING
 from sim.model.router.hash_ring import make_rings
-from sim.model.tables.codes import CONSISTENT_HASH, LEAST_OUTSTANDING
 from sim.model.tables.pool import StartStep
 from sim.model.tables.run import Params
 from sim.model.tables.served_model import ServedModelParams
@@ -52,7 +53,6 @@ class World(NamedTuple):
 
     m: np.ndarray  # Params.m without rings
     n_class: int
-    virtual_nodes: list[int]  # of each served model, on its hash ring; none where no router hashes
 
 
 def make_params(
@@ -111,13 +111,12 @@ def make_world(
     at = starts[-1] + len(scripted)
     behind = gateway_tables(classes, models, tenants, front or FrontRow(), bool(faults), params, at)
     tables["klass"], of_clients = make_classes(classes, at + sum(len(table) for table in behind))
-    return World(
-        m=np.concatenate([params.m, *tables.values(), scripted, *behind, of_clients]).astype(np.int64),
-        n_class=len(classes),
-        virtual_nodes=[model.virtual_nodes for model in models]
-        if any(model.router == CONSISTENT_HASH for model in models)
-        else [],
-    )
+    settings = [settings_words(KINDS[model.router], model.settings) for model in models]
+    at += sum(len(table) for table in (*behind, of_clients))
+    rows = ServedModelParams.rows(tables["served_model"])
+    rows["settings_at"] = at + np.array(starts_of([len(words) for words in settings]))
+    parts = [params.m, *tables.values(), scripted, *behind, of_clients, *settings]
+    return World(m=np.concatenate(parts).astype(np.int64), n_class=len(classes))
 
 
 def with_traffic(world: World, seed: int, traffic: Traffic) -> Params:
@@ -128,10 +127,9 @@ def with_traffic(world: World, seed: int, traffic: Traffic) -> Params:
         params.n_session = int(np.max(traffic.session_id, initial=-1)) + 1
     if traffic.turns is not None:
         params.has_attempts = 1  # what follows depends on how a turn ends
-    rings = []
-    if world.virtual_nodes:
-        models = params.rows("served_model", int(params.n_served_model))
-        rings = make_rings(models, world.virtual_nodes, seed, len(params.m))
+    rings = make_rings(params)
+    models = params.rows("served_model", int(params.n_served_model))
+    models["memory_at"], _ = memory_starts(KINDS, models["router"], n_of(params))
     trace = _trace(traffic, world.n_class, params)
     pools = params.rows("pool", int(params.n_pool))
     size_caches(pools, traffic)
@@ -225,12 +223,7 @@ OF_MODEL = (
     *(
         "router",
         "hold_max",
-        "factor_milli",
-        "load_min",
-        "snapshot_ps",
-        "count_own",
         "spill_milli",
-        "match_milli",
     ),
     *("outstanding_max", "hold_order"),
 )
@@ -246,8 +239,6 @@ def _models(models: list[ServedModelRow], pools: list[PoolRow]) -> np.ndarray:
         row.first_replica, row.n_replica = first, sum(pools[i].max_replicas for i in members)
         row.load_at, row.leaves = load, power_of_two(int(row.n_replica))
         row.first_pool, row.n_pool = members[0] if members else 0, len(members)
-        weights = model.weights_milli
-        row.weight_outstanding_milli, row.weight_waiting_milli, row.weight_kv_milli = weights
         row.has_load_tree = model.router == LEAST_OUTSTANDING or model.outstanding_max != NEVER
         first += int(row.n_replica)
         load += 2 * int(row.leaves)

@@ -5,25 +5,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from types import MappingProxyType
 from typing import NamedTuple
 
 import numpy as np
 
 from sim.errors import InputError
 from sim.fill.signals import SignalRow
+from sim.model.router.choose import LEAST_OUTSTANDING
 from sim.model.tables.codes import (
     CONTINUOUS,
     FCFS,
     FIXED,
     HOLD_FIFO,
-    LEAST_OUTSTANDING,
     NO_JITTER,
 )
 from sim.model.tables.pool import N_WORK, PoolParams
 from sim.model.tables.replica import BlockRange, PrefixCache
 from sim.model.tables.served_model import SESSIONS_MAX
-from sim.model.tables.traffic import NOBODY_FOLLOWS, Line
+from sim.model.tables.traffic import NOBODY_FOLLOWS, AttemptField, Line, TrafficClass
 from sim.schema import Row, World
 from sim.units import NEVER
 
@@ -69,17 +70,9 @@ class FrontRow(NamedTuple):
 
 #: fields of a class whose requests may be refused, given up or tried again once they are set
 MAKES_ATTEMPTS = (
-    *(
-        "shed_milli",
-        "max_queue_ps",
-        "attempts_max",
-        "hedge_ps",
-        "before",
-        "after",
-        "is_withheld",
-        "blocked_q20",
-    ),
-    *("deadline_ps", "defer_max_ps", "prompt_max", "output_max", "session_max", "stall_ps", "ttft_max_ps"),
+    "before",
+    "after",
+    *(name for name, field in TrafficClass.FIELDS.items() if isinstance(field, AttemptField)),
 )
 
 
@@ -125,12 +118,15 @@ class ClassRow(NamedTuple):
     session_max: int = NEVER  # tokens; turns are refused that would bring their session above it
     stall_ps: int = NEVER  # clients go that have seen no new token for so long
     ttft_max_ps: int = NEVER  # attempts are refused whose first token is expected later
+    more: Mapping[str, int] = MappingProxyType({})  # of `TrafficClass`, by field; others are as they begin
 
     @property
     def has_attempts(self) -> bool:
         """Whether its requests may be refused, given up or tried again, or are measured in two places."""
         given = (self.first_patience_ps, self.total_patience_ps, self.limit)
-        changed = (getattr(self, name) != self._field_defaults[name] for name in MAKES_ATTEMPTS)
+        begun = {**{name: field.begin for name, field in TrafficClass.FIELDS.items()}, **self._field_defaults}
+        found = self._asdict() | self.more
+        changed = (found.get(name, begun[name]) != begun[name] for name in MAKES_ATTEMPTS)
         return any(changed) or any(x is not None for x in given) or (self.is_away and self.network_ps != ())
 
 
@@ -139,16 +135,10 @@ class ServedModelRow(NamedTuple):
 
     router: int = LEAST_OUTSTANDING
     hold_max: int = 100_000
-    factor_milli: int = 1250  # ≥ 1000
-    load_min: int = 0
-    virtual_nodes: int = 100
-    weights_milli: tuple[int, int, int] = (1000, 0, 0)  # of a request, a waiting one, all KV blocks
-    snapshot_ps: int = 0
-    count_own: int = 1
+    settings: Mapping[str, int] = MappingProxyType({})  # of its router, by field; others are as they begin
     spill_milli: int = NEVER
     outstanding_max: int = NEVER  # of a replica: the gateway holds more
     hold_order: int = HOLD_FIFO
-    match_milli: int = 300  # of a prompt, to be routed by what is cached
 
 
 class StepRow(NamedTuple):

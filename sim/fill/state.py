@@ -5,10 +5,12 @@ from __future__ import annotations
 import numpy as np
 
 from sim.fill.gateway_tables import starts_of
+from sim.fill.kinds import memory_starts, n_of
 from sim.fill.rows import prefix_words
 from sim.model.base.histogram import N_BUCKET
 from sim.model.loop.control import SCALER_STATE
-from sim.model.tables.codes import N_METRIC, N_MORE, OK, SESSION_AFFINITY, WEIGHTED_SCORE
+from sim.model.router.choose import KINDS
+from sim.model.tables.codes import N_METRIC, N_MORE, OK
 from sim.model.tables.record import AttemptRecord, RequestRecord
 from sim.model.tables.run import Params, State
 from sim.model.tables.sample import N_MARK
@@ -33,7 +35,6 @@ def table_rows(params: Params) -> dict[str, int]:
     places = pools["n_replica"]
     seqs = int((places * pools["max_num_seqs"]).sum())
     prefix = int(prefix_words(pools).sum())
-    routers = set(models["router"].tolist())
     records = int(params.n_request) if params.keeps_records else 0
     has_attempts = bool(params.has_attempts)
     return {
@@ -51,8 +52,7 @@ def table_rows(params: Params) -> dict[str, int]:
         "signal": int(params.n_signal),
         "signal_sample": int(params.n_signal_sample),
         "autoscaler": n_pool * SCALER_STATE,
-        "session": int(params.n_session) if SESSION_AFFINITY in routers else 0,
-        "snapshot": n_replica if WEIGHTED_SCORE in routers else 0,
+        "router_memory": memory_starts(KINDS, models["router"], n_of(params))[1],
         "queue": n_model * int(params.n_queue),
         "worker": int(params.rows("station", n_station)["n_worker"].sum()),
         "station": n_station,

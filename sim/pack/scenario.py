@@ -7,6 +7,7 @@ import math
 from typing import Any, NamedTuple
 
 from sim.errors import InputError, problem
+from sim.fill.by_name import fields_of
 from sim.fill.params import (
     ClassRow,
     FaultRow,
@@ -19,22 +20,21 @@ from sim.fill.params import (
     with_traffic,
 )
 from sim.fill.rows import AUTO_RUNS
+from sim.model.router.choose import KINDS, ROUTERS
 from sim.model.tables.codes import (
     BATCHINGS,
     CONTINUOUS,
     HOLD_ORDERS,
-    ROUTERS,
     SCHEDULINGS,
 )
 from sim.model.tables.run import Params
+from sim.pack.autoscaler import scaler_row, signal_rows
 from sim.pack.closed_loop import is_closed, lists_of
 from sim.pack.coldstart import step_rows
 from sim.pack.network import is_away, network_row, overhead_s
-from sim.pack.scenario.autoscaler import scaler_row, signal_rows
 from sim.pack.traffic import check_work, class_rows, front_row, tenant_rows
 from sim.scenario.pool import Pool
 from sim.scenario.pool_choice import is_ordered, preferred
-from sim.scenario.router import ConsistentHash, PrefixAware, SessionAffinity, WeightedScore
 from sim.scenario.scenario import Scenario
 from sim.steptime import StepTable, make_step_table, max_model_len
 from sim.units import HORIZON_MAX_S, NEVER, PS_PER_S, s_to_ps
@@ -140,31 +140,16 @@ def served_model_row(scenario: Scenario) -> ServedModelRow:
     """A model's router and gateway in numbers."""
     router, choice = scenario.router, scenario.pool_choice
     spill = NEVER if choice.spill_over is None else max(1, thousandths(choice.spill_over))
-    row = ServedModelRow(
-        router=ROUTERS.index(router.kind),
+    code = ROUTERS.index(router.kind)
+    kind = KINDS[code]
+    return ServedModelRow(
+        router=code,
         hold_max=scenario.gateway.queue_capacity,
+        settings=fields_of(kind.settings, router) if kind.settings is not None else {},
         spill_milli=spill,
         outstanding_max=scenario.gateway.max_outstanding_per_replica or NEVER,
         hold_order=HOLD_ORDERS.index(scenario.gateway.hold_order),
     )
-    if isinstance(router, SessionAffinity):
-        return row._replace(factor_milli=thousandths(router.overload_factor), load_min=router.load_min)
-    if isinstance(router, ConsistentHash):
-        return row._replace(factor_milli=thousandths(router.load_factor), virtual_nodes=router.virtual_nodes)
-    if isinstance(router, PrefixAware):
-        return row._replace(
-            match_milli=thousandths(router.match_min),
-            load_min=router.imbalance_min,
-            factor_milli=thousandths(router.imbalance_factor),
-        )
-    if isinstance(router, WeightedScore):
-        w = router.weights
-        return row._replace(
-            weights_milli=(thousandths(w.outstanding), thousandths(w.waiting), thousandths(w.kv_use)),
-            snapshot_ps=s_to_ps(router.snapshot_s),
-            count_own=int(router.count_own),
-        )
-    return row
 
 
 def usd_per_token(pool: Pool, table: StepTable) -> float:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import numpy as np
 
 from sim.errors import InputError
+from sim.fill.by_name import fields_of
 from sim.fill.rows import ClassRow, FrontRow, LimitRow, TenantRow, VisitRow
 from sim.model.tables.codes import JITTERS, RETRY_FAILED, RETRY_REJECTED, RETRY_TIMED_OUT
 from sim.model.tables.pool import N_QUANTILE
+from sim.model.tables.traffic import TrafficClass as ClassParams
 from sim.scenario.check_stations import clock_s
 from sim.scenario.dist import Dist
 from sim.scenario.limits import Limits
@@ -36,21 +38,18 @@ def class_rows(scenario: Scenario) -> list[ClassRow]:
 
 
 def class_row(entry: TrafficClass, scenario: Scenario, tenants: list[str | None]) -> ClassRow:
-    """A traffic class in numbers, but for its retries and what stands around the GPU."""
+    """A traffic class in numbers, but for its retries and what stands around the GPU: keys that share their stem with a
+    field of its row (`stall_s`, `stall_ps`) by name, others one by one.
+    """
     models = scenario.models
-    promised, patience, caps = entry.objectives, entry.patience, entry.caps
-    return ClassRow(
+    patience, caps = entry.patience, entry.caps
+    by_name = fields_of(ClassParams, entry, entry.objectives, patience)
+    others = {name: value for name, value in by_name.items() if name not in ClassRow._fields}
+    return ClassRow(**{name: value for name, value in by_name.items() if name in ClassRow._fields})._replace(
         served_model=models.index(entry.model) if entry.model else 0,
-        priority=entry.priority,
-        ttft_ps=ps_or_never(promised.ttft_s),
-        itl_ps=ps_or_never(promised.itl_s),
-        tpot_ps=ps_or_never(promised.tpot_s),
-        e2e_ps=ps_or_never(promised.e2e_s),
         tenant=tenants.index(entry.tenant),
         shed_milli=NEVER if entry.shed_above is None else max(1, round(1000 * entry.shed_above)),
-        max_queue_ps=ps_or_never(entry.max_queue_s),
         ttft_max_ps=ps_or_never(entry.max_ttft_s),
-        stall_ps=ps_or_never(patience.stall_s),
         is_persistent=int(entry.sessions is not None and entry.sessions.persistent),
         session_max=or_never(caps.session_tokens),
         first_patience_ps=patience_ps(patience.first_token_s),
@@ -58,6 +57,7 @@ def class_row(entry: TrafficClass, scenario: Scenario, tenants: list[str | None]
         limit=limit_row(entry.limits),
         prompt_max=or_never(caps.input_tokens if caps.long_input == "reject" else None),
         output_max=or_never(caps.output_tokens if caps.long_output == "reject" else None),
+        more=others,
     )
 
 

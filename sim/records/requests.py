@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from sim.model.tables.codes import BLAME_STREAM_COLUMNS, BLAME_TTFT_COLUMNS, COMPLETED, OUTCOMES, REASONS
 from sim.records.columns import coded, durations, integers, moments, names_of
-from sim.records.schema import REQUESTS, schema
+from sim.records.schema import FURTHER, REQUESTS, schema
 from sim.records.window import measured_window_ps
 
 
@@ -34,6 +34,7 @@ def requests_table(
         **_times(rows),
         **_outcome(rows),
         **_blame(rows),
+        **_further(rows),
     }
     arrays = [made[column.name] for column in REQUESTS]
     return pa.Table.from_arrays(arrays, schema=schema(REQUESTS, footer))
@@ -114,6 +115,17 @@ def _blame(rows: Mapping[str, np.ndarray]) -> dict[str, pa.Array]:
         name: integers(rows[name], np.int64, null_below=0)
         for name in (*BLAME_TTFT_COLUMNS, *BLAME_STREAM_COLUMNS)
     }
+
+
+def _further(rows: Mapping[str, np.ndarray]) -> dict[str, pa.Array]:
+    """What else the model wrote down; null where a field that begins as −1 still is."""
+    made: dict[str, pa.Array] = {}
+    for name, field in FURTHER.items():
+        if field.begin < 0 and name.endswith("_ps"):
+            made |= moments(name.removesuffix("_ps"), rows[name])
+        else:
+            made[name] = integers(rows[name], np.int64, null_below=0 if field.begin < 0 else None)
+    return made
 
 
 def _outcome(rows: Mapping[str, np.ndarray]) -> dict[str, pa.Array]:

@@ -8,6 +8,7 @@ from typing import NamedTuple
 import pyarrow as pa
 
 from sim.model.tables.codes import BLAME_STREAM, BLAME_TTFT, STAGE_NAMES
+from sim.model.tables.record import AttemptRecord, RequestRecord
 from sim.records.version import SCHEMA_VERSION
 
 NAME = pa.dictionary(pa.int32(), pa.string())  # few different texts, many rows
@@ -34,6 +35,22 @@ def _duration(name: str, means: str) -> Column:
     return Column(f"{name}_s", pa.float64(), "s", means)
 
 
+#: What the model writes down of a request: name → field, with its unit and meaning.
+RECORDED = {**RequestRecord.FIELDS, **AttemptRecord.FIELDS}
+#: Fields that are written under another name, or only in what is worked out from them.
+WORKED_OUT = ("first_ps", "last_ps", "gap_max_ps", "replica", "outcome", "reason")
+
+
+def _recorded(name: str, kind: pa.DataType) -> Column:
+    """The column of a field that the model writes down."""
+    return Column(name, kind, RECORDED[name].unit or "1", RECORDED[name].about)
+
+
+def _instant(event: str, name: str) -> list[Column]:
+    """The columns of an instant that the model writes down."""
+    return _moment(event, RECORDED[name].about)
+
+
 BLAME = {  # what each part of a request's time was spent on
     "retry": "arrival until the answering attempt was taken: earlier attempts and the waits between them",
     "gateway": "held at the gateway although replicas of its model were ready",
@@ -58,7 +75,12 @@ def _blame() -> list[Column]:
 
 REQUESTS: list[Column] = [
     Column("request_id", pa.int64(), "id", "row number in the table of requests"),
-    Column("session", pa.int64(), "id", "session that it is a turn of; null when of none"),
+    Column(
+        "session",
+        pa.int64(),
+        "id",
+        "the session that it is a turn of, in the order of their arrival; null when of none",
+    ),
     Column("class", NAME, "name", "traffic class"),
     Column("tenant", NAME, "name", "tenant of the class; null when it names none"),
     Column("model", NAME, "name", "model asked for"),
@@ -71,27 +93,27 @@ REQUESTS: list[Column] = [
     Column("measured", pa.bool_(), "bool", "arrived inside the measured window"),
     Column("prompt_tokens", pa.int32(), "tokens", "tokens of the prompt"),
     Column("output_tokens", pa.int32(), "tokens", "tokens the answer has when complete; 0 for an embedding"),
+    _recorded("cached_tokens", pa.int32()),
     Column(
-        "cached_tokens", pa.int32(), "tokens", "of the prompt, found in the prefix cache when first scheduled"
+        "from_cache", pa.bool_(), "bool", "answered by the gateway's response cache, which no replica saw"
     ),
-    Column("from_cache", pa.bool_(), "bool", "answered by the gateway's response cache"),
     *_moment("arrival", "when the first attempt reached the gateway"),
-    *_moment("taken", "when the last attempt reached the gateway"),
-    *_moment("routed", "when a replica was chosen for it"),
-    *_moment("scheduled", "when the request first took part in a step"),
-    *_moment("first_token", "when the first token came"),
-    *_moment("last_token", "when the last token came: the completion"),
-    Column("attempts", pa.int32(), "1", "attempts made"),
-    Column("wasted_tokens", pa.int64(), "tokens", "tokens computed for attempts that answered nobody"),
-    Column("preemptions", pa.int32(), "1", "times its KV cache was taken away"),
-    Column("outcome", NAME, "name", "inside, completed, rejected, timed_out or failed"),
+    *_instant("taken", "taken_ps"),
+    *_instant("routed", "routed_ps"),
+    *_instant("scheduled", "scheduled_ps"),
+    *_instant("first_token", "first_ps"),
+    *_instant("last_token", "last_ps"),
+    _recorded("attempts", pa.int32()),
+    _recorded("wasted_tokens", pa.int64()),
+    _recorded("preemptions", pa.int32()),
+    Column("outcome", NAME, "name", "completed, rejected, timed_out, failed, or inside at the drain limit"),
     Column("reason", NAME, "name", "why it was not completed; null when it was"),
     _duration("queue_wait", "first scheduled - when the gateway took that attempt"),
     _duration("ttft", "first token of the answering attempt - arrival of the first attempt, and the network"),
     _duration("attempt_ttft", "first token - when the gateway took that attempt"),
     _duration("tpot", "(last token of the replica - first token) / (tokens - 1); null below two tokens"),
-    _duration("itl_max", "longest gap between consecutive tokens; null below two tokens"),
-    Column("itl_max_ps", pa.int64(), "ps", "longest gap between consecutive tokens, exact"),
+    _duration("itl_max", f"{RECORDED['gap_max_ps'].about}; null below two tokens"),
+    Column("itl_max_ps", pa.int64(), "ps", f"{RECORDED['gap_max_ps'].about}; null below two tokens, exact"),
     _duration(
         "network",
         "to the pool that took it and back, the gateway's own time, and the server's beside its steps; 0 when never routed",
@@ -99,6 +121,15 @@ REQUESTS: list[Column] = [
     _duration("e2e", "last token - arrival, and the network"),
     *_blame(),
 ]
+#: Further fields that the model writes down: each is a column of its name, an instant two, behind all others.
+FURTHER = {
+    name: field
+    for name, field in RECORDED.items()
+    if name not in WORKED_OUT and name not in {column.name for column in REQUESTS}
+}
+for _name, _field in FURTHER.items():
+    _is_instant = _field.begin < 0 and _name.endswith("_ps")
+    REQUESTS += _instant(_name.removesuffix("_ps"), _name) if _is_instant else [_recorded(_name, pa.int64())]
 
 STAGES = STAGE_NAMES[1:]  # of a replica's life, in order; gone ones are not counted
 

@@ -9,14 +9,8 @@ from parity.fleets import Fleet
 
 from sim.engine.result import make_result
 from sim.fill.params import ClassRow, PoolRow, RunRow, ServedModelRow, Traffic
-from sim.model.tables.codes import (
-    LEAST_OUTSTANDING,
-    N_START_STAGE,
-    POWER_OF_TWO,
-    RANDOM,
-    STAGE_IMAGE,
-    STAGE_WEIGHTS,
-)
+from sim.model.router.choose import LEAST_OUTSTANDING, POWER_OF_TWO, RANDOM
+from sim.model.tables.codes import N_START_STAGE, STAGE_IMAGE, STAGE_WEIGHTS
 from sim.model.tables.pool import N_QUANTILE
 
 from .walk import walked

@@ -16,6 +16,7 @@ from sim.engine.host import run_plan
 from sim.engine.result import RESULT_METRICS, Result, make_result
 from sim.fill.params import traffic_of
 from sim.model.loop.control import SCALER_PAR
+from sim.model.router.choose import RANDOM
 from sim.model.tables.codes import (
     BLAME_STREAM_COLUMNS,
     BLAME_TTFT_COLUMNS,
@@ -38,7 +39,6 @@ from sim.model.tables.codes import (
     PREDICTED_TTFT,
     QUEUE,
     QUEUE_TIME,
-    RANDOM,
     RATE_LIMITED,
     REASONS,
     REJECTED,

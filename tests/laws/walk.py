@@ -13,13 +13,12 @@ from sim.engine import simpy
 from sim.engine.act import ACT_BLOCKS, ACT_SIGNAL
 from sim.engine.cpu import compiled_act
 from sim.fill.state import model_rows, pool_rows, slot_rows, table
+from sim.model.router.choose import LEAST_OUTSTANDING, POWER_OF_TWO
 from sim.model.tables.codes import (
     DYNAMIC,
     LAST,
-    LEAST_OUTSTANDING,
     MAX,
     MEAN,
-    POWER_OF_TWO,
     SEQ_AWAY,
     SEQ_BEFORE,
     SEQ_DECODE,

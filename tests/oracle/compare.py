@@ -37,6 +37,7 @@ from sim.model.base.histogram import N_BUCKET, bucket_edges_ps, wide
 from sim.model.cluster.faults import lose_replica
 from sim.model.cluster.replica_lifecycle import become_ready, begin_drain, enter_stage
 from sim.model.loop.advance import advance, begin, finish
+from sim.model.router.choose import ROUTERS
 from sim.model.tables.codes import (
     BATCHINGS,
     CLOSED,
@@ -56,7 +57,6 @@ from sim.model.tables.codes import (
     RETRY_FAILED,
     RETRY_REJECTED,
     RETRY_TIMED_OUT,
-    ROUTERS,
     SCHEDULINGS,
     STAGE_ENGINE,
     STAGE_GONE,

@@ -16,10 +16,12 @@ from collections.abc import Callable
 from fractions import Fraction
 from typing import Any, NamedTuple
 
+from sim.fill.kinds import all_settings
 from sim.model.prefix_cache.block_ranges import trim
 from sim.model.replica.jump import blocks_used, settle
-from sim.model.tables.codes import (
+from sim.model.router.choose import (
     CONSISTENT_HASH,
+    KINDS,
     LEAST_KV,
     LEAST_OUTSTANDING,
     POWER_OF_TWO,
@@ -28,12 +30,13 @@ from sim.model.tables.codes import (
     ROUND_ROBIN,
     ROUTERS,
     SESSION_AFFINITY,
-    STAGE_READY,
     WEIGHTED_SCORE,
 )
+from sim.model.router.weighted_score import KV_PARTS
+from sim.model.tables.codes import STAGE_READY
 from sim.model.tables.replica import BlockRange
 from sim.model.tables.run import Params, State
-from sim.model.tables.served_model import KV_PARTS, PLACE_BITS
+from sim.model.tables.served_model import PLACE_BITS
 from sim.rng import STREAM_KEY, STREAM_RING, STREAM_ROUTE, STREAM_TIE, draw
 from tests.laws.prefix_laws import segments_of
 from tests.oracle.naive_prefix import tokens_of
@@ -72,6 +75,7 @@ class Reference:
     def __init__(self, made: Fleet) -> None:
         self.made = made
         self.seed = made.run.seed
+        self.settings = [all_settings(KINDS, group.settings) for group in made.groups]
         self.last = [-1] * len(made.groups)
         self.homes: dict[int, tuple[int, int]] = {}  # session → (replica, its start)
         self.views: dict[int, View] = {}
@@ -81,8 +85,8 @@ class Reference:
         ]
         self.firsts = [sum(places[:g]) for g in range(len(places))]
         self.rings = [
-            self.ring(n, group.virtual_nodes) if group.router == CONSISTENT_HASH else []
-            for n, group in zip(places, made.groups, strict=True)
+            self.ring(n, settings["virtual_nodes"]) if group.router == CONSISTENT_HASH else []
+            for n, group, settings in zip(places, made.groups, self.settings, strict=True)
         ]
 
     # ---- who can take a request ----------------------------------------------------------------------
@@ -161,15 +165,15 @@ class Reference:
 
     def by_prefix(self, g: int, i: int, able: list[Seen]) -> Seen:
         """The longest cached prefix, where that is long enough and load is balanced."""
-        group, prompt = self.made.groups[g], self.lengths(i)[0]
+        settings, prompt = self.settings[g], self.lengths(i)[0]
         held = [seen.outstanding for seen in able]
-        if max(held) - min(held) > group.load_min and Fraction(max(held)) > Fraction(
-            group.factor_milli * min(held), 1000
+        if max(held) - min(held) > settings["imbalance_min"] and Fraction(max(held)) > Fraction(
+            settings["imbalance_factor_milli"] * min(held), 1000
         ):
             return least(able)
         longest = max(able, key=lambda seen: (self.known(i, seen), -seen.outstanding))
         share = Fraction(self.known(i, longest), prompt)
-        return longest if share > Fraction(group.match_milli, 1000) and share > 0 else least(able)
+        return longest if share > Fraction(settings["match_min_milli"], 1000) and share > 0 else least(able)
 
     def known(self, i: int, seen: Seen) -> int:
         """Leading tokens of the prompt of request i, but the last, whose full blocks a replica has."""
@@ -193,18 +197,20 @@ class Reference:
         word = int(draw(self.seed, STREAM_ROUTE, i, n))
         return able[(word >> 32) * len(able) >> 31]
 
-    def most(self, g: int, able: list[Seen]) -> int:
+    def most(self, factor_milli: int, able: list[Seen]) -> int:
         """How many requests a replica may hold once one more is routed."""
         total = sum(seen.outstanding for seen in able) + 1
-        return math.ceil(Fraction(self.made.groups[g].factor_milli, 1000) * total / len(able))
+        return math.ceil(Fraction(factor_milli, 1000) * total / len(able))
 
     def at_home(self, g: int, i: int, able: list[Seen]) -> int:
         """Session affinity."""
-        session = self.session(i)
+        session, settings = self.session(i), self.settings[g]
         chosen = least(able)
         for seen in able:
             at_home = self.homes.get(session) == (seen.index, seen.start)
-            calm = seen.outstanding + 1 <= max(self.most(g, able), self.made.groups[g].load_min)
+            calm = seen.outstanding + 1 <= max(
+                self.most(settings["overload_factor_milli"], able), settings["load_min"]
+            )
             if session >= 0 and at_home and calm:
                 chosen = seen
         if session >= 0:
@@ -224,23 +230,25 @@ class Reference:
         session = self.session(i)
         word = draw(self.seed, STREAM_KEY, 1, i) if session < 0 else draw(self.seed, STREAM_KEY, 0, session)
         key, circle = int(word) >> PLACE_BITS, 1 << (63 - PLACE_BITS)
-        most = self.most(g, able)
+        most = self.most(self.settings[g]["load_factor_milli"], able)
         roomy = {seen.index - self.firsts[g] for seen in able if seen.outstanding + 1 <= most}
         _, place = min(((h - key) % circle, place) for h, place in self.rings[g] if place in roomy)
         return self.firsts[g] + place
 
     def by_score(self, g: int, t: int, ready: list[Seen], able: list[Seen]) -> int:
         """The lowest score in the snapshot of t's interval; nothing is known of who is not in it."""
-        group = self.made.groups[g]
-        interval = t // group.snapshot_ps if group.snapshot_ps else None
+        settings = self.settings[g]
+        interval = t // settings["snapshot_ps"] if settings["snapshot_ps"] else None
         if interval is None or g not in self.views or self.views[g].interval != interval:
             self.views[g] = View(interval, {(seen.index, seen.start): seen for seen in ready}, Counter())
         view = self.views[g]
 
         def score(seen: Seen) -> Fraction:
             who = seen.index, seen.start
-            outstanding, waiting, kv = group.weights_milli
-            total = Fraction(outstanding * view.sent[who] * group.count_own)
+            outstanding, waiting, kv = (
+                settings[f"weights_{name}_milli"] for name in ("outstanding", "waiting", "kv_use")
+            )
+            total = Fraction(outstanding * view.sent[who] * settings["count_own"])
             if who in view.told:
                 told = view.told[who]
                 parts = told.used * KV_PARTS // self.made.pools[told.pool].n_blocks

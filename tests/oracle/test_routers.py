@@ -15,19 +15,17 @@ from parity.fleets import ClassRow, FaultRow, Fleet
 from sim.engine.result import make_result
 from sim.fill.params import PoolRow, RunRow, ServedModelRow, Traffic
 from sim.fill.rows import Chains
-from sim.model.router.hash_ring import make_ring
-from sim.model.tables.codes import (
-    COMPLETED,
+from sim.model.router.choose import (
     CONSISTENT_HASH,
-    FAILED,
     LEAST_OUTSTANDING,
-    N_START_STAGE,
     PREFIX_AWARE,
     ROUND_ROBIN,
     ROUTERS,
     SESSION_AFFINITY,
     WEIGHTED_SCORE,
 )
+from sim.model.router.hash_ring import make_ring
+from sim.model.tables.codes import COMPLETED, FAILED, N_START_STAGE
 from sim.model.tables.pool import N_QUANTILE
 from sim.model.tables.served_model import PLACES_MAX
 from sim.units import NEVER
@@ -101,7 +99,9 @@ def replicas(made: Fleet) -> np.ndarray:
 
 def test_a_session_stays_at_its_replica() -> None:
     sessions = np.random.default_rng(1).integers(0, 40, 2000)
-    kept = replicas(story(ServedModelRow(SESSION_AFFINITY, load_min=8), [pool_of(8)], sessions, 20 * MS))
+    kept = replicas(
+        story(ServedModelRow(SESSION_AFFINITY, settings={"load_min": 8}), [pool_of(8)], sessions, 20 * MS)
+    )
     assert all(len(set(kept[sessions == s])) == 1 for s in range(40))
     assert len(set(kept)) == 8
     lost = replicas(story(ServedModelRow(LEAST_OUTSTANDING), [pool_of(8)], sessions, 20 * MS))
@@ -112,7 +112,12 @@ def test_a_session_leaves_an_overloaded_replica_and_stays_away() -> None:
     """One session sends all there is: its replica fills up to the factor, then it moves, and from there again."""
     sessions = np.zeros(400, int)
     kept = replicas(
-        story(ServedModelRow(SESSION_AFFINITY, factor_milli=2000), [pool_of(4)], sessions, 10 * MS)
+        story(
+            ServedModelRow(SESSION_AFFINITY, settings={"overload_factor_milli": 2000}),
+            [pool_of(4)],
+            sessions,
+            10 * MS,
+        )
     )
     moves = np.flatnonzero(np.diff(kept))
     assert set(kept) == {0, 1, 2, 3}
@@ -122,7 +127,9 @@ def test_a_session_leaves_an_overloaded_replica_and_stays_away() -> None:
 def test_a_session_whose_replica_is_lost_finds_another_and_keeps_it() -> None:
     """The place of a lost replica is taken by another one that does not know the session."""
     sessions = np.random.default_rng(2).integers(0, 12, 600)
-    made = story(ServedModelRow(SESSION_AFFINITY, load_min=100), [pool_of(4)], sessions, 30 * MS)
+    made = story(
+        ServedModelRow(SESSION_AFFINITY, settings={"load_min": 100}), [pool_of(4)], sessions, 30 * MS
+    )
     lost_ps = 300 * 30 * MS + 7
     made = made._replace(faults=[FaultRow(lost_ps, 0, 1)])
     kept, before = replicas(made), np.arange(600) < 301
@@ -137,7 +144,7 @@ def test_a_session_whose_replica_is_lost_finds_another_and_keeps_it() -> None:
 def test_a_replica_that_is_not_there_moves_its_own_keys_and_no_others() -> None:
     """Load is no matter here: every request is over before the next one comes."""
     sessions = np.random.default_rng(3).integers(0, 500, 3000)
-    group = ServedModelRow(CONSISTENT_HASH, factor_milli=10_000)
+    group = ServedModelRow(CONSISTENT_HASH, settings={"load_factor_milli": 10_000})
     all_ten = replicas(story(group, [pool_of(10)], sessions, 1000 * MS))
     nine = replicas(story(group, [pool_of(10, initial=9, n_min=9, target=9)], sessions, 1000 * MS))
     assert np.array_equal(all_ten[all_ten != 9], nine[all_ten != 9])
@@ -149,7 +156,7 @@ def test_a_replica_that_is_not_there_moves_its_own_keys_and_no_others() -> None:
 def test_the_bound_is_never_exceeded(factor_milli: int) -> None:
     """One key for everybody: whoever is routed finds no more than the bound, the mean just before counted by hand."""
     n, gap_ps, tokens = 300, 7 * MS, 30
-    group = ServedModelRow(CONSISTENT_HASH, factor_milli=factor_milli)
+    group = ServedModelRow(CONSISTENT_HASH, settings={"load_factor_milli": factor_milli})
     made = story(group, [pool_of(5)], np.zeros(n, int), gap_ps, tokens)
     found = make_result(made.params, run_on_loop(made)).requests
     start, end, where = found["arrival_ps"], found["last_token_ps"], found["replica_id"]
@@ -177,7 +184,7 @@ def test_keys_spread_over_the_ring() -> None:
 # ---- weighted scores of stale snapshots ----------------------------------------------------------------------
 def herd(age_ps: int, count_own: int) -> tuple[Fleet, dict[str, np.ndarray]]:
     """Sixty requests a second on four replicas that can run 32, scored by a snapshot of that age."""
-    group = ServedModelRow(WEIGHTED_SCORE, snapshot_ps=age_ps, count_own=count_own)
+    group = ServedModelRow(WEIGHTED_SCORE, settings={"snapshot_ps": age_ps, "count_own": count_own})
     made = story(group, [pool_of(4)], np.full(1200, -1), 1000 * MS // 60)
     return made, make_result(made.params, run_on_loop(made)).requests
 
@@ -221,7 +228,7 @@ def test_a_replica_that_is_new_since_the_snapshot_counts_as_empty() -> None:
     stage_ps = np.zeros((N_START_STAGE, N_QUANTILE), dtype=np.int64)
     stage_ps[0] = 9100 * MS
     for count_own in (0, 1):
-        group = ServedModelRow(WEIGHTED_SCORE, snapshot_ps=1000 * MS, count_own=count_own)
+        group = ServedModelRow(WEIGHTED_SCORE, settings={"snapshot_ps": 1000 * MS, "count_own": count_own})
         pool = pool_of(4, initial=3, tick_ps=0)._replace(stage_ps=stage_ps)
         made = story(group, [pool], np.full(60, -1), 200 * MS, tokens=400)
         found = make_result(made.params, run_on_loop(made)).requests
@@ -231,11 +238,14 @@ def test_a_replica_that_is_new_since_the_snapshot_counts_as_empty() -> None:
 
 
 # ---- prefix caches ----------------------------------------------------------------------
-def chatting(gap_ps: int, **changes: int) -> dict[str, np.ndarray]:
+def chatting(gap_ps: int, router: int = PREFIX_AWARE, **changes: int) -> dict[str, np.ndarray]:
     """Sixty sessions of ten prompts, each with the one before it inside, on four replicas with a prefix cache."""
     sessions = np.random.default_rng(7).permutation(np.repeat(np.arange(60), 10))
     turn = np.array([np.sum(sessions[:i] == who) for i, who in enumerate(sessions)])
-    group = ServedModelRow(PREFIX_AWARE, load_min=4, factor_milli=1500)._replace(**changes)
+    settings = (
+        {"imbalance_min": 4, "imbalance_factor_milli": 1500, **changes} if router == PREFIX_AWARE else {}
+    )
+    group = ServedModelRow(router, settings=settings)
     made = story(group, [pool_of(4, prefix_runs=5000)], sessions, gap_ps)
     prompt = 64 * (1 + turn)
     shared = Chains(sessions, prompt, np.full(60, -1), np.zeros(60, dtype=np.int64))
@@ -261,7 +271,7 @@ def test_who_has_the_prefix_is_left_alone_when_it_is_too_busy() -> None:
     assert set(found["replica_id"]) == {0, 1, 2, 3}
     blind = chatting(10 * MS, router=ROUND_ROBIN)
     assert found["cached_tokens"].sum() > 1.4 * blind["cached_tokens"].sum()
-    picky = chatting(300 * MS, match_milli=1000)
+    picky = chatting(300 * MS, match_min_milli=1000)
     plain = chatting(300 * MS, router=LEAST_OUTSTANDING)
     assert np.array_equal(picky["replica_id"], plain["replica_id"]), "no prompt is cached in full"
 

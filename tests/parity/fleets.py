@@ -34,6 +34,7 @@ from sim.model.autoscaler.hpa_rows import (
 )
 from sim.model.autoscaler.keda import KedaSettings, keda_settings, keda_trigger
 from sim.model.loop.control import SCALER_PAR
+from sim.model.router.choose import KINDS, ROUTERS
 from sim.model.tables.codes import (
     AGGREGATIONS,
     CONTINUOUS,
@@ -47,7 +48,6 @@ from sim.model.tables.codes import (
     NO_JITTER,
     PRIORITY,
     QUEUE,
-    ROUTERS,
     SRC_BACKLOG,
     SRC_OUTSTANDING,
     STAGE_ENGINE,
@@ -230,22 +230,27 @@ def make_run(dice: Dice, seed: int, last_ps: int) -> RunRow:
 
 def make_group(dice: Dice) -> ServedModelRow:
     """A router and the room at the gateway."""
-    return ServedModelRow(
-        router=dice.whole(0, len(ROUTERS) - 1),
-        hold_max=dice.whole(0, 3) if dice.on["tight_gateway"] else 1000,
-        factor_milli=dice.whole(1500, 4000) if dice.on["roomy_router"] else dice.whole(1000, 1300),
-        load_min=dice.whole(1, 4) if dice.on["roomy_router"] else 0,
-        virtual_nodes=dice.whole(1, 9),
-        weights_milli=(
-            dice.one_of((0, 1, 1000)),
-            dice.one_of((0, 1000, 2500)),
-            dice.one_of((0, 999, 10_000)),
+    router = dice.whole(0, len(ROUTERS) - 1)
+    hold_max = dice.whole(0, 3) if dice.on["tight_gateway"] else 1000
+    factor_milli = dice.whole(1500, 4000) if dice.on["roomy_router"] else dice.whole(1000, 1300)
+    load_min = dice.whole(1, 4) if dice.on["roomy_router"] else 0
+    settings = {
+        **dict.fromkeys(
+            ("overload_factor_milli", "load_factor_milli", "imbalance_factor_milli"), factor_milli
         ),
-        snapshot_ps=dice.ticks(0, 12) * dice.maybe(),
-        count_own=dice.whole(0, 1),
-        spill_milli=dice.whole(300, 4000) if dice.maybe() else NEVER,
-        match_milli=dice.one_of((0, 300, 800)),
-    )
+        **dict.fromkeys(("load_min", "imbalance_min"), load_min),
+        "virtual_nodes": dice.whole(1, 9),
+        "weights_outstanding_milli": dice.one_of((0, 1, 1000)),
+        "weights_waiting_milli": dice.one_of((0, 1000, 2500)),
+        "weights_kv_use_milli": dice.one_of((0, 999, 10_000)),
+        "snapshot_ps": dice.ticks(0, 12) * dice.maybe(),
+        "count_own": dice.whole(0, 1),
+    }
+    spill_milli = dice.whole(300, 4000) if dice.maybe() else NEVER
+    settings["match_min_milli"] = dice.one_of((0, 300, 800))
+    row = KINDS[router].settings
+    mine = {name: value for name, value in settings.items() if row is not None and name in row.FIELDS}
+    return ServedModelRow(router, hold_max, mine, spill_milli)
 
 
 def make_class(dice: Dice, n_group: int) -> ClassRow:

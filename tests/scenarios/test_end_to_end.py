@@ -14,7 +14,8 @@ from conftest import shared_data
 import sim
 from sim.engine.host import run_plan
 from sim.fill.state import LINE
-from sim.model.tables.codes import COMPLETED, ROUTERS
+from sim.model.router.choose import ROUTERS
+from sim.model.tables.codes import COMPLETED
 from sim.model.tables.record import RequestRecord
 from sim.model.tables.slot import N_SPENT
 from sim.pack.scenario import plan

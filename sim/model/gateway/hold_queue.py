@@ -15,8 +15,14 @@ from sim.model.base.linked_list import link, unlink
 from sim.model.base.min_tree import tree_first_key
 from sim.model.gateway.dispatch import enqueue_rarely, find_replica
 from sim.model.record.latency_attribution import held_until
-from sim.model.router.choose import choose_fitting, choose_replica, has_pool_list, n_fitting_pools
-from sim.model.tables.codes import HOLD_FAIR, HOLD_PRIORITY, LEAST_OUTSTANDING, SEQ_HELD
+from sim.model.router.choose import (
+    LEAST_OUTSTANDING,
+    choose_fitting,
+    choose_replica,
+    has_pool_list,
+    n_fitting_pools,
+)
+from sim.model.tables.codes import HOLD_FAIR, HOLD_PRIORITY, SEQ_HELD
 from sim.model.tables.served_model import PLACE_BITS
 from sim.units import NEVER
 

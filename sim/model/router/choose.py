@@ -1,4 +1,4 @@
-"""Which replica a request goes to: integer codes, one switch."""
+"""Which replica a request goes to: the kinds of routers, and one switch (`choose_among`)."""
 
 from __future__ import annotations
 
@@ -15,23 +15,35 @@ from sim.model.router.load import (
     place_above,
     total_outstanding,
 )
-from sim.model.router.prefix_aware import prefix_aware
-from sim.model.router.session_affinity import consistent_hash, session_affinity
-from sim.model.router.weighted_score import weighted_score
-from sim.model.tables.codes import (
-    CONSISTENT_HASH,
-    LEAST_OUTSTANDING,
-    POWER_OF_TWO,
-    PREFIX_AWARE,
-    RANDOM,
-    ROUND_ROBIN,
-    SESSION_AFFINITY,
-    STAGE_READY,
-    WEIGHTED_SCORE,
+from sim.model.router.prefix_aware import PrefixAwareSettings, prefix_aware
+from sim.model.router.session_affinity import (
+    ConsistentHashSettings,
+    SessionAffinitySettings,
+    SessionHome,
+    consistent_hash,
+    session_affinity,
 )
+from sim.model.router.weighted_score import Snapshot, WeightedScoreSettings, weighted_score
+from sim.model.tables.codes import STAGE_READY
+from sim.model.tables.kinds import REPLICA, SESSION, Kind, names_of_kinds
 from sim.model.tables.served_model import PLACE_BITS, PLACES_MAX
 from sim.rng import STREAM_ROUTE, draw_below
 from sim.units import NEVER
+
+ROUND_ROBIN, RANDOM, LEAST_OUTSTANDING, POWER_OF_TWO, LEAST_KV = 0, 1, 2, 3, 4
+SESSION_AFFINITY, CONSISTENT_HASH, WEIGHTED_SCORE, PREFIX_AWARE = 5, 6, 7, 8
+KINDS = (
+    Kind(ROUND_ROBIN, "round_robin"),
+    Kind(RANDOM, "random"),
+    Kind(LEAST_OUTSTANDING, "least_outstanding"),
+    Kind(POWER_OF_TWO, "power_of_two"),
+    Kind(LEAST_KV, "least_kv"),
+    Kind(SESSION_AFFINITY, "session_affinity", SessionAffinitySettings, SessionHome, SESSION),
+    Kind(CONSISTENT_HASH, "consistent_hash", ConsistentHashSettings),
+    Kind(WEIGHTED_SCORE, "weighted_score", WeightedScoreSettings, Snapshot, REPLICA),
+    Kind(PREFIX_AWARE, "prefix_aware", PrefixAwareSettings),
+)
+ROUTERS = names_of_kinds(KINDS)
 
 
 @jit

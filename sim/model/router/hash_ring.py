@@ -5,7 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 from sim.compile.jit import plain
-from sim.model.tables.codes import CONSISTENT_HASH
+from sim.model.router.choose import CONSISTENT_HASH
+from sim.model.router.session_affinity import ConsistentHashSettings
+from sim.model.tables.run import Params
 from sim.model.tables.served_model import PLACE_BITS
 from sim.rng import STREAM_RING, draw
 
@@ -18,12 +20,15 @@ def make_ring(n_place: int, virtual_nodes: int, seed: int) -> np.ndarray:
     return np.sort((h >> PLACE_BITS << PLACE_BITS) | places)
 
 
-def make_rings(models: np.ndarray, virtual_nodes: list[int], seed: int, start: int) -> list[np.ndarray]:
-    """The rings of the served models that hash, to lie from `start` on; where each begins is written into its record."""
-    rings = []
-    for row, nodes in zip(models, virtual_nodes, strict=True):
-        if row["router"] == CONSISTENT_HASH:
-            rings.append(make_ring(int(row["n_replica"]), nodes, seed))
-            row["ring_at"], row["n_ring"] = start, len(rings[-1])
-            start += len(rings[-1])
+def make_rings(params: Params) -> list[np.ndarray]:
+    """The rings of the served models that hash, to lie behind Params.m; where each begins is written into its settings."""
+    rings: list[np.ndarray] = []
+    start = len(params.m)
+    for model in params.rows("served_model", int(params.n_served_model)):
+        if model["router"] == CONSISTENT_HASH:
+            settings = ConsistentHashSettings(params, int(model["settings_at"]))
+            ring = make_ring(int(model["n_replica"]), int(settings.virtual_nodes), int(params.seed))
+            settings.ring_at, settings.n_ring = start, len(ring)
+            start += len(ring)
+            rings.append(ring)
     return rings

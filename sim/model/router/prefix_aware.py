@@ -13,6 +13,17 @@ from sim.model.replica.jump import blocks_used, settle
 from sim.model.request.in_flight import prompt_of
 from sim.model.router.load import first_looked_at, least_outstanding, next_looked_at, outstanding_of
 from sim.model.tables.replica import PrefixCache
+from sim.schema import Field, Row
+
+
+class PrefixAwareSettings(Row):
+    """Settings of prefix_aware."""
+
+    match_min_milli = Field(
+        "a replica is taken for more than this share of the prompt in its cache", begin=300
+    )
+    imbalance_min = Field("out of balance: the fullest replica has so many requests more than the emptiest")
+    imbalance_factor_milli = Field("… and more than so many times as many", begin=1250)
 
 
 @jit_call
@@ -32,14 +43,14 @@ def cached_tokens(params, state, r, i, t):
 @jit_call
 def is_unbalanced(params, state, g, ready, n):
     """Whether the fullest replica of a list has too many more requests than the emptiest, and too many times as many."""
-    model = params.served_model[g]
+    settings = PrefixAwareSettings(params, params.served_model[g].settings_at)
     least = outstanding_of(state, ready[0])
     most = least
     for j in range(1, n):
         held = outstanding_of(state, ready[j])
         least = min(least, held)
         most = max(most, held)
-    return most - least > model.load_min and 1000 * most > model.factor_milli * least
+    return most - least > settings.imbalance_min and 1000 * most > settings.imbalance_factor_milli * least
 
 
 @jit_call
@@ -61,6 +72,7 @@ def prefix_aware(params, state, g, i, attempt, ready, n, t):
         ):
             best = r
             longest = found
-    if best >= 0 and 1000 * longest > params.served_model[g].match_milli * prompt_of(params, i):
+    settings = PrefixAwareSettings(params, params.served_model[g].settings_at)
+    if best >= 0 and 1000 * longest > settings.match_min_milli * prompt_of(params, i):
         return best
     return least_outstanding(params, state, i, attempt, ready, n)

@@ -11,12 +11,40 @@ from sim.model.request.in_flight import session_of
 from sim.model.router.load import is_listed, least_outstanding, outstanding_of, total_outstanding
 from sim.model.tables.served_model import PLACE_BITS, PLACES_MAX
 from sim.rng import STREAM_KEY, draw
+from sim.schema import Field, Row
+
+
+class SessionAffinitySettings(Row):
+    """Settings of session_affinity."""
+
+    overload_factor_milli = Field("the most a replica may hold, times the mean", begin=1250)
+    load_min = Field("a replica with fewer requests is never overloaded")
+
+
+class SessionHome(Row):
+    """Memory of session_affinity: where a session was last."""
+
+    replica = Field("number of the replica + 1, 0 = nowhere yet")
+    start = Field("which start of its pool that replica was")
+
+
+class ConsistentHashSettings(Row):
+    """Settings of consistent_hash."""
+
+    load_factor_milli = Field("the most a replica may hold, times the mean", begin=1250)
+    virtual_nodes = Field("virtual nodes of a replica place", begin=100)
+    ring_at = Field(
+        "where the ring starts in Params.m: hash of a virtual node, its last PLACE_BITS the replica's place"
+    )
+    n_ring = Field("virtual nodes on the ring, sorted")
+
+
+SESSION_HOME_SIZE = SessionHome.SIZE
 
 
 @jit
-def most_of(params, state, g, ready, n):
-    """How many requests a replica of a list may hold once the next one has been routed."""
-    factor = params.served_model[g].factor_milli
+def most_of(state, factor, ready, n):
+    """How many requests a replica of a list may hold once the next one has been routed: `factor` / 1000 · the mean."""
     return (factor * (total_outstanding(state, ready, n) + 1) + 1000 * n - 1) // (1000 * n)
 
 
@@ -27,7 +55,8 @@ def session_affinity(params, state, g, i, attempt, ready, n):
     session = session_of(params, i)
     if session < 0:
         return least_outstanding(params, state, i, attempt, ready, n)
-    home = state.session[session]
+    model = params.served_model[g]
+    home = SessionHome(state.router_memory, model.memory_at + session * SESSION_HOME_SIZE)
     r = home.replica - 1
     if r < 0 or not is_home(params, state, g, r, home.start, ready, n):
         r = least_outstanding(params, state, i, attempt, ready, n)
@@ -41,8 +70,9 @@ def is_home(params, state, g, r, index, ready, n):
     """Whether replica r is in the list, still that of its index-th start, and has room for one more request."""
     if not is_listed(ready, n, r) or state.replica[r].start != index:
         return False
+    settings = SessionAffinitySettings(params, params.served_model[g].settings_at)
     held = outstanding_of(state, r)
-    return held < params.served_model[g].load_min or held < most_of(params, state, g, ready, n)
+    return held < settings.load_min or held < most_of(state, settings.overload_factor_milli, ready, n)
 
 
 # ---- the ring ----------------------------------------------------------------------
@@ -75,9 +105,10 @@ def ring_place(ring, n, word):
 def consistent_hash(params, state, g, i, ready, n):
     """Clockwise from the request's key: the first replica of the list with room for one more."""
     model = params.served_model[g]
-    ring = params.m[model.ring_at :]
-    nodes = model.n_ring
-    most = most_of(params, state, g, ready, n)
+    settings = ConsistentHashSettings(params, model.settings_at)
+    ring = params.m[settings.ring_at :]
+    nodes = settings.n_ring
+    most = most_of(state, settings.load_factor_milli, ready, n)
     j = ring_place(ring, nodes, key_word(params, i))
     for _ in range(nodes):
         r = model.first_replica + (ring[j] & PLACES_MAX)

@@ -85,20 +85,6 @@ JITTERS = ("none", "full", "equal")
 NO_JITTER, FULL_JITTER, EQUAL_JITTER = range(3)
 RETRY_REJECTED, RETRY_TIMED_OUT, RETRY_FAILED = 1, 2, 4
 
-ROUTERS = (
-    "round_robin",
-    "random",
-    "least_outstanding",
-    "power_of_two",
-    "least_kv",
-    "session_affinity",
-    "consistent_hash",
-    "weighted_score",
-    "prefix_aware",
-)
-ROUND_ROBIN, RANDOM, LEAST_OUTSTANDING, POWER_OF_TWO, LEAST_KV = range(5)
-SESSION_AFFINITY, CONSISTENT_HASH, WEIGHTED_SCORE, PREFIX_AWARE = 5, 6, 7, 8
-
 HOLD_ORDERS = ("fifo", "priority", "fair")
 HOLD_FIFO, HOLD_PRIORITY, HOLD_FAIR = range(3)
 

@@ -7,15 +7,17 @@ from sim.schema import Array, Field, Row
 
 
 class RequestRecord(Row):
-    """What is kept of a request; times are −1 where something did not happen."""
+    """What is kept of a request; −1 where something did not happen. Each field is a column of requests.parquet with the
+    unit and the meaning given here (`sim.records.schema` lists those that have another name there or are worked out).
+    """
 
-    routed_ps = Field("when a replica got it", begin=-1)
-    scheduled_ps = Field("when a step first computed some of it", begin=-1)
-    first_ps = Field("when its first token came", begin=-1)
-    last_ps = Field("when its answer was complete", begin=-1)
+    routed_ps = Field("when a replica was chosen for it", begin=-1)
+    scheduled_ps = Field("when the request first took part in a step", begin=-1)
+    first_ps = Field("when the first token came", begin=-1)
+    last_ps = Field("when the last token came: the completion", begin=-1)
     replica = Field("the replica that answered", begin=-1)
-    preemptions = Field("how often it was preempted")
-    gap_max_ps = Field("its longest gap between tokens", begin=-1)
+    preemptions = Field("times its last attempt's KV cache was taken away")
+    gap_max_ps = Field("longest gap between consecutive tokens", begin=-1)
     outcome = Field("INSIDE, COMPLETED, REJECTED, TIMED_OUT or FAILED")
     reason = Field("why it was not completed")
 
@@ -23,14 +25,20 @@ class RequestRecord(Row):
 class AttemptRecord(Row):
     """More of a request, where clients try again or replicas cache prefixes."""
 
-    attempts = Field("attempts at it", begin=-1)
-    taken_ps = Field("when the gateway took the last of them", begin=-1)
-    wasted_tokens = Field("tokens computed for attempts that did not answer it")
-    cached_tokens = Field("prompt tokens found in a prefix cache")
+    attempts = Field("attempts made", begin=-1)
+    taken_ps = Field("when the last attempt reached the gateway", begin=-1)
+    wasted_tokens = Field(
+        "tokens computed for attempts that answered nobody, up to the last step before their client left"
+    )
+    cached_tokens = Field(
+        "of the prompt, found in the replica's prefix cache when its last attempt was first scheduled"
+    )
 
 
 class ClassCounts(Row):
-    """Counts of a class: of measured requests where nothing else is said. Sums are pairs (low, high)."""
+    """Counts of a class: of measured requests where nothing else is said. Sums are pairs (low, high). Each count is in a
+    result's counts under its name, where the formulas of sim/measures find it.
+    """
 
     offered = Field("requests that arrived")
     completed = Field("… and were answered")

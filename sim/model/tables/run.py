@@ -19,8 +19,6 @@ from sim.model.tables.served_model import (
     HedgeList,
     ServedModelParams,
     ServedModelState,
-    SessionHome,
-    Snapshot,
     TenantQueue,
 )
 from sim.model.tables.slot import Slot, Timer
@@ -162,8 +160,7 @@ class State(World):
     signal = Table(SignalState, "a row a signal")
     signal_sample = Table(SignalSample, "samples, each signal's in a ring of its own")
     autoscaler = Words("what the pools' autoscalers remember, SCALER_STATE each")
-    session = Table(SessionHome, "(session,) under session_affinity; or nothing")
-    snapshot = Table(Snapshot, "(replica,) under weighted_score; or nothing")
+    router_memory = Words("what routers remember: rows of the kinds in use, see sim.model.router.choose")
     queue = Table(TenantQueue, "(served model, n_queue) gateway queues")
     worker = Words("(worker,) of the CPU stations: when it is free, ps")
     station = Table(StationState, "a row a station")

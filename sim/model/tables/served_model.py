@@ -6,14 +6,13 @@ from sim.schema import Field, Row
 
 PLACE_BITS = 17
 PLACES_MAX = (1 << PLACE_BITS) - 1
-KV_PARTS = 10_000
 SESSIONS_MAX = (1 << 27) - 1
 
 
 class ServedModelParams(Row):
-    """A served model's router with its settings, and its gateway queue."""
+    """A served model's router and its gateway queue."""
 
-    router = Field("ROUND_ROBIN … PREFIX_AWARE")
+    router = Field("which of the KINDS of sim.model.router.choose")
     first_replica = Field("number of its first replica")
     n_replica = Field("its replica places")
     load_at = Field("where its load tree starts in `load`")
@@ -21,24 +20,12 @@ class ServedModelParams(Row):
     hold_max = Field("requests that the gateway may hold for it")
     first_pool = Field("number of its first pool")
     n_pool = Field("its pools")
-    factor_milli = Field("the most a replica may hold, times the mean; prefix_aware: times the least")
-    load_min = Field(
-        "session_affinity: a replica with fewer requests is never overloaded; prefix_aware: imbalance allowed"
-    )
-    ring_at = Field(
-        "where its hash ring starts in Params.m: hash of a virtual node, its last PLACE_BITS the replica's place"
-    )
-    n_ring = Field("virtual nodes of its hash ring, sorted")
-    weight_outstanding_milli = Field("weighted_score: weight of a request")
-    weight_waiting_milli = Field("weighted_score: weight of a waiting request")
-    weight_kv_milli = Field("weighted_score: weight of all KV blocks")
-    snapshot_ps = Field("weighted_score: how old a snapshot gets, 0 = a new one for every request")
-    count_own = Field("weighted_score: 1 = the router adds what it has sent since the snapshot")
+    settings_at = Field("where its router's settings start in Params.m")
+    memory_at = Field("where its router's memory starts in `router_memory`")
     spill_milli = Field("a pool has room up to so many requests per ready replica")
     has_load_tree = Field("1 = the load tree is kept")
     outstanding_max = Field("requests that a replica may hold, NEVER = no limit: the gateway holds more")
     hold_order = Field("HOLD_FIFO, HOLD_PRIORITY or HOLD_FAIR")
-    match_milli = Field("prefix_aware: the share of a prompt that must be cached")
 
 
 class ServedModelState(Row):
@@ -65,23 +52,6 @@ class TenantQueue(Row):
     n = Field("requests in it")
     virtual_tokens = Field("weighted tokens that its tenant was served", unit="tokens/1000")
     blocked_at = Field("number of the release that found it blocked")
-
-
-class SessionHome(Row):
-    """session_affinity: where a session was last."""
-
-    replica = Field("number of the replica + 1, 0 = nowhere yet")
-    start = Field("which start of its pool that replica was")
-
-
-class Snapshot(Row):
-    """weighted_score: what the router knows of a replica."""
-
-    start = Field("which start of its pool it is about")
-    outstanding = Field("requests at the replica when the snapshot was taken")
-    waiting = Field("of these, waiting")
-    kv = Field("KV blocks in use then", unit="1/10000")
-    sent = Field("requests sent to it since")
 
 
 class HedgeList(Row):

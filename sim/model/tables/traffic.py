@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from sim.schema import Field, Row, Wide
+from sim.units import NEVER
 
 # a request's prompt tokens, output tokens and class in one word of the trace
 TOKEN_BITS = 24
@@ -11,6 +12,12 @@ TOKENS_MAX = (1 << TOKEN_BITS) - 1
 CLASSES_MAX = (1 << CLASS_BITS) - 1
 
 NOBODY_FOLLOWS = -1  # Turn.next; what is less names a line
+
+
+class AttemptField(Field):
+    """A field of a class: where it is not as it begins, attempts may be refused, given up or tried again, and are kept
+    apart (Params.has_attempts).
+    """
 
 
 class TrafficClass(Row):
@@ -23,22 +30,24 @@ class TrafficClass(Row):
     tpot_ps = Field("objective of the mean time per output token")
     e2e_ps = Field("objective of the end-to-end latency")
     tenant = Field("the tenant that its requests belong to")
-    shed_milli = Field("attempts are shed from so many requests per ready replica on")
-    max_queue_ps = Field("attempts are refused that would queue longer")
+    shed_milli = AttemptField("attempts are shed from so many requests per ready replica on", begin=NEVER)
+    max_queue_ps = AttemptField("attempts are refused that would queue longer", begin=NEVER)
     patience_at = Field(
         "where its clients' patience starts in Params.m: N_QUANTILE pairs first token, total; 0 = endless"
     )
-    attempts_max = Field("attempts at a request at most")
+    attempts_max = AttemptField("attempts at a request at most", begin=1)
     retry_on = Field("bits RETRY_…: after which outcomes a client tries again")
     backoff_at = Field("where its waits between attempts start in Params.m: attempts_max − 1 of them")
     jitter = Field("NO_JITTER, FULL_JITTER or EQUAL_JITTER")
     budget_ratio_milli = Field("what a first attempt pays into the retry budget")
     budget_burst_milli = Field("what the retry budget holds at most, NEVER = no budget")
-    hedge_ps = Field(
-        "a client without a first token sends a second attempt after so long, NEVER = not at all"
+    hedge_ps = AttemptField(
+        "a client without a first token sends a second attempt after so long, NEVER = not at all", begin=NEVER
     )
-    prompt_max = Field("attempts with longer prompts are refused, NEVER = none", unit="tokens")
-    output_max = Field("attempts with longer answers are refused", unit="tokens")
+    prompt_max = AttemptField(
+        "attempts with longer prompts are refused, NEVER = none", unit="tokens", begin=NEVER
+    )
+    output_max = AttemptField("attempts with longer answers are refused", unit="tokens", begin=NEVER)
     pools_at = Field(
         "where the list of the pools that may serve it starts in Params.m, in order of preference"
     )
@@ -48,19 +57,23 @@ class TrafficClass(Row):
     visits_at = Field(
         "where its visits to CPU stations start in Params.m: how many before the GPU, how many after"
     )
-    is_withheld = Field("1 = clients see nothing of an answer before it is complete and checked")
-    blocked_q20 = Field("share of answers that the guardrail blocks")
+    is_withheld = AttemptField("1 = clients see nothing of an answer before it is complete and checked")
+    blocked_q20 = AttemptField("share of answers that the guardrail blocks")
     fallback = Field("the served model that blocked requests are sent to, or −1")
-    deadline_ps = Field("counted from arrival, NEVER = none")
+    deadline_ps = AttemptField("counted from arrival, NEVER = none", begin=NEVER)
     window_from_ps = Field("of a day: attempts first start between this time …")
     window_to_ps = Field("… and this one")
-    defer_max_ps = Field("a request waits at most so long for that window, 0 = not at all")
+    defer_max_ps = AttemptField("a request waits at most so long for that window, 0 = not at all")
     is_persistent = Field("1 = a session goes on after a turn that was not answered")
-    session_max = Field(
-        "turns are refused that would bring their session above it, NEVER = none", unit="tokens"
+    session_max = AttemptField(
+        "turns are refused that would bring their session above it, NEVER = none", unit="tokens", begin=NEVER
     )
-    stall_ps = Field("a client that has seen nothing new for so long gives up, NEVER = not at all")
-    ttft_max_ps = Field("attempts are refused whose first token is expected later, NEVER = none")
+    stall_ps = AttemptField(
+        "a client that has seen nothing new for so long gives up, NEVER = not at all", begin=NEVER
+    )
+    ttft_max_ps = AttemptField(
+        "attempts are refused whose first token is expected later, NEVER = none", begin=NEVER
+    )
     hedge_list = Field("the hedge list of its attempts")
 
 

@@ -1,0 +1,49 @@
+"""From the attributes of a scenario's things to fields of a row by their names: units end here.
+
+A field and the key that it comes from share one stem: `stall_ps` is `stall_s`, `match_min_milli` is `match_min`, a count
+has one name. A key that is not set (None) is NEVER: no limit. What lies in a part of its own, as `weights.outstanding`,
+is called `weights_outstanding`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+from sim.schema import Row, World
+from sim.units import NEVER, s_to_ps
+
+PS, MILLI = "_ps", "_milli"
+
+
+def fields_of(row: type[Row] | type[World], *sources: Any) -> dict[str, int]:
+    """Field → value, of the fields of a row that a source has an attribute for; the first source that has it."""
+    given: dict[str, Any] = {}
+    for source in reversed(sources):
+        given |= flat(source)
+    found = {name: number(name, given) for name in row.FIELDS}
+    return {name: value for name, value in found.items() if value is not None}
+
+
+def flat(source: Any) -> dict[str, Any]:
+    """Attribute → value, of a dataclass and of the dataclasses in it, whose attributes have their own name before them."""
+    found: dict[str, Any] = {}
+    for field in dataclasses.fields(source):
+        value = getattr(source, field.name)
+        inner = flat(value) if dataclasses.is_dataclass(value) else {}
+        found |= {f"{field.name}_{name}": part for name, part in inner.items()} | {field.name: value}
+    return found
+
+
+def number(field: str, given: dict[str, Any]) -> int | None:
+    """The value of a field; None where no attribute has its stem, or one that is no number."""
+    if field.endswith(PS) and f"{field.removesuffix(PS)}_s" in given:
+        value = given[f"{field.removesuffix(PS)}_s"]
+        return NEVER if value is None else s_to_ps(value)
+    if field.endswith(MILLI) and field.removesuffix(MILLI) in given:
+        value = given[field.removesuffix(MILLI)]
+        return NEVER if value is None else round(1000 * value)
+    if field not in given:
+        return None
+    value = given[field]
+    return NEVER if value is None else int(value) if isinstance(value, (int, bool)) else None
