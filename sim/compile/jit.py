@@ -55,7 +55,7 @@ def plain(rule: Any) -> Callable[..., Any]:
 
 
 def entry_point(rule: Any) -> Callable[..., Any]:
-    """A rule made callable from Python, compiled: a rule itself has no way in and must not be called from there.
+    """A compiled rule made callable from Python: calling the rule itself from there would end the process.
 
     Takes integers, int64 arrays, and worlds and rows of `sim.schema`; each kind of arguments is compiled when first met.
     """

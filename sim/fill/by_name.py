@@ -1,8 +1,8 @@
-"""From the attributes of a scenario's things to fields of a row by their names: units end here.
+"""From the attributes of a scenario's parts to the fields of a row, by name; this is where units are converted.
 
 A field and the key that it comes from share one stem: `stall_ps` is `stall_s`, `match_min_milli` is `match_min`, a count
-has one name. A key that is not set (None) is NEVER: no limit. What lies in a part of its own, as `weights.outstanding`,
-is called `weights_outstanding`.
+has one name. A key that is not set (None) is NEVER: no limit. An attribute of a nested part,
+`weights.outstanding`, goes to the field `weights_outstanding`.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ def fields_of(row: type[Row] | type[World], *sources: Any) -> dict[str, int]:
 
 
 def flat(source: Any) -> dict[str, Any]:
-    """Attribute → value, of a dataclass and of the dataclasses in it, whose attributes have their own name before them."""
+    """Attribute → value, of a dataclass and of the dataclasses in it, whose attributes begin with the name of the part."""
     found: dict[str, Any] = {}
     for field in dataclasses.fields(source):
         value = getattr(source, field.name)

@@ -12,7 +12,7 @@ from sim.model.tables.run import Params
 
 
 def settings_words(kind: Kind, given: Mapping[str, int]) -> np.ndarray:
-    """A kind's row of settings, (SIZE,): what is not given is as the field begins. InputError for a name it has not."""
+    """A kind's row of settings, (SIZE,): what is not given is as the field begins. InputError for an unknown name."""
     if kind.settings is None:
         return np.zeros(0, dtype=np.int64)
     words = kind.settings.blank()
@@ -31,7 +31,7 @@ def all_settings(kinds: tuple[Kind, ...], given: Mapping[str, int]) -> dict[str,
 
 
 def n_of(params: Params) -> dict[str, int]:
-    """How many there are of each of what a memory can be per."""
+    """How many sessions, replicas … a run has: what a kind can have a row of memory for."""
     return {
         SERVED_MODEL: int(params.n_served_model),
         REPLICA: int(params.n_replica),

@@ -269,7 +269,7 @@ def knows_itself_at_zero(settings: HpaSettings) -> bool:
 
 @jit
 def leaves_zero(settings: HpaSettings, memory: HpaMemory) -> bool:
-    """Whether an HPA that finds 0 replicas goes on: only if it went there itself, the feature gate on."""
+    """Whether an HPA that finds 0 replicas goes on: only if it scaled to 0 itself and the feature gate is on."""
     if settings.scale_to_zero == 0 or memory.is_at_zero == 0:
         return False
     return settings.min_replicas != 0 or knows_itself_at_zero(settings)

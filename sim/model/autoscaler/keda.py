@@ -1,6 +1,6 @@
 """A queue-driven scaler as KEDA runs it, and the fixed fleet.
 
-KEDA has two hands. Its own loop, every polling interval, moves a workload between 0 (or idle) and 1 by
+KEDA acts twice. Its own loop, every polling interval, moves a workload between 0 (or idle) and 1 by
 whether a trigger is active. Between 1 and the maximum an HPA that KEDA owns, every sync period, holds the
 backlog per replica (`AverageValue`) at a target. A memory of zeros is that of a new ScaledObject created at time 0.
 Source: kedacore/keda pkg/scaling/executor/scale_scaledobjects.go (RequestScale) and keda.sh, ScaledObject.

@@ -98,7 +98,7 @@ def keda_replicas(params, state, pool_id, t):
 
 @jit_call
 def desired_replicas(params, state, pool_id, t):
-    """What the pool's own controller asks for at t, and when it will be asked again."""
+    """Replicas that a pool's autoscaler asks for at t; sets when it ticks next."""
     kind = params.pool[pool_id].autoscaler
     if kind == HPA:
         return hpa_replicas(params, state, pool_id, t)

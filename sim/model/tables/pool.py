@@ -101,7 +101,7 @@ class Signal(Row):
 
 
 class SignalState(Row):
-    """How far a signal is."""
+    """What has been scraped of a signal."""
 
     next_scrape_ps = Field("when it is scraped next")
     n_scraped = Field("samples ever taken")
