@@ -32,6 +32,7 @@ from bench_kit import (
     ratios,
     simpy_queue,
 )
+from bench_start import case_command
 
 from sim.engine.host import run_plan
 from sim.engine.result import make_result
@@ -319,25 +320,6 @@ def case_start(scale: Scale) -> list[Figure]:
     return [*figures, Figure("start with the loop in the cache", "s", warm)]
 
 
-def case_command(scale: Scale) -> list[Figure]:
-    """`fleetsim run first_run` as a user waits for it."""
-    main = (
-        "import sys; sys.path.insert(0, sys.argv.pop(1)); from sim.cli import main; raise SystemExit(main())"
-    )
-    values = []
-    with tempfile.TemporaryDirectory() as out:
-        words = [sys.executable, "-c", main, str(ROOT), "run", "first_run", f"output.dir={out}"]
-        for _ in range(scale.repeats + 1):
-            begun = time.perf_counter()
-            done = subprocess.run(words, capture_output=True, text=True, cwd=ROOT)
-            values.append(time.perf_counter() - begun)
-            if done.returncode not in (0, 3):
-                raise RuntimeError(
-                    f"fleetsim run first_run ended with {done.returncode}: {done.stderr[-500:]}"
-                )
-    return [Figure("fleetsim run first_run", "s", values[1:])]
-
-
 # ---- cases: the machine ------------------------------------------------------------------------------------
 def chase(table: np.ndarray, n: int) -> int:
     """A fixed mixture of dependent loads, branches and integer arithmetic."""
@@ -366,4 +348,4 @@ def case_calibration(scale: Scale) -> list[Figure]:
 
 CASES: dict[str, Callable[[Scale], list[Figure]]] = {
     name.removeprefix("case_"): work for name, work in list(globals().items()) if name.startswith("case_")
-}
+} | {"command": case_command}

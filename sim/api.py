@@ -9,13 +9,15 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sim.errors import InputError
-from sim.records.study_open import Results, open_study
 from sim.runner import Run, laws_of, simulate
 from sim.scenario.scenario import Scenario
-from sim.sweeps.run import Sweep
+
+if TYPE_CHECKING:  # a run needs neither
+    from sim.records.study_open import Results
+    from sim.sweeps.run import Sweep
 
 Progress = Callable[..., None]
 
@@ -128,6 +130,7 @@ def study(
 
     Raises InputError, also where a shard of it was put aside.
     """
+    from sim.records.study_open import open_study
     from sim.studies.execution import execute
     from sim.studies.planning import check_points, folder_name, make_plan
     from sim.studies.reading import load_study
@@ -144,6 +147,8 @@ def study(
 
 def open(result: str | Path) -> Results:
     """The results of a study as Arrow tables: `.runs`, `.histograms`, `.percentile(...)`, `.sql(...)`; InputError."""
+    from sim.records.study_open import open_study
+
     return open_study(result)
 
 

@@ -7,7 +7,9 @@ again, and nothing is said.
 from __future__ import annotations
 
 import hashlib
+import importlib.util
 import os
+import sys
 import tempfile
 from contextlib import suppress
 from pathlib import Path
@@ -20,6 +22,14 @@ def home() -> Path:
     own = os.environ.get("FLEETSIM_CACHE_DIR")
     base = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
     return Path(own or os.path.join(base, "fleetsim"))
+
+
+def is_writable() -> bool:
+    """Whether something can be kept."""
+    folder = home()
+    while not folder.exists() and folder != folder.parent:
+        folder = folder.parent
+    return folder.is_dir() and os.access(folder, os.W_OK | os.X_OK)
 
 
 def read(path: Path) -> bytes | None:
@@ -52,3 +62,13 @@ def keep_at_most(folder: Path, n: int) -> None:
         files = sorted(folder.iterdir(), key=lambda path: path.stat().st_mtime_ns)
         for path in files[: max(0, len(files) - n)]:
             path.unlink()
+
+
+def keep_byte_code() -> None:
+    """Keep byte code here from now on, where none is kept beside the sources.
+
+    Without it a command compiles up to a thousand files, its own and its libraries', before it does anything.
+    """
+    beside = importlib.util.cache_from_source(__file__)
+    if sys.pycache_prefix is None and not os.path.exists(beside) and is_writable():
+        sys.pycache_prefix, sys.dont_write_bytecode = str(home() / "bytecode"), False

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
+from sim import cache
 from sim.errors import InputError, nearest, printable, printable_lines, problem
 from sim.streams import EndedError, ends_as_interrupts, make_writable, silence, write
 from sim.words import HELP, hint, scenario_and_overrides, seeds_and_rest, take_flags, take_value
@@ -330,6 +331,8 @@ def our_fault(error: Exception) -> int:
 
 def script() -> NoReturn:
     """The console script: `main`, then exit with its code."""
+    cache.keep_byte_code()
+    os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")  # it would look for some in every package
     sys.exit(main())
 
 

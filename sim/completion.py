@@ -217,57 +217,20 @@ def entries(story: str, group: str) -> list[str]:
 
 def below(story: str, typed: str) -> list[str]:
     """Full keys whose last part is still to be typed: `gpu.memory_gb=`, `pools.code.`."""
-    from sim.scenario.fields import entries_of, is_description
+    from sim.scenario.keys import level
 
     prefix, _, _ = typed.rpartition(".")
     parts = prefix.split(".") if prefix else []
     start = f"{prefix}." if prefix else ""
     if prefix in ("pools", "classes", "tenants", "gateway.stations"):
         return [f"{start}{name}." for name in entries(story, prefix)]
-    found = []
-    for name, hints in children(parts).items():
-        deeper = any(is_description(inner) for hint in hints for inner in (hint, *entries_of(hint)))
-        found.append(f"{start}{name}{'.' if deeper else '='}")
-    return found
-
-
-def children(parts: Sequence[str]) -> dict[str, list]:
-    """The keys below a path that the user writes, each with what it may hold."""
-    from sim.scenario.fields import Hint, fields_of, hints_at, is_description
-    from sim.scenario.inherit import CLASS_GROUPS
-    from sim.scenario.pool import Pool
-    from sim.scenario.scenario import Scenario
-    from sim.scenario.tenant import Tenant
-    from sim.scenario.traffic import TrafficClass
-
-    if not parts:
-        dots = {name: [Hint(Pool)] for name in ("pool", "traffic", "pools", "classes", "tenants")}
-        shared = {k: v for k, v in fields_of(TrafficClass).items() if k in CLASS_GROUPS}
-        of_pool = {k: v for k, v in fields_of(Pool).items() if k != "name"}
-        return {**fields_of(Scenario), **of_pool, **shared, **dots}
-    group, *rest = parts
-    if group in ("pools", "classes", "tenants"):
-        rest = rest[1:]
-    owners = {
-        "pool": Pool,
-        "pools": Pool,
-        "traffic": TrafficClass,
-        "classes": TrafficClass,
-        "tenants": Tenant,
-    }
-    owner = owners.get(group)
-    if owner is None:
-        of_class = TrafficClass if group in CLASS_GROUPS else Scenario
-        owner, rest = (Pool if group in fields_of(Pool) else of_class), list(parts)
-    hints = hints_at(owner, rest, None) if rest else [Hint(owner)]
-    return {k: v for hint in hints if is_description(hint) for k, v in fields_of(hint.type).items()}
+    return [f"{start}{name}{'.' if key.is_deep else '='}" for name, key in level(parts).items()]
 
 
 def names_for(key: str) -> list[str]:
     """The names, or true and false, that a key may have."""
-    from sim.scenario.fields import names_of
+    from sim.scenario.keys import level
 
     *parts, last = key.lstrip("+").split(".")
-    hints = children(parts).get(last, [])
-    flags = ["false", "true"] if any(hint.type is bool for hint in hints) else []
-    return [*names_of(hints), *flags]
+    found = level(parts).get(last)
+    return found.names if found else []

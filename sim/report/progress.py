@@ -21,9 +21,10 @@ class Progress:
     def __init__(
         self, what: str = "simulating", console: Console | None = None, show_after_s: float = SHOW_AFTER_S
     ) -> None:
-        self._bar = _bar(console)
-        self._task = self._bar.add_task(what, total=None)
-        self._timer = threading.Timer(show_after_s, self._bar.start)
+        self._console = console
+        self._told: dict[str, Any] = {"description": what, "completed": 0, "total": None}
+        self._bar: tuple[Any, Any] | None = None  # the bar and its task, made when it is shown
+        self._timer = threading.Timer(show_after_s, self._show)
         self._timer.daemon = True
 
     def __enter__(self) -> Progress:
@@ -33,12 +34,21 @@ class Progress:
     def __exit__(self, *_: object) -> None:
         self._timer.cancel()
         self._timer.join()
-        self._bar.stop()
+        if self._bar is not None:
+            self._bar[0].stop()
 
     def __call__(self, done: float, total: float | None = 1.0, what: str | None = None) -> None:
         """Say that `done` of `total` is done: a share when given alone; total None where nobody knows."""
         changed: dict[str, Any] = {} if what is None else {"description": what}
-        self._bar.update(self._task, completed=done, total=total, **changed)
+        self._told |= {"completed": done, "total": total, **changed}
+        if self._bar is not None:
+            bar, task = self._bar
+            bar.update(task, completed=done, total=total, **changed)
+
+    def _show(self) -> None:
+        bar = _bar(self._console)
+        self._bar = bar, bar.add_task(**self._told)
+        bar.start()
 
 
 def _bar(console: Console | None) -> Any:
