@@ -13,16 +13,8 @@ import numpy as np
 from sim.engine.host import run_plan
 from sim.engine.result import make_result
 from sim.fill.params import make_params
-from sim.fill.rows import (
-    Chains,
-    ClassRow,
-    LimitRow,
-    PoolRow,
-    RunRow,
-    ServedModelRow,
-    TenantRow,
-    Traffic,
-)
+from sim.fill.rows import ClassRow, LimitRow, PoolRow, RunRow, ServedModelRow, TenantRow
+from sim.fill.trace import Chains, Traffic
 from sim.model.tables.codes import FULL_JITTER, HOLD_FAIR, RETRY_FAILED, RETRY_REJECTED, RETRY_TIMED_OUT
 from sim.model.tables.pool import N_QUANTILE
 from sim.model.tables.run import Params, State

@@ -71,7 +71,9 @@ def entry_point(rule: Any) -> Callable[..., Any]:
     made = numba.njit(error_model="numpy")(call)
 
     def enter(*args):  # type: ignore[no-untyped-def]
-        with linked_once():  # the loop's rules, if it was compiled in this process, can be linked in no other way
+        with (
+            linked_once()
+        ):  # the loop's rules, if it was compiled in this process, can be linked in no other way
             return made(*args)
 
     return enter

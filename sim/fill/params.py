@@ -23,19 +23,13 @@ from sim.fill.rows import (
     ServedModelRow,
     StepRow,
     TenantRow,
-    Traffic,
-    Turns,
-    checked_sessions,
-    checked_turns,
     copy_fields,
-    lines_of,
     n_steps,
-    places_of,
     pool_table,
     power_of_two,
-    words_of,
 )
 from sim.fill.signals import signal_table
+from sim.fill.trace import Traffic, Turns, checked_sessions, checked_turns, lines_of, places_of, words_of
 from sim.model.loop.control import SCALER_PAR
 from sim.model.router.choose import KINDS, LEAST_OUTSTANDING
 from sim.model.router.hash_ring import make_rings

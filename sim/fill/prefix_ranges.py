@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from sim.fill.rows import AUTO_RUNS, Traffic, buckets_of, power_of_two
+from sim.fill.rows import AUTO_RUNS, buckets_of, power_of_two
+from sim.fill.trace import Traffic
 from sim.model.tables.replica import BlockRange
 
 TABLE_WORDS_MAX = 1 << 27  # of all replicas of a pool: 1 GiB

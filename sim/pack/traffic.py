@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from sim.errors import InputError
@@ -44,8 +46,9 @@ def class_row(entry: TrafficClass, scenario: Scenario, tenants: list[str | None]
     models = scenario.models
     patience, caps = entry.patience, entry.caps
     by_name = fields_of(ClassParams, entry, entry.objectives, patience)
-    others = {name: value for name, value in by_name.items() if name not in ClassRow._fields}
-    return ClassRow(**{name: value for name, value in by_name.items() if name in ClassRow._fields})._replace(
+    own: dict[str, Any] = {name: value for name, value in by_name.items() if name in ClassRow._fields}
+    others = {name: value for name, value in by_name.items() if name not in own}
+    return ClassRow(**own)._replace(
         served_model=models.index(entry.model) if entry.model else 0,
         tenant=tenants.index(entry.tenant),
         shed_milli=NEVER if entry.shed_above is None else max(1, round(1000 * entry.shed_above)),

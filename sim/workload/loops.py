@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from sim.fill.rows import Turns
+from sim.fill.trace import Turns
 from sim.scenario.arrivals import Concurrency
 from sim.scenario.dist import Exponential
 from sim.scenario.traffic import TrafficClass

@@ -11,7 +11,7 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-from sim.fill.rows import Chains
+from sim.fill.trace import Chains
 from sim.workload.formats import TraceRows
 
 Ints = NDArray[np.int64]

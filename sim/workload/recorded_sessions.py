@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sim.errors import InputError
-from sim.fill.rows import Chains
+from sim.fill.trace import Chains
 from sim.scenario.trace import Trace
 from sim.scenario.traffic import TrafficClass
 from sim.units import NEVER, s_to_ps

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sim.errors import InputError, problem
-from sim.fill.rows import Chains, Turns
+from sim.fill.trace import Chains, Turns
 from sim.model.tables.traffic import TOKENS_MAX
 from sim.scenario.arrivals import Concurrency
 from sim.scenario.limits import Caps

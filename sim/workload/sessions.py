@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sim.errors import InputError
-from sim.fill.rows import Chains, Turns
+from sim.fill.trace import Chains, Turns
 from sim.model.tables.traffic import TOKENS_MAX
 from sim.scenario.dist import Dist
 from sim.scenario.sessions import Sessions

@@ -181,7 +181,9 @@ class Walk:
             time_ps, value = samples[signal["first_sample"] + (n - 1) % signal["n_sample"]].tolist()
             assert (time_ps, n) == (t, len(self.scraped[i]) + 1)
             # a rate is rounded down to thousandths, its period to microseconds
-            slack = 1 + value * 10**6 // int(signal["scrape_ps"]) if signal["source"] == SRC_ARRIVAL_RATE else 0
+            slack = (
+                1 + value * 10**6 // int(signal["scrape_ps"]) if signal["source"] == SRC_ARRIVAL_RATE else 0
+            )
             assert abs(value - before.metrics[i]) <= slack, (
                 f"signal {i} scraped {value} for {before.metrics[i]}"
             )
@@ -259,7 +261,9 @@ class Walk:
         recent = recent or [value for _, value in known[-1:]]
         if not recent:
             return -1
-        return {MEAN: sum(recent) // len(recent), MAX: max(recent), LAST: recent[-1]}[int(signal["aggregation"])]
+        return {MEAN: sum(recent) // len(recent), MAX: max(recent), LAST: recent[-1]}[
+            int(signal["aggregation"])
+        ]
 
     # ---- after every event -------------------------------------------------------------------------------------------
     def check_event(self) -> None:

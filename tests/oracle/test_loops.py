@@ -11,7 +11,8 @@ from sim.engine.host import run_plan
 from sim.engine.result import Result, make_result
 from sim.errors import InputError
 from sim.fill.params import ClassRow, RunRow, ServedModelRow, Traffic, make_params
-from sim.fill.rows import PoolRow, Turns
+from sim.fill.rows import PoolRow
+from sim.fill.trace import Turns
 from sim.units import NEVER
 
 from . import closed_forms as theory

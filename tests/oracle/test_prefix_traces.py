@@ -12,8 +12,9 @@ from pyarrow import parquet
 import sim
 from sim.compile.jit import entry_point, jit
 from sim.fill.params import make_params
-from sim.fill.rows import AUTO_RUNS, Chains, ClassRow, PoolRow, RunRow, ServedModelRow, Traffic
+from sim.fill.rows import AUTO_RUNS, ClassRow, PoolRow, RunRow, ServedModelRow
 from sim.fill.state import new_state
+from sim.fill.trace import Chains, Traffic
 from sim.model.cluster.replica_lifecycle import become_ready
 from sim.model.loop.advance import begin
 from sim.model.prefix_cache.lookup import HIT_BITS, find_prefix, hold_prompt, leave_prefix, take_prefix

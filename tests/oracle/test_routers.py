@@ -14,7 +14,7 @@ from parity.fleets import ClassRow, FaultRow, Fleet
 
 from sim.engine.result import make_result
 from sim.fill.params import PoolRow, RunRow, ServedModelRow, Traffic
-from sim.fill.rows import Chains
+from sim.fill.trace import Chains
 from sim.model.router.choose import (
     CONSISTENT_HASH,
     LEAST_OUTSTANDING,

@@ -9,7 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from sim.fill.rows import ClassRow, FrontRow, ServedModelRow, TenantRow, Traffic, VisitRow
+from sim.fill.rows import ClassRow, FrontRow, ServedModelRow, TenantRow, VisitRow
+from sim.fill.trace import Traffic
 from sim.model.tables.codes import HOLD_FAIR
 from sim.units import NEVER
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from sim.fill.rows import AUTO_RUNS, Chains, PoolRow, Traffic
+from sim.fill.rows import AUTO_RUNS, PoolRow
+from sim.fill.trace import Chains, Traffic
 
 
 def with_prefixes(seed: int, traffic: Traffic, pools: list[PoolRow]) -> tuple[Traffic, list[PoolRow]]:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from sim.fill.rows import RunRow, Traffic, Turns
+from sim.fill.rows import RunRow
+from sim.fill.trace import Traffic, Turns
 from sim.units import NEVER
 
 

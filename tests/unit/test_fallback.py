@@ -8,7 +8,8 @@ import pytest
 from sim.engine.host import run_plan
 from sim.engine.result import make_result
 from sim.fill.params import make_params
-from sim.fill.rows import ClassRow, PoolRow, RunRow, ServedModelRow, Traffic
+from sim.fill.rows import ClassRow, PoolRow, RunRow, ServedModelRow
+from sim.fill.trace import Traffic
 
 US = 10**6
 

@@ -9,7 +9,8 @@ import sim
 from sim.engine.host import run_plan
 from sim.engine.result import make_result
 from sim.fill.params import make_params
-from sim.fill.rows import ClassRow, PoolRow, RunRow, ServedModelRow, TenantRow, Traffic
+from sim.fill.rows import ClassRow, PoolRow, RunRow, ServedModelRow, TenantRow
+from sim.fill.trace import Traffic
 from sim.model.tables.codes import HOLD_FAIR, HOLD_FIFO, HOLD_PRIORITY
 
 US = 10**6

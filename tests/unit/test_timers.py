@@ -11,8 +11,9 @@ from hypothesis import strategies as some
 
 from sim.compile.jit import entry_point, jit
 from sim.fill.params import make_params
-from sim.fill.rows import ClassRow, PoolRow, RunRow, ServedModelRow, Traffic
+from sim.fill.rows import ClassRow, PoolRow, RunRow, ServedModelRow
 from sim.fill.state import new_state, slot_rows
+from sim.fill.trace import Traffic
 from sim.model.tables.codes import RETRY_FAILED
 from sim.model.tables.run import Params, State
 from sim.model.timers.kinds import TIMER_DEADLINE
