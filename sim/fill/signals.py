@@ -7,6 +7,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from sim.errors import InputError
+from sim.model.autoscaler.hpa_rows import TARGET_CAP
 from sim.model.tables.codes import MEAN, SRC_OUTSTANDING
 from sim.model.tables.pool import Signal
 from sim.units import PS_PER_S
@@ -28,7 +30,9 @@ class SignalRow(NamedTuple):
 
 
 def signal_table(pools: Sequence[Sequence[SignalRow]]) -> np.ndarray:
-    """The signals of each pool, in words; their samples lie behind one another."""
+    """The signals of each pool, in words; their samples lie behind one another. InputError where a pool has too many."""
+    for wrong in [len(mine) for mine in pools if not 1 <= len(mine) <= TARGET_CAP][:1]:
+        raise InputError(f"pools: one has {wrong} signals; allowed: 1 to {TARGET_CAP}")
     signals = [(pool, signal) for pool, mine in enumerate(pools) for signal in mine]
     words = np.zeros(len(signals) * Signal.SIZE, dtype=np.int64)
     at = 0

@@ -12,6 +12,7 @@ import pytest
 from conftest import shared_data
 
 from conformance.controllers import DATA, new, seen, vectors
+from sim.scenario.metrics import SIGNALS_MAX
 
 PS_PER_S = 10**12
 FILE = "kubernetes_hpa.json"
@@ -355,5 +356,6 @@ def test_each_metric_has_the_kind_of_target_that_it_says(law: Law) -> None:
 
 def test_there_is_room_for_so_many_metrics(law: Law) -> None:
     settings = new(law.HpaSettings)
+    assert law.TARGET_CAP == SIGNALS_MAX  # what a scenario may have
     assert all(law.hpa_target(settings, 1) for _ in range(law.TARGET_CAP))
     assert not law.hpa_target(settings, 1)
