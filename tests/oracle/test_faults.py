@@ -21,7 +21,14 @@ def run(engine: str, requests: list[tuple[int, int, int]], faults: list[FaultRow
     stages = np.zeros((N_START_STAGE, N_QUANTILE), dtype=np.int64)
     stages[-1] = 35
     rows = np.array(requests, dtype=np.int64)
-    row: dict[str, Any] = {"n_min": 1, "n_max": 2, "initial": 1, "target": 1, "tick_ps": 0, **pool}
+    row: dict[str, Any] = {
+        "min_replicas": 1,
+        "max_replicas": 2,
+        "initial_replicas": 1,
+        "target_milli": 1,
+        "tick_ps": 0,
+        **pool,
+    }
     p = make_params(
         RunRow(seed=1, duration_ps=1000, warmup_ps=0, end_ps=2000, sample_ps=50),
         Traffic(rows[:, 0], rows[:, 1], rows[:, 2], np.zeros(len(rows))),
@@ -75,7 +82,14 @@ def test_a_fault_at_a_boundary_strikes_first(engine: str) -> None:
 
 @pytest.mark.parametrize("engine", ["cpu", "simpy"])
 def test_a_fault_takes_no_more_than_there_is(engine: str) -> None:
-    found = run(engine, [(0, 4, 9), (90, 4, 1)], [FaultRow(25, 0, 7)], n_min=2, initial=2, target=2)
+    found = run(
+        engine,
+        [(0, 4, 9), (90, 4, 1)],
+        [FaultRow(25, 0, 7)],
+        min_replicas=2,
+        initial_replicas=2,
+        target_milli=2,
+    )
     assert [OUTCOMES[x] for x in found.requests["outcome"]] == ["failed", "completed"]
     assert found.pools[0]["replicas_started"] == 2
     offered = found.counts["all_offered"][0]
@@ -86,6 +100,7 @@ def test_engines_agree_on_every_byte_of_a_fault() -> None:
     requests = [(7 * i, 3 + i % 5, i % 11) for i in range(60)]
     faults = [FaultRow(50, 0), FaultRow(50, 0), FaultRow(185, 0, 2), FaultRow(300, 0)]
     digests = {
-        run(engine, requests, faults, n_max=4, n_min=2, initial=3).digest for engine in ("cpu", "simpy")
+        run(engine, requests, faults, max_replicas=4, min_replicas=2, initial_replicas=3).digest
+        for engine in ("cpu", "simpy")
     }
     assert len(digests) == 1
