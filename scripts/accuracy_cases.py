@@ -178,7 +178,11 @@ def public_cases(data: Path) -> Iterator[Case]:
 
 
 def public_case(row: dict[str, str]) -> Case:
-    """One measured point: so many requests, all at once or so many at a time."""
+    """One measured point: so many requests, all at once or so many at a time.
+
+    Benchmark clients ask for greedy decoding or draw from the whole distribution (vllm bench serve: temperature 0; vLLM's
+    offline benchmarks: top_p 1): nothing is sorted, which ML.ENERGY's clients leave to the model's own settings.
+    """
     n_requests = int(row["requests"])
     running = n_requests if row["concurrency"] == "all" else int(row["concurrency"])
     (prompt, s_prompt, longest), (output, s_output, _) = SHAREGPT
@@ -198,6 +202,7 @@ def public_case(row: dict[str, str]) -> Case:
         f"pool.precision={WEIGHTS[row['weights']]}",
         f"pool.kv_precision={row['kv'] or 'bf16'}",
         f"runtime={runtime_of(row)}",
+        "runtime.sampling_us=0",
         *([f"runtime.max_num_seqs={row['max_num_seqs']}"] if row["max_num_seqs"] else []),
         *(["runtime.enforce_eager=true"] if "eager" in row["engine"] else []),
         *(["runtime.max_num_batched_tokens=131072"] if "131072" in row["note"] else []),

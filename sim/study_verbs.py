@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 ASK_ABOVE_S = 600.0
 SHOWN_POINTS = 12  # of a table on the terminal
+SHOWN_RUNS = 50_000
 LISTED_ROWS = 40
 Say = Callable[[str], Any]
 
@@ -152,7 +153,9 @@ def finished(plan: Plan, done: Done, console: Any, tell: Say) -> int:
 
 def print_table(plan: Plan, done: Done, results: Any, console: Any) -> None:
     """The means of a few points, or where many are and how to ask for them."""
-    if plan.points.n <= SHOWN_POINTS and results.n_done == results.n_shard:
+    is_small = plan.points.n <= SHOWN_POINTS and plan.n_run <= SHOWN_RUNS
+    if is_small and results.n_done == results.n_shard:
+        from sim.analysis.replicate import MEASURES
         from sim.report.sweep_terminal import print_sweep
         from sim.scenario.resolved import traffic_key
         from sim.sweeps.run import Sweep
@@ -162,8 +165,10 @@ def print_table(plan: Plan, done: Done, results: Any, console: Any) -> None:
         keys = {
             name: traffic_key(story, with_seed=False) for name, story in zip(labels, stories, strict=True)
         }
-        rows = results.runs.to_pylist()
-        print_sweep(Sweep(stories[0], labels, list(plan.seeds), rows, done.path, done.wall_s, keys), console)
+        needed = {"variant", "seed", "slo_ok", *(measure.key for measure in MEASURES)}
+        rows = results.runs.select([n for n in results.runs.column_names if n in needed]).to_pylist()
+        wall_s = 0.0 if done.n_kept else done.wall_s  # else it is of a part of the rows
+        print_sweep(Sweep(stories[0], labels, list(plan.seeds), rows, done.path, wall_s, keys), console)
     else:
         speed = f", {done.n_new / done.wall_s:,.0f} runs/s" if done.n_new and done.wall_s > 0 else ""
         console.print(

@@ -22,8 +22,8 @@ def print_sweep(sweep: Any, console: Console) -> None:
     console.print()
     console.print(Text(sweep.scenario.question or sweep.scenario.name, style="bold"))
     n = len(sweep.rows)
-    speed = f"{n / sweep.wall_s:,.0f} runs/s" if sweep.wall_s > 0 else ""
-    console.print(f"{n:,} runs, {len(sweep.seeds):,} seeds each · {sweep.wall_s:.1f} s · {speed}")
+    took = f" · {sweep.wall_s:.1f} s · {n / sweep.wall_s:,.0f} runs/s" if sweep.wall_s > 0 else ""
+    console.print(f"{n:,} runs, {len(sweep.seeds):,} seeds each{took}")
     for row in found.rows:
         against = "" if row.baseline is None else f"against {row.baseline}"
         table = Table(title=row.name, title_justify="left", title_style="bold", box=None, pad_edge=False)

@@ -97,7 +97,17 @@ def gammaincinv(shape: float, u: Floats) -> Floats:
 
 
 def ndtri(u: Floats) -> Floats:
-    """The inverse of the standard normal CDF, for u in [0, 1]; -inf at 0, inf at 1."""
+    """The inverse of the standard normal CDF, for u in [0, 1]; -inf at 0, inf at 1.
+
+    Where scipy.special is there already, as in a study of thousands of runs, it is asked: a third of the time.
+    """
+    if "scipy.special" in sys.modules:
+        return sys.modules["scipy.special"].ndtri(u)  # type: ignore[no-any-return]
+    return own_ndtri(u)
+
+
+def own_ndtri(u: Floats) -> Floats:
+    """`ndtri` by the approximations above."""
     z = np.empty(u.shape)
     is_upper = u > 1.0 - TAIL
     least = np.where(is_upper, 1.0 - u, u)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import random
@@ -451,6 +452,48 @@ def test_a_mark_names_files_that_are_there(whole: Path) -> None:
         assert all((whole / name).stat().st_size == about["bytes"] for name, about in mark["files"].items())
 
 
+def pids_of(name: bytes) -> list[int]:
+    """Processes of this machine whose command begins so."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        with contextlib.suppress(OSError):
+            if path.read_bytes().startswith(name):
+                found.append(int(path.parent.name))
+    return found
+
+
+@pytest.mark.slow
+def test_a_cluster_that_loses_a_worker_and_a_node_loses_nothing(whole: Path, tmp_path: Path) -> None:
+    """Two raylets of Ray on this machine: a worker is killed after the first shard, one raylet after the third."""
+    pytest.importorskip("ray", reason="Ray is not installed")
+    import ray
+    from ray.cluster_utils import Cluster
+
+    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
+    second = cluster.add_node(num_cpus=1)
+    ray.init(address=cluster.address, log_to_driver=False, configure_logging=False)
+    steps: list[str] = []
+
+    def disturb(share: float, *_: object) -> None:
+        steps.append("shard")
+        if len(steps) == 1:
+            for pid in pids_of(b"ray::_on_ray")[:1]:
+                os.kill(pid, signal.SIGKILL)
+                steps.append("killed")
+        elif steps.count("shard") == 3:
+            cluster.remove_node(second, allow_graceful=False)
+
+    try:
+        done = execution.execute(small(), tmp_path / "s", executor="ray", progress=disturb)
+    finally:
+        ray.shutdown()
+        cluster.shutdown()
+    assert "killed" in steps
+    assert done.is_whole
+    assert files(tmp_path / "s") == files(whole)
+
+
+@pytest.mark.slow
 def test_workers_of_a_cluster(whole: Path, tmp_path: Path) -> None:
     """Ray with two workers on this machine."""
     ray = pytest.importorskip("ray", reason="Ray is not installed")

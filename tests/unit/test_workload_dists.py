@@ -132,7 +132,7 @@ def test_normal_quantiles_are_scipys_to_the_last_bit() -> None:
         [rng.random(100_000), deep, 1 - deep, np.exp(-32.0) * rng.uniform(0.9, 1.1, 999), edges]
     )
     z = rng.normal(scale=6, size=20_000)
-    assert (bits(normal.ndtri(u)) == bits(special.ndtri(u))).all()
+    assert (bits(normal.own_ndtri(u)) == bits(special.ndtri(u))).all()
     assert (bits(normal.ndtr(z)) == bits(special.ndtr(z))).all()
     assert (bits(normal.gammaincinv(0.7, u[:500])) == bits(special.gammaincinv(0.7, u[:500]))).all()
 
