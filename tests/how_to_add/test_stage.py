@@ -40,6 +40,7 @@ tell({name: table[name].to_pylist() for name in ("time_s", "image_pull", "image_
         "output.sample_interval_s=1",
     )
     seen = [
-        [told[name][i] for name in ("image_pull", "image_scan", "engine_start", "ready")] for i in (1, 3, 5, 9, 11, 13)
+        [told[name][i] for name in ("image_pull", "image_scan", "engine_start", "ready")]
+        for i in (1, 3, 5, 9, 11, 13)
     ]
     assert seen == [[1, 0, 0, 1], [1, 0, 0, 1], [0, 1, 0, 1], [0, 1, 0, 1], [0, 0, 1, 1], [0, 0, 0, 2]]
