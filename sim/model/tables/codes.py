@@ -79,7 +79,6 @@ CONTINUOUS, STATIC, DYNAMIC, NO_BATCHING = range(4)
 SCHEDULINGS = ("fcfs", "priority")
 FCFS, PRIORITY = range(2)
 
-AUTOSCALERS = ("fixed", "hpa", "queue", "user")
 FIXED, HPA, QUEUE, USER = range(4)
 
 METRIC_SOURCES = ("outstanding", "waiting", "running", "kv_use", "arrival_rate", "backlog")
