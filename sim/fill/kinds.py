@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from sim.errors import InputError
-from sim.model.tables.kinds import REPLICA, SERVED_MODEL, SESSION, Kind
+from sim.model.tables.kinds import POOL, REPLICA, SERVED_MODEL, SESSION, Kind
 from sim.model.tables.run import Params
 
 
@@ -34,6 +34,7 @@ def n_of(params: Params) -> dict[str, int]:
     """How many sessions, replicas … a run has: what a kind can have a row of memory for."""
     return {
         SERVED_MODEL: int(params.n_served_model),
+        POOL: int(params.n_pool),
         REPLICA: int(params.n_replica),
         SESSION: int(params.n_session),
     }

@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from sim.errors import InputError
+from sim.fill.by_name import fields_of
+from sim.fill.kinds import settings_words
 from sim.fill.signals import SignalRow
 from sim.model.autoscaler.hpa_rows import (
     DOWN,
@@ -24,8 +26,8 @@ from sim.model.autoscaler.hpa_rows import (
     hpa_target,
 )
 from sim.model.autoscaler.keda import KedaSettings, keda_settings, keda_trigger
-from sim.model.loop.control import SCALER_PAR
-from sim.model.tables.codes import AGGREGATIONS, FIXED, HPA, METRIC_SOURCES, QUEUE, USER
+from sim.model.loop.control import AUTOSCALERS, KINDS, SCALER_PAR
+from sim.model.tables.codes import AGGREGATIONS, FIXED, HPA, METRIC_SOURCES, QUEUE
 from sim.scenario.autoscaler import Hpa, Queue, ScalingRules, Trigger
 from sim.scenario.metrics import Pipeline
 from sim.scenario.pool import Pool
@@ -39,6 +41,7 @@ def scaler_row(pool: Pool) -> tuple[int, int, int, np.ndarray]:
     """(code, first tick ps, fixed target, settings) of a pool's controller."""
     scaler = pool.autoscaler
     words = np.zeros(SCALER_PAR, dtype=np.int64)
+    kind = KINDS[AUTOSCALERS.index(scaler.kind)]
     if scaler.kind == "fixed":
         return FIXED, 0, scaler.replicas, words
     if scaler.kind == "hpa":
@@ -47,7 +50,9 @@ def scaler_row(pool: Pool) -> tuple[int, int, int, np.ndarray]:
     if scaler.kind == "queue":
         fill_queue(pool, scaler, words)
         return QUEUE, 0, 0, words
-    return USER, s_to_ps(scaler.period_s), 0, words
+    if kind.settings is not None:
+        words[: kind.settings.SIZE] = settings_words(kind, fields_of(kind.settings, scaler, pool))
+    return kind.code, s_to_ps(scaler.period_s), 0, words
 
 
 def milli(value: float) -> int:

@@ -12,6 +12,7 @@ from sim.model.tables.codes import STAGE_SLICE
 from sim.model.tables.pool import N_QUANTILE
 from sim.scenario.coldstart import SHOWN_AS, STAGES, Compute, Fixed, Transfer, in_order, waits_for
 from sim.scenario.pool import Pool
+from sim.stages import STREAMS
 from sim.steptime.gang import Gang
 from sim.steptime.memory import weight_bytes_per_gpu
 from sim.steptime.params import flops_per_token, weight_bytes
@@ -19,10 +20,6 @@ from sim.units import HORIZON_MAX_S
 from sim.workload.dists import quantile_table
 
 GB = 1e9
-#: Each stage's stream of draws; a stage that is added changes no other's.
-DRAWS: dict[str, int] = {
-    name: i + 1 for i, name in enumerate((*STAGES, "unpack", "server", "load", "compile", "graphs", "warmup"))
-}
 LARGEST_GRAPH = 512
 OF_GRAPHS = ("compile", "graphs")  # what an eager engine leaves out
 
@@ -202,7 +199,7 @@ def step_rows(pool: Pool) -> tuple[np.ndarray, tuple[StepRow, ...]]:
     return rows, tuple(
         StepRow(
             stage=STAGE_SLICE + STAGES.index(stage.shown_as),
-            draw=DRAWS[stage.name],
+            draw=STREAMS[stage.name],
             after=sum(1 << names.index(name) for name in stage.after),
         )
         for stage in times

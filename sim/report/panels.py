@@ -13,6 +13,7 @@ from sim.report.style import (
     BLUE,
     GREY,
     ORANGE,
+    OTHER_STAGE,
     RED,
     SKY,
     STAGE_COLOURS,
@@ -93,7 +94,7 @@ def replicas_panel(axis: Axis, samples: Samples) -> Panel:
     stages = samples.stages
     upwards = ["ready", *(name for name in reversed(stages) if name not in ("ready", "draining")), "draining"]
     seen = {STAGE_LABELS[name]: stages[name] for name in upwards if stages[name].any() or name == "ready"}
-    colours = {label: STAGE_COLOURS[label] for label in seen}
+    colours = {label: STAGE_COLOURS.get(label, OTHER_STAGE) for label in seen}
     area = areas(axis, long_rows(axis, samples.time_s, seen), colours, "replicas", interpolate="step-after")
     wanted = long_rows(axis, samples.time_s, {"wanted": samples.wanted})
     line = _line_over(axis, wanted, "wanted", interpolate="step-after", strokeDash=[4, 2])

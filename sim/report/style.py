@@ -20,6 +20,7 @@ STAGE_COLOURS = {  # from what is far from serving (pale) to what serves
     "ready": GREEN,
     "draining": "#B9A0C9",
 }
+OTHER_STAGE = "#E0D0B0"  # that has no colour above
 STATION_COLOURS = (PURPLE, "#8C6D31", BLUE, GREEN, ORANGE, "#555555")  # one a station, then again
 
 CAUSE_COLOURS = {  # what a request's time went to: waiting in warm colours, computing in cool ones

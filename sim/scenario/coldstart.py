@@ -2,38 +2,24 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
 from sim.scenario.dist import Constant, Dist
 from sim.scenario.types import CONFIG, Count, Name, NonNegative, Number, Positive, Share, Text
+from sim.stages import FIRST_STEPS, START_STAGES, STEPS
 
-StageName = Literal[
-    "slice",
-    "provision",
-    "image",
-    "unpack",
-    "server",
-    "weights",
-    "load",
-    "engine",
-    "compile",
-    "graphs",
-    "warmup",
-]
+if TYPE_CHECKING:
+    StageName = str
+else:
+    StageName = Literal[tuple(STEPS)]
 #: In this order where they are listed; the others stand where they are put.
-STAGES: tuple[StageName, ...] = ("slice", "provision", "image", "weights", "engine")
-#: Where each is seen in time series and pictures: one of the five stages above.
+STAGES: tuple[StageName, ...] = FIRST_STEPS
+#: Where each is seen in time series and pictures: one of STAGES.
 SHOWN_AS: dict[StageName, StageName] = {
-    **{name: name for name in STAGES},
-    "unpack": "image",
-    "server": "engine",
-    "load": "weights",
-    "compile": "engine",
-    "graphs": "engine",
-    "warmup": "engine",
+    step: FIRST_STEPS[START_STAGES.index(stage)] for step, stage in STEPS.items()
 }
 BANDWIDTH_MIN_GB_S = 0.001  # 8 Mbit/s: a slow line to a house
 BANDWIDTH_MAX_GB_S = 1000.0  # above NVLink-C2C (450 each way) and eight 400 Gbit/s network cards (400)

@@ -10,7 +10,7 @@ from parity.fleets import Fleet
 from sim.engine.result import make_result
 from sim.fill.params import ClassRow, PoolRow, RunRow, ServedModelRow, Traffic
 from sim.model.router.choose import LEAST_OUTSTANDING, POWER_OF_TWO, RANDOM
-from sim.model.tables.codes import N_START_STAGE, STAGE_IMAGE, STAGE_WEIGHTS
+from sim.model.tables.codes import N_START_STAGE, STAGE_NAMES
 from sim.model.tables.pool import N_QUANTILE
 
 from .walk import walked
@@ -50,7 +50,7 @@ def ranks(seed: int) -> np.ndarray:
         initial=0,
         tick_ps=0,
         target=N_START,
-        stage_ps=stage_tables(STAGE_IMAGE, STAGE_WEIGHTS),
+        stage_ps=stage_tables(STAGE_NAMES.index("image_pull"), STAGE_NAMES.index("weight_load")),
     )
     starts = walked(one_pool(pool, LEAST_OUTSTANDING, 1, seed)).starts
     assert sorted(starts) == [(0, n) for n in range(N_START)]

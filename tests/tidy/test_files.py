@@ -14,8 +14,7 @@ REPO = Path(__file__).resolve().parents[2]
 STORIES = sorted((REPO / "scenarios").glob("*.yaml"))
 OPTIONS = sorted((REPO / "conf").glob("*/*.yaml"))
 FILE_LINES_MAX = 340
-LONGER = {
-}
+LONGER = {}
 FILE_BYTES_MAX = 1 << 20
 LINK = re.compile(r"\]\((?!https?:|#|mailto:)([^)#\s]+)")
 TEXT = {".py", ".md", ".yaml", ".toml", ".sh", ".csv", ".json", ""}

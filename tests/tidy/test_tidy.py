@@ -44,6 +44,7 @@ MODEL_IMPORTS = {
         "sim.compile.jit",
         "sim.model",
         "sim.rng",
+        "sim.stages",
         "sim.schema",
         "sim.units",
     ),

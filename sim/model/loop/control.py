@@ -12,13 +12,21 @@ from sim.model.autoscaler.keda import KedaMemory, KedaSettings, keda_desired, ke
 from sim.model.base.min_tree import tree_first, tree_first_key
 from sim.model.cluster.replica_lifecycle import on_stage, scale_to
 from sim.model.loop.inputs import next_arrival_ps
-from sim.model.tables.codes import DONE, HPA, NEED_POLICY, QUEUE, USER
+from sim.model.tables.codes import DONE, FIXED, HPA, NEED_POLICY, QUEUE, USER
+from sim.model.tables.kinds import POOL, Kind, names_of_kinds
 from sim.model.telemetry.marks import pass_mark
 from sim.model.telemetry.samples import sample, scrape, signal_milli
 from sim.units import NEVER
 
-SCALER_PAR = max(HpaSettings.SIZE, KedaSettings.SIZE)  # words of a pool
-SCALER_STATE = max(HpaMemory.SIZE, KedaMemory.SIZE)
+KINDS = (
+    Kind(FIXED, "fixed"),
+    Kind(HPA, "hpa", HpaSettings, HpaMemory, POOL),
+    Kind(QUEUE, "queue", KedaSettings, KedaMemory, POOL),
+    Kind(USER, "user"),
+)
+AUTOSCALERS = names_of_kinds(KINDS)
+SCALER_PAR = max(kind.settings.SIZE for kind in KINDS if kind.settings)  # words of a pool
+SCALER_STATE = max(kind.memory.SIZE for kind in KINDS if kind.memory)
 
 
 @jit_call

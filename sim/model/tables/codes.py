@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from sim.stages import START_STAGES
+
 # ---- codes ----------------------------------------------------------------------
 # status of a run; closed: its last request was answered before its time was up, and it has yet to be finished
 NEW, OK, DONE, NEED_SLOTS, NEED_POLICY, CLOSED = range(6)
@@ -9,29 +11,12 @@ NEW, OK, DONE, NEED_SLOTS, NEED_POLICY, CLOSED = range(6)
 PHASE_FAULT, PHASE_NODE, PHASE_STAGE, PHASE_SAMPLE, PHASE_TICK = 0, 1, 2, 3, 4
 PHASE_DEADLINE, PHASE_RETRY, PHASE_TURN, PHASE_ARRIVAL, PHASE_BOUNDARY = 5, 6, 7, 8, 9
 
-(
-    STAGE_GONE,
-    STAGE_SLICE,
-    STAGE_PROVISION,
-    STAGE_IMAGE,
-    STAGE_WEIGHTS,
-    STAGE_ENGINE,
-    STAGE_READY,
-    STAGE_DRAINING,
-) = range(8)
-N_STAGE = 8
-N_START_STAGE = 5  # slice, provision, image, weights, engine: the timed ones, stages 1…5
+STAGE_NAMES = ("gone", *START_STAGES, "ready", "draining")
+N_STAGE = len(STAGE_NAMES)
+N_START_STAGE = len(START_STAGES)  # the timed ones, stages 1 … N_START_STAGE
+STAGE_GONE, STAGE_SLICE = 0, 1
+STAGE_ENGINE, STAGE_READY, STAGE_DRAINING = N_START_STAGE, N_START_STAGE + 1, N_START_STAGE + 2
 N_STEP_MAX = 14  # steps of a start; each draws from a stream of its own (sim.rng)
-STAGE_NAMES = (
-    "gone",
-    "waiting_slice",
-    "provisioning",
-    "image_pull",
-    "weight_load",
-    "engine_start",
-    "ready",
-    "draining",
-)
 
 OUTCOMES = ("inside", "completed", "rejected", "timed_out", "failed")
 INSIDE, COMPLETED, REJECTED, TIMED_OUT, FAILED = range(5)
@@ -94,7 +79,6 @@ CONTINUOUS, STATIC, DYNAMIC, NO_BATCHING = range(4)
 SCHEDULINGS = ("fcfs", "priority")
 FCFS, PRIORITY = range(2)
 
-AUTOSCALERS = ("fixed", "hpa", "queue", "user")
 FIXED, HPA, QUEUE, USER = range(4)
 
 METRIC_SOURCES = ("outstanding", "waiting", "running", "kv_use", "arrival_rate", "backlog")

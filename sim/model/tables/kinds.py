@@ -12,7 +12,7 @@ from typing import NamedTuple
 from sim.schema import Row
 
 #: What a kind can have a row of memory for.
-SERVED_MODEL, REPLICA, SESSION = "served_model", "replica", "session"
+SERVED_MODEL, POOL, REPLICA, SESSION = "served_model", "pool", "replica", "session"
 
 
 class Kind(NamedTuple):
@@ -24,7 +24,7 @@ class Kind(NamedTuple):
         None  # a field `x_ps` is filled from the scenario's `x_s`, `x_milli` from `x`
     )
     memory: type[Row] | None = None
-    per: str = ""  # SERVED_MODEL, REPLICA or SESSION
+    per: str = ""  # SERVED_MODEL, POOL, REPLICA or SESSION
 
 
 def names_of_kinds(kinds: tuple[Kind, ...]) -> tuple[str, ...]:
