@@ -161,8 +161,10 @@ def fixed_s(gang: Gang, eff: Efficiency) -> float:
 
 
 def mixed_us(gang: Gang, eff: Efficiency) -> float:
-    """Microseconds that prompts add to a step beside their arithmetic."""
-    return prompt_launch_us(gang.model) if eff.mixed_step_us is None else eff.mixed_step_us
+    """Microseconds that prompts add to a step beside their arithmetic: launches beyond those of an eager step."""
+    if eff.mixed_step_us is not None:
+        return eff.mixed_step_us
+    return max(0.0, prompt_launch_us(gang.model) - eff.launch_us_per_layer * gang.model.layers)
 
 
 def floor_s(gang: Gang, eff: Efficiency) -> float:
