@@ -93,7 +93,7 @@ def following(before: Sequence[str], word: str) -> Iterable[str]:
 
 def studies() -> list[str]:
     """Names of the studies that there are."""
-    from sim.studies.reading import study_files
+    from sim.scenario.catalogue import study_files
 
     return list(study_files())
 

@@ -77,13 +77,19 @@ def as_json(name: str, overrides: Sequence[str], everything: bool = True) -> str
     return "".join(c if c.isprintable() or c == "\n" else json.dumps(c)[1:-1] for c in text) + "\n"
 
 
+NO_GROUPS = {
+    "scenarios": "whole stories, to run or compare",
+    "studies": "what is varied of a story, to plan or sweep",
+}
+
+
 def as_list(group: str | None = None) -> str:
     """The catalogue: each group's names with one line each."""
     from sim.scenario.catalogue import GROUPS, catalogue
 
     out = StringIO()
     for name, entries in catalogue(group).items():
-        out.write(f"{name}: {GROUPS.get(name, 'whole stories, to run or compare')}\n")
+        out.write(f"{name}: {(GROUPS | NO_GROUPS)[name]}\n")
         width = max(map(len, entries), default=0)
         out.writelines(f"  {entry:{width}}  {line}\n" for entry, line in entries.items())
         out.write("\n")

@@ -15,7 +15,7 @@ fleetsim: simulate a fleet that serves AI models, before money is spent
   fleetsim sweep STUDY [key=a,b,c ...]         run it, or what is missing of it; --yes, --shard i/n
   fleetsim sql QUERY RESULT                    ask the runs of a study; --json
   fleetsim show SCENARIO [key=value ...]       every key with its unit and source; --json, --all
-  fleetsim list [GROUP]                        what there is to choose from
+  fleetsim list [GROUP]                        what there is to choose from; scenarios, studies
   fleetsim plot RUN                            a run's picture, as HTML and PNG
   fleetsim why RUN [class=NAME] [measure=e2e]  what its misses spent their time on
   fleetsim calibrate FILE [--scenario NAME]    fit step times to measured steps or operating points

@@ -59,6 +59,12 @@ def scenario_files() -> dict[str, Path]:
     return {**yaml_files(packaged_root() / "scenarios"), **yaml_files(Path.cwd() / "scenarios")}
 
 
+def study_files() -> dict[str, Path]:
+    """Name → file of every study; one in `./scenarios/studies` comes before a packaged one of the same name."""
+    places = (packaged_root() / "scenarios", Path.cwd() / "scenarios")
+    return {name: path for place in places for name, path in yaml_files(place / "studies").items()}
+
+
 def own_options(group: str) -> dict[str, Path]:
     """Name → file of the user's own options of a group."""
     own = own_conf_dir()
@@ -144,10 +150,14 @@ def scenario_line(path: Path) -> str:
 
 
 def catalogue(group: str | None = None) -> dict[str, dict[str, str]]:
-    """Group (or `scenarios`) → name → one line; raises InputError for an unknown group."""
-    found = {"scenarios": {name: scenario_line(path) for name, path in scenario_files().items()}}
-    if group in ("scenario", "scenarios"):
-        return found
+    """Group (or `scenarios`, or `studies`) → name → one line; raises InputError for an unknown group."""
+    files = {"scenarios": scenario_files(), "studies": study_files()}
+    found = {
+        kind: {name: scenario_line(path) for name, path in named.items()} for kind, named in files.items()
+    }
+    for kind, one in (("scenarios", "scenario"), ("studies", "study")):
+        if group in (kind, one):
+            return {kind: found[kind]}
     if group is not None and group not in GROUPS:
         raise InputError(unknown_group(group))
     wanted = [group] if group else list(GROUPS)

@@ -55,7 +55,7 @@ def basis_of(
 
 
 def unchecked(gang: Gang, is_eager: bool = False) -> list[str]:
-    """What of a gang no public operating point in docs/accuracy.md stands for, or only a few."""
+    """The parts of a gang (GPU, formats, parallelism) that no public point in docs/accuracy.md checks, or only a few do."""
     found = []
     architecture = gang.gpu.architecture
     if architecture not in CHECKED_ARCHITECTURES:

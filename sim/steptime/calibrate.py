@@ -313,7 +313,7 @@ def left_out_text(out: LeftOut) -> str:
 
 
 def _beside(out: LeftOut) -> str:
-    """The error on points left out, behind that on all."""
+    """The error on points left out, in brackets: a fit's report has it after the error on all points."""
     return "" if math.isnan(out.mape) else f" (left out {out.mape:.2f} %)"
 
 

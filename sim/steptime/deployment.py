@@ -122,7 +122,7 @@ def calibrate_points(points: Points, law: PoolLaw, lengths: Lengths, today: str)
 
 
 def _check_units(source: str, states: Sequence[State], law: PoolLaw) -> None:
-    """Raise InputError where the law is so far off that the numbers mean something else."""
+    """Raise InputError where the law is so far off that the points are of another deployment or in other units."""
     times = float(np.median([1.0 / (1.0 + off(state, Correction()) / 100.0) for state in states]))
     if not 1.0 / ABSURD <= times <= ABSURD:
         raise InputError(
@@ -135,7 +135,7 @@ def _check_units(source: str, states: Sequence[State], law: PoolLaw) -> None:
 
 
 def by_running(states: Sequence[State]) -> list[list[int]]:
-    """Indices of states, those with the same number of running sequences together, in its order."""
+    """Groups of indices of states, a group for each number of running sequences (within SAME), rising."""
     groups: list[list[int]] = []
     for i in sorted(range(len(states)), key=lambda i: states[i].n):
         if groups and states[i].n <= SAME * states[groups[-1][0]].n:

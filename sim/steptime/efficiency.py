@@ -129,7 +129,7 @@ LAYER_US_WITH_KERNELS = {"hopper": 31.2, "blackwell": 37.2}
 
 
 def prompt_launch_us(model: Model) -> float:
-    """What a step of a model takes longer because it carries prompts, beside their arithmetic, microseconds."""
+    """Microseconds to launch the kernels that prompts add to a step, by the kinds of the model's layers."""
     with_mla = attention_layers(model) if model.attention == "mla" else 0
     return (
         PROMPT_LAYER_US * model.layers
@@ -140,7 +140,7 @@ def prompt_launch_us(model: Model) -> float:
 
 
 def efficiency_for(gpu: Gpu, law: Law, with_kernels: bool = False) -> Efficiency:
-    """The architecture's factors, with what the scenario says instead."""
+    """The factors of the GPU's architecture; those that the scenario sets replace them."""
     default = EFFICIENCY[gpu.architecture]
     if with_kernels:
         near = "blackwell" if gpu.architecture == "blackwell" else "hopper"  # Ampere, Ada: assumed as Hopper

@@ -64,9 +64,9 @@ def _at_sizes(n_experts: int, n_active: int, ep: int, skew: float) -> Load:
 
 
 def load_of(model: Model, ep: int, skew: float, n_tokens: np.ndarray) -> Load:
-    """The load of a step of `n_tokens` tokens (any shape, above 0), between sizes in logarithms.
+    """The load of a step of `n_tokens` tokens (any shape, above 0).
 
-    Past the last size every GPU reads what it reads there.
+    Between SIZES it is linear in the logarithm of the tokens, past the last it stays.
     """
     at = _at_sizes(int(model.experts or 0), int(model.experts_active or 0), ep, float(skew))
     z, sizes = np.log(np.maximum(n_tokens, 1.0)), np.log(SIZES)

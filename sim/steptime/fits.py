@@ -53,7 +53,7 @@ def points_of(rows: list[Row]) -> Points:
 
 
 def merged(lengths: np.ndarray) -> np.ndarray:
-    """Lengths of which those that differ by no more than a hundredth, from 20 tokens on by a token, are one: their mean."""
+    """Each length as the mean of those near it: within a hundredth or a token (below 20 tokens: a twentieth)."""
     order = np.argsort(lengths, kind="stable")
     group = np.zeros(len(lengths), dtype=int)
     first, name = -math.inf, -1

@@ -109,13 +109,13 @@ def law_curve(gang: Gang, law: Law, max_num_seqs: int, host: Host | None = None)
 
 
 def work_s(gang: Gang, kernels: Kernels, eff: Efficiency, tokens: np.ndarray) -> np.ndarray:
-    """Seconds of what a step does by its tokens: matrix products, experts and all-reduces."""
+    """Seconds of the parts of a step that grow with its tokens: matrix products, experts and all-reduces."""
     group = np.ceil(tokens / gang.dp)
     return kernels.dense_s(group) + experts_s(gang, eff, tokens) + kernels.allreduce_s(group)
 
 
 def work_at_knots(gang: Gang, kernels: Kernels, eff: Efficiency) -> np.ndarray:
-    """The same at the knots of the time by tokens, (N_WORK,), rising; no tokens take none."""
+    """`work_s` at each of `knot_tokens()`, (N_WORK,): never falling, and 0 where there are no tokens."""
     knots = knot_tokens().astype(float)
     asked = np.minimum(knots, TOKENS_MAX)
     seconds = (
@@ -126,7 +126,7 @@ def work_at_knots(gang: Gang, kernels: Kernels, eff: Efficiency) -> np.ndarray:
 
 
 def experts_s(gang: Gang, eff: Efficiency, tokens: np.ndarray) -> np.ndarray:
-    """Seconds of the routed experts on the busiest GPU, all layers: reading what is touched, or multiplying."""
+    """Seconds of the routed experts of all layers on the busiest GPU: the longer of reading them and multiplying."""
     model = gang.model
     if not model.experts or not model.experts_active:
         return np.zeros(np.shape(tokens))
@@ -161,8 +161,10 @@ def fixed_s(gang: Gang, eff: Efficiency) -> float:
 
 
 def mixed_us(gang: Gang, eff: Efficiency) -> float:
-    """Microseconds that prompts add to a step beside their arithmetic."""
-    return prompt_launch_us(gang.model) if eff.mixed_step_us is None else eff.mixed_step_us
+    """Microseconds that prompts add to a step beside their arithmetic: launches beyond those of an eager step."""
+    if eff.mixed_step_us is not None:
+        return eff.mixed_step_us
+    return max(0.0, prompt_launch_us(gang.model) - eff.launch_us_per_layer * gang.model.layers)
 
 
 def floor_s(gang: Gang, eff: Efficiency) -> float:
@@ -171,7 +173,7 @@ def floor_s(gang: Gang, eff: Efficiency) -> float:
 
 
 def padded(n: np.ndarray) -> np.ndarray:
-    """Batch sizes as CUDA graphs run them: the next captured size, or the size itself past the last."""
+    """Batch sizes as CUDA graphs run them: rounded up to the next captured size; past the last one as they are."""
     sizes = np.array(CAPTURED_SIZES, dtype=float)
     index = np.minimum(np.searchsorted(sizes, n), len(sizes) - 1)
     return np.where(n <= sizes[-1], sizes[index], n)

@@ -37,7 +37,7 @@ class Line(NamedTuple):
 
 
 class Roofline:
-    """The kernels of one gang, as every GPU of it runs them; z and n are tokens and sequences of one group."""
+    """The kernels that each GPU of a gang runs; z: tokens, n: sequences, both of one data-parallel group."""
 
     source = "roofline"
 

@@ -75,7 +75,7 @@ def state_of(point: Point, law: PoolLaw, lengths: Lengths) -> State:
 def step_ms(
     law: PoolLaw, n: float, kv: float, tokens: float = 0.0, pairs: float = 0.0, mixed: float = 1.0
 ) -> float:
-    """A step of n sequences that attend kv tokens beside `tokens` of prompts; `mixed`: how much of its fixed part."""
+    """A step of n sequences that attend kv tokens beside `tokens` of prompts; `mixed`: the share of `mixed_s`."""
     curve, at = law.curve, np.arange(len(law.curve.base_s))
     seconds = np.interp(n, at, curve.base_s) + np.interp(n, at, curve.slope_s) * kv
     if tokens > 0:
@@ -101,7 +101,7 @@ def lengths_of(point: Point, lengths: Lengths) -> tuple[np.ndarray, np.ndarray]:
 
 
 def starved(state: State) -> str:
-    """Why a point is no steady state that a step time explains; empty: it is one."""
+    """Why no step time explains a point, for it is no steady state; empty where it is one."""
     point = state.point
     if point.p50_ms and point.mean_ms and point.p50_ms > STARVED_MEDIAN * point.mean_ms:
         return (

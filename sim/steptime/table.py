@@ -56,7 +56,7 @@ class Curve(NamedTuple):
 
 
 def linear_work_s(seconds: float) -> np.ndarray:
-    """The time by tokens where each takes as long, (N_WORK,)."""
+    """`Curve.work_s` of an engine whose tokens take `seconds` each, (N_WORK,)."""
     return seconds * knot_tokens().astype(float)
 
 

@@ -9,12 +9,12 @@ from typing import Any
 
 from sim.errors import InputError, nearest, problem
 from sim.scenario.build import TOP_LEVEL
-from sim.scenario.catalogue import GROUPS, packaged_root, scenario_files, yaml_files
+from sim.scenario.catalogue import GROUPS, scenario_files, study_files
 from sim.scenario.compose import read_orders
 from sim.scenario.problems import not_a_key
 from sim.scenario.types import SEED_MAX
 from sim.scenario.yaml_file import read_yaml
-from sim.studies.axes import TEXT_MAX, Axis, Span, Value, axis, keys_of, split
+from sim.studies.axes import OPTION, RANGE, Axis, Value, axis, keys_of, split
 from sim.studies.points import count
 from sim.studies.rules import Rule, read_rule
 from sim.studies.study import Seeds, Study, read_sampler
@@ -35,16 +35,11 @@ KEYS = (
 )
 SEEDS_HOW = "a range as 1..30, a list as 1,2,5, or `until decided, at most 200`"
 SEED_RANGE = re.compile(r"^(\d{1,19})\s*\.\.\s*(\d{1,19})$")
+SEVERAL_DOTS = re.compile(r"^[-+.\d][^,\s]*\.\.")  # meant as a range
 UNTIL = re.compile(r"^until decided(?:,?\s+at most (\d{1,7}))?$")
 UNTIL_AT_MOST = 200
 SEEDS_MAX = 10_000_000
 NAME = re.compile(r"^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$")
-
-
-def study_files() -> dict[str, Path]:
-    """Name → file of every study; one in `./scenarios/studies` comes before a packaged one of the same name."""
-    places = (packaged_root() / "scenarios" / "studies", Path.cwd() / "scenarios" / "studies")
-    return {name: path for place in places for name, path in yaml_files(place).items()}
 
 
 def find_study(name_or_path: str) -> Path | None:
@@ -95,23 +90,22 @@ def with_words(said: Mapping[str, Any], words: Sequence[str]) -> dict[str, Any]:
         seen.add(key)
         if key in ("seed", "seeds"):
             data["seeds"] = value
-        elif isinstance(axes, dict) and is_axis(key, value):
+        elif isinstance(axes, dict) and (key in axes or is_axis(key, value)):
             axes[key] = value
+            if isinstance(data.get("baseline"), Mapping):  # it names a value that may be gone
+                data["baseline"] = {k: v for k, v in data["baseline"].items() if k != key}
         else:
-            if isinstance(axes, dict):
-                axes.pop(key, None)
             overrides.append(word)
     return {**data, "axes": axes, "overrides": overrides}
 
 
 def is_axis(key: str, value: str) -> bool:
-    """Whether a word of the command line says several values."""
-    found = (
-        axis(key, value, "").parts
-        if value and len(value) <= TEXT_MAX and not value.startswith(("[", "{"))
-        else ()
-    )
-    return len(found) > 1 or any(isinstance(part, Span) or part.axes for part in found)
+    """Whether a word of the command line says several values: more than one, a range, or an option with axes of its own."""
+    try:
+        items = split(value, key)
+    except InputError:
+        return False  # whoever reads overrides says what is wrong with it
+    return len(items) > 1 or any(form.match(items[0]) for form in (RANGE, OPTION, SEVERAL_DOTS))
 
 
 def read_study(said: Mapping[str, Any], shown: str = "") -> Study:

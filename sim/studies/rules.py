@@ -130,20 +130,20 @@ def _check(
         or (isinstance(node, ast.BinOp) and type(node.op) in BINARY)
         or (isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.Not | ast.USub | ast.UAdd))
         or (isinstance(node, ast.Compare) and all(type(op) in COMPARED or _is_in(op) for op in node.ops))
-        or isinstance(node, ast.Tuple | ast.List)
         or (isinstance(node, ast.Call) and not node.keywords and _called(node) in CALLED and node.args)
     )
     if not is_known:
         what = ast.unparse(node) if isinstance(node, ast.expr) else type(node).__name__
         raise InputError(f"{place}: {what!r} in {text!r} is not allowed in a rule; allowed: {HOW}")
+    children = [child for child in ast.iter_child_nodes(node) if isinstance(child, ast.expr)]
+    if isinstance(node, ast.Call):
+        children = list(node.args)
     if isinstance(node, ast.Compare):
+        children = [node.left]
         for op, right in zip(node.ops, node.comparators, strict=True):
             if _is_in(op) and not isinstance(right, ast.Tuple | ast.List):
                 raise InputError(f"{place}: {text!r}: `in` needs a list behind it, as x in (1, 2)")
-    if isinstance(node, ast.Call):
-        children: list[Any] = list(node.args)
-    else:
-        children = [child for child in ast.iter_child_nodes(node) if isinstance(child, ast.expr)]
+            children += right.elts if _is_in(op) and isinstance(right, ast.Tuple | ast.List) else [right]
     for child in children:
         _check(child, text, place, quoted, known, names)
 

@@ -93,7 +93,7 @@ def test_every_verb_in_the_help_exists(capsys: pytest.CaptureFixture[str]) -> No
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["rum", "x"], "'rum' is no verb; there are: run, compare, show"),
+        (["rum", "x"], "'rum' is no verb; there are: run, compare, plan"),
         (["run"], "run: needs a scenario first"),
         (["run", "gpu=l4"], "run: needs a scenario first"),
         (["run", "first_run", "--fast"], "run: '--fast' is no option"),

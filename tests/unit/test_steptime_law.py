@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
@@ -25,7 +26,7 @@ from sim.steptime.params import (
     state_bytes,
     weight_bytes,
 )
-from sim.steptime.roofline import window_line
+from sim.steptime.roofline import product_s, window_line
 from sim.steptime.table import Curve, decode_s, prompt_s, work_s_at
 
 GPU = {p.stem: gpu(p.stem) for p in (CONF / "gpu").glob("*.yaml")}
@@ -42,6 +43,8 @@ IDEAL = Law(
     product_us=0.0,
     layer_us=0.0,
     sampling_us=0.0,
+    schedule_us=0.0,
+    schedule_sequence_us=0.0,
     sequence_us=0.0,
     step_us=0.0,
     mixed_step_us=0.0,
@@ -347,3 +350,50 @@ def test_quantised_weights_on_an_a100_gain_nothing_under_load() -> None:
     whole = rate_of("bf16")
     assert rate_of("fp8_weights") / whole == pytest.approx(0.90, abs=0.04)
     assert rate_of("int4") / whole == pytest.approx(1.02, abs=0.04)
+
+
+@pytest.mark.parametrize("option", ["llama_3_1_8b", "gemma_3_12b"])
+def test_sampling_sorts_the_whole_vocabulary_of_each_sequence_on_every_rank(option: str) -> None:
+    law = replace(IDEAL, sampling_us=50.0)
+    for tp in (1, 4):
+        gang = Gang(GPU["h100"], MODEL[option], tp=tp)
+        added_s = law_curve(gang, law, 64).base_s - law_curve(gang, IDEAL, 64).base_s
+        assert added_s[1:] == pytest.approx(50e-6 * np.arange(1, 65) * MODEL[option].vocab / 1e5)
+        assert added_s[0] == 0.0
+
+
+@pytest.mark.parametrize(
+    ("option", "us"),
+    [
+        ("llama_3_1_8b", 32 * 70),
+        ("qwen3_30b_a3b", 48 * (70 + 58)),
+        ("deepseek_v3", 61 * (70 + 424) + 58 * 58),
+        ("nemotron_nano_9b_v2", 56 * 70 + 27 * 1092),
+    ],
+)
+def test_prompts_add_the_launches_of_each_kind_of_layer_to_a_step(option: str, us: float) -> None:
+    gang = Gang(GPU["h200"], MODEL[option], "fp8", tp=8)
+    curve, none = (law_curve(gang, law, 4) for law in (ROOFLINE, replace(ROOFLINE, mixed_step_us=0.0)))
+    assert curve.mixed_s == pytest.approx(us * 1e-6)
+    assert none.mixed_s == 0.0
+    assert curve.base_s[0] - none.base_s[0] == pytest.approx(us * 1e-6)
+    assert law_curve(gang, replace(ROOFLINE, mixed_step_us=7.0), 4).mixed_s == pytest.approx(7e-6)
+    launched = 50 * gang.model.layers  # without CUDA graphs a step launches its kernels one by one anyway
+    eager = law_curve(gang, replace(ROOFLINE, launch_us_per_layer=50.0), 4)
+    assert eager.mixed_s == pytest.approx((us - launched) * 1e-6)
+
+
+@pytest.mark.parametrize(
+    ("option", "products"),
+    [("llama_3_1_8b", 4 * 32), ("qwen3_30b_a3b", 3 * 48), ("deepseek_v3", 4 * 61 + 2 * 3 + 3 * 58)],
+)
+def test_each_matrix_product_takes_its_start_and_quantised_activations_a_little_more(
+    option: str, products: int
+) -> None:
+    started = replace(IDEAL, product_us=10.0)
+    output_layer = 10e-6
+    for precision, more_s in (("bf16", 0.0), ("fp8", 3e-6)):
+        gang = Gang(GPU["h200"], MODEL[option], precision, tp=8)
+        none, some = (law_curve(gang, law, 4).base_s[1:] for law in (IDEAL, started))
+        assert some - none == pytest.approx(products * 10e-6 + output_layer)
+        assert product_s(gang, choose_kernels(gang, started).eff) == pytest.approx(10e-6 + more_s)

@@ -15,7 +15,7 @@ from sim.errors import InputError
 from sim.studies.axes import Span, Value, axis
 from sim.studies.planning import cut
 from sim.studies.points import as_word, grid
-from sim.studies.reading import read_seeds, read_study
+from sim.studies.reading import load_study, read_seeds, read_study
 from sim.studies.rules import read_rule
 from sim.studies.study import Sampler, unit_cube
 
@@ -146,6 +146,8 @@ def study(**said: Any) -> dict[str, Any]:
         ({"constraints": ["max_replicas ** 99"]}, "is not allowed in a rule"),
         ({"constraints": ["'a' * 9 == gpu"]}, "arithmetic needs numbers"),
         ({"constraints": ["1 < 2"]}, "a rule that names an axis"),
+        ({"constraints": ["gpu == [1, 2]"]}, "'[1, 2]' in 'gpu == [1, 2]' is not allowed in a rule"),
+        ({"constraints": ["gpu, 1"]}, "is not allowed in a rule"),
         ({"constraints": ["gpu in 3"]}, "`in` needs a list"),
         ({"constraints": ["gpu =="]}, "constraints[0]: 'gpu ==' is not valid"),
         ({"zipped": [{"pool.tp": "1,2", "pool.pp": "1,2,3"}]}, "zipped[0]: pool.tp has 2, pool.pp has 3"),
@@ -190,6 +192,19 @@ def test_zipped_conditional_and_constrained_axes() -> None:
         "autoscaler=hpa min_replicas=1 max_replicas=4",
         "autoscaler=hpa min_replicas=2 max_replicas=8 target=4",
     ]
+
+
+def test_words_of_the_command_line_are_axes_or_overrides() -> None:
+    words = ["pool.max_replicas=4..6", "gpu=h100,l4", "traffic.spikes=[{at_s: 9, height: 2, length_s: 5}],[]"]
+    fixed = ['slo=["ttft.p99 < 1 s"]', "pool.min_replicas=1", "price={usd_per_gpu_hour: 2}"]
+    found = load_study("first_run", [*words, *fixed, "seed=3..5"])
+    assert found.keys == ["pool.max_replicas", "gpu", "traffic.spikes"]
+    assert list(found.overrides) == fixed
+    assert found.seeds.numbers == range(3, 6)
+    assert found.points().overrides(11) == ["pool.max_replicas=6", "gpu=l4", "traffic.spikes=[]"]
+    light = load_study("light_chat_routers", ["router=random", "seed=1"])
+    assert {light.points().varied(i)["router"] for i in range(light.points().n)} == {"random"}
+    assert light.baseline == {}
 
 
 def test_seeds() -> None:
