@@ -32,8 +32,8 @@ MODEL_OF = {
     "llama2-70b": "llama2_70b",
 }
 #: engines of 2023, which launched every kernel from the CPU; conf/runtime/vllm_2023.yaml has the first
-EAGER_A100 = Law(launch_us_per_layer=560.0, sequence_us=22.0, mixed_step_us=0.0)
-EAGER_H100 = Law(launch_us_per_layer=400.0, sequence_us=22.0, mixed_step_us=0.0)
+EAGER_A100 = Law(launch_us_per_layer=560.0, sequence_us=22.0, sampling_us=0.0, mixed_step_us=0.0)
+EAGER_H100 = Law(launch_us_per_layer=400.0, sequence_us=22.0, sampling_us=0.0, mixed_step_us=0.0)
 
 
 def options(row: Row) -> tuple[str, str, int]:
