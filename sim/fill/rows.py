@@ -164,6 +164,7 @@ class PoolRow(NamedTuple):
     scheduling: int = FCFS
     long_prefill_threshold: int = 0
     chunked_prefill: int = 1
+    prefill_interval: int = 1  # a busy engine admits in every so many-th step
     batch_delay_ps: int = 0
     gpus: int = 1
     min_replicas: int = 1
@@ -238,6 +239,7 @@ OF_POOL = (
     *(
         "long_prefill_threshold",
         "chunked_prefill",
+        "prefill_interval",
         "batch_delay_ps",
         "max_model_len",
         "attention_q16",

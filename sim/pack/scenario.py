@@ -217,6 +217,7 @@ def pool_row(pool: Pool, table: StepTable, served_model: int) -> PoolRow:
         scheduling=SCHEDULINGS.index(runtime.scheduling),
         long_prefill_threshold=runtime.long_prefill_token_threshold,
         chunked_prefill=int(runtime.chunked_prefill),
+        prefill_interval=runtime.prefill_schedule_interval,
         batch_delay_ps=s_to_ps(runtime.max_batch_delay_s),
         gpus=pool.gpus_per_replica,
         min_replicas=pool.min_replicas,

@@ -29,6 +29,7 @@ Batch = Annotated[
 Budget = Annotated[Count, Field(le=TOKENS_MAX)]
 BudgetOrZero = Annotated[CountOrZero, Field(le=TOKENS_MAX)]
 Blocks = Annotated[Count, Field(le=1_000_000_000)]
+Interval = Annotated[Count, Field(le=10_000)]  # steps
 MemoryShare = Annotated[Share, Field(lt=1)]  # the driver and the engine's own context always hold some
 
 
@@ -40,6 +41,9 @@ class Runtime:
     `max_batch_delay_s` is read by `dynamic` batching alone. With `prefix_caching` full blocks stay after their
     sequence has left, in the same memory, until it is needed; `prefix_runs` is how many stretches of blocks a
     replica tells apart (None: as many as its KV blocks can hold of what this traffic's prompts have in common).
+
+    `prefill_schedule_interval`: an engine that runs sequences admits waiting ones in every so many-th step only, so that
+    prompts disturb fewer steps; an idle engine admits at once. The rule is an assumption: no engine documents it.
 
     The times of the engine's CPU work belong to the engine's version and the host, not to the GPU; None is the
     value of the step-time law, which was fitted to vLLM 0.11. `request_overhead_ms` is what a request waits beside
@@ -59,6 +63,7 @@ class Runtime:
     scheduling: Literal["fcfs", "priority"] = "fcfs"
     long_prefill_token_threshold: BudgetOrZero = 0
     chunked_prefill: Flag = True
+    prefill_schedule_interval: Interval = 1
     max_batch_delay_s: Seconds = 0.0
     num_kv_blocks: Blocks | None = None
     prefix_caching: Flag = False

@@ -238,6 +238,7 @@ def pool_row(pool: dict[str, Any]) -> PoolRow:
         scheduling=SCHEDULINGS.index(pool["scheduling"]),
         long_prefill_threshold=pool["long_prefill_token_threshold"],
         chunked_prefill=int(pool["chunked_prefill"]),
+        prefill_interval=pool["prefill_schedule_interval"],
         batch_delay_ps=pool["max_batch_delay_ps"],
         min_replicas=0,
         max_replicas=len(pool["ready_at"]),

@@ -139,6 +139,8 @@ class CachingReplica(Replica):
         seq.blocks = []
 
     def schedule_waiting(self, budget: int, now_ps: int) -> None:
+        if self.running and self.n_ended < self.admits_from:
+            return
         self.open_batch(now_ps)
         while budget > 0 and len(self.running) < self.max_num_seqs:
             seq = self.next_waiting()
@@ -157,6 +159,7 @@ class CachingReplica(Replica):
                 seq.computed = 0
                 return
             self.start(seq, found, now_ps)
+            self.admits_from = self.n_ended + self.pool["prefill_schedule_interval"]
             assert self.allocate(seq, chunk)
             self.work[seq] = chunk
             budget -= chunk

@@ -22,6 +22,7 @@ POOL_DEFAULTS: dict[str, Any] = {
     "batching": "continuous",
     "max_batch_delay_ps": 0,
     "chunked_prefill": True,
+    "prefill_schedule_interval": 1,
 }
 
 
@@ -157,6 +158,7 @@ class Replica:
         self.members: list[Sequence] = []  # of the static or dynamic batch, unfinished
         self.places = 0  # of that batch, not yet taken
         self.steps: list[dict[str, Any]] = []
+        self.n_ended = self.admits_from = 0  # steps that have ended; how many must have before it admits again
         self.now_ps = 0
         self.evicted: list[tuple[int, int, int]] = []  # (when, who, computed tokens it lost)
 
@@ -222,6 +224,7 @@ class Replica:
                 waste(seq)
         self.members = [seq for seq in self.members if seq in self.running]
         self.work, self.step_end_ps = {}, -1
+        self.n_ended += 1
 
     def leave(self, seq: Sequence) -> None:
         """A client leaves: out of the queue at once, out of the batch when the step under way has ended."""
@@ -283,6 +286,8 @@ class Replica:
 
     def schedule_waiting(self, budget: int, now_ps: int) -> None:
         """Admit from the waiting queue until tokens, seats, blocks or the batch's places run out."""
+        if self.running and self.n_ended < self.admits_from:
+            return
         self.open_batch(now_ps)
         while budget > 0 and len(self.running) < self.max_num_seqs:
             seq = self.next_waiting()
@@ -297,6 +302,7 @@ class Replica:
             if not self.allocate(seq, chunk):
                 return
             self.admit(seq, now_ps)
+            self.admits_from = self.n_ended + self.pool["prefill_schedule_interval"]
             self.work[seq] = chunk
             budget -= chunk
 

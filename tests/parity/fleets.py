@@ -364,6 +364,7 @@ def make_pool(dice: Dice, group: int) -> PoolRow:
         scheduling=PRIORITY if on["priority"] and not dice.maybe(4) else FCFS,
         long_prefill_threshold=dice.whole(1, 5) if on["threshold"] else 0,
         chunked_prefill=int(not (on["whole_prompts"] and dice.maybe())),
+        prefill_interval=int(dice.more.integers(1, 4)) if on["signals"] else 1,
         batch_delay_ps=dice.ticks(0, 12),
         gpus=dice.whole(1, 4),
         **make_scaling(dice),

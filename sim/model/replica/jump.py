@@ -201,6 +201,8 @@ def launch_jump(params, state, r, t, persistent):
         k = (state.m[replica.heap_at] >> 24) - step
         if k > 1:
             k = steps_that_fit(pool, state.m[replica.residue_at :], n, step, k, replica.free_blocks)
+        if k > 1 and replica.n_wait > 0 and step < replica.admit_step:
+            k = min(k, replica.admit_step - step)
     launch(params, state, r, t, k, g, d)
 
 

@@ -182,6 +182,8 @@ def admit(params, state, r, budget, t):
     """Take waiting sequences into the batch while budget, places and blocks last."""
     replica = state.replica[r]
     pool = params.pool[replica.pool]
+    if replica.n_run > 0 and replica.step < replica.admit_step:
+        return
     gated = pool.batching != CONTINUOUS
     while replica.n_wait > 0 and budget > 0 and replica.n_run < pool.max_num_seqs:
         if gated and replica.batch_left == 0:
@@ -212,6 +214,7 @@ def admit(params, state, r, budget, t):
         pop_waiting(state, replica)
         push_running(state, replica, s)
         slot.state = SEQ_SINGLE
+        replica.admit_step = replica.step + pool.prefill_interval
         if slot.scheduled_ps < 0:
             slot.scheduled_ps = t
             queued_until(params, state, replica.pool, slot, t)

@@ -19,6 +19,7 @@ class Replica(Row):
     jump_d = Field("by how much each step is longer than the one before", unit="ps")
     jump_decode_ps = Field("the decode part of a step with prompt chunks")
     step = Field("steps so far")
+    admit_step = Field("a busy engine admits no waiting sequence before this step: see PoolParams.prefill_interval")
     n_run = Field("sequences in the running batch")
     run_head = Field("first slot of the running batch, −1 = none", begin=-1)
     run_tail = Field("last slot of the running batch", begin=-1)
