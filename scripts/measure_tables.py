@@ -1,5 +1,5 @@
-"""The tables of measures in docs/outputs.md and docs/scenarios.md, from sim/measures: `python scripts/measure_tables.py`
-writes them again between their markers; a test fails where a page has other ones.
+"""The tables of measures and of columns in docs/outputs.md and docs/scenarios.md, from sim/measures and sim/records/schema:
+`python scripts/measure_tables.py` writes them again between their markers; a test fails where a page has other ones.
 """
 
 from __future__ import annotations
@@ -24,10 +24,15 @@ from sim.measures.listed import (  # noqa: E402
     WHOLE,
 )
 from sim.measures.measure import COUNT, PER_SECOND, SECONDS, SHARE, TOKENS, Measure  # noqa: E402
+from sim.records.schema import REQUESTS as REQUEST_COLUMNS  # noqa: E402
+from sim.records.schema import STATIONS as STATION_COLUMNS  # noqa: E402
+from sim.records.schema import TIMESERIES, Column  # noqa: E402
 from sim.scenario.slo import SECONDS as TIME_UNITS  # noqa: E402
 
 PAGES = (ROOT / "docs" / "outputs.md", ROOT / "docs" / "scenarios.md")
 MARKED = re.compile(r"<!-- measures: (?P<what>[a-z ]+) -->\n.*?<!-- end of measures -->", re.DOTALL)
+MARKED_COLUMNS = re.compile(r"<!-- columns: (?P<what>[a-z]+) -->\n.*?<!-- end of columns -->", re.DOTALL)
+EXACT = ", exact"  # how the meaning of picoseconds beside seconds ends
 WORDS = {
     COUNT: "count",
     PER_SECOND: "per s",
@@ -79,6 +84,23 @@ def names(measures: Sequence[Measure]) -> str:
     return ", ".join(f"`{measure.name}`" for measure in measures)
 
 
+def columns(of: Sequence[Column]) -> str:
+    """A line for each column of a file; an instant's seconds and picoseconds share one."""
+    lines = ["| column | unit | meaning |", "|---|---|---|"]
+    exact = {column.name for column in of if column.means.endswith(EXACT)}
+    for column in of:
+        other = f"{column.name.removesuffix('_s')}_ps"
+        if column.name in exact and f"{column.name.removesuffix('_ps')}_s" in {c.name for c in of}:
+            continue
+        name, unit = f"`{column.name}`", column.unit
+        if column.name.endswith("_s") and other in exact:
+            name, unit = f"{name}, `{other}`", f"{unit}, ps"
+        lines.append(f"| {name} | {unit} | {column.means} |")
+    return "\n".join(lines)
+
+
+#: File → its columns.
+COLUMNS = {"requests": REQUEST_COLUMNS, "timeseries": TIMESERIES, "stations": STATION_COLUMNS}
 TABLES = {
     "times": lambda: table(TIMES),
     "requests": lambda: table([m for m in REQUESTS if not m.is_latency]),
@@ -91,12 +113,17 @@ TABLES = {
 
 
 def with_tables(text: str) -> str:
-    """A page with its tables of measures as they should be."""
+    """A page with its tables of measures and columns as they should be."""
 
     def fresh(found: re.Match[str]) -> str:
         return f"<!-- measures: {found['what']} -->\n{TABLES[found['what']]()}\n<!-- end of measures -->"
 
-    return MARKED.sub(fresh, text)
+    def fresh_columns(found: re.Match[str]) -> str:
+        return (
+            f"<!-- columns: {found['what']} -->\n{columns(COLUMNS[found['what']])}\n<!-- end of columns -->"
+        )
+
+    return MARKED_COLUMNS.sub(fresh_columns, MARKED.sub(fresh, text))
 
 
 def main() -> None:

@@ -15,6 +15,7 @@ and the columns by which the host reads whole tables.
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Iterator
 from typing import Any, ClassVar
 
@@ -141,14 +142,31 @@ class Row(metaclass=_Slotted):
 class Table:
     """Where a table of rows starts: `world.name[i]` is its i-th row. `at` names the field that says where, in a world
     whose tables do not all start at places of the header; `of` is the array that it lies in.
+
+    `rows` names the fields of Params whose product is how many rows it has, where that is all there is to it. A table of
+    Params with a `key` has a row for each of the things that a scenario has under it, in the order of the field `by`.
     """
 
-    def __init__(self, row: type[Row] | None, about: str, at: str = "", of: str = "m") -> None:
+    def __init__(
+        self,
+        row: type[Row] | None,
+        about: str,
+        at: str = "",
+        of: str = "m",
+        rows: tuple[str, ...] = (),
+        key: str = "",
+        by: str = "",
+    ) -> None:
         self.row, self.about, self.at, self.of = row, about, at, of
+        self.rows, self.key, self.by = rows, key, by
         self.name, self.start = "", 0
 
     def __set_name__(self, owner: type, name: str) -> None:
         self.name = name
+
+    def n_rows(self, params: Any) -> int:
+        """How many rows it has, by what it declares."""
+        return math.prod(int(getattr(params, name)) for name in self.rows)
 
     def start_of(self, world: Any) -> int:
         """Where in its array the table starts."""
@@ -172,8 +190,8 @@ class Table:
 class Words(Table):
     """A table of plain int64s: `world.name[i]` is the i-th of them, `world.name[i:]` those from there on."""
 
-    def __init__(self, about: str, at: str = "", of: str = "m") -> None:
-        super().__init__(None, about, at, of)
+    def __init__(self, about: str, at: str = "", of: str = "m", rows: tuple[str, ...] = ()) -> None:
+        super().__init__(None, about, at, of, rows)
 
 
 class TableView:

@@ -8,6 +8,7 @@ has one name. A key that is not set (None) is NEVER: no limit. An attribute of a
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from sim.schema import Row, World
@@ -16,11 +17,18 @@ from sim.units import NEVER, s_to_ps
 PS, MILLI = "_ps", "_milli"
 
 
-def fields_of(row: type[Row] | type[World], *sources: Any) -> dict[str, int]:
-    """Field → value, of the fields of a row that a source has an attribute for; the first source that has it."""
+def fields_of(
+    row: type[Row] | type[World], *sources: Any, names: Mapping[str, Sequence[str]] | None = None
+) -> dict[str, int]:
+    """Field → value, of the fields of a row that a source has an attribute for; the first source that has it.
+
+    `names` lists what an attribute may name, by attribute: its place there is the value, 0 where it is not set.
+    """
     given: dict[str, Any] = {}
     for source in reversed(sources):
         given |= flat(source)
+    for name in set(names or ()) & set(given):
+        given[name] = 0 if given[name] is None else list((names or {})[name]).index(given[name])
     found = {name: number(name, given) for name in row.FIELDS}
     return {name: value for name, value in found.items() if value is not None}
 

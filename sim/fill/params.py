@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -40,6 +41,8 @@ from sim.model.tables.traffic import CLASS_BITS, CLASSES_MAX, TOKEN_BITS, TOKENS
 from sim.units import NEVER
 
 REPLICAS_MAX = 100_000
+#: Table of Params that declares a key → its rows, each field → value.
+Things = Mapping[str, Sequence[Mapping[str, int]]]
 
 
 class World(NamedTuple):
@@ -71,8 +74,12 @@ def make_world(
     faults: list[FaultRow] | None = None,
     tenants: list[TenantRow] | None = None,
     front: FrontRow | None = None,
+    things: Things | None = None,
 ) -> World:
-    """Lay out what all runs have in common that differ by seed. Pools must come sorted by served model."""
+    """Lay out what all runs have in common that differ by seed. Pools must come sorted by served model.
+
+    `things` has the rows of tables that declare a key; `faults` are those of one of them.
+    """
     n_replica = sum(pool.max_replicas for pool in pools)
     if n_replica > REPLICAS_MAX:
         raise InputError(
@@ -100,17 +107,35 @@ def make_world(
     starts = starts_of([Params.SIZE, *(len(table) for table in tables.values()), 0])[1:]
     for name, start in zip(Params.fixed(), starts, strict=False):
         params.m[Params.TABLES[name].start] = start
-    scripted = np.array([row for fault in sorted(faults or []) for row in fault], dtype=np.int64)
-    params.n_fault, params.fault_at = len(faults or []), starts[-1]
-    at = starts[-1] + len(scripted)
-    behind = gateway_tables(classes, models, tenants, front or FrontRow(), bool(faults), params, at)
+    lists = {"fault": [row._asdict() for row in faults or []], **(things or {})}
+    of_things = lay_things(params, lists, starts[-1])
+    at = starts[-1] + len(of_things)
+    behind = gateway_tables(classes, models, tenants, front or FrontRow(), bool(lists["fault"]), params, at)
     tables["klass"], of_clients = make_classes(classes, at + sum(len(table) for table in behind))
     settings = [settings_words(KINDS[model.router], model.settings) for model in models]
     at += sum(len(table) for table in (*behind, of_clients))
     rows = ServedModelParams.rows(tables["served_model"])
     rows["settings_at"] = at + np.array(starts_of([len(words) for words in settings]))
-    parts = [params.m, *tables.values(), scripted, *behind, of_clients, *settings]
+    parts = [params.m, *tables.values(), of_things, *behind, of_clients, *settings]
     return World(m=np.concatenate(parts).astype(np.int64), n_class=len(classes))
+
+
+def lay_things(params: Params, things: Things, at: int) -> np.ndarray:
+    """The tables of things, to lie from `at` on; how many rows each has and where it starts is written into params."""
+    tables = [np.zeros(0, dtype=np.int64)]
+    for name, rows in things.items():
+        table = Params.TABLES[name]
+        assert table.row is not None, f"{name} is a table of rows"
+        words = np.tile(table.row.blank(), len(rows))
+        in_order = sorted(rows, key=lambda row: [row[table.by], *row.values()]) if table.by else rows
+        for i, row in enumerate(in_order):
+            for field, value in row.items():
+                setattr(table.row(words, i * table.row.SIZE), field, value)
+        setattr(params, table.rows[0], len(rows))
+        setattr(params, table.at, at)
+        tables.append(words)
+        at += len(words)
+    return np.concatenate(tables)
 
 
 def with_traffic(world: World, seed: int, traffic: Traffic) -> Params:

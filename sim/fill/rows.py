@@ -186,7 +186,7 @@ class PoolRow(NamedTuple):
 class FaultRow(NamedTuple):
     """Some replicas of a pool are lost."""
 
-    time_ps: int
+    at_ps: int
     pool: int
     replicas: int = 1
 

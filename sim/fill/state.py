@@ -27,40 +27,41 @@ ROW_SIZES = {name: table.row.SIZE for name, table in State.TABLES.items() if tab
 def table_rows(params: Params) -> dict[str, int]:
     """How many rows each table of a state has, or int64s where it has no rows: in order, without the slots, which grow.
 
-    Four tables that replicas hold lie between the others: heap, residue, gaps and, behind all, prefix.
+    Most tables declare it. Four tables that replicas hold lie between the others: heap, residue, gaps and, behind all,
+    prefix.
     """
+    others = _worked_out(params)
+    rows: dict[str, int] = {}
+    for name in State.fixed():
+        if name == "slot":
+            continue
+        table = State.TABLES[name]
+        rows[name] = table.n_rows(params) if table.rows else others[name]
+        if name == "replica":
+            rows |= {held: others[held] for held in ("heap", "residue", "gaps")}
+    return rows | {"prefix": others["prefix"]}
+
+
+def _worked_out(params: Params) -> dict[str, int]:
+    """The same of the tables that do not declare it: what it depends on is more than a product."""
     pools, models = pool_rows(params), model_rows(params)
     n_pool, n_class, n_replica = int(params.n_pool), int(params.n_class), int(params.n_replica)
-    n_model, n_station = int(params.n_served_model), int(params.n_station)
     places = pools["n_replica"]
     seqs = int((places * pools["max_num_seqs"]).sum())
     prefix = int(prefix_words(pools).sum())
     records = int(params.n_request) if params.keeps_records else 0
     has_attempts = bool(params.has_attempts)
     return {
-        "pool": n_pool,
-        "served_model": n_model,
-        "replica": n_replica,
         "heap": seqs,
         "residue": int((places * pools["block_size"]).sum()),
         "gaps": 2 * (seqs + 2 * n_replica),
-        "mix": n_replica * n_class,
         "boundary_tree": 2 * int(params.leaves),
         "stage_tree": 2 * int(params.leaves),
         "load": int(2 * models["leaves"].sum()),
-        "ready": n_replica,
-        "signal": int(params.n_signal),
-        "signal_sample": int(params.n_signal_sample),
         "autoscaler": n_pool * SCALER_STATE,
         "router_memory": memory_starts(KINDS, models["router"], n_of(params))[1],
-        "queue": n_model * int(params.n_queue),
-        "worker": int(params.rows("station", n_station)["n_worker"].sum()),
-        "station": n_station,
-        "answer": int(params.n_content),
+        "worker": int(params.rows("station", int(params.n_station))["n_worker"].sum()),
         "limit": n_class + int(params.n_tenant),
-        "hedge_list": int(params.n_hedge_list),
-        "line": int(params.n_line),
-        "counts": n_class,
         "hist": n_class * N_METRIC * N_BUCKET,
         "more": n_class * N_MORE * N_BUCKET if has_attempts else 0,
         "mark": N_MARK * n_pool,
@@ -68,8 +69,6 @@ def table_rows(params: Params) -> dict[str, int]:
         "attempt": records if has_attempts or prefix > 0 else 0,
         "spent": N_SPENT * records,
         "arrived": records if params.turn_at else 0,
-        "sample": int(params.n_sample) * n_pool,
-        "station_sample": int(params.n_sample) * n_station,
         "prefix": prefix,
     }
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from sim.errors import InputError, problem
 from sim.fill.by_name import fields_of
 from sim.fill.params import (
     ClassRow,
-    FaultRow,
     PoolRow,
     RunRow,
     ServedModelRow,
@@ -97,9 +97,9 @@ def outline(scenario: Scenario) -> Outline:
         ],
         [served_model_row(scenario) for _ in served],
         rows,
-        fault_rows(scenario, [pool.name for pool in pools]),
-        tenant_rows(scenario),
-        front,
+        tenants=tenant_rows(scenario),
+        front=front,
+        things=things_of(scenario, {"pool": [pool.name for pool in pools]}),
     )
     ordered = dataclasses.replace(scenario, pools=tuple(pools))
     return Outline(world, tables, ordered, classes, front.cache_entries > 0, lists_of(ordered, tables))
@@ -163,12 +163,13 @@ def thousandths(value: float) -> int:
     return round(value * 1000)
 
 
-def fault_rows(scenario: Scenario, names: list[str]) -> list[FaultRow]:
-    """The scripted faults in numbers."""
-    return [
-        FaultRow(s_to_ps(fault.at_s), names.index(fault.pool) if fault.pool else 0, fault.replicas)
-        for fault in scenario.faults
-    ]
+def things_of(scenario: Scenario, names: Mapping[str, Sequence[str]]) -> dict[str, list[dict[str, int]]]:
+    """The rows of tables that declare a key: what the scenario has under it, by name. `names`: of what a field may name."""
+    return {
+        name: [fields_of(table.row, thing, names=names) for thing in getattr(scenario, table.key)]
+        for name, table in Params.TABLES.items()
+        if table.key and table.row is not None
+    }
 
 
 def run_row(scenario: Scenario) -> RunRow:

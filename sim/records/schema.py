@@ -111,7 +111,11 @@ REQUESTS: list[Column] = [
     _duration("queue_wait", "first scheduled - when the gateway took that attempt"),
     _duration("ttft", "first token of the answering attempt - arrival of the first attempt, and the network"),
     _duration("attempt_ttft", "first token - when the gateway took that attempt"),
-    _duration("tpot", "(last token of the replica - first token) / (tokens - 1); null below two tokens"),
+    _duration(
+        "tpot",
+        "(last token of the replica - first token) / (tokens - 1), in whole picoseconds, time at stations behind the GPU "
+        "left out; null below two tokens",
+    ),
     _duration("itl_max", f"{RECORDED['gap_max_ps'].about}; null below two tokens"),
     Column("itl_max_ps", pa.int64(), "ps", f"{RECORDED['gap_max_ps'].about}; null below two tokens, exact"),
     _duration(
@@ -141,13 +145,21 @@ TIMESERIES: list[Column] = [
     Column("model", NAME, "name", "model the pool serves"),
     Column("gpu", NAME, "name", "kind of GPU of the pool"),
     Column("wanted", pa.int32(), "replicas", "replicas the autoscaler asks for"),
-    *(Column(stage, pa.int32(), "replicas", f"replicas in stage {stage}") for stage in STAGES),
-    Column("held", pa.int64(), "requests", "held at the gateway for the pool's model (shared by its pools)"),
+    *(
+        Column(stage, pa.int32(), "replicas", f"replicas in stage {stage}; a replica is in exactly one")
+        for stage in STAGES
+    ),
+    Column(
+        "held",
+        pa.int64(),
+        "requests",
+        "held at the gateway for the pool's model; pools of one model share it, so do not add them up",
+    ),
     Column("waiting", pa.int64(), "requests", "in the replicas' waiting queues"),
     Column("running", pa.int64(), "requests", "in the replicas' running batches"),
-    Column("kv_blocks_used", pa.int64(), "blocks", "KV blocks in use on ready replicas"),
-    Column("kv_blocks_total", pa.int64(), "blocks", "KV blocks that ready replicas have"),
-    Column("kv_use", pa.float64(), "1", "share of KV blocks in use; null with no ready replica"),
+    Column("kv_blocks_used", pa.int64(), "blocks", "KV blocks in use on ready and draining replicas"),
+    Column("kv_blocks_total", pa.int64(), "blocks", "KV blocks that ready and draining replicas have"),
+    Column("kv_use", pa.float64(), "1", "share of KV blocks in use; null where there are none"),
     Column("kv_blocks_cached", pa.int64(), "blocks", "of those not in use, how many hold cached prefixes"),
     Column(
         "arrivals",
@@ -164,7 +176,12 @@ TIMESERIES: list[Column] = [
     Column("routed", pa.int64(), "requests", "sent to the pool in the interval"),
     Column("completions", pa.int64(), "requests", "completed by the pool in the interval"),
     Column("preemptions", pa.int64(), "1", "preemptions in the interval"),
-    Column("asked_tokens", pa.int64(), "tokens", "of prompts looked up in prefix caches in the interval"),
+    Column(
+        "asked_tokens",
+        pa.int64(),
+        "tokens",
+        "of prompts first scheduled in the interval in pools with a prefix cache",
+    ),
     Column("cached_tokens", pa.int64(), "tokens", "of these, found"),
     Column(
         "prefix_hit_ratio",
@@ -183,7 +200,7 @@ STATIONS: list[Column] = [
     Column("station", NAME, "name", "CPU station"),
     Column("workers", pa.int32(), "workers", "workers that it has"),
     Column("busy_workers", pa.int32(), "workers", "workers at work"),
-    Column("in_line", pa.int64(), "visits", "in line, those whose client has gone included"),
+    Column("in_line", pa.int64(), "visits", "in line; work whose client has gone is still done, and counts"),
     Column("wait_s", pa.float64(), "s", "how long a visit that joins the line now waits"),
     Column("visits", pa.int64(), "visits", "that joined the line in the interval"),
     Column("busy_s", pa.float64(), "s", "work done in the interval, of all workers together"),

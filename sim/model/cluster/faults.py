@@ -18,7 +18,7 @@ from sim.units import NEVER
 def set_next_fault(params, state):
     """Set when the next scripted fault strikes."""
     f = state.n_fault
-    state.next_fault_ps = params.fault[f].time_ps if f < params.n_fault else NEVER
+    state.next_fault_ps = params.fault[f].at_ps if f < params.n_fault else NEVER
 
 
 @jit_call
@@ -28,7 +28,7 @@ def on_fault(params, state, t):
     state.n_fault += 1
     set_next_fault(params, state)
     pool = fault.pool
-    for _ in range(fault.n_replica):
+    for _ in range(fault.replicas):
         r = choose_lost_replica(params, state, pool)
         if r < 0:
             break

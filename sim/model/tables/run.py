@@ -93,7 +93,9 @@ class Params(World):
     autoscaler = Words("settings of the pools' autoscalers, SCALER_PAR each")
     signal = Table(Signal, "a row a signal, each pool's behind one another")
 
-    fault = Table(Fault, "scripted faults, by time", at="fault_at")
+    fault = Table(
+        Fault, "scripted faults, by time", at="fault_at", rows=("n_fault",), key="faults", by="at_ps"
+    )
     limit = Table(LimitParams, "limits of each class, then of each tenant", at="limit_at")
     tenant_weight = Words("weights of the tenants", at="weight_at")
     station = Table(StationParams, "CPU stations", at="station_at")
@@ -147,28 +149,43 @@ class State(World):
     n_slot = Field("slots that there is room for")
     step_ends = Array("scratch: when the steps of one start end", N_STEP_MAX, unit="ps")
 
-    pool = Table(PoolState, "a row a pool")
-    served_model = Table(ServedModelState, "a row a served model")
-    replica = Table(Replica, "a row a replica place")
-    mix = Words("(replica, class) measured sequences in the decode set")
+    pool = Table(PoolState, "a row a pool", rows=("n_pool",))
+    served_model = Table(ServedModelState, "a row a served model", rows=("n_served_model",))
+    replica = Table(Replica, "a row a replica place", rows=("n_replica",))
+    mix = Words(
+        "(replica, class) measured sequences in the decode set",
+        rows=(
+            "n_replica",
+            "n_class",
+        ),
+    )
     boundary_tree = Words("nodes, then keys: the next boundary of each replica")
     stage_tree = Words("nodes, then keys: the next stage change of each replica")
     load = Words(
         "of each served model: nodes, then keys: outstanding requests of a ready replica, then its place"
     )
-    ready = Words("(replica,) of each served model: its ready replicas in order")
-    signal = Table(SignalState, "a row a signal")
-    signal_sample = Table(SignalSample, "samples, each signal's in a ring of its own")
+    ready = Words("(replica,) of each served model: its ready replicas in order", rows=("n_replica",))
+    signal = Table(SignalState, "a row a signal", rows=("n_signal",))
+    signal_sample = Table(
+        SignalSample, "samples, each signal's in a ring of its own", rows=("n_signal_sample",)
+    )
     autoscaler = Words("what the pools' autoscalers remember, SCALER_STATE each")
     router_memory = Words("what routers remember: rows of the kinds in use, see sim.model.router.choose")
-    queue = Table(TenantQueue, "(served model, n_queue) gateway queues")
+    queue = Table(
+        TenantQueue,
+        "(served model, n_queue) gateway queues",
+        rows=(
+            "n_served_model",
+            "n_queue",
+        ),
+    )
     worker = Words("(worker,) of the CPU stations: when it is free, ps")
-    station = Table(StationState, "a row a station")
-    answer = Table(CachedAnswer, "a row a question")
+    station = Table(StationState, "a row a station", rows=("n_station",))
+    answer = Table(CachedAnswer, "a row a question", rows=("n_content",))
     limit = Table(LimitState, "a row a class, then a row a tenant")
-    hedge_list = Table(HedgeList, "(n_hedge_list,)")
-    line = Words("(n_line,) how many of each line have been sent")
-    counts = Table(ClassCounts, "a row a class")
+    hedge_list = Table(HedgeList, "(n_hedge_list,)", rows=("n_hedge_list",))
+    line = Words("(n_line,) how many of each line have been sent", rows=("n_line",))
+    counts = Table(ClassCounts, "a row a class", rows=("n_class",))
     hist = Words("(class, N_METRIC, N_BUCKET) histograms")
     more = Words("(class, N_MORE, N_BUCKET) where attempts are kept apart, else nothing")
     mark = Table(PoolMark, "(N_MARK, pool)")
@@ -180,8 +197,22 @@ class State(World):
         "(N_SPENT, request) parts of its time, ps, or nothing; memory is touched where one is not 0"
     )
     arrived = Words("(request,) when the turns of sessions came, 0 = not at all; or nothing")
-    sample = Table(PoolSample, "(sample, pool)")
-    station_sample = Table(StationSample, "(sample, station)")
+    sample = Table(
+        PoolSample,
+        "(sample, pool)",
+        rows=(
+            "n_sample",
+            "n_pool",
+        ),
+    )
+    station_sample = Table(
+        StationSample,
+        "(sample, station)",
+        rows=(
+            "n_sample",
+            "n_station",
+        ),
+    )
     slot = Table(Slot, "(slot,), then (slot + 3,) timers where attempts are: last, so that they can grow")
 
     timer = Table(Timer, "the heap of timers", at="timer_at")

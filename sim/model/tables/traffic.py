@@ -163,6 +163,6 @@ class Line(Row):
 class Fault(Row):
     """A scripted fault: replicas of a pool are lost."""
 
-    time_ps = Field("when")
+    at_ps = Field("when")
     pool = Field("of which pool")
-    n_replica = Field("how many")
+    replicas = Field("how many")
