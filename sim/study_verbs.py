@@ -140,6 +140,9 @@ def finished(plan: Plan, done: Done, console: Any, tell: Say) -> int:
             tell(f"… and {more} more; {done.path / 'failed'} has the reasons")
     if done.n_removed:
         tell(f"{done.n_removed} shards of an earlier plan were removed")
+    if not done.n_run:
+        tell(f"this part has nothing to run: there are {plan.n_shard} shards")
+        return 0
     if not done.n_kept + done.n_new:
         return 2 if done.is_input else 1
     from sim.records.study_open import open_study

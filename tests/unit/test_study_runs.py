@@ -373,6 +373,19 @@ def test_the_command_line(here: Path, capsys: pytest.CaptureFixture[str]) -> Non
     assert path == next((here / "results").iterdir())
 
 
+def test_parts_of_the_command_line(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["sweep", "first_run", *SHORT, "router=round_robin,random", "seed=1..16"]
+    code, out, _ = run_cli([*words, "--shard", "1/2"], capsys)
+    assert code == 0
+    assert "16 of 16 runs are done" in out
+    assert sim.open("latest").n_done < sim.open("latest").n_shard
+    code, _, err = run_cli([*words, "--shard", "9/9"], capsys)
+    assert (code, err) == (0, "fleetsim: this part has nothing to run: there are 2 shards\n")
+    code, _, _ = run_cli([*words, "--shard=2/2"], capsys)
+    assert code == 0
+    assert sim.open("latest").runs.num_rows == 32
+
+
 def test_a_limit_that_fails_is_exit_code_3(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     words = ["sweep", "first_run", *SHORT, 'slo=["ttft.p99 < 1 us"]', "seed=1..2"]
     assert run_cli(words, capsys)[0] == 3
