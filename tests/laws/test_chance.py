@@ -45,11 +45,11 @@ def stage_tables(*stages: int) -> np.ndarray:
 def ranks(seed: int) -> np.ndarray:
     """Which quantile each of 300 cold starts drew for two of its stages, (start, 2)."""
     pool = plain_pool(
-        n_min=0,
-        n_max=N_START,
-        initial=0,
+        min_replicas=0,
+        max_replicas=N_START,
+        initial_replicas=0,
         tick_ps=0,
-        target=N_START,
+        target_milli=N_START,
         stage_ps=stage_tables(STAGE_NAMES.index("image_pull"), STAGE_NAMES.index("weight_load")),
     )
     starts = walked(one_pool(pool, LEAST_OUTSTANDING, 1, seed)).starts
@@ -76,7 +76,7 @@ def test_cold_starts_draw_every_stage_anew() -> None:
 def routed(router: int, n_replica: int, n_request: int, seed: int = 3) -> np.ndarray:
     """Which replica each request went to, where replicas never finish one."""
     speed = np.full(9, SECOND_PS)
-    pool = plain_pool(base_ps=speed, n_max=n_replica, initial=n_replica)
+    pool = plain_pool(base_ps=speed, max_replicas=n_replica, initial_replicas=n_replica)
     made = one_pool(pool, router, n_request, seed)
     return np.asarray(make_result(made.params, run_on_loop(made)).requests["replica_id"])
 

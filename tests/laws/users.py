@@ -8,7 +8,6 @@ import numpy as np
 
 from sim.fill.state import timer_rows
 from sim.model.tables.codes import ABANDONED, SEQ_AWAY, SEQ_THINKING, WANTED
-from sim.model.tables.slot import Timer
 from sim.units import NEVER
 
 if TYPE_CHECKING:
@@ -78,13 +77,13 @@ def check_timers(walk: Walk, used: np.ndarray) -> None:
     assert all(heap[(j - 1) >> 2] <= heap[j] for j in range(1, n))
     assert np.all(rows["time_ps"][n:] == NEVER)
     assert not heap or heap[0][0] >= walk.now_ps
-    assert rows["place"][owners].tolist() == list(range(1, n * Timer.SIZE, Timer.SIZE))
+    assert rows["place"][owners].tolist() == list(range(1, n + 1))
     assert set(np.flatnonzero(rows["place"])) == set(owners.tolist())
     armed = used[slots["due_ps"][used] != NEVER]
     for s in armed:
         due = (int(slots["due_ps"][s]), int(slots["due_key"][s]))
         assert walk.now_ps <= due[0]
-        assert heap[int(rows["place"][s]) // Timer.SIZE] <= due
+        assert heap[int(rows["place"][s]) - 1] <= due
     away = used[slots["state"][used] >= SEQ_AWAY]  # or at a station
     assert np.all(slots["due_ps"][away] != NEVER)
     free = np.setdiff1d(owners, used)

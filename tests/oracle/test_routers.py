@@ -146,7 +146,7 @@ def test_a_replica_that_is_not_there_moves_its_own_keys_and_no_others() -> None:
     sessions = np.random.default_rng(3).integers(0, 500, 3000)
     group = ServedModelRow(CONSISTENT_HASH, settings={"load_factor_milli": 10_000})
     all_ten = replicas(story(group, [pool_of(10)], sessions, 1000 * MS))
-    nine = replicas(story(group, [pool_of(10, initial=9, n_min=9, target=9)], sessions, 1000 * MS))
+    nine = replicas(story(group, [pool_of(10, initial_replicas=9, min_replicas=9, target_milli=9)], sessions, 1000 * MS))
     assert np.array_equal(all_ten[all_ten != 9], nine[all_ten != 9])
     assert len(set(nine[all_ten == 9])) > 3, "its keys went to several others"
     assert all(len(set(all_ten[sessions == s])) == 1 for s in set(sessions))
@@ -229,7 +229,7 @@ def test_a_replica_that_is_new_since_the_snapshot_counts_as_empty() -> None:
     stage_ps[0] = 9100 * MS
     for count_own in (0, 1):
         group = ServedModelRow(WEIGHTED_SCORE, settings={"snapshot_ps": 1000 * MS, "count_own": count_own})
-        pool = pool_of(4, initial=3, tick_ps=0)._replace(stage_ps=stage_ps)
+        pool = pool_of(4, initial_replicas=3, tick_ps=0)._replace(stage_ps=stage_ps)
         made = story(group, [pool], np.full(60, -1), 200 * MS, tokens=400)
         found = make_result(made.params, run_on_loop(made)).requests
         first = (found["arrival_ps"] >= 9100 * MS) & (found["arrival_ps"] < 10_000 * MS)

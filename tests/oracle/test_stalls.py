@@ -69,10 +69,10 @@ def test_before_the_first_token_nothing_stalls() -> None:
 def test_the_ttft_of_an_idle_replica_is_predicted_exactly(budget: int) -> None:
     """A prompt that is alone takes as long as was predicted: that is admitted, a picosecond less is not."""
     request = [(0, 300, 5, 1)]
-    free = told(request, ClassRow(), budget=budget).requests
+    free = told(request, ClassRow(), max_num_batched_tokens=budget).requests
     ttft_ps = int(free["first_token_ps"][0])
     for most_ps, outcome in ((ttft_ps, COMPLETED), (ttft_ps - 1, REJECTED)):
-        found = told(request, ClassRow(ttft_max_ps=most_ps), budget=budget).requests
+        found = told(request, ClassRow(ttft_max_ps=most_ps), max_num_batched_tokens=budget).requests
         assert found["outcome"][0] == outcome
     assert REASONS[found["reason"][0]] == "predicted_ttft"
 
