@@ -72,3 +72,18 @@ def keep_byte_code() -> None:
     beside = importlib.util.cache_from_source(__file__)
     if sys.pycache_prefix is None and not os.path.exists(beside) and is_writable():
         sys.pycache_prefix, sys.dont_write_bytecode = str(home() / "bytecode"), False
+
+
+def version_stamp(package: str) -> str:
+    """What changes with a package's version, without importing it: the file that says its version."""
+    spec = importlib.util.find_spec(package.partition(".")[0])
+    if spec is None or spec.origin is None:
+        return package
+    path = Path(spec.origin)
+    if "." in package:
+        path = path.with_name(f"{package.partition('.')[2]}.py")
+    try:
+        about = path.stat()
+    except OSError:
+        return f"{path}"
+    return f"{path} {about.st_size} {about.st_mtime_ns}"

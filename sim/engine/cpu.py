@@ -9,7 +9,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from sim import cache
+from sim.compile.jit import is_off, need_compiler
 from sim.compile.linking import PLAIN, linked_once
+from sim.compile.object_code import loaded, object_code, packed, processor, unpacked
 from sim.engine.act import act
 from sim.engine.loop import run_until_host
 from sim.model.tables.run import Params, State
@@ -27,12 +30,17 @@ SOURCES = (
 FOLDERS = ("compile", "model")
 
 
+@functools.cache
 def source_hash() -> str:
-    """A hash of everything that is compiled: numba's own cache does not notice an edited callee in another file."""
-    import numba
-
+    """A hash of everything that is compiled, of the compiler and of the processor."""
     root = Path(__file__).resolve().parents[1]
-    h = hashlib.sha256(f"{numba.__version__} {PLAIN}".encode())
+    settings = sorted(
+        (name, value)
+        for name, value in os.environ.items()
+        if name.startswith("NUMBA_") and name != "NUMBA_DISABLE_JIT"
+    )
+    versions = [cache.version_stamp(name) for name in ("numba._version", "llvmlite._version")]
+    h = hashlib.sha256(f"{versions} {settings} {PLAIN} {processor()}".encode())
     for path in [root / name for name in SOURCES] + [
         path for folder in FOLDERS for path in sorted((root / folder).rglob("*.py"))
     ]:
@@ -42,15 +50,17 @@ def source_hash() -> str:
 
 def cache_dir() -> Path:
     """Where compiled code is kept: once per installation and version of the sources."""
-    base = os.environ.get("FLEETSIM_CACHE_DIR") or os.path.join(
-        os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache"), "fleetsim"
-    )
-    return Path(base) / source_hash()
+    return cache.home() / source_hash()
+
+
+def object_file(name: str) -> Path:
+    """Where the machine code of an entry point lies."""
+    return cache_dir() / f"{name}.o"
 
 
 def is_compiled(name: str = "loop") -> bool:
     """Whether the compiled `loop`, or the single rules (`act`), are in the cache from an earlier run."""
-    return any(cache_dir().glob(f"**/{name}.*.nbc")) or any(cache_dir().glob(f"**/entry.{name}-*.nbc"))
+    return object_file(name).exists()
 
 
 @functools.cache
@@ -69,9 +79,7 @@ def compiled(name: str, plain: Callable[..., Any]) -> Callable[..., int]:
     """An entry point of `sim.engine.entry` as a function of (Params, State, integers …): machine code kept in the cache,
     or the plain function where the JIT is off.
     """
-    import numba
-
-    if numba.config.DISABLE_JIT:
+    if is_off():
         return plain
     made = machine_code(name)
 
@@ -81,26 +89,25 @@ def compiled(name: str, plain: Callable[..., Any]) -> Callable[..., int]:
     return call
 
 
-def machine_code(name: str) -> Any:
-    """An entry point, compiled: addresses and integers in, an integer out."""
+def machine_code(name: str) -> Callable[..., int]:
+    """An entry point, compiled: addresses and integers in, an integer out. Kept code is run without numba."""
+    kept = cache.read(object_file(name))
+    found = None if kept is None else loaded(unpacked(kept))
+    return found or newly_compiled(name)
+
+
+def newly_compiled(name: str) -> Callable[..., int]:
+    """An entry point, compiled by numba and kept as an object file."""
+    need_compiler()
     import numba
 
     from sim.engine import entry
 
-    folder = cache_dir()
-    cache = True
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError:
-        cache = False  # a read-only home: compile for this process alone
-    before = numba.config.CACHE_DIR
-    numba.config.CACHE_DIR = str(folder)
     function = getattr(entry, name)
-    try:
-        made = numba.njit(error_model="numpy", nogil=True, cache=cache, _nrt=False)(function)
-        with linked_once():
-            made.compile((numba.types.int64,) * function.__code__.co_argcount)
-        made.disable_compile()
-        return made
-    finally:
-        numba.config.CACHE_DIR = before
+    made = numba.njit(error_model="numpy", nogil=True, _nrt=False)(function)
+    with linked_once():
+        made.compile((numba.types.int64,) * function.__code__.co_argcount)
+    made.disable_compile()
+    code = object_code(made)
+    cache.keep(object_file(name), packed(code))
+    return loaded(code) or made

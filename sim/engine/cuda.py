@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from sim.compile import cuda as compile_cuda
+from sim.compile.jit import need_compiler
 from sim.engine.cpu import compiled_loop
 from sim.engine.host import Policies, serve
 from sim.engine.rows import WORD, Batch, batches
@@ -109,6 +110,7 @@ def load_cuda() -> Any:
     """numba.cuda, imported on first use. The kernels find it under this module's name `cuda`."""
     global cuda
     if cuda is None:
+        need_compiler()
         from numba import cuda as loaded
 
         if not is_simulated():

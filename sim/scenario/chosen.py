@@ -10,7 +10,6 @@ import copy
 import functools
 import hashlib
 import json
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -72,25 +71,10 @@ def catalogue_hash(folder: str) -> str:
     """A hash of the packaged options, and of the program that puts them in their places."""
     made = hashlib.sha256()
     for name in ("hydra", "omegaconf.version"):
-        made.update(version_stamp(name).encode())
+        made.update(cache.version_stamp(name).encode())
     conf = Path(folder)
     files = [path for group in catalogue.GROUPS for path in catalogue.yaml_files(conf / group).values()]
     for path in (CALLER, conf / "config.yaml", *files):
         data = path.read_bytes()
         made.update(f"{path.parent.name}/{path.name} {len(data)} ".encode() + data)
     return made.hexdigest()
-
-
-def version_stamp(package: str) -> str:
-    """What changes with a package's version, without importing it: the file that says its version."""
-    spec = find_spec(package.partition(".")[0])
-    if spec is None or spec.origin is None:
-        return package
-    path = Path(spec.origin)
-    if "." in package:
-        path = path.with_name(f"{package.partition('.')[2]}.py")
-    try:
-        about = path.stat()
-    except OSError:
-        return f"{path}"
-    return f"{path} {about.st_size} {about.st_mtime_ns}"

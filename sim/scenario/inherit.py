@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any, TypeGuard, get_args
 
 from sim.scenario.catalogue import own_options
-from sim.scenario.metrics import MetricSource
 from sim.scenario.yaml_file import read_yaml
 
 POOL_GROUPS = ("gpu", "model", "runtime", "coldstart", "autoscaler", "metrics", "price")
@@ -127,6 +126,8 @@ def more_pipelines(metrics: Mapping[str, Any], scaler: Mapping[str, Any]) -> Any
 
 def metric_of(more: Any) -> str | None:
     """The metric of an entry, None where it has none that there is: what is wrong with it is said there alone."""
+    from sim.scenario.metrics import MetricSource  # its classes take long to make
+
     metric = more.get("metric") if isinstance(more, Mapping) else None
     return metric if metric in get_args(MetricSource) else None
 

@@ -10,6 +10,10 @@ from pathlib import Path
 
 import pytest
 
+from sim import cache
+from sim.compile.jit import is_off
+from sim.engine.cpu import compiled_loop
+
 REPO = Path(__file__).resolve().parents[2]
 LIBRARIES = {
     *("altair", "hydra", "llvmlite", "numba", "numpy", "omegaconf", "pyarrow", "pydantic", "rich", "scipy"),
@@ -76,7 +80,7 @@ def test_commands_that_answer_at_once_import_next_to_nothing(
 
 
 SHORT = ["run", "first_run", "duration_s=20", "traffic.arrivals.rate_per_s=1.5", "gpu=h200"]
-NEEDED = {"llvmlite", "numba", "numpy", "pyarrow", "pydantic", "rich", "yaml"}
+NEEDED = {"llvmlite", "numpy", "pyarrow", "pydantic", "rich", "yaml"}
 NOT_NEEDED = {"scipy.special", "scipy.optimize", "hydra", "omegaconf", "simpy", "altair", "rich.progress"}
 
 
@@ -87,6 +91,16 @@ def test_a_plain_run_imports_what_it_needs(kept: Path) -> None:
     assert "sim.workload.lengths" in modules, "nothing ran"
     assert modules & NOT_NEEDED == set()
     assert modules & LIBRARIES - {"scipy"} <= NEEDED
+
+
+@pytest.mark.skipif(is_off(), reason="nothing is compiled where the JIT is off")
+def test_a_run_whose_machine_code_is_kept_imports_no_compiler(tmp_path: Path) -> None:
+    compiled_loop()  # from now on it is in the folder that this process keeps things in
+    _, modules = started(
+        AND_SAY, SHORT, tmp_path, FLEETSIM_CACHE_DIR=str(cache.home()), NUMBA_DISABLE_JIT="0"
+    )
+    assert "llvmlite.binding" in modules, "nothing was loaded"
+    assert "numba" not in modules
 
 
 def test_what_a_word_says_in_more_than_plain_values_takes_hydra(kept: Path) -> None:
