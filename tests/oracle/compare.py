@@ -264,7 +264,7 @@ def move(p, st, what, r, t):  # type: ignore[no-untyped-def]
     elif what == DRAIN:
         begin_drain(p, st, r, t)
     elif what == START:
-        enter_stage(p, st, r, STAGE_ENGINE, t)
+        enter_stage(st, r, STAGE_ENGINE, t)
     elif what == LOOK:
         sample(p, st, t)
     elif what == MARK:
