@@ -158,8 +158,8 @@ class Walk:
             self.areas["billed_ps", pool] += span_ps * int(row["stage"] > STAGE_SLICE)
             self.areas["ready_ps", pool] += span_ps * int(row["stage"] == STAGE_READY)
             self.areas["serving_ps", pool] += span_ps * int(row["stage"] in IN_USE)
-            self.areas["busy_ps", pool] += span_ps * int(row["jump_k"] > 0)
-            self.areas["slot_ps", pool] += span_ps * int(row["n_run"]) * int(row["jump_k"] > 0)
+            self.areas["busy_ps", pool] += span_ps * int(row["jump_steps"] > 0)
+            self.areas["slot_ps", pool] += span_ps * int(row["n_run"]) * int(row["jump_steps"] > 0)
             self.areas["waiting", 0] += span_ps * int(row["n_wait"])
         held, used = int(self.rows("served_model")["held"].sum()), int(self.st.in_flight)
         self.areas["held", 0] += span_ps * held
@@ -312,7 +312,7 @@ class Walk:
             else:
                 assert not running
                 assert not waiting
-                assert row["jump_k"] == 0
+                assert row["jump_steps"] == 0
 
     def check_population(self) -> None:
         """Whoever arrived is done, turned away, has given up, is lost, held, away or at exactly one replica."""
@@ -366,12 +366,12 @@ class Walk:
         """What holds when time moves on: nobody idles while there is work that fits."""
         for r, row in enumerate(self.replicas):
             if row["n_run"] > 0:
-                assert row["jump_k"] > 0, f"replica {r} holds a batch and stands still"
+                assert row["jump_steps"] > 0, f"replica {r} holds a batch and stands still"
             elif row["n_wait"] > 0 and row["stage"] in IN_USE:
                 assert self.waits_for_a_batch(row, self.pools[self.home[r]]), (
                     f"replica {r} idles with work that fits"
                 )
-            assert (row["jump_k"] == 0) == (row["n_run"] == 0)
+            assert (row["jump_steps"] == 0) == (row["n_run"] == 0)
         ready = self.replicas["stage"] == STAGE_READY
         for g in range(len(self.rows("served_model"))):
             for slot in self.held(g):

@@ -668,7 +668,7 @@ def work_of(p: Params, st: State, place: list[int]) -> dict[Any, dict[str, Any]]
     for number, r in enumerate(place):
         row = rows[r]
         work[number] = {name: int(row[at]) for name, at in names.items()}
-        work[number]["cut_ps"] = int(st.now_ps - row["jump_ps"]) if row["jump_k"] > 0 else 0
+        work[number]["cut_ps"] = int(st.now_ps - row["jump_ps"]) if row["jump_steps"] > 0 else 0
     return work
 
 

@@ -158,7 +158,9 @@ class Replica:
         self.members: list[Sequence] = []  # of the static or dynamic batch, unfinished
         self.places = 0  # of that batch, not yet taken
         self.steps: list[dict[str, Any]] = []
-        self.n_ended = self.admits_from = 0  # steps that have ended; how many must have before it admits again
+        self.n_ended = self.admits_from = (
+            0  # steps that have ended; how many must have before it admits again
+        )
         self.now_ps = 0
         self.evicted: list[tuple[int, int, int]] = []  # (when, who, computed tokens it lost)
 

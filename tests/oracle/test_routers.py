@@ -146,7 +146,9 @@ def test_a_replica_that_is_not_there_moves_its_own_keys_and_no_others() -> None:
     sessions = np.random.default_rng(3).integers(0, 500, 3000)
     group = ServedModelRow(CONSISTENT_HASH, settings={"load_factor_milli": 10_000})
     all_ten = replicas(story(group, [pool_of(10)], sessions, 1000 * MS))
-    nine = replicas(story(group, [pool_of(10, initial_replicas=9, min_replicas=9, target_milli=9)], sessions, 1000 * MS))
+    nine = replicas(
+        story(group, [pool_of(10, initial_replicas=9, min_replicas=9, target_milli=9)], sessions, 1000 * MS)
+    )
     assert np.array_equal(all_ten[all_ten != 9], nine[all_ten != 9])
     assert len(set(nine[all_ten == 9])) > 3, "its keys went to several others"
     assert all(len(set(all_ten[sessions == s])) == 1 for s in set(sessions))

@@ -1,4 +1,4 @@
-"""Rooms and their doors: layers, who may write files, what a door loads."""
+"""Packages: layers, who may write files, what an entry point loads."""
 
 from __future__ import annotations
 
@@ -103,7 +103,7 @@ def test_no_code_is_made_from_text() -> None:
 
 
 @pytest.mark.parametrize("module", ["sim", "sim.cli"])
-def test_doors_load_no_library(module: str, tmp_path: Path) -> None:
+def test_entry_points_load_no_library(module: str, tmp_path: Path) -> None:
     """`import sim` and `fleetsim --help` answer at once."""
     code = f"import sys, {module}; print(*sorted({LIBRARIES!r} & set(sys.modules)))"
     env = {**os.environ, "PYTHONPATH": str(REPO)}

@@ -1,4 +1,4 @@
-"""House rules that a machine can check, read from the source: who imports what, how long, and no leftovers."""
+"""Rules of this project that a machine can check, read from the source: who imports what, how long, and no leftovers."""
 
 from __future__ import annotations
 

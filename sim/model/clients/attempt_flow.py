@@ -18,7 +18,7 @@ from sim.model.clients.stall import stall_ps
 from sim.model.clients.start_window import deferral_ps
 from sim.model.gateway.dispatch import enqueue_rarely
 from sim.model.gateway.hold_queue import find_room, hold
-from sim.model.gateway.ttft_prediction import is_ttft_too_late
+from sim.model.gateway.ttft_prediction import predicts_late_ttft
 from sim.model.prefix_cache.references import list_own_range
 from sim.model.record.latency_attribution import held_from
 from sim.model.request.attempt import begin_first_attempt, drop_slot, end_of_attempt, is_counted
@@ -111,7 +111,7 @@ def take_attempt(params, state, s, t):
     if (
         reason == NO_REASON
         and params.klass[k].ttft_max_ps != NEVER
-        and is_ttft_too_late(params, state, s, g, t)
+        and predicts_late_ttft(params, state, s, g, t)
     ):
         reason = PREDICTED_TTFT
     if reason != NO_REASON:

@@ -55,7 +55,7 @@ def lose_replica(params, state, r, t):
     """A replica is gone at t, in the middle of whatever it did: all that it held fails."""
     replica = state.replica[r]
     settle(params, state, r, t)
-    if replica.jump_k > 0:
+    if replica.jump_steps > 0:
         span = t - replica.jump_ps
         decode_ps = min(span, replica.jump_decode_ps) if replica.n_chunk > 0 else span
         replica.busy_ps += span
@@ -88,7 +88,7 @@ def fail_list(params, state, r, s, t):
 def clear_engine(params, state, r):
     """Empty an engine; its step count and its totals stay."""
     replica = state.replica[r]
-    replica.jump_k = 0
+    replica.jump_steps = 0
     replica.n_run = 0
     replica.n_wait = 0
     replica.n_decode = 0

@@ -17,7 +17,7 @@ from sim.units import NEVER
 
 
 @jit_call
-def is_ttft_too_late(params, state, s, g, t):
+def predicts_late_ttft(params, state, s, g, t):
     """Whether the attempt in slot s, taken at t, would have its first token later than its class allows.
 
     Caches are searched only where the whole prompt would take too long: cached tokens never make a prompt longer.

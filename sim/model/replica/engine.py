@@ -73,7 +73,7 @@ def start_step(params, state, r, t):
 @jit
 def on_boundary(params, state, r, t):
     """A step of replica r ends at t, or its idle engine wakes up."""
-    if state.replica[r].jump_k > 0:
+    if state.replica[r].jump_steps > 0:
         end_jump(params, state, r, t)
     start_step(params, state, r, t)
 

@@ -73,13 +73,13 @@ def end_chunks(params, state, r, t):
 def end_jump(params, state, r, t):
     """The steps in progress ended at t: emit their tokens, let finished sequences leave."""
     replica = state.replica[r]
-    k = replica.jump_k
-    g = replica.jump_g
-    d = replica.jump_d
+    k = replica.jump_steps
+    g = replica.jump_first_ps
+    d = replica.jump_growth_ps
     n = replica.n_decode
     step = replica.step
     span = t - replica.jump_ps
-    replica.jump_k = 0
+    replica.jump_steps = 0
     replica.busy_ps += span
     replica.steps += k
     add_wide(replica.slot_ps, replica.n_run * span)
@@ -140,9 +140,9 @@ def launch(params, state, r, t, k, g, d):
     """Start a jump of k steps at t."""
     replica = state.replica[r]
     replica.jump_ps = t
-    replica.jump_k = k
-    replica.jump_g = g
-    replica.jump_d = d
+    replica.jump_steps = k
+    replica.jump_first_ps = g
+    replica.jump_growth_ps = d
     tree_set(state.boundary_tree, params.leaves, r, t + span_ps(k, g, d))
 
 
@@ -210,14 +210,14 @@ def launch_jump(params, state, r, t, persistent):
 def cut_jump(params, state, r, t):
     """Something new waits at t: end the jump at the first boundary that reaches it."""
     replica = state.replica[r]
-    k = replica.jump_k
+    k = replica.jump_steps
     if k > 1:
         start = replica.jump_ps
-        g = replica.jump_g
-        d = replica.jump_d
+        g = replica.jump_first_ps
+        d = replica.jump_growth_ps
         cut = steps_reaching(t - start, k, g, d)
         if cut < k:
-            replica.jump_k = cut
+            replica.jump_steps = cut
             tree_set(state.boundary_tree, params.leaves, r, start + span_ps(cut, g, d))
 
 
@@ -225,14 +225,14 @@ def cut_jump(params, state, r, t):
 def settle(params, state, r, t):
     """End the steps of a jump whose boundaries lie before t; the step that t falls in goes on alone."""
     replica = state.replica[r]
-    k = replica.jump_k
+    k = replica.jump_steps
     if k > 1:
         start = replica.jump_ps
-        g = replica.jump_g
-        d = replica.jump_d
+        g = replica.jump_first_ps
+        d = replica.jump_growth_ps
         done = steps_before(t - start, k, g, d)
         if done > 0:
-            replica.jump_k = done
+            replica.jump_steps = done
             end_jump(params, state, r, start + span_ps(done, g, d))
             pool = params.pool[replica.pool]
             replica.free_blocks -= step_blocks(pool, state.m[replica.residue_at :], replica.step)
@@ -244,9 +244,9 @@ def blocks_used(params, state, r, n_blocks, t):
     """KV blocks in use at t, seen from outside: after the last boundary before t."""
     replica = state.replica[r]
     used = n_blocks - replica.free_blocks
-    k = replica.jump_k
+    k = replica.jump_steps
     if k > 1:
-        done = steps_before(t - replica.jump_ps, k, replica.jump_g, replica.jump_d)
+        done = steps_before(t - replica.jump_ps, k, replica.jump_first_ps, replica.jump_growth_ps)
         pool = params.pool[replica.pool]
         used += jump_blocks(pool, state.m[replica.residue_at :], replica.n_decode, replica.step, 1, done + 1)
     return used

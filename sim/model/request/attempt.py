@@ -197,14 +197,17 @@ def cancel_hedge_peer(params, state, s, t):
 @jit_call
 def is_extra(state, s):
     """Whether slot s, in flight at the end of the run, is not the one that its record is about: it is abandoned, or the
-    earlier of two hedged attempts. The later one takes over what the earlier wasted.
+    earlier of two hedged attempts.
     """
     slot = state.slot[s]
-    peer_slot = slot.hedge_peer
-    if peer_slot < 0:
+    if slot.hedge_peer < 0:
         return slot.fate != WANTED
-    peer = state.slot[peer_slot]
-    if slot.attempt < peer.attempt:
-        return True
-    slot.wasted_tokens += peer.wasted_tokens
-    return False
+    return slot.attempt < state.slot[slot.hedge_peer].attempt
+
+
+@jit_call
+def take_over_waste(state, s):
+    """The later of two hedged attempts takes over what the earlier wasted: its record is about both."""
+    slot = state.slot[s]
+    if slot.hedge_peer >= 0:
+        slot.wasted_tokens += state.slot[slot.hedge_peer].wasted_tokens

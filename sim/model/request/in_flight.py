@@ -7,7 +7,7 @@ from sim.model.base.batch_queues import gap_longest
 from sim.model.base.histogram import add_wide, meets_objectives, observe
 from sim.model.record.latency_attribution import clear_spent
 from sim.model.record.request_record import note_cached, write_refused, write_request
-from sim.model.request.attempt import first_seen_ps, is_extra
+from sim.model.request.attempt import first_seen_ps, is_extra, take_over_waste
 from sim.model.tables.codes import (
     COMPLETED,
     FAILED,
@@ -234,9 +234,11 @@ def is_missed(params, state, s, r):
 def leave_inside(params, state, s, r, reason):
     """The run is over and a request is still inside: record how far it came, and whether it is a miss already."""
     slot = state.slot[s]
-    if params.has_attempts == 1 and is_extra(state, s):
-        free_slot(state, s)
-        return
+    if params.has_attempts == 1:
+        if is_extra(state, s):
+            free_slot(state, s)
+            return
+        take_over_waste(state, s)
     if is_measured(params, slot.arrival_ps) and is_missed(params, state, s, r):
         state.counts[slot.traffic_class].inside_missed += 1
     if slot.state <= SEQ_DECODE or slot.state == SEQ_AFTER:

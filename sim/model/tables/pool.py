@@ -29,7 +29,9 @@ class PoolParams(Row):
         "tokens of a prompt that a step computes at most, 0 = no limit", unit="tokens"
     )
     chunked_prefill = Field("1 = a prompt may be computed in several steps")
-    prefill_interval = Field("a busy engine admits waiting sequences in every so many-th step, 1 = in any", begin=1)
+    prefill_interval = Field(
+        "a busy engine admits waiting sequences in every so many-th step, 1 = in any", begin=1
+    )
     batch_delay_ps = Field("dynamic batching: how long a batch waits to fill up")
     max_model_len = Field("tokens of prompt and answer together at most", unit="tokens")
     work_at = Field(

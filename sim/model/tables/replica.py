@@ -14,12 +14,14 @@ class Replica(Row):
     ready_ps = Field("since when it has been ready")
     start = Field("which start of its pool it is, −1 = ready from the beginning")
     jump_ps = Field("when the jump in progress began")
-    jump_k = Field("steps of the jump in progress, 0 = idle")
-    jump_g = Field("its first step", unit="ps")
-    jump_d = Field("by how much each step is longer than the one before", unit="ps")
+    jump_steps = Field("steps of the jump in progress, 0 = idle")
+    jump_first_ps = Field("its first step", unit="ps")
+    jump_growth_ps = Field("by how much each step is longer than the one before", unit="ps")
     jump_decode_ps = Field("the decode part of a step with prompt chunks")
     step = Field("steps so far")
-    admit_step = Field("a busy engine admits no waiting sequence before this step: see PoolParams.prefill_interval")
+    admit_step = Field(
+        "a busy engine admits no waiting sequence before this step: see PoolParams.prefill_interval"
+    )
     n_run = Field("sequences in the running batch")
     run_head = Field("first slot of the running batch, −1 = none", begin=-1)
     run_tail = Field("last slot of the running batch", begin=-1)

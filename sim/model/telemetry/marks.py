@@ -68,7 +68,7 @@ def mark_replica(state, r, mark, t):
     mark.prefill_squares += replica.prefill_squares
     mark.decode_tokens += replica.decode_tokens
     mark.kv_read += replica.kv_read
-    if replica.jump_k > 0 and t > replica.jump_ps:
+    if replica.jump_steps > 0 and t > replica.jump_ps:
         mark_jump(state, r, mark, t - replica.jump_ps)
     elif replica.n_chunk > 0:
         take_back_chunks(state, r, mark, 0)
@@ -78,10 +78,10 @@ def mark_replica(state, r, mark, t):
 def mark_jump(state, r, mark, span):
     """Add what the jump in progress has done in its first `span` ps."""
     replica = state.replica[r]
-    g = replica.jump_g
-    d = replica.jump_d
+    g = replica.jump_first_ps
+    d = replica.jump_growth_ps
     n = replica.n_decode
-    done = steps_before(span, replica.jump_k, g, d)
+    done = steps_before(span, replica.jump_steps, g, d)
     part = part_of(span - span_ps(done, g, d), g + d * done)
     add_wide(mark.busy_ps, span)
     add_wide(mark.slot_ps, span * replica.n_run)
@@ -145,9 +145,9 @@ def mark_answers(params, state, t):
     for r in range(params.n_replica):
         replica = state.replica[r]
         step = replica.step
-        if replica.jump_k > 1:
-            g = replica.jump_g
-            step += steps_before(t - replica.jump_ps, replica.jump_k, g, replica.jump_d)
+        if replica.jump_steps > 1:
+            g = replica.jump_first_ps
+            step += steps_before(t - replica.jump_ps, replica.jump_steps, g, replica.jump_growth_ps)
         heap = state.m[replica.heap_at :]
         for j in range(replica.n_decode):
             slot = state.slot[heap[j] & SLOT_MASK]
