@@ -28,6 +28,7 @@ def _gather() -> SimpleNamespace:
 
 def compiled() -> SimpleNamespace:
     """Every name of the laws' modules, rules compiled as the product uses them, and callable from Python."""
+    jit.need_compiler()  # until then rules are plain functions
     names = vars(_gather())
     return SimpleNamespace(
         **{key: jit.entry_point(v) if hasattr(v, "py_func") else v for key, v in names.items()}
