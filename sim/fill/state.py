@@ -28,8 +28,16 @@ def table_rows(params: Params) -> dict[str, int]:
     """How many rows each table of a state has, or int64s where it has no rows: in order, without the slots, which grow.
 
     Most tables declare it. Four tables that replicas hold lie between the others: heap, residue, gaps and, behind all,
-    prefix.
+    prefix. It is worked out once for a run's header.
     """
+    header = params.m[: Params.SIZE].tobytes()
+    known = params.views.get("table_rows")
+    if known is None or known[0] != header:
+        params.views["table_rows"] = known = (header, _all_rows(params))
+    return known[1]
+
+
+def _all_rows(params: Params) -> dict[str, int]:
     others = _worked_out(params)
     rows: dict[str, int] = {}
     for name in State.fixed():
