@@ -32,7 +32,7 @@ def test_between_knots_the_time_is_linear_rounded_down(steps: list[int], tokens:
     i = max(k for k, knot in enumerate(KNOTS) if knot <= tokens)
     share = Fraction(tokens - KNOTS[i], KNOTS[i + 1] - KNOTS[i])
     exact = int(curve[i]) + int(share * int(curve[i + 1] - curve[i]))
-    assert plain(work_ps)([int(x) for x in curve], 0, tokens) == exact
+    assert plain(work_ps)([int(x) for x in curve], tokens) == exact
     assert work_at(curve, np.array([tokens]))[0] == exact
 
 

@@ -38,15 +38,15 @@ EAGER_H100 = Law(launch_us_per_layer=400.0, sequence_us=22.0, sampling_us=0.0, m
 
 def options(row: Row) -> tuple[str, str, int]:
     """(gpu option, model option, tp) of a recorded row."""
-    system, name, tp = row.served_model
+    system, name, tp = row.group
     return GPU_OF[system], MODEL_OF[name], tp
 
 
 def pooled_error(rows: list[Row], spec: Law, mode: str) -> FitError:
     """Errors of the law over rows of several gangs together."""
     parts = []
-    for group in sorted({row.served_model for row in rows}):
-        mine = [row for row in rows if row.served_model == group and row.is_prefill == (mode == "prefill")]
+    for group in sorted({row.group for row in rows}):
+        mine = [row for row in rows if row.group == group and row.is_prefill == (mode == "prefill")]
         on, of, tp = options(mine[0])
         gang = Gang(gpu(on), model(of), tp=tp)
         parts += [errors_of(spec, [row], gang)[mode].bias for row in mine]
@@ -76,7 +76,7 @@ def test_plain_least_squares_gives_the_listed_coefficients() -> None:
         rows = [
             row
             for row in read_rows(shared_data(GRID)).rows
-            if row.served_model == (fit.system, fit.model, fit.tp)
+            if row.group == (fit.system, fit.model, fit.tp)
         ]
         row = listed_errors()[fit.system, fit.model]
         prefill, decode = (points_of(part) for part in split(rows))
@@ -112,6 +112,6 @@ def test_the_excerpt_of_a_grid_is_reproduced() -> None:
 def test_the_laws_error_on_the_excerpts(
     file: str, system: str, spec: Law, prefill: float, decode: float
 ) -> None:
-    rows = [row for row in read_rows(DATA / file).rows if row.served_model[0] == system]
+    rows = [row for row in read_rows(DATA / file).rows if row.group[0] == system]
     assert pooled_error(rows, spec, "prefill").mape < prefill
     assert pooled_error(rows, spec, "decode").mape < decode
