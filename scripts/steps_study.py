@@ -40,9 +40,9 @@ def sources(folder: Path) -> Iterator[Source]:
     """Every public step time below `latency`."""
     for file in STEPS:
         rows = read_rows(folder / file).rows
-        for group in sorted({row.served_model for row in rows}):
+        for group in sorted({row.group for row in rows}):
             yield Source(
-                f"{file.split('/')[0]}: {group[0]}", [row for row in rows if row.served_model == group]
+                f"{file.split('/')[0]}: {group[0]}", [row for row in rows if row.group == group]
             )
     for path in sorted((folder / "helix").glob("*/*")):
         yield Source(f"Helix: {path.parent.name}", helix(path))
