@@ -259,7 +259,6 @@ def make_pool(pick: Pick, on: dict[str, bool], grid_ps: int, group: int) -> dict
     max_num_seqs, block_size = pick(1, 6), pick(1, 4)
     most_blocks = -(-(PROMPT_MAX + OUTPUT_MAX - 1) // block_size)
     continuous = not on["batches"]
-    delay = pick(0, 12)
     batching = "continuous" if continuous else ("none", "static", "dynamic", "continuous")[pick(0, 3)]
     return {
         "group": group,
@@ -273,7 +272,7 @@ def make_pool(pick: Pick, on: dict[str, bool], grid_ps: int, group: int) -> dict
         "long_prefill_token_threshold": pick(1, 5) if on["threshold"] else 0,
         "scheduling": "priority" if on["priority"] and pick(0, 3) else "fcfs",
         "batching": batching,
-        "max_batch_delay_ps": grid_ps * delay,
+        "max_batch_delay_ps": grid_ps * (delay := pick(0, 12)),
         "prefill_schedule_interval": (1, 1, 1, 2, 3)[delay % 5],
         "chunked_prefill": not (on["whole_prompts"] and pick(0, 1)),
     }
