@@ -17,6 +17,7 @@ from sim.engine.result import RESULT_METRICS, Result, make_result
 from sim.fill.params import traffic_of
 from sim.model.loop.control import SCALER_PAR
 from sim.model.router.choose import RANDOM
+from sim.model.tables import codes
 from sim.model.tables.codes import (
     BLAME_STREAM_COLUMNS,
     BLAME_TTFT_COLUMNS,
@@ -531,7 +532,7 @@ def test_the_fleets_are_as_nasty_as_they_should_be() -> None:
         seen["too_long"] += bool((rows["reason"] == TOO_LONG).any())
         seen["gateway_full"] += bool((rows["reason"] == GATEWAY_FULL).any())
         for name in REASON_NAMES & seen.keys() - {"too_long", "gateway_full"}:
-            seen[name] += bool((rows["reason"] == REASONS.index(name)).any())
+            seen[name] += bool((rows["reason"] == codes.REASONS.index(name)).any())
         seen["retried"] += result.counts["retries"][0] > 0
         seen["hedged"] += result.counts["attempts_cancelled"][0] > 0
         seen["cached"] += bool(is_cached(rows).any())
