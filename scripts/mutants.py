@@ -28,7 +28,7 @@ from typing import NamedTuple
 
 ROOT = Path(__file__).resolve().parents[1]
 MODEL = Path("sim/model")
-DECLARATIONS = ("layout.py", "hpa_layout.py", "tables")  # files and folders that declare, and decide nothing
+DECLARATIONS = ("hpa_rows.py", "kinds.py", "tables")  # files and folders that declare, and decide nothing
 COPIED = ("sim", "tests", "conf", "scenarios", "pyproject.toml")
 PYTEST = ("-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", "-m", "not slow")
 PROOFS = {

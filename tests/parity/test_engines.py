@@ -187,7 +187,7 @@ def watched(law: object, seen: list[tuple[float, ...]]) -> object:
 
     def told(view: object) -> object:
         flat = np.concatenate(
-            [np.atleast_1d(np.nan_to_num(np.asarray(part, dtype=float), nan=-1.0)) for part in view]
+            [np.ravel(np.nan_to_num(np.asarray(part, dtype=float), nan=-1.0)) for part in view]
         )
         seen.append(tuple(flat.tolist()))
         return law(view)
