@@ -41,9 +41,7 @@ def sources(folder: Path) -> Iterator[Source]:
     for file in STEPS:
         rows = read_rows(folder / file).rows
         for group in sorted({row.group for row in rows}):
-            yield Source(
-                f"{file.split('/')[0]}: {group[0]}", [row for row in rows if row.group == group]
-            )
+            yield Source(f"{file.split('/')[0]}: {group[0]}", [row for row in rows if row.group == group])
     for path in sorted((folder / "helix").glob("*/*")):
         yield Source(f"Helix: {path.parent.name}", helix(path))
     for path in sorted((folder / "distserve").glob("*.json")):

@@ -44,11 +44,13 @@ def assert_engines_agree(seeds: range) -> None:
     assert not failed, f"{len(failed)} of {len(seeds)} seeds differ; repeat with\n{told}"
 
 
-def assert_plain_python_agrees(seeds: range, folder: Path) -> None:
-    """The compiled loop leaves the same bytes as the same source without a compiler, in a process of its own."""
+def assert_plain_python_agrees(seeds: range, folder: Path, how: str = "NUMBA_DISABLE_JIT") -> None:
+    """The compiled loop leaves the same bytes as the same source without a compiler, or compiled in another way, in a
+    process of its own: `how` is the environment variable that says so.
+    """
     path = folder / f"plain-{seeds.start}.json"
     words = ["--write", str(path), f"{seeds.start}:{seeds.stop}"]
-    environment = {**os.environ, "NUMBA_DISABLE_JIT": "1"}
+    environment = {**os.environ, how: "1"}
     command = [sys.executable, "-W", "ignore", "-m", "tests.parity.engines", *words]
     done = subprocess.run(command, env=environment, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
@@ -129,6 +131,11 @@ def test_a_users_law_sees_every_signal_of_every_pool() -> None:
 
 def test_plain_python_leaves_the_same_bytes(tmp_path: Path) -> None:
     assert_plain_python_agrees(SEEDS, tmp_path)
+
+
+@pytest.mark.slow
+def test_numba_as_it_comes_leaves_the_same_bytes(tmp_path: Path) -> None:
+    assert_plain_python_agrees(SEEDS, tmp_path, "FLEETSIM_PLAIN_NUMBA")
 
 
 @pytest.mark.slow

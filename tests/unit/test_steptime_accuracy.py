@@ -74,9 +74,7 @@ def test_the_grids_of_three_gpus_are_fitted_within_the_listed_errors() -> None:
 def test_plain_least_squares_gives_the_listed_coefficients() -> None:
     for fit in calibrate(shared_data(GRID)).fits:
         rows = [
-            row
-            for row in read_rows(shared_data(GRID)).rows
-            if row.group == (fit.system, fit.model, fit.tp)
+            row for row in read_rows(shared_data(GRID)).rows if row.group == (fit.system, fit.model, fit.tp)
         ]
         row = listed_errors()[fit.system, fit.model]
         prefill, decode = (points_of(part) for part in split(rows))
