@@ -121,12 +121,6 @@ def finished_run(packed: Plan, state: State, engine: str, wall_s: float) -> Run:
 
 
 # ---- engines ----------------------------------------------------------------------
-COMPILED_FOR = {
-    "loop": "the simulator",
-    "act": "the simulator's single rules, for SimPy and laws of your own",
-}
-
-
 def get_ready(engine: str, progress: Tick | None, has_laws: bool = False) -> None:
     """Compile what an engine needs, or read it from the cache: no part of a run's time.
 
@@ -139,7 +133,7 @@ def get_ready(engine: str, progress: Tick | None, has_laws: bool = False) -> Non
         if not is_needed:
             continue  # the kernels of CUDA are compiled for the run's tables
         if progress is not None and not is_compiled(name):
-            progress(0, None, f"compiling {COMPILED_FOR[name]} (once per installation)")
+            progress(0, None, "compiling the simulator (once per installation)")
         compiled()
 
 

@@ -28,6 +28,7 @@ SOURCES = (
     "engine/loop.py",
 )
 FOLDERS = ("compile", "model")
+ENTRIES = ("loop", "act")  # of sim.engine.entry
 
 
 @functools.cache
@@ -90,10 +91,19 @@ def compiled(name: str, plain: Callable[..., Any]) -> Callable[..., int]:
 
 
 def machine_code(name: str) -> Callable[..., int]:
-    """An entry point, compiled: addresses and integers in, an integer out. Kept code is run without numba."""
+    """An entry point, compiled: addresses and integers in, an integer out. Kept code is run without numba.
+
+    The first to be compiled brings the others: they share most of their rules and cost seconds here, a minute later.
+    """
     kept = cache.read(object_file(name))
     found = None if kept is None else loaded(unpacked(kept))
-    return found or newly_compiled(name)
+    if found is not None:
+        return found
+    made = newly_compiled(name)
+    for other in ENTRIES:
+        if cache.is_writable() and not is_compiled(other):
+            newly_compiled(other)
+    return made
 
 
 def newly_compiled(name: str) -> Callable[..., int]:

@@ -31,16 +31,17 @@ STICKY_MEMORY_SIZE = StickyMemory.SIZE
 
 
 @jit_call
-def sticky(params, state, g, ready, n, t):
-    """The replica of a list that got the last request, until it has had its share or nothing came for a while."""
+def sticky(params, state, route):
+    """The replica of the list that got the last request, until it has had its share or nothing came for a while."""
+    g = route.served_model
     settings = StickySettings(params, params.served_model[g].settings_at)
     memory = StickyMemory(state.router_memory, params.served_model[g].memory_at + g * STICKY_MEMORY_SIZE)
-    if memory.given == settings.in_a_row or t - memory.last_ps >= settings.pause_ps:
+    if memory.given == settings.in_a_row or route.now_ps - memory.last_ps >= settings.pause_ps:
         memory.place += 1
         memory.given = 0
     memory.given += 1
-    memory.last_ps = t
-    return ready[memory.place % n]
+    memory.last_ps = route.now_ps
+    return state.ready[route.first + memory.place % route.n]
 '''
 
 
@@ -62,8 +63,8 @@ def with_router(tmp_path: Path) -> Copy:
     copy.put(choose, before="KINDS = (", text="STICKY = 9")
     copy.put(
         choose,
-        after="        r = prefix_aware(params, state, g, i, attempt, ready, n, t)",
-        text="    elif router == STICKY:\n        r = sticky(params, state, g, ready, n, t)",
+        after="        r = prefix_aware(params, state, route)",
+        text="    elif router == STICKY:\n        r = sticky(params, state, route)",
     )
     scenario = "sim/scenario/router.py"
     copy.put(

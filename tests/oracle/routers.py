@@ -304,11 +304,11 @@ def asked(made: Fleet, counts: Counter[str]) -> list[str]:
     reference, lines = Reference(made), []
     product: Callable[..., Any] = dispatch.find_replica
 
-    def find_replica(p, st, g, i, attempt, *rest):  # type: ignore[no-untyped-def]
-        t = int(rest[-1])
-        expected = reference.choose(int(g), int(i), int(attempt), t, ready_of(p, st, int(g), t))
-        found = int(product(p, st, g, i, attempt, *rest))
-        counts[ROUTERS[made.groups[int(g)].router]] += expected >= 0
+    def find_replica(p, st, route, fitting):  # type: ignore[no-untyped-def]
+        g, i, attempt, t = (int(n) for n in (route.served_model, route.request, route.attempt, route.now_ps))
+        expected = reference.choose(g, i, attempt, t, ready_of(p, st, g, t))
+        found = int(product(p, st, route, fitting))
+        counts[ROUTERS[made.groups[g].router]] += expected >= 0
         if found != expected:
             lines.append(f"request {i} at {t} ps goes to {found}, expected {expected}")
         return found

@@ -93,3 +93,38 @@ def test_names_of_rules_stand_for_dispatchers_once_something_is_compiled(
         return a
 
     assert hasattr(later, "py_func")
+
+
+@pytest.mark.parametrize("first", ["loop", "act"])
+def test_the_first_entry_point_compiled_brings_the_other(
+    first: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from sim.engine import cpu
+
+    compiled: list[str] = []
+
+    def compile_(name: str):  # type: ignore[no-untyped-def]
+        compiled.append(name)
+        cache.keep(cpu.object_file(name), packed(made()))
+        return len
+
+    monkeypatch.setenv("FLEETSIM_CACHE_DIR", str(tmp_path))
+    monkeypatch.setattr(cpu, "newly_compiled", compile_)
+    cpu.machine_code(first)
+    assert compiled == [first, *(name for name in ("loop", "act") if name != first)]
+    for name in ("loop", "act"):
+        cpu.machine_code(name)
+    assert len(compiled) == 2
+
+
+def test_where_nothing_can_be_kept_only_what_is_asked_for_is_compiled(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from sim.engine import cpu
+
+    compiled: list[str] = []
+    monkeypatch.setenv("FLEETSIM_CACHE_DIR", str(tmp_path))
+    monkeypatch.setattr(cache, "is_writable", lambda: False)
+    monkeypatch.setattr(cpu, "newly_compiled", compiled.append)
+    cpu.machine_code("loop")
+    assert compiled == ["loop"]

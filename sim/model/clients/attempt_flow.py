@@ -24,7 +24,7 @@ from sim.model.record.latency_attribution import held_from
 from sim.model.request.attempt import begin_first_attempt, drop_slot, end_of_attempt, is_counted
 from sim.model.request.in_flight import clear_attempt, take_slot, write_unserved
 from sim.model.request.session_turns import schedule_next_turn
-from sim.model.router.choose import n_fitting_pools
+from sim.model.router.choose import ask, n_fitting_pools
 from sim.model.tables.codes import (
     BLOCKED,
     EQUAL_JITTER,
@@ -144,7 +144,7 @@ def dispatch_attempt(params, state, s, fitting, t):
     g = slot.served_model
     slot.state = SEQ_WAITING
     arm_next_timer(params, state, s, t)
-    r = find_room(params, state, g, slot.request, slot.attempt - 1, fitting, t)
+    r = find_room(params, state, ask(state, g, slot.request, slot.attempt - 1, t), fitting)
     if r >= 0:
         charge_tenant(params, state, g, s, slot.prompt)
         enqueue_rarely(params, state, g, r, s, t)

@@ -37,10 +37,11 @@ def enqueue_rarely(params, state, g, r, s, t):
 
 
 @jit
-def find_replica(params, state, g, i, attempt, fitting, t):
-    """A replica for an attempt at request i, counted from 0, that fits `fitting` pools of its served model, or −1."""
+def find_replica(params, state, route, fitting):
+    """A replica for an attempt at a request that fits `fitting` pools of its served model, or −1."""
+    g = route.served_model
     if state.served_model[g].n_ready == 0:
         return -1
-    if fitting == params.served_model[g].n_pool and not has_pool_list(params, g, i):
-        return choose_replica(params, state, g, i, attempt, t)
-    return choose_fitting(params, state, g, i, attempt, NEVER, t)
+    if fitting == params.served_model[g].n_pool and not has_pool_list(params, g, route.request):
+        return choose_replica(params, state, route)
+    return choose_fitting(params, state, route, NEVER)

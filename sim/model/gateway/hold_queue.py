@@ -17,6 +17,7 @@ from sim.model.gateway.dispatch import enqueue_rarely, find_replica
 from sim.model.record.latency_attribution import held_until
 from sim.model.router.choose import (
     LEAST_OUTSTANDING,
+    ask,
     choose_fitting,
     choose_replica,
     has_pool_list,
@@ -39,19 +40,19 @@ def has_room(params, state, g):
 
 
 @jit
-def find_room(params, state, g, i, attempt, fitting, t):
-    """A replica that may take an attempt at request i, counted from 0, at t, or −1; it fits `fitting` pools."""
+def find_room(params, state, route, fitting):
+    """A replica that may take an attempt at a request now, or −1; the request fits `fitting` pools."""
+    g = route.served_model
     model = params.served_model[g]
     most = model.outstanding_max
     if most != NEVER and not has_room(params, state, g):
         return -1
     if most == NEVER:
-        return find_replica(params, state, g, i, attempt, fitting, t)
-    if model.router == LEAST_OUTSTANDING and fitting == model.n_pool and not has_pool_list(params, g, i):
-        return choose_replica(
-            params, state, g, i, attempt, t
-        )  # which holds the least, so it has room if any has
-    return choose_fitting(params, state, g, i, attempt, most, t)
+        return find_replica(params, state, route, fitting)
+    listed = has_pool_list(params, g, route.request)
+    if model.router == LEAST_OUTSTANDING and fitting == model.n_pool and not listed:
+        return choose_replica(params, state, route)  # which holds the least, so it has room if any has
+    return choose_fitting(params, state, route, most)
 
 
 @jit
@@ -139,7 +140,7 @@ def release_from(params, state, g, number, most, t):
         after = state.slot[s].next
         attempt = state.slot[s].attempt - 1 if params.has_attempts == 1 else 0
         i = state.slot[s].request
-        r = find_room(params, state, g, i, attempt, n_fitting_pools(params, g, i), t)
+        r = find_room(params, state, ask(state, g, i, attempt, t), n_fitting_pools(params, g, i))
         if r >= 0:
             drop_held(params, state, g, s)
             held_until(state, g, s, t)

@@ -9,7 +9,7 @@ from sim.model.gateway.dispatch import enqueue, find_replica
 from sim.model.gateway.hold_queue import hold, release
 from sim.model.record.latency_attribution import held_from
 from sim.model.request.in_flight import class_of, count_arrival, reject_on_arrival, take_slot
-from sim.model.router.choose import n_fitting_pools
+from sim.model.router.choose import ask, n_fitting_pools
 from sim.model.tables.codes import GATEWAY_FULL, NEED_SLOTS, TOO_LONG
 from sim.model.timers.timer_heap import next_timer_ps
 from sim.units import NEVER
@@ -37,7 +37,7 @@ def route_arrival(params, state, i, t):
     if fitting == 0:
         reject_on_arrival(params, state, i, t, TOO_LONG)
         return
-    r = find_replica(params, state, g, i, 0, fitting, t)
+    r = find_replica(params, state, ask(state, g, i, 0, t), fitting)
     if r >= 0:
         enqueue(params, state, g, r, take_slot(params, state, i, t), t)
     elif state.served_model[g].held < params.served_model[g].hold_max:

@@ -110,17 +110,34 @@ def next_ready(ready, n, after):
 
 
 @jit_call
-def least_kv(params, state, i, attempt, ready, n, t):
-    """The replica of a list with the smallest share of its KV blocks in use."""
+def round_robin(params, state, route):
+    """The replica of the list behind the one that was chosen last."""
+    model = state.served_model[route.served_model]
+    ready = state.ready[route.first :]
+    model.cursor = ready[next_ready(ready, route.n, model.cursor)]
+    return model.cursor
+
+
+@jit_call
+def random_choice(params, state, route):
+    """A replica of the list drawn at random, each as likely."""
+    return state.ready[
+        route.first + draw_below(params.seed, STREAM_ROUTE, route.request, 2 * route.attempt, route.n)
+    ]
+
+
+@jit_call
+def least_kv(params, state, route):
+    """The replica of the list with the smallest share of its KV blocks in use."""
     best = -1
     best_used = 0
     best_blocks = 1
-    j = first_looked_at(params, i, attempt, n)
-    for _ in range(n):
-        r = ready[j]
-        j = next_looked_at(j, n)
+    j = first_looked_at(params, route.request, route.attempt, route.n)
+    for _ in range(route.n):
+        r = state.ready[route.first + j]
+        j = next_looked_at(j, route.n)
         blocks = params.pool[state.replica[r].pool].n_blocks
-        used = blocks_used(params, state, r, blocks, t)
+        used = blocks_used(params, state, r, blocks, route.now_ps)
         if best < 0 or used * best_blocks < best_used * blocks:
             best = r
             best_used = used
@@ -129,12 +146,13 @@ def least_kv(params, state, i, attempt, ready, n, t):
 
 
 @jit_call
-def power_of_two(params, state, ready, n, i, attempt):
-    """The less loaded of two different replicas of a list drawn at random; ties to the first drawn."""
-    a = draw_below(params.seed, STREAM_ROUTE, i, 2 * attempt, n)
-    if n == 1:
+def power_of_two(params, state, route):
+    """The less loaded of two different replicas of the list drawn at random; ties to the first drawn."""
+    ready = state.ready[route.first :]
+    if route.n == 1:
         return ready[0]
-    b = draw_below(params.seed, STREAM_ROUTE, i, 2 * attempt + 1, n - 1)
+    a = draw_below(params.seed, STREAM_ROUTE, route.request, 2 * route.attempt, route.n)
+    b = draw_below(params.seed, STREAM_ROUTE, route.request, 2 * route.attempt + 1, route.n - 1)
     if b >= a:
         b += 1
     ra = ready[a]
@@ -143,14 +161,26 @@ def power_of_two(params, state, ready, n, i, attempt):
 
 
 @jit
-def choose_replica(params, state, g, i, attempt, t):
-    """The replica for request i among the ready ones, of which there is at least one; `attempt` counts from 0."""
+def ask(state, g, i, attempt, t):
+    """Write down what the router of served model g is asked at t: attempt `attempt`, from 0, at request i. Which replicas
+    it may choose from is said later.
+    """
+    route = state.route[g]
+    route.served_model = g
+    route.request = i
+    route.attempt = attempt
+    route.now_ps = t
+    return route
+
+
+@jit
+def choose_replica(params, state, route):
+    """The replica for an attempt among all ready ones of its served model, of which there is at least one."""
+    g = route.served_model
     model = params.served_model[g]
     if model.router == LEAST_OUTSTANDING:
-        return model.first_replica + least_loaded(params, state, g, i, attempt)
-    return choose_among(
-        params, state, g, i, attempt, t, state.ready[model.first_replica :], state.served_model[g].n_ready
-    )
+        return model.first_replica + least_loaded(params, state, g, route.request, route.attempt)
+    return choose_among(params, state, route, model.first_replica, state.served_model[g].n_ready)
 
 
 @jit
@@ -180,72 +210,76 @@ def one_of_equals(params, state, g, i, attempt, more):
 
 
 @jit_call
-def choose_among(params, state, g, i, attempt, t, ready, n):
-    """The router's choice from a list of n ready replicas, in order of index; there is at least one."""
-    router = params.served_model[g].router
+def choose_among(params, state, route, first, n):
+    """The router's choice from n ready replicas in order of index, listed in `ready` from `first` on; there is at least
+    one.
+    """
+    route.first = first
+    route.n = n
+    router = params.served_model[route.served_model].router
     if router == ROUND_ROBIN:
-        r = ready[next_ready(ready, n, state.served_model[g].cursor)]
-        state.served_model[g].cursor = r
+        r = round_robin(params, state, route)
     elif router == RANDOM:
-        r = ready[draw_below(params.seed, STREAM_ROUTE, i, 2 * attempt, n)]
+        r = random_choice(params, state, route)
     elif router == POWER_OF_TWO:
-        r = power_of_two(params, state, ready, n, i, attempt)
+        r = power_of_two(params, state, route)
     elif router == LEAST_OUTSTANDING:
-        r = least_outstanding(params, state, i, attempt, ready, n)
+        r = least_outstanding(params, state, route)
     elif router == SESSION_AFFINITY:
-        r = session_affinity(params, state, g, i, attempt, ready, n)
+        r = session_affinity(params, state, route)
     elif router == CONSISTENT_HASH:
-        r = consistent_hash(params, state, g, i, ready, n)
+        r = consistent_hash(params, state, route)
     elif router == WEIGHTED_SCORE:
-        r = weighted_score(params, state, g, i, attempt, ready, n, t)
+        r = weighted_score(params, state, route)
     elif router == PREFIX_AWARE:
-        r = prefix_aware(params, state, g, i, attempt, ready, n, t)
+        r = prefix_aware(params, state, route)
     else:
-        r = least_kv(params, state, i, attempt, ready, n, t)
+        r = least_kv(params, state, route)
     return r
 
 
 @jit_call
-def choose_fitting(params, state, g, i, attempt, most, t):
-    """The replica for a request where not every pool may take it, its class orders the pools, or a replica may hold fewer
+def choose_fitting(params, state, route, most):
+    """The replica for an attempt where not every pool may take it, its class orders the pools, or a replica may hold fewer
     than `most`; −1 when no replica that may take it is ready.
     """
-    ordered = params.klass[class_of(params, i)].is_ordered == 1
-    if ordered and most == NEVER and has_pool_list(params, g, i):
-        return choose_in_order(params, state, g, i, attempt, t)
-    return choose_narrowed(params, state, g, i, attempt, most, t)
+    ordered = params.klass[class_of(params, route.request)].is_ordered == 1
+    if ordered and most == NEVER and has_pool_list(params, route.served_model, route.request):
+        return choose_in_order(params, state, route)
+    return choose_narrowed(params, state, route, most)
 
 
 @jit_call
-def choose_narrowed(params, state, g, i, attempt, most, t):
-    """The router's choice among the replicas that hold fewer than `most`, of all the pools that may take request i.
+def choose_narrowed(params, state, route, most):
+    """The router's choice among the replicas that hold fewer than `most`, of all the pools that may take the request.
 
     The list of ready replicas is narrowed for the choice and put back: rare, so it may cost O(n).
     """
-    first = params.served_model[g].first_replica
-    n = state.served_model[g].n_ready
+    first = params.served_model[route.served_model].first_replica
+    n = state.served_model[route.served_model].n_ready
     kept = 0
     for j in range(n):
         r = state.ready[first + j]
-        if outstanding_of(state, r) < most and may_serve(params, state.replica[r].pool, i):
+        if outstanding_of(state, r) < most and may_serve(params, state.replica[r].pool, route.request):
             swap_in(state, first, kept, j)
             kept += 1
     r = -1
     if kept > 0:
-        r = choose_among(params, state, g, i, attempt, t, state.ready[first:], kept)
+        r = choose_among(params, state, route, first, kept)
     sort_ready(state, first, n)
     return r
 
 
 @jit_call
-def choose_in_order(params, state, g, i, attempt, t):
+def choose_in_order(params, state, route):
     """The router's choice in the first pool of the class's list that has room: with this request, no more per ready
     replica than the limit. Where none has, in the one with the fewest per ready replica; ties to the first.
     """
-    model = params.served_model[g]
-    klass = params.klass[class_of(params, i)]
-    ready = state.ready[model.first_replica :]
-    n = state.served_model[g].n_ready
+    model = params.served_model[route.served_model]
+    klass = params.klass[class_of(params, route.request)]
+    first = model.first_replica
+    ready = state.ready[first:]
+    n = state.served_model[route.served_model].n_ready
     spill = model.spill_milli
     best = -1
     best_n = 0
@@ -253,17 +287,17 @@ def choose_in_order(params, state, g, i, attempt, t):
     for j in range(klass.n_pool):
         pool = params.m[klass.pools_at + j]
         n_ready = state.pool[pool].n_ready
-        if n_ready == 0 or not fits(params, pool, i):
+        if n_ready == 0 or not fits(params, pool, route.request):
             continue
         start = place_above(ready, n, params.pool[pool].first_replica - 1)
         held = total_outstanding(state, ready[start:], n_ready) if spill != NEVER else 0
         if spill == NEVER or 1000 * (held + 1) <= spill * n_ready:
-            return choose_among(params, state, g, i, attempt, t, ready[start:], n_ready)
+            return choose_among(params, state, route, first + start, n_ready)
         if best < 0 or held * best_n < best_held * n_ready:
             best = start
             best_n = n_ready
             best_held = held
-    return choose_among(params, state, g, i, attempt, t, ready[best:], best_n) if best >= 0 else -1
+    return choose_among(params, state, route, first + best, best_n) if best >= 0 else -1
 
 
 @jit

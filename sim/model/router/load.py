@@ -1,7 +1,7 @@
 """How many requests ready replicas hold, and which of them holds the fewest.
 
-A router looks at a list of n ready replicas: all of a served model's, or some of them. It begins with a replica that is
-drawn for the attempt, continues to the end of the list and from its start, and takes the first of the best.
+A router looks at a list of ready replicas: all of a served model's, or some of them (`Route`). It begins with a replica
+that is drawn for the attempt, continues to the end of the list and from its start, and takes the first of the best.
 """
 
 from __future__ import annotations
@@ -38,12 +38,13 @@ def total_outstanding(state, ready, n):
 
 
 @jit_call
-def least_outstanding(params, state, i, attempt, ready, n):
-    """The replica of a list that holds the fewest requests."""
-    j = first_looked_at(params, i, attempt, n)
+def least_outstanding(params, state, route):
+    """The replica of the list that holds the fewest requests."""
+    ready = state.ready[route.first :]
+    j = first_looked_at(params, route.request, route.attempt, route.n)
     best = ready[j]
-    for _ in range(n - 1):
-        j = next_looked_at(j, n)
+    for _ in range(route.n - 1):
+        j = next_looked_at(j, route.n)
         if outstanding_of(state, ready[j]) < outstanding_of(state, best):
             best = ready[j]
     return best

@@ -41,12 +41,13 @@ def cached_tokens(params, state, r, i, t):
 
 
 @jit_call
-def is_unbalanced(params, state, g, ready, n):
-    """Whether the fullest replica of a list has too many more requests than the emptiest, and too many times as many."""
-    settings = PrefixAwareSettings(params, params.served_model[g].settings_at)
+def is_unbalanced(params, state, route):
+    """Whether the fullest replica of the list has too many more requests than the emptiest, and too many times as many."""
+    settings = PrefixAwareSettings(params, params.served_model[route.served_model].settings_at)
+    ready = state.ready[route.first :]
     least = outstanding_of(state, ready[0])
     most = least
-    for j in range(1, n):
+    for j in range(1, route.n):
         held = outstanding_of(state, ready[j])
         least = min(least, held)
         most = max(most, held)
@@ -54,25 +55,25 @@ def is_unbalanced(params, state, g, ready, n):
 
 
 @jit_call
-def prefix_aware(params, state, g, i, attempt, ready, n, t):
-    """The replica of a list that has most of the prompt cached, if that is enough of it; else the least loaded. Ties to
+def prefix_aware(params, state, route):
+    """The replica of the list that has most of the prompt cached, if that is enough of it; else the least loaded. Ties to
     the less loaded.
     """
-    if is_unbalanced(params, state, g, ready, n):
-        return least_outstanding(params, state, i, attempt, ready, n)
+    if is_unbalanced(params, state, route):
+        return least_outstanding(params, state, route)
     best = -1
     longest = 0
-    j = first_looked_at(params, i, attempt, n)
-    for _ in range(n):
-        r = ready[j]
-        j = next_looked_at(j, n)
-        found = cached_tokens(params, state, r, i, t)
+    j = first_looked_at(params, route.request, route.attempt, route.n)
+    for _ in range(route.n):
+        r = state.ready[route.first + j]
+        j = next_looked_at(j, route.n)
+        found = cached_tokens(params, state, r, route.request, route.now_ps)
         if found > longest or (
             found > 0 and found == longest and outstanding_of(state, r) < outstanding_of(state, best)
         ):
             best = r
             longest = found
-    settings = PrefixAwareSettings(params, params.served_model[g].settings_at)
-    if best >= 0 and 1000 * longest > settings.match_min_milli * prompt_of(params, i):
+    settings = PrefixAwareSettings(params, params.served_model[route.served_model].settings_at)
+    if best >= 0 and 1000 * longest > settings.match_min_milli * prompt_of(params, route.request):
         return best
-    return least_outstanding(params, state, i, attempt, ready, n)
+    return least_outstanding(params, state, route)

@@ -50,29 +50,30 @@ def most_of(state, factor, ready, n):
 
 # ---- sessions ----------------------------------------------------------------------
 @jit_call
-def session_affinity(params, state, g, i, attempt, ready, n):
+def session_affinity(params, state, route):
     """The replica that had the session's last request, if it is still there and not overloaded; else the least loaded."""
-    session = session_of(params, i)
+    session = session_of(params, route.request)
     if session < 0:
-        return least_outstanding(params, state, i, attempt, ready, n)
-    model = params.served_model[g]
+        return least_outstanding(params, state, route)
+    model = params.served_model[route.served_model]
     home = SessionHome(state.router_memory, model.memory_at + session * SESSION_HOME_SIZE)
     r = home.replica - 1
-    if r < 0 or not is_home(params, state, g, r, home.start, ready, n):
-        r = least_outstanding(params, state, i, attempt, ready, n)
+    if r < 0 or not is_home(params, state, route, r, home.start):
+        r = least_outstanding(params, state, route)
     home.replica = r + 1
     home.start = state.replica[r].start
     return r
 
 
 @jit
-def is_home(params, state, g, r, index, ready, n):
+def is_home(params, state, route, r, index):
     """Whether replica r is in the list, still that of its index-th start, and has room for one more request."""
-    if not is_listed(ready, n, r) or state.replica[r].start != index:
+    ready = state.ready[route.first :]
+    if not is_listed(ready, route.n, r) or state.replica[r].start != index:
         return False
-    settings = SessionAffinitySettings(params, params.served_model[g].settings_at)
+    settings = SessionAffinitySettings(params, params.served_model[route.served_model].settings_at)
     held = outstanding_of(state, r)
-    return held < settings.load_min or held < most_of(state, settings.overload_factor_milli, ready, n)
+    return held < settings.load_min or held < most_of(state, settings.overload_factor_milli, ready, route.n)
 
 
 # ---- the ring ----------------------------------------------------------------------
@@ -102,17 +103,18 @@ def ring_place(ring, n, word):
 
 
 @jit_call
-def consistent_hash(params, state, g, i, ready, n):
+def consistent_hash(params, state, route):
     """Clockwise from the request's key: the first replica of the list with room for one more."""
-    model = params.served_model[g]
+    model = params.served_model[route.served_model]
+    ready = state.ready[route.first :]
     settings = ConsistentHashSettings(params, model.settings_at)
     ring = params.m[settings.ring_at :]
     nodes = settings.n_ring
-    most = most_of(state, settings.load_factor_milli, ready, n)
-    j = ring_place(ring, nodes, key_word(params, i))
+    most = most_of(state, settings.load_factor_milli, ready, route.n)
+    j = ring_place(ring, nodes, key_word(params, route.request))
     for _ in range(nodes):
         r = model.first_replica + (ring[j] & PLACES_MAX)
-        if outstanding_of(state, r) < most and is_listed(ready, n, r):
+        if outstanding_of(state, r) < most and is_listed(ready, route.n, r):
             return r
         j = j + 1 if j + 1 < nodes else 0
     return ready[0]  # never reached: some replica holds no more than the mean

@@ -85,19 +85,21 @@ def score_of(params, state, g, r):
 
 
 @jit_call
-def weighted_score(params, state, g, i, attempt, ready, n, t):
-    """The replica of a list with the lowest score."""
+def weighted_score(params, state, route):
+    """The replica of the list with the lowest score."""
+    g = route.served_model
     model = params.served_model[g]
     age = WeightedScoreSettings(params, model.settings_at).snapshot_ps
-    interval = t // age + 1 if age > 0 else 0
+    interval = route.now_ps // age + 1 if age > 0 else 0
     if age == 0 or interval != state.served_model[g].snapshot:
         state.served_model[g].snapshot = interval
-        take_snapshot(params, state, g, t)
-    j = first_looked_at(params, i, attempt, n)
+        take_snapshot(params, state, g, route.now_ps)
+    ready = state.ready[route.first :]
+    j = first_looked_at(params, route.request, route.attempt, route.n)
     best = ready[j]
     lowest = score_of(params, state, g, best)
-    for _ in range(n - 1):
-        j = next_looked_at(j, n)
+    for _ in range(route.n - 1):
+        j = next_looked_at(j, route.n)
         score = score_of(params, state, g, ready[j])
         if score < lowest:
             best = ready[j]

@@ -17,6 +17,7 @@ from sim.model.tables.replica import Replica
 from sim.model.tables.sample import PoolMark, PoolSample, StationSample
 from sim.model.tables.served_model import (
     HedgeList,
+    Route,
     ServedModelParams,
     ServedModelState,
     TenantQueue,
@@ -151,6 +152,7 @@ class State(World):
 
     pool = Table(PoolState, "a row a pool", rows=("n_pool",))
     served_model = Table(ServedModelState, "a row a served model", rows=("n_served_model",))
+    route = Table(Route, "a row a served model: what its router was asked last", rows=("n_served_model",))
     replica = Table(Replica, "a row a replica place", rows=("n_replica",))
     mix = Words(
         "(replica, class) measured sequences in the decode set",

@@ -44,6 +44,19 @@ class ServedModelState(Row):
     snapshot = Field("weighted_score: number of the last snapshot + 1")
 
 
+class Route(Row):
+    """What a router is asked: where an attempt at a request goes, and the ready replicas that it may choose from, in order
+    of index: `state.ready[first]` and those behind it.
+    """
+
+    served_model = Field("the served model")
+    request = Field("number of the request")
+    attempt = Field("number of the attempt, from 0")
+    now_ps = Field("when it is asked")
+    first = Field("where the list of replicas starts in `ready`")
+    n = Field("how many there are, at least one")
+
+
 class TenantQueue(Row):
     """Requests that the gateway holds for a served model: all of them, or under fair sharing a tenant's."""
 
