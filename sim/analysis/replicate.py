@@ -1,7 +1,7 @@
-"""Replications: means over seeds with confidence intervals, and differences paired by seed.
+"""Replications: means over seeds with intervals, differences paired by seed, and a verdict on each.
 
 All variants of a seed see the same requests and the same cold starts (common random numbers), so that their
-differences vary far less than the runs themselves.
+differences vary far less than the runs themselves. Variants are held against each other within the same traffic only.
 """
 
 from __future__ import annotations
@@ -13,15 +13,17 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from sim.analysis.compare import MEASURES, cells
-from sim.analysis.shares import share_interval, student_half
 from sim.measures.shown import Compared
+from sim.statistics.judging import Judgement, Paired, judge
+from sim.statistics.means import mean_interval
+from sim.statistics.shares import share_interval
 
 
 class Estimate(NamedTuple):
     """A mean over seeds with its 95 % interval, `low` to `high`; None with one seed or an infinite value.
 
-    `half` is the larger of the distances from the mean to the ends. Of shares the interval holds near 0 and 1 too, and
-    is not symmetric there.
+    `half` is the larger of the distances from the mean to the ends. Of a measure with a tail, and of shares near 0 and 1,
+    the interval is not symmetric.
     """
 
     mean: float | None
@@ -40,8 +42,11 @@ class Replicated(NamedTuple):
     values: list[Estimate]
     differences: list[Estimate | None]  # against the baseline, paired by seed; None for that one itself
     slo_share: float | None  # share of the seeds in which every limit held
-    baseline: str | None = None  # the first variant that sees the same traffic, None for that one itself
+    baseline: str | None = None  # of those that see the same traffic, None for that one itself
     slo_interval: tuple[float, float] | None = None  # 95 %, of slo_share
+    judged: Sequence[
+        Judgement | None
+    ] = ()  # each difference with its verdict, all of a table together; None as above
 
 
 class Replication(NamedTuple):
@@ -49,6 +54,14 @@ class Replication(NamedTuple):
 
     measures: tuple[Compared, ...]
     rows: list[Replicated]
+    looks: tuple[int, ...] | None = (
+        None  # seeds after which it might have stopped: verdicts hold at all of them
+    )
+
+    @property
+    def n_judged(self) -> int:
+        """How many comparisons were judged together."""
+        return sum(one is not None for row in self.rows for one in row.judged)
 
 
 def replicate(
@@ -56,29 +69,35 @@ def replicate(
     variants: Sequence[str],
     measures: Sequence[Compared] = MEASURES,
     traffic: Mapping[str, str] | None = None,
+    baselines: Mapping[str, str | None] | None = None,
+    looks: Sequence[int] | None = None,
 ) -> Replication:
     """Sum up the rows of a sweep.
 
     `traffic` (variant → key) tells which variants see the same requests in a seed: only these are held against each
-    other, and stand side by side. None: all do.
+    other, and stand side by side. None: all do. `baselines` (variant → variant) says against which, else it is the first
+    of them. `looks` says after how many seeds the sweep might have stopped, where what it showed decided that.
     """
     kept = tuple(m for m in measures if any(row.get(m.key) is not None for row in rows))
-    by_seed = {name: {row["seed"]: row for row in rows if row["variant"] == name} for name in variants}
-    found = [
-        _one(name, by_seed[name], kept, names[0] if name != names[0] else None, by_seed[names[0]])
-        for names in cells(variants, traffic)
-        for name in names
-    ]
-    return Replication(kept, found)
+    by_seed: dict[str, dict[int, Mapping[str, Any]]] = {name: {} for name in variants}
+    for row in rows:
+        if row["variant"] in by_seed:
+            by_seed[row["variant"]][row["seed"]] = row
+    together = cells(variants, traffic)
+    chosen = baselines or {name: names[0] for names in together for name in names}
+    found = []
+    for name in (name for names in together for name in names):
+        base = chosen.get(name)
+        found.append(_one(name, by_seed, kept, base if base != name else None))
+    return Replication(kept, _judged(found, by_seed, kept, looks), None if looks is None else tuple(looks))
 
 
-def _one(
-    name: str,
-    rows: Mapping[int, Mapping[str, Any]],
-    measures: tuple[Compared, ...],
-    baseline: str | None,
-    base: Mapping[int, Mapping[str, Any]],
-) -> Replicated:
+BySeed = Mapping[str, Mapping[int, Mapping[str, Any]]]
+
+
+def _one(name: str, by_seed: BySeed, measures: tuple[Compared, ...], baseline: str | None) -> Replicated:
+    rows = by_seed[name]
+    base = by_seed[baseline] if baseline is not None else {}
     shared = [seed for seed in rows if seed in base]
     held = [float(row["slo_ok"]) for row in rows.values() if row.get("slo_ok") is not None]
     return Replicated(
@@ -97,6 +116,29 @@ def _one(
     )
 
 
+def _judged(
+    found: list[Replicated],
+    by_seed: BySeed,
+    measures: tuple[Compared, ...],
+    looks: Sequence[int] | None,
+) -> list[Replicated]:
+    """The same with verdicts: of everything that has a baseline, and all of them together."""
+    pairs = []
+    for row in found:
+        if row.baseline is not None:
+            ours, theirs = by_seed[row.name], by_seed[row.baseline]
+            shared = [seed for seed in ours if seed in theirs]
+            pairs += [
+                Paired([ours[s].get(m.key) for s in shared], [theirs[s].get(m.key) for s in shared], m.better)
+                for m in measures
+            ]
+    verdicts = iter(judge(pairs, looks))
+    return [
+        row._replace(judged=[None if row.baseline is None else next(verdicts) for _ in measures])
+        for row in found
+    ]
+
+
 def difference(pairs: Sequence[tuple[float | None, float | None]]) -> Estimate:
     """The mean difference of pairs; those with an infinite side have none, and are counted."""
     known = [(a, b) for a, b in pairs if a is not None and b is not None]
@@ -105,7 +147,7 @@ def difference(pairs: Sequence[tuple[float | None, float | None]]) -> Estimate:
 
 
 def estimate(values: Sequence[float | None], is_share: bool = False) -> Estimate:
-    """Mean and 95 % interval of independent values: Student's t, of shares in [0, 1] `share_interval`."""
+    """Mean and 95 % interval of independent values: `mean_interval`, of shares in [0, 1] `share_interval`."""
     known = np.array([v for v in values if v is not None], dtype=float)
     n_infinite = int(np.isinf(known).sum())
     if len(known) == 0:
@@ -117,6 +159,6 @@ def estimate(values: Sequence[float | None], is_share: bool = False) -> Estimate
         return Estimate(mean, None)
     if is_share:
         low, high = share_interval(known.tolist())
-        return Estimate(mean, max(mean - low, high - mean), low=low, high=high)
-    half = student_half(known)
-    return Estimate(mean, half, low=mean - half, high=mean + half)
+    else:
+        low, high = (float(end) for end in mean_interval(known))
+    return Estimate(mean, max(mean - low, high - mean), low=low, high=high)

@@ -1,47 +1,62 @@
-"""A sweep as text on a terminal: means over the seeds, their intervals, and paired differences."""
+"""A sweep as text on a terminal: means over the seeds, their intervals, paired differences and verdicts."""
 
 from __future__ import annotations
 
 import math
 from typing import TYPE_CHECKING, Any
 
-from sim.analysis.replicate import Estimate, Replicated
+from sim.analysis.replicate import Estimate, Replicated, Replication
 from sim.measures.shown import Compared
 from sim.report.text import points, quantity, share
 
 if TYPE_CHECKING:
     from rich.console import Console
-
-
-def print_sweep(sweep: Any, console: Console) -> None:
-    """Prints a line of means ± half a 95 % interval for each measure and variant, and where the rows are."""
     from rich.table import Table
+
+
+def print_sweep(sweep: Any, console: Console, found: Replication | None = None) -> None:
+    """Prints a line of means with their 95 % intervals for each measure and variant, the verdicts, and where the rows are.
+
+    `found` is what the rows come to, where the sweep's own `statistics()` would hold them against other baselines.
+    """
     from rich.text import Text
 
-    found = sweep.statistics()
+    found = found if found is not None else sweep.statistics()
     console.print()
     console.print(Text(sweep.scenario.question or sweep.scenario.name, style="bold"))
     n = len(sweep.rows)
     took = f" · {sweep.wall_s:.1f} s · {n / sweep.wall_s:,.0f} runs/s" if sweep.wall_s > 0 else ""
     console.print(f"{n:,} runs, {len(sweep.seeds):,} seeds each{took}")
     for row in found.rows:
-        against = "" if row.baseline is None else f"against {row.baseline}"
-        table = Table(title=row.name, title_justify="left", title_style="bold", box=None, pad_edge=False)
-        for header in (
-            "measure",
-            "mean",
-            "95 %",
-            *((against, "± 95 %") if against else ()),
-        ):
-            table.add_column(header, justify="left" if header == "measure" else "right")
-        for i, measure in enumerate(found.measures):
-            table.add_row(measure.label, *_cells(measure, row, i, row.baseline is None))
-        console.print(table)
+        console.print(variant_table(found, row))
         if row.slo_share is not None:
             console.print(Text(limits_line(row)))
         console.print()
+    if found.n_judged:
+        console.print(Text(verdicts_line(found), style="dim"))
     if sweep.path is not None:
         console.print(Text(f"files in {sweep.path}", style="dim"), soft_wrap=True)
+
+
+def variant_table(found: Replication, row: Replicated) -> Table:
+    """A line a measure: the mean, and against the baseline the difference and the verdict, each with its interval."""
+    from rich.table import Table
+
+    against = "" if row.baseline is None else f"against {row.baseline}"
+    table = Table(title=row.name, title_justify="left", title_style="bold", box=None, pad_edge=False)
+    for header in ("measure", "mean", "95 %", *((against, "95 %", "verdict") if against else ())):
+        table.add_column(header, justify="left" if header in ("measure", "verdict") else "right")
+    for i, measure in enumerate(found.measures):
+        table.add_row(measure.label, *_cells(measure, row, i, row.baseline is None))
+    return table
+
+
+def verdicts_line(found: Replication) -> str:
+    """How sure the verdicts of a table are."""
+    sure = f"{found.n_judged} comparisons judged together: the chance that any better or worse is false is at most 5 %"
+    if found.looks is None:
+        return f"{sure} (Holm)"
+    return f"{sure}, whenever it stopped (confidence sequences, Holm)"
 
 
 def _cells(measure: Compared, row: Replicated, i: int, is_base: bool) -> list[str]:
@@ -49,6 +64,8 @@ def _cells(measure: Compared, row: Replicated, i: int, is_base: bool) -> list[st
     if not is_base:
         difference = row.differences[i]
         cells += list(_estimate(measure, difference, signed=True)) if difference is not None else ["", ""]
+        judged = row.judged[i] if row.judged else None
+        cells.append("" if judged is None else judged.verdict)
     return cells
 
 
@@ -57,21 +74,23 @@ def _estimate(measure: Compared, value: Estimate, signed: bool = False) -> tuple
         return "–", f"{value.n_left_out} seeds left out: ∞" if value.n_left_out else ""
     if math.isinf(value.mean):
         return "∞", f"in {value.n_infinite} seeds"
-    sign = "+" if signed and value.mean > 0 else "−" if value.mean < 0 else ""
-    mean = distance(abs(value.mean), measure.unit) if signed else quantity(abs(value.mean), measure.unit)
-    interval = "" if value.half is None else distance(value.half, measure.unit)
-    if not signed and measure.unit == "share" and not is_symmetric(value):
-        interval = f"{share(value.low)} … {share(value.high)}"
+    interval = interval_text(value.low, value.high, measure.unit, signed)
     if value.n_left_out:
         interval = f"{interval} ({value.n_left_out} seeds left out: ∞)".strip()
-    return sign + mean, interval
+    return amount(value.mean, measure.unit, signed), interval
 
 
-def is_symmetric(value: Estimate) -> bool:
-    """Whether an interval reaches as far down as up."""
-    if value.mean is None or value.low is None or value.high is None:
-        return True
-    return math.isclose(value.mean - value.low, value.high - value.mean, rel_tol=1e-6, abs_tol=1e-12)
+def interval_text(low: float | None, high: float | None, unit: str, signed: bool = False) -> str:
+    """`96.3 % … 100 %`; ±0 where both ends are the same, nothing where they are not known."""
+    if low is None or high is None:
+        return ""
+    return "±0" if low == high else f"{amount(low, unit, signed)} … {amount(high, unit, signed)}"
+
+
+def amount(value: float, unit: str, signed: bool = False) -> str:
+    """A value or, with its sign, a difference; of fractions in points, for it is no part of a fraction."""
+    sign = "+" if signed and value > 0 else "−" if value < 0 else ""
+    return sign + (points(abs(value)) if signed and unit == "share" else quantity(abs(value), unit))
 
 
 def limits_line(row: Replicated) -> str:
@@ -81,11 +100,6 @@ def limits_line(row: Replicated) -> str:
         return line
     low, high = row.slo_interval
     return f"{line} (95 %: {share(low)} … {share(high)})"
-
-
-def distance(value: float, unit: str) -> str:
-    """A difference or half an interval; of fractions in points, for it is no part of a fraction."""
-    return points(value) if unit == "share" else quantity(value, unit)
 
 
 def print_rows(names: list[str], rows: list[dict[str, Any]], n_row: int, console: Console) -> None:

@@ -30,7 +30,7 @@ SHARDS_AIM = 64
 SHARD_RUNS = (16, 4096)  # the fewest and the most in one
 POINTS_TOGETHER = 4  # that share the requests of a seed, before a shard has more seeds
 POINTS_IN_SHARD = 128  # each is composed and packed on its own
-NOT_MODEL = ("report", "studies", "huggingface")  # rooms that change no result
+NOT_MODEL = ("report", "studies", "statistics", "answers", "huggingface")  # rooms that change no result
 NOT_MODEL_FILES = (
     "cli.py",
     "api.py",

@@ -10,12 +10,12 @@ confidence interval for the mean of a bounded random variable", 2019, arXiv:1905
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 
 import numpy as np
 
-CONFIDENCE = 0.95
+from sim.statistics.means import CONFIDENCE, student_half
+
 NEAR = 0.1  # closer to 0 or 1, what was not seen may be as far off as can be
 N_DRAW = 8192
 N_VALUES_MAX = 256  # different values that are told apart
@@ -58,18 +58,3 @@ def _coarse(seen: np.ndarray, upwards: bool) -> np.ndarray:
         return seen
     at = np.arange(len(seen)) // size * size
     return seen[np.minimum(at + size, len(seen)) - 1] if upwards else seen[at]
-
-
-def student_half(values: np.ndarray) -> float:
-    """Half of Student's 95 % interval of a mean; 0 for one value."""
-    # values that are all the same have no spread, whatever the rounding of their mean
-    if len(values) < 2 or bool((values == values[0]).all()):
-        return 0.0
-    return student_t(len(values) - 1) * float(values.std(ddof=1)) / math.sqrt(len(values))
-
-
-def student_t(degrees: int) -> float:
-    """The two-sided 95 % quantile of Student's t."""
-    from scipy.special import stdtrit
-
-    return float(stdtrit(degrees, 0.5 + CONFIDENCE / 2))

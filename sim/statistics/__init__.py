@@ -1,0 +1,1 @@
+"""What independent seeds say of a fleet: intervals, paired comparisons, when to stop, what a control saves."""
