@@ -214,7 +214,9 @@ def seconds_of(row: dict[str, Any], size: int) -> float:
 
 def python(script: str, *words: str, jit: bool = True) -> subprocess.Popen[str]:
     """A script beside this one in a process of its own."""
-    environment = {**os.environ, **({} if jit else {"NUMBA_DISABLE_JIT": "1"})}
+    environment = {**os.environ, "FLEETSIM_PARENT": str(os.getpid())}
+    if not jit:
+        environment["NUMBA_DISABLE_JIT"] = "1"
     return subprocess.Popen(
         [sys.executable, "-W", "ignore", str(ROOT / "scripts" / script), *words],
         env=environment,
@@ -359,8 +361,10 @@ def why_not(simulated: bool) -> str | None:
 
 
 def stop(number: int, frame: Any) -> None:
-    """A signal to end, as an interrupt."""
-    raise KeyboardInterrupt(signal.Signals(number).name)
+    """A signal to end, as an interrupt; where a library swallows that, the report ends the run before its next step."""
+    name = signal.Signals(number).name
+    Report.told.append(name)
+    raise KeyboardInterrupt(name)
 
 
 def keep_code_in(folder: Path) -> None:

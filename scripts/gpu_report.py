@@ -11,7 +11,7 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 RESERVE_S = 4.0  # kept for writing and for going home
 OVERDUE_S = 8.0  # past the budget: something hangs, and the process ends
@@ -23,6 +23,8 @@ class OutOfTimeError(Exception):
 
 class Report:
     """The figures, written to `path` whole after each step."""
+
+    told: ClassVar[list[str]] = []  # signals to end that have come
 
     def __init__(self, path: Path, budget_s: float, found: dict[str, Any]) -> None:
         self.path, self.budget_s, self.found = path, budget_s, found
@@ -41,8 +43,11 @@ class Report:
 
     def step(self, name: str, do: Callable[[], Any], least_s: float = 0.0) -> Any:
         """Do a step, note how long it took or why it was not done, and write the file. Returns what the step did, None
-        where it was skipped or failed: the figures of the other steps stand without it.
+        where it was skipped or failed: the figures of the other steps stand without it. Raises KeyboardInterrupt where the
+        run was told to end.
         """
+        if self.told:
+            raise KeyboardInterrupt(self.told[0])
         if self.left_s < least_s:
             self._note(name, skipped=f"takes some {least_s:.0f} s, {max(0.0, self.left_s):.0f} s were left")
             return None
@@ -57,6 +62,8 @@ class Report:
             self._note(name, seconds=time.monotonic() - clock, failed=f"{type(error).__name__}: {line}"[:500])
             return None
         self._note(name, seconds=time.monotonic() - clock)
+        if self.told:
+            raise KeyboardInterrupt(self.told[0])
         return made
 
     def _note(self, name: str, **words: Any) -> None:

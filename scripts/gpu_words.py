@@ -7,6 +7,7 @@ python gpu_words.py --compile                                compiles the host's
 from __future__ import annotations
 
 import json
+import os
 import sys
 from pathlib import Path
 
@@ -14,7 +15,10 @@ sys.path[:0] = [str(Path(__file__).resolve().parents[1])]
 
 
 def main() -> None:
-    """Do what the command line says."""
+    """Do what the command line says, no longer than the process lives that asked."""
+    from gpu_host import end_with
+
+    end_with(int(os.environ.get("FLEETSIM_PARENT") or os.getppid()))
     if sys.argv[1] == "--compile":
         from sim.engine.cpu import compiled_act, compiled_loop
 
