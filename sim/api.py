@@ -50,10 +50,17 @@ def run(
     overrides: Sequence[str] = (),
     out: str | Path | None = None,
     progress: Progress | None = None,
+    said: Sequence[str] | None = None,
 ) -> Run:
-    """Run a scenario. With `out` the run is kept in a new folder below it. Raises InputError."""
+    """Run a scenario. With `out` the run is kept in a new folder below it. Raises InputError.
+
+    `said` are the words that made a Scenario (its name, then overrides), which are kept beside the run; without a Scenario
+    they are the first two arguments.
+    """
+    is_made = isinstance(scenario, Scenario)
     story = scenario if isinstance(scenario, Scenario) else load(scenario, overrides)
     done = simulate(story, progress)
+    done.said = list(said or ()) if is_made else [str(scenario), *overrides]
     if out is not None:
         from sim.records.run_dir import run_path
 
@@ -79,7 +86,7 @@ def compare(
     stories = {label: load(scenario, overrides) for label, overrides in variants.items()}
     runs = {}
     for i, (label, story) in enumerate(stories.items()):
-        runs[label] = run(story, out=out)
+        runs[label] = run(story, out=out, said=[str(scenario), *variants[label]])
         if progress is not None:
             progress((i + 1) / len(stories))
     return Comparison(runs)

@@ -6,6 +6,7 @@ import errno
 import os
 import sys
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, NoReturn
 
 from sim import cache
@@ -60,8 +61,9 @@ def dispatch(words: list[str]) -> int:
         "sql": sql,
         "show": show,
         "list": list_,
-        "plot": plot,
-        "why": why,
+        "plot": partial(pictures, "plot"),
+        "why": partial(pictures, "why"),
+        "report": partial(pictures, "report"),
         "calibrate": calibrate,
         "import-model": import_model,
         "completion": completion,
@@ -104,7 +106,7 @@ def run(words: list[str]) -> int:
         return sweep(name, seeds, {name: overrides})
     scenario = api.load(name, overrides)
     with progress(scenario.name) as tick:
-        done = api.run(scenario, out=scenario.output.dir, progress=tick)
+        done = api.run(scenario, out=scenario.output.dir, progress=tick, said=[name, *overrides])
     terminal.print_run(done, console())
     suggested = [f"  {line}\n" for line in commands(name)]
     say("".join(["try\n", *suggested] if suggested else []))
@@ -195,26 +197,11 @@ def list_(words: list[str]) -> int:
     return OK
 
 
-def plot(words: list[str]) -> int:
-    """`plot RUN`: the picture of a run that was kept."""
-    take_flags("plot", words, ())
-    if not words or "=" in words[0]:
-        raise InputError("plot: needs a run first, as `fleetsim plot latest` or `fleetsim plot results/...`")
-    if len(words) > 1:
-        raise InputError(problem("plot", words[1], "one run and nothing else, as `fleetsim plot latest`"))
-    from sim.records.run_dir import find_run
-    from sim.report.plot import plot_run
+def pictures(verb: str, words: list[str]) -> int:
+    """`plot`, `why`, `report`: what they draw of results that were kept, a path a line."""
+    from sim import report_verbs
 
-    for path in plot_run(find_run(words[0])):
-        say(f"{path}\n")
-    return OK
-
-
-def why(words: list[str]) -> int:
-    """`why RUN [class=NAME] [measure=ttft|e2e]`: what the misses of a run that was kept spent their time on."""
-    from sim.report.plot_why import why_run
-
-    for path in why_run(words, console()):
+    for path in report_verbs.VERBS[verb](words, console):
         say(f"{path}\n")
     return OK
 

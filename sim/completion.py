@@ -18,6 +18,7 @@ VERBS = (
     "list",
     "plot",
     "why",
+    "report",
     "calibrate",
     "import-model",
     "completion",
@@ -87,7 +88,7 @@ def following(before: Sequence[str], word: str) -> Iterable[str]:
         return scenarios() if story == len(before) else overrides(before[story], word)
     if verb == "calibrate" and word.startswith("-"):
         return "--coefficients", "--scenario"
-    kept = ["latest", *runs()] if verb in ("plot", "why") and "/" not in word else []
+    kept = ["latest", *runs()] if verb in ("plot", "why", "report") and "/" not in word else []
     return [*kept, *files(word, FILES_OF.get(verb, ()))]
 
 

@@ -33,6 +33,9 @@ class Run:
     engine: str
     wall_s: float
     path: Path | None = None
+    said: list[str] = field(
+        default_factory=list
+    )  # the words that made the scenario: its name, then overrides
     _tables: dict[str, Any] = field(default_factory=dict, repr=False)
 
     @property
@@ -71,7 +74,7 @@ class Run:
         """Keep the run in a folder of its own, whole or not at all, and return where it is."""
         from sim.records.run_dir import write_run
 
-        about = {"engine": self.engine, "wall_s": round(self.wall_s, 3)}
+        about = {"engine": self.engine, "wall_s": round(self.wall_s, 3), "said": self.said}
         self.path = write_run(Path(path), self.scenario, self._all_tables(), self.summary, about)
         return self.path
 

@@ -11,6 +11,7 @@ from sim.report.series import STAGE_LABELS, Samples, StationSamples
 from sim.report.style import (
     BLACK,
     BLUE,
+    DASHES,
     GREY,
     ORANGE,
     OTHER_STAGE,
@@ -72,10 +73,12 @@ def stacked(panels: list[Panel], unmeasured_s: list[tuple[float, float]]) -> Any
     drawn = [
         alt.layer(unmeasured(panel.axis, unmeasured_s), *panel.layers)
         .properties(width=WIDTH, height=panel.height, title=panel.title)
-        .resolve_scale(color="independent")
+        .resolve_scale(color="independent", strokeDash="independent", shape="independent")
         for panel in panels
     ]
-    return alt.vconcat(*drawn).resolve_scale(color="independent")
+    return alt.vconcat(*drawn).resolve_scale(
+        color="independent", strokeDash="independent", shape="independent"
+    )
 
 
 def rates_panel(axis: Axis, samples: Samples) -> Panel:
@@ -195,12 +198,14 @@ def _never_served(axis: Axis, time_s: np.ndarray) -> Any:
 
 
 def _lines(axis: Axis, data: Rows, colours: dict[str, str], y: Any, point: bool = False) -> Any:
-    """A line for each series; with `point`, a value alone between gaps is seen too."""
+    """A line for each series, with dashes of its own; with `point`, a value alone between gaps is seen too."""
     import altair as alt
 
     points = {"size": 8, "filled": True} if point else False
     marks = alt.Chart(alt.InlineData(data)).mark_line(strokeWidth=1.8, point=points)
-    return marks.encode(x=x_of(axis), y=y, color=_colour(colours, "stroke"))
+    scale = alt.Scale(domain=list(colours), range=[*DASHES, *DASHES][: len(colours)])
+    dash = alt.StrokeDash("series:N", title=None, sort=None, scale=scale)
+    return marks.encode(x=x_of(axis), y=y, color=_colour(colours, "stroke"), strokeDash=dash)
 
 
 def areas(

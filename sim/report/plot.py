@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import textwrap
 from collections.abc import Mapping, Sequence
+from datetime import date
 from pathlib import Path
 from typing import Any
 
 from sim.errors import InputError, nearest, problem
 from sim.records.files import whole_file
 from sim.records.run_dir import RunFiles, read_run
+from sim.report.heads import Head, head_of_run
 from sim.report.panels import (
     queue_panel,
     rates_panel,
@@ -43,8 +45,8 @@ def plot_run(
     return write_chart(run_chart(run), stem_of(out, run.path, "plot"), formats)
 
 
-def run_chart(run: RunFiles) -> Any:
-    """The altair chart of a run."""
+def run_chart(run: RunFiles, day: date | None = None) -> Any:
+    """The altair chart of a run; `day` is the date in its head, today by default."""
     summary, samples = run.summary, fleet_samples(run.tables.timeseries, run.config)
     below = time_axis(last_event_s(samples, summary["duration_s"]))
     above = below._replace(is_named=False)
@@ -62,16 +64,20 @@ def run_chart(run: RunFiles) -> Any:
     for at, (part, ttft) in enumerate(drawn, 1):
         panels.append(ttft_panel(below if at == len(drawn) else above, ttft, part.limits, part.name))
     spans = [(0.0, float(summary["warmup_s"])), (float(summary["duration_s"]), below.end_s)]
-    return configured(stacked(panels, spans).properties(title=title_of(summary)))
+    head = head_of_run(run.config, summary, day)
+    return configured(stacked(panels, spans).properties(title=title_of(summary, head)))
 
 
-def title_of(summary: Mapping[str, Any], below: list[str] | None = None) -> Any:
-    """The scenario's question, and below it what came out."""
+def title_of(summary: Mapping[str, Any], head: Head, below: list[str] | None = None) -> Any:
+    """The scenario's question, below it what the picture is of, then what came out."""
     import altair as alt
 
     return alt.TitleParams(
         text=textwrap.wrap(summary["question"] or summary["scenario"], TITLE_CHARACTERS),
-        subtitle=headline(summary) if below is None else below,
+        subtitle=[
+            *packed(head.parts),
+            *(headline(summary) if below is None else below),
+        ],
         fontSize=15,
         subtitleFontSize=12,
         subtitleColor="#444444",

@@ -9,8 +9,10 @@ from typing import Any, NamedTuple
 
 from sim.errors import InputError
 from sim.records.run_dir import RunFiles, read_run
+from sim.report.heads import head_of_runs
 from sim.report.labels import place_labels
-from sim.report.panels import Axis, Rows, limit_line, log_ticks, long_rows, time_axis, value_axis, x_of
+from sim.report.panels import Axis, Rows, limit_line, log_ticks, long_rows, time_axis, value_axis
+from sim.report.panels_parts import told_apart
 from sim.report.plot import stem_of, title_of, write_chart
 from sim.report.series import (
     Samples,
@@ -21,11 +23,11 @@ from sim.report.series import (
     ttft_over_time,
     ttft_parts,
 )
-from sim.report.style import BLACK, DASHES, VARIANTS, WIDTH, configured
+from sim.report.style import BLACK, MAX_LOOKS, WIDTH, configured, looks
 from sim.report.text import seconds
 from sim.scenario.resolved import traffic_key
 
-MAX_RUNS = len(VARIANTS) * len(DASHES)
+MAX_RUNS = MAX_LOOKS
 SCATTER_HEIGHT = 220  # px
 
 
@@ -56,7 +58,8 @@ def comparison_chart(runs: Mapping[str, RunFiles]) -> Any:
     panels += [_replicas_panel(axis, samples), _cost_panel(runs, ttft_limits(first.summary, [], [None])[:1])]
     n_traffic = len({traffic_key(run.config["config"]) for run in runs.values()})
     same = "the same traffic" if n_traffic == 1 else f"{n_traffic} kinds of traffic: not all can be compared"
-    title = title_of(first.summary, [f"{len(runs)} settings, {same}"])
+    head = head_of_runs([(run.config, run.summary) for run in runs.values()])
+    title = title_of(first.summary, head, [f"{len(runs)} settings, {same}"])
     return configured(alt.vconcat(*[p for p in panels if p is not None]).properties(title=title))
 
 
@@ -73,7 +76,7 @@ def _ttft_panel(axis: Axis, runs: Mapping[str, RunFiles], part: TtftPart) -> Any
         return None
     limits = part.limits[:1]
     y = value_axis([row["y"] for row in data if row["y"] is not None] + [v for v, _ in limits], "seconds")
-    lines = _variant_lines(axis, data, y, list(runs), strokeWidth=1.7)
+    lines = told_apart(axis, data, y, list(runs))
     layers = [lines, *(layer for limit, label in limits for layer in limit_line(axis, limit, label, y))]
     whose = f" of {part.name}" if part.name else ""
     title = f"Time to first token{whose}, p99 by arrival (gaps: never served)"
@@ -86,28 +89,8 @@ def _replicas_panel(axis: Axis, samples: Mapping[str, Samples]) -> Any:
 
     data = [row for n, s in samples.items() for row in long_rows(axis, s.time_s, {n: s.stages["ready"]})]
     y = alt.Y("y:Q", title="replicas")
-    lines = _variant_lines(axis, data, y, list(samples), interpolate="step-after", strokeWidth=1.7)
+    lines = told_apart(axis, data, y, list(samples), interpolate="step-after")
     return alt.layer(lines).properties(width=WIDTH, height=140, title="Ready replicas")
-
-
-def _variant_lines(axis: Axis, data: Rows, y: Any, names: list[str], **mark: Any) -> Any:
-    """A line for each run, the same colour and dashes in every panel."""
-    import altair as alt
-
-    n = len(VARIANTS)
-    colours = alt.Scale(domain=names, range=[VARIANTS[i % n] for i in range(len(names))])
-    dashes = alt.Scale(domain=names, range=[DASHES[i // n] for i in range(len(names))])
-    legend = alt.Legend(title=None, symbolType="stroke")
-    return (
-        alt.Chart(alt.InlineData(data))
-        .mark_line(**mark)
-        .encode(
-            x=x_of(axis),
-            y=y,
-            color=alt.Color("series:N", sort=None, scale=colours, legend=legend),
-            strokeDash=alt.StrokeDash("series:N", sort=None, scale=dashes, legend=legend),
-        )
-    )
 
 
 def _cost_panel(runs: Mapping[str, RunFiles], limits: list[tuple[float, str]]) -> Any:
@@ -121,7 +104,8 @@ def _cost_panel(runs: Mapping[str, RunFiles], limits: list[tuple[float, str]]) -
     x_scale = alt.Scale(domain=[0, span.usd], nice=False)
     x = alt.X("usd:Q", title="cost (usd per hour)", scale=x_scale, axis=alt.Axis(tickCount=8))
     names = [point["series"] for point in points]
-    colours = alt.Scale(domain=names, range=[VARIANTS[i % len(VARIANTS)] for i in range(len(names))])
+    found = looks(names)
+    colours = alt.Scale(domain=names, range=[found[name].colour for name in names])
     shapes = alt.Scale(domain=["served", "never"], range=["circle", "triangle-up"])
     marks = (
         alt.Chart(alt.InlineData(points))

@@ -13,6 +13,7 @@ import numpy as np
 from sim.analysis.blame import Blame, blame_of_run, causes_seen
 from sim.errors import InputError, nearest, problem
 from sim.records.run_dir import RunFiles, find_run, read_run
+from sim.report.heads import head_of_run
 from sim.report.panels import Axis, Panel, areas, long_rows, stacked, time_axis
 from sim.report.plot import SUBTITLE_CHARACTERS, stem_of, title_of, write_chart
 from sim.report.style import CAUSE_COLOURS, RED, configured
@@ -82,8 +83,9 @@ def why_chart(run: RunFiles, blame: Blame) -> Any:
         panels = [missed_panel(below, blame)]
     spans = [(0.0, float(run.summary["warmup_s"]))]
     lines = [sentence(blame)] if blame.promises else [no_promise(blame), sentence(blame)]
+    head = head_of_run(run.config, run.summary)
     told = [part for line in lines for part in textwrap.wrap(line, SUBTITLE_CHARACTERS)]
-    return configured(stacked(panels, spans).properties(title=title_of(run.summary, told)))
+    return configured(stacked(panels, spans).properties(title=title_of(run.summary, head, told)))
 
 
 def missed_panel(axis: Axis, blame: Blame) -> Panel:

@@ -38,13 +38,13 @@ def fleet_samples(table: Any, config: Mapping[str, Any] | None = None) -> Sample
 
     Under `pool_choice.across_models`, which `config` tells, all pools share it.
     """
-    times, when = np.unique(_numbers(table, "time_ps"), return_inverse=True)
+    times, when = np.unique(numbers(table, "time_ps"), return_inverse=True)
     choice = (config or {}).get("config", {}).get("pool_choice", {})
     once = _first_of_group(table, choice.get("across_models", False))
     step = -(-len(times) // MAX_POINTS)
 
     def total(name: str, keep: str | None = None, weight: np.ndarray | float = 1.0) -> np.ndarray:
-        summed = np.bincount(when, weights=_numbers(table, name) * weight, minlength=len(times))
+        summed = np.bincount(when, weights=numbers(table, name) * weight, minlength=len(times))
         return thinned(summed, step, keep)
 
     time_s = times / 1e12
@@ -76,7 +76,7 @@ def station_samples(table: Any) -> StationSamples | None:
     if not names:
         return None
     columns = {
-        key: _numbers(table, key).reshape(-1, len(names)).astype(float)
+        key: numbers(table, key).reshape(-1, len(names)).astype(float)
         for key in ("time_ps", "interval_s", "workers", "in_line", "busy_s")
     }
     step = -(-len(columns["time_ps"]) // MAX_POINTS)
@@ -127,10 +127,10 @@ def ttft_over_time(requests: Any, end_s: float, classes: Collection[str] | None 
     if classes is not None:
         mine = np.isin(requests.column("class").to_pylist(), list(classes))
     served = np.isin(outcomes, ("completed", "inside"))
-    ttft_s = np.where(served, _numbers(requests, "ttft_s"), np.nan)
+    ttft_s = np.where(served, numbers(requests, "ttft_s"), np.nan)
     if not mine.any():
         return None
-    return percentiles_over_time(_numbers(requests, "arrival_s")[mine], ttft_s[mine], end_s)
+    return percentiles_over_time(numbers(requests, "arrival_s")[mine], ttft_s[mine], end_s)
 
 
 class TtftPart(NamedTuple):
@@ -196,6 +196,6 @@ def _first_of_group(table: Any, across_models: bool) -> np.ndarray:
     return np.array([first[m] == p for p, m in zip(pools, models, strict=True)], dtype=np.float64)
 
 
-def _numbers(table: Any, name: str) -> np.ndarray:
+def numbers(table: Any, name: str) -> np.ndarray:
     """A column as floats or ints, NaN for null."""
     return table.column(name).to_numpy(zero_copy_only=False)

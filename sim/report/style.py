@@ -2,14 +2,63 @@
 
 from __future__ import annotations
 
-from typing import Any
+import hashlib
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 WIDTH = 700  # of a panel, px; with axis and legend about 900
 BLUE, ORANGE, GREEN, RED = "#0072B2", "#E69F00", "#009E73", "#D55E00"
 PURPLE, SKY, YELLOW, BLACK, GREY = "#CC79A7", "#56B4E9", "#F0E442", "#222222", "#9A9A9A"
 
-VARIANTS = (BLUE, RED, GREEN, ORANGE, PURPLE, SKY, BLACK, "#8C6D31")  # one a variant, then again with dashes
-DASHES: tuple[list[int], ...] = ([1, 0], [6, 3], [2, 2], [8, 3, 2, 3])
+BROWN = "#8C6D31"
+VARIANTS = (BLUE, RED, GREEN, ORANGE, PURPLE, SKY, BLACK, BROWN)
+DASHES: tuple[list[int], ...] = ([1, 0], [6, 3], [2, 2], [8, 3, 2, 3], [12, 3])
+SHAPES = ("circle", "square", "triangle-up", "diamond", "cross", "triangle-down")
+POLICIES = (
+    "hpa",
+    "hpa_fast",
+    "queue",
+    "keda",
+    "user",
+    "queue_to_zero",
+    "fixed",
+    "fixed_max",
+)  # their own of VARIANTS
+MAX_LOOKS = len(VARIANTS) * len(DASHES)
+
+
+class Look(NamedTuple):
+    """How one series of several is drawn: any one of the three tells it from its neighbours."""
+
+    colour: str
+    dash: list[int]
+    shape: str
+
+
+def looks(names: Sequence[str]) -> dict[str, Look]:
+    """A look for each of at most MAX_LOOKS names: the same for a name on every page, as far as two do not want the same."""
+    taken: dict[int, str] = {}
+    known = [name for name in names if name in POLICIES]
+    for name in [*known, *(name for name in names if name not in known)]:
+        at = POLICIES.index(name) if name in POLICIES else _wanted(name)
+        while at % MAX_LOOKS in taken:
+            at += 1
+        taken[at % MAX_LOOKS] = name
+    places = {name: at for at, name in taken.items()}
+    return {name: _look(places[name]) for name in names}
+
+
+def _wanted(name: str) -> int:
+    digest = hashlib.blake2b(name.encode(errors="surrogatepass"), digest_size=4).digest()
+    return int.from_bytes(digest) % len(VARIANTS)
+
+
+def _look(at: int) -> Look:
+    turn = at // len(VARIANTS)
+    return Look(
+        VARIANTS[at % len(VARIANTS)], DASHES[(at + turn) % len(DASHES)], SHAPES[(at + 2 * turn) % len(SHAPES)]
+    )
+
 
 STAGE_COLOURS = {  # from what is far from serving (pale) to what serves
     "waiting for a slice": "#D9D9D9",
@@ -21,11 +70,11 @@ STAGE_COLOURS = {  # from what is far from serving (pale) to what serves
     "draining": "#B9A0C9",
 }
 OTHER_STAGE = "#E0D0B0"  # that has no colour above
-STATION_COLOURS = (PURPLE, "#8C6D31", BLUE, GREEN, ORANGE, "#555555")  # one a station, then again
+STATION_COLOURS = (PURPLE, BROWN, BLUE, GREEN, ORANGE, "#555555")  # one a station, then again
 
 CAUSE_COLOURS = {  # what a request's time went to: waiting in warm colours, computing in cool ones
     "retries": PURPLE,
-    "gateway": "#8C6D31",
+    "gateway": BROWN,
     "CPU stages": "#C9B458",
     "network, front end": GREY,
     "cold start": ORANGE,

@@ -23,7 +23,7 @@ OFFERED = [
     (
         [""],
         {
-            *("run", "compare", "plan", "sweep", "sql", "show", "list", "plot", "why"),
+            *("run", "compare", "plan", "sweep", "sql", "show", "list", "plot", "why", "report"),
             *("calibrate", "import-model", "completion"),
         },
     ),

@@ -235,7 +235,7 @@ def test_names_of_points_never_cover_each_other(points: list[tuple[float, float]
 def test_bad_wishes_are_clear_errors(run_dir: Path, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="'pgn' is not valid; allowed: html, png, svg; did you mean 'png'"):
         plot_run(run_dir, tmp_path, formats=("pgn",))
-    with pytest.raises(InputError, match="1 to 32"):
+    with pytest.raises(InputError, match="1 to 40"):
         plot_comparison({}, tmp_path)
     (tmp_path / "file").write_text("")
     with pytest.raises(InputError, match="output"):
