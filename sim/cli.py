@@ -10,7 +10,7 @@ from functools import partial
 from typing import Any, NoReturn
 
 from sim import cache
-from sim.errors import InputError, nearest, printable, printable_lines, problem
+from sim.errors import InputError, nearest, printable, printable_lines
 from sim.streams import EndedError, ends_as_interrupts, make_writable, silence, write
 from sim.words import HELP, hint, scenario_and_overrides, seeds_and_rest, take_flags, take_value
 

@@ -37,7 +37,7 @@ def report(words: list[str], console: Callable[[], Any]) -> list[Path]:
     from sim.report.page import write_page
 
     out = take_value("report", words, "-o")
-    take_flags("report", words, ("-o",))
+    take_flags("report", words, ("-o FILE",))
     if not words:
         raise InputError(
             "report: needs a result first, as `fleetsim report latest` or `fleetsim report results/...`"
