@@ -57,8 +57,10 @@ def plan_text(words: list[str]) -> str:
     for column in plan.points.columns:
         lines.append(f"  {column.key}: {values_text(column)}")
     lines += [f"  only where {rule.text}" for rule in plan.study.constraints]
-    if plan.study.seeds.until_decided:
-        lines.append("  seeds: until decided has no stopping rule yet, all of them are run")
+    if plan.looks:
+        lines.append(
+            f"  looked at after {', '.join(map(str, plan.looks))} seeds; what follows is if all are needed"
+        )
     lines += estimate_lines(plan, found)
     lines.append(f"results: {folder_of(plan, words)}")
     return "\n".join(lines) + "\n"
@@ -110,8 +112,6 @@ def sweep(words: list[str], console: Any, tell: Say, ask: Callable[[str], bool],
         wall_s = found.wall_s * left(plan, path, part)
         if wall_s > ASK_ABOVE_S and not ask(f"{found.n_run:,} runs take about {span(wall_s)}; go on?"):
             raise InputError(f"sweep: about {span(wall_s)} of computing; --yes begins it without asking")
-    if plan.study.seeds.until_decided:
-        tell(f"seeds: until decided has no stopping rule yet: all {len(plan.seeds)} are run")
     with progress(f"{plan.n_run:,} runs of {plan.study.name}") as tick:
         try:
             done = execute(plan, path, story.engine.name, story.engine.threads, part, executor, tick, tell)
@@ -140,6 +140,8 @@ def finished(plan: Plan, done: Done, console: Any, tell: Say) -> int:
             tell(f"… and {more} more; {done.path / 'failed'} has the reasons")
     if done.n_removed:
         tell(f"{done.n_removed} shards of an earlier plan were removed")
+    if plan.looks:
+        tell(decided_line(plan, done))
     if not done.n_run:
         tell(f"this part has nothing to run: there are {plan.n_shard} shards")
         return 0
@@ -154,24 +156,34 @@ def finished(plan: Plan, done: Done, console: Any, tell: Say) -> int:
     return 3 if False in results.runs["slo_ok"].unique().to_pylist() else 0
 
 
+def decided_line(plan: Plan, done: Done) -> str:
+    """After how many seeds a study that runs until it is decided was over, and why."""
+    if done.is_waiting:
+        return "this part of the round is done; when the others are, the same command goes on with the next round"
+    if not done.n_compared:
+        return "nothing is decided: shards of a round are missing"
+    n, still = done.n_compared, done.n_compared - done.n_decided
+    if not still:
+        return (
+            f"stopped after {done.n_seed} of at most {len(plan.seeds)} seeds: all {n} comparisons are decided"
+        )
+    return f"all {done.n_seed} seeds were run, and {still} of {n} comparisons are still unclear"
+
+
 def print_table(plan: Plan, done: Done, results: Any, console: Any) -> None:
     """The means of a few points, or where many are and how to ask for them."""
     is_small = plan.points.n <= SHOWN_POINTS and plan.n_run <= SHOWN_RUNS
     if is_small and results.n_done == results.n_shard:
-        from sim.analysis.replicate import MEASURES
         from sim.report.sweep_terminal import print_sweep
-        from sim.scenario.resolved import traffic_key
+        from sim.studies.comparing import compare_points, question_of
         from sim.sweeps.run import Sweep
 
-        labels = [plan.points.label(point) for point in range(plan.points.n)]
-        stories = [plan.scenario(point) for point in range(plan.points.n)]
-        keys = {
-            name: traffic_key(story, with_seed=False) for name, story in zip(labels, stories, strict=True)
-        }
-        needed = {"variant", "seed", "slo_ok", *(measure.key for measure in MEASURES)}
-        rows = results.runs.select([n for n in results.runs.column_names if n in needed]).to_pylist()
+        asked, seeds = question_of(plan), list(plan.seeds[: done.n_seed])
+        looks = None if plan.looks is None else [n for n in plan.looks if n <= done.n_seed]
+        found = compare_points(asked, results, seeds, looks)
+        rows = results.columns(["variant"]).to_pylist()
         wall_s = 0.0 if done.n_kept else done.wall_s  # else it is of a part of the rows
-        print_sweep(Sweep(stories[0], labels, list(plan.seeds), rows, done.path, wall_s, keys), console)
+        print_sweep(Sweep(plan.scenario(0), asked.names, seeds, rows, done.path, wall_s), console, found)
     else:
         speed = f", {done.n_new / done.wall_s:,.0f} runs/s" if done.n_new and done.wall_s > 0 else ""
         console.print(

@@ -71,12 +71,14 @@ def replicate(
     traffic: Mapping[str, str] | None = None,
     baselines: Mapping[str, str | None] | None = None,
     looks: Sequence[int] | None = None,
+    margins: Mapping[str, float] | None = None,
 ) -> Replication:
     """Sum up the rows of a sweep.
 
     `traffic` (variant → key) tells which variants see the same requests in a seed: only these are held against each
     other, and stand side by side. None: all do. `baselines` (variant → variant) says against which, else it is the first
-    of them. `looks` says after how many seeds the sweep might have stopped, where what it showed decided that.
+    of them. `looks` says after how many seeds the sweep might have stopped, where what it showed decided that. `margins`
+    (column → a difference that does not matter) says which measures are judged; None: all.
     """
     kept = tuple(m for m in measures if any(row.get(m.key) is not None for row in rows))
     by_seed: dict[str, dict[int, Mapping[str, Any]]] = {name: {} for name in variants}
@@ -89,7 +91,8 @@ def replicate(
     for name in (name for names in together for name in names):
         base = chosen.get(name)
         found.append(_one(name, by_seed, kept, base if base != name else None))
-    return Replication(kept, _judged(found, by_seed, kept, looks), None if looks is None else tuple(looks))
+    judged = _judged(found, by_seed, kept, looks, margins)
+    return Replication(kept, judged, None if looks is None else tuple(looks))
 
 
 BySeed = Mapping[str, Mapping[int, Mapping[str, Any]]]
@@ -121,20 +124,23 @@ def _judged(
     by_seed: BySeed,
     measures: tuple[Compared, ...],
     looks: Sequence[int] | None,
+    margins: Mapping[str, float] | None,
 ) -> list[Replicated]:
     """The same with verdicts: of everything that has a baseline, and all of them together."""
+    asked = {m.key: 0.0 for m in measures} if margins is None else margins
     pairs = []
     for row in found:
         if row.baseline is not None:
             ours, theirs = by_seed[row.name], by_seed[row.baseline]
-            shared = [seed for seed in ours if seed in theirs]
-            pairs += [
-                Paired([ours[s].get(m.key) for s in shared], [theirs[s].get(m.key) for s in shared], m.better)
-                for m in measures
-            ]
+            shared = sorted(seed for seed in ours if seed in theirs)
+            for m in (m for m in measures if m.key in asked):
+                left, right = ([side[seed].get(m.key) for seed in shared] for side in (ours, theirs))
+                pairs.append(Paired(left, right, m.better, asked[m.key]))
     verdicts = iter(judge(pairs, looks))
     return [
-        row._replace(judged=[None if row.baseline is None else next(verdicts) for _ in measures])
+        row._replace(
+            judged=[None if row.baseline is None or m.key not in asked else next(verdicts) for m in measures]
+        )
         for row in found
     ]
 

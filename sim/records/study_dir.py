@@ -23,6 +23,7 @@ from sim.records.files import TMP_PREFIX, remove_orphans, told_clearly, whole_fi
 from sim.records.parquet import write_table
 
 STUDY_FILE = "study.json"
+STOPPED_FILE = "stopped.json"
 RUNS, HISTOGRAMS, DONE, FAILED = "runs", "histograms", "done", "failed"
 FOLDERS = (RUNS, HISTOGRAMS, DONE, FAILED)
 
@@ -49,6 +50,7 @@ class StudyDir:
                 remove_orphans(folder)
         text = to_json(record) + "\n"
         if before is None or to_json(before) + "\n" != text:
+            (self.path / STOPPED_FILE).unlink(missing_ok=True)
             with whole_file(self.path / STUDY_FILE) as tmp:
                 tmp.write_text(text, encoding="utf-8")
         return before
@@ -57,6 +59,22 @@ class StudyDir:
         """The plan that the folder was made for; None without one that can be read."""
         try:
             found = from_json((self.path / STUDY_FILE).read_text(encoding="utf-8"))
+        except (OSError, ValueError, RecursionError):
+            return None
+        return found if isinstance(found, dict) else None
+
+    def stop(self, record: Mapping[str, Any]) -> None:
+        """Keep after how many seeds the study was over, and what was decided by then."""
+        text = to_json(record) + "\n"
+        path = self.path / STOPPED_FILE
+        if not path.is_file() or path.read_text(encoding="utf-8") != text:
+            with whole_file(path) as tmp:
+                tmp.write_text(text, encoding="utf-8")
+
+    def stopped(self) -> dict[str, Any] | None:
+        """What `stop` kept; None where the study has not stopped by itself."""
+        try:
+            found = from_json((self.path / STOPPED_FILE).read_text(encoding="utf-8"))
         except (OSError, ValueError, RecursionError):
             return None
         return found if isinstance(found, dict) else None

@@ -35,9 +35,34 @@ class Results:
         if record is None or not isinstance(record.get("shards"), list):
             raise InputError(problem("result", str(path), "the folder of a study, which holds study.json"))
         self.study: dict[str, Any] = record
-        marks = [folder.mark(str(shard)) for shard in record["shards"]]
+        self.stopped = (
+            folder.stopped()
+        )  # of a study that ran until its question was decided: seeds, what was decided
+        marks = [folder.mark(str(shard)) for shard in self._asked()]
         self._files = [name for mark in marks if mark is not None for name in mark["files"]]
         self.n_shard, self.n_done = len(marks), sum(mark is not None for mark in marks)
+
+    def _asked(self) -> list[Any]:
+        """The shards up to the round in which the study stopped; all where it did not stop by itself."""
+        shards: list[Any] = self.study["shards"]
+        if self.stopped is None:
+            return shards
+        ends = {entry["seeds"]: entry["shards"] for entry in self.study.get("rounds") or []}
+        return shards[: ends.get(self.stopped.get("seeds"), len(shards))]
+
+    def columns(self, names: Sequence[str]) -> pa.Table:
+        """Some columns of `runs` that are in its files, in the order of the points and seeds, without reading the others;
+        those that no file has are left out.
+        """
+        parts = []
+        for name in self._files_of(RUNS):
+            with pq.ParquetFile(self.path / name) as file:
+                there = set(file.schema_arrow.names)
+                parts.append(file.read([c for c in dict.fromkeys(("point", "seed", *names)) if c in there]))
+        if not parts:
+            raise InputError(f"result: {self.path}: no shard of this study is done yet")
+        whole = pa.concat_tables(parts, promote_options="permissive")
+        return whole.sort_by([("point", "ascending"), ("seed", "ascending")])
 
     @functools.cached_property
     def runs(self) -> pa.Table:

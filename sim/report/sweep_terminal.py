@@ -81,10 +81,14 @@ def _estimate(measure: Compared, value: Estimate, signed: bool = False) -> tuple
 
 
 def interval_text(low: float | None, high: float | None, unit: str, signed: bool = False) -> str:
-    """`96.3 % … 100 %`; ±0 where both ends are the same, nothing where they are not known."""
+    """`96.3 … 100 %`, `980 ms … 1.02 s`; ±0 where both ends are the same, nothing where they are not known."""
     if low is None or high is None:
         return ""
-    return "±0" if low == high else f"{amount(low, unit, signed)} … {amount(high, unit, signed)}"
+    if low == high:
+        return "±0"
+    below, above = amount(low, unit, signed), amount(high, unit, signed)
+    _, blank, said = above.partition(" ")
+    return f"{below.removesuffix(blank + said) if said else below} … {above}"
 
 
 def amount(value: float, unit: str, signed: bool = False) -> str:
@@ -98,8 +102,7 @@ def limits_line(row: Replicated) -> str:
     line = f"every limit held in {share(row.slo_share)} of the runs"
     if row.slo_interval is None:
         return line
-    low, high = row.slo_interval
-    return f"{line} (95 %: {share(low)} … {share(high)})"
+    return f"{line} (95 %: {interval_text(*row.slo_interval, 'share')})"
 
 
 def print_rows(names: list[str], rows: list[dict[str, Any]], n_row: int, console: Console) -> None:

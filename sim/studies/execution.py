@@ -14,8 +14,10 @@ from sim.engine.cpu import compiled_loop
 from sim.errors import InputError
 from sim.records.config import plain, versions
 from sim.records.study_dir import StudyDir
+from sim.records.study_open import Results
 from sim.records.study_tables import bytes_of
 from sim.records.version import SCHEMA_VERSION
+from sim.studies.comparing import Question, compare_points, n_decided, question_of
 from sim.studies.executors import Executor, Here, Outcome, Processes, Ray, Task
 from sim.studies.planning import Plan, Shard
 from sim.studies.running import KEPT_MAX, Kept, folders_of, partition_of, run_shard
@@ -50,6 +52,19 @@ class Done:
     failed: dict[str, str] = field(default_factory=dict)  # shard → why it was put aside
     is_input: bool = False  # whether the input is to blame for the first of them
     n_removed: int = 0  # shards of an earlier plan that were removed
+    n_seed: int = 0  # seeds that every point has
+    n_compared: int = (
+        0  # of a study that runs until it is decided: its comparisons, and how many have a verdict
+    )
+    n_decided: int = 0
+    is_waiting: bool = False  # whether other parts have to be run before it can go on
+
+    def add(self, plan: Plan, mine: Sequence[int], todo: Sequence[int], reasons: Mapping[str, str]) -> None:
+        """Count a round that begins: its shards, and which of them have to be run."""
+        n_run, n_todo = (sum(plan.shard(i).n_run for i in numbers) for numbers in (mine, todo))
+        self.n_run += n_run
+        self.n_kept += n_run - n_todo
+        self.reasons |= reasons
 
     @property
     def is_whole(self) -> bool:
@@ -73,43 +88,79 @@ def execute(
     Raises InputError where the folder cannot be used. Interrupted at any instant, what `progress` was told stays done.
     """
     folder = StudyDir(path)
+    asked = question_of(plan) if plan.looks else None
+    if asked is not None and not asked.n:
+        raise InputError(
+            "seeds: until decided compares points that see the same traffic with their baseline, and here is nothing to "
+            "compare; allowed: seeds as 1..30"
+        )
     before = folder.begin(record_of(plan))
     ids = [plan.id_of(shard) for shard in plan.all_shards()]
-    mine = range(part[0] - 1, plan.n_shard, part[1])
-    todo, reasons = missing(plan, folder, ids, mine, before)
-    sizes = {i: plan.shard(i).n_run for i in mine}
-    n_run = sum(sizes.values())
-    done = Done(
-        path, n_run, n_run - sum(sizes[i] for i in todo), reasons={ids[i]: why for i, why in reasons.items()}
-    )
-    if said is not None and todo:
-        for line in reason_lines(done.reasons, len(mine)):
-            said(line)
-    begun = time.perf_counter()
-    try:
-        for outcome in outcomes(
-            Task(plan, path, engine), todo, n_threads(processes), executor, folder, ids, done
-        ):
-            done.n_new += outcome.n_run
-            done.wall_s = time.perf_counter() - begun
-            if progress is not None:
-                rate = done.n_new / done.wall_s
-                left_s = (n_run - done.n_kept - done.n_new) / rate
-                share = (done.n_kept + done.n_new) / n_run
-                progress(
-                    share,
-                    1.0,
-                    f"{done.n_kept + done.n_new:,} of {n_run:,} runs, {rate:,.0f}/s, {span(left_s)} left",
-                )
-    finally:
-        done.wall_s = time.perf_counter() - begun
-    if all(folder.mark(shard_id) is not None for shard_id in ids):
-        done.n_removed = folder.remove_others(ids)
+    done = Done(path, 0, 0)
+    for n_seed, shards in plan.stages():
+        mine = [i for i in shards if i % part[1] == part[0] - 1]
+        todo, reasons = missing(plan, folder, ids, mine, before)
+        done.add(plan, mine, todo, {ids[i]: why for i, why in reasons.items()})
+        if said is not None and todo:
+            for line in reason_lines(reasons, ids, len(mine)):
+                said(line)
+        task = Task(plan, path, engine)
+        run_stage(done, outcomes(task, todo, n_threads(processes), executor, folder, ids, done), progress)
+        if any(folder.mark(ids[i]) is None for i in shards):
+            done.is_waiting = not done.failed
+            return done
+        done.n_seed = n_seed
+        if asked is not None and is_over(plan, asked, folder, done):
+            break
+    done.n_removed = folder.remove_others(ids[: shards.stop])
     return done
 
 
+def run_stage(done: Done, found: Iterator[Outcome], progress: Tick | None) -> None:
+    """Take outcomes as they come and tell how far it is."""
+    earlier_s, before = done.wall_s, done.n_new
+    begun = time.perf_counter()
+    try:
+        for outcome in found:
+            done.n_new += outcome.n_run
+            done.wall_s = earlier_s + time.perf_counter() - begun
+            if progress is not None:
+                rate = (done.n_new - before) / (done.wall_s - earlier_s)
+                n = done.n_kept + done.n_new
+                left_s = (done.n_run - n) / rate
+                progress(
+                    n / done.n_run,
+                    1.0,
+                    f"{n:,} of {done.n_run:,} runs, {rate:,.0f}/s, {span(left_s)} left",
+                )
+    finally:
+        done.wall_s = earlier_s + time.perf_counter() - begun
+
+
+def is_over(plan: Plan, asked: Question, folder: StudyDir, done: Done) -> bool:
+    """Whether a study may stop after a round: every comparison is decided, or there is no further round. Kept in the folder
+    if so.
+    """
+    assert plan.looks is not None
+    seen = [n for n in plan.looks if n <= done.n_seed]
+    found = compare_points(asked, Results(folder.path), plan.seeds[: done.n_seed], seen)
+    done.n_compared, done.n_decided = found.n_judged, n_decided(found)
+    if done.n_decided < done.n_compared and done.n_seed < len(plan.seeds):
+        return False
+    folder.stop(
+        {
+            "seeds": done.n_seed,
+            "looks": seen,
+            "measures": {key: {"margin": margin} for key, margin in asked.margins.items()},
+            "comparisons": done.n_compared,
+            "decided": done.n_decided,
+        }
+    )
+    return True
+
+
 def missing(
-    plan: Plan, folder: StudyDir, ids: Sequence[str], mine: range, before: dict[str, Any] | None
+    plan: Plan, folder: StudyDir, ids: Sequence[str], mine: Sequence[int], before: dict[str, Any] | None
 ) -> tuple[list[int], dict[int, str]]:
     """(the shards that have to be run, why each of them)."""
     changed = what_changed(before, plan)
@@ -131,12 +182,12 @@ def missing(
     return todo, reasons
 
 
-def reason_lines(reasons: Mapping[str, str], n_shard: int) -> list[str]:
+def reason_lines(reasons: Mapping[int, str], ids: Sequence[str], n_shard: int) -> list[str]:
     """Why shards are run although the study was begun before: a line for each reason."""
     lines = []
     for why, n in Counter(reasons.values()).items():
         if why != FIRST_RUN:
-            named = [shard for shard, other in reasons.items() if other == why][:3]
+            named = [ids[i] for i, other in reasons.items() if other == why][:3]
             more = "" if n <= len(named) else ", …"
             lines.append(f"{n:,} of {n_shard:,} shards are run: {why} ({', '.join(named)}{more})")
     return lines
@@ -240,7 +291,7 @@ def estimate(plan: Plan, processes: int | None = None, quick: bool = False) -> E
 def record_of(plan: Plan) -> dict[str, Any]:
     """What study.json holds: the plan, and what its results depend on; the same for the same plan."""
     study = plan.study
-    return {
+    record: dict[str, Any] = {
         "schema_version": SCHEMA_VERSION,
         "name": study.name,
         "question": study.question,
@@ -259,6 +310,10 @@ def record_of(plan: Plan) -> dict[str, Any]:
         "versions": versions(),
         "shards": [plan.id_of(shard) for shard in plan.all_shards()],
     }
+    if plan.looks:
+        record["rounds"] = [{"seeds": n, "shards": shards.stop} for n, shards in plan.stages()]
+        record["decide"] = dict(study.decide)
+    return record
 
 
 def said_seeds(plan: Plan) -> str | list[int]:

@@ -22,6 +22,7 @@ from sim.records.version import SCHEMA_VERSION
 from sim.scenario.catalogue import PACKAGE, conf_dir, own_conf_dir
 from sim.scenario.compose import compose, load_scenario
 from sim.scenario.scenario import Scenario
+from sim.statistics.sequences import rounds
 from sim.studies.points import NEVER, Points
 from sim.studies.study import Study
 
@@ -72,8 +73,23 @@ class Plan:
 
     @property
     def n_run(self) -> int:
-        """How many runs there are."""
+        """How many runs there are; with `until decided`, at most."""
         return self.points.n * len(self.seeds)
+
+    @property
+    def looks(self) -> tuple[int, ...] | None:
+        """After how many seeds it may stop; None where it runs all of them."""
+        return tuple(rounds(len(self.seeds))) if self.study.seeds.until_decided else None
+
+    def stages(self) -> list[tuple[int, range]]:
+        """Its rounds, one where it runs all seeds: (seeds up to its end, the numbers of its shards)."""
+        ends = (self.shards[:, 2] + self.shards[:, 3]).tolist()
+        found, first = [], 0
+        for n_seed in self.looks or (len(self.seeds),):
+            last = max(i for i, end in enumerate(ends) if end <= n_seed) + 1
+            found.append((n_seed, range(first, last)))
+            first = last
+        return found
 
     @property
     def n_shard(self) -> int:
@@ -132,7 +148,8 @@ def make_plan(study: Study) -> Plan:
         raise InputError(
             f"study: {points.n:,} points × {len(seeds):,} seeds are {n_run:,} runs; allowed: at most {RUNS_MAX:,}"
         )
-    return Plan(study, points, seeds, cut(points.n, len(seeds)), depends_on(study, points))
+    cuts = rounds(len(seeds)) if study.seeds.until_decided else [len(seeds)]
+    return Plan(study, points, seeds, cut_rounds(points.n, cuts), depends_on(study, points))
 
 
 def check_points(plan: Plan) -> None:
@@ -148,6 +165,14 @@ def folder_name(study: Study, name: str, words: Sequence[str]) -> str:
         return f"study-{study.name}"
     text = "\0".join([name, *sorted(own)])
     return f"study-{study.name}-{hashlib.blake2b(text.encode(), digest_size=3).hexdigest()}"
+
+
+def cut_rounds(n_point: int, looks: Sequence[int]) -> np.ndarray:
+    """The shards of so many points, round after round: none has seeds of two rounds, (shard, 4)."""
+    parts = []
+    for begin, end in zip((0, *looks[:-1]), looks, strict=True):
+        parts.append(cut(n_point, end - begin) + np.array([0, 0, begin, 0]))
+    return np.concatenate(parts)
 
 
 def cut(n_point: int, n_seed: int) -> np.ndarray:

@@ -8,10 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from sim.errors import InputError, nearest, problem
+from sim.measures.measure import NEITHER
 from sim.scenario.build import TOP_LEVEL
 from sim.scenario.catalogue import GROUPS, scenario_files, study_files
 from sim.scenario.compose import read_orders
 from sim.scenario.problems import not_a_key
+from sim.scenario.slo import METRICS, measure_of, value_of
 from sim.scenario.types import SEED_MAX
 from sim.scenario.yaml_file import read_yaml
 from sim.studies.axes import OPTION, RANGE, Axis, Value, axis, keys_of, split
@@ -31,6 +33,7 @@ KEYS = (
     "sampler",
     "seeds",
     "baseline",
+    "decide",
     "histograms",
 )
 SEEDS_HOW = "a range as 1..30, a list as 1,2,5, or `until decided, at most 200`"
@@ -39,6 +42,7 @@ SEVERAL_DOTS = re.compile(r"^[-+.\d][^,\s]*\.\.")  # meant as a range
 UNTIL = re.compile(r"^until decided(?:,?\s+at most (\d{1,7}))?$")
 UNTIL_AT_MOST = 200
 SEEDS_MAX = 10_000_000
+AMOUNT = re.compile(r"^\s*(\d[0-9.eE+\-]*)\s*([A-Za-zµ%]*)\s*$")
 NAME = re.compile(r"^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$")
 
 
@@ -90,6 +94,8 @@ def with_words(said: Mapping[str, Any], words: Sequence[str]) -> dict[str, Any]:
         seen.add(key)
         if key in ("seed", "seeds"):
             data["seeds"] = value
+        elif key in ("baseline", "decide"):
+            data[key] = value
         elif isinstance(axes, dict) and (key in axes or is_axis(key, value)):
             axes[key] = value
             if isinstance(data.get("baseline"), Mapping):  # it names a value that may be gone
@@ -135,6 +141,7 @@ def read_study(said: Mapping[str, Any], shown: str = "") -> Study:
         "overrides": told(_overrides, said.get("overrides") or [], keys),
         "sampler": told(read_sampler, said.get("sampler", "grid")),
         "seeds": told(read_seeds, said.get("seeds", 1)),
+        "decide": told(read_decide, said.get("decide") or []),
         "histograms": told(_one_of, "histograms", said.get("histograms", "cell"), ("cell", "run", "none")),
     }
     constraints = () if problems else told(_constraints, said.get("constraints") or [], keys)
@@ -169,6 +176,40 @@ def _checked_seeds(seeds: Seeds, said: Any) -> Seeds:
     if isinstance(numbers, tuple) and len(set(numbers)) < len(numbers):
         raise InputError(f"seeds: {said}: a seed is named twice; allowed: once")
     return seeds
+
+
+def read_decide(said: Any) -> tuple[tuple[str, float], ...]:
+    """`ttft.p99,usd_per_hour`, a list, or a mapping to differences that do not matter, as {ttft.p99: 5 ms}: (measure,
+    difference in its own unit) of each. Raises InputError.
+    """
+    entries = split(said, "decide") if isinstance(said, str) else said
+    if isinstance(entries, Mapping):
+        pairs = [(str(name), margin) for name, margin in entries.items()]
+    elif isinstance(entries, list):
+        pairs = [(str(name), None) for name in entries]
+    else:
+        raise InputError(
+            problem("decide", said, "measures, as [slo_attainment, ttft.p99] or {ttft.p99: 5 ms}")
+        )
+    return tuple(_decided_on(name, margin) for name, margin in pairs)
+
+
+def _decided_on(name: str, margin: Any) -> tuple[str, float]:
+    try:
+        _, metric, statistic = measure_of(name, name, ())
+        amount = AMOUNT.match(str(margin if margin is not None else "0 s"))
+        if METRICS[metric].better == NEITHER:
+            raise InputError(
+                f"decide: {name}: neither more nor less of it is better; allowed: a measure with a better end"
+            )
+        if amount is None:
+            raise InputError(
+                problem(f"decide.{name}", margin, "a difference that does not matter, as 5 ms or 1 %")
+            )
+        found = value_of(name, metric, amount[1], amount[2]) if margin is not None else 0.0
+    except InputError as error:
+        raise InputError(line.replace("slo: ", "decide: ", 1) for line in error.problems) from None
+    return f"{metric}.{statistic}" if statistic else metric, found
 
 
 def _keys(

@@ -86,6 +86,9 @@ class Study:
     sampler: Sampler = GRID
     seeds: Seeds = Seeds(range(1, 2))
     baseline: Mapping[str, Any] = field(default_factory=dict)
+    decide: tuple[
+        tuple[str, float], ...
+    ] = ()  # measures that the question is on, and differences that do not matter
     histograms: str = "cell"  # per cell (a point), or per run
 
     @property
