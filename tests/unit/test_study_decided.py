@@ -16,7 +16,8 @@ from sim.studies import execution
 from sim.studies.comparing import baselines, compare_points, n_decided, question_of
 from sim.studies.executors import Here, Outcome, Task
 from sim.studies.planning import Plan, make_plan
-from sim.studies.reading import read_decide, read_study
+from sim.studies.reading import read_study
+from sim.studies.seeds import read_decide
 
 CLEAR = {
     "scenario": "first_run",
