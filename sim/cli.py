@@ -64,6 +64,7 @@ def dispatch(words: list[str]) -> int:
         "plot": partial(pictures, "plot"),
         "why": partial(pictures, "why"),
         "report": partial(pictures, "report"),
+        "trace": partial(outlet, "trace"),
         "calibrate": calibrate,
         "import-model": import_model,
         "completion": completion,
@@ -204,6 +205,13 @@ def pictures(verb: str, words: list[str]) -> int:
     for path in report_verbs.VERBS[verb](words, console):
         say(f"{path}\n")
     return OK
+
+
+def outlet(verb: str, words: list[str]) -> int:
+    """The verbs that tell a run to other tools."""
+    from sim import outlet_verbs
+
+    return outlet_verbs.VERBS[verb](words, say, progress)
 
 
 def calibrate(words: list[str]) -> int:

@@ -19,12 +19,15 @@ VERBS = (
     "plot",
     "why",
     "report",
+    "trace",
     "calibrate",
     "import-model",
     "completion",
 )
 STORY_VERBS = ("run", "compare", "show")
 STUDY_VERBS = ("plan", "sweep")
+RUN_VERBS = ("plot", "why", "report", "trace")
+OPTIONS = {"trace": ("--from", "--to", "-o")}
 FILES_OF = {"calibrate": (".csv", ".json"), "import-model": (".json",)}
 
 BASH = r"""# fleetsim: tab completion for bash. Add to ~/.bashrc:  source <(fleetsim completion bash)
@@ -88,7 +91,9 @@ def following(before: Sequence[str], word: str) -> Iterable[str]:
         return scenarios() if story == len(before) else overrides(before[story], word)
     if verb == "calibrate" and word.startswith("-"):
         return "--coefficients", "--scenario"
-    kept = ["latest", *runs()] if verb in ("plot", "why", "report") and "/" not in word else []
+    if verb in OPTIONS and word.startswith("-"):
+        return OPTIONS[verb]
+    kept = ["latest", *runs()] if verb in RUN_VERBS and "/" not in word else []
     return [*kept, *files(word, FILES_OF.get(verb, ()))]
 
 

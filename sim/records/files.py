@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import errno
+import gzip
+import io
 import os
 import re
 import shutil
 import socket
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -49,6 +52,20 @@ def write_new(path: Path, text: str, key: str) -> None:
             tmp.write_text(text, encoding="utf-8")
     except OSError as error:
         raise InputError(f"{key}: {path}: cannot be written: {error.strerror or error}") from None
+
+
+def keep_text(path: Path, pieces: Iterable[str], key: str) -> None:
+    """Writes a text whole, in the place of what may be there; compressed where the name ends in .gz, the same text to
+    the same bytes. Raises InputError, which starts with `key`.
+    """
+    with told_clearly(path, key):
+        if path.is_dir():
+            raise IsADirectoryError(errno.EISDIR, "is a folder")
+    with whole_file(path, key) as tmp, tmp.open("wb") as raw:
+        packed = gzip.GzipFile("", "wb", fileobj=raw, mtime=0) if path.suffix == ".gz" else None
+        with io.TextIOWrapper(packed or raw, encoding="utf-8", newline="\n") as file:
+            for piece in pieces:
+                file.write(piece)
 
 
 @contextmanager

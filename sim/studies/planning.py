@@ -31,7 +31,14 @@ SHARDS_AIM = 64
 SHARD_RUNS = (16, 4096)  # the fewest and the most in one
 POINTS_TOGETHER = 4  # that share the requests of a seed, before a shard has more seeds
 POINTS_IN_SHARD = 128  # each is composed and packed on its own
-NOT_MODEL = ("report", "studies", "statistics", "answers", "huggingface")  # rooms that change no result
+NOT_MODEL = (
+    "report",
+    "studies",
+    "statistics",
+    "answers",
+    "huggingface",
+    "outlets",
+)  # rooms that change no result
 NOT_MODEL_FILES = (
     "cli.py",
     "api.py",
@@ -41,6 +48,7 @@ NOT_MODEL_FILES = (
     "show.py",
     "calibration.py",
     "study_verbs.py",
+    "outlet_verbs.py",
 )
 ID_BYTES = 12
 CHECKED_POINTS = 200  # composed before a study begins, every value of an axis once

@@ -23,7 +23,7 @@ OFFERED = [
     (
         [""],
         {
-            *("run", "compare", "plan", "sweep", "sql", "show", "list", "plot", "why", "report"),
+            *("run", "compare", "plan", "sweep", "sql", "show", "list", "plot", "why", "report", "trace"),
             *("calibrate", "import-model", "completion"),
         },
     ),
