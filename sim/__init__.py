@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from sim.api import Comparison, compare, fleet, load, open, run, study, sweep
+    from sim.api import Comparison, capacity, compare, fleet, load, open, run, study, sweep, whatif
     from sim.errors import InputError
     from sim.records.study_open import Results
     from sim.runner import Run
@@ -19,6 +19,7 @@ __all__ = [
     "Run",
     "Scenario",
     "Sweep",
+    "capacity",
     "compare",
     "fleet",
     "load",
@@ -26,6 +27,7 @@ __all__ = [
     "run",
     "study",
     "sweep",
+    "whatif",
 ]
 
 _HOME = {

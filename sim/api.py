@@ -1,4 +1,5 @@
-"""The stable Python interface: `sim.run`, `sim.compare`, `sim.sweep`, `sim.study`, `sim.open`, `sim.load`, `sim.fleet`.
+"""The stable Python interface: `sim.run`, `sim.compare`, `sim.sweep`, `sim.study`, `sim.open`, `sim.whatif`,
+`sim.capacity`, `sim.load`, `sim.fleet`.
 
 Everything here keeps its name and meaning between minor versions; the rest of the package may move.
 """
@@ -16,6 +17,8 @@ from sim.runner import Run, laws_of, simulate
 from sim.scenario.scenario import Scenario
 
 if TYPE_CHECKING:  # a run needs neither
+    from sim.answers.capacity import Capacity
+    from sim.answers.whatif import Answer
     from sim.records.study_open import Results
     from sim.sweeps.run import Sweep
 
@@ -157,6 +160,41 @@ def open(result: str | Path) -> Results:
     from sim.records.study_open import open_study
 
     return open_study(result)
+
+
+def whatif(
+    scenario: str | Path,
+    keep: Sequence[str] = (),
+    vary: Mapping[str, Any] | Sequence[str] = (),
+    minimise: str = "usd_per_hour",
+    overrides: Sequence[str] = (),
+    seeds: int = 50,
+    every: bool = False,
+    threads: int | None = None,
+) -> Answer:
+    """The setting that costs least of those that keep every limit in the mean over seeds.
+
+    `keep` are limits as a scenario has them, without any the scenario's own; `vary` maps keys to values as axes of a study
+    have them: {"pool.min_replicas": "1..64"}. Seeds are added to settings that are near a limit, up to `seeds`; `every`
+    tries every setting instead of bisecting. Raises InputError.
+    """
+    from sim.answers.whatif import whatif as ask
+
+    return ask(str(scenario), keep, vary, minimise, overrides, seeds, every, threads)
+
+
+def capacity(
+    scenario: str | Path,
+    keep: Sequence[str] = (),
+    overrides: Sequence[str] = (),
+    seeds: int = 50,
+    precision: float = 0.02,
+    threads: int | None = None,
+) -> Capacity:
+    """By how much all of a scenario's traffic can be multiplied until the means over seeds break a limit; InputError."""
+    from sim.answers.capacity import capacity as ask
+
+    return ask(str(scenario), keep, overrides, seeds, precision, threads)
 
 
 def fleet(scenario: str | Path | Scenario, overrides: Sequence[str] = ()) -> Any:

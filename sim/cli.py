@@ -59,6 +59,8 @@ def dispatch(words: list[str]) -> int:
         "plan": plan,
         "sweep": study,
         "sql": sql,
+        "whatif": partial(answer, "whatif"),
+        "capacity": partial(answer, "capacity"),
         "show": show,
         "list": list_,
         "plot": partial(pictures, "plot"),
@@ -167,6 +169,13 @@ def sql(words: list[str]) -> int:
 
     say(study_verbs.sql_text(words, console()))
     return OK
+
+
+def answer(verb: str, words: list[str]) -> int:
+    """A verb that answers a question over seeds, as text or with --json as data; 3 where the answer is no."""
+    from sim import answer_verbs
+
+    return int(getattr(answer_verbs, verb)(words, console(), say, progress))
 
 
 def is_agreed(question: str) -> bool:

@@ -14,6 +14,8 @@ VERBS = (
     "plan",
     "sweep",
     "sql",
+    "whatif",
+    "capacity",
     "show",
     "list",
     "plot",
@@ -24,7 +26,7 @@ VERBS = (
     "import-model",
     "completion",
 )
-STORY_VERBS = ("run", "compare", "show")
+STORY_VERBS = ("run", "compare", "show", "whatif", "capacity")
 STUDY_VERBS = ("plan", "sweep")
 RUN_VERBS = ("plot", "why", "report", "trace")
 OPTIONS = {"trace": ("--from", "--to", "-o")}

@@ -13,6 +13,8 @@ fleetsim: simulate a fleet that serves AI models, before money is spent
   fleetsim run SCENARIO seed=1..100 [...]      once for each seed, as compare too: means with intervals
   fleetsim plan STUDY [key=value ...]          what a study would take: runs, time, memory, disk
   fleetsim sweep STUDY [key=a,b,c ...]         run it, or what is missing of it; --yes, --shard i/n
+  fleetsim whatif SCENARIO --keep LIMIT --vary KEY=VALUES   the cheapest setting that keeps limits; --minimise, --json
+  fleetsim capacity SCENARIO [--keep LIMIT]    the most traffic it carries under its limits; --json
   fleetsim sql QUERY RESULT                    ask the runs of a study; --json
   fleetsim show SCENARIO [key=value ...]       every key with its unit and source; --json, --all
   fleetsim list [GROUP]                        what there is to choose from; scenarios, studies

@@ -106,7 +106,7 @@ def _one(name: str, by_seed: BySeed, measures: tuple[Compared, ...], baseline: s
     return Replicated(
         name=name,
         n_seed=len(rows),
-        values=[estimate([row.get(m.key) for row in rows.values()], m.unit == "share") for m in measures],
+        values=[_of_measure([row.get(m.key) for row in rows.values()], m.unit == "share") for m in measures],
         differences=[
             None
             if baseline is None
@@ -143,6 +143,12 @@ def _judged(
         )
         for row in found
     ]
+
+
+def _of_measure(values: Sequence[float | None], is_share: bool) -> Estimate:
+    """A measure over seeds; its interval does not reach below 0, as no measure does."""
+    found = estimate(values, is_share)
+    return found if found.low is None else found._replace(low=max(0.0, found.low))
 
 
 def difference(pairs: Sequence[tuple[float | None, float | None]]) -> Estimate:

@@ -90,11 +90,11 @@ def _straightened(y: float, bend: np.ndarray) -> np.ndarray:
     return np.where(np.abs(bend) < STRAIGHT, y, curved)
 
 
-def student_half(values: np.ndarray) -> float:
-    """Half of Student's 95 % interval of a mean; 0 for one value."""
+def student_half(values: np.ndarray, confidence: float = CONFIDENCE) -> float:
+    """Half of Student's interval of a mean, of 95 % unless told; 0 for one value."""
     if len(values) < 2 or bool((values == values[0]).all()):
         return 0.0
-    return student_t(len(values) - 1) * float(values.std(ddof=1)) / math.sqrt(len(values))
+    return student_t(len(values) - 1, confidence) * float(values.std(ddof=1)) / math.sqrt(len(values))
 
 
 def student_t(degrees: int, confidence: float = CONFIDENCE) -> float:

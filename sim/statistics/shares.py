@@ -21,8 +21,8 @@ N_DRAW = 8192
 N_VALUES_MAX = 256  # different values that are told apart
 
 
-def share_interval(values: Sequence[float]) -> tuple[float, float]:
-    """The 95 % interval of the mean of independent shares in [0, 1], at least one of them.
+def share_interval(values: Sequence[float], confidence: float = CONFIDENCE) -> tuple[float, float]:
+    """The interval, of 95 % unless told, of the mean of independent shares in [0, 1], at least one of them.
 
     Within NEAR of 0 or 1 it supposes nothing about how they are distributed. Further in, an unseen seed is taken to lie
     among those seen, and the wider of that and Student's interval is returned.
@@ -30,9 +30,9 @@ def share_interval(values: Sequence[float]) -> tuple[float, float]:
     seen = np.sort(np.asarray(values, dtype=float))
     mean = float(seen.mean())
     is_near = min(mean, 1 - mean) <= NEAR
-    low = weighted_quantile(seen, 0.0 if is_near else seen[0], (1 - CONFIDENCE) / 2)
-    high = weighted_quantile(seen, 1.0 if is_near else seen[-1], (1 + CONFIDENCE) / 2)
-    half = student_half(seen)
+    low = weighted_quantile(seen, 0.0 if is_near else seen[0], (1 - confidence) / 2)
+    high = weighted_quantile(seen, 1.0 if is_near else seen[-1], (1 + confidence) / 2)
+    half = student_half(seen, confidence)
     return max(0.0, min(low, mean - half)), min(1.0, max(high, mean + half))
 
 

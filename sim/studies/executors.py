@@ -37,6 +37,10 @@ class Task(NamedTuple):
     path: Path
     engine: str
 
+    def worker(self) -> Worker:
+        """Who does it in a process."""
+        return Worker(self)
+
 
 class Outcome(NamedTuple):
     """What became of a shard: done and on the disk, or the reason why not."""
@@ -131,10 +135,17 @@ class Processes:
                 helper.close()
 
 
-class Helper:
-    """A worker process as the one that started it sees it."""
+class Job(Protocol):
+    """What a process beside this one is told first; it is sent to it whole."""
 
-    def __init__(self, task: Task) -> None:
+    def worker(self) -> Any:
+        """Who answers what is asked, one thing at a time."""
+
+
+class Beside:
+    """A process beside this one that answers questions, as the one that started it sees it."""
+
+    def __init__(self, job: Job) -> None:
         self.line, theirs = Pipe()
         with theirs:
             self._process = subprocess.Popen(
@@ -144,36 +155,29 @@ class Helper:
                 stdout=STDERR,  # what users' policies print is no part of a table
                 process_group=0,  # an interrupt at the terminal is for the one who knows which shards are done
             )
-        self._task = task
-        self._number = 0
-        self._send(task)
+        self.ask(job)
 
     @property
     def pid(self) -> int:
         """The number of the process."""
         return self._process.pid
 
-    def ask(self, number: int) -> None:
-        """Have it run a shard."""
-        self._number = number
-        self._send(number)
+    def ask(self, what: object) -> None:
+        """Have it answer something."""
+        with contextlib.suppress(OSError):  # it is gone: its answer says so
+            self.line.send(what)
 
-    def answer(self) -> Outcome | None:
-        """What became of the shard it was asked for; None where the process is gone."""
+    def answer(self) -> Any:
+        """What it answers; None where the process is gone."""
         try:
-            outcome = self.line.recv()
+            return self.line.recv()
         except (EOFError, OSError):
             return None
-        assert isinstance(outcome, Outcome)
-        return outcome
 
-    def lost(self) -> Outcome:
-        """The outcome of a shard whose process is gone."""
+    def why_gone(self) -> str:
+        """How a process ended that is gone."""
         self.line.close()
-        status = self._process.wait()
-        n_run = self._task.plan.shard(self._number).n_run
-        why = f"its process ended with status {status}, stopped from outside or for lack of memory"
-        return Outcome(self._number, n_run, 0.0, why)
+        return f"its process ended with status {self._process.wait()}, stopped from outside or for lack of memory"
 
     def close(self) -> None:
         """End it, whatever it is doing."""
@@ -181,16 +185,32 @@ class Helper:
         self._process.wait()
         self.line.close()
 
-    def _send(self, what: object) -> None:
-        with contextlib.suppress(OSError):  # it is gone: its answer says so
-            self.line.send(what)
+
+class Helper(Beside):
+    """A process that runs shards of a study."""
+
+    def __init__(self, task: Task) -> None:
+        super().__init__(task)
+        self._task = task
+        self._number = 0
+
+    def ask(self, what: object) -> None:
+        """Have it run a shard, by its number."""
+        if isinstance(what, int):
+            self._number = what
+        super().ask(what)
+
+    def lost(self) -> Outcome:
+        """The outcome of a shard whose process is gone."""
+        n_run = self._task.plan.shard(self._number).n_run
+        return Outcome(self._number, n_run, 0.0, self.why_gone())
 
 
 def serve(handle: int) -> None:
     """Be a helper at this end of a line: run what is asked for until nobody asks any more."""
     with Connection(handle) as line:
         try:
-            worker = Worker(line.recv())
+            worker = line.recv().worker()
             while True:
                 line.send(worker(line.recv()))
         except (EOFError, OSError):

@@ -49,6 +49,8 @@ NOT_MODEL_FILES = (
     "calibration.py",
     "study_verbs.py",
     "outlet_verbs.py",
+    "report_verbs.py",
+    "answer_verbs.py",
 )
 ID_BYTES = 12
 CHECKED_POINTS = 200  # composed before a study begins, every value of an axis once

@@ -197,7 +197,7 @@ def _axes(said: Any, place: str) -> tuple[Axis, ...]:
         try:
             found.append(axis(str(key), value, place))
             for inner in keys_of(found[-1:]):
-                _check_scenario_key(inner, place)
+                check_scenario_key(inner, place)
         except InputError as error:
             problems += error.problems
     if problems:
@@ -205,7 +205,7 @@ def _axes(said: Any, place: str) -> tuple[Axis, ...]:
     return tuple(found)
 
 
-def _check_scenario_key(key: str, place: str) -> None:
+def check_scenario_key(key: str, place: str) -> None:
     """Raise InputError for a key that no scenario has, as far as its first part tells."""
     group, at, _ = key.partition("@")
     first = re.split(r"[.\[]", key)[0]

@@ -15,8 +15,9 @@ from sim.errors import InputError
 from sim.studies.axes import Span, Value, axis
 from sim.studies.planning import cut
 from sim.studies.points import as_word, grid
-from sim.studies.reading import load_study, read_seeds, read_study
+from sim.studies.reading import load_study, read_study
 from sim.studies.rules import read_rule
+from sim.studies.seeds import read_seeds
 from sim.studies.study import Sampler, unit_cube
 
 

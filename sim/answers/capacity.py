@@ -1,0 +1,231 @@
+"""The greatest traffic that a fleet carries under its limits: `capacity`."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from sim.answers.bench import Bench, Setting, Sheet
+from sim.answers.load import is_in_steps
+from sim.answers.measured import BROKEN, KEPT, Measured, cost_measure, measured
+from sim.answers.whatif import SEEDS_MAX, Tick, checked_seeds
+from sim.errors import InputError, problem
+from sim.measures.shown import Compared
+from sim.scenario.compose import load_scenario
+from sim.statistics.sequences import rounds
+
+FACTOR_MAX = 4096.0  # times the scenario's own traffic, and as little of it
+PRECISION = 0.02  # relative
+FURTHER = (0.05, 0.1, 0.2, 0.4, 0.8)  # relative to the boundary: where no load yet was surely kept, or broken
+RUN_S_MAX = 10.0  # no load is doubled beyond
+
+
+@dataclass
+class Capacity:
+    """How much traffic a fleet carries: as a factor on all of the scenario's."""
+
+    scenario: str
+    overrides: tuple[str, ...]
+    limits: tuple[str, ...]
+    minimise: Compared  # what is shown beside, the cost
+    factor: float | None  # None: not even the least that was tried
+    low: float | None  # the most at which every limit is surely kept
+    high: float | None  # the least at which one surely is not; None: none was found
+    is_bound: bool  # whether it carries the most that was tried
+    rate_per_s: tuple[float | None, float | None, float | None]  # requests a second at factor, low, high
+    first_broken: tuple[str, ...]  # the limits that are not kept a little above
+    tried: list[Measured]  # by rising load
+    precision: float
+    n_run: int
+    wall_s: float
+    notes: list[str] = field(default_factory=list)
+    best: Measured | None = None  # at the answer
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain data, for JSON."""
+        from sim.answers.plain import capacity_dict
+
+        return capacity_dict(self)
+
+
+def capacity(
+    scenario: str,
+    keep: Sequence[str] = (),
+    overrides: Sequence[str] = (),
+    seeds: int = SEEDS_MAX,
+    precision: float = PRECISION,
+    threads: int | None = None,
+    progress: Tick | None = None,
+) -> Capacity:
+    """By how much all of a scenario's traffic can be multiplied until the means over seeds break a limit.
+
+    `keep` are limits as a scenario has them; without any, the scenario's own. The interval reaches from the most at which
+    every limit is surely kept to the least at which one surely is not, each to within `precision`. Raises InputError.
+    """
+    begun = time.perf_counter()
+    if not 0.001 <= precision <= 1:
+        raise InputError(problem("--precision", precision, "a share from 0.1 % to 100 %"))
+    story = load_scenario(scenario, list(overrides))
+    sheet = Sheet(scenario, tuple(overrides), tuple(keep or story.slo))
+    limits = sheet.parsed(story)
+    if not limits:
+        raise InputError(
+            "--keep: the scenario sets no limit, and none is given; write --keep 'ttft.p99 < 500 ms'"
+        )
+    cost, looks = cost_measure("usd_per_hour"), rounds(checked_seeds(seeds))
+    with Bench(sheet, threads or story.engine.threads) as bench:
+
+        def try_one(factor: float, look: int) -> Measured:
+            if factor > 1 and bench.run_s > RUN_S_MAX:
+                raise InputError(f"a run of {factor:g} times the traffic takes more than {RUN_S_MAX:g} s")
+            setting = Setting((), factor)
+            trials = bench.trials(setting, range(1, looks[look] + 1))
+            if progress is not None:
+                progress(0.0, None, f"{len(bench.done):,} runs, traffic × {factor:.3g}")
+            return measured(setting, {}, trials, cost, limits, len(looks))
+
+        climb = Climb(try_one, len(looks), precision)
+        factor = climb.boundary()
+        low, high = climb.surely(factor) if factor is not None else (None, None)
+        rates = [None if x is None else _rate(bench, climb.seen[x]) for x in (factor, low, high)]
+    above = [climb.seen[x] for x in sorted(climb.seen) if factor is None or x > factor]
+    broken = () if not above else tuple(one.text for one in above[0].limits if not one.is_met)
+    found = Capacity(
+        scenario,
+        tuple(overrides),
+        sheet.limits,
+        cost,
+        factor,
+        low,
+        high,
+        factor is not None and not above,
+        (rates[0], rates[1], rates[2]),
+        broken,
+        [climb.seen[x] for x in sorted(climb.seen)],
+        precision,
+        len(bench.done),
+        time.perf_counter() - begun,
+        best=None if factor is None else climb.seen[factor],
+    )
+    found.notes = _notes(found, climb, is_in_steps(story))
+    return found
+
+
+def _rate(bench: Bench, one: Measured) -> float:
+    """Requests a second that arrived, mean over the seeds."""
+    rows = [bench.done[one.setting, seed].row for seed in range(1, one.n_seed + 1)]
+    return float(np.mean([row["offered_per_s"] or 0.0 for row in rows]))
+
+
+class Climb:
+    """Loads as they are tried."""
+
+    def __init__(self, try_one: Callable[[float, int], Measured], n_look: int, precision: float) -> None:
+        self._try, self._n_look, self._ratio = try_one, n_look, 1 + precision
+        self.seen: dict[float, Measured] = {}
+        self._looks: dict[float, int] = {}
+        self.too_much = ""  # why no more could be tried
+
+    def look(self, factor: float, look: int = 0) -> Measured:
+        """Try a load with the seeds of a look, unless it was tried with as many."""
+        if self._looks.get(factor, -1) < look:
+            self.seen[factor] = self._try(factor, look)
+            self._looks[factor] = look
+        return self.seen[factor]
+
+    def boundary(self) -> float | None:
+        """The greatest load, to within the precision, that keeps every limit in the mean, below the least that was seen
+        not to; None where nothing does.
+        """
+        at = 1.0
+        if self.look(at).is_met:
+            while at < FACTOR_MAX and self._is_met_above(at):
+                at *= 2
+        else:
+            while at > 1 / FACTOR_MAX and not self.look(at := at / 2).is_met:
+                pass
+        while True:
+            met = [x for x, one in self.seen.items() if one.is_met]
+            if not met:
+                return None
+            unmet = [x for x, one in self.seen.items() if not one.is_met]
+            bottom = max((x for x in met if not unmet or x < min(unmet)), default=None)
+            if bottom is None:
+                return None
+            if not unmet:
+                return bottom
+            top = min(x for x in unmet if x > bottom)
+            if top / bottom > self._ratio:
+                self.look((top * bottom) ** 0.5)
+            elif not self._settled(bottom) or not self._settled(top):
+                continue
+            else:
+                return bottom
+
+    def _is_met_above(self, at: float) -> bool:
+        try:
+            return self.look(at * 2).is_met
+        except InputError as error:
+            self.too_much = error.problems[0]
+            return False
+
+    def _settled(self, factor: float) -> bool:
+        """Whether a load had enough seeds; if not it gets some more."""
+        if self._looks[factor] >= min(1, self._n_look - 1):
+            return True
+        self.look(factor, self._looks[factor] + 1)
+        return False
+
+    def surely(self, factor: float) -> tuple[float | None, float | None]:
+        """(the most below that surely keeps every limit, the least above that surely breaks one); None: none was found."""
+        return self._end(factor, KEPT, down=True), self._end(factor, BROKEN, down=False)
+
+    def _end(self, factor: float, status: str, down: bool) -> float | None:
+        last = self._n_look - 1
+        here = [x for x in self.seen if (x <= factor if down else x > factor)]
+        good = [x for x in here if self.seen[x].status == status]
+        for away in FURTHER if not good else ():
+            at = factor / (1 + away) if down else factor * (1 + away)
+            try:
+                if self.look(at, min(1, last)).status == status:
+                    good = [at]
+                    break
+            except InputError as error:
+                self.too_much = error.problems[0]
+                break
+        while True:
+            end = (max(good) if down else min(good)) if good else None
+            if end is None or max(end / factor, factor / end) <= self._ratio:
+                return end
+            between = (end * factor) ** 0.5
+            found = self.look(between, min(1, last))
+            if found.status == status:
+                good.append(between)
+            else:
+                factor = between
+
+
+def _notes(found: Capacity, climb: Climb, is_stepwise: bool) -> list[str]:
+    notes = []
+    if climb.too_much:
+        notes.append(f"more could not be tried: {climb.too_much}")
+    kept = [one.setting.load for one in found.tried if one.status == KEPT]
+    broken = [one.setting.load for one in found.tried if one.status == BROKEN]
+    if kept and broken and min(broken) < max(kept):
+        notes.append(
+            f"not monotone: {min(broken):.3g} times the traffic surely breaks a limit, {max(kept):.3g} times surely keeps "
+            "all; the answer is below the least that breaks one"
+        )
+    if found.factor is not None and found.low is None:
+        notes.append("no load that was tried surely keeps every limit; more seeds may tell")
+    if found.is_bound:
+        notes.append("the most that was tried is carried: the fleet may carry more")
+    if is_stepwise:
+        notes.append(
+            "clients of closed loops and requests of batches are whole numbers: the load moves in steps"
+        )
+    return notes

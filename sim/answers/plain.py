@@ -1,0 +1,94 @@
+"""Answers as plain data, for JSON: numbers in s, fractions, USD and counts, intervals as [low, high]."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from sim.analysis.replicate import Estimate
+from sim.answers.measured import Measured
+
+if TYPE_CHECKING:
+    from sim.answers.capacity import Capacity
+    from sim.answers.whatif import Answer, Line
+
+
+def estimate_dict(of: Estimate) -> dict[str, Any]:
+    """A mean with its interval."""
+    return {"mean": of.mean, "low": of.low, "high": of.high, "n_infinite": of.n_infinite}
+
+
+def measured_dict(of: Measured) -> dict[str, Any]:
+    """A setting over its seeds."""
+    return {
+        "values": dict(of.values),
+        "load": of.setting.load,
+        "seeds": of.n_seed,
+        "cost": estimate_dict(of.cost),
+        "limits": [
+            {"limit": one.text, **estimate_dict(one.observed), "is_met": one.is_met, "status": one.status}
+            for one in of.limits
+        ],
+        "runs_that_keep_all": estimate_dict(of.share),
+        "status": of.status,
+    }
+
+
+def line_dict(of: Line) -> dict[str, Any]:
+    """A row of settings."""
+    return {
+        "fixed": dict(of.fixed),
+        "tried": [measured_dict(one) for one in of.tried],
+        "best": None if of.best is None else measured_dict(of.best),
+        "tried_every_setting": of.is_whole,
+        "not_monotone": of.why_whole or None,
+    }
+
+
+def answer_dict(of: Answer) -> dict[str, Any]:
+    """What `whatif` found."""
+    return {
+        "question": "whatif",
+        "scenario": of.scenario,
+        "overrides": list(of.overrides),
+        "keep": list(of.limits),
+        "minimise": of.minimise.key,
+        "unit": of.minimise.unit,
+        "searched": of.searched,
+        "answer": None if of.best is None else measured_dict(of.best),
+        "is_sure": of.is_sure,
+        "rows": [line_dict(line) for line in of.lines],
+        "rivals": [
+            {
+                "values": dict(one.values),
+                "verdict": judged.verdict,
+                "more": judged.mean,
+                "low": judged.low,
+                "high": judged.high,
+            }
+            for one, judged in of.rivals
+        ],
+        "notes": list(of.notes),
+        "settings": of.n_setting,
+        "runs": of.n_run,
+        "wall_s": of.wall_s,
+    }
+
+
+def capacity_dict(of: Capacity) -> dict[str, Any]:
+    """What `capacity` found."""
+    return {
+        "question": "capacity",
+        "scenario": of.scenario,
+        "overrides": list(of.overrides),
+        "keep": list(of.limits),
+        "factor": {"value": of.factor, "low": of.low, "high": of.high},
+        "rate_per_s": dict(zip(("value", "low", "high"), of.rate_per_s, strict=True)),
+        "first_broken": list(of.first_broken),
+        "is_bound": of.is_bound,
+        "precision": of.precision,
+        "answer": None if of.best is None else measured_dict(of.best),
+        "tried": [measured_dict(one) for one in of.tried],
+        "notes": list(of.notes),
+        "runs": of.n_run,
+        "wall_s": of.wall_s,
+    }

@@ -1,0 +1,151 @@
+"""Answers as text on a terminal: the answer in a sentence, what was tried, what has to be said beside it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from sim.report.sweep_terminal import amount, interval_text
+from sim.report.text import number
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.table import Table
+
+SHOWN_ROWS = 60
+MARKS = {"kept": "✓", "near": "~", "broken": "✗"}
+
+
+def print_whatif(answer: Any, console: Console) -> None:
+    """Prints what `whatif` found."""
+    from rich.text import Text
+
+    console.print()
+    console.print(Text(whatif_sentence(answer), style="bold"))
+    if len(answer.lines) == 1:
+        console.print(tried_table(answer.lines[0], answer))
+    else:
+        console.print(best_table(answer))
+    for other, judged in answer.rivals[:10]:
+        console.print(Text(rival_line(other, judged, answer)))
+    for note in answer.notes:
+        console.print(Text(f"note: {note}"))
+    console.print(Text(how_line(answer), style="dim"))
+
+
+def whatif_sentence(answer: Any) -> str:
+    """The answer in a sentence."""
+    what, kept = answer.minimise.label, " and ".join(answer.limits)
+    if answer.best is None:
+        return f"No setting keeps {kept}."
+    cost = with_interval(answer.best.cost, answer.minimise.unit)
+    sure = "" if answer.is_sure else " in the mean"
+    return f"{varied(answer.best.values)}: {what} {cost}, the least that keeps {kept}{sure}"
+
+
+def rival_line(other: Any, judged: Any, answer: Any) -> str:
+    """How the best of another row stands to the answer."""
+    unit = answer.minimise.unit
+    if judged.mean is None:
+        return f"{varied(other.values)}: {judged.verdict}"
+    more = amount(judged.mean, unit, signed=True)
+    interval = interval_text(judged.low, judged.high, unit, signed=True)
+    verdict = {"worse": "dearer", "better": "cheaper", "same": "the same", "unclear": "not surely dearer"}[
+        judged.verdict
+    ]
+    return f"{varied(other.values)}: {more} ({interval}), {verdict}"
+
+
+def how_line(answer: Any) -> str:
+    """How the answer came about."""
+    n = len(answer.tried)
+    how = "all of them tried" if n == answer.n_setting else f"{n} of them tried, by bisection"
+    return f"{answer.n_setting} settings, {how}; {answer.n_run} runs in {answer.wall_s:.1f} s"
+
+
+def tried_table(line: Any, answer: Any) -> Table:
+    """What was tried along a row: cost and limits with their intervals, ✓ kept, ✗ broken, ~ near."""
+    shown = [({answer.searched: one.values[answer.searched]}, one) for one in line.tried]
+    return settings_table(shown, answer, varied(line.fixed) if line.fixed else None)
+
+
+def best_table(answer: Any) -> Table:
+    """The best of each row."""
+    from rich.text import Text
+
+    table = settings_table([(one.values, one) for one in answer.row_bests], answer, None)
+    for line in answer.lines:
+        if line.best is None:
+            table.add_row(*(Text(str(line.fixed.get(key, "none"))) for key in answer.keys), Text("–"))
+    return table
+
+
+def settings_table(shown: Sequence[tuple[Mapping[str, Any], Any]], answer: Any, title: str | None) -> Table:
+    """Settings with their cost and limits, each over its interval."""
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(title=title, title_justify="left", title_style="bold", box=None, pad_edge=False)
+    for key in shown[0][0] if shown else answer.keys:
+        table.add_column(Text(key), justify="right")
+    for name in ("seeds", answer.minimise.label, *answer.limits, "runs that keep all"):
+        table.add_column(Text(name), justify="right")
+    for values, one in shown[:SHOWN_ROWS]:
+        cells = [str(value) for value in values.values()]
+        cells += [str(one.n_seed), over_interval(one.cost, answer.minimise.unit)]
+        cells += [over_interval(limit.observed, limit.unit, MARKS[limit.status]) for limit in one.limits]
+        cells.append(over_interval(one.share, "share"))
+        table.add_row(*(Text(cell) for cell in cells), style="bold" if one is answer.best else "")
+    return table
+
+
+def over_interval(of: Any, unit: str, mark: str = "") -> str:
+    """A mean, and its interval on the next line."""
+    shown, _, interval = with_interval(of, unit).partition(" (")
+    return f"{shown} {mark}".strip() + (f"\n{interval.rstrip(')')}" if interval else "")
+
+
+def with_interval(of: Any, unit: str) -> str:
+    """`22.8 usd/h (22.4 … 23.2)`."""
+    if of.mean is None:
+        return "–"
+    if math.isinf(of.mean):
+        return "∞"
+    shown = amount(of.mean, unit)
+    interval = interval_text(of.low, of.high, unit)
+    return f"{shown} ({interval})" if interval and interval != "±0" else shown
+
+
+def varied(values: Mapping[str, Any]) -> str:
+    """Keys and values in a few words."""
+    return ", ".join(f"{key}={value}" for key, value in values.items()) or "as it stands"
+
+
+def print_capacity(found: Any, console: Console) -> None:
+    """Prints what `capacity` found."""
+    from rich.text import Text
+
+    console.print()
+    console.print(Text(capacity_sentence(found), style="bold"))
+    shown = [({"traffic": f"× {one.setting.load:.3g}"}, one) for one in found.tried]
+    console.print(settings_table(shown, found, None))
+    for note in found.notes:
+        console.print(Text(f"note: {note}"))
+    console.print(
+        Text(f"{len(found.tried)} loads tried; {found.n_run} runs in {found.wall_s:.1f} s", style="dim")
+    )
+
+
+def capacity_sentence(found: Any) -> str:
+    """How much it carries, in a sentence."""
+    kept = " and ".join(found.limits)
+    if found.factor is None:
+        return f"No traffic, however little, keeps {kept}."
+    rate, low, high = found.rate_per_s
+    ends = f"{'?' if low is None else number(low)} … {'?' if high is None else number(high)}"
+    most = "at least " if found.is_bound else ""
+    sentence = f"Carries {most}{number(rate)} requests/s ({ends}), {found.factor:.3g} times its traffic, under {kept}"
+    if found.first_broken:
+        sentence += f"; above, {' and '.join(found.first_broken)} breaks first"
+    return sentence
