@@ -82,7 +82,7 @@ def whatif(words: list[str], console: Any, say: Say, progress: Any) -> int:
     """`whatif SCENARIO --keep LIMIT --vary KEY=VALUES --minimise MEASURE`: 3 where no setting keeps the limits."""
     options = ("--keep", "--vary", "--minimise", "--seeds")
     asked = read_words("whatif", words, options, ("--every", "--json"))
-    from sim.answers.whatif import SEEDS_MAX
+    from sim.answers.varied import SEEDS_MAX
     from sim.answers.whatif import whatif as ask
 
     with progress(f"settings of {asked.scenario}") as tick:
@@ -110,7 +110,7 @@ def capacity(words: list[str], console: Any, say: Say, progress: Any) -> int:
     asked = read_words("capacity", words, ("--keep", "--seeds", "--precision"), ("--json",))
     from sim.answers.capacity import PRECISION
     from sim.answers.capacity import capacity as ask
-    from sim.answers.whatif import SEEDS_MAX
+    from sim.answers.varied import SEEDS_MAX
 
     with progress(f"loads of {asked.scenario}") as tick:
         found = ask(

@@ -29,7 +29,11 @@ VERBS = (
 STORY_VERBS = ("run", "compare", "show", "whatif", "capacity")
 STUDY_VERBS = ("plan", "sweep")
 RUN_VERBS = ("plot", "why", "report", "trace")
-OPTIONS = {"trace": ("--from", "--to", "-o")}
+OPTIONS = {
+    "trace": ("--from", "--to", "-o"),
+    "whatif": ("--keep", "--vary", "--minimise", "--seeds", "--every", "--json"),
+    "capacity": ("--keep", "--seeds", "--precision", "--json"),
+}
 FILES_OF = {"calibrate": (".csv", ".json"), "import-model": (".json",)}
 
 BASH = r"""# fleetsim: tab completion for bash. Add to ~/.bashrc:  source <(fleetsim completion bash)
@@ -78,6 +82,8 @@ def following(before: Sequence[str], word: str) -> Iterable[str]:
     if not before:
         return ("--help", "--version") if word.startswith("-") else VERBS
     verb = before[0]
+    if verb in OPTIONS and word.startswith("-"):
+        return OPTIONS[verb]
     if verb in STORY_VERBS:
         return scenarios() if len(before) == 1 else overrides(before[1], word)
     if verb in STUDY_VERBS:
@@ -93,8 +99,6 @@ def following(before: Sequence[str], word: str) -> Iterable[str]:
         return scenarios() if story == len(before) else overrides(before[story], word)
     if verb == "calibrate" and word.startswith("-"):
         return "--coefficients", "--scenario"
-    if verb in OPTIONS and word.startswith("-"):
-        return OPTIONS[verb]
     kept = ["latest", *runs()] if verb in RUN_VERBS and "/" not in word else []
     return [*kept, *files(word, FILES_OF.get(verb, ()))]
 

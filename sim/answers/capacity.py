@@ -12,7 +12,8 @@ import numpy as np
 from sim.answers.bench import Bench, Setting, Sheet
 from sim.answers.load import is_in_steps
 from sim.answers.measured import BROKEN, KEPT, Measured, cost_measure, measured
-from sim.answers.whatif import SEEDS_MAX, Tick, checked_seeds
+from sim.answers.varied import SEEDS_MAX, checked_seeds
+from sim.answers.whatif import Tick
 from sim.errors import InputError, problem
 from sim.measures.shown import Compared
 from sim.scenario.compose import load_scenario
