@@ -135,3 +135,6 @@ def as_json(data: Any) -> str:
     from sim.records.config import to_json
 
     return to_json(data) + "\n"
+
+
+VERBS: dict[str, Callable[[list[str], Any, Say, Any], int]] = {"whatif": whatif, "capacity": capacity}

@@ -56,9 +56,9 @@ def dispatch(words: list[str]) -> int:
     verbs: dict[str, Callable[[list[str]], int]] = {
         "run": run,
         "compare": compare,
-        "plan": plan,
+        "plan": partial(of_study, "plan"),
         "sweep": study,
-        "sql": sql,
+        "sql": partial(of_study, "sql"),
         "whatif": partial(answer, "whatif"),
         "capacity": partial(answer, "capacity"),
         "show": show,
@@ -148,14 +148,6 @@ def sweep(name: str, seeds: Sequence[int], variants: dict[str, list[str]]) -> in
     return OK if all(row["slo_ok"] is not False for row in done.rows) else SLO_FAILED
 
 
-def plan(words: list[str]) -> int:
-    """`plan STUDY`: what it would take, from a measured trial."""
-    from sim import study_verbs
-
-    say(study_verbs.plan_text(words))
-    return OK
-
-
 def study(words: list[str]) -> int:
     """`sweep STUDY`, or `sweep SCENARIO key=a,b`: run it, or what is missing of it."""
     from sim import study_verbs
@@ -163,11 +155,11 @@ def study(words: list[str]) -> int:
     return study_verbs.sweep(words, console(), lambda line: complain(OK, [line]), is_agreed, progress)
 
 
-def sql(words: list[str]) -> int:
-    """`sql QUERY RESULT`: the answer as a table, or with --json as lines."""
+def of_study(verb: str, words: list[str]) -> int:
+    """`plan STUDY`, what it would take; `sql QUERY RESULT`, the answer as a table or as lines of JSON."""
     from sim import study_verbs
 
-    say(study_verbs.sql_text(words, console()))
+    say(study_verbs.plan_text(words) if verb == "plan" else study_verbs.sql_text(words, console()))
     return OK
 
 
@@ -175,7 +167,7 @@ def answer(verb: str, words: list[str]) -> int:
     """A verb that answers a question over seeds, as text or with --json as data; 3 where the answer is no."""
     from sim import answer_verbs
 
-    return int(getattr(answer_verbs, verb)(words, console(), say, progress))
+    return answer_verbs.VERBS[verb](words, console(), say, progress)
 
 
 def is_agreed(question: str) -> bool:
