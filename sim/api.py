@@ -1,5 +1,5 @@
 """The stable Python interface: `sim.run`, `sim.compare`, `sim.sweep`, `sim.study`, `sim.open`, `sim.whatif`,
-`sim.capacity`, `sim.price`, `sim.load`, `sim.fleet`.
+`sim.capacity`, `sim.load`, `sim.fleet`.
 
 Everything here keeps its name and meaning between minor versions; the rest of the package may move.
 """
@@ -18,7 +18,6 @@ from sim.scenario.scenario import Scenario
 
 if TYPE_CHECKING:  # a run needs neither
     from sim.answers.capacity import Capacity
-    from sim.answers.price import Price
     from sim.answers.whatif import Answer
     from sim.records.study_open import Results
     from sim.sweeps.run import Sweep
@@ -103,11 +102,13 @@ def sweep(
     out: str | Path | None = None,
     threads: int | None = None,
     progress: Progress | None = None,
+    said: Sequence[str] = (),
 ) -> Sweep:
     """Run a scenario, or variants of it, once for each seed, on all cores or a GPU.
 
     Every variant sees the same requests in the same seed. With `out` the sweep is kept in a new folder below it,
-    finished runs as it goes on. `.table()` has a row per run, `.statistics()` means with 95 % intervals.
+    finished runs as it goes on, and `said`, the words of the command line that asked for it. `.table()` has a row per
+    run, `.statistics()` means with 95 % intervals.
     Raises InputError.
     """
     from sim.sweeps.run import sweep as run_sweep
@@ -127,7 +128,9 @@ def sweep(
 
         folder = run_path(out, story, datetime.now())
         folder = folder.with_name(f"{folder.name}-sweep")
-    return run_sweep(stories, seeds, story.engine.name, threads or story.engine.threads, folder, progress)
+    return run_sweep(
+        stories, seeds, story.engine.name, threads or story.engine.threads, folder, progress, said
+    )
 
 
 def study(
@@ -196,22 +199,6 @@ def capacity(
     from sim.answers.capacity import capacity as ask
 
     return ask(str(scenario), keep, overrides, seeds, precision, threads)
-
-
-def price(
-    scenario: str | Path,
-    curve: Mapping[str, Any] | Sequence[str],
-    vary: Mapping[str, Any] | Sequence[str],
-    keep: Sequence[str] = (),
-    minimise: str = "usd_per_hour",
-    overrides: Sequence[str] = (),
-    seeds: int = 20,
-    threads: int | None = None,
-) -> Price:
-    """The least cost against one limit, {"ttft.p99": "200..2000 ms"}, or two, with 95 % intervals. Raises InputError."""
-    from sim.answers.price import price as ask
-
-    return ask(str(scenario), curve, vary, keep, minimise, overrides, seeds, threads)
 
 
 def fleet(scenario: str | Path | Scenario, overrides: Sequence[str] = ()) -> Any:

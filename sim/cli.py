@@ -106,7 +106,7 @@ def run(words: list[str]) -> int:
 
     seeds, overrides = seeds_and_rest(overrides)
     if seeds:
-        return sweep(name, seeds, {name: overrides})
+        return sweep(name, seeds, {name: overrides}, ["run", *words])
     scenario = api.load(name, overrides)
     with progress(scenario.name) as tick:
         done = api.run(scenario, out=scenario.output.dir, progress=tick, said=[name, *overrides])
@@ -126,7 +126,7 @@ def compare(words: list[str]) -> int:
     seeds, overrides = seeds_and_rest(overrides)
     chosen = variants(overrides)
     if seeds:
-        return sweep(name, seeds, chosen)
+        return sweep(name, seeds, chosen, ["compare", *words])
     if len(chosen) < 2:
         raise InputError("compare: nothing to compare; give several values, as autoscaler=fixed,hpa,queue")
     folder = api.load(name, next(iter(chosen.values()))).output.dir
@@ -136,14 +136,14 @@ def compare(words: list[str]) -> int:
     return verdict_code(list(done.runs.values()))
 
 
-def sweep(name: str, seeds: Sequence[int], variants: dict[str, list[str]]) -> int:
+def sweep(name: str, seeds: Sequence[int], variants: dict[str, list[str]], said: Sequence[str]) -> int:
     """`seed=1..N`: every variant once for each seed, means with intervals; 3 when a limit failed in any run."""
     from sim import api
     from sim.report import sweep_terminal
 
     scenario = api.load(name, next(iter(variants.values())))
     with progress(f"{len(seeds) * len(variants)} runs of {scenario.name}") as tick:
-        done = api.sweep(name, seeds, variants, out=scenario.output.dir, progress=tick)
+        done = api.sweep(name, seeds, variants, out=scenario.output.dir, progress=tick, said=said)
     sweep_terminal.print_sweep(done, console())
     return OK if all(row["slo_ok"] is not False for row in done.rows) else SLO_FAILED
 

@@ -18,7 +18,7 @@ fleetsim: simulate a fleet that serves AI models, before money is spent
   fleetsim sql QUERY RESULT                    ask the runs of a study; --json
   fleetsim show SCENARIO [key=value ...]       every key with its unit and source; --json, --all
   fleetsim list [GROUP]                        what there is to choose from; scenarios, studies
-  fleetsim plot RUN                            a run's picture, as HTML and PNG
+  fleetsim plot RUN|STUDY|SWEEP|RUN RUN ...    their picture, as HTML and PNG
   fleetsim why RUN [class=NAME] [measure=e2e]  what its misses spent their time on
   fleetsim report RUN|STUDY|SWEEP|RUN RUN ...  one HTML page of what came out, to share; -o FILE
   fleetsim trace RUN [--from T] [--to T]       its timeline for Perfetto; -o FILE

@@ -51,14 +51,16 @@ class Results:
         return shards[: ends.get(self.stopped.get("seeds"), len(shards))]
 
     def columns(self, names: Sequence[str]) -> pa.Table:
-        """Some columns of `runs` that are in its files, in the order of the points and seeds, without reading the others;
-        those that no file has are left out.
+        """Some columns of `runs`, in the order of the points and seeds, without reading the others; those that there are
+        not are left out.
         """
+        partition = [str(key) for key in self.study["partition"] if key in names]
         parts = []
         for name in self._files_of(RUNS):
             with pq.ParquetFile(self.path / name) as file:
                 there = set(file.schema_arrow.names)
-                parts.append(file.read([c for c in dict.fromkeys(("point", "seed", *names)) if c in there]))
+                table = file.read([c for c in dict.fromkeys(("point", "seed", *names)) if c in there])
+                parts.append(_with_folders(table, name, partition))
         if not parts:
             raise InputError(f"result: {self.path}: no shard of this study is done yet")
         whole = pa.concat_tables(parts, promote_options="permissive")
@@ -69,7 +71,7 @@ class Results:
         """One row per run: point, variant, seed, every varied key, digest and every measure; units in the metadata."""
         keys = [str(entry["key"]) for entry in self.study["keys"]]
         partition = [str(key) for key in self.study["partition"]]
-        parts = [_with_folders(self.path / name, name, partition) for name in self._files_of(RUNS)]
+        parts = [_with_folders(_read(self.path / name), name, partition) for name in self._files_of(RUNS)]
         if not parts:
             raise InputError(f"result: {self.path}: no shard of this study is done yet")
         whole = pa.concat_tables(parts, promote_options="permissive")
@@ -174,9 +176,8 @@ def _read(path: Path) -> pa.Table:
         raise InputError(f"{line}; reading says: {str(error).splitlines()[0]}") from None
 
 
-def _with_folders(path: Path, name: str, keys: Sequence[str]) -> pa.Table:
-    """A file of runs with the columns that the names of its folders say."""
-    table = _read(path)
+def _with_folders(table: pa.Table, name: str, keys: Sequence[str]) -> pa.Table:
+    """The table of a file of runs with the columns that the names of its folders say."""
     said = dict(part.split("=", 1) for part in name.split("/")[1:-1])
     values = {unquote(key): unquote(value) for key, value in said.items()}
     for key in keys:

@@ -8,7 +8,8 @@ from typing import Any
 
 import pyarrow as pa
 
-from sim.records.config import to_json, versions
+from sim.errors import InputError, problem
+from sim.records.config import read_json, to_json, versions
 from sim.records.files import remove_orphans, told_clearly, whole_file
 from sim.records.parquet import read_table, write_table
 from sim.records.schema import schema
@@ -31,7 +32,9 @@ def sweep_table(rows: Sequence[Mapping[str, Any]]) -> pa.Table:
 class SweepDir:
     """Writes a sweep's folder; every file in it is whole, whenever the sweep is interrupted."""
 
-    def __init__(self, path: Path, variants: Mapping[str, Any], seeds: Sequence[int]) -> None:
+    def __init__(
+        self, path: Path, variants: Mapping[str, Any], seeds: Sequence[int], said: Sequence[str] = ()
+    ) -> None:
         self.path = path
         self.n_shard = 0
         with told_clearly(path):
@@ -43,6 +46,7 @@ class SweepDir:
             },
             "seeds": list(seeds),
             "versions": versions(),
+            "said": list(said),
         }
         with whole_file(path / PLAN_FILE) as tmp:
             tmp.write_text(to_json(plan) + "\n", encoding="utf-8")
@@ -70,3 +74,14 @@ def read_sweep(path: Path) -> pa.Table:
         return read_table(path / SWEEP_FILE)
     shards = sorted((path / SHARDS).glob("shard-*.parquet"))
     return pa.concat_tables([read_table(shard) for shard in shards], promote_options="permissive")
+
+
+def read_plan(path: Path) -> dict[str, Any]:
+    """The plan of a sweep: its variants with their configurations, its seeds. Raises InputError where it is none."""
+    try:
+        plan = read_json(path / PLAN_FILE)
+    except (OSError, ValueError):
+        plan = None
+    if not isinstance(plan, dict) or not isinstance(plan.get("variants"), dict) or not plan["variants"]:
+        raise InputError(problem("result", str(path), f"the folder of a sweep, which holds {PLAN_FILE}"))
+    return plan

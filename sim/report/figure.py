@@ -49,10 +49,26 @@ class Figure(NamedTuple):
     height: int = 150
 
 
-def drawn(figure: Figure) -> tuple[Html, dict[str, Any]]:
+class Group(NamedTuple):
+    """Charts beside each other where the page is wide enough, with one legend where they show the same series."""
+
+    figures: Sequence[Figure]
+    has_one_legend: bool = False
+
+
+def group_drawn(group: Group) -> tuple[Html, dict[str, dict[str, Any]]]:
+    """A group as HTML, and what Vega is to draw in each of its figures."""
+    made = [drawn(figure, has_legend=not group.has_one_legend) for figure in group.figures]
+    specs = {figure.name: spec for figure, (_, spec) in zip(group.figures, made, strict=True)}
+    entries = {entry.name: entry for figure in group.figures for entry in legend_of(figure.chart.to_dict())}
+    shared = legend(list(entries.values())) if group.has_one_legend else Html("")
+    return Html(shared + tag("div", *(html for html, _ in made), klass="grid")), specs
+
+
+def drawn(figure: Figure, has_legend: bool = True) -> tuple[Html, dict[str, Any]]:
     """A figure as HTML, and what Vega is to draw in it."""
     said = figure.chart.to_dict()
-    entries = legend_of(said)
+    entries = legend_of(said) if has_legend else []
     values = figure.values if figure.values is not None else values_of(said)
     spec = adapted(said, figure.height)
     chart = tag(
@@ -103,7 +119,7 @@ def legend_of(said: Mapping[str, Any]) -> list[Entry]:
                 dash=tuple(dashes.get(name, ())) or before.dash or tuple(mark.get("strokeDash", ())),
                 shape=shapes.get(name, "") or before.shape,
                 is_area=mark.get("type") in ("area", "bar", "rect") or before.is_area,
-                is_line=mark.get("type") in ("line", "rule", "trail") or before.is_line,
+                is_line=mark.get("type") in ("line", "trail") or before.is_line,
             )
     return list(found.values())
 

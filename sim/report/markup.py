@@ -78,7 +78,11 @@ def table(content: Table, klass: str = "", caption: str = "") -> Html:
     """A table in a box of its own, which scrolls where it is wider than the page."""
     if not content.rows:
         return Html("")
-    head = tag("thead", tag("tr", *(tag("th", title, scope="col") for title in content.head)))
+    words = [all(not isinstance(row[i], Cell) for row in content.rows) for i in range(len(content.head))]
+    titles = zip(content.head, words, strict=True)
+    head = tag(
+        "thead", tag("tr", *(tag("th", t, scope="col", klass="words" if w else None) for t, w in titles))
+    )
     rows = [tag("tr", _row_head(first), *map(cell, rest)) for first, *rest in content.rows]
     said = [tag("caption", caption)] if caption else []
     inside = tag("table", *said, head, tag("tbody", *rows), klass=klass or None)

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 from sim import cache
 from sim.records.files import whole_file
-from sim.report.figure import Figure, drawn
+from sim.report.figure import Figure, Group, drawn, group_drawn
 from sim.report.markup import Html, joined, tag
 from sim.report.safe import ScriptJson
 
@@ -32,7 +32,7 @@ class Section(NamedTuple):
 
     name: str  # its id
     title: str
-    parts: Sequence[Html | Figure]
+    parts: Sequence[Html | Figure | Group]
 
 
 def document(title: str, head: Html, sections: Sequence[Section]) -> str:
@@ -71,6 +71,10 @@ def _section(section: Section, charts: dict[str, Any]) -> Html:
         if isinstance(part, Figure):
             made, spec = drawn(part)
             charts[part.name] = spec
+            parts.append(made)
+        elif isinstance(part, Group):
+            made, specs = group_drawn(part)
+            charts |= specs
             parts.append(made)
         else:
             parts.append(part)

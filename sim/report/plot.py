@@ -73,7 +73,7 @@ def title_of(summary: Mapping[str, Any], head: Head, below: list[str] | None = N
     import altair as alt
 
     return alt.TitleParams(
-        text=textwrap.wrap(summary["question"] or summary["scenario"], TITLE_CHARACTERS),
+        text=wrapped(summary["question"] or summary["scenario"]),
         subtitle=[
             *packed(head.parts),
             *(headline(summary) if below is None else below),
@@ -85,6 +85,11 @@ def title_of(summary: Mapping[str, Any], head: Head, below: list[str] | None = N
         offset=16,
         anchor="start",
     )
+
+
+def wrapped(question: str) -> list[str]:
+    """A question on as many lines as it takes."""
+    return textwrap.wrap(question, TITLE_CHARACTERS)
 
 
 def headline(summary: Mapping[str, Any]) -> list[str]:

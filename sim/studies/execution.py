@@ -297,6 +297,7 @@ def record_of(plan: Plan) -> dict[str, Any]:
         "question": study.question,
         "scenario": study.scenario,
         "overrides": list(study.overrides),
+        "said": list(study.said),
         "keys": [{"key": c.key, "kind": c.kind} for c in plan.points.columns],
         "constraints": [rule.text for rule in study.constraints],
         "sampler": study.sampler._asdict(),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -67,7 +68,9 @@ def load_study(name_or_path: str, words: Sequence[str] = ()) -> Study:
     path = find_study(name_or_path)
     said = dict(read_yaml(path)) if path else {"scenario": name_or_path}
     said.setdefault("name", re.sub(r"[^A-Za-z0-9_-]+", "_", Path(name_or_path).stem).strip("_-") or "study")
-    return read_study(with_words(said, words), str(path) if path else "")
+    return replace(
+        read_study(with_words(said, words), str(path) if path else ""), said=(name_or_path, *words)
+    )
 
 
 def with_words(said: Mapping[str, Any], words: Sequence[str]) -> dict[str, Any]:

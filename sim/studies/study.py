@@ -90,6 +90,7 @@ class Study:
         tuple[str, float], ...
     ] = ()  # measures that the question is on, and differences that do not matter
     histograms: str = "cell"  # per cell (a point), or per run
+    said: tuple[str, ...] = ()  # the words that asked for it: its name, then what stood beside it
 
     @property
     def keys(self) -> list[str]:

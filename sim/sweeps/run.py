@@ -52,14 +52,17 @@ def sweep(
     threads: int | None = None,
     out: Path | None = None,
     progress: Tick | None = None,
+    said: Sequence[str] = (),
 ) -> Sweep:
-    """Run every variant with every seed. With `out`, finished runs are kept in that folder as the sweep goes on."""
+    """Run every variant with every seed. With `out`, finished runs are kept in that folder as the sweep goes on, and
+    `said`, the words that asked for it.
+    """
     import time
 
     jobs = make_jobs(variants, seeds)
     found = Sweep(next(iter(variants.values())), list(variants), list(seeds))
     found.traffic = {name: traffic_key(story, with_seed=False) for name, story in variants.items()}
-    keeper = _keeper(out, variants, seeds)
+    keeper = _keeper(out, variants, seeds, said)
     begun = time.perf_counter()
     fresh: list[dict[str, Any]] = []
     kept_s = begun
@@ -86,9 +89,11 @@ def sweep(
     return found
 
 
-def _keeper(out: Path | None, variants: Mapping[str, Scenario], seeds: Sequence[int]) -> Any:
+def _keeper(
+    out: Path | None, variants: Mapping[str, Scenario], seeds: Sequence[int], said: Sequence[str]
+) -> Any:
     if out is None:
         return None
     from sim.records.sweep_dir import SweepDir
 
-    return SweepDir(out, variants, seeds)
+    return SweepDir(out, variants, seeds, said)

@@ -116,7 +116,7 @@ def test_every_verb_in_the_help_exists(capsys: pytest.CaptureFixture[str]) -> No
         (["completion"], "bash, zsh, fish"),
         (["plot"], "plot: needs a run first"),
         (["plot", "foo=1"], "plot: needs a run first"),
-        (["plot", "latest", "foo=1"], "plot: 'foo=1' is not valid; allowed: one run and nothing else"),
+        (["plot", "latest", "foo=1"], "plot: 'foo=1' is not valid; allowed: results and nothing else"),
         (["plot", "latest", "--png"], "plot: '--png' is no option of it; it has none"),
         (["why", "latest", "class=a", "class=b"], "why: 'class=b': class is said twice"),
         (["compare", "first_run", "seed=1,2", "seed=3"], "seed=1,2: seed is given twice"),

@@ -7,12 +7,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from test_report_page import folder, hostile  # noqa: F401
+from test_report_study import results, runs  # noqa: F401
 
 from sim.records.run_dir import read_run
 from sim.report.page_run import run_page
+from sim.report.page_runs import runs_page
+from sim.report.page_study import study_page
+from sim.report.study_found import study_found
 from tests.browser import Page
 
 WIDTHS = (420, 900, 1400)
@@ -31,11 +36,24 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Page]:
 
 
 @pytest.fixture(scope="module")
-def written(folder: Path, hostile: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:  # noqa: F811
+def written(
+    folder: Path,  # noqa: F811
+    hostile: Path,  # noqa: F811
+    results: Any,  # noqa: F811
+    runs: list[Path],  # noqa: F811
+    tmp_path_factory: pytest.TempPathFactory,
+) -> dict[str, Path]:
     place = tmp_path_factory.mktemp("written")
     paths = {"run": place / "run.html", "hostile": place / "hostile.html"}
     paths["run"].write_text(run_page(read_run(folder)), encoding="utf-8")
     paths["hostile"].write_text(run_page(read_run(hostile)), encoding="utf-8")
+    texts = {
+        "study": study_page(study_found(results, None)),
+        "several": runs_page([read_run(path) for path in runs]),
+    }
+    for name, text in texts.items():
+        paths[name] = place / f"{name}.html"
+        paths[name].write_text(text, encoding="utf-8")
     return paths
 
 
@@ -47,14 +65,14 @@ def open_page(page: Page, path: Path) -> None:
 
 @pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
 @pytest.mark.parametrize("width", WIDTHS)
-@pytest.mark.parametrize("name", ["run", "hostile"])
+@pytest.mark.parametrize("name", ["run", "hostile", "study", "several"])
 def test_it_is_drawn_whole(page: Page, written: dict[str, Path], name: str, width: int, dark: bool) -> None:
     page.look(width, dark=dark)
     open_page(page, written[name])
     assert page.complaints() == []
     assert page.requests() == []
     assert page.value(OVERFLOW) <= 0
-    assert page.value("document.querySelectorAll('.chart').length") >= 8
+    assert page.value("document.querySelectorAll('.chart').length") >= 6
     assert page.value(EMPTY) == []
     paper = page.value("getComputedStyle(document.body).backgroundColor")
     assert (sum(map(int, paper[4:-1].split(","))) < 300) == dark
