@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from sim.api import Comparison, capacity, compare, fleet, load, open, run, study, sweep, whatif
+    from sim.api import Comparison, capacity, compare, fleet, load, open, price, run, study, sweep, whatif
     from sim.errors import InputError
     from sim.records.study_open import Results
     from sim.runner import Run
@@ -24,6 +24,7 @@ __all__ = [
     "fleet",
     "load",
     "open",
+    "price",
     "run",
     "study",
     "sweep",

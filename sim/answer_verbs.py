@@ -80,8 +80,10 @@ def read_words(verb: str, words: list[str], options: tuple[str, ...], flags: tup
 
 def whatif(words: list[str], console: Any, say: Say, progress: Any) -> int:
     """`whatif SCENARIO --keep LIMIT --vary KEY=VALUES --minimise MEASURE`: 3 where no setting keeps the limits."""
-    options = ("--keep", "--vary", "--minimise", "--seeds")
+    options = ("--keep", "--vary", "--minimise", "--seeds", "--curve")
     asked = read_words("whatif", words, options, ("--every", "--json"))
+    if "--curve" in asked.values:
+        return price(asked, console, say, progress)
     from sim.answers.varied import SEEDS_MAX
     from sim.answers.whatif import whatif as ask
 
@@ -103,6 +105,31 @@ def whatif(words: list[str], console: Any, say: Say, progress: Any) -> int:
 
         print_whatif(found, console)
     return OK if found.best is not None else SLO_FAILED
+
+
+def price(asked: Asked, console: Any, say: Say, progress: Any) -> int:
+    """`whatif SCENARIO --curve MEASURE=LIMITS --vary KEY=VALUES`: 3 where no setting keeps any of the limits."""
+    from sim.answers.price import SEEDS
+    from sim.answers.price import price as ask
+
+    with progress(f"settings of {asked.scenario}") as tick:
+        found = ask(
+            asked.scenario,
+            asked.values["--curve"],
+            asked.values.get("--vary", []),
+            asked.values.get("--keep", []),
+            asked.one("--minimise", "usd_per_hour"),
+            asked.overrides,
+            asked.whole("--seeds", SEEDS),
+            progress=tick,
+        )
+    if "--json" in asked.flags:
+        say(as_json(found.as_dict()))
+    else:
+        from sim.report.answer_terminal import print_price
+
+        print_price(found, console)
+    return OK if any(point.cost is not None for point in found.points) else SLO_FAILED
 
 
 def capacity(words: list[str], console: Any, say: Say, progress: Any) -> int:

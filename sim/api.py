@@ -1,5 +1,5 @@
 """The stable Python interface: `sim.run`, `sim.compare`, `sim.sweep`, `sim.study`, `sim.open`, `sim.whatif`,
-`sim.capacity`, `sim.load`, `sim.fleet`.
+`sim.capacity`, `sim.price`, `sim.load`, `sim.fleet`.
 
 Everything here keeps its name and meaning between minor versions; the rest of the package may move.
 """
@@ -18,6 +18,7 @@ from sim.scenario.scenario import Scenario
 
 if TYPE_CHECKING:  # a run needs neither
     from sim.answers.capacity import Capacity
+    from sim.answers.price import Price
     from sim.answers.whatif import Answer
     from sim.records.study_open import Results
     from sim.sweeps.run import Sweep
@@ -199,6 +200,22 @@ def capacity(
     from sim.answers.capacity import capacity as ask
 
     return ask(str(scenario), keep, overrides, seeds, precision, threads)
+
+
+def price(
+    scenario: str | Path,
+    curve: Mapping[str, Any] | Sequence[str],
+    vary: Mapping[str, Any] | Sequence[str],
+    keep: Sequence[str] = (),
+    minimise: str = "usd_per_hour",
+    overrides: Sequence[str] = (),
+    seeds: int = 20,
+    threads: int | None = None,
+) -> Price:
+    """The least cost against one limit, {"ttft.p99": "200..2000 ms"}, or two, with 95 % intervals. Raises InputError."""
+    from sim.answers.price import price as ask
+
+    return ask(str(scenario), curve, vary, keep, minimise, overrides, seeds, threads)
 
 
 def fleet(scenario: str | Path | Scenario, overrides: Sequence[str] = ()) -> Any:

@@ -31,7 +31,7 @@ STUDY_VERBS = ("plan", "sweep")
 RUN_VERBS = ("plot", "why", "report", "trace")
 OPTIONS = {
     "trace": ("--from", "--to", "-o"),
-    "whatif": ("--keep", "--vary", "--minimise", "--seeds", "--every", "--json"),
+    "whatif": ("--keep", "--vary", "--minimise", "--curve", "--seeds", "--every", "--json"),
     "capacity": ("--keep", "--seeds", "--precision", "--json"),
 }
 FILES_OF = {"calibrate": (".csv", ".json"), "import-model": (".json",)}

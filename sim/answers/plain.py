@@ -9,6 +9,7 @@ from sim.answers.measured import Measured
 
 if TYPE_CHECKING:
     from sim.answers.capacity import Capacity
+    from sim.answers.price import Price
     from sim.answers.whatif import Answer, Line
 
 
@@ -89,6 +90,34 @@ def capacity_dict(of: Capacity) -> dict[str, Any]:
         "answer": None if of.best is None else measured_dict(of.best),
         "tried": [measured_dict(one) for one in of.tried],
         "notes": list(of.notes),
+        "runs": of.n_run,
+        "wall_s": of.wall_s,
+    }
+
+
+def price_dict(of: Price) -> dict[str, Any]:
+    """What limits cost."""
+    return {
+        "question": "price",
+        "scenario": of.scenario,
+        "overrides": list(of.overrides),
+        "keep": list(of.keep),
+        "minimise": of.minimise.key,
+        "unit": of.minimise.unit,
+        "objectives": [{"measure": one.name, "unit": one.unit, "op": one.op} for one in of.objectives],
+        "points": [
+            {
+                "limits": list(point.limits),
+                "texts": list(point.texts),
+                "values": None if point.values is None else dict(point.values),
+                "cost": {"mean": point.cost, "low": point.low, "high": point.high},
+                "draws_with_an_answer": point.share,
+            }
+            for point in of.points
+        ],
+        "notes": list(of.notes),
+        "settings": of.n_setting,
+        "seeds": of.n_seed,
         "runs": of.n_run,
         "wall_s": of.wall_s,
     }

@@ -149,3 +149,68 @@ def capacity_sentence(found: Any) -> str:
     if found.first_broken:
         sentence += f"; above, {' and '.join(found.first_broken)} breaks first"
     return sentence
+
+
+def print_price(found: Any, console: Console) -> None:
+    """Prints what limits cost: of one limit a line each, of two a table over both."""
+    from rich.text import Text
+
+    console.print()
+    names = " and ".join(one.name for one in found.objectives)
+    console.print(Text(f"The least {found.minimise.label} against the limit on {names}", style="bold"))
+    console.print(price_curve(found) if len(found.objectives) == 1 else price_surface(found))
+    for note in found.notes:
+        console.print(Text(f"note: {note}"))
+    how = f"{found.n_setting} settings, {found.n_seed} seeds each; {found.n_run} runs in {found.wall_s:.1f} s"
+    console.print(Text(how, style="dim"))
+
+
+def price_curve(found: Any) -> Table:
+    """A line for each limit: the cheapest setting and its cost with its interval."""
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=None, pad_edge=False)
+    for name in ("limit", found.minimise.label, "95 %", "setting"):
+        table.add_column(name, justify="left" if name == "setting" else "right")
+    for point in found.points:
+        setting = "none keeps it" if point.values is None else varied(point.values)
+        table.add_row(
+            *(
+                Text(x)
+                for x in (point.texts[0], cost_text(point, found), price_interval(point, found), setting)
+            )
+        )
+    return table
+
+
+def price_surface(found: Any) -> Table:
+    """Costs, one limit down and the other across, each over its interval."""
+    from rich.table import Table
+    from rich.text import Text
+
+    down, across = found.objectives
+    table = Table(box=None, pad_edge=False)
+    table.add_column("")
+    for limit in across.limits:
+        table.add_column(Text(limit.text), justify="right")
+    points = iter(found.points)
+    for limit in down.limits:
+        row = [next(points) for _ in across.limits]
+        cells = [f"{cost_text(p, found)}\n{price_interval(p, found)}".rstrip() for p in row]
+        table.add_row(Text(limit.text), *(Text(cell) for cell in cells))
+    return table
+
+
+def cost_text(point: Any, found: Any) -> str:
+    """What a point costs."""
+    return "–" if point.cost is None else amount(point.cost, found.minimise.unit)
+
+
+def price_interval(point: Any, found: Any) -> str:
+    """Its interval; ∞ above where some draws of the seeds have no setting that keeps the limit."""
+    if point.low is None or point.high is None:
+        return f"{point.share:.0%} of draws have one" if point.share else ""
+    if math.isinf(point.high):
+        return f"{amount(point.low, found.minimise.unit)} … ∞"
+    return interval_text(point.low, point.high, found.minimise.unit)
