@@ -1,13 +1,17 @@
-"""The verbs that answer a question over seeds: `whatif`, `capacity`. What they print goes through the command line."""
+"""The verbs that answer a question: `whatif`, `capacity`, `budget`. What they print goes through the command line."""
 
 from __future__ import annotations
 
+import math
+import re
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from sim.errors import InputError, nearest
 
 OK, SLO_FAILED = 0, 3
+SPANS = {"s": 1.0, "min": 60.0, "h": 3600.0, "d": 86_400.0}
+SPAN = re.compile(r"^\s*(\d{1,9}(?:\.\d{1,9})?)\s*(s|min|h|d)\s*$")
 Say = Callable[[str], Any]
 
 
@@ -33,6 +37,14 @@ class Asked(NamedTuple):
             raise InputError(f"{option}: {text!r} is not valid; allowed: a whole number")
         return int(text)
 
+    def seconds(self, option: str, usual: float) -> float:
+        """A time above 0, as 30d, 12 h or 600 s."""
+        text = self.one(option, "")
+        match = SPAN.match(text)
+        if text and (match is None or not float(match[1]) > 0):
+            raise InputError(f"{option}: {text!r} is not valid; allowed: a time, as 30d, 12h or 600s")
+        return float(match[1]) * SPANS[match[2]] if match is not None else usual
+
     def share(self, option: str, usual: float) -> float:
         """A fraction, as 0.02 or 2 %."""
         text = self.one(option, "")
@@ -47,7 +59,14 @@ class Asked(NamedTuple):
         return number / 100 if text.endswith("%") else number
 
 
-def read_words(verb: str, words: list[str], options: tuple[str, ...], flags: tuple[str, ...]) -> Asked:
+def read_words(
+    verb: str,
+    words: list[str],
+    options: tuple[str, ...],
+    flags: tuple[str, ...],
+    what: str = "a scenario",
+    example: str = "spiky_hour",
+) -> Asked:
     """Sort the words of a verb: options with values, as `--keep X` or `--keep=X`, flags, overrides. Raises InputError."""
     values: dict[str, list[str]] = {}
     given: set[str] = set()
@@ -72,9 +91,7 @@ def read_words(verb: str, words: list[str], options: tuple[str, ...], flags: tup
         else:
             rest.append(word)
     if not rest or "=" in rest[0]:
-        raise InputError(
-            f"{verb}: needs a scenario first, as `fleetsim {verb} spiky_hour`; `fleetsim list` has them"
-        )
+        raise InputError(f"{verb}: needs {what} first, as `fleetsim {verb} {example}`")
     return Asked(rest[0], rest[1:], values, given)
 
 
@@ -157,6 +174,46 @@ def capacity(words: list[str], console: Any, say: Say, progress: Any) -> int:
     return OK if found.factor is not None else SLO_FAILED
 
 
+def budget(words: list[str], console: Any, say: Say, progress: Any) -> int:
+    """`budget RUN [class=NAME]`: the error budget of a kept run and its burn-rate alerts; 3 where it is overspent."""
+    asked = read_words("budget", words, ("--objective", "--period"), ("--json",), "a run", "latest")
+    from sim.analysis.budget import PERIOD_S, budget_of_run
+    from sim.records.run_dir import find_run, read_run
+
+    klass = None
+    for word in asked.overrides:
+        key, _, klass = word.partition("=")
+        if key != "class" or not klass or len(asked.overrides) > 1:
+            raise InputError(f"budget: {word!r} is not valid; allowed: class=NAME, once")
+    objective = asked.share("--objective", math.nan)
+    if not math.isnan(objective) and not 0 < objective < 1:
+        raise InputError(
+            f"--objective: {asked.one('--objective', '')!r} is not valid; allowed: between 0 and 100 %, as 99.9%"
+        )
+    found = budget_of_run(
+        read_run(find_run(asked.scenario)),
+        klass,
+        None if math.isnan(objective) else objective,
+        asked.seconds("--period", PERIOD_S),
+    )
+    if "--json" in asked.flags:
+        say(as_json(budget_dict(found)))
+    else:
+        from sim.report.budget_terminal import print_budget
+
+        print_budget(found, console)
+    return OK if found.share_of_run is None or found.share_of_run <= 1 else SLO_FAILED
+
+
+def budget_dict(found: Any) -> dict[str, Any]:
+    """An error budget as plain data, for JSON."""
+    data = {key: value for key, value in found._asdict().items() if key not in ("alerts", "time_s", "burn")}
+    alerts = [{**a.rule._asdict(), **a._asdict()} for a in found.alerts]
+    for alert in alerts:
+        del alert["rule"]
+    return {"question": "budget", **data, "alerts": alerts}
+
+
 def as_json(data: Any) -> str:
     """Plain data as JSON text; what is infinite is "inf"."""
     from sim.records.config import to_json
@@ -164,4 +221,8 @@ def as_json(data: Any) -> str:
     return to_json(data) + "\n"
 
 
-VERBS: dict[str, Callable[[list[str], Any, Say, Any], int]] = {"whatif": whatif, "capacity": capacity}
+VERBS: dict[str, Callable[[list[str], Any, Say, Any], int]] = {
+    "whatif": whatif,
+    "capacity": capacity,
+    "budget": budget,
+}

@@ -61,6 +61,7 @@ def dispatch(words: list[str]) -> int:
         "sql": partial(of_study, "sql"),
         "whatif": partial(answer, "whatif"),
         "capacity": partial(answer, "capacity"),
+        "budget": partial(answer, "budget"),
         "show": show,
         "list": list_,
         "plot": partial(pictures, "plot"),

@@ -16,6 +16,7 @@ VERBS = (
     "sql",
     "whatif",
     "capacity",
+    "budget",
     "show",
     "list",
     "plot",
@@ -28,10 +29,11 @@ VERBS = (
 )
 STORY_VERBS = ("run", "compare", "show", "whatif", "capacity")
 STUDY_VERBS = ("plan", "sweep")
-RUN_VERBS = ("plot", "why", "report", "trace")
+RUN_VERBS = ("budget", "plot", "why", "report", "trace")
 OPTIONS = {
     "trace": ("--from", "--to", "-o"),
     "whatif": ("--keep", "--vary", "--minimise", "--curve", "--seeds", "--every", "--json"),
+    "budget": ("--objective", "--period", "--json"),
     "capacity": ("--keep", "--seeds", "--precision", "--json"),
 }
 FILES_OF = {"calibrate": (".csv", ".json"), "import-model": (".json",)}
