@@ -17,7 +17,7 @@ from sim.records.run_dir import read_run
 SHORT = [
     "duration_s=60",
     "drain_s=30",
-    "traffic.arrivals.rate_per_s=24",
+    "traffic.arrivals.rate_per_s=17",
     "pool.max_replicas=1",
     "pool.min_replicas=1",
 ]
