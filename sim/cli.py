@@ -68,6 +68,7 @@ def dispatch(words: list[str]) -> int:
         "why": partial(pictures, "why"),
         "report": partial(pictures, "report"),
         "trace": partial(outlet, "trace"),
+        "metrics": partial(outlet, "metrics"),
         "calibrate": calibrate,
         "import-model": import_model,
         "completion": completion,

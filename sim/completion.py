@@ -23,15 +23,17 @@ VERBS = (
     "why",
     "report",
     "trace",
+    "metrics",
     "calibrate",
     "import-model",
     "completion",
 )
 STORY_VERBS = ("run", "compare", "show", "whatif", "capacity")
 STUDY_VERBS = ("plan", "sweep")
-RUN_VERBS = ("budget", "plot", "why", "report", "trace")
+RUN_VERBS = ("budget", "plot", "why", "report", "trace", "metrics")
 OPTIONS = {
     "trace": ("--from", "--to", "-o"),
+    "metrics": ("--at", "--rules", "--start", "-o"),
     "whatif": ("--keep", "--vary", "--minimise", "--curve", "--seeds", "--every", "--json"),
     "budget": ("--objective", "--period", "--json"),
     "capacity": ("--keep", "--seeds", "--precision", "--json"),

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
+import json
 import math
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -59,4 +61,106 @@ def trace(words: list[str], say: Say, progress: Any) -> int:
     return 0
 
 
-VERBS: dict[str, Callable[[list[str], Say, Any], int]] = {"trace": trace}
+def metrics(words: list[str], say: Say, progress: Any) -> int:
+    """`metrics RUN [-o FILE] [--start T] [--at T] [--rules FILE]`: OpenMetrics, a scrape's page, or alerts rehearsed."""
+    out = take_value("metrics", words, "-o")
+    start, at = take_value("metrics", words, "--start"), take_value("metrics", words, "--at")
+    rule_file = take_value("metrics", words, "--rules")
+    if at is not None and (rule_file or start):
+        other = "--rules" if rule_file else "--start"
+        raise InputError(f"metrics: --at and {other} cannot stand together; allowed: one of them")
+    start_s, at_s = instant("--start", start), duration("--at", at, -1.0)
+    name = run_word("metrics", words)
+    from sim.records.run_dir import find_run, read_run
+
+    run = read_run(find_run(name))
+    end_s = float(run.summary["end_s"])
+    if at is not None and at_s > end_s:
+        raise InputError(problem("--at", at, f"a time up to {end_s:g} s, the end of the run"))
+    rules = read_alerts(rule_file)
+    from sim.outlets.metrics import run_series
+    from sim.outlets.openmetrics import open_metrics, page
+
+    with progress(f"metrics of {run.summary['scenario']}") as tick:
+        series = run_series(run, tick)
+    if rules is not None:
+        return rehearsed(series, rules, end_s, out, say)
+    pieces = open_metrics(series, start_s) if at is None else page(series, round(at_s * 1e12))
+    return given(pieces, out, say)
+
+
+def given(pieces: Iterable[str], out: str | None, say: Say) -> int:
+    """Write a text to a file, or to stdout."""
+    if out is None:
+        for lines in batched(pieces):
+            say(lines)
+        return 0
+    from sim.records.files import keep_text
+
+    keep_text(Path(out), pieces, "-o")
+    say(f"{out}\n")
+    return 0
+
+
+def batched(pieces: Iterable[str], n: int = 4096) -> Iterator[str]:
+    """Many lines in one piece: a write each would be slow."""
+    source = iter(pieces)
+    while lines := list(itertools.islice(source, n)):
+        yield "".join(lines)
+
+
+def read_alerts(path: str | None) -> Any:
+    """The alert rules of a file, or None where there is none."""
+    if path is None:
+        return None
+    from sim.outlets.rules import read_rules
+
+    return read_rules(Path(path))
+
+
+def rehearsed(series: Any, rules: Any, end_s: float, out: str | None, say: Say) -> int:
+    """Say when each alert fired; with a file to write, write promtool's input."""
+    from sim.outlets.rules import promtool_file, rehearse, unknown_names
+
+    if out is not None:
+        from sim.records.files import keep_text
+
+        inside = {"groups": rules.groups}
+        rule_file = str(rules.path.resolve())
+        if not rules.is_plain:
+            rule_file = str(Path(f"{out}.rules").resolve())
+            keep_text(Path(rule_file), [json.dumps(inside, indent=1) + "\n"], "-o")
+        keep_text(Path(out), [promtool_file(series, rules, rule_file, [])], "-o")
+        say(f"{out}\n")
+        return 0
+    found = rehearse(series, rules, end_s)
+    for alert in unknown_names(rules):
+        say(f"{alert}: reads no metric that a run is told in\n")
+    for one in found:
+        when = ", ".join(f"{clock(a)} to {clock(b)}" for a, b in one.spans)
+        say(f"{one.alert}: {f'fired {when}' if when else 'never fired'}\n")
+    return 0
+
+
+def clock(seconds: float) -> str:
+    """A time of the run as hours, minutes and seconds."""
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes // 60}:{minutes % 60:02d}:{rest:02d}"
+
+
+def instant(option: str, text: str | None) -> float:
+    """Seconds since 1970 of a date, by default the first of January 2025; raises InputError."""
+    from datetime import UTC, datetime
+
+    try:
+        found = datetime.fromisoformat(text or "2025-01-01T00:00:00+00:00")
+        found = found if found.tzinfo else found.replace(tzinfo=UTC)
+        seconds = found.timestamp()
+    except (ValueError, OverflowError):
+        seconds = -1.0
+    if seconds < 0:
+        raise InputError(problem(option, text, "a date from 1970 on, as 2025-06-30T09:00:00Z"))
+    return seconds
+
+
+VERBS: dict[str, Callable[[list[str], Say, Any], int]] = {"trace": trace, "metrics": metrics}

@@ -23,6 +23,7 @@ fleetsim: simulate a fleet that serves AI models, before money is spent
   fleetsim why RUN [class=NAME] [measure=e2e]  what its misses spent their time on
   fleetsim report RUN|STUDY|SWEEP|RUN RUN ...  one HTML page of what came out, to share; -o FILE
   fleetsim trace RUN [--from T] [--to T]       its timeline for Perfetto; -o FILE
+  fleetsim metrics RUN [--rules FILE]          OpenMetrics under vLLM's names, or alerts rehearsed; -o FILE, --at T
   fleetsim calibrate FILE [--scenario NAME]    fit step times to measured steps or operating points
   fleetsim import-model CONFIG.json            a model from a Hugging Face config; --name NAME, -o conf
   fleetsim completion bash|zsh|fish            tab completion for your shell

@@ -79,6 +79,7 @@ class Replay(NamedTuple):
     running: np.ndarray
     used_blocks: np.ndarray
     n_blocks: np.ndarray  # (replica,)
+    max_model_len: np.ndarray  # (pool,) tokens
     itl: np.ndarray  # (sample, class, bucket) gaps between tokens so far, of measured requests
     itl_sum_ps: np.ndarray  # (sample, class) float
     end_ps: int
@@ -125,6 +126,7 @@ class Watch:
         self.pool_of = np.repeat(np.arange(len(pools)), pools["n_replica"])
         self.first_replica = pools["first_replica"].copy()
         self.n_blocks = pools["n_blocks"][self.pool_of]
+        self.max_model_len = pools["max_model_len"].copy()
         self.stages: list[Stage] = []
         self.decisions: list[Decision] = []
         self.preemptions: list[Moment] = []
@@ -313,6 +315,7 @@ class Watch:
             running=running,
             used_blocks=used,
             n_blocks=self.n_blocks,
+            max_model_len=self.max_model_len,
             itl=itl,
             itl_sum_ps=itl_sum,
             end_ps=end_ps,

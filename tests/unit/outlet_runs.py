@@ -9,6 +9,7 @@ from tempfile import mkdtemp
 import sim
 from sim.records.run_dir import RunFiles, read_run
 
+EVERY_S = {"sessions": 30}  # few samples: a point each of hundreds of series
 SPIKE = "traffic.spikes=[{at_s: 100, height: 8, ramp_s: 10, length_s: 60}]"
 STORIES = {
     "scaling": (
@@ -27,5 +28,5 @@ STORIES = {
 def kept(name: str) -> RunFiles:
     """One of the runs, read from its folder."""
     story, overrides = STORIES[name]
-    run = sim.run(story, overrides)
+    run = sim.run(story, [f"output.sample_interval_s={EVERY_S.get(name, 3)}", *overrides])
     return read_run(run.write(Path(mkdtemp(prefix="outlets-")) / name))
