@@ -5,7 +5,20 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from sim.api import Comparison, capacity, compare, fleet, load, open, price, run, study, sweep, whatif
+    from sim.api import (
+        Comparison,
+        capacity,
+        compare,
+        fleet,
+        load,
+        open,
+        price,
+        robust,
+        run,
+        study,
+        sweep,
+        whatif,
+    )
     from sim.errors import InputError
     from sim.records.study_open import Results
     from sim.runner import Run
@@ -25,6 +38,7 @@ __all__ = [
     "load",
     "open",
     "price",
+    "robust",
     "run",
     "study",
     "sweep",

@@ -174,6 +174,33 @@ def capacity(words: list[str], console: Any, say: Say, progress: Any) -> int:
     return OK if found.factor is not None else SLO_FAILED
 
 
+def robust(words: list[str], console: Any, say: Say, progress: Any) -> int:
+    """`robust SCENARIO key=a,b,c`: does the ranking survive other step times, cold starts, traffic and seeds?"""
+    options = ("--keep", "--minimise", "--worlds", "--step-time", "--cold-start", "--load")
+    asked = read_words("robust", words, options, ("--json",))
+    from sim.answers.robust import OFF, WORLDS
+    from sim.answers.robust import robust as ask
+
+    off = {key: asked.share(f"--{key.replace('_', '-')}", usual) for key, usual in OFF.items()}
+    with progress(f"worlds of {asked.scenario}") as tick:
+        found = ask(
+            asked.scenario,
+            asked.overrides,
+            asked.values.get("--keep", []),
+            asked.one("--minimise", "usd_per_hour"),
+            asked.whole("--worlds", WORLDS),
+            off,
+            progress=tick,
+        )
+    if "--json" in asked.flags:
+        say(as_json(found.as_dict()))
+    else:
+        from sim.report.answer_terminal import print_robust
+
+        print_robust(found, console)
+    return OK
+
+
 def budget(words: list[str], console: Any, say: Say, progress: Any) -> int:
     """`budget RUN [class=NAME]`: the error budget of a kept run and its burn-rate alerts; 3 where it is overspent."""
     asked = read_words("budget", words, ("--objective", "--period"), ("--json",), "a run", "latest")
@@ -225,4 +252,5 @@ VERBS: dict[str, Callable[[list[str], Any, Say, Any], int]] = {
     "whatif": whatif,
     "capacity": capacity,
     "budget": budget,
+    "robust": robust,
 }

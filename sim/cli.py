@@ -62,6 +62,7 @@ def dispatch(words: list[str]) -> int:
         "whatif": partial(answer, "whatif"),
         "capacity": partial(answer, "capacity"),
         "budget": partial(answer, "budget"),
+        "robust": partial(answer, "robust"),
         "show": show,
         "list": list_,
         "plot": partial(pictures, "plot"),

@@ -17,6 +17,7 @@ VERBS = (
     "whatif",
     "capacity",
     "budget",
+    "robust",
     "show",
     "list",
     "plot",
@@ -28,13 +29,14 @@ VERBS = (
     "import-model",
     "completion",
 )
-STORY_VERBS = ("run", "compare", "show", "whatif", "capacity")
+STORY_VERBS = ("run", "compare", "show", "whatif", "capacity", "robust")
 STUDY_VERBS = ("plan", "sweep")
 RUN_VERBS = ("budget", "plot", "why", "report", "trace", "metrics")
 OPTIONS = {
     "trace": ("--from", "--to", "-o"),
     "metrics": ("--at", "--rules", "--start", "-o"),
     "whatif": ("--keep", "--vary", "--minimise", "--curve", "--seeds", "--every", "--json"),
+    "robust": ("--keep", "--minimise", "--worlds", "--step-time", "--cold-start", "--load", "--json"),
     "budget": ("--objective", "--period", "--json"),
     "capacity": ("--keep", "--seeds", "--precision", "--json"),
 }

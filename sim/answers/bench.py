@@ -15,6 +15,8 @@ from typing import Any, NamedTuple
 
 from sim.analysis.summary import fleet_summary
 from sim.analysis.verdicts import evaluate
+from sim.answers.load import with_load
+from sim.answers.worlds import with_times
 from sim.engine.host import Policies, run_plan
 from sim.engine.result import make_result
 from sim.errors import InputError
@@ -38,10 +40,12 @@ Change = Callable[[Scenario], Scenario]
 
 
 class Setting(NamedTuple):
-    """What is changed of the scenario: words of the command line, and by how much all of its traffic is multiplied."""
+    """What is changed of the scenario: words of the command line, and by how much its traffic and times are multiplied."""
 
     words: tuple[str, ...] = ()
-    load: float = 1.0
+    load: float = 1.0  # all traffic
+    step_time: float = 1.0  # of every engine
+    cold_start: float = 1.0
 
 
 class Trial(NamedTuple):
@@ -64,8 +68,6 @@ class Sheet(NamedTuple):
 
     def story(self, setting: Setting) -> Scenario:
         """The scenario with a setting. Raises InputError where it cannot be."""
-        from sim.answers.load import with_load
-
         story = load_scenario(self.scenario, [*self.words, *setting.words])
         return quiet(with_load(story, setting.load))
 
@@ -90,8 +92,11 @@ class Bencher:
         except InputError as error:
             return error
 
+    def _outline(self, setting: Setting) -> Outline:
+        return with_times(outline(self._sheet.story(setting)), setting.step_time, setting.cold_start)
+
     def _run(self, setting: Setting, seed: int) -> Trial:
-        of = kept(self._packed, setting, lambda: outline(self._sheet.story(setting)), SETTINGS_KEPT)
+        of = kept(self._packed, setting, lambda: self._outline(setting), SETTINGS_KEPT)
         packed = kept(self._requests, seed, OneSeed, SEEDS_KEPT)(of, seed)
         policies = Policies(laws_of(packed))
         engine = choose_engine(packed.scenario.engine.name, 1)

@@ -10,6 +10,7 @@ from sim.answers.measured import Measured
 if TYPE_CHECKING:
     from sim.answers.capacity import Capacity
     from sim.answers.price import Price
+    from sim.answers.robust import Robust
     from sim.answers.whatif import Answer, Line
 
 
@@ -118,6 +119,40 @@ def price_dict(of: Price) -> dict[str, Any]:
         "notes": list(of.notes),
         "settings": of.n_setting,
         "seeds": of.n_seed,
+        "runs": of.n_run,
+        "wall_s": of.wall_s,
+    }
+
+
+def robust_dict(of: Robust) -> dict[str, Any]:
+    """Variants over worlds."""
+    return {
+        "question": "robust",
+        "scenario": of.scenario,
+        "keep": list(of.limits),
+        "minimise": of.minimise.key,
+        "off": dict(of.off),
+        "worlds": of.n_world,
+        "standings": [
+            {
+                "variant": one.name,
+                "overrides": list(one.words),
+                "best_in": estimate_dict(one.best),
+                "keeps_all_in": estimate_dict(one.kept),
+                "cost": one.cost,
+            }
+            for one in of.standings
+        ],
+        "duels": [
+            {
+                "variant": one.name,
+                "against": one.other,
+                "wins": estimate_dict(one.wins),
+                "ties": one.ties,
+                "wins_below_and_above": {key: list(both) for key, both in one.halves.items()},
+            }
+            for one in of.duels
+        ],
         "runs": of.n_run,
         "wall_s": of.wall_s,
     }

@@ -7,13 +7,15 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from sim.report.sweep_terminal import amount, interval_text
-from sim.report.text import number
+from sim.report.text import number, share
 
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
 
 SHOWN_ROWS = 60
+WORLD_NAMES = {"step_time": "step times", "cold_start": "cold starts", "load": "traffic"}
+HANGS_ON = 0.15  # a difference of shares that is told
 MARKS = {"kept": "✓", "near": "~", "broken": "✗"}
 
 
@@ -214,3 +216,59 @@ def price_interval(point: Any, found: Any) -> str:
     if math.isinf(point.high):
         return f"{amount(point.low, found.minimise.unit)} … ∞"
     return interval_text(point.low, point.high, found.minimise.unit)
+
+
+def print_robust(found: Any, console: Console) -> None:
+    """Prints which variant is best in how many worlds, and who beats whom."""
+    from rich.table import Table
+    from rich.text import Text
+
+    first = found.standings[0]
+    console.print()
+    console.print(
+        Text(
+            f"{first.name} is best in {with_interval(first.best, 'share')} of {found.n_world} worlds",
+            style="bold",
+        )
+    )
+    table = Table(box=None, pad_edge=False)
+    for name in (
+        "variant",
+        "best in",
+        f"{found.minimise.label}, mean",
+        *(("keeps all limits in",) if found.limits else ()),
+    ):
+        table.add_column(name, justify="left" if name == "variant" else "right")
+    for one in found.standings:
+        cells = [
+            one.name,
+            with_interval(one.best, "share"),
+            "–" if one.cost is None else amount(one.cost, found.minimise.unit),
+        ]
+        cells += [with_interval(one.kept, "share")] if found.limits else []
+        table.add_row(*(Text(cell) for cell in cells))
+    console.print(table)
+    for duel in found.duels[:SHOWN_ROWS]:
+        console.print(Text(duel_line(duel)))
+    console.print(Text(worlds_line(found), style="dim"))
+
+
+def duel_line(duel: Any) -> str:
+    """Who beats whom in how many worlds, and what that hangs on."""
+    line = f"{duel.name} beats {duel.other} in {with_interval(duel.wins, 'share')} of worlds"
+    if duel.ties:
+        line += f", as good in {share(duel.ties)}"
+    hangs = [
+        f"{WORLD_NAMES[key]} below what is said {share(low)}, above {share(high)}"
+        for key, (low, high) in duel.halves.items()
+        if abs(high - low) >= HANGS_ON
+    ]
+    return f"{line} ({'; '.join(hangs)})" if hangs else line
+
+
+def worlds_line(found: Any) -> str:
+    """What is different in the worlds."""
+    parts = [f"{WORLD_NAMES[key]} ±{share(value)}" for key, value in found.off.items() if value]
+    how = f"in each world another seed{', ' if parts else ''}{', '.join(parts)}"
+    order = "fewer broken limits, then less cost, is better" if found.limits else "less cost is better"
+    return f"{how}; {order}; {found.n_run} runs in {found.wall_s:.1f} s"
