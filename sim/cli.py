@@ -12,7 +12,7 @@ from typing import Any, NoReturn
 from sim import cache
 from sim.errors import InputError, nearest, printable, printable_lines
 from sim.streams import EndedError, ends_as_interrupts, make_writable, silence, write
-from sim.words import HELP, hint, scenario_and_overrides, seeds_and_rest, take_flags, take_value
+from sim.words import HELP, hint, need_folder, scenario_and_overrides, seeds_and_rest, take_flags, take_value
 
 OK, OUR_FAULT, BAD_INPUT, SLO_FAILED, INTERRUPTED = 0, 1, 2, 3, 130
 DISK_ERRORS = {
@@ -68,6 +68,7 @@ def dispatch(words: list[str]) -> int:
         "plot": partial(pictures, "plot"),
         "why": partial(pictures, "why"),
         "report": partial(pictures, "report"),
+        "explore": explore,
         "trace": partial(outlet, "trace"),
         "metrics": partial(outlet, "metrics"),
         "calibrate": calibrate,
@@ -88,16 +89,6 @@ def dispatch(words: list[str]) -> int:
         close = nearest(verb, known)
         raise InputError(f"{verb!r} is no verb; there are: {', '.join(known)}{hint(close)}")
     return verbs[verb](rest)
-
-
-def need_folder() -> None:
-    """Raise InputError when the folder in which the command was called is gone."""
-    try:
-        os.getcwd()
-    except OSError as error:
-        raise InputError(
-            f"the working directory cannot be used ({error.strerror}); change to another folder"
-        ) from None
 
 
 def run(words: list[str]) -> int:
@@ -216,6 +207,14 @@ def outlet(verb: str, words: list[str]) -> int:
     from sim import outlet_verbs
 
     return outlet_verbs.VERBS[verb](words, say, progress)
+
+
+def explore(words: list[str]) -> int:
+    """`explore SCENARIO [key=value ...] [--port N]`: a page on this machine on which keys are moved; until interrupted."""
+    from sim.explore.server import explore as serve
+
+    serve(words, say, progress)
+    return OK
 
 
 def calibrate(words: list[str]) -> int:

@@ -23,13 +23,14 @@ VERBS = (
     "plot",
     "why",
     "report",
+    "explore",
     "trace",
     "metrics",
     "calibrate",
     "import-model",
     "completion",
 )
-STORY_VERBS = ("run", "compare", "show", "whatif", "capacity", "robust")
+STORY_VERBS = ("run", "compare", "show", "explore", "whatif", "capacity", "robust")
 STUDY_VERBS = ("plan", "sweep")
 RUN_VERBS = ("budget", "plot", "why", "report", "trace", "metrics")
 OPTIONS = {

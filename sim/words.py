@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 from sim.errors import InputError, nearest
 
 SEED_DIGITS = 19  # of the largest seed
@@ -25,6 +27,7 @@ fleetsim: simulate a fleet that serves AI models, before money is spent
   fleetsim report RUN|STUDY|SWEEP|RUN RUN ...  one HTML page of what came out, to share; -o FILE
   fleetsim trace RUN [--from T] [--to T]       its timeline for Perfetto; -o FILE
   fleetsim metrics RUN [--rules FILE]          OpenMetrics under vLLM's names, or alerts rehearsed; -o FILE, --at T
+  fleetsim explore SCENARIO [key=value ...]    a page on this machine: move a slider, watch the fleet; --port N
   fleetsim calibrate FILE [--scenario NAME]    fit step times to measured steps or operating points
   fleetsim import-model CONFIG.json            a model from a Hugging Face config; --name NAME, -o conf
   fleetsim completion bash|zsh|fish            tab completion for your shell
@@ -93,3 +96,13 @@ def take_flags(verb: str, words: list[str], known: tuple[str, ...]) -> set[str]:
 def hint(close: str | None) -> str:
     """What the user may have meant."""
     return f"; did you mean {close!r}?" if close else ""
+
+
+def need_folder() -> None:
+    """Raise InputError when the folder in which the command was called is gone."""
+    try:
+        os.getcwd()
+    except OSError as error:
+        raise InputError(
+            f"the working directory cannot be used ({error.strerror}); change to another folder"
+        ) from None

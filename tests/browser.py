@@ -130,7 +130,10 @@ class Page:
     def wait(self, expression: str) -> Any:
         """Wait until an expression is true in the page."""
         until = time.monotonic() + WAIT_S
-        tried = f"(() => {{ try {{ return {expression} }} catch {{ return null }} }})()"  # there may be no page yet
+        safely = (
+            f"try {{ const v = {expression}; return v instanceof Node ? true : v }} catch {{ return null }}"
+        )
+        tried = f"(() => {{ {safely} }})()"  # there may be no page yet
         while not (found := self.value(tried)):
             assert time.monotonic() < until, f"never came: {expression}; {self.complaints()}"
             time.sleep(0.05)

@@ -20,6 +20,7 @@ from sim.report.markup import Html, joined, tag
 from sim.report.safe import ScriptJson
 
 HERE = Path(__file__).parent
+PAGE_STYLE = HERE / "page.css"
 SNIPPET = "window.vegaEmbed = vegaEmbed;"
 POLICY = (
     "default-src 'none'; script-src {scripts}; style-src 'unsafe-inline'; img-src data: blob:;"
@@ -85,7 +86,7 @@ def _section(section: Section, charts: dict[str, Any]) -> Html:
 def _head(title: str, scripts: Sequence[str]) -> str:
     allowed = " ".join(f"'sha256-{hash_of(script)}'" for script in scripts)
     policy = Html(POLICY.format(scripts=allowed))
-    style = (HERE / "page.css").read_text(encoding="utf-8")
+    style = PAGE_STYLE.read_text(encoding="utf-8")
     parts = (
         '<meta charset="utf-8">',
         f'<meta http-equiv="Content-Security-Policy" content="{policy}">',
