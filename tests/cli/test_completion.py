@@ -24,7 +24,17 @@ OFFERED = [
         [""],
         {
             *("run", "compare", "plan", "sweep", "sql", "show", "list", "plot", "why", "report", "trace"),
-            *("calibrate", "import-model", "completion", "whatif", "capacity", "explore", "budget", "metrics", "robust"),
+            *(
+                "calibrate",
+                "import-model",
+                "completion",
+                "whatif",
+                "capacity",
+                "explore",
+                "budget",
+                "metrics",
+                "robust",
+            ),
         },
     ),
     (["plan", "spiky"], {"spiky_policies", "spiky_hour"}),
