@@ -170,20 +170,36 @@ def decided_line(plan: Plan, done: Done) -> str:
     return f"all {done.n_seed} seeds were run, and {still} of {n} comparisons are still unclear"
 
 
+def control_line(saved: Any) -> str:
+    """What a control variate took away of the variance of each measure's mean, the middle of the points."""
+    if saved is None:
+        return "control: the number of arrivals is the same in every run, or clients decide it: means are as they are"
+    middle = {label: sorted(shares)[len(shares) // 2] for label, shares in saved.shares.items()}
+    told = ", ".join(f"{label} {share:.0%}" for label, share in middle.items() if share > 0)
+    return (
+        f"control: of the variance of the means arrivals took away {told or 'nothing'} "
+        f"(middle of the points; their mean is known from {saved.n_list} lists of arrivals)"
+    )
+
+
 def print_table(plan: Plan, done: Done, results: Any, console: Any) -> None:
     """The means of a few points, or where many are and how to ask for them."""
     is_small = plan.points.n <= SHOWN_POINTS and plan.n_run <= SHOWN_RUNS
     if is_small and results.n_done == results.n_shard:
         from sim.report.sweep_terminal import print_sweep
-        from sim.studies.comparing import compare_points, question_of
+        from sim.studies.comparing import compare_points, question_of, with_control
         from sim.sweeps.run import Sweep
 
         asked, seeds = question_of(plan), list(plan.seeds[: done.n_seed])
         looks = None if plan.looks is None else [n for n in plan.looks if n <= done.n_seed]
         found = compare_points(asked, results, seeds, looks)
+        saved = with_control(plan, asked, results, found) if plan.study.control == "arrivals" else None
+        found = found if saved is None else saved.replication
         rows = results.columns(["variant"]).to_pylist()
         wall_s = 0.0 if done.n_kept else done.wall_s  # else it is of a part of the rows
         print_sweep(Sweep(plan.scenario(0), asked.names, seeds, rows, done.path, wall_s), console, found)
+        if plan.study.control == "arrivals":
+            console.print(control_line(saved))
     else:
         speed = f", {done.n_new / done.wall_s:,.0f} runs/s" if done.n_new and done.wall_s > 0 else ""
         console.print(

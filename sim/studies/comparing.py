@@ -2,19 +2,28 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from sim.analysis.compare import MEASURES
-from sim.analysis.replicate import Replication, replicate
+from sim.analysis.replicate import Estimate, Replication, replicate
 from sim.analysis.verdicts import limits_of
 from sim.measures.measure import NEITHER
 from sim.measures.shown import Compared, compared, measure
 from sim.records.study_open import Results
 from sim.scenario.resolved import traffic_key
+from sim.scenario.scenario import Scenario
+from sim.scenario.types import SEED_MAX
+from sim.statistics.controls import Controlled, controlled
 from sim.studies.planning import Plan
 from sim.studies.points import Points
+from sim.workload.counts import n_arrivals
 
+LISTS = 10  # lists of arrivals for each seed, from which the mean number of arrivals is known
+HELPS = 0.2  # the least share of a variance that a control variate takes away, to be used
 USUAL = ("slo_attainment", "ttft.p99", "usd_per_hour")  # what a study without limits decides on
 DECIDED = ("better", "worse", "same")
 
@@ -95,6 +104,73 @@ def compare_points(
     rows = [row for row in table.to_pylist() if row["seed"] in wanted]
     margins = None if looks is None else asked.margins
     return replicate(rows, asked.names, both, asked.traffic, asked.baselines, looks, margins)
+
+
+class Saved(NamedTuple):
+    """What a control variate did."""
+
+    replication: Replication  # means with it, where it helps
+    n_list: int  # lists of arrivals that its mean is known from, of each traffic
+    shares: dict[
+        str, list[float]
+    ]  # measure's label → of each point, the share of the variance of the mean that is gone
+
+
+def with_control(plan: Plan, asked: Question, results: Results, found: Replication) -> Saved | None:
+    """The means again with arrivals as a control variate, where that takes HELPS or more of their variance away.
+
+    The mean number of arrivals is known from LISTS lists of arrivals for each seed, which are not run. None where arrivals
+    do not vary, or clients of a closed loop send when they like.
+    """
+    columns = [measure.key for measure in found.measures]
+    table = results.columns(["seed", "variant", *columns]).to_pylist()
+    rows: dict[str, dict[int, Any]] = {name: {} for name in asked.names}
+    for row in table:
+        rows[row["variant"]][row["seed"]] = row
+    controls: dict[str, tuple[dict[int, int], float, float] | None] = {}
+    shares: dict[str, list[float]] = {}
+    changed, n_list = [], 0
+    for row in found.rows:
+        key, seeds = asked.traffic[row.name], sorted(rows[row.name])
+        if key not in controls:
+            controls[key] = arrivals_of(plan.scenario(asked.names.index(row.name)), seeds)
+        control = controls[key]
+        values = list(row.values)
+        for i, measure_ in enumerate(found.measures if control is not None else ()):
+            assert control is not None
+            n_list = LISTS * len(seeds)
+            own = [rows[row.name][seed].get(measure_.key) for seed in seeds]
+            better = _controlled(own, [control[0][seed] for seed in seeds], *control[1:])
+            if better is not None:
+                shares.setdefault(measure_.label, []).append(max(0.0, better.saved))
+            if better is not None and better.saved >= HELPS:
+                low = max(0.0, better.low)
+                high = min(1.0, better.high) if measure_.unit == "share" else better.high
+                half = max(better.mean - low, high - better.mean)
+                values[i] = Estimate(better.mean, half, low=low, high=high)
+        changed.append(row._replace(values=values))
+    return Saved(found._replace(rows=changed), n_list, shares) if shares else None
+
+
+def arrivals_of(story: Scenario, seeds: Sequence[int]) -> tuple[dict[int, int], float, float] | None:
+    """(arrivals of each seed, their mean over many other seeds, its standard error); None where they do not vary."""
+    first = n_arrivals(story, seeds[0])
+    if first is None or len(seeds) < 2:
+        return None
+    own = {seed: n_arrivals(story, seed) or 0 for seed in seeds}
+    if len(set(own.values())) == 1:
+        return None
+    more = np.array([n_arrivals(story, SEED_MAX - i) or 0 for i in range(LISTS * len(seeds))], dtype=float)
+    return own, float(more.mean()), float(more.std(ddof=1)) / math.sqrt(len(more))
+
+
+def _controlled(
+    values: Sequence[float | None], control: Sequence[int], expected: float, error: float
+) -> Controlled | None:
+    known = [float(value) for value in values if value is not None and math.isfinite(value)]
+    if len(known) < len(values):
+        return None
+    return controlled(known, control, expected, error)
 
 
 def n_decided(found: Replication) -> int:

@@ -170,7 +170,11 @@ def check_points(plan: Plan) -> None:
 
 def folder_name(study: Study, name: str, words: Sequence[str]) -> str:
     """The folder of a study's results: of what was varied in words, a hash tells one study from another."""
-    own = [word for word in words if not word.startswith(("seed=", "seeds=", "output.dir="))]
+    own = [
+        word
+        for word in words
+        if not word.startswith(("seed=", "seeds=", "baseline=", "decide=", "control=", "output.dir="))
+    ]
     if not own and study.keys:
         return f"study-{study.name}"
     text = "\0".join([name, *sorted(own)])

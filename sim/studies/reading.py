@@ -33,6 +33,7 @@ KEYS = (
     "seeds",
     "baseline",
     "decide",
+    "control",
     "histograms",
 )
 SEVERAL_DOTS = re.compile(r"^[-+.\d][^,\s]*\.\.")  # meant as a range
@@ -89,7 +90,7 @@ def with_words(said: Mapping[str, Any], words: Sequence[str]) -> dict[str, Any]:
         seen.add(key)
         if key in ("seed", "seeds"):
             data["seeds"] = value
-        elif key in ("baseline", "decide"):
+        elif key in ("baseline", "decide", "control"):
             data[key] = value
         elif isinstance(axes, dict) and (key in axes or is_axis(key, value)):
             axes[key] = value
@@ -137,6 +138,7 @@ def read_study(said: Mapping[str, Any], shown: str = "") -> Study:
         "sampler": told(read_sampler, said.get("sampler", "grid")),
         "seeds": told(read_seeds, said.get("seeds", 1)),
         "decide": told(read_decide, said.get("decide") or []),
+        "control": told(_one_of, "control", said.get("control", "none"), ("none", "arrivals")),
         "histograms": told(_one_of, "histograms", said.get("histograms", "cell"), ("cell", "run", "none")),
     }
     constraints = () if problems else told(_constraints, said.get("constraints") or [], keys)

@@ -89,6 +89,7 @@ class Study:
     decide: tuple[
         tuple[str, float], ...
     ] = ()  # measures that the question is on, and differences that do not matter
+    control: str = "none"  # or arrivals: a control variate of the means that are shown
     histograms: str = "cell"  # per cell (a point), or per run
     said: tuple[str, ...] = ()  # the words that asked for it: its name, then what stood beside it
 

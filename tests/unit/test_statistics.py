@@ -11,10 +11,13 @@ import pytest
 from scipy import stats
 
 import sim
+from sim.statistics.controls import controlled
 from sim.statistics.judging import Paired, holm, judge
 from sim.statistics.means import mean_interval, p_of_mean
 from sim.statistics.percentiles import pooled_percentile, quantile_of_runs
 from sim.statistics.sequences import interval_at_any_time, p_at_any_time, rounds
+from sim.studies.comparing import HELPS
+from sim.workload.counts import n_arrivals
 
 Draw = Callable[[np.random.Generator, tuple[int, ...]], np.ndarray]
 
@@ -221,6 +224,67 @@ def test_quantiles_of_runs_have_ends_where_ranks_say_so() -> None:
     assert held / 500 >= 0.95
 
 
+def test_a_control_takes_out_the_luck_that_it_explains() -> None:
+    """y = 3 x + noise: of the variance of the mean the part of x is gone, and the interval covers as it says."""
+    rng = np.random.default_rng(6)
+    held, widths, saved = 0, [], []
+    for _ in range(500):
+        x = rng.normal(10, 1, 20)
+        y = 3 * x + rng.normal(0, 1, 20)
+        found = controlled(y.tolist(), x.tolist(), 10.0)
+        assert found is not None
+        held += found.low <= 30 <= found.high
+        low, high = mean_interval(y)
+        widths.append((found.high - found.low) / float(high - low))
+        saved.append(found.saved)
+    assert 0.93 < held / 500 < 0.97
+    assert np.mean(widths) == pytest.approx(math.sqrt(1 / 10), rel=0.15)
+    assert np.median(saved) == pytest.approx(0.9, abs=0.04)
+
+
+def test_a_control_whose_mean_is_unsure_saves_less_and_covers_still() -> None:
+    rng = np.random.default_rng(8)
+    held = 0
+    for _ in range(500):
+        x = rng.normal(10, 1, 20)
+        y = 3 * x + rng.normal(0, 1, 20)
+        found = controlled(y.tolist(), x.tolist(), 10 + rng.normal(0, 0.1), 0.1)
+        sure = controlled(y.tolist(), x.tolist(), 10.0)
+        assert found is not None
+        assert sure is not None
+        held += found.low <= 30 <= found.high
+        assert found.saved < sure.saved
+    assert 0.93 < held / 500 < 0.98
+
+
+def test_a_control_that_does_not_vary_or_explain_is_none_or_no_help() -> None:
+    assert controlled([1.0, 2, 3, 4, 5], [7.0] * 5, 7.0) is None
+    assert controlled([1.0, 2, 3, 4], [1.0, 2, 3, 4], 2.0) is None, "four values tell no slope"
+    rng = np.random.default_rng(2)
+    found = [controlled(rng.normal(size=20).tolist(), rng.normal(size=20).tolist(), 0.0) for _ in range(50)]
+    assert abs(np.median([one.saved for one in found if one is not None])) < 0.1
+
+
+@pytest.mark.parametrize(
+    ("story", "words"),
+    [
+        ("first_run", ["warmup_s=10"]),
+        ("spiky_hour", ["duration_s=600", "traffic.spikes=[]"]),
+        ("batch_and_chat", []),
+        ("noisy_tenant", []),
+        ("two_models", []),
+    ],
+)
+def test_arrivals_are_counted_without_a_run(story: str, words: list[str]) -> None:
+    scenario = sim.load(story, [*words, "seed=3"])
+    assert n_arrivals(scenario, 3) == sim.run(scenario).summary["offered"]
+
+
+def test_clients_of_a_closed_loop_have_no_arrivals_to_count() -> None:
+    words = ["traffic.arrivals={kind: concurrency, max: 10, requests: 100}"]
+    assert n_arrivals(sim.load("first_run", words), 1) is None
+
+
 # ---- measured on runs of a fleet: the numbers of docs/studies.md
 
 SPIKE = (
@@ -246,7 +310,7 @@ def pool() -> dict[tuple[str, str], np.ndarray]:
     return {
         (name, key): np.array([row[key] for row in rows if row["variant"] == name], dtype=float)
         for name in POLICIES
-        for key in FIVE
+        for key in (*FIVE, "offered")
     }
 
 
@@ -281,3 +345,26 @@ def test_a_fleet_is_not_better_than_itself(policy: str, looks: tuple[int, ...] |
         wrong += any(one.verdict in ("better", "worse") for one in judge(table, looks))
     print(f"{policy} looks={looks}: {wrong / 1000:.3f}")
     assert wrong / 1000 <= 0.05
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("key", FIVE)
+@pytest.mark.parametrize("policy", POLICIES)
+def test_arrivals_as_a_control_save_what_they_say(policy: str, key: str) -> None:
+    """Twenty seeds, the mean of arrivals known from two hundred lists."""
+    y, x = pool()[policy, key], pool()[policy, "offered"]
+    rng = np.random.default_rng(5)
+    error = float(x.std()) / math.sqrt(200)
+    held, saved, true = 0, [], []
+    for _ in range(1000):
+        chosen = rng.integers(0, N_POOL, 20)
+        expected = float(x.mean() + rng.normal() * error)
+        found = controlled(y[chosen].tolist(), x[chosen].tolist(), expected, error)
+        assert found is not None
+        held += found.low <= y.mean() <= found.high
+        saved.append(found.saved)
+        true.append(found.mean)
+    told, real = float(np.median(saved)), 1 - float(np.var(true)) / (float(y.var()) / 20)
+    print(f"{policy} {key}: saves {told:.0%}, really {real:.0%}, covers {held / 1000:.3f}")
+    assert told == pytest.approx(real, abs=0.15)
+    assert told < HELPS or 0.92 <= held / 1000 <= 0.98, "where it saves less it is not used"

@@ -225,3 +225,33 @@ def test_the_command_line_says_when_it_stopped(tmp_path: Path, capsys: pytest.Ca
     (folder,) = tmp_path.iterdir()
     assert json.loads((folder / "stopped.json").read_text())["decided"] == 2
     assert n_decided(compare_points(question_of(plan_of(CLEAR)), open_study(folder), range(1, 11), [10])) == 2
+
+
+def test_a_control_variate_narrows_the_means_that_are_shown(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = [
+        "first_run",
+        "duration_s=40",
+        "drain_s=40",
+        "slo=none",
+        f"output.dir={tmp_path}",
+        "pool.min_replicas=1,2",
+    ]
+    assert cli.main(["sweep", *words, "seeds=1..20", "--yes"]) == 0
+    plain = capsys.readouterr().out
+    assert cli.main(["sweep", *words, "seeds=1..20", "control=arrivals", "--yes"]) == 0
+    controlled = capsys.readouterr().out
+    assert len(list(tmp_path.iterdir())) == 1, "nothing is run again"
+    assert "control: of the variance of the means arrivals took away" in controlled
+    assert "known from 200 lists" in " ".join(controlled.split())
+
+    def width(text: str) -> float:
+        line = next(line for line in text.splitlines() if line.startswith("ttft p50"))
+        low, high = line.split("…")[0].split()[-1], line.split("…")[1].split()[0]
+        return float(high) - float(low)
+
+    assert width(controlled) < 0.9 * width(plain)
+    closed = ["traffic.arrivals={kind: concurrency, max: 10, requests: 100}"]
+    assert cli.main(["sweep", *words, *closed, "seeds=1..5", "control=arrivals", "--yes"]) == 0
+    assert "clients decide it" in capsys.readouterr().out
