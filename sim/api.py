@@ -42,6 +42,23 @@ class Comparison:
         rows = summary_table([run.summary for run in self.runs.values()], {})
         return rows.add_column(0, "variant", pa.array(list(self.runs)))
 
+    def _repr_html_(self) -> str:
+        """What a notebook shows: a column a variant, a row a measure, and whether every limit held."""
+        from sim.measures.cards import card
+        from sim.measures.shown import COMPARED, compared
+        from sim.records.summary import flat_summary
+
+        flat = [flat_summary(run.summary) for run in self.runs.values()]
+        rows: list[tuple[object, ...]] = [
+            (f"{column.label} ({column.unit})", *(row.get(column.key) for row in flat))
+            for column in map(compared, COMPARED)
+            if any(row.get(column.key) is not None for row in flat)
+        ]
+        has_limits = any(run.verdicts for run in self.runs.values())
+        rows += [("limits", *("✓" if run.ok else "✗" for run in self.runs.values()))] if has_limits else []
+        story = next(iter(self.runs.values())).scenario
+        return card(story.name, filter(None, [story.question]), ("measure", *self.runs), rows)
+
 
 def load(name: str | Path, overrides: Sequence[str] = ()) -> Scenario:
     """A scenario by its name in the catalogue or by its path, with hydra overrides, checked. Raises InputError."""

@@ -71,6 +71,7 @@ def dispatch(words: list[str]) -> int:
         "explore": explore,
         "trace": partial(outlet, "trace"),
         "metrics": partial(outlet, "metrics"),
+        "check": partial(outlet, "check"),
         "calibrate": calibrate,
         "import-model": import_model,
         "completion": completion,

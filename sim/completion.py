@@ -26,15 +26,17 @@ VERBS = (
     "explore",
     "trace",
     "metrics",
+    "check",
     "calibrate",
     "import-model",
     "completion",
 )
 STORY_VERBS = ("run", "compare", "show", "explore", "whatif", "capacity", "robust")
-STUDY_VERBS = ("plan", "sweep")
+STUDY_VERBS = ("plan", "sweep", "check")
 RUN_VERBS = ("budget", "plot", "why", "report", "trace", "metrics")
 OPTIONS = {
     "trace": ("--from", "--to", "-o"),
+    "check": ("--junit", "--json", "--markdown", "--share"),
     "metrics": ("--at", "--rules", "--start", "-o"),
     "whatif": ("--keep", "--vary", "--minimise", "--curve", "--seeds", "--every", "--json"),
     "robust": ("--keep", "--minimise", "--worlds", "--step-time", "--cold-start", "--load", "--json"),

@@ -1,4 +1,4 @@
-"""The verbs that tell a run to other tools: `trace`, `metrics`."""
+"""The verbs that tell runs to other tools: `trace`, `metrics`, `check`."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import itertools
 import json
 import math
 import re
+import shlex
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -163,4 +164,73 @@ def instant(option: str, text: str | None) -> float:
     return seconds
 
 
-VERBS: dict[str, Callable[[list[str], Say, Any], int]] = {"trace": trace, "metrics": metrics}
+FORMATS = ("--junit", "--json", "--markdown")
+
+
+def check(words: list[str], say: Say, progress: Any) -> int:
+    """`check SCENARIO|STUDY [key=value ...] [--share P] [--junit FILE] …`: limits as tests; 3 when one fails."""
+    given_words = list(words)
+    files = {option: out for option in FORMATS if (out := take_value("check", words, option)) is not None}
+    share = share_of(take_value("check", words, "--share"))
+    take_flags("check", words, ())
+    if not words or "=" in words[0]:
+        raise InputError("check: needs a scenario or a study first, as `fleetsim check first_run seed=1..20`")
+    for option, out in files.items():
+        if Path(out).is_dir():
+            raise InputError(problem(option, out, "a file to write, not a folder"))
+    from sim.outlets import checks
+
+    runs = check_runs(words, progress)
+    command = shlex.join(["fleetsim", "check", *given_words])
+    done = checks.checked(Path(words[0]).stem, command, share, runs)
+    texts = {"--junit": checks.junit, "--json": checks.as_json, "--markdown": checks.markdown}
+    from sim.records.files import keep_text
+
+    for option, out in files.items():
+        keep_text(Path(out), [texts[option](done)], option)
+    say("".join(f"{line}\n" for line in checks.lines(done)))
+    return 0 if done.passed else 3
+
+
+def share_of(text: str | None) -> float:
+    """`95%` or `0.95` as a share above 0; 1 where nothing is said. Raises InputError."""
+    try:
+        value = 1.0 if text is None else float(text.removesuffix("%")) / (100 if text.endswith("%") else 1)
+    except ValueError:
+        value = math.nan
+    if not 0 < value <= 1:
+        raise InputError(
+            problem("--share", text, "a share of the runs above 0, as 95% or 0.95; at most all of them")
+        )
+    return value
+
+
+def check_runs(words: list[str], progress: Any) -> list[Any]:
+    """Run every point of a study, or of a scenario with axes, with every seed; raises InputError."""
+    import dataclasses
+
+    from sim import api
+    from sim.outlets.checks import Checked
+    from sim.studies.planning import check_points, make_plan
+    from sim.studies.reading import load_study
+
+    plan = make_plan(load_study(words[0], words[1:]))
+    check_points(plan)
+    labels = [plan.points.label(point) for point in range(plan.points.n)]
+    for point, label in enumerate(labels):
+        if not plan.scenario(point).slo:
+            raise InputError(f'check: {label}: the scenario sets no limit; `slo=["ttft.p99 < 1 s"]` sets one')
+    runs = []
+    with progress(f"{plan.n_run:,} runs of {words[0]}") as tick:
+        for point, label in enumerate(labels):
+            story = plan.scenario(point)
+            for seed in plan.seeds:
+                done = api.run(dataclasses.replace(story, seed=int(seed)))
+                found = [verdict._asdict() for verdict in done.verdicts]
+                runs.append(Checked(label, int(seed), done.digest, found, done.wall_s))
+                if tick is not None:
+                    tick(len(runs) / plan.n_run)
+    return runs
+
+
+VERBS: dict[str, Callable[[list[str], Say, Any], int]] = {"trace": trace, "metrics": metrics, "check": check}

@@ -70,6 +70,27 @@ class Run:
             self._tables["tables"] = run_tables(self.scenario, self.result, self.summary)
         return self._tables["tables"]
 
+    def _repr_html_(self) -> str:
+        """What a notebook shows: the verdicts, then the measures that a comparison has."""
+        from sim.measures.cards import card
+        from sim.measures.shown import COMPARED, compared
+        from sim.records.summary import flat_summary
+
+        flat = flat_summary(self.summary)
+        rows: list[tuple[object, ...]] = [
+            (f"{'✓' if verdict.ok else '✗'} {verdict.text}", verdict.observed, verdict.unit)
+            for verdict in self.verdicts
+        ]
+        for column in map(compared, COMPARED):
+            if flat.get(column.key) is not None:
+                rows.append((column.label, flat[column.key], column.unit))
+        notes = [
+            self.scenario.question,
+            f"seed {self.scenario.seed}, digest {self.digest}, engine {self.engine}",
+        ]
+        notes += [f"kept in {self.path}"] if self.path is not None else []
+        return card(self.scenario.name, filter(None, notes), ("measure", "value", "unit"), rows)
+
     def write(self, path: Path | str) -> Path:
         """Keep the run in a folder of its own, whole or not at all, and return where it is."""
         from sim.records.run_dir import write_run

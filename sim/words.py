@@ -28,6 +28,7 @@ fleetsim: simulate a fleet that serves AI models, before money is spent
   fleetsim trace RUN [--from T] [--to T]       its timeline for Perfetto; -o FILE
   fleetsim metrics RUN [--rules FILE]          OpenMetrics under vLLM's names, or alerts rehearsed; -o FILE, --at T
   fleetsim explore SCENARIO [key=value ...]    a page on this machine: move a slider, watch the fleet; --port N
+  fleetsim check SCENARIO|STUDY [key=a,b ...]  its limits as tests, for CI; --junit, --json, --markdown FILE, --share P
   fleetsim calibrate FILE [--scenario NAME]    fit step times to measured steps or operating points
   fleetsim import-model CONFIG.json            a model from a Hugging Face config; --name NAME, -o conf
   fleetsim completion bash|zsh|fish            tab completion for your shell

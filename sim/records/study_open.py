@@ -23,6 +23,7 @@ from sim.units import PS_PER_S
 
 LATEST = "latest"
 ROOT = "results"
+SHOWN_POINTS = 20  # in a notebook
 
 
 class Results:
@@ -111,6 +112,31 @@ class Results:
         return pa.table(
             [*columns, pa.array(found, type=pa.float64())], names=[*by, f"{measure}_p{percent:g}_s"]
         )
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows: how much is done, and means of a few measures for the first points."""
+        from sim.measures.cards import card
+        from sim.measures.shown import COMPARED, compared
+
+        columns = [column for column in map(compared, COMPARED) if column.key in self.runs.column_names]
+        keys = [column.key for column in columns]
+        table = self.runs.slice(0, 0) if not self.n_done else self.columns(["variant", *keys])
+        means = table.group_by(["point", "variant"], use_threads=False).aggregate(
+            [("seed", "count"), *((key, "mean") for key in keys)]
+        )
+        rows = [
+            (row["variant"], row["seed_count"], *(row[f"{key}_mean"] for key in keys))
+            for row in means.slice(0, SHOWN_POINTS).to_pylist()
+        ]
+        more = means.num_rows - len(rows)
+        notes = [f"{table.num_rows:,} runs, {self.n_done:,} of {self.n_shard:,} shards done, in {self.path}"]
+        notes += (
+            [f"the first {len(rows)} of {means.num_rows:,} points; means over seeds"]
+            if more
+            else ["means over seeds"]
+        )
+        heads = ("variant", "runs", *(f"{column.label} ({column.unit})" for column in columns))
+        return card(str(self.study.get("name") or self.path.name), notes, heads, rows)
 
     def sql(self, query: str) -> pa.Table:
         """The answer of DuckDB to a query over `runs` and `histograms`. Raises InputError where it has none."""

@@ -35,6 +35,7 @@ OFFERED = [
                 "metrics",
                 "robust",
             ),
+            "check",
         },
     ),
     (["plan", "spiky"], {"spiky_policies", "spiky_hour"}),
