@@ -41,7 +41,7 @@ OFFERED = [
     (["plan", "spiky"], {"spiky_policies", "spiky_hour"}),
     (["sweep", "spiky_policies", "--"], {"--yes", "--shard", "--executor"}),
     (["--v"], {"--version"}),
-    (["c"], {"compare", "calibrate", "capacity", "completion"}),
+    (["c"], {"compare", "calibrate", "capacity", "completion", "check"}),
     (["whatif", "spiky_hour", "--k"], {"--keep"}),
     (["calibrate", "--"], {"--coefficients", "--scenario"}),
     (["calibrate", "a.csv", "--scenario", "spi"], {"spiky_hour"}),
