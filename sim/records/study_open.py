@@ -19,6 +19,7 @@ from sim.records.schema import schema
 from sim.records.study_dir import HISTOGRAMS as HISTOGRAMS_DIR
 from sim.records.study_dir import RUNS, StudyDir
 from sim.records.study_tables import HISTOGRAMS
+from sim.statistics.percentiles import pooled_percentile
 from sim.units import PS_PER_S
 
 LATEST = "latest"
@@ -91,11 +92,14 @@ class Results:
         """Column of `runs` → its unit."""
         return {f.name: (f.metadata or {}).get(b"unit", b"").decode() for f in self.runs.schema}
 
-    def percentile(self, measure: str, percent: float, by: Sequence[str] = ()) -> pa.Table:
+    def percentile(
+        self, measure: str, percent: float, by: Sequence[str] = (), interval: bool = False
+    ) -> pa.Table:
         """A percentile of all requests together for each value of some varied keys: `percentile("ttft", 99.9, ["gpu"])`.
 
         Nearest rank over the histograms, within 1 %; seconds, infinite where the rank falls on requests that were never
-        served. Raises InputError for a measure, percentage or key that is not there.
+        served. With `interval` also the ends of its 95 % interval over seeds, for which the study keeps `histograms: run`.
+        Raises InputError for a measure, percentage or key that is not there.
         """
         table = self.histograms
         known = sorted(set(table["measure"].unique().to_pylist()))
@@ -109,9 +113,22 @@ class Results:
         bucket, count = rows["bucket"].to_numpy(), rows["count"].to_numpy()
         found = [_percentile_s(bucket[group == i], count[group == i], percent) for i in range(len(labels))]
         columns = [pa.array([label[i] for label in labels]) for i in range(len(by))]
-        return pa.table(
-            [*columns, pa.array(found, type=pa.float64())], names=[*by, f"{measure}_p{percent:g}_s"]
-        )
+        name = f"{measure}_p{percent:g}"
+        columns += [pa.array(found, type=pa.float64())]
+        names = [*by, f"{name}_s"]
+        if interval:
+            seeds = rows["seed"].to_pylist()
+            if None in seeds:
+                raise InputError(
+                    "interval: seeds are added up in this study; histograms: run keeps them apart"
+                )
+            ends = [
+                _interval_s(np.array(seeds)[group == i], bucket[group == i], count[group == i], percent)
+                for i in range(len(labels))
+            ]
+            columns += [pa.array([end[i] for end in ends], type=pa.float64()) for i in range(2)]
+            names += [f"{name}_low_s", f"{name}_high_s"]
+        return pa.table(columns, names=names)
 
     def _repr_html_(self) -> str:
         """What a notebook shows: how much is done, and means of a few measures for the first points."""
@@ -215,6 +232,20 @@ def _with_folders(table: pa.Table, name: str, keys: Sequence[str]) -> pa.Table:
     return table
 
 
+def _interval_s(
+    seed: np.ndarray, bucket: np.ndarray, count: np.ndarray, percent: float
+) -> tuple[float | None, float | None]:
+    """The ends of a percentile's 95 % interval over seeds; None of one seed or of nothing."""
+    seeds, of_seed = np.unique(seed, return_inverse=True)
+    buckets, of_bucket = np.unique(bucket, return_inverse=True)
+    if not count.sum():
+        return None, None
+    counts = np.zeros((len(seeds), len(buckets)), dtype=np.int64)
+    np.add.at(counts, (of_seed, of_bucket), count)
+    found = pooled_percentile(counts, np.array([_middle_s(int(b)) for b in buckets]), percent / 100)
+    return found.low, found.high
+
+
 def _percentile_s(bucket: np.ndarray, count: np.ndarray, percent: float) -> float | None:
     """Nearest rank, as the percentiles of a summary: the middle of the bucket that holds it; None of nothing."""
     order = np.argsort(bucket, kind="stable")
@@ -223,9 +254,12 @@ def _percentile_s(bucket: np.ndarray, count: np.ndarray, percent: float) -> floa
         return None
     total = int(up_to[-1])
     rank = max(1, min(total, math.ceil(round(percent * total * 1000) / 100_000)))
+    return _middle_s(int(bucket[order][np.searchsorted(up_to, rank)]))
+
+
+def _middle_s(b: int) -> float:
+    """What stands for the values of a bucket; infinite for those that were never served."""
     edges = bucket_edges_ps()
-    b = int(bucket[order][np.searchsorted(up_to, rank)])
     if b >= len(edges) - 1:
         return math.inf
-    middle = (edges[b] + edges[b + 1] - 1) / 2 if b > 0 else edges[b]
-    return float(middle / PS_PER_S)
+    return float((edges[b] + edges[b + 1] - 1) / 2 / PS_PER_S if b > 0 else edges[b] / PS_PER_S)

@@ -117,6 +117,19 @@ def test_histograms_add_up_over_seeds_and_points(whole: Path, tmp_path: Path) ->
     assert sum(of_ttft) == sum(cells.runs["offered"].to_pylist()) >= served > 0
 
 
+def test_percentiles_have_intervals_over_seeds(whole: Path, tmp_path: Path) -> None:
+    execution.execute(small(histograms="run"), tmp_path / "s", executor="here")
+    results = open_study(tmp_path / "s")
+    found = results.percentile("ttft", 99, ["autoscaler"], interval=True)
+    assert found.column_names == ["autoscaler", "ttft_p99_s", "ttft_p99_low_s", "ttft_p99_high_s"]
+    assert found.select([0, 1]).equals(results.percentile("ttft", 99, ["autoscaler"]))
+    for row in found.to_pylist():
+        assert row["ttft_p99_low_s"] <= row["ttft_p99_s"] <= row["ttft_p99_high_s"]
+        assert row["ttft_p99_low_s"] < row["ttft_p99_high_s"]
+    with pytest.raises(InputError, match="histograms: run keeps them apart"):
+        open_study(whole).percentile("ttft", 99, interval=True)
+
+
 def test_requests_that_were_never_served_are_infinitely_late(tmp_path: Path) -> None:
     words = [
         "duration_s=20",
