@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from sim.errors import InputError, nearest
@@ -201,6 +202,36 @@ def robust(words: list[str], console: Any, say: Say, progress: Any) -> int:
     return OK
 
 
+def search(words: list[str], console: Any, say: Say, progress: Any) -> int:
+    """`search SCENARIO --vary KEY=VALUES --objective MEASURE`: 3 where no setting that was tried keeps the limits."""
+    options = ("--vary", "--objective", "--keep", "--trials", "--seeds", "--sampler-seed")
+    asked = read_words("search", words, options, ("--json",))
+    from sim.answers.policy_search import SEEDS, TRIALS
+    from sim.answers.policy_search import search as ask
+    from sim.scenario.compose import load_scenario
+
+    with progress(f"settings of {asked.scenario}") as tick:
+        found = ask(
+            asked.scenario,
+            asked.values.get("--vary", []),
+            asked.values.get("--objective", ["usd_per_hour"]),
+            asked.values.get("--keep", []),
+            asked.overrides,
+            asked.whole("--trials", TRIALS),
+            asked.whole("--seeds", SEEDS),
+            asked.whole("--sampler-seed", 0),
+            Path(load_scenario(asked.scenario, asked.overrides).output.dir),
+            progress=tick,
+        )
+    if "--json" in asked.flags:
+        say(as_json(found.as_dict()))
+    else:
+        from sim.report.answer_terminal import print_search
+
+        print_search(found, console)
+    return OK if found.front else SLO_FAILED
+
+
 def budget(words: list[str], console: Any, say: Say, progress: Any) -> int:
     """`budget RUN [class=NAME]`: the error budget of a kept run and its burn-rate alerts; 3 where it is overspent."""
     asked = read_words("budget", words, ("--objective", "--period"), ("--json",), "a run", "latest")
@@ -253,4 +284,5 @@ VERBS: dict[str, Callable[[list[str], Any, Say, Any], int]] = {
     "capacity": capacity,
     "budget": budget,
     "robust": robust,
+    "search": search,
 }

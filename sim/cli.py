@@ -63,6 +63,7 @@ def dispatch(words: list[str]) -> int:
         "capacity": partial(answer, "capacity"),
         "budget": partial(answer, "budget"),
         "robust": partial(answer, "robust"),
+        "search": partial(answer, "search"),
         "show": show,
         "list": list_,
         "plot": partial(pictures, "plot"),

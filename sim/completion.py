@@ -18,6 +18,7 @@ VERBS = (
     "capacity",
     "budget",
     "robust",
+    "search",
     "show",
     "list",
     "plot",
@@ -31,7 +32,7 @@ VERBS = (
     "import-model",
     "completion",
 )
-STORY_VERBS = ("run", "compare", "show", "explore", "whatif", "capacity", "robust")
+STORY_VERBS = ("run", "compare", "show", "explore", "whatif", "capacity", "robust", "search")
 STUDY_VERBS = ("plan", "sweep", "check")
 RUN_VERBS = ("budget", "plot", "why", "report", "trace", "metrics")
 OPTIONS = {
@@ -39,6 +40,7 @@ OPTIONS = {
     "check": ("--junit", "--json", "--markdown", "--share"),
     "metrics": ("--at", "--rules", "--start", "-o"),
     "whatif": ("--keep", "--vary", "--minimise", "--curve", "--seeds", "--every", "--json"),
+    "search": ("--vary", "--objective", "--keep", "--trials", "--seeds", "--sampler-seed", "--json"),
     "robust": ("--keep", "--minimise", "--worlds", "--step-time", "--cold-start", "--load", "--json"),
     "budget": ("--objective", "--period", "--json"),
     "capacity": ("--keep", "--seeds", "--precision", "--json"),

@@ -9,6 +9,7 @@ from sim.answers.measured import Measured
 
 if TYPE_CHECKING:
     from sim.answers.capacity import Capacity
+    from sim.answers.policy_search import Search
     from sim.answers.price import Price
     from sim.answers.robust import Robust
     from sim.answers.whatif import Answer, Line
@@ -154,5 +155,35 @@ def robust_dict(of: Robust) -> dict[str, Any]:
             for one in of.duels
         ],
         "runs": of.n_run,
+        "wall_s": of.wall_s,
+    }
+
+
+def search_dict(of: Search) -> dict[str, Any]:
+    """What a search found."""
+    return {
+        "question": "search",
+        "scenario": of.scenario,
+        "overrides": list(of.overrides),
+        "keep": list(of.limits),
+        "objectives": [{"measure": one.key, "unit": one.unit, "better": one.better} for one in of.objectives],
+        "members": [
+            {
+                "values": dict(one.values),
+                "objectives": [estimate_dict(value) for value in one.objectives],
+                "limits": measured_dict(one.found)["limits"],
+                "runs_that_keep_all": estimate_dict(one.found.share),
+                "is_on_front": one.is_on_front,
+                "draws_on_front": one.share,
+            }
+            for one in of.members
+        ],
+        "tried": of.n_tried,
+        "refused": of.n_refused,
+        "tried_every_setting": of.is_whole,
+        "seeds": of.n_seed,
+        "runs": of.n_run,
+        "runs_kept_from_before": of.n_kept,
+        "notes": list(of.notes),
         "wall_s": of.wall_s,
     }

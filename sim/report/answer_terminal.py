@@ -272,3 +272,48 @@ def worlds_line(found: Any) -> str:
     how = f"in each world another seed{', ' if parts else ''}{', '.join(parts)}"
     order = "fewer broken limits, then less cost, is better" if found.limits else "less cost is better"
     return f"{how}; {order}; {found.n_run} runs in {found.wall_s:.1f} s"
+
+
+def print_search(found: Any, console: Console) -> None:
+    """Prints the settings that are worth having."""
+    from rich.table import Table
+    from rich.text import Text
+
+    console.print()
+    console.print(Text(search_sentence(found), style="bold"))
+    table = Table(box=None, pad_edge=False)
+    keys = list(dict.fromkeys(key for one in found.front for key in one.values))
+    for name in (*keys, *(one.label for one in found.objectives), *found.limits, "on the front in"):
+        table.add_column(Text(name), justify="right")
+    for one in found.front[:SHOWN_ROWS]:
+        cells = [str(one.values.get(key, "")) for key in keys]
+        cells += [
+            over_interval(value, of.unit) for value, of in zip(one.objectives, found.objectives, strict=True)
+        ]
+        cells += [
+            over_interval(limit.observed, limit.unit, MARKS[limit.status]) for limit in one.found.limits
+        ]
+        table.add_row(*(Text(cell) for cell in (*cells, share(one.share))))
+    if found.front:
+        console.print(table)
+    for note in found.notes:
+        console.print(Text(f"note: {note}"))
+    kept = f", {found.n_kept} more were there" if found.n_kept else ""
+    refused = f", {found.n_refused} that cannot be" if found.n_refused else ""
+    how = "all of them" if found.is_whole else "proposed by Optuna"
+    runs = f"{found.n_seed} seeds each; {found.n_run} runs in {found.wall_s:.1f} s{kept}"
+    line = f"{found.n_tried} settings tried, {how}{refused}; {runs}"
+    console.print(Text(line, style="dim"))
+    if found.path is not None:
+        console.print(Text(f"runs in {found.path}", style="dim"), soft_wrap=True)
+
+
+def search_sentence(found: Any) -> str:
+    """How many settings are worth having, in a sentence."""
+    names = " and ".join(one.label for one in found.objectives)
+    kept = f" of those that keep {' and '.join(found.limits)}" if found.limits else ""
+    if not found.front:
+        return f"No setting that was tried keeps {' and '.join(found.limits)}."
+    if len(found.objectives) == 1:
+        return f"The best {names}{kept}: {varied(found.front[0].values)}"
+    return f"{len(found.front)} settings{kept} that no other is better than in {names} together"
