@@ -1,5 +1,5 @@
 """The stable Python interface: `sim.run`, `sim.compare`, `sim.sweep`, `sim.study`, `sim.open`, `sim.whatif`,
-`sim.capacity`, `sim.price`, `sim.robust`, `sim.load`, `sim.fleet`.
+`sim.capacity`, `sim.price`, `sim.robust`, `sim.search`, `sim.load`, `sim.fleet`.
 
 Everything here keeps its name and meaning between minor versions; the rest of the package may move.
 """
@@ -18,6 +18,7 @@ from sim.scenario.scenario import Scenario
 
 if TYPE_CHECKING:  # a run needs neither
     from sim.answers.capacity import Capacity
+    from sim.answers.policy_search import Search
     from sim.answers.price import Price
     from sim.answers.robust import Robust
     from sim.answers.whatif import Answer
@@ -252,6 +253,28 @@ def robust(
     from sim.answers.robust import robust as ask
 
     return ask(str(scenario), variants, keep, minimise, worlds, off, threads)
+
+
+def search(
+    scenario: str | Path,
+    vary: Mapping[str, Any] | Sequence[str],
+    objectives: Sequence[str] = ("usd_per_hour",),
+    keep: Sequence[str] = (),
+    overrides: Sequence[str] = (),
+    trials: int = 64,
+    seeds: int = 10,
+    seed: int = 0,
+    out: str | Path | None = None,
+    threads: int | None = None,
+) -> Search:
+    """The settings that are worth having under limits, all tried or proposed by Optuna. Raises InputError.
+
+    With `out` what was run is kept in a file below it, and the same search goes on from there.
+    """
+    from sim.answers.policy_search import search as ask
+
+    folder = None if out is None else Path(out)
+    return ask(str(scenario), vary, objectives, keep, overrides, trials, seeds, seed, folder, threads)
 
 
 def fleet(scenario: str | Path | Scenario, overrides: Sequence[str] = ()) -> Any:

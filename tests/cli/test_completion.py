@@ -34,6 +34,7 @@ OFFERED = [
                 "budget",
                 "metrics",
                 "robust",
+                "search",
             ),
             "check",
         },
