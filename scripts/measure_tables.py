@@ -16,6 +16,7 @@ from sim.measures.levels import LEVELS  # noqa: E402
 from sim.measures.listed import (  # noqa: E402
     FLEET,
     LATENCIES,
+    LINK,
     POOL,
     POOLS,
     REQUESTS,
@@ -108,6 +109,7 @@ TABLES = {
     "pools": lambda: table((*POOLS, *FLEET)),
     "one pool": lambda: table(POOL),
     "stations": lambda: table(STATION),
+    "links": lambda: table(LINK),
     "limits": limits,
 }
 

@@ -27,6 +27,8 @@ UNITS = {
     "_milli": "1/1000",
     "_q16": "2^-16 ps",
     "_q20": "2^-20",
+    "_q30": "2^-30",
+    "_q40": "bytes in 2^40 ps",
     "_tokens": "tokens",
     "_blocks": "blocks",
 }

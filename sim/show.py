@@ -8,6 +8,7 @@ from io import StringIO
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from sim.scenario.links import Link
     from sim.scenario.pool import Pool
 
 from sim.errors import printable
@@ -28,7 +29,7 @@ def as_table(name: str, overrides: Sequence[str], everything: bool = False) -> s
         rows = [row for row in rows if row.value not in (None, [], "")]
     cells = [("key", "value", "unit", "source")]
     cells += [(row.key, value_text(row.value), row.unit, cut(row.source, WIDTH_SOURCE)) for row in rows]
-    starts = "".join(cold_start_text(pool) for pool in scenario.pools)
+    starts = "".join(cold_start_text(pool, scenario.links) for pool in scenario.pools)
     return (
         columns(cells) + step_time_text(scenario.pools) + starts + f"\nconfig hash {config_hash(scenario)}\n"
     )
@@ -44,8 +45,10 @@ def step_time_text(pools: Sequence[Pool]) -> str:
     )
 
 
-def cold_start_text(pool: Pool) -> str:
-    """A pool's cold start, stage by stage: bytes, bandwidth, seconds and what decides them; empty where it has none."""
+def cold_start_text(pool: Pool, links: Sequence[Link] = ()) -> str:
+    """A pool's cold start, stage by stage: bytes, bandwidth, seconds and what decides them; empty where it has none. A
+    transfer over one of the links may be slower.
+    """
     import numpy as np
 
     from sim.pack.coldstart import stage_times, subject_of, typical_s
@@ -61,7 +64,22 @@ def cold_start_text(pool: Pool) -> str:
         n_bytes = "" if stage.n_bytes is None else f"{stage.n_bytes / 1e9:.4g} GB"
         gb_s = "" if stage.gb_s is None else f"{stage.gb_s:.3g} GB/s"
         after = ", ".join(stage.after) or "the start"
-        cells.append((stage.name, after, n_bytes, gb_s, f"{median:.3g} s", f"{most:.3g} s", stage.why))
+        shared = [
+            f"{link.name} carries {link.bandwidth_gb_s:g} GB/s for all"
+            for link in links
+            if link.name in stage.over
+        ]
+        cells.append(
+            (
+                stage.name,
+                after,
+                n_bytes,
+                gb_s,
+                f"{median:.3g} s",
+                f"{most:.3g} s",
+                "; ".join([stage.why, *shared]),
+            )
+        )
     title = f"\ncold start of {pool.name}: {typical_s(times):.3g} s where every stage takes its median; {weights}\n"
     return title + columns(cells)
 

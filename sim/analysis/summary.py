@@ -12,6 +12,7 @@ from sim.analysis.bills import class_usd
 from sim.analysis.cost import bill_lines, token_cost, total_usd
 from sim.analysis.facts import pool_facts, request_facts, run_facts
 from sim.analysis.latency import count, latencies
+from sim.analysis.links import link_measures
 from sim.analysis.promises import kind_of, with_promises
 from sim.analysis.starts import cold_start_times
 from sim.analysis.stations import station_measures
@@ -55,6 +56,7 @@ def summarize(
             pool.name: _pool(scenario, result, i, step_tables) for i, pool in enumerate(scenario.pools)
         },
         "stations": station_measures(scenario, result),
+        "links": link_measures(scenario, result),
         "usd_lines": _lines(scenario, result),
     }
 

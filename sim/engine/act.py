@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sim.model.cluster.faults import on_fault
+from sim.model.cluster.events import on_cluster
 from sim.model.cluster.replica_lifecycle import become_ready, begin_drain, on_stage, scale_to
 from sim.model.loop.advance import begin, finish, on_replica
 from sim.model.loop.control import apply_policy, control
@@ -23,7 +23,7 @@ from sim.model.telemetry.samples import signal_milli
     ACT_BLOCKS,  # → blocks in use
     ACT_READY,
     ACT_DRAIN,
-    ACT_FAULT,
+    ACT_CLUSTER,
 ) = range(13)
 
 
@@ -45,8 +45,8 @@ def act(params, state, what, which, value, t):  # type: ignore[no-untyped-def]
         return signal_milli(params, state, which, t)
     elif what == ACT_BLOCKS:
         return blocks_used(params, state, which, params.pool[state.replica[which].pool].n_blocks, t)
-    elif what == ACT_FAULT:
-        on_fault(params, state, t)
+    elif what == ACT_CLUSTER:
+        on_cluster(params, state, t)
     elif what == ACT_READY:
         become_ready(params, state, which, t)
     elif what == ACT_DRAIN:

@@ -1,4 +1,4 @@
-"""What a run did around its GPUs: CPU stations, and answers that a guardrail blocked."""
+"""What a run did around its GPUs: CPU stations, links that starts share, and answers that a guardrail blocked."""
 
 from __future__ import annotations
 
@@ -47,6 +47,19 @@ def _station(params: Params, state: State, number: int) -> dict[str, int]:
         "wait_ps": wide(station.wait_ps[0], station.wait_ps[1]),
         "busy_ps": wide(station.busy_ps[0], station.busy_ps[1]) - beyond,
     }
+
+
+def link_rows(params: Params, state: State) -> list[dict[str, int]]:
+    """What each link carried over the whole run."""
+    return [
+        {
+            "transfers_max": int(row["n_max"]),
+            "moved_bytes": wide(*row["moved_bytes"]),
+            "busy_ps": wide(*row["busy_ps"]),
+            "full_ps": wide(*row["full_ps"]),
+        }
+        for row in state.rows("link", int(params.n_link))
+    ]
 
 
 def blocked_answers(params: Params, state: State, counts: Mapping[str, np.ndarray]) -> np.ndarray:

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from sim.engine.around import blocked_answers, station_rows, station_samples
+from sim.engine.around import blocked_answers, link_rows, station_rows, station_samples
 from sim.engine.blame import blame_columns, network_ps
 from sim.engine.starts import Starts, all_starts
 from sim.fill.params import traffic_of
@@ -42,6 +42,7 @@ class Result(NamedTuple):
     stations: tuple[dict[str, int], ...] = ()
     station_samples: Mapping[str, np.ndarray] = MappingProxyType({})  # column → (sample · station,)
     starts: tuple[Starts, ...] = ()  # cold starts of each pool
+    links: tuple[dict[str, int], ...] = ()  # what each carried
     window_end_ps: int | None = None  # of the measured window; None: the scenario's duration
 
 
@@ -61,6 +62,7 @@ def make_result(params: Params, state: State, records: bool = True, classes: boo
         digest=make_digest(state),
         stations=tuple(station_rows(params, state)),
         station_samples=station_samples(params, state),
+        links=tuple(link_rows(params, state)),
         starts=all_starts(params, state) if classes else (),
         window_end_ps=int(window["time_ps"]),
     )

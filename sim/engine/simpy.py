@@ -14,8 +14,8 @@ import simpy
 from sim.engine.act import (
     ACT_BEGIN,
     ACT_BOUNDARY,
+    ACT_CLUSTER,
     ACT_CONTROL,
-    ACT_FAULT,
     ACT_FINISH,
     ACT_INPUT,
     ACT_SCALE,
@@ -67,11 +67,11 @@ class Fleet:
         # what each replica's process sleeps for
         self._set_boundary_ps = self._boundary_ps.copy()
         self._set_stage_ps = self._stage_ps.copy()
-        self._set_input_ps = -1
+        self._set_input_ps = self._set_cluster_ps = -1
         self._replicas = [self.env.process(self._replica(r)) for r in range(n)]
         self._gateway = self.env.process(self._arrivals())
         self.env.process(self._autoscalers())
-        self.env.process(self._faults())
+        self._cluster = self.env.process(self._cluster_events())
         while self.env.peek() == 0 and self.env._queue[0][1] < _ENTITIES:
             self.env.step()  # every process runs up to its first sleep
 
@@ -162,14 +162,17 @@ class Fleet:
                 return
             self._wake(-1)
 
-    def _faults(self) -> _Process:
-        """Scripted losses of replicas."""
+    def _cluster_events(self) -> _Process:
+        """Scripted losses of replicas, transfers over links."""
         while True:
-            at_ps = int(self.state.next_fault_ps)
-            yield self._alarm(at_ps, PHASE_FAULT, 1)
+            at_ps = self._set_cluster_ps = int(self.state.next_cluster_ps)
+            try:
+                yield self._alarm(at_ps, PHASE_FAULT, 1)
+            except simpy.Interrupt:
+                continue
             if self.is_over:
                 return
-            self._act(self.params, self.state, ACT_FAULT, 0, 0, at_ps)
+            self._act(self.params, self.state, ACT_CLUSTER, 0, 0, at_ps)
             self._wake(-1)
 
     def _autoscalers(self) -> _Process:
@@ -200,6 +203,12 @@ class Fleet:
             if r != but:
                 self._set_boundary_ps[r], self._set_stage_ps[r] = self._boundary_ps[r], self._stage_ps[r]
                 self._replicas[r].interrupt()
+        if (
+            self.state.next_cluster_ps != self._set_cluster_ps
+            and self.env.active_process is not self._cluster
+        ):
+            self._set_cluster_ps = int(self.state.next_cluster_ps)
+            self._cluster.interrupt()
         if self.state.next_input_ps != self._set_input_ps and self.env.active_process is not self._gateway:
             self._set_input_ps = int(self.state.next_input_ps)
             self._gateway.interrupt()

@@ -1,4 +1,6 @@
-"""How long the cold starts of a run took: computed from its seed, as a run keeps nothing of a start."""
+"""How long the cold starts of a run took: computed from its seed, as a run keeps nothing of a start; where starts share
+links, read from histograms.
+"""
 
 from __future__ import annotations
 
@@ -7,13 +9,16 @@ from typing import NamedTuple
 import numpy as np
 
 from sim.compile.jit import plain
+from sim.model.base.histogram import N_BUCKET, bucket_edges_ps
 from sim.model.tables.pool import N_QUANTILE_BITS
 from sim.model.tables.run import Params, State
 from sim.rng import STREAM_STAGE, draw
 
 
 class Starts(NamedTuple):
-    """The cold starts of one pool, in the order in which they began; those cut short as long as they would have been."""
+    """The cold starts of one pool, in the order in which they began; those cut short as long as they would have been. Where
+    starts share links: those that came to their end, in order of length, each step by itself, within 1 %.
+    """
 
     steps_ps: np.ndarray  # (step, start)
     total_ps: np.ndarray  # (start,)
@@ -35,4 +40,26 @@ def starts_of(params: Params, pool: int, n: int) -> Starts:
 def all_starts(params: Params, state: State) -> tuple[Starts, ...]:
     """The cold starts that a run had, of each pool."""
     started = state.rows("pool", int(params.n_pool))["started"]
-    return tuple(starts_of(params, pool, int(n)) for pool, n in enumerate(started))
+    return tuple(
+        counted_starts(params, state, pool)
+        if params.pool[pool].n_transfer
+        else starts_of(params, pool, int(n))
+        for pool, n in enumerate(started)
+    )
+
+
+def counted_starts(params: Params, state: State, pool: int) -> Starts:
+    """The cold starts of a pool whose starts share links, from its histograms."""
+    row = params.pool[pool]
+    n_row = 1 + int(row.n_step)
+    hist = state.start_hist[int(row.starts_at) :][: n_row * N_BUCKET].reshape(n_row, N_BUCKET)
+    edges_ps = bucket_edges_ps()
+    total, *steps = (middles(edges_ps, counts) for counts in hist)
+    return Starts(np.array(steps).reshape(len(steps), len(total)), total)
+
+
+def middles(edges_ps: np.ndarray, counts: np.ndarray) -> np.ndarray:
+    """The values of a histogram, (value,) int64 rising, each in the middle of its bucket; 0 in the first."""
+    bucket = np.repeat(np.arange(len(counts)), counts)
+    middle = (edges_ps[bucket] + edges_ps[bucket + 1] - 1) // 2
+    return np.where(bucket > 0, middle, 0)

@@ -1,8 +1,8 @@
 """From the attributes of a scenario's parts to the fields of a row, by name; this is where units are converted.
 
 A field and the key that it comes from share one stem: `stall_ps` is `stall_s`, `match_min_milli` is `match_min`, a count
-has one name. A key that is not set (None) is NEVER: no limit. An attribute of a nested part,
-`weights.outstanding`, goes to the field `weights_outstanding`.
+has one name; `bandwidth_q40` is `bandwidth_gb_s`. A key that is not set (None) is NEVER: no limit. An attribute of a
+nested part, `weights.outstanding`, goes to the field `weights_outstanding`.
 """
 
 from __future__ import annotations
@@ -14,7 +14,8 @@ from typing import Any
 from sim.schema import Row, World
 from sim.units import NEVER, s_to_ps
 
-PS, MILLI = "_ps", "_milli"
+PS, MILLI, Q40 = "_ps", "_milli", "_q40"
+BYTES_IN_Q40 = 10**9 * 2**40 / 10**12  # bytes in 2^40 ps, of a GB/s
 
 
 def fields_of(
@@ -51,6 +52,9 @@ def number(field: str, given: dict[str, Any]) -> int | None:
     if field.endswith(MILLI) and field.removesuffix(MILLI) in given:
         value = given[field.removesuffix(MILLI)]
         return NEVER if value is None else round(1000 * value)
+    if field.endswith(Q40) and f"{field.removesuffix(Q40)}_gb_s" in given:
+        value = given[f"{field.removesuffix(Q40)}_gb_s"]
+        return NEVER if value is None else round(value * BYTES_IN_Q40)
     if field not in given:
         return None
     value = given[field]

@@ -26,6 +26,7 @@ from sim.fill.rows import (
     TenantRow,
     copy_fields,
     n_steps,
+    n_transfers,
     pool_table,
     power_of_two,
 )
@@ -61,9 +62,11 @@ def make_params(
     faults: list[FaultRow] | None = None,
     tenants: list[TenantRow] | None = None,
     front: FrontRow | None = None,
+    things: Things | None = None,
 ) -> Params:
     """Lay out what a run never changes. Pools must come sorted by served model."""
-    return with_traffic(make_world(run, classes, models, pools, faults, tenants, front), run.seed, traffic)
+    world = make_world(run, classes, models, pools, faults, tenants, front, things)
+    return with_traffic(world, run.seed, traffic)
 
 
 def make_world(
@@ -88,6 +91,7 @@ def make_world(
     params = Params(np.zeros(Params.SIZE, dtype=np.int64), np.zeros(0, dtype=np.int64))
     params.n_class, params.n_served_model, params.n_pool = len(classes), len(models), len(pools)
     params.n_replica, params.leaves = n_replica, power_of_two(n_replica)
+    params.n_transfer = sum(pool.max_replicas * n_transfers(pool) for pool in pools)
     copy_fields(run, params, ("duration_ps", "warmup_ps", "end_ps", "sample_ps"))
     params.keeps_records, params.ends_with_last_answer = run.records, run.closes
     params.n_signal = sum(len(pool.signals) for pool in pools)
@@ -226,9 +230,16 @@ def _steps(pool: PoolRow) -> np.ndarray:
     if pool.stage_ps is not None:
         rows = StartStep.rows(words)
         in_sequence = tuple(StepRow(i + 1, i + 1, (1 << i) >> 1) for i in range(n))
-        rows["stage"], rows["stream"], rows["waits_for"] = np.array(pool.steps or in_sequence).reshape(n, 3).T
+        steps = np.array(pool.steps or in_sequence, dtype=np.int64).reshape(n, len(StepRow._fields)).T
+        for name, column in zip(STEP_FIELDS, steps, strict=True):
+            rows[name] = column
+        rows["transfer"] = np.cumsum(rows["links"] > 0) * (rows["links"] > 0)
         rows["quantile_ps"] = pool.stage_ps
     return words
+
+
+#: Fields of a step, in the order of StepRow's.
+STEP_FIELDS = ("stage", "stream", "waits_for", "links", "moved_bytes", "setup_ps")
 
 
 def _autoscaler(pool: PoolRow) -> np.ndarray:

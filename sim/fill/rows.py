@@ -12,6 +12,7 @@ from typing import NamedTuple
 import numpy as np
 
 from sim.fill.signals import SignalRow
+from sim.model.base.histogram import N_BUCKET
 from sim.model.router.choose import LEAST_OUTSTANDING
 from sim.model.tables.codes import (
     CONTINUOUS,
@@ -145,6 +146,9 @@ class StepRow(NamedTuple):
     stage: int  # that it is shown as
     draw: int  # its stream, 1 … N_STEP_MAX
     after: int  # bit i: it waits for the i-th step
+    links: int = 0  # bit i: its bytes go over the i-th link
+    moved_bytes: int = 0
+    setup_ps: int = 0  # before the first byte
 
 
 class PoolRow(NamedTuple):
@@ -225,6 +229,11 @@ def n_steps(pool: PoolRow) -> int:
     return 0 if pool.stage_ps is None else len(pool.stage_ps)
 
 
+def n_transfers(pool: PoolRow) -> int:
+    """How many steps of a start of a pool move bytes over links."""
+    return sum(step.links > 0 for step in pool.steps or ())
+
+
 #: Fields of a pool that are the same in its row.
 OF_POOL = (
     *(
@@ -253,7 +262,8 @@ OF_POOL = (
 def pool_table(pools: list[PoolRow]) -> np.ndarray:
     """The pools' parameters, in words."""
     words = np.zeros(len(pools) * PoolParams.SIZE, dtype=np.int64)
-    first, table, step, signal, work = 0, 0, 0, 0, sum(len(pool.base_ps) for pool in pools)
+    first, table, step, transfer, starts, signal = 0, 0, 0, 0, 0, 0
+    work = sum(len(pool.base_ps) for pool in pools)
     for i, pool in enumerate(pools):
         row = PoolParams(words, i * PoolParams.SIZE)
         copy_fields(pool, row, OF_POOL)
@@ -264,6 +274,10 @@ def pool_table(pools: list[PoolRow]) -> np.ndarray:
         row.table_at, row.work_at = table, work
         row.prefix_buckets = buckets_of(pool.prefix_runs)
         row.first_step, row.n_step = step, n_steps(pool)
+        row.first_transfer, row.n_transfer = transfer, n_transfers(pool)
+        row.starts_at = starts * N_BUCKET
+        transfer += pool.max_replicas * n_transfers(pool)
+        starts += (1 + n_steps(pool)) * (n_transfers(pool) > 0)
         row.first_signal, row.n_signal = signal, len(pool.signals)
         signal += len(pool.signals)
         first, table, step = first + pool.max_replicas, table + len(pool.base_ps), step + n_steps(pool)

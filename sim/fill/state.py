@@ -68,6 +68,7 @@ def _worked_out(params: Params) -> dict[str, int]:
         "load": int(2 * models["leaves"].sum()),
         "autoscaler": n_pool * SCALER_STATE,
         "router_memory": memory_starts(KINDS, models["router"], n_of(params))[1],
+        "start_hist": int(((pools["n_transfer"] > 0) * (1 + pools["n_step"])).sum()) * N_BUCKET,
         "worker": int(params.rows("station", int(params.n_station))["n_worker"].sum()),
         "limit": n_class + int(params.n_tenant),
         "hist": n_class * N_METRIC * N_BUCKET,

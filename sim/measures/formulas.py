@@ -57,6 +57,11 @@ def seconds(name_ps: str, text: str) -> Formula:
     return Formula(text, lambda facts: facts[name_ps] / PS_PER_S)
 
 
+def billions(name: str) -> Formula:
+    """A fact in billions."""
+    return Formula("", lambda facts: facts[name] / 1e9)
+
+
 def mean_seconds(name_ps: str, number: str, text: str) -> Formula:
     """A sum of picoseconds over how many they are of, in seconds; None of nothing."""
     return Formula(text, lambda facts: facts[name_ps] / facts[number] / PS_PER_S if facts[number] else None)

@@ -9,6 +9,7 @@ all that it has of them (`Result.pools`), and what sim/analysis/facts.py adds.
 from __future__ import annotations
 
 from sim.measures.formulas import (
+    billions,
     fact,
     mean_seconds,
     per_hour,
@@ -21,6 +22,8 @@ from sim.measures.formulas import (
 )
 from sim.measures.measure import (
     COUNT,
+    GB_PER_SECOND,
+    GIGABYTES,
     HIGH,
     LOW,
     NEITHER,
@@ -169,6 +172,15 @@ STATION = (
             ratio("busy_ps", "workers_ps", "`run_busy_s` / (`workers` × `end_s`)")),
     Measure("run_wait_mean_s", SECONDS, "mean wait in line of a visit",
             mean_seconds("wait_ps", "visits", "time in line / `run_visits`"), LOW),
+)
+
+#: of a link that starts share, over the whole run
+LINK = (
+    Measure("bandwidth_gb_s", GB_PER_SECOND, "what it carries", fact("bandwidth_gb_s")),
+    Measure("run_transfers_max", COUNT, "most transfers in progress over it at one time", fact("transfers_max")),
+    Measure("run_moved_gb", GIGABYTES, "bytes of the transfers that ended", billions("moved_bytes")),
+    Measure("run_busy_s", SECONDS, "time with a transfer in progress", seconds("busy_ps", "")),
+    Measure("run_full_s", SECONDS, "time in which it held transfers back", seconds("full_ps", ""), LOW),
 )
 # fmt: on
 

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from sim.errors import InputError
+from sim.errors import InputError, problem
 from sim.fill.rows import StepRow
 from sim.model.tables.codes import STAGE_SLICE
 from sim.model.tables.pool import N_QUANTILE
-from sim.scenario.coldstart import SHOWN_AS, STAGES, Compute, Fixed, Transfer, in_order, waits_for
+from sim.scenario.coldstart import SHOWN_AS, STAGES, Compute, Fixed, Transfer, in_order, path_of, waits_for
 from sim.scenario.pool import Pool
 from sim.stages import STREAMS
 from sim.steptime.gang import Gang
@@ -21,6 +22,7 @@ from sim.workload.dists import quantile_table
 
 GB = 1e9
 LARGEST_GRAPH = 512
+MOVED_MAX = 2**46  # bytes of one transfer: 70 TB
 OF_GRAPHS = ("compile", "graphs")  # what an eager engine leaves out
 
 
@@ -56,6 +58,11 @@ class StageTime(NamedTuple):
     n_bytes: float | None  # that a transfer moves, for the whole replica
     gb_s: float | None  # at which, for the whole replica
     why: str  # what decides the time
+    over: tuple[str, ...] = ()  # what its bytes go over
+    moved_bytes: float = (
+        0.0  # over that, for the whole replica: more than n_bytes where every rank reads for itself
+    )
+    setup_s: float = 0.0  # before the first byte
 
 
 def subject_of(pool: Pool) -> Subject:
@@ -90,18 +97,23 @@ def bytes_of(stage: Transfer, subject: Subject) -> float:
     return stage.times * whole + stage.plus_gb * GB
 
 
+def copies_of(stage: Transfer, subject: Subject) -> int:
+    """How many times the bytes go over what the ranks share."""
+    return subject.ranks if stage.ranks == "copies" and stage.of == "weights" else 1
+
+
 def rates_of(stage: Transfer, subject: Subject) -> list[tuple[float, str]]:
     """(GB/s for the whole replica, what it is a limit of) of everything that can hold a transfer back."""
     at_once = subject.at_once if stage.ranks == "share" and stage.of == "weights" else 1.0
     ranks = f" × {at_once:.3g} ranks" if at_once > 1 else ""
     rates = []
     if stage.bandwidth_gb_s is not None:
-        copies = subject.ranks if stage.ranks == "copies" and stage.of == "weights" else 1
+        copies = copies_of(stage, subject)
         part = (f" × {stage.use:g}" if stage.use < 1 else "") + (f" / {copies} copies" if copies > 1 else "")
         rates.append(
             (
                 stage.use * stage.bandwidth_gb_s / copies,
-                f"{stage.over or 'the link'}: {stage.bandwidth_gb_s:g} GB/s{part}",
+                f"{' + '.join(path_of(stage)) or 'the link'}: {stage.bandwidth_gb_s:g} GB/s{part}",
             )
         )
     if stage.over == "pcie":
@@ -183,14 +195,18 @@ def stage_times(pool: Pool) -> list[StageTime]:
                 f"pools.{pool.name}.coldstart.stages.{stage.name}: a duration of {seconds.max():g} s; "
                 f"allowed: at most {HORIZON_MAX_S} s"
             )
-        times.append(
-            StageTime(stage.name, SHOWN_AS[stage.name], waits_for(stages, place), seconds, n_bytes, gb_s, why)
+        made = StageTime(
+            stage.name, SHOWN_AS[stage.name], waits_for(stages, place), seconds, n_bytes, gb_s, why
         )
+        if isinstance(stage, Transfer):
+            moved = copies_of(stage, subject) * bytes_of(stage, subject)
+            made = made._replace(over=path_of(stage), moved_bytes=moved, setup_s=stage.setup_s)
+        times.append(made)
     return times
 
 
-def step_rows(pool: Pool) -> tuple[np.ndarray, tuple[StepRow, ...]]:
-    """((step, N_QUANTILE) int64 ps, what each step is) of a pool's cold starts."""
+def step_rows(pool: Pool, links: Sequence[str] = ()) -> tuple[np.ndarray, tuple[StepRow, ...]]:
+    """((step, N_QUANTILE) int64 ps, what each step is) of a pool's cold starts, in a fleet with links of these names."""
     times = stage_times(pool)
     names = [stage.name for stage in times]
     rows = np.zeros((len(times), N_QUANTILE), dtype=np.int64)
@@ -201,9 +217,26 @@ def step_rows(pool: Pool) -> tuple[np.ndarray, tuple[StepRow, ...]]:
             stage=STAGE_SLICE + STAGES.index(stage.shown_as),
             draw=STREAMS[stage.name],
             after=sum(1 << names.index(name) for name in stage.after),
+            **moved_over(pool, stage, links),
         )
         for stage in times
     )
+
+
+def moved_over(pool: Pool, stage: StageTime, links: Sequence[str]) -> dict[str, int]:
+    """What a stage moves over links, as fields of its row; nothing where it shares none."""
+    shared = sum(1 << links.index(name) for name in stage.over if name in links)
+    if not shared:
+        return {}
+    if stage.moved_bytes > MOVED_MAX:
+        key = f"pools.{pool.name}.coldstart.stages.{stage.name}"
+        allowed = f"at most {MOVED_MAX / GB:,.0f} over a link"
+        raise InputError(problem(key, f"{stage.moved_bytes / GB:,.0f} GB", allowed))
+    return {
+        "links": shared,
+        "moved_bytes": max(1, round(stage.moved_bytes)),
+        "setup_ps": round(stage.setup_s * 1e12),
+    }
 
 
 def typical_s(times: list[StageTime]) -> float:

@@ -76,9 +76,10 @@ def outline(scenario: Scenario) -> Outline:
     models = scenario.models
     pools = sorted(scenario.pools, key=lambda pool: models.index(pool.model.name))
     tables = [make_step_table(pool) for pool in pools]
+    links = [link.name for link in scenario.links]
     served = ("",) if scenario.pool_choice.across_models else models
     rows = [
-        pool_row(pool, table, served_model_of(pool.model.name, served))
+        pool_row(pool, table, served_model_of(pool.model.name, served), links)
         for pool, table in zip(pools, tables, strict=True)
     ]
     prices = [usd_per_token(pool, table) for pool, table in zip(pools, tables, strict=True)]
@@ -194,12 +195,12 @@ def sample_interval_s(scenario: Scenario) -> float:
     return next((step for step in NICE_STEPS_S if step >= aim), math.ceil(aim / 900) * 900.0)
 
 
-def pool_row(pool: Pool, table: StepTable, served_model: int) -> PoolRow:
+def pool_row(pool: Pool, table: StepTable, served_model: int, links: Sequence[str] = ()) -> PoolRow:
     """A pool in numbers."""
     runtime = pool.runtime
     none = runtime.batching == "none"
     scaler, tick_ps, target, settings = scaler_row(pool)
-    stage_ps, steps = step_rows(pool)
+    stage_ps, steps = step_rows(pool, links)
     return PoolRow(
         base_ps=table.base_ps,
         slope_ps=table.slope_ps,

@@ -16,6 +16,7 @@ NOT_FLAT = (
     "tenants",
     "pools",
     "stations",
+    "links",
     "traces",
     "unsent",
     "usd_lines",

@@ -20,7 +20,7 @@ from sim.report.page_blame import blame_section
 from sim.report.page_parts import assumption_table, limits, page_head, repeat, tiles, verdict, versions_text
 from sim.report.page_time import over_time
 from sim.report.starts import start_lines
-from sim.report.terminal import answer_lines, bill_lines, fleet_lines, station_lines, tries_lines
+from sim.report.terminal import answer_lines, bill_lines, fleet_lines, link_lines, station_lines, tries_lines
 from sim.report.text import number, quantity, seconds, share, usd
 
 WHO = (
@@ -72,7 +72,13 @@ def run_page(run: RunFiles, day: date | None = None) -> str:
 def came_out(summary: Mapping[str, Any]) -> list[Html]:
     """The verdict, each limit with a bar, key figures, and what else there is to say."""
     said = summary.get("verdicts", [])
-    lines = [*given_lines(summary), *tries_lines(summary), *answer_lines(summary), *station_lines(summary)]
+    lines = [
+        *given_lines(summary),
+        *tries_lines(summary),
+        *answer_lines(summary),
+        *station_lines(summary),
+        *link_lines(summary),
+    ]
     return [
         verdict(*verdict_of(said)),
         limits(said),

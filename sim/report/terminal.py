@@ -53,6 +53,7 @@ def print_run(run: Run, console: Console) -> None:
     for line in (
         *fleet_lines(summary),
         *station_lines(summary),
+        *link_lines(summary),
         *bill_lines(summary),
         *step_time_lines(summary),
         *look_lines(summary),
@@ -145,6 +146,17 @@ def station_lines(summary: Mapping[str, Any]) -> list[str]:
         f" {share(found['run_use'])} busy, mean wait {seconds(found['run_wait_mean_s'])}"
         f" · {number(found['run_visits'])} visits"
         for name, found in summary["stations"].items()
+    ]
+
+
+def link_lines(summary: Mapping[str, Any]) -> list[str]:
+    """A line for each link that starts shared: what it carried, and how long it held them back."""
+    return [
+        f"link {name}: {number(found['bandwidth_gb_s'])} GB/s,"
+        f" up to {number(found['run_transfers_max'])} transfers at once,"
+        f" {number(found['run_moved_gb'])} GB · {seconds(found['run_busy_s'])} in use,"
+        f" {seconds(found['run_full_s'])} of it full"
+        for name, found in summary.get("links", {}).items()
     ]
 
 

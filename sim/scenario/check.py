@@ -11,6 +11,7 @@ from sim.scenario.check_sense import sense_problems
 from sim.scenario.check_stations import around_problems
 from sim.scenario.check_traffic import traffic_problems
 from sim.scenario.inherit import slug
+from sim.scenario.links import link_problems
 from sim.scenario.pool import Pool
 from sim.scenario.pool_choice import choice_problems
 from sim.scenario.problems import key_text
@@ -36,6 +37,7 @@ def problems_between(scenario: Scenario, said: Said) -> list[str]:
         *sense_problems(scenario, said),
         *router_problems(scenario),
         *fault_problems(scenario),
+        *link_problems(scenario),
         *slo_problems(scenario),
     ]
     return list(dict.fromkeys(lines))

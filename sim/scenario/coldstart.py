@@ -57,7 +57,10 @@ class Transfer:
     of: Literal["weights", "image", "unpacked_image", "other"] = "weights"
     times: NonNegative = 1.0
     plus_gb: NonNegative = 0.0
-    over: Text = ""  # what the bytes move over, for the reader
+    over: Text = ""  # what the bytes move over; shared where the scenario has a link of that name
+    also_over: Annotated[
+        tuple[Text, ...], Field(max_length=8)
+    ] = ()  # further links of the scenario on their way
     bandwidth_gb_s: Number | None = None
     use: Share = 1.0
     readers: Count = 1
@@ -110,6 +113,11 @@ class ColdStart:
     stages: Annotated[tuple[Stage, ...], Field(max_length=16)] = ()
     source: Text = ""
     note: Text = ""
+
+
+def path_of(stage: Transfer) -> tuple[str, ...]:
+    """The names of what a transfer's bytes go over."""
+    return (*((stage.over,) if stage.over else ()), *stage.also_over)
 
 
 def waits_for(stages: tuple[Any, ...], place: int) -> tuple[str, ...]:

@@ -11,6 +11,7 @@ from pydantic.dataclasses import dataclass
 
 from sim.scenario.faults import Faults
 from sim.scenario.gateway import Gateway
+from sim.scenario.links import Links
 from sim.scenario.output import Engine, Output
 from sim.scenario.pool import Pool
 from sim.scenario.pool_choice import PoolChoice
@@ -44,6 +45,7 @@ class Scenario:
     router: AnyRouter = field(default_factory=Router)
     pool_choice: PoolChoice = field(default_factory=PoolChoice)
     gateway: Gateway = field(default_factory=Gateway)
+    links: Links = ()
     faults: Faults = ()
     slo: tuple[Limit, ...] = ()
     engine: Engine = field(default_factory=Engine)

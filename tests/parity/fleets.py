@@ -21,7 +21,7 @@ from sim.fill.params import (
     Traffic,
     make_params,
 )
-from sim.fill.rows import FrontRow, LimitRow, StepRow
+from sim.fill.rows import FrontRow, LimitRow, StepRow, n_steps
 from sim.fill.signals import SignalRow
 from sim.model.autoscaler.hpa_rows import (
     POLICY_PERCENT,
@@ -116,6 +116,7 @@ SWITCHES = (
 USERS = SWITCHES[SWITCHES.index("users") + 1 :]  # what needs `users` to be on as well
 #: Fleets of lower seeds have one signal a pool unless they are asked for more: their results are kept as a reference.
 FIRST_WITH_SIGNALS = 4000
+FIRST_WITH_LINKS = 4000
 GRIDS_PS = (10**6, 10**9, 10**11 + 7)
 
 
@@ -132,11 +133,13 @@ class Fleet(NamedTuple):
     grid_ps: int
     tenants: list[TenantRow] | None = None
     front: FrontRow | None = None
+    links: tuple[int, ...] = ()  # what each carries, bytes in 2^40 ps
 
     @property
     def params(self) -> Params:
         """The fleet's arrays."""
-        return make_params(*self[:6], tenants=self.tenants, front=self.front)
+        things = {"link": [{"bandwidth_q40": rate} for rate in self.links]}
+        return make_params(*self[:6], tenants=self.tenants, front=self.front, things=things)
 
     @property
     def user_pools(self) -> list[int]:
@@ -159,6 +162,8 @@ class Dice:
         )  # of starts, apart: the fleets of old stay as they were
         self.on["overlap"] = bool(self.steps.integers(2))
         self.more = np.random.default_rng([seed, 31])  # signals behind a pool's first, likewise
+        self.wires = np.random.default_rng([seed, 37])  # links that starts share, likewise
+        self.on["links"] = seed >= FIRST_WITH_LINKS and bool(self.wires.integers(4))
         self.on["signals"] = seed >= FIRST_WITH_SIGNALS and bool(self.more.integers(2))
 
     def whole(self, low: int, high: int) -> int:
@@ -211,7 +216,28 @@ def fleet(seed: int, **changes: bool) -> Fleet:
     ]
     ways.on, ways.grid_ps, ways.loose = on, dice.grid_ps, on["loose"]
     classes, groups, tenants, traffic, front = with_front(ways, classes, groups, tenants, traffic)
-    return Fleet(run, traffic, classes, groups, pools, faults, on, dice.grid_ps, tenants, front)
+    pools, links = with_links(dice, pools) if on["links"] else (pools, ())
+    return Fleet(run, traffic, classes, groups, pools, faults, on, dice.grid_ps, tenants, front, links)
+
+
+def with_links(dice: Dice, pools: list[PoolRow]) -> tuple[list[PoolRow], tuple[int, ...]]:
+    """Pools of which starts move bytes over a few links, each about as fast as one transfer alone, and these links."""
+    rng, n_link = dice.wires, int(dice.wires.integers(1, 4))
+    unit_ps, made = max(dice.grid_ps, 10**9), []  # what takes some microseconds shares nothing
+    for pool in pools:
+        steps = pool.steps or tuple(StepRow(i + 1, i + 1, (1 << i) >> 1) for i in range(n_steps(pool)))
+        moved = (int(rng.integers(1, 9)) * unit_ps >> 10 for _ in steps)
+        over = (int(rng.integers(1 << n_link)) * int(rng.integers(2)) for _ in steps)
+        early = (int(rng.integers(3)) * unit_ps // 2 for _ in steps)
+        steps = tuple(
+            step._replace(links=links, moved_bytes=max(1, n_bytes), setup_ps=setup_ps)
+            for step, links, n_bytes, setup_ps in zip(steps, over, moved, early, strict=True)
+        )
+        own = np.sort(rng.integers(0, 12, size=(len(steps), N_QUANTILE)) * unit_ps, axis=1)
+        takes = [[step.links > 0 and bool(rng.integers(4))] for step in steps]
+        stage_ps = None if pool.stage_ps is None else np.where(takes, own, pool.stage_ps)
+        made.append(pool._replace(steps=steps, stage_ps=stage_ps))
+    return made, tuple(int(rng.integers(1, 13)) << 29 for _ in range(n_link))
 
 
 def make_run(dice: Dice, seed: int, last_ps: int) -> RunRow:

@@ -41,9 +41,9 @@ needs_numba_cuda = pytest.mark.skipif(ptx.why_not() is not None, reason=ptx.why_
 # ---- equality ------------------------------------------------------------------------------------------------------
 @needs_numba_cuda
 def test_fleets_of_many_shapes_end_as_on_the_cpu() -> None:
-    told = on_simulator("seeds", "0:6", "4006", "4010")  # the last two have several signals
+    told = on_simulator("seeds", "0:6", "4006", "4010", "4001", "4004")  # several signals, links
     assert told["different"] == {}
-    assert told["n"] == 8
+    assert told["n"] == 10
     assert told["users"] > 0  # so that the host was asked for a law in the middle of a batch
 
 

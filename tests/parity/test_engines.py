@@ -33,6 +33,7 @@ from .fleets import ClassRow, Fleet, ServedModelRow, fleet
 
 ROOT = Path(__file__).parents[2]
 SEEDS = range(150)
+NEW_SEEDS = range(4000, 4040)  # fleets with what has come since: more signals, links
 MORE_SEEDS = range(150, 4300)
 BLOCKS = 5
 
@@ -65,6 +66,14 @@ def assert_plain_python_agrees(seeds: range, folder: Path, how: str = "NUMBA_DIS
 @pytest.mark.parametrize("block", range(BLOCKS))
 def test_the_compiled_loop_and_simpy_leave_the_same_bytes(block: int) -> None:
     assert_engines_agree(SEEDS[block::BLOCKS])
+
+
+def test_fleets_with_what_is_new_leave_the_same_bytes(tmp_path: Path) -> None:
+    assert_engines_agree(NEW_SEEDS)
+    assert_plain_python_agrees(NEW_SEEDS, tmp_path)
+    shared = [made for seed in NEW_SEEDS if (made := fleet(seed)).links]
+    full = [run_on_loop(made).rows("link", len(made.links))["full_ps"].any() for made in shared]
+    assert sum(full) > 5, "links hold transfers back"
 
 
 @pytest.mark.slow

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 import sim
 from sim.errors import InputError
+from sim.fill.rows import StepRow
 from sim.pack.coldstart import (
     Subject,
     bytes_of,
@@ -269,7 +270,7 @@ def test_stages_of_old_are_as_they_were() -> None:
     table, steps = step_rows(
         pool("coldstart.stages=[{name: image, duration: 3}, {name: engine, duration: 7}]")
     )
-    assert [tuple(step) for step in steps] == [(3, 3, 0), (5, 5, 1)]
+    assert steps == (StepRow(3, 3, 0), StepRow(5, 5, 1))
     assert table[:, 0].tolist() == [3 * 10**12, 7 * 10**12]
     assert STAGES == ("slice", "provision", "image", "weights", "engine")
 

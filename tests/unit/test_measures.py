@@ -22,6 +22,7 @@ from sim.measures.listed import (
     CLASS,
     FLEET,
     LATENCIES,
+    LINK,
     POOL,
     POOLS,
     REQUESTS,
@@ -35,7 +36,7 @@ from sim.scenario.slo import METRICS, parse_slo
 
 ROOT = Path(__file__).parents[2]
 COLUMNS = ROOT / "tests" / "unit" / "data" / "summary_columns.tsv"
-SCOPES = (TIMES, REQUESTS, POOLS, FLEET, CLASS, POOL, STATION)
+SCOPES = (TIMES, REQUESTS, POOLS, FLEET, CLASS, POOL, STATION, LINK)
 
 
 def names(measures: tuple[Measure, ...]) -> list[str]:

@@ -2,13 +2,16 @@
 
 A start is made of steps, each shown as one of the stages before ready. A step begins when all that it waits for have
 ended; steps that wait for different things overlap. How long it takes is drawn from its quantile table; the n-th start
-of a pool draws the same durations under every policy.
+of a pool draws the same durations under every policy. A step that moves bytes over links takes longer where they are
+shared (`sim.model.cluster.links`).
 """
 
 from __future__ import annotations
 
 from sim.compile.jit import jit, jit_call
+from sim.model.base.histogram import N_BUCKET, bucket_of
 from sim.model.base.min_tree import tree_set
+from sim.model.cluster.links import BRIEF_PS, begin_transfer, stop_transfer
 from sim.model.prefix_cache.block_ranges import clear_prefix
 from sim.model.record.latency_attribution import on_first_ready, on_last_ready_gone
 from sim.model.replica.engine import on_enqueued
@@ -58,12 +61,23 @@ def step_ps(params, step, pool, start):
     return step.quantile_ps[word >> (63 - N_QUANTILE_BITS)]
 
 
+@jit
+def step_begin(state, step, i, started_ps):
+    """When a start's i-th step begins: when the last of those that it waits for has ended; they come before it."""
+    begin_ps = started_ps
+    for j in range(i):
+        if (step.waits_for >> j) & 1 == 1:
+            begin_ps = max(begin_ps, state.step_ends[j])
+    return begin_ps
+
+
 @jit_call
 def continue_cold_start(params, state, r, t):
     """Show a starting replica as the first stage that is in progress at t, until the next of its steps ends; when all
     have ended it is ready. A step that takes no time is never in progress.
 
-    Of a start only its beginning and its number are kept: the ends of its steps are computed anew.
+    Of a start only its beginning, its number and the ends of its transfers are kept: the ends of its other steps are
+    computed anew.
     """
     replica = state.replica[r]
     pool = params.pool[replica.pool]
@@ -71,20 +85,81 @@ def continue_cold_start(params, state, r, t):
     until_ps = NEVER
     for i in range(pool.n_step):
         step = params.start_step[pool.first_step + i]
-        begin_ps = replica.started_ps
-        for j in range(i):
-            if (step.waits_for >> j) & 1 == 1:
-                begin_ps = max(begin_ps, state.step_ends[j])
-        end_ps = begin_ps + step_ps(params, step, replica.pool, replica.start)
+        begin_ps = step_begin(state, step, i, replica.started_ps)
+        own_ps = step_ps(params, step, replica.pool, replica.start)
+        end_ps = begin_ps + own_ps if begin_ps < NEVER else NEVER
+        wake_ps = end_ps
+        if step.transfer > 0 and begin_ps <= t and own_ps - step.setup_ps >= BRIEF_PS:
+            wake_ps = begin_ps + step.setup_ps
+            number = first_transfer(params, state, r) + step.transfer - 1
+            end_ps = transfer_end(params, state, number, own_ps - step.setup_ps, wake_ps, t)
         state.step_ends[i] = end_ps
         if begin_ps <= t and t < end_ps:
             stage = min(stage, step.stage)
-            until_ps = min(until_ps, end_ps)
+            until_ps = min(until_ps, wake_ps if wake_ps > t else end_ps)
     if stage == STAGE_READY:
+        if pool.n_transfer > 0:
+            note_start(params, state, r)
         become_ready(params, state, r, t)
     else:
         enter_stage(state, r, stage, t)
         tree_set(state.stage_tree, params.leaves, r, until_ps)
+
+
+@jit
+def first_transfer(params, state, r):
+    """The number of replica r's first transfer."""
+    pool = params.pool[state.replica[r].pool]
+    return pool.first_transfer + (r - pool.first_replica) * pool.n_transfer
+
+
+@jit_call
+def transfer_end(params, state, number, own_ps, begin_ps, t):
+    """When the last byte of a step's transfer came, NEVER as long as it has not. It begins when its first byte is due."""
+    transfer = state.transfer[number]
+    if transfer.end_ps >= 0:
+        return transfer.end_ps
+    if begin_ps <= t and transfer.is_moving == 0:
+        begin_transfer(params, state, number, own_ps, t)
+    return NEVER
+
+
+@jit_call
+def clear_transfers(params, state, r):
+    """None of the transfers of replica r's start has begun."""
+    pool = params.pool[state.replica[r].pool]
+    for i in range(pool.n_step):
+        step = params.start_step[pool.first_step + i]
+        if step.transfer > 0:
+            transfer = state.transfer[first_transfer(params, state, r) + step.transfer - 1]
+            transfer.replica = r
+            transfer.end_ps = -1
+            transfer.links = step.links
+            transfer.moved_bytes = step.moved_bytes
+
+
+@jit_call
+def stop_transfers(params, state, r, t):
+    """Replica r is not wanted any longer: what it is moving stops at t."""
+    first = first_transfer(params, state, r)
+    for number in range(first, first + params.pool[state.replica[r].pool].n_transfer):
+        if state.transfer[number].is_moving == 1:
+            stop_transfer(params, state, number, t)
+
+
+@jit_call
+def note_start(params, state, r):
+    """Count how long replica r's start took, and each of its steps, which have all ended."""
+    replica = state.replica[r]
+    pool = params.pool[replica.pool]
+    hist = state.start_hist[pool.starts_at :]
+    last_ps = replica.started_ps
+    for i in range(pool.n_step):
+        step = params.start_step[pool.first_step + i]
+        begin_ps = step_begin(state, step, i, replica.started_ps)
+        last_ps = max(last_ps, state.step_ends[i])
+        hist[(1 + i) * N_BUCKET + bucket_of(state.step_ends[i] - begin_ps)] += 1
+    hist[bucket_of(last_ps - replica.started_ps)] += 1
 
 
 @jit_call
@@ -95,6 +170,7 @@ def begin_cold_start(params, state, r, t):
     replica.started_ps = t
     replica.start = pool_state.started
     pool_state.started += 1
+    clear_transfers(params, state, r)
     continue_cold_start(params, state, r, t)
 
 
@@ -164,6 +240,7 @@ def begin_drain(params, state, r, t):
 @jit_call
 def remove_replica(params, state, r, t):
     """A replica is gone: its place is free for a later start."""
+    stop_transfers(params, state, r, t)
     enter_stage(state, r, STAGE_GONE, t)
     tree_set(state.stage_tree, params.leaves, r, NEVER)
 

@@ -1,7 +1,7 @@
 """The one switch: which event happens next, and which rule handles it.
 
-Events are totally ordered by (time, phase, entity): faults, stage changes, control instants (scrapes, samples,
-ticks), gateway releases and arrivals, replica boundaries; replicas in index order.
+Events are totally ordered by (time, phase, entity): faults and transfers, stage changes, control instants (scrapes,
+samples, ticks), gateway releases and arrivals, replica boundaries; replicas in index order.
 """
 
 from __future__ import annotations
@@ -9,7 +9,9 @@ from __future__ import annotations
 from sim.compile.jit import jit, jit_call
 from sim.model.admission.rate_limits import fill_limits
 from sim.model.base.min_tree import tree_build, tree_first, tree_first_key, tree_set
-from sim.model.cluster.faults import on_fault, set_next_fault
+from sim.model.cluster.events import on_cluster, set_next_cluster
+from sim.model.cluster.faults import set_next_fault
+from sim.model.cluster.links import settle_transfers
 from sim.model.cluster.replica_lifecycle import become_ready, on_stage
 from sim.model.gateway.hold_queue import release_if_room
 from sim.model.loop.control import next_stop_ps
@@ -48,13 +50,13 @@ def advance(params, state, stop_ps):
         input_ps = state.next_input_ps
         boundary_ps = tree_first_key(state.boundary_tree)
         t = input_ps if input_ps <= boundary_ps else boundary_ps
-        if t < stage_ps and t < state.next_fault_ps and t < stop_ps:
+        if t < stage_ps and t < state.next_cluster_ps and t < stop_ps:
             if input_ps <= boundary_ps:
                 on_input(params, state, t)
             else:
                 on_replica(params, state, tree_first(state.boundary_tree, params.leaves), t)
-        elif state.next_fault_ps <= min(stage_ps, min(t, stop_ps)):
-            on_fault(params, state, state.next_fault_ps)
+        elif state.next_cluster_ps <= min(stage_ps, min(t, stop_ps)):
+            on_cluster(params, state, state.next_cluster_ps)
         elif stage_ps <= min(t, stop_ps):
             on_stage(params, state, tree_first(state.stage_tree, params.leaves), stage_ps)
         else:
@@ -88,6 +90,8 @@ def begin(params, state):
         begin_pool(params, state, pool)
     state.now_ps = 0
     state.status = OK
+    state.first_moving = -1
+    state.rates_ps = NEVER
     state.next_sample_ps = 0 if params.sample_ps > 0 else NEVER
     state.next_mark_ps = params.warmup_ps
     state.release_ps = NEVER
@@ -96,6 +100,7 @@ def begin(params, state):
         fill_limits(params, state)
     set_next_in(params, state)
     set_next_fault(params, state)
+    set_next_cluster(params, state)
     state.stop_ps = next_stop_ps(params, state)
 
 
@@ -122,6 +127,7 @@ def finish(params, state):
     t = state.now_ps
     for r in range(params.n_replica):
         settle(params, state, r, t)
+    settle_transfers(params, state, t)
     set_mark(params, state, MARK_RUN, t)
     for number in range(params.n_served_model * params.n_queue):
         queue = state.queue[number]

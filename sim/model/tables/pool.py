@@ -53,6 +53,11 @@ class PoolParams(Row):
     prefix_buckets = Field("buckets of a prefix cache's hash table, a power of two")
     first_step = Field("row of its first step of a start")
     n_step = Field("steps of a start")
+    first_transfer = Field("row of the first transfer of its first replica")
+    n_transfer = Field("steps of a start that move bytes over links")
+    starts_at = Field(
+        "where in `start_hist` it counts how long its starts took, if they move bytes over links"
+    )
 
 
 class StartStep(Row):
@@ -61,6 +66,12 @@ class StartStep(Row):
     stage = Field("the stage that a replica is shown as while the step lasts")
     stream = Field("which stream of random numbers it draws from, 1 … N_STEP_MAX")
     waits_for = Field("bit i: it begins when the i-th step of its pool has ended")
+    transfer = Field(
+        "which of its pool's transfers over links it is, from 1; 0 = it moves nothing over a link"
+    )
+    links = Field("bit i: its bytes go over the i-th link")
+    moved_bytes = Field("bytes that it moves over them", unit="bytes")
+    setup_ps = Field("the part of its duration before the first byte")
     quantile_ps = Array("its duration is one of these, equally likely", N_QUANTILE, unit="ps")
 
 

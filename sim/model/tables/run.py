@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from sim.model.tables.codes import N_STEP_MAX
+from sim.model.tables.link import LinkParams, LinkState, Transfer
 from sim.model.tables.pool import PoolParams, PoolState, Signal, SignalSample, SignalState, StartStep
 from sim.model.tables.record import AttemptRecord, ClassCounts, RequestRecord
 from sim.model.tables.replica import Replica
@@ -60,6 +61,9 @@ class Params(World):
     n_signal_sample = Field("samples of all of them that there is room for")
     n_fault = Field("scripted faults")
     fault_at = Field("where they start in Params.m, by time")
+    n_link = Field("links that transfers share")
+    link_at = Field("where they start in Params.m")
+    n_transfer = Field("transfers over links that can be in progress, of all replica places")
     n_session = Field("sessions, 0 = no request belongs to one: the trace has no third word")
     has_attempts = Field("1 = requests may be refused, given up or tried again: attempts are kept apart")
     n_tenant = Field("tenants")
@@ -97,6 +101,7 @@ class Params(World):
     fault = Table(
         Fault, "scripted faults, by time", at="fault_at", rows=("n_fault",), key="faults", by="at_ps"
     )
+    link = Table(LinkParams, "links", at="link_at", rows=("n_link",), key="links")
     limit = Table(LimitParams, "limits of each class, then of each tenant", at="limit_at")
     tenant_weight = Words("weights of the tenants", at="weight_at")
     station = Table(StationParams, "CPU stations", at="station_at")
@@ -138,6 +143,13 @@ class State(World):
     n_mark = Field("marks set so far")
     next_fault_ps = Field("when the next scripted fault strikes, or NEVER")
     n_fault = Field("faults that have struck")
+    next_cluster_ps = Field(
+        "when the next fault strikes or the next transfer ends or is given a rate, or NEVER"
+    )
+    next_transfer_ps = Field("when the next transfer ends or is given a rate, or NEVER")
+    rates_ps = Field("since when rates have to be shared out anew, NEVER = they are as they should be")
+    shared_ps = Field("when the links' sums were last brought up to date")
+    first_moving = Field("first of the transfers in progress, by cap, then by number; −1 = none")
     n_timer = Field("entries of the heap of timers")
     n_release = Field("releases so far")
     cache_first = Field("response cache: the question used last")
@@ -173,6 +185,11 @@ class State(World):
     )
     autoscaler = Words("what the pools' autoscalers remember, SCALER_STATE each")
     router_memory = Words("what routers remember: rows of the kinds in use, see sim.model.router.choose")
+    link = Table(LinkState, "a row a link", rows=("n_link",))
+    transfer = Table(Transfer, "each replica place's transfers", rows=("n_transfer",))
+    start_hist = Words(
+        "of each pool whose starts move bytes over links: (1 + step, N_BUCKET) durations of the whole, of steps"
+    )
     queue = Table(
         TenantQueue,
         "(served model, n_queue) gateway queues",

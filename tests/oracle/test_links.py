@@ -1,0 +1,222 @@
+"""Cold starts that share links, against a model of their own: transfers, links and clocks kept in plain Python."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+import pytest
+
+from sim.engine.host import run_plan
+from sim.engine.simpy import Fleet
+from sim.fill.params import ClassRow, PoolRow, RunRow, ServedModelRow, Traffic, make_params
+from sim.fill.rows import StepRow
+from sim.model.tables.codes import STAGE_READY
+from sim.model.tables.run import Params, State
+
+from .test_starts import SECOND_PS, Steps, drawn, made
+
+N_START = 24
+ALONE_PS = 1 << 24  # a transfer that takes less than this shares nothing
+WHOLE = 1 << 30  # a clock that runs as fast as time
+
+
+class Moved(NamedTuple):
+    """What a step moves: over which links, how many bytes, after how long."""
+
+    links: int
+    n_bytes: int
+    setup_ps: int
+
+
+def moves(seed: int, steps: Steps, tables: np.ndarray) -> tuple[list[Moved], list[int]]:
+    """(what each step moves, what each link carries in 2^40 ps): a transfer alone takes about one of the links whole."""
+    rng = np.random.default_rng([seed, 41])
+    n_link = int(rng.integers(1, 4))
+    found = []
+    for _ in steps:
+        links = int(rng.integers(1 << n_link)) * int(rng.integers(3) > 0)
+        found.append(Moved(links, int(rng.integers(1, 60)) * 10**9, int(rng.integers(2)) * SECOND_PS // 20))
+    return found, [int(rng.integers(1, 400)) * 10**9 for _ in range(n_link)]
+
+
+class Going:
+    """A transfer in progress."""
+
+    def __init__(self, name: tuple[int, int], moved: Moved, own_ps: int) -> None:
+        self.name, self.left_ps, self.speed = name, own_ps, 0
+        self.over = [i for i in range(3) if moved.links >> i & 1]
+        self.cap = min(max(1, moved.n_bytes * 2**16 // (own_ps // 2**24)), 2**42 - 1)
+        self.rate = 0
+
+    def moves_on(self, span_ps: int) -> None:
+        """Let its clock run."""
+        self.left_ps -= min(self.left_ps, span_ps * self.speed // WHOLE)
+
+    def time_left(self) -> float:
+        """How long it still takes."""
+        return -(-self.left_ps * WHOLE // self.speed) if self.speed else float("inf")
+
+
+def share(going: list[Going], links: list[int]) -> None:
+    """Rates: what is not given out of the link that has least for each is shared by those that could take more."""
+    left, without = list(links), sorted(going, key=lambda one: (one.cap, one.name))
+    while without:
+        shares = {
+            i: max(1, left[i] // n) for i in range(len(links)) if (n := sum(i in one.over for one in without))
+        }
+        tight = min(shares, key=lambda i: (shares[i], i))
+        if without[0].cap <= shares[tight]:
+            given = [(without[0], without[0].cap)]
+        else:
+            given = [(one, shares[tight]) for one in without if tight in one.over]
+        for one, rate in given:
+            one.rate, one.speed = rate, max(1, rate * WHOLE // one.cap)
+            without.remove(one)
+            for i in one.over:
+                left[i] -= rate
+
+
+def naive(
+    seed: int, steps: Steps, moved: list[Moved], links: list[int], tables: np.ndarray
+) -> tuple[dict[tuple[int, int], int], list[int]]:
+    """((start, step) → when it ended, when each start was ready), ps, of starts that all begin at 0."""
+    took = [
+        [int(tables[i, drawn(seed, steps[i][1], start)]) for i in range(len(steps))]
+        for start in range(N_START)
+    ]
+    ends: dict[tuple[int, int], int] = {}
+    going: list[Going] = []
+    due: dict[tuple[int, int], tuple[int, bool]] = {}  # (start, step) → (when, whether its bytes begin then)
+    now_ps = changed_ps = (
+        0  # clocks are brought up to date when what moves changes, as the documentation says
+    )
+    while len(ends) < N_START * len(steps):
+        is_changed = False
+        began: list[Going] = []
+        for one in [one for one in going if changed_ps + one.time_left() <= now_ps]:
+            ends[one.name], is_changed = now_ps, True
+            going.remove(one)
+        is_new = True
+        while is_new:  # at one instant a step that takes no time lets the next one begin
+            is_new = False
+            for name, (at_ps, begins) in list(due.items()):
+                if at_ps == now_ps:
+                    del due[name]
+                    is_new = True
+                    if begins:
+                        began.append(
+                            Going(name, moved[name[1]], took[name[0]][name[1]] - moved[name[1]].setup_ps)
+                        )
+                        is_changed = True
+                    else:
+                        ends[name] = now_ps
+            for start in range(N_START):
+                for i, (_, _, after) in enumerate(steps):
+                    name = (start, i)
+                    if name in ends or name in due or any(one.name == name for one in going + began):
+                        continue
+                    if all((start, j) in ends for j in after):
+                        own = took[start][i]
+                        shares = moved[i].links > 0 and own - moved[i].setup_ps >= ALONE_PS
+                        due[name] = (now_ps + (moved[i].setup_ps if shares else own), shares)
+                        is_new = True
+        if is_changed:
+            for one in going:
+                one.moves_on(now_ps - changed_ps)
+            going += began
+            changed_ps = now_ps
+            share(going, links)
+        waits = [at_ps for at_ps, _ in due.values()] + [changed_ps + one.time_left() for one in going]
+        now_ps = int(min(waits, default=now_ps))
+    return ends, [max(ends[start, i] for i in range(len(steps))) for start in range(N_START)]
+
+
+def fleet(seed: int, steps: Steps, moved: list[Moved], links: list[int], tables: np.ndarray) -> Params:
+    """Replicas that all start at 0."""
+    speed = np.full(9, SECOND_PS)
+    pool = PoolRow(speed, 0 * speed, 0, 0, 1000, 8, 64, 1000)._replace(
+        min_replicas=0,
+        max_replicas=N_START,
+        initial_replicas=0,
+        tick_ps=0,
+        target_milli=N_START,
+        stage_ps=tables,
+        steps=tuple(
+            StepRow(stage, draw, sum(1 << j for j in after), what.links, what.n_bytes, what.setup_ps)
+            for (stage, draw, after), what in zip(steps, moved, strict=True)
+        ),
+    )
+    end_ps = 20_000 * SECOND_PS
+    return make_params(
+        RunRow(seed, end_ps, 0, end_ps, 0),
+        Traffic(*np.array([[end_ps - 1], [1], [1], [0]])),
+        [ClassRow()],
+        [ServedModelRow()],
+        [pool],
+        things={"link": [{"bandwidth_q40": rate} for rate in links]},
+    )
+
+
+def case(seed: int) -> tuple[Steps, list[Moved], list[int], np.ndarray]:
+    """Steps, what they move, links, tables."""
+    steps, tables = made(seed)
+    moved, links = moves(seed, steps, tables)
+    return steps, moved, links, tables
+
+
+def run(p: Params, engine: str) -> State:
+    """The final state."""
+    return run_plan(p) if engine == "cpu" else Fleet(p).run()
+
+
+@pytest.mark.parametrize("engine", ["cpu", "simpy"])
+@pytest.mark.parametrize("seed", range(20))
+def test_starts_that_share_links_end_when_they_should(engine: str, seed: int) -> None:
+    steps, moved, links, tables = case(seed)
+    p = fleet(seed, steps, moved, links, tables)
+    state = run(p, engine)
+    ends, ready = naive(seed, steps, moved, links, tables)
+    replicas = state.rows("replica", N_START)
+    assert replicas["stage"].tolist() == [STAGE_READY] * N_START
+    assert replicas["ready_ps"].tolist() == ready
+    over = [i for i, what in enumerate(moved) if what.links]
+    rows = state.rows("transfer", N_START * len(over)).reshape(N_START, len(over))
+    for place, i in enumerate(over):
+        for start in range(N_START):
+            row = rows[start, place]
+            if row["end_ps"] >= 0:  # it was long enough to share
+                assert row["end_ps"] == ends[start, i], (start, i)
+    counted = sum(
+        sum(
+            moved[i].n_bytes
+            for i in over
+            if moved[i].links >> number & 1 and rows[start, over.index(i)]["end_ps"] >= 0
+        )
+        for start in range(N_START)
+        for number in range(len(links))
+    )
+    carried = state.rows("link", len(links))["moved_bytes"]
+    assert sum(int(low) + (int(high) << 62) for low, high in carried) == counted
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_links_that_carry_enough_change_nothing(seed: int) -> None:
+    steps, moved, links, tables = case(seed)
+    wide = fleet(seed, steps, moved, [1 << 55] * len(links), tables)
+    alone = fleet(seed, steps, [what._replace(links=0) for what in moved], [], tables)
+    ready = [run_plan(p).rows("replica", N_START)["ready_ps"].tolist() for p in (wide, alone)]
+    assert ready[0] == ready[1]
+
+
+def test_the_made_starts_share() -> None:
+    """What is compared above is held back by links, by several at a time, and by its own limit."""
+    later = at_cap = 0
+    for seed in range(20):
+        steps, moved, links, tables = case(seed)
+        _, ready = naive(seed, steps, moved, links, tables)
+        _, free = naive(seed, steps, moved, [1 << 55] * len(links), tables)
+        later += sum(a > b for a, b in zip(ready, free, strict=True))
+        at_cap += sum(a == b for a, b in zip(ready, free, strict=True))
+    assert later > 100
+    assert at_cap > 20
