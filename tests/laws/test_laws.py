@@ -441,6 +441,11 @@ def the_series_adds_up(walk: Walk, result: Result) -> None:
         for name in ("time_ps", "attempts", "retries", "routed", "completions", "preemptions", "gpu_ps"):
             assert np.all(np.diff(series[name]) >= 0), name
         assert np.all(np.diff(series["attempts"] - series["retries"]) >= 0)
+        period_ps = int(walk.p.sample_ps)
+        expected = period_ps * np.arange(len(series["time_ps"]))
+        assert np.array_equal(series["time_ps"][:-1], expected[:-1]), "a sample every period, from 0 on"
+        assert np.all(series["time_ps"][-1:] <= expected[-1:]), "the last where the run ends"
+        assert np.all(np.diff(series["time_ps"]) > 0), "one at an instant"
         if is_simple(result):
             assert np.all(series["routed"] - series["completions"] == series["waiting"] + series["running"])
         billed = (places - series["waiting_slice"]).astype(object) * int(limits["gpus"])
