@@ -232,6 +232,35 @@ def search(words: list[str], console: Any, say: Say, progress: Any) -> int:
     return OK if found.front else SLO_FAILED
 
 
+def sensitivity(words: list[str], console: Any, say: Say, progress: Any) -> int:
+    """`sensitivity SCENARIO --vary KEY=RANGE --measure MEASURE`: Sobol indices."""
+    options = ("--vary", "--measure", "--samples", "--seeds", "--step-time", "--cold-start", "--load")
+    asked = read_words("sensitivity", words, options, ("--json",))
+    from sim.answers.robust import OFF
+    from sim.answers.sensitivity import SAMPLES, SEEDS
+    from sim.answers.sensitivity import sensitivity as ask
+
+    off = {key: asked.share(f"--{key.replace('_', '-')}", usual) for key, usual in OFF.items()}
+    with progress(f"points of {asked.scenario}") as tick:
+        found = ask(
+            asked.scenario,
+            asked.one("--measure", "ttft.p99"),
+            asked.values.get("--vary", []),
+            asked.overrides,
+            off,
+            asked.whole("--samples", SAMPLES),
+            asked.whole("--seeds", SEEDS),
+            progress=tick,
+        )
+    if "--json" in asked.flags:
+        say(as_json(found.as_dict()))
+    else:
+        from sim.report.sensitivity_terminal import print_sensitivity
+
+        print_sensitivity(found, console)
+    return OK
+
+
 def budget(words: list[str], console: Any, say: Say, progress: Any) -> int:
     """`budget RUN [class=NAME]`: the error budget of a kept run and its burn-rate alerts; 3 where it is overspent."""
     asked = read_words("budget", words, ("--objective", "--period"), ("--json",), "a run", "latest")
@@ -285,4 +314,5 @@ VERBS: dict[str, Callable[[list[str], Any, Say, Any], int]] = {
     "budget": budget,
     "robust": robust,
     "search": search,
+    "sensitivity": sensitivity,
 }

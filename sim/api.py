@@ -1,5 +1,5 @@
 """The stable Python interface: `sim.run`, `sim.compare`, `sim.sweep`, `sim.study`, `sim.open`, `sim.whatif`,
-`sim.capacity`, `sim.price`, `sim.robust`, `sim.search`, `sim.load`, `sim.fleet`.
+`sim.capacity`, `sim.price`, `sim.robust`, `sim.search`, `sim.sensitivity`, `sim.load`, `sim.fleet`.
 
 Everything here keeps its name and meaning between minor versions; the rest of the package may move.
 """
@@ -21,6 +21,7 @@ if TYPE_CHECKING:  # a run needs neither
     from sim.answers.policy_search import Search
     from sim.answers.price import Price
     from sim.answers.robust import Robust
+    from sim.answers.sensitivity import Sensitivity
     from sim.answers.whatif import Answer
     from sim.records.study_open import Results
     from sim.sweeps.run import Sweep
@@ -275,6 +276,24 @@ def search(
 
     folder = None if out is None else Path(out)
     return ask(str(scenario), vary, objectives, keep, overrides, trials, seeds, seed, folder, threads)
+
+
+def sensitivity(
+    scenario: str | Path,
+    measure: str = "ttft.p99",
+    vary: Mapping[str, Any] | Sequence[str] = (),
+    overrides: Sequence[str] = (),
+    off: Mapping[str, float] | None = None,
+    samples: int = 64,
+    seeds: int = 3,
+    threads: int | None = None,
+) -> Sensitivity:
+    """Sobol indices of a measure over the keys of `vary`, and over step times, cold starts and traffic as `robust` has
+    them. Raises InputError.
+    """
+    from sim.answers.sensitivity import sensitivity as ask
+
+    return ask(str(scenario), measure, vary, overrides, off, samples, seeds, threads)
 
 
 def fleet(scenario: str | Path | Scenario, overrides: Sequence[str] = ()) -> Any:

@@ -25,6 +25,7 @@ DISK_ERRORS = {
     errno.ENAMETOOLONG: "the name is too long",
 }
 
+ANSWERS = ("whatif", "capacity", "search", "robust", "sensitivity", "budget")
 OUTPUT_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)  # of a stream, which has no name
 
 
@@ -59,11 +60,7 @@ def dispatch(words: list[str]) -> int:
         "plan": partial(of_study, "plan"),
         "sweep": study,
         "sql": partial(of_study, "sql"),
-        "whatif": partial(answer, "whatif"),
-        "capacity": partial(answer, "capacity"),
-        "budget": partial(answer, "budget"),
-        "robust": partial(answer, "robust"),
-        "search": partial(answer, "search"),
+        **{verb: partial(answer, verb) for verb in ANSWERS},
         "show": show,
         "list": list_,
         "plot": partial(pictures, "plot"),

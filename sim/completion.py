@@ -19,6 +19,7 @@ VERBS = (
     "budget",
     "robust",
     "search",
+    "sensitivity",
     "show",
     "list",
     "plot",
@@ -32,7 +33,7 @@ VERBS = (
     "import-model",
     "completion",
 )
-STORY_VERBS = ("run", "compare", "show", "explore", "whatif", "capacity", "robust", "search")
+STORY_VERBS = ("run", "compare", "show", "explore", "whatif", "capacity", "robust", "search", "sensitivity")
 STUDY_VERBS = ("plan", "sweep", "check")
 RUN_VERBS = ("budget", "plot", "why", "report", "trace", "metrics")
 OPTIONS = {
@@ -40,6 +41,9 @@ OPTIONS = {
     "check": ("--junit", "--json", "--markdown", "--share"),
     "metrics": ("--at", "--rules", "--start", "-o"),
     "whatif": ("--keep", "--vary", "--minimise", "--curve", "--seeds", "--every", "--json"),
+    "sensitivity": (
+        *("--vary", "--measure", "--samples", "--seeds", "--step-time", "--cold-start", "--load", "--json"),
+    ),
     "search": ("--vary", "--objective", "--keep", "--trials", "--seeds", "--sampler-seed", "--json"),
     "robust": ("--keep", "--minimise", "--worlds", "--step-time", "--cold-start", "--load", "--json"),
     "budget": ("--objective", "--period", "--json"),

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from sim.answers.policy_search import Search
     from sim.answers.price import Price
     from sim.answers.robust import Robust
+    from sim.answers.sensitivity import Sensitivity
     from sim.answers.whatif import Answer, Line
 
 
@@ -185,5 +186,24 @@ def search_dict(of: Search) -> dict[str, Any]:
         "runs": of.n_run,
         "runs_kept_from_before": of.n_kept,
         "notes": list(of.notes),
+        "wall_s": of.wall_s,
+    }
+
+
+def sensitivity_dict(of: Sensitivity) -> dict[str, Any]:
+    """What a measure hangs on."""
+    return {
+        "question": "sensitivity",
+        "scenario": of.scenario,
+        "overrides": list(of.overrides),
+        "measure": of.measure.key,
+        "unit": of.measure.unit,
+        "indices": [one._asdict() for one in of.indices],
+        "mean": of.mean,
+        "deviation": of.deviation,
+        "off": dict(of.off),
+        "samples": of.n_sample,
+        "seeds": of.n_seed,
+        "runs": of.n_run,
         "wall_s": of.wall_s,
     }

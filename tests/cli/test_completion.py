@@ -35,6 +35,7 @@ OFFERED = [
                 "metrics",
                 "robust",
                 "search",
+                "sensitivity",
             ),
             "check",
         },

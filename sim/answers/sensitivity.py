@@ -1,0 +1,208 @@
+"""What a measure hangs on: Sobol indices over keys of the scenario and over what is modelled.
+
+The variance of a measure over all that may differ is shared out: the first-order index of a thing is the share that goes
+when it alone is known, the total index the share that stays when everything else is known, interactions included. Saltelli
+and others, "Variance based sensitivity analysis of model output", Computer Physics Communications 181 (2010); intervals by
+bootstrap. All points are run with the same seeds, so that luck is no part of the variance.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from sim.answers.bench import Bench, Setting, Sheet
+from sim.answers.proposals import entries_of
+from sim.answers.robust import OFF, spans_of
+from sim.answers.varied import axes_of, checked_seeds, words_of
+from sim.answers.whatif import Tick
+from sim.errors import InputError, problem
+from sim.measures.shown import Compared, compared
+from sim.scenario.compose import load_scenario
+from sim.scenario.slo import measure_of
+from sim.statistics.means import CONFIDENCE
+from sim.studies.axes import Axis
+
+SAMPLES, SEEDS = 64, 3
+SAMPLES_MAX = 2**14
+FACTORS_MAX = 30
+N_RESAMPLE = 500
+WORLD = tuple(OFF)
+
+
+class Index(NamedTuple):
+    """How much of a measure's variance hangs on one thing, with 95 % intervals."""
+
+    name: str
+    first: float
+    first_low: float
+    first_high: float
+    total: float
+    total_low: float
+    total_high: float
+
+
+@dataclass
+class Sensitivity:
+    """What a measure hangs on, the most first."""
+
+    scenario: str
+    overrides: tuple[str, ...]
+    measure: Compared
+    indices: list[Index]
+    mean: float  # of the measure, over the points
+    deviation: float  # standard deviation
+    off: dict[str, float]
+    n_sample: int
+    n_seed: int
+    n_run: int
+    wall_s: float
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain data, for JSON."""
+        from sim.answers.plain import sensitivity_dict
+
+        return sensitivity_dict(self)
+
+
+def sensitivity(
+    scenario: str,
+    measure: str = "ttft.p99",
+    vary: Mapping[str, Any] | Sequence[str] = (),
+    overrides: Sequence[str] = (),
+    off: Mapping[str, float] | None = None,
+    samples: int = SAMPLES,
+    seeds: int = SEEDS,
+    threads: int | None = None,
+    progress: Tick | None = None,
+) -> Sensitivity:
+    """Sobol indices of a measure over the keys of `vary` and over step times, cold starts and traffic that are `off`.
+
+    A range counts as evenly spread (a log range over its logarithm), of values each as often. `samples` is a power of
+    two; it takes samples × (things + 2) points of `seeds` runs each. Raises InputError.
+    """
+    begun = time.perf_counter()
+    of = measure_for(measure)
+    if type(samples) is not int or not 4 <= samples <= SAMPLES_MAX or samples & (samples - 1):
+        raise InputError(problem("--samples", samples, f"a power of two from 4 to {SAMPLES_MAX}"))
+    story = load_scenario(scenario, list(overrides))
+    axes = axes_of(vary) if vary else []
+    check_flat(axes)
+    spans = spans_of(off or {})
+    worlds = [key for key in WORLD if spans[key] > 0]
+    names = [*(one.key for one in axes), *worlds]
+    if not 1 <= len(names) <= FACTORS_MAX:
+        raise InputError(f"sensitivity: {len(names)} things differ; allowed: 1 to {FACTORS_MAX}")
+    a, b = points_of(samples, len(names))
+    mixed = [np.where(np.arange(len(names)) == i, b, a) for i in range(len(names))]
+    numbers = range(1, checked_seeds(seeds) + 1) if seeds != 1 else range(1, 2)
+    with Bench(Sheet(scenario, tuple(overrides), ()), threads or story.engine.threads) as bench:
+        found = []
+        for i, cube in enumerate((a, b, *mixed)):
+            settings = [setting_at(row, axes, worlds, spans) for row in cube]
+            bench.run(settings, numbers)
+            found.append(np.array([_mean(bench, one, numbers, of) for one in settings]))
+            if progress is not None:
+                progress((i + 1) / (len(mixed) + 2), 1.0, f"{len(bench.done):,} runs")
+        n_run = len(bench.done)
+    values = np.concatenate(found)
+    return Sensitivity(
+        scenario,
+        tuple(overrides),
+        of,
+        sorted(indices(names, found[0], found[1], np.stack(found[2:])), key=lambda one: -one.total),
+        float(values.mean()),
+        float(values.std()),
+        {key: spans[key] for key in worlds},
+        samples,
+        len(numbers),
+        n_run,
+        time.perf_counter() - begun,
+    )
+
+
+def measure_for(name: str) -> Compared:
+    """The measure that is looked at. Raises InputError, which names the nearest."""
+    try:
+        _, metric, statistic = measure_of(name, name, ())
+    except InputError as error:
+        raise InputError(line.replace("slo: ", "--measure: ", 1) for line in error.problems) from None
+    return compared(f"{metric}.{statistic}" if statistic else metric)
+
+
+def check_flat(axes: Sequence[Axis]) -> None:
+    """Raise InputError where an option has keys of its own: these are not there at every point."""
+    for one in axes:
+        if any(inner for _, inner in (entries_of(one) if one.span is None else [])):
+            raise InputError(f"--vary: {one.key}: options with keys of their own are not allowed here")
+
+
+def points_of(n: int, dims: int) -> tuple[np.ndarray, np.ndarray]:
+    """Two sets of points in the unit cube, (n, dims) each, of a scrambled Sobol sequence; the same at every call."""
+    from scipy.stats import qmc
+
+    both = qmc.Sobol(2 * dims, rng=np.random.default_rng(0)).random(n)
+    both = np.minimum(both, np.nextafter(1.0, 0.0))
+    return both[:, :dims], both[:, dims:]
+
+
+def setting_at(
+    row: np.ndarray, axes: Sequence[Axis], worlds: Sequence[str], spans: Mapping[str, float]
+) -> Setting:
+    """The setting at a point of the unit cube."""
+    values: dict[str, Any] = {}
+    for one, u in zip(axes, row.tolist(), strict=False):
+        if one.span is not None:
+            values[one.key] = one.span.at(np.array([u]))[0].item()
+        else:
+            entries = entries_of(one)
+            values[one.key] = entries[min(int(u * len(entries)), len(entries) - 1)][0]
+    shares = row[len(axes) :].tolist()
+    factors = {key: round(1 + spans[key] * (2 * u - 1), 9) for key, u in zip(worlds, shares, strict=True)}
+    return Setting(words_of(values), **factors)
+
+
+def _mean(bench: Bench, setting: Setting, seeds: range, of: Compared) -> float:
+    values = [bench.done[setting, seed].row.get(of.key) for seed in seeds]
+    known = [value for value in values if value is not None and math.isfinite(value)]
+    if len(known) < len(values):
+        told = " ".join(setting.words) or "some point"
+        raise InputError(
+            f"--measure: {of.label} is infinite or unknown at {told}: requests are never served there; allowed: ranges "
+            "in which they are, or another measure"
+        )
+    return float(np.mean(known))
+
+
+def indices(names: Sequence[str], f_a: np.ndarray, f_b: np.ndarray, f_ab: np.ndarray) -> list[Index]:
+    """Sobol indices from a model's values at A (n,), at B (n,) and at A with one column of B, (names, n).
+
+    All are 0 where the values do not vary.
+    """
+    from scipy.stats import sobol_indices
+
+    if np.ptp(np.concatenate([f_a, f_b, f_ab.ravel()])) == 0:
+        return [Index(name, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0) for name in names]
+    if len(names) == 1:  # SciPy wants two
+        return indices([*names, ""], f_a, f_b, np.concatenate([f_ab, f_ab]))[:1]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of degenerate resamples
+        found = sobol_indices(
+            func={"f_A": f_a[None, :], "f_B": f_b[None, :], "f_AB": f_ab[:, None, :]},
+            n=len(f_a),
+            rng=np.random.default_rng(0),
+        )
+        ends = found.bootstrap(confidence_level=CONFIDENCE, n_resamples=N_RESAMPLE)
+    first, total = np.ravel(found.first_order), np.ravel(found.total_order)
+    low1, high1 = (np.ravel(end) for end in ends.first_order.confidence_interval)
+    low2, high2 = (np.ravel(end) for end in ends.total_order.confidence_interval)
+    return [
+        Index(name, *(float(x[i]) for x in (first, low1, high1, total, low2, high2)))
+        for i, name in enumerate(names)
+    ]
