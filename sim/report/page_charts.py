@@ -12,7 +12,7 @@ from sim.report.style import ORANGE, looks
 
 
 def latency_chart(summary: Mapping[str, Any]) -> Any:
-    """A point for each statistic of each latency, on a logarithmic axis of seconds."""
+    """A point for each statistic of each latency, on a logarithmic axis of seconds; None where all are infinite."""
     import altair as alt
 
     from sim.report.terminal import LATENCIES
@@ -24,6 +24,8 @@ def latency_chart(summary: Mapping[str, Any]) -> Any:
         for level in LEVELS
         if (value := found[key_of(level)]) is not None and math.isfinite(value) and value > 0
     ]
+    if not data:
+        return None
     low, high = min((d["s"] for d in data), default=0.1) / 1.5, max((d["s"] for d in data), default=1.0) * 1.5
     drawn, names = looks(LEVELS), list(LEVELS)
     colours = alt.Scale(domain=names, range=[drawn[name].colour for name in names])

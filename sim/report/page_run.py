@@ -129,9 +129,12 @@ def latencies(summary: Mapping[str, Any]) -> list[Html | Figure]:
         scopes += [(f" of {name}", section) for name, section in summary["classes"].items()]
     rows = [row for whose, section in scopes for row in _latency_rows(section, whose)]
     values = Table(("latency", *LEVELS), rows)
-    chart = Figure("latency-chart", "Statistics of each latency, requests that were never served counting as infinite",
-                   latency_chart(summary), values, height=190)  # fmt: skip
-    return [chart, table(values, caption="latencies")]
+    shown = table(values, caption="latencies")
+    drawn = latency_chart(summary)
+    if drawn is None:
+        return [shown]
+    title = "Statistics of each latency; what is infinite, for requests that were never served, has no place"
+    return [Figure("latency-chart", title, drawn, values, height=190), shown]
 
 
 def _latency_rows(section: Mapping[str, Any], whose: str) -> Iterator[list[Cell | str]]:

@@ -19,7 +19,7 @@ from sim.report.markup import Cell, Html, Table, details, listed, paragraph, tab
 from sim.report.page import Section, document
 from sim.report.page_parts import assumption_table, limits, page_head, repeat, verdict, versions_text
 from sim.report.page_run import verdict_of
-from sim.report.panels import limit_line, long_rows, time_axis, value_axis
+from sim.report.panels import apart, limit_lines, long_rows, time_axis, value_axis
 from sim.report.panels_parts import lines, pool_samples, told_apart
 from sim.report.series import Samples, fleet_samples, last_event_s, ttft_limits, ttft_over_time, ttft_parts
 from sim.report.study_charts import Shown, span_of, trade
@@ -211,7 +211,6 @@ def total_cost(pools: Mapping[str, Any]) -> tuple[Any, Any]:
 
 
 def _ttft(axis: Any, runs: Runs) -> list[Figure]:
-    import altair as alt
 
     first = next(iter(runs.values()))
     figures = []
@@ -225,13 +224,10 @@ def _ttft(axis: Any, runs: Runs) -> list[Figure]:
             continue
         limits_ = (part.limits or ttft_limits(first.summary, [], [None]))[:1]
         y = value_axis([r["y"] for r in data if r["y"] is not None] + [v for v, _ in limits_], "seconds")
-        layers = [
-            told_apart(axis, data, y, list(runs)),
-            *(layer for v, text in limits_ for layer in limit_line(axis, v, text, y)),
-        ]
+        layers = apart([told_apart(axis, data, y, list(runs)), *limit_lines(limits_, y)])
         whose = f" of {part.name}" if part.name else ""
         title = f"Time to first token{whose}, p99 by arrival (gaps: never served)"
-        figures.append(Figure(f"ttft-{at}", title, alt.layer(*layers), height=170))
+        figures.append(Figure(f"ttft-{at}", title, layers, height=170))
     return figures
 
 

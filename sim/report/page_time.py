@@ -13,6 +13,7 @@ from sim.report.markup import Html, tag
 from sim.report.panels import (
     Axis,
     Panel,
+    apart,
     queue_panel,
     rates_panel,
     replicas_panel,
@@ -64,12 +65,8 @@ def over_time(run: RunFiles) -> list[Html | Figure]:
 
 def figure_of(name: str, panel: Panel, spans: list[tuple[float, float]]) -> Figure:
     """A panel as a figure of its own, grey where arrivals are not measured."""
-    import altair as alt
-
-    layers = alt.layer(unmeasured(panel.axis, spans), *panel.layers).resolve_scale(
-        color="independent", strokeDash="independent", shape="independent"
-    )
-    return Figure(name, panel.title, layers, height=panel.height)
+    layers = [unmeasured(panel.axis, spans), *panel.layers]
+    return Figure(name, panel.title, apart(layers), height=panel.height)
 
 
 def _ttft(run: RunFiles) -> Iterator[tuple[Any, Any]]:
@@ -126,7 +123,10 @@ def _classes(axis: Axis, run: RunFiles) -> Iterator[tuple[str, Panel]]:
                 "Retries of each class, by arrival of their request", 100, axis, [lines(axis, retries, rate)]
             ),
         )
+    drawn = [part.classes for part in ttft_parts(run.summary)]  # those of one class stand with the fleet's
     for number, name in enumerate(names):
+        if [name] in drawn:
+            continue
         over = ttft_over_time(run.tables.requests, end_s, [name])
         if over is not None:
             yield f"ttft-{number}", ttft_panel(axis, over, ttft_limits(run.summary, [name], [name]), name)

@@ -25,6 +25,7 @@ from sim.report.style import (
 
 Rows = list[dict[str, Any]]
 QUEUE_COLOURS = {"held at the gateway": RED, "waiting at replicas": SKY}
+LIMIT_DASHES: tuple[list[int], ...] = ([6, 4], [2, 3], [10, 3, 2, 3])
 LOG_FROM = 20.0  # largest / smallest from which an axis is logarithmic
 
 
@@ -77,6 +78,15 @@ def stacked(panels: list[Panel], unmeasured_s: list[tuple[float, float]]) -> Any
         for panel in panels
     ]
     return alt.vconcat(*drawn).resolve_scale(
+        color="independent", strokeDash="independent", shape="independent"
+    )
+
+
+def apart(layers: list[Any]) -> Any:
+    """Layers over each other, each with colours, dashes and marks of its own."""
+    import altair as alt
+
+    return alt.layer(*layers).resolve_scale(
         color="independent", strokeDash="independent", shape="independent"
     )
 
@@ -136,7 +146,7 @@ def ttft_panel(axis: Axis, ttft: OverTime, limits: list[tuple[float, str]], who:
     y = value_axis(shown, "seconds")
     never = ttft.time_s[np.isinf(ttft.value["p99"])]
     chart = _lines(axis, data, {"p99": RED, "p50": BLUE}, y, point=len(never) > 0)
-    layers = [chart, *(layer for limit, label in limits for layer in limit_line(axis, limit, label, y))]
+    layers = [chart, *limit_lines(limits, y)]
     if len(never):
         layers.append(_never_served(axis, never))
     title = f"Time to first token{f' of {who}' if who else ''}, by arrival" + (
@@ -167,16 +177,19 @@ def log_ticks(low: float, high: float) -> Any:
     return alt.Axis(values=[v for v in values if low <= v <= high], format="~g")
 
 
-def limit_line(axis: Axis, limit: float, label: str, y: Any) -> list[Any]:
-    """A dashed line at a limit, its text on it at the right end."""
+def limit_lines(limits: list[tuple[float, str]], y: Any) -> list[Any]:
+    """A dashed line at each limit; what it is stands in the legend, where it covers nothing."""
     import altair as alt
 
-    data = alt.InlineData([{"y": limit, "t": float(axis.of(np.array(axis.end_s))), "label": label}])
-    rule = alt.Chart(data).mark_rule(strokeDash=[6, 4], strokeWidth=1.4, color=BLACK).encode(y=y)
-    words: dict[str, Any] = {"align": "right", "baseline": "bottom", "dx": -4, "dy": -3, "fontSize": 11}
-    where: dict[str, Any] = {"x": x_of(axis), "y": y, "text": "label:N"}
-    halo = alt.Chart(data).mark_text(stroke="white", strokeWidth=4, **words).encode(**where)
-    return [rule, halo, alt.Chart(data).mark_text(color=BLACK, **words).encode(**where)]
+    lines = []
+    for number, (limit, label) in enumerate(limits):
+        dash = LIMIT_DASHES[number % len(LIMIT_DASHES)]
+        scale = alt.Scale(domain=[label], range=[BLACK])
+        legend = alt.Legend(symbolType="stroke", symbolDash=dash, labelLimit=0)
+        colour = alt.Color("series:N", title=None, scale=scale, legend=legend)
+        data = alt.InlineData([{"y": limit, "series": label}])
+        lines.append(alt.Chart(data).mark_rule(strokeDash=dash, strokeWidth=1.4).encode(y=y, color=colour))
+    return lines
 
 
 def unmeasured(axis: Axis, spans_s: list[tuple[float, float]]) -> Any:

@@ -8,9 +8,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from sim.analysis.overtime import bin_count, bin_of
-from sim.report.panels import Axis, Rows, long_rows, x_of
+from sim.report.panels import Axis, Rows, apart, long_rows, x_of
 from sim.report.series import LARGEST, LAST, MAX_POINTS, STAGES, numbers, thinned
-from sim.report.style import looks
+from sim.report.style import Look, looks
 
 S_PER_HOUR = 3600.0
 MARKS = 14  # of a line: so many of its points are marked
@@ -93,25 +93,33 @@ def told_apart(axis: Axis, data: Rows, y: Any, names: Sequence[str], **mark: Any
     import altair as alt
 
     found = looks(names)
-    colour = alt.Color(
-        "series:N", sort=None, title=None,
-        scale=alt.Scale(domain=list(names), range=[found[name].colour for name in names]),
-    )  # fmt: skip
-    dash = alt.StrokeDash(
-        "series:N", sort=None, title=None,
-        scale=alt.Scale(domain=list(names), range=[found[name].dash for name in names]),
-    )  # fmt: skip
-    shape = alt.Shape(
-        "series:N", sort=None, title=None,
-        scale=alt.Scale(domain=list(names), range=[found[name].shape for name in names]),
-    )  # fmt: skip
+    colour, plain = (series_channel(alt.Color, found, "colour", has) for has in (True, False))
+    dash, shape = (
+        series_channel(alt.StrokeDash, found, "dash"),
+        series_channel(alt.Shape, found, "shape", False),
+    )
     x = x_of(axis)
     drawn = alt.Chart(alt.InlineData(data)).mark_line(strokeWidth=1.8, **mark)
     if len(names) < 2:  # there is nothing to tell it from
         return drawn.encode(x=x, y=y, color=colour)
     line = drawn.encode(x=x, y=y, color=colour, strokeDash=dash)
-    marks = alt.Chart(alt.InlineData(marked(data, names))).mark_point(filled=True, size=34, opacity=1)
-    return alt.layer(line, marks.encode(x=x, y=y, color=colour, shape=shape))
+    points = alt.Chart(alt.InlineData(marked(data, names))).mark_point(filled=True, size=34, opacity=1)
+    marks = points.encode(x=x, y=y, color=plain, shape=shape)
+    return apart([line, marks])
+
+
+def series_channel(
+    channel: Any, found: Mapping[str, Look], part: str, has_legend: bool = True, is_line: bool = True
+) -> Any:
+    """A channel by which series are told apart: colour, dash or shape. One layer of a picture has the legend: its lines, or
+    where there are none its points.
+    """
+    import altair as alt
+
+    scale = alt.Scale(domain=list(found), range=[getattr(look, part) for look in found.values()])
+    as_line = alt.Legend(symbolType="stroke", symbolStrokeWidth=2.2, symbolSize=300)
+    legend = None if not has_legend or len(found) < 2 else as_line if is_line else alt.Legend(labelLimit=260)
+    return channel("series:N", sort=None, title=None, scale=scale, legend=legend)
 
 
 def marked(data: Rows, names: Sequence[str]) -> Rows:

@@ -11,7 +11,7 @@ from sim.errors import InputError
 from sim.records.run_dir import RunFiles, read_run
 from sim.report.heads import head_of_runs
 from sim.report.labels import place_labels
-from sim.report.panels import Axis, Rows, limit_line, log_ticks, long_rows, time_axis, value_axis
+from sim.report.panels import Axis, Rows, apart, limit_lines, log_ticks, long_rows, time_axis, value_axis
 from sim.report.panels_parts import told_apart
 from sim.report.plot import stem_of, title_of, write_chart
 from sim.report.series import (
@@ -65,7 +65,6 @@ def comparison_chart(runs: Mapping[str, RunFiles]) -> Any:
 
 def _ttft_panel(axis: Axis, runs: Mapping[str, RunFiles], part: TtftPart) -> Any:
     """p99 of ttft by arrival time, a line a run; None where no run kept such requests."""
-    import altair as alt
 
     data: Rows = []
     for name, run in runs.items():
@@ -77,10 +76,10 @@ def _ttft_panel(axis: Axis, runs: Mapping[str, RunFiles], part: TtftPart) -> Any
     limits = part.limits[:1]
     y = value_axis([row["y"] for row in data if row["y"] is not None] + [v for v, _ in limits], "seconds")
     lines = told_apart(axis, data, y, list(runs))
-    layers = [lines, *(layer for limit, label in limits for layer in limit_line(axis, limit, label, y))]
+    layers = apart([lines, *limit_lines(limits, y)])
     whose = f" of {part.name}" if part.name else ""
     title = f"Time to first token{whose}, p99 by arrival (gaps: never served)"
-    return alt.layer(*layers).properties(width=WIDTH, height=170, title=title)
+    return layers.properties(width=WIDTH, height=170, title=title)
 
 
 def _replicas_panel(axis: Axis, samples: Mapping[str, Samples]) -> Any:

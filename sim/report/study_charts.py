@@ -9,7 +9,8 @@ from typing import Any, Literal, NamedTuple
 from sim.analysis.replicate import Estimate, Replication
 from sim.analysis.varied import Varied, is_number, is_traffic, text_of
 from sim.measures.shown import Compared
-from sim.report.panels import LOG_FROM, log_ticks
+from sim.report.panels import LOG_FROM, apart, log_ticks
+from sim.report.panels_parts import series_channel
 from sim.report.style import BLACK, MAX_LOOKS, Look, looks
 from sim.report.text import quantity
 
@@ -133,30 +134,32 @@ def along(
     """
     import altair as alt
 
-    names = list(found)
     places = sorted(set(layout.places))
     x_scale = alt.Scale(type="log" if _is_even_in_log(places) else "linear", nice=False, padding=14)
     x = alt.X("x:Q", title=layout.x, scale=x_scale, axis=alt.Axis(values=_ticks(places), format="~r"))
-    y = value_scale(span, title, alt.Y, "y")
+    y, y_low = value_scale(span, title, alt.Y, "y"), value_scale(span, title, alt.Y, "low")
     known = alt.Chart(alt.InlineData([row for row in rows if row["y"] is not None]))
-    colour = _scaled(alt.Color, names, found, "colour")
-    line = known.mark_line(strokeWidth=1.8).encode(
-        x=x, y=y, color=colour, strokeDash=_scaled(alt.StrokeDash, names, found, "dash")
+    colour, plain = (series_channel(alt.Color, found, "colour", has) for has in (True, False))
+    dash, shape = (
+        series_channel(alt.StrokeDash, found, "dash"),
+        series_channel(alt.Shape, found, "shape", False),
     )
-    rule = known.mark_rule(strokeWidth=1.3, opacity=0.8).encode(
-        x=x, y=value_scale(span, title, alt.Y, "low"), y2="high:Q", color=colour
-    )
-    point = known.mark_point(filled=True, size=55, opacity=1).encode(
-        x=x, y=y, color=colour, shape=_scaled(alt.Shape, names, found, "shape")
-    )
-    layers = [line, rule, point]
+    layers = [
+        known.mark_line(strokeWidth=1.8).encode(x=x, y=y, color=colour, strokeDash=dash),
+        known.mark_rule(strokeWidth=1.3, opacity=0.8).encode(x=x, y=y_low, y2="high:Q", color=plain),
+        known.mark_point(filled=True, size=55, opacity=1).encode(x=x, y=y, color=plain, shape=shape),
+        *_never(rows, plain, x=x, y=alt.value(NEVER_PX)),
+    ]
+    return apart(layers)
+
+
+def _never(rows: list[dict[str, Any]], colour: Any, **place: Any) -> list[Any]:
+    """Triangles where something is infinite."""
+    import altair as alt
+
     never = [row for row in rows if row["never"]]
-    if never:
-        marks = alt.Chart(alt.InlineData(never)).mark_point(
-            shape="triangle-up", filled=True, size=60, opacity=1
-        )
-        layers.append(marks.encode(x=x, y=alt.value(NEVER_PX), color=colour))
-    return alt.layer(*layers)
+    marks = alt.Chart(alt.InlineData(never)).mark_point(shape="triangle-up", filled=True, size=65, opacity=1)
+    return [marks.encode(color=colour, **place)] if never else []
 
 
 def below_each_other(
@@ -196,14 +199,6 @@ def below_each_other(
     return alt.layer(*layers)
 
 
-def _scaled(channel: Any, names: Sequence[str], found: Mapping[str, Look], part: str) -> Any:
-    import altair as alt
-
-    scale = alt.Scale(domain=list(names), range=[getattr(found[name], part) for name in names])
-    legend = alt.Undefined if len(names) > 1 else None
-    return channel("series:N", sort=None, title=None, scale=scale, legend=legend)
-
-
 def _is_even_in_log(places: Sequence[float]) -> bool:
     """Whether places are spread evenly by factors rather than by differences."""
     if len(places) < 4 or places[0] <= 0 or places[-1] / places[0] < LOG_FROM:
@@ -237,25 +232,20 @@ def trade(
     """What points cost against what they give, both with intervals; `rows` have x and y with their ends, and a series."""
     import altair as alt
 
-    names = list(found)
-    colour, shape = _scaled(alt.Color, names, found, "colour"), _scaled(alt.Shape, names, found, "shape")
+    plain = series_channel(alt.Color, found, "colour", False)
+    colour, shape = (
+        series_channel(c, found, p, is_line=False) for c, p in ((alt.Color, "colour"), (alt.Shape, "shape"))
+    )
     known = alt.Chart(alt.InlineData([row for row in rows if row["x"] is not None and row["y"] is not None]))
     x, y = value_scale(spans[0], titles[0], alt.X, "x"), value_scale(spans[1], titles[1], alt.Y, "y")
-    across = known.mark_rule(strokeWidth=1.2, opacity=0.7).encode(
-        x=value_scale(spans[0], titles[0], alt.X, "x_low"), x2="x_high:Q", y=y, color=colour
-    )
-    up = known.mark_rule(strokeWidth=1.2, opacity=0.7).encode(
-        x=x, y=value_scale(spans[1], titles[1], alt.Y, "y_low"), y2="y_high:Q", color=colour
+    x_low, y_low = (
+        value_scale(spans[0], titles[0], alt.X, "x_low"),
+        value_scale(spans[1], titles[1], alt.Y, "y_low"),
     )
     layers = [
-        across,
-        up,
+        known.mark_rule(strokeWidth=1.2, opacity=0.7).encode(x=x_low, x2="x_high:Q", y=y, color=plain),
+        known.mark_rule(strokeWidth=1.2, opacity=0.7).encode(x=x, y=y_low, y2="y_high:Q", color=plain),
         known.mark_point(filled=True, size=75, opacity=1).encode(x=x, y=y, color=colour, shape=shape),
+        *_never(rows, plain, x=x, y=alt.value(NEVER_PX)),
     ]
-    never = [row for row in rows if row["never"]]
-    if never:
-        marks = alt.Chart(alt.InlineData(never)).mark_point(
-            shape="triangle-up", filled=True, size=70, opacity=1
-        )
-        layers.append(marks.encode(x=x, y=alt.value(NEVER_PX), color=colour))
-    return alt.layer(*layers)
+    return apart(layers)

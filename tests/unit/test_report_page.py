@@ -145,7 +145,7 @@ def test_a_table_over_time_holds_what_its_chart_draws(folder: Path) -> None:
         drawn = {
             (row["t"], row["series"]): row["y"]
             for row in rows_of(shown[figure.attributes["id"]])
-            if "series" in row and row["y"] is not None
+            if {"t", "series"} <= set(row) and row["y"] is not None
         }
         told = {}
         for row in figure.one("table").one("tbody").all("tr"):
@@ -156,6 +156,15 @@ def test_a_table_over_time_holds_what_its_chart_draws(folder: Path) -> None:
         assert told == drawn
         checked += len(told)
     assert checked > 200
+
+
+def test_no_word_lies_over_a_line(folder: Path) -> None:
+    """What a limit is stands in the legend: charts over time draw no text at all."""
+    page = safe(run_page(read_run(folder), DAY))
+    ttft = page.one("figure", id="ttft-0")
+    assert "ttft.p99 < 1 s" in ttft.one("ul", **{"class": "legend"}).text
+    for figure in page.all("figure", data_axis="time"):
+        assert '"text"' not in json.dumps(charts(page)[figure.attributes["id"]]["layer"])
 
 
 def rows_of(spec: dict[str, Any]) -> list[dict[str, Any]]:
