@@ -81,11 +81,13 @@ def _estimate(measure: Compared, value: Estimate, signed: bool = False) -> tuple
 
 
 def interval_text(low: float | None, high: float | None, unit: str, signed: bool = False) -> str:
-    """`96.3 … 100 %`, `980 ms … 1.02 s`; ±0 where both ends are the same, nothing where they are not known."""
+    """`96.3 … 100 %`, `980 ms … 1.02 s`; nothing where the ends are not known. Where they are the same: ±0, or of a
+    difference, which is then the same in every seed (a percentile is read from buckets), `every seed`.
+    """
     if low is None or high is None:
         return ""
     if low == high:
-        return "±0"
+        return "every seed" if signed and low != 0 else "±0"
     below, above = amount(low, unit, signed), amount(high, unit, signed)
     _, blank, said = above.partition(" ")
     return f"{below.removesuffix(blank + said) if said else below} … {above}"

@@ -161,7 +161,7 @@ def test_differences_of_fractions_are_points() -> None:
     ]
     found = replicate(rows, ["a", "b"])
     assert _cells(found.measures[0], found.rows[0], 0, True) == ["71.5 %", "65.1 … 77.9 %"]
-    assert _cells(found.measures[0], found.rows[1], 0, False)[2:] == ["+20.0 pt", "±0", "unclear"]
+    assert _cells(found.measures[0], found.rows[1], 0, False)[2:] == ["+20.0 pt", "every seed", "unclear"]
 
 
 def test_differences_are_paired_by_seed() -> None:
