@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 ASK_ABOVE_S = 600.0
 SHOWN_POINTS = 12  # of a table on the terminal
 SHOWN_RUNS = 50_000
+JUDGED_POINTS = 200  # with a line each
 LISTED_ROWS = 40
 Say = Callable[[str], Any]
 
@@ -184,8 +185,8 @@ def control_line(saved: Any) -> str:
 
 def print_table(plan: Plan, done: Done, results: Any, console: Any) -> None:
     """The means of a few points, or where many are and how to ask for them."""
-    is_small = plan.points.n <= SHOWN_POINTS and plan.n_run <= SHOWN_RUNS
-    if is_small and results.n_done == results.n_shard:
+    is_whole = results.n_done == results.n_shard and plan.n_run <= SHOWN_RUNS
+    if plan.points.n <= SHOWN_POINTS and is_whole:
         from sim.report.sweep_terminal import print_sweep
         from sim.studies.comparing import compare_points, question_of, with_control
         from sim.sweeps.run import Sweep
@@ -205,12 +206,26 @@ def print_table(plan: Plan, done: Done, results: Any, console: Any) -> None:
         console.print(
             f"{done.n_kept + done.n_new:,} of {done.n_run:,} runs are done ({done.n_new:,} now{speed})"
         )
+        if plan.points.n <= JUDGED_POINTS and is_whole:
+            print_judged(plan, done, results, console)
         console.print(f"files in {done.path}", soft_wrap=True)
     by = f'"{plan.points.columns[0].key}", ' if plan.points.columns else ""
     console.print(
         f"ask    fleetsim sql 'select {by}avg(usd_per_hour), avg(slo_attainment) from runs group by all' {done.path}",
         soft_wrap=True,
     )
+
+
+def print_judged(plan: Plan, done: Done, results: Any, console: Any) -> None:
+    """A line a point: what the study decides on, and the verdict against the baseline of its traffic."""
+    from sim.report.sweep_terminal import print_verdicts
+    from sim.studies.comparing import compare_points, question_of
+
+    asked = question_of(plan)
+    if asked.n:
+        looks = None if plan.looks is None else [n for n in plan.looks if n <= done.n_seed]
+        seeds = list(plan.seeds[: done.n_seed])
+        print_verdicts(compare_points(asked, results, seeds, looks, asked.measures), console)
 
 
 def sql_rows(words: list[str]) -> tuple[Any, bool]:

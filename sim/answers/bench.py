@@ -135,6 +135,7 @@ class Bench:
         self._own = Bencher(sheet)
         self._n = n_threads(threads)
         self._beside: list[Beside] = []
+        self._is_stopped = False
 
     def __enter__(self) -> Bench:
         return self
@@ -164,18 +165,25 @@ class Bench:
             [one for one in todo if one[1] % (len(self._beside) + 1) == i]
             for i in range(len(self._beside) + 1)
         ]
+        self._is_stopped = False
         with ThreadPoolExecutor(len(lines)) as pool:
             others = [
                 pool.submit(self._on, process, line)
                 for process, line in zip(self._beside, lines[1:], strict=True)
             ]
-            for one in lines[0]:
-                self._keep(one, self._timed(one))
+            try:
+                for one in lines[0]:
+                    self._keep(one, self._timed(one))
+            except BaseException:
+                self._is_stopped = True  # the others end with the run that they are at
+                raise
             for other in others:
                 other.result()
 
     def _on(self, process: Beside, line: Sequence[tuple[Setting, int]]) -> None:
         for one in line:
+            if self._is_stopped:
+                return
             process.ask(one)
             answer = process.answer()
             self._keep(one, answer if answer is not None else self._own(one))  # it is gone: here then

@@ -51,6 +51,31 @@ def variant_table(found: Replication, row: Replicated) -> Table:
     return table
 
 
+def print_verdicts(found: Replication, console: Console) -> None:
+    """Prints a line for each variant: the mean of each measure that is judged, and the verdict against its baseline."""
+    from rich.table import Table
+    from rich.text import Text
+
+    judged = [
+        i for i in range(len(found.measures)) if any(row.judged and row.judged[i] for row in found.rows)
+    ]
+    table = Table(box=None, pad_edge=False)
+    table.add_column("")
+    for i in judged:
+        table.add_column(found.measures[i].label, justify="right")
+        table.add_column("")
+    for row in found.rows:
+        cells = [row.name]
+        for i in judged:
+            one = row.judged[i] if row.judged else None
+            value = row.values[i].mean
+            cells += ["–" if value is None else quantity(value, found.measures[i].unit)]
+            cells += [("baseline" if row.baseline is None else "") if one is None else one.verdict]
+        table.add_row(*(Text(cell) for cell in cells))
+    console.print(table)
+    console.print(Text(verdicts_line(found), style="dim"))
+
+
 def verdicts_line(found: Replication) -> str:
     """How sure the verdicts of a table are."""
     sure = f"{found.n_judged} comparisons judged together: the chance that any better or worse is false is at most 5 %"

@@ -373,3 +373,16 @@ def test_whatif_on_spiky_hour_is_what_an_exhaustive_sweep_says() -> None:
     }
     best = min((n for n in variants if means[n][0] < 0.5), key=lambda n: means[n][1])
     assert str(found.best.values["pool.min_replicas"]) == best
+
+
+def test_a_run_that_cannot_be_stops_the_others_and_the_bench_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sim.answers.bench.PROCESS_PAYS_S", 0.0)
+    good, bad = Setting(("pool.min_replicas=2",)), Setting(("pool.min_replicas=99",))
+    with Bench(Sheet("first_run", tuple(SHORT), ()), threads=2) as bench:
+        bench.run([good], range(1, 5))
+        assert len(bench._beside) == 1
+        with pytest.raises(InputError, match="min_replicas: 99"):
+            bench.run([bad, good], range(1, 40))
+        n = len(bench.done)
+        assert n < 40
+        assert bench.trials(good, range(1, 9)) == [bench.done[good, seed] for seed in range(1, 9)]

@@ -255,3 +255,17 @@ def test_a_control_variate_narrows_the_means_that_are_shown(
     closed = ["traffic.arrivals={kind: concurrency, max: 10, requests: 100}"]
     assert cli.main(["sweep", *words, *closed, "seeds=1..5", "control=arrivals", "--yes"]) == 0
     assert "clients decide it" in capsys.readouterr().out
+
+
+def test_many_points_have_a_line_each_with_verdicts(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["first_run", "duration_s=20", "drain_s=20", "slo=none", f"output.dir={tmp_path}"]
+    axes = ["pool.min_replicas=1..4", "traffic.arrivals.rate_per_s=6,9,12,15", "decide=e2e.p99,usd_per_hour"]
+    words += ["pool.max_replicas=4", *axes, "seeds=1..10", "--yes", "baseline=pool.min_replicas=2"]
+    assert cli.main(["sweep", *words]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    rows = [line for line in lines if line.startswith("min_replicas=")]
+    assert len(rows) == 16
+    assert sum("baseline" in row for row in rows) == 4
+    assert all("better" in row for row in rows if row.startswith("min_replicas=1")), "it costs less"
+    assert all("worse" in row for row in rows if row.startswith("min_replicas=4"))
+    assert any("24 comparisons judged together" in line for line in lines)
