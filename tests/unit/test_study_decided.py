@@ -257,7 +257,9 @@ def test_a_control_variate_narrows_the_means_that_are_shown(
     assert "clients decide it" in capsys.readouterr().out
 
 
-def test_many_points_have_a_line_each_with_verdicts(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_many_points_have_a_line_each_with_verdicts(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     words = ["first_run", "duration_s=20", "drain_s=20", "slo=none", f"output.dir={tmp_path}"]
     axes = ["pool.min_replicas=1..4", "traffic.arrivals.rate_per_s=6,9,12,15", "decide=e2e.p99,usd_per_hour"]
     words += ["pool.max_replicas=4", *axes, "seeds=1..10", "--yes", "baseline=pool.min_replicas=2"]
