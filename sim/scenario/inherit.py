@@ -53,7 +53,7 @@ def completed_pool(name: str, pool: Any) -> Any:
 def with_stage_kinds(pool: dict[str, Any]) -> dict[str, Any]:
     """A stage of a cold start that does not say its kind is one whose time was measured."""
     start = pool.get("coldstart")
-    if not isinstance(start, Mapping) or not isinstance(start.get("stages"), Sequence):
+    if not isinstance(start, Mapping) or not is_list(start.get("stages")):
         return pool
     stages = [
         {"kind": "fixed", **stage} if isinstance(stage, Mapping) else stage for stage in start["stages"]
