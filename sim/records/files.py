@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import gzip
 import io
 import os
@@ -58,9 +57,8 @@ def keep_text(path: Path, pieces: Iterable[str], key: str) -> None:
     """Writes a text whole, in the place of what may be there; compressed where the name ends in .gz, the same text to
     the same bytes. Raises InputError, which starts with `key`.
     """
-    with told_clearly(path, key):
-        if path.is_dir():
-            raise IsADirectoryError(errno.EISDIR, "is a folder")
+    if path.is_dir():
+        raise InputError(problem(key, str(path), "a file to write; this is a folder"))
     with whole_file(path, key) as tmp, tmp.open("wb") as raw:
         packed = gzip.GzipFile("", "wb", fileobj=raw, mtime=0) if path.suffix == ".gz" else None
         with io.TextIOWrapper(packed or raw, encoding="utf-8", newline="\n") as file:

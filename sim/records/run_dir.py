@@ -15,7 +15,7 @@ from sim.records.config import config_hash, config_record, read_json, to_json
 from sim.records.files import whole_folder
 from sim.records.parquet import read_table, write_table
 from sim.records.requests import requests_table
-from sim.records.schema import REQUESTS, STATIONS, Column, schema
+from sim.records.schema import REQUESTS, STATIONS, TIMESERIES, Column, schema
 from sim.records.stations import stations_table
 from sim.records.summary import summary_table
 from sim.records.timeseries import timeseries_table
@@ -126,9 +126,10 @@ def _read_whole(folder: Path) -> RunFiles:
         raise InputError(problem("run.schema_version", found, f"{SCHEMA_VERSION}, which this version reads"))
     _checked(config, CONFIG_JSON, {"config": (dict,)})
     summary = _checked(read_json(folder / SUMMARY_JSON), SUMMARY_JSON, SUMMARY_HAS)
+    keeps_records = (config["config"].get("output") or {}).get("records", True)
     tables = RunTables(
-        requests=_read_table(folder / REQUESTS_FILE, REQUESTS),
-        timeseries=read_table(folder / TIMESERIES_FILE),
+        requests=_read_table(folder / REQUESTS_FILE, REQUESTS, may_lack=not keeps_records),
+        timeseries=_read_table(folder / TIMESERIES_FILE, TIMESERIES, may_lack=False),
         summary=read_table(folder / SUMMARY_FILE),
         stations=_read_table(folder / STATIONS_FILE, STATIONS),
     )
@@ -160,9 +161,17 @@ def _records_off(scenario: Any) -> bool:
     return not getattr(getattr(scenario, "output", None), "records", True)
 
 
-def _read_table(path: Path, columns: list[Column]) -> pa.Table:
-    """A table that a run need not have left."""
-    return read_table(path) if path.is_file() else schema(columns).empty_table()
+def _read_table(path: Path, columns: list[Column], may_lack: bool = True) -> pa.Table:
+    """A table of a run, which it need not have left where `may_lack` is true; ValueError where it is another table."""
+    if may_lack and not path.is_file():
+        return schema(columns).empty_table()
+    if not path.is_file():
+        raise ValueError(f"{path.name} is not there")
+    table = read_table(path)
+    lacking = [column.name for column in columns if column.name not in table.column_names]
+    if lacking:
+        raise ValueError(f"{path.name} has no column {lacking[0]}")
+    return table
 
 
 def _footer(scenario: Any, summary: Mapping[str, Any]) -> dict[str, str]:

@@ -34,7 +34,7 @@ class Results:
         self.path = path
         folder = StudyDir(path)
         record = folder.record()
-        if record is None or not isinstance(record.get("shards"), list):
+        if record is None or not _is_record(record):
             raise InputError(problem("result", str(path), "the folder of a study, which holds study.json"))
         self.study: dict[str, Any] = record
         self.stopped = (
@@ -59,10 +59,8 @@ class Results:
         partition = [str(key) for key in self.study["partition"] if key in names]
         parts = []
         for name in self._files_of(RUNS):
-            with pq.ParquetFile(self.path / name) as file:
-                there = set(file.schema_arrow.names)
-                table = file.read([c for c in dict.fromkeys(("point", "seed", *names)) if c in there])
-                parts.append(_with_folders(table, name, partition))
+            table = _read(self.path / name, tuple(dict.fromkeys(("point", "seed", *names))))
+            parts.append(_with_folders(table, name, partition))
         if not parts:
             raise InputError(f"result: {self.path}: no shard of this study is done yet")
         whole = pa.concat_tables(parts, promote_options="permissive")
@@ -161,6 +159,8 @@ class Results:
             import duckdb
         except ImportError:
             raise InputError("sql: DuckDB is not installed: pip install 'fleetsim[sql]'") from None
+        if not query.strip(" \t\n;"):
+            raise InputError(problem("sql", query, "a query, as 'select * from runs'"))
         with duckdb.connect(config={"autoinstall_known_extensions": "false"}) as link:
             link.register("runs", self.runs)
             link.register("histograms", self.histograms)
@@ -211,9 +211,26 @@ def as_json(table: pa.Table) -> str:
     return "".join(f"{to_json(row, indent=None)}\n" for row in table.to_pylist())
 
 
-def _read(path: Path) -> pa.Table:
+def _is_record(record: dict[str, Any]) -> bool:
+    """Whether a study.json has what its readers rely on."""
+    shards, keys, partition = (record.get(name) for name in ("shards", "keys", "partition"))
+    rounds = record.get("rounds") or []
+    return (
+        all(isinstance(found, list) for found in (shards, keys, partition, rounds))
+        and all(isinstance(shard, str) for shard in shards or ())
+        and all(isinstance(entry, dict) and isinstance(entry.get("key"), str) for entry in keys or ())
+        and all(isinstance(entry, dict) and {"seeds", "shards"} <= entry.keys() for entry in rounds)
+    )
+
+
+def _read(path: Path, columns: Sequence[str] | None = None) -> pa.Table:
+    """A file of the study, or those of some columns that it has."""
     try:
-        return pq.ParquetFile(path).read()
+        with pq.ParquetFile(path) as file:
+            if columns is None:
+                return file.read()
+            there = set(file.schema_arrow.names)
+            return file.read([name for name in columns if name in there])
     except (OSError, pa.ArrowInvalid) as error:
         line = problem("result", str(path), "a file that is whole; `fleetsim sweep` makes it again")
         raise InputError(f"{line}; reading says: {str(error).splitlines()[0]}") from None

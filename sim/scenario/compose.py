@@ -136,7 +136,9 @@ def parsed(text: str) -> Override:
         raise InputError(f"{text}: has no key; write key=value")
     override = read_override(with_dots(text))
     if override is None:
-        hint = "" if "=" in text else "; write key=value"
+        unpaired = [pair for pair in ("{}", "[]", "()") if text.count(pair[0]) != text.count(pair[1])]
+        hint = f"; {unpaired[0][0]} and {unpaired[0][1]} do not pair" if unpaired else ""
+        hint = hint if "=" in text else "; write key=value"
         raise InputError(f"{text}: is not an override{hint}")
     check_key(override, text)
     return override

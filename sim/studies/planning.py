@@ -145,7 +145,7 @@ class Plan:
         try:
             return load_scenario(self.study.scenario, words)
         except InputError as error:
-            varied = self.points.label(point)
+            varied = self.points.label(point) if self.points.columns else ""
             raise InputError(f"{line} (at {varied})" if varied else line for line in error.problems) from None
 
 
