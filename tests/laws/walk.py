@@ -12,7 +12,7 @@ from laws import users
 from sim.engine import simpy
 from sim.engine.act import ACT_BLOCKS, ACT_SIGNAL
 from sim.engine.cpu import compiled_act
-from sim.fill.state import model_rows, pool_rows, slot_rows, table
+from sim.fill.state import model_rows, pool_rows, slot_rows, slot_start, table
 from sim.model.router.choose import LEAST_OUTSTANDING, POWER_OF_TWO
 from sim.model.tables.codes import (
     DYNAMIC,
@@ -41,6 +41,7 @@ from sim.model.tables.codes import (
     WANTED,
 )
 from sim.model.tables.run import State
+from sim.model.tables.slot import Slot
 from sim.units import NEVER, PS_PER_S
 
 from .front_laws import Fronts
@@ -113,11 +114,12 @@ class Walk:
         return int(compiled_act()(self.p, self.st, what, which, 0, self.now_ps))
 
     def chain(self, slot: int) -> list[int]:
-        """The slots of a list."""
-        found = []
+        """The slots of a list. Walked in the state's words: at every event there are hundreds of steps."""
+        words, found = self.st.m, []
+        at = slot_start(self.st) + Slot.FIELDS["next"].offset
         while slot >= 0:
             found.append(int(slot))
-            slot = int(self.st.slot[slot].next)
+            slot = int(words[at + slot * Slot.SIZE])
         return found
 
     # ---- walking -----------------------------------------------------------------------------------------------------
@@ -323,7 +325,8 @@ class Walk:
         used = self.used_slots()
         state = self.slots["state"][used]
         inside = used[self.slots["fate"][used] == WANTED] if self.p.has_attempts else used
-        of = self.slots[np.setdiff1d(inside, self.thinking())]
+        thinking = used[state == SEQ_THINKING]
+        of = self.slots[np.setdiff1d(inside, thinking)]
         assert self.st.in_flight == len(used)
         assert held == (state == SEQ_HELD).sum()
         assert at_replicas == np.isin(state, (SEQ_WAITING, SEQ_SINGLE, SEQ_DECODE)).sum()
@@ -334,16 +337,10 @@ class Walk:
             turns = (self.rows("arrived") > 0).sum()
             assert self.st.cursor + turns == counts["all_offered"].sum()
         if self.p.has_attempts:
-            thinking = self.thinking()
             users.check_attempts(self, np.setdiff1d(used, thinking), np.setdiff1d(inside, thinking))
             users.check_limits(self, used)
             users.check_timers(self, used)
             users.check_hedges(self, used)
-
-    def thinking(self) -> np.ndarray:
-        """The slots of turns that have not come yet."""
-        used = np.setdiff1d(np.arange(len(self.slots)), self.chain(int(self.st.free_slot)))
-        return used[self.slots["state"][used] == SEQ_THINKING]
 
     @property
     def slots(self) -> np.ndarray:
