@@ -39,7 +39,7 @@ RUN_VERBS = ("budget", "plot", "why", "report", "trace", "metrics")
 OPTIONS = {
     "trace": ("--from", "--to", "-o"),
     "check": ("--junit", "--json", "--markdown", "--share"),
-    "metrics": ("--at", "--rules", "--start", "-o"),
+    "metrics": ("--at", "--dashboard", "--rules", "--start", "-o"),
     "whatif": ("--keep", "--vary", "--minimise", "--curve", "--seeds", "--every", "--json"),
     "sensitivity": (
         *("--vary", "--measure", "--samples", "--seeds", "--step-time", "--cold-start", "--load", "--json"),

@@ -65,6 +65,8 @@ def trace(words: list[str], say: Say, progress: Any) -> int:
 def metrics(words: list[str], say: Say, progress: Any) -> int:
     """`metrics RUN [-o FILE] [--start T] [--at T] [--rules FILE]`: OpenMetrics, a scrape's page, or alerts rehearsed."""
     out = take_value("metrics", words, "-o")
+    if "--dashboard" in words:
+        return dashboard([word for word in words if word != "--dashboard"], out, say)
     start, at = take_value("metrics", words, "--start"), take_value("metrics", words, "--at")
     rule_file = take_value("metrics", words, "--rules")
     if at is not None and (rule_file or start):
@@ -88,6 +90,14 @@ def metrics(words: list[str], say: Say, progress: Any) -> int:
         return rehearsed(series, rules, end_s, out, say)
     pieces = open_metrics(series, start_s) if at is None else page(series, round(at_s * 1e12))
     return given(pieces, out, say)
+
+
+def dashboard(words: list[str], out: str | None, say: Say) -> int:
+    """`metrics --dashboard [-o FILE]`: the dashboard for Grafana that comes with the package."""
+    if words:
+        raise InputError(problem("metrics --dashboard", words[0], "nothing else but -o FILE"))
+    text = Path(__file__).with_name("outlets").joinpath("grafana-dashboard.json").read_text(encoding="utf-8")
+    return given([text], out, say)
 
 
 def given(pieces: Iterable[str], out: str | None, say: Say) -> int:

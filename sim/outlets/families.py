@@ -100,12 +100,12 @@ VLLM_LENGTHS = (
     Family("vllm:request_prompt_tokens", HISTOGRAM, "Number of prefill tokens processed.", POD),
     Family("vllm:request_generation_tokens", HISTOGRAM, "Number of generation tokens processed.", POD),
 )
-VLLM_GAPS = Family(
-    "vllm:inter_token_latency_seconds",
-    HISTOGRAM,
-    "Gaps between tokens, of all pods of a model.",
-    MODEL,
-    _TOKEN,
+VLLM_GAPS = tuple(
+    Family(name, HISTOGRAM, about, MODEL, _TOKEN)
+    for name, about in (
+        ("vllm:inter_token_latency_seconds", "Gaps between tokens, of all pods of a model."),
+        ("vllm:time_per_output_token_seconds", "The same, by the name that it had before vLLM 0.11."),
+    )
 )
 
 PICKER_POOLS = (
@@ -173,7 +173,7 @@ FAMILIES: tuple[Family, ...] = (
     *VLLM_COUNTERS,
     *VLLM_HISTOGRAMS,
     *VLLM_LENGTHS,
-    VLLM_GAPS,
+    *VLLM_GAPS,
     *PICKER_POOLS,
     PICKER_QUEUE,
     PICKER_REQUESTS,

@@ -129,11 +129,12 @@ def gap_series(told: Told) -> Iterator[Series]:
         return
     edges = seconds(bucket_edges_ps())
     models = class_models(told.seen.scenario)
-    upto = np.searchsorted(edges, f.VLLM_GAPS.buckets, side="right") - 1
+    upto = np.searchsorted(edges, f.VLLM_GAPS[0].buckets, side="right") - 1
     cumulative = np.pad(told.seen.itl.cumsum(axis=2), ((0, 0), (0, 0), (1, 0)))
     for model in sorted({str(m) for m in models if m is not None}):
         of_model = [i for i, m in enumerate(models) if m == model]
         below = cumulative[:, of_model].sum(axis=1)
         counts = np.concatenate([below[:, upto], below[:, -1:]], axis=1)
         sums = told.seen.itl_sum_ps[:, of_model].sum(axis=1) / PS_PER_S
-        yield Series(f.VLLM_GAPS, (model,), told.grid.time_ps, sums, counts, f.VLLM_GAPS.buckets)
+        for family in f.VLLM_GAPS:
+            yield Series(family, (model,), told.grid.time_ps, sums, counts, family.buckets)

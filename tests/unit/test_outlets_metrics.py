@@ -231,7 +231,7 @@ def test_labels_are_escaped() -> None:
 
 # ---- the dashboard ----------------------------------------------------------------------
 def expressions() -> list[str]:
-    board = json.loads((REPO / "docs" / "grafana-dashboard.json").read_text())
+    board = json.loads((REPO / "sim" / "outlets" / "grafana-dashboard.json").read_text())
     found = [target["expr"] for panel in board["panels"] for target in panel["targets"]]
     return [*found, *(v["definition"] for v in board["templating"]["list"] if v["type"] == "query")]
 
@@ -256,7 +256,7 @@ def test_the_dashboard_asks_only_for_what_is_exported() -> None:
 
 
 def test_every_panel_has_a_place_of_its_own() -> None:
-    board = json.loads((REPO / "docs" / "grafana-dashboard.json").read_text())
+    board = json.loads((REPO / "sim" / "outlets" / "grafana-dashboard.json").read_text())
     places = [(p["gridPos"]["x"], p["gridPos"]["y"]) for p in board["panels"]]
     assert len(set(places)) == len(places)
     assert len({panel["id"] for panel in board["panels"]}) == len(places)
@@ -465,9 +465,18 @@ def test_the_verb_writes_what_it_says(tmp_path: Path) -> None:
     assert out.read_text() == text("losses")
 
 
+def test_the_dashboard_comes_with_the_command(tmp_path: Path) -> None:
+    said: list[str] = []
+    assert outlet_verbs.metrics(["--dashboard"], said.append, Quiet) == 0
+    assert json.loads("".join(said))["title"] == "fleetsim"
+    outlet_verbs.metrics(["--dashboard", "-o", str(tmp_path / "d.json")], said.append, Quiet)
+    assert (tmp_path / "d.json").read_text() == said[0]
+
+
 @pytest.mark.parametrize(
     ("words", "line"),
     [
+        (["RUN", "--dashboard"], "nothing else"),
         ([], "needs a run first"),
         (["latest", "more"], "one run and nothing else"),
         (["--at"], "--at needs a value"),
