@@ -85,21 +85,19 @@ def baselines(varied: Varied, wanted: Mapping[str, Any]) -> dict[str, str | None
     """The baseline of each point: of those that see its traffic and have the values `wanted`, the one that has most in
     common with it; None where there is none. Without `wanted`, the first of its traffic.
     """
-    n = len(varied.names)
     traffic = varied.traffic()
     known = {key: value for key, value in wanted.items() if key in varied.values}
-    fits = [all(varied.values[key][i] == value for key, value in known.items()) for i in range(n)]
+    of_traffic: dict[tuple[Any, ...], list[int]] = {}
+    for i, seen in enumerate(traffic):
+        there = of_traffic.setdefault(seen, [])
+        if all(varied.values[key][i] == value for key, value in known.items()) and (known or not there):
+            there.append(i)
     found: dict[str, str | None] = {}
-    for i in range(n):
-        there = [b for b in range(n) if traffic[b] == traffic[i] and fits[b]]
-        there = there if known else there[:1]
-        if i in there:
-            found[varied.names[i]] = varied.names[i]
-        elif there:
-            alike = [sum(values[b] == values[i] for values in varied.values.values()) for b in there]
-            found[varied.names[i]] = varied.names[there[alike.index(max(alike))]]
-        else:
-            found[varied.names[i]] = None
+    for i, name in enumerate(varied.names):
+        there = of_traffic[traffic[i]]
+        alike = [sum(values[b] == values[i] for values in varied.values.values()) for b in there]
+        base = i if i in there else there[alike.index(max(alike))] if there else None
+        found[name] = None if base is None else varied.names[base]
     return found
 
 

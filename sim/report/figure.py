@@ -139,6 +139,8 @@ def _layers(said: Any) -> Iterator[tuple[Mapping[str, Any], Mapping[str, Any]]]:
 
 def _scale(encoding: Mapping[str, Any], channel: str) -> dict[str, Any]:
     """Name → what a channel's scale makes of it; empty where the channel shows no series."""
+    if encoding.get(channel, {}).get("field") == encoding.get("y", {}).get("field"):
+        return {}  # the axis says it
     scale = encoding.get(channel, {}).get("scale") or {}
     if not isinstance(scale, dict) or "range" not in scale:
         return {}

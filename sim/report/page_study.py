@@ -54,7 +54,7 @@ def answer(found: Found) -> list[Html]:
         ]
     best = {cell: best_of([found.row(name) for name in names], found) for cell, names in cells.items()}
     kept = [row for row in best.values() if row.slo_share == 1]
-    parts = [verdict(*headline(best, len(kept)))]
+    parts = [verdict(*headline(best, len(kept), short_names(found)))]
     rows = [[cell or "all", *best_cells(row, found)] for cell, row in list(best.items())[:MAX_ANSWERS]]
     first = "traffic" if len(cells) > 1 else ""
     title = (
@@ -76,24 +76,22 @@ def answer(found: Found) -> list[Html]:
     return parts
 
 
-def headline(best: dict[str, Replicated], n_kept: int) -> tuple[str, bool | None]:
-    """The sentence that a reader takes home."""
+def headline(best: dict[str, Replicated], n_kept: int, called: dict[str, str]) -> tuple[str, bool | None]:
+    """The sentence that a reader takes home; `called` says what points are called beside their traffic."""
     if len(best) == 1:
         (row,) = best.values()
+        name = called[row.name]
         if row.slo_share == 1:
-            return (
-                f"{row.name} keeps every limit in all {row.n_seed} seeds and is the cheapest that does.",
-                True,
-            )
-        return (
-            f"No point keeps every limit in every seed; {row.name} does so most often, in {share(row.slo_share)}.",
-            False,
-        )
+            return f"{name} keeps every limit in all {row.n_seed} seeds and is the cheapest that does.", True
+        if not row.slo_share:
+            return f"No point keeps every limit in any seed; {name} keeps most of what is promised.", False
+        often = share(row.slo_share)
+        return f"No point keeps every limit in every seed; {name} does so most often, in {often}.", False
     if n_kept == len(best):
-        names = {row.name for row in best.values()}
-        tail = "" if len(names) == len(best) else ", though not always the same one"
+        names = list(dict.fromkeys(called[row.name] for row in best.values()))
+        which = f", {names[0]} at the least cost" if len(names) == 1 else ", not always the same one"
         return (
-            f"Under each of the {len(best)} kinds of traffic some point keeps every limit in all seeds{tail}.",
+            f"Under each of the {len(best)} kinds of traffic some point keeps every limit in all seeds{which}.",
             True,
         )
     told = f"Under {n_kept} of {len(best)} kinds of traffic some point keeps every limit in all seeds."
@@ -148,8 +146,7 @@ def against(row: Replicated, found: Found) -> str:
 def what_varied(found: Found) -> list[Html]:
     """Each key with its values, then how they were combined."""
     rows: list[list[Cell | str]] = []
-    for key in found.varied.keys:
-        values = found.varied.distinct(key)
+    for key, values in found.axes.items():
         told = ", ".join(map(text_of, values[:24])) + (
             f", … {len(values):,} values" if len(values) > 24 else ""
         )
@@ -166,8 +163,8 @@ def what_varied(found: Found) -> list[Html]:
         )
     if found.n_point > len(found.varied.names):
         shown_ = (
-            f"{len(found.varied.names):,} of {found.n_point:,} points are shown: the first, and those whose seeds keep"
-            " every limit most often, then the cheapest."
+            f"{len(found.varied.names):,} of {found.n_point:,} points are shown: of each traffic the baseline, and those"
+            " whose seeds keep every limit most often, then the cheapest."
         )
         parts.append(paragraph(shown_, "note"))
     return parts

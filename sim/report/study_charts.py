@@ -49,7 +49,10 @@ def layout_of(varied: Varied) -> Layout:
     inner = [key for key in rest if key != apart]
     charts = varied.labels([apart]) if apart is not None else [""] * n
     series = varied.labels(inner) if inner else [""] * n
-    return Layout(x, varied.values[x] if x is not None else list(varied.names), charts, series)
+    if x is not None:
+        return Layout(x, varied.values[x], charts, series)
+    short = varied.labels(varied.keys)
+    return Layout(None, short if len(set(short)) == n else list(varied.names), charts, series)
 
 
 def _axis(varied: Varied) -> str | None:

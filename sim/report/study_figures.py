@@ -68,8 +68,8 @@ def charts_of(
     span, axis = span_of(list(values.values()), unit), axis_title(unit)
     if layout.x is None:
         rows = rows_of(layout, range(len(found.varied.names)), values)
-        chart = below_each_other(rows, span, axis, found.varied.names)
-        yield Figure(name, title, chart, _values_below(found, values), height=22 * len(rows) + 10)
+        chart = below_each_other(rows, span, axis, layout.places)
+        yield Figure(name, title, chart, _values_below(layout, values), height=22 * len(rows) + 10)
         return
     charts = list(dict.fromkeys(layout.charts))
     figures = []
@@ -139,10 +139,8 @@ def _trade_row(name: str, x: Shown, y: Shown) -> dict[str, Any]:
     return {**middle, **row, "series": name, "never": y.is_infinite and x.value is not None}
 
 
-def _values_below(found: Found, values: dict[int, Shown]) -> Table:
-    rows: list[list[Cell | str]] = [
-        [name, _interval_cell(values[i])] for i, name in enumerate(found.varied.names)
-    ]
+def _values_below(layout: Layout, values: dict[int, Shown]) -> Table:
+    rows: list[list[Cell | str]] = [[name, _interval_cell(values[i])] for i, name in enumerate(layout.places)]
     return Table(("point", "mean"), rows)
 
 

@@ -33,6 +33,7 @@ class Found(NamedTuple):
     question: str
     head: Head
     varied: Varied  # the points that are shown
+    axes: dict[str, list[Any]]  # key → its different values over all points
     found: Replication
     n_point: int
     n_run: int
@@ -58,14 +59,16 @@ def study_found(results: Any, basis: Basis | None, day: Any = None) -> Found:
     keys = [str(entry["key"]) for entry in study["keys"]]
     runs = results.columns(["variant", *keys, "slo_ok", *(measure.key for measure in MEASURES)])
     every = varied_of_study(runs, keys)
-    points = shown_points(runs, len(every.names))
+    wanted = study.get("baseline") or {}
+    places = {name: place for place, name in enumerate(every.names)}
+    held = baselines(every, wanted)
+    bases = [None if (base := held[name]) is None else places[base] for name in every.names]
+    points = shown_points(runs, every.traffic(), bases)
     varied = every.chosen(points)
     rows = _rows(runs, points, varied.names)
     traffic = dict(zip(varied.names, map(repr, varied.traffic()), strict=True))
-    wanted = study.get("baseline") or {}
     stopped = results.stopped or {}
     margins = {key: float(about["margin"]) for key, about in stopped.get("measures", {}).items()} or None
-    held = baselines(varied, wanted)
     found = replicate(rows, varied.names, MEASURES, traffic, held, stopped.get("looks"), margins)
     seeds = seeds_text(np.unique(runs.column("seed").to_numpy()).tolist())
     said = study.get("said")
@@ -83,6 +86,7 @@ def study_found(results: Any, basis: Basis | None, day: Any = None) -> Found:
         question=str(study["question"] or study["name"]),
         head=_head(str(study["scenario"]), list(map(str, study["overrides"])), seeds, every, basis, day),
         varied=varied,
+        axes={key: every.distinct(key) for key in every.keys},
         found=found,
         n_point=len(every.names),
         n_run=runs.num_rows,
@@ -94,18 +98,28 @@ def study_found(results: Any, basis: Basis | None, day: Any = None) -> Found:
     )
 
 
-def shown_points(runs: Any, n_point: int) -> list[int]:
-    """The points that are shown: all, or of many those whose seeds keep every limit most often, then the cheapest."""
+def shown_points(runs: Any, traffic: Sequence[Any], held: Sequence[int | None]) -> list[int]:
+    """The points that are shown: all, or of many for each traffic its baseline, and then those whose seeds keep every limit
+    most often and that are the cheapest. `traffic` and `held` have the traffic and the baseline of each point.
+    """
+    n_point = len(traffic)
     if n_point <= SHOWN_POINTS:
         return list(range(n_point))
-    numbers = runs.column("point").to_numpy()
-    _, at = np.unique(numbers, return_inverse=True)
+    _, at = np.unique(runs.column("point").to_numpy(), return_inverse=True)
     n = np.bincount(at)
     ok = runs.column("slo_ok").fill_null(True).to_numpy(zero_copy_only=False).astype(float)
     kept = np.bincount(at, weights=ok) / n
     usd = np.bincount(at, weights=runs.column("usd_per_hour").fill_null(0.0).to_numpy()) / n
-    best = np.lexsort((usd, -kept))[: SHOWN_POINTS - 1].tolist()
-    return sorted({0, *best})
+    cells: dict[Any, list[int]] = {}
+    for point in np.lexsort((usd, -kept)).tolist():
+        cells.setdefault(traffic[point], []).append(point)
+    wanted = {0: None}
+    for rank in range(max(map(len, cells.values()))):
+        for points in cells.values():
+            if rank < len(points) and len(wanted) < SHOWN_POINTS - 1:
+                base = held[points[rank]]
+                wanted |= {points[rank]: None} | ({base: None} if base is not None else {})
+    return sorted(wanted)
 
 
 def _rows(runs: Any, points: Sequence[int], names: Sequence[str]) -> list[dict[str, Any]]:
@@ -147,6 +161,7 @@ def sweep_found(
         question=str(first.get("question") or first["name"]),
         head=head._replace(gpu=among(map(gpus_of, everybody)), policy=among(map(policies_of, everybody))),
         varied=varied,
+        axes={key: varied.distinct(key) for key in varied.keys},
         found=found,
         n_point=len(varied.names),
         n_run=len(rows),

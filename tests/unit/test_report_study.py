@@ -115,6 +115,7 @@ def test_a_study_of_hostile_names_is_safe(found: Found) -> None:
         name=HOSTILE,
         question=HOSTILE,
         varied=Varied(names, values),
+        axes=values,
         found=found.found._replace(rows=rows),
         facts=[(HOSTILE, HOSTILE)],
         command=HOSTILE,
@@ -126,7 +127,7 @@ def test_a_study_of_hostile_names_is_safe(found: Found) -> None:
 
 def test_of_many_points_the_best_are_shown(results: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sim.report.study_found.SHOWN_POINTS", 3)
-    chosen = shown_points(results.runs, 6)
+    chosen = shown_points(results.runs, ["same"] * 6, [0] * 6)
     assert len(chosen) <= 3
     assert chosen[0] == 0, "the first is there to compare with"
     ok = results.runs.group_by("point").aggregate([("slo_ok", "sum"), ("usd_per_hour", "mean")]).to_pylist()
