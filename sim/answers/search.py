@@ -189,5 +189,4 @@ def _step(a: Sequence[float | None], b: Sequence[float | None]) -> int:
     away[np.abs(away) <= ROUNDING * np.abs(finite).max(axis=1)] = 0.0
     if not away.any():
         return 0
-    is_sure = bool((away == away[0]).all()) or float(p_of_mean(away)) < SURE
-    return int(np.sign(away.mean())) if is_sure else 0
+    return int(np.sign(away.mean())) if float(p_of_mean(away)) < SURE else 0

@@ -18,6 +18,7 @@ import numpy as np
 
 CONFIDENCE = 0.95
 BEND_MAX = 0.2
+EQUAL_SURE = 5  # values that are equal to the last digit are no chance, from so many on
 STRAIGHT = 1e-9  # a skewness below it changes nothing that can be seen
 
 
@@ -66,7 +67,8 @@ def p_of_mean(values: np.ndarray, mean: float = 0.0) -> np.ndarray:
     """The two-sided p-value of the mean being `mean`, over the last axis: below 1 − confidence exactly where the interval
     of that confidence leaves it out. 1 where there are fewer than two values, or all are `mean`.
 
-    Values that are all the same, but not `mean`, have no spread to measure by: they get the p-value of their signs.
+    Values that are all the same, but not `mean`, have no spread to measure by: fewer than EQUAL_SURE get the p-value of
+    their signs, more are sure.
     """
     from scipy.special import stdtr
 
@@ -80,7 +82,7 @@ def p_of_mean(values: np.ndarray, mean: float = 0.0) -> np.ndarray:
         t = np.where(found.error > 0, away / found.error, 0.0)
     bent = t + found.bend * t**2 / 3 + found.bend**2 * t**3 / 27 + found.bend / 6
     p = 2 * stdtr(n - 1, -np.abs(bent))
-    return np.where(found.error > 0, p, np.where(away == 0, 1.0, min(1.0, 2.0 * 0.5**n)))
+    return np.where(found.error > 0, p, np.where(away == 0, 1.0, 2.0 * 0.5**n if n < EQUAL_SURE else 0.0))
 
 
 def _straightened(y: float, bend: np.ndarray) -> np.ndarray:

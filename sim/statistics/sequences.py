@@ -15,6 +15,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from sim.statistics.means import EQUAL_SURE
+
 EFFECT = (
     0.5  # g: variance of the effect, in standard deviations of a difference, that the test is sharpest for
 )
@@ -52,7 +54,7 @@ def _p_of_mean(values: np.ndarray) -> float:
     if n < 2 or not values.any():
         return 1.0
     if bool((values == values[0]).all()):
-        return _p_of_signs(n, 0)
+        return _p_of_signs(n, 0) if n < EQUAL_SURE else 0.0
     t_square = n * values.mean() ** 2 / values.var(ddof=1)
     more = 1 + n * EFFECT
     log_e = -0.5 * math.log(more) + 0.5 * n * (

@@ -75,7 +75,9 @@ def test_one_value_says_nothing_and_equal_ones_have_no_spread() -> None:
     assert np.ravel(mean_interval(np.array([4.0]))) == pytest.approx([-math.inf, math.inf])
     assert float(p_of_mean(np.array([4.0]))) == 1
     assert np.ravel(mean_interval(np.array([0.1] * 7))) == pytest.approx([0.1, 0.1])
-    assert float(p_of_mean(np.array([0.1] * 7))) == pytest.approx(2 / 2**7), "their signs"
+    assert float(p_of_mean(np.array([0.1] * 4))) == pytest.approx(2 / 2**4), "their signs"
+    assert float(p_of_mean(np.array([0.1] * 5))) == 0
+    assert p_at_any_time([0.1] * 10, [10]) == 0
     assert float(p_of_mean(np.zeros(7))) == 1
 
 
