@@ -216,7 +216,8 @@ def notes_of(answer: Answer) -> list[str]:
         names = "; ".join(", ".join(words_of(one.values)) for one in cheaper[:3])
         notes.append(f"cheaper, and not surely broken: {names}")
     ends = [line.tried[0] for line in answer.lines] + [line.tried[-1] for line in answer.lines]
-    if answer.best in ends and len(answer.lines[0].tried) > 1:
+    is_numeric = is_number(answer.best.values[answer.searched])
+    if answer.best in ends and is_numeric and len(answer.lines[0].tried) > 1:
         notes.append(f"the answer is at an end of {answer.searched}: further on may be a cheaper one")
     return notes
 

@@ -386,3 +386,16 @@ def test_a_run_that_cannot_be_stops_the_others_and_the_bench_goes_on(monkeypatch
         n = len(bench.done)
         assert n < 40
         assert bench.trials(good, range(1, 9)) == [bench.done[good, seed] for seed in range(1, 9)]
+
+
+@pytest.mark.parametrize(
+    "vary", [{"pool.min_replicas": [1, 2, 3]}, {"pool.min_replicas": range(1, 4)}, ["pool.min_replicas=1..3"]]
+)
+def test_values_may_be_said_in_many_ways(vary: Any) -> None:
+    found = sim.whatif(
+        "first_run", ["e2e.p99 < 60 s"], vary, overrides=[*SHORT, "pool.max_replicas=3"], seeds=2
+    )
+    assert [one.values["pool.min_replicas"] for one in found.tried] == [1, 2, 3]
+    assert any("at an end" in note for note in found.notes)
+    names = sim.whatif("first_run", ["e2e.p99 < 60 s"], {"autoscaler": "fixed,hpa"}, overrides=SHORT, seeds=2)
+    assert not any("at an end" in note for note in names.notes), "names have no order"
