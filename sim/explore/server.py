@@ -132,7 +132,9 @@ def explore(words: list[str], say: Callable[[str], Any], progress: Any) -> None:
         app = make_app(session, place.getsockname()[1])
     url = f"http://{ADDRESS}:{place.getsockname()[1]}/"
     say(f"{session.story.name} is at {url}  (this machine only; Ctrl-C ends it)\n")
-    config = uvicorn.Config(app, log_level="error", access_log=False, lifespan="off", server_header=False)
+    quiet = {"log_level": "error", "access_log": False, "server_header": False}
+    plain: dict[str, Any] = {"lifespan": "off", "ws": "none", "proxy_headers": False, **quiet}
+    config = uvicorn.Config(app, **plain)
     try:
         uvicorn.Server(config).run(sockets=[place])
     except KeyboardInterrupt:

@@ -105,7 +105,7 @@ SUMMARY_HAS: dict[str, tuple[type, ...]] = {
     **dict.fromkeys(("scenario", "question", "digest"), (str,)),
     **dict.fromkeys(("duration_s", "warmup_s", "end_s", "offered"), (int, float)),
     **dict.fromkeys(("served_fraction", "slo_attainment", "usd_per_hour"), (int, float, type(None))),
-    **dict.fromkeys(("ttft", "classes"), (dict,)),
+    **dict.fromkeys(("ttft", "classes", "pools"), (dict,)),
 }
 
 
@@ -124,7 +124,7 @@ def _read_whole(folder: Path) -> RunFiles:
     found = config["schema_version"]
     if found != SCHEMA_VERSION:
         raise InputError(problem("run.schema_version", found, f"{SCHEMA_VERSION}, which this version reads"))
-    _checked(config, CONFIG_JSON, {"config": (dict,)})
+    _checked(config, CONFIG_JSON, {"config": (dict,), "versions": (dict,), "about": (dict,)})
     summary = _checked(read_json(folder / SUMMARY_JSON), SUMMARY_JSON, SUMMARY_HAS)
     keeps_records = (config["config"].get("output") or {}).get("records", True)
     tables = RunTables(

@@ -69,11 +69,18 @@ class SweepDir:
 
 
 def read_sweep(path: Path) -> pa.Table:
-    """The rows of a sweep that is over, or of the shards that one which was interrupted has left."""
-    if (path / SWEEP_FILE).is_file():
-        return read_table(path / SWEEP_FILE)
-    shards = sorted((path / SHARDS).glob("shard-*.parquet"))
-    return pa.concat_tables([read_table(shard) for shard in shards], promote_options="permissive")
+    """The rows of a sweep that is over, or of the shards that one which was interrupted has left. Raises InputError where
+    there are none, or a file is not whole.
+    """
+    whole = path / SWEEP_FILE
+    files = [whole] if whole.is_file() else sorted((path / SHARDS).glob("shard-*.parquet"))
+    if not files:
+        raise InputError(problem("result", str(path), "the folder of a sweep of which some run is done"))
+    try:
+        return pa.concat_tables([read_table(file) for file in files], promote_options="permissive")
+    except (OSError, pa.ArrowInvalid) as error:
+        line = problem("result", str(path), "the folder of a sweep whose files are whole")
+        raise InputError(f"{line}; reading says: {str(error).splitlines()[0]}") from None
 
 
 def read_plan(path: Path) -> dict[str, Any]:
@@ -82,6 +89,19 @@ def read_plan(path: Path) -> dict[str, Any]:
         plan = read_json(path / PLAN_FILE)
     except (OSError, ValueError):
         plan = None
-    if not isinstance(plan, dict) or not isinstance(plan.get("variants"), dict) or not plan["variants"]:
+    if not _is_plan(plan):
         raise InputError(problem("result", str(path), f"the folder of a sweep, which holds {PLAN_FILE}"))
+    assert isinstance(plan, dict)
     return plan
+
+
+def _is_plan(plan: Any) -> bool:
+    """Whether this is what a sweep's plan holds."""
+    if not isinstance(plan, dict) or not isinstance(plan.get("seeds"), list):
+        return False
+    variants = plan.get("variants")
+    if not isinstance(variants, dict) or not variants:
+        return False
+    return all(
+        isinstance(entry, dict) and isinstance(entry.get("config"), dict) for entry in variants.values()
+    )

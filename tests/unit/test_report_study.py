@@ -281,3 +281,32 @@ def test_charts_lie_along_the_numeric_key_and_apart_by_option() -> None:
 
 def test_rows_of_an_arrow_table_are_counted_once(results: Any) -> None:
     assert found_of("study", results.path).n_run == pc.count(results.runs["seed"]).as_py() == 24
+
+
+def test_a_damaged_result_is_one_line(
+    results: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Whatever is missing of a folder's files: exit code 2 and a line, and no page."""
+    monkeypatch.chdir(tmp_path)
+    sim.sweep("spiky_hour", [1, 2], {"a": SHORT}, out=tmp_path / "results")
+    (sweep,) = (tmp_path / "results").iterdir()
+    plan = json.loads((sweep / "plan.json").read_text())
+    for broken in (
+        {"variants": {"a": {"config": 3}}, "seeds": [1]},
+        {**plan, "seeds": None},
+        [],
+        {"variants": {}},
+    ):
+        (sweep / "plan.json").write_text(json.dumps(broken))
+        assert cli.main(["report", str(sweep)]) == 2
+    (sweep / "plan.json").write_text(json.dumps(plan))
+    assert cli.main(["report", str(sweep)]) == 0
+    (sweep / "report.html").unlink()
+    (sweep / "sweep.parquet").write_bytes(b"PAR1")
+    assert cli.main(["report", str(sweep)]) == 2
+    (sweep / "sweep.parquet").unlink()
+    assert cli.main(["report", str(sweep)]) == 2
+    assert not (sweep / "report.html").exists()
+    told = capsys.readouterr().err.splitlines()
+    assert len(told) == 6
+    assert all("is not valid; allowed: " in line for line in told)
