@@ -13,6 +13,7 @@ import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import BinaryIO
 
 from sim.errors import InputError, problem
 
@@ -29,6 +30,10 @@ def whole_file(path: Path, key: str = KEY) -> Iterator[Path]:
 
     Raises InputError when the folder cannot be written or the disk is full; nothing is left behind.
     """
+    if is_device(path):
+        raise InputError(
+            problem(key, str(path), "a file, new or to be replaced; this is a folder or a device")
+        )
     with told_clearly(path, key):
         path.parent.mkdir(parents=True, exist_ok=True)
         remove_orphans(path.parent)
@@ -59,11 +64,26 @@ def keep_text(path: Path, pieces: Iterable[str], key: str) -> None:
     """
     if path.is_dir():
         raise InputError(problem(key, str(path), "a file to write; this is a folder"))
-    with whole_file(path, key) as tmp, tmp.open("wb") as raw:
-        packed = gzip.GzipFile("", "wb", fileobj=raw, mtime=0) if path.suffix == ".gz" else None
-        with io.TextIOWrapper(packed or raw, encoding="utf-8", newline="\n") as file:
-            for piece in pieces:
-                file.write(piece)
+    if is_device(path):
+        with told_clearly(path, key), path.open("wb") as raw:
+            _put(raw, pieces, is_packed=False)
+        return
+    target = path.resolve() if path.is_symlink() else path
+    with whole_file(target, key) as tmp, tmp.open("wb") as raw:
+        _put(raw, pieces, path.suffix == ".gz")
+
+
+def is_device(path: Path) -> bool:
+    """Whether a path is written to and never replaced: /dev/stdout, /dev/null, a named pipe."""
+    return (path.is_absolute() and path.parts[1:2] == ("dev",)) or (path.exists() and not path.is_file())
+
+
+def _put(raw: BinaryIO, pieces: Iterable[str], is_packed: bool) -> None:
+    """Writes texts, compressed or not."""
+    out = gzip.GzipFile("", "wb", fileobj=raw, mtime=0) if is_packed else raw
+    with io.TextIOWrapper(out, encoding="utf-8", newline="\n") as file:  # type: ignore[type-var]
+        for piece in pieces:
+            file.write(piece)
 
 
 @contextmanager

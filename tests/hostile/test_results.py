@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import stat
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
@@ -192,3 +194,24 @@ def test_axes_that_contradict_are_one_line(
     assert not wrong, told(wrong)
     assert line in answer.err
     assert "as it stands" not in answer.err
+
+
+def test_what_is_no_file_is_written_to_and_never_replaced(tmp_path: Path) -> None:
+    """A device or a pipe stays one, a link leads where it led."""
+    null = os.stat("/dev/null")
+    words = [str(run()), "-o"]
+    assert fleetsim("metrics", *words, "/dev/null").code == 0
+    assert stat.S_ISCHR(os.stat("/dev/null").st_mode)
+    assert os.stat("/dev/null").st_rdev == null.st_rdev
+    (tmp_path / "link").symlink_to(tmp_path / "file")
+    (tmp_path / "file").write_text("old")
+    assert fleetsim("metrics", *words, str(tmp_path / "link")).code == 0
+    assert (tmp_path / "link").is_symlink()
+    assert (tmp_path / "file").read_text().endswith("# EOF\n")
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no /dev/full")
+@pytest.mark.parametrize("verb", ["trace", "metrics"])
+def test_a_full_device_is_one_line(verb: str) -> None:
+    wrong = faults(fleetsim(verb, str(run()), "-o", "/dev/full"), codes=(2,))
+    assert not wrong, told(wrong)
