@@ -62,7 +62,7 @@ LINES: tuple[tuple[str, int, str, dict[str, str]], ...] = (
     ("mkdir scenarios && mkdir scenarios/x.yaml && fleetsim list", 0, "", {}),
     ("ln -s loop.yaml loop.yaml; fleetsim show ./loop.yaml", 2, "there is no file", {}),
     ("mkfifo f.yaml; echo x > d.yaml; fleetsim show ./d.yaml", 2, "must be a mapping", {}),
-    ("touch results; fleetsim plot latest", 2, "run:", {}),
+    ("touch results; fleetsim plot latest", 2, "result:", {}),
     ("touch conf; fleetsim list gpu", 0, "", {}),
     ("ulimit -n 3; fleetsim show first_run", 2, "", {}),
 )  # fmt: skip
