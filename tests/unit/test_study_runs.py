@@ -332,6 +332,18 @@ def test_killed_at_any_instant_the_result_is_the_same(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+def test_a_study_until_decided_is_the_same_however_often_it_is_killed(tmp_path: Path) -> None:
+    words = ["slo=none", "traffic.arrivals.rate_per_s=16", "router=random,power_of_two", "decide=ttft.p50,e2e.p99"]
+    words += ["seeds=until decided, at most 400"]
+    for name, n in (("calm", 0), ("killed", 4)):
+        (tmp_path / name).mkdir()
+        killed_at_random(tmp_path / name, words, n, 3.0, seed=3)
+    calm = next((tmp_path / "calm" / "results").iterdir())
+    assert files(next((tmp_path / "killed" / "results").iterdir())) == files(calm)
+    assert 10 < json.loads((calm / "stopped.json").read_text())["seeds"] < 400
+
+
+@pytest.mark.slow
 def test_a_large_study_killed_five_times_is_the_same(tmp_path: Path) -> None:
     """A tenth of a million runs of a hundred requests."""
     words = ["slo=none", "traffic.arrivals.rate_per_s=5", "router=round_robin,random", "seed=1..50000"]
