@@ -333,7 +333,12 @@ def test_killed_at_any_instant_the_result_is_the_same(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_a_study_until_decided_is_the_same_however_often_it_is_killed(tmp_path: Path) -> None:
-    words = ["slo=none", "traffic.arrivals.rate_per_s=16", "router=random,power_of_two", "decide=ttft.p50,e2e.p99"]
+    words = [
+        "slo=none",
+        "traffic.arrivals.rate_per_s=16",
+        "router=random,power_of_two",
+        "decide=ttft.p50,e2e.p99",
+    ]
     words += ["seeds=until decided, at most 400"]
     for name, n in (("calm", 0), ("killed", 4)):
         (tmp_path / name).mkdir()
