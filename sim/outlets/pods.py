@@ -6,7 +6,6 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from sim.model.base.histogram import bucket_edges_ps
 from sim.outlets import families as f
 from sim.outlets.families import Family
 from sim.outlets.series import Series, seconds
@@ -127,14 +126,10 @@ def gap_series(told: Told) -> Iterator[Series]:
     """All gaps between tokens of a model, from the run's own histograms: a bucket's edge is met within 1 %."""
     if not len(told.grid.time_ps):
         return
-    edges = seconds(bucket_edges_ps())
     models = class_models(told.seen.scenario)
-    upto = np.searchsorted(edges, f.VLLM_GAPS[0].buckets, side="right") - 1
-    cumulative = np.pad(told.seen.itl.cumsum(axis=2), ((0, 0), (0, 0), (1, 0)))
     for model in sorted({str(m) for m in models if m is not None}):
         of_model = [i for i, m in enumerate(models) if m == model]
-        below = cumulative[:, of_model].sum(axis=1)
-        counts = np.concatenate([below[:, upto], below[:, -1:]], axis=1)
+        counts = told.seen.itl[:, of_model].sum(axis=1)
         sums = told.seen.itl_sum_ps[:, of_model].sum(axis=1) / PS_PER_S
         for family in f.VLLM_GAPS:
             yield Series(family, (model,), told.grid.time_ps, sums, counts, family.buckets)

@@ -18,14 +18,17 @@ from sim.engine.result import make_digest
 from sim.engine.simpy import Fleet
 from sim.errors import InputError, problem
 from sim.fill.state import pool_rows, slot_rows, table
-from sim.model.base.histogram import N_BUCKET
-from sim.model.tables.codes import COMPLETED, N_METRIC, STAGE_GONE, STAGE_READY
+from sim.model.base.histogram import N_BUCKET, bucket_edges_ps
+from sim.model.tables.codes import COMPLETED, M_ITL, N_METRIC, STAGE_GONE, STAGE_READY
 from sim.model.tables.run import Params
+from sim.outlets.families import VLLM_GAPS
 from sim.pack.scenario import plan
 from sim.runner import laws_of
 from sim.scenario.build import from_dict
 from sim.scenario.scenario import Scenario
+from sim.units import PS_PER_S
 
+GAP_BOUNDS_S = VLLM_GAPS[0].buckets
 LATE_ENDS = ("all_rejected", "all_timed_out", "all_failed")
 TELL_EVERY = 2000  # rules between two words to a progress bar
 
@@ -80,7 +83,9 @@ class Replay(NamedTuple):
     used_blocks: np.ndarray
     n_blocks: np.ndarray  # (replica,)
     max_model_len: np.ndarray  # (pool,) tokens
-    itl: np.ndarray  # (sample, class, bucket) gaps between tokens so far, of measured requests
+    itl: (
+        np.ndarray
+    )  # (sample, class, bound + 1) gaps between tokens so far up to each of GAP_BOUNDS_S, then all: measured
     itl_sum_ps: np.ndarray  # (sample, class) float
     end_ps: int
 
@@ -136,6 +141,8 @@ class Watch:
         self.samples: list[tuple[Any, ...]] = []
         self.known: dict[tuple[int, int], int] = {}  # (request, attempt) → preemptions seen
         self.n_called = 0
+        bounds_ps = np.array(GAP_BOUNDS_S) * PS_PER_S
+        self.gap_places = [*np.searchsorted(bucket_edges_ps(), bounds_ps, side="right") - 1, -1]
 
     # ---- views of the state --------------------------------------------------------------
     def look_at(self, state: Any) -> None:
@@ -185,14 +192,14 @@ class Watch:
             used[r] = self.act(self.params, self.state, ACT_BLOCKS, int(r), 0, t)
         n_class = int(self.params.n_class)
         hist = self.state.rows("hist", n_class * N_METRIC * N_BUCKET).reshape(n_class, N_METRIC, N_BUCKET)
-        sums = self.counts["sums"][:, 2:4].astype(float)
+        sums = self.counts["sums"][:, 2 * M_ITL : 2 * M_ITL + 2].astype(float)
         return (
             t,
             self.stage_now.copy(),
             np.where(serves, self.n_wait, 0),
             np.where(serves, self.n_run, 0),
             used,
-            hist[:, 1].copy(),
+            np.pad(hist[:, M_ITL].cumsum(axis=1), ((0, 0), (1, 0)))[:, self.gap_places],
             sums[:, 0] + sums[:, 1] * 2.0**62,
         )
 

@@ -59,10 +59,10 @@ def window_of(run: RunFiles, from_s: float, to_s: float) -> Window:
     end_s = float(run.summary["end_s"])
     if not 0 <= from_s < end_s:
         raise InputError(
-            problem("--from", f"{from_s:g}", f"seconds from 0 to below {end_s:g}, the end of the run")
+            problem("--from", f"{from_s:g} s", f"seconds from 0 to below {end_s:g}, the end of the run")
         )
     if to_s <= from_s:
-        raise InputError(problem("--to", f"{to_s:g}", f"seconds after --from, which is {from_s:g}"))
+        raise InputError(problem("--to", f"{to_s:g} s", f"seconds after --from, which is {from_s:g}"))
     return Window(round(from_s * PS_PER_S), round(min(to_s, end_s) * PS_PER_S) + 1)
 
 
