@@ -227,6 +227,7 @@ def check_runs(words: list[str], progress: Any) -> list[Any]:
     plan = make_plan(load_study(words[0], words[1:]))
     check_points(plan)
     labels = [plan.points.label(point) for point in range(plan.points.n)]
+    labels = labels if plan.points.columns else [plan.study.scenario]  # nothing is varied
     for point, label in enumerate(labels):
         if not plan.scenario(point).slo:
             raise InputError(f'check: {label}: the scenario sets no limit; `slo=["ttft.p99 < 1 s"]` sets one')
