@@ -38,7 +38,8 @@ NOT_MODEL = (
     "answers",
     "huggingface",
     "outlets",
-)  # rooms that change no result
+    "explore",
+)  # packages that change no result
 NOT_MODEL_FILES = (
     "cli.py",
     "api.py",

@@ -547,3 +547,25 @@ def test_workers_of_a_cluster(whole: Path, tmp_path: Path) -> None:
         ray.shutdown()
     assert done.is_whole
     assert files(tmp_path / "s") == files(whole)
+
+
+def test_every_package_is_said_to_change_results_or_not_to() -> None:
+    """A new package is one of the two: what runs are kept under must change with it, or must not."""
+    from sim.studies.planning import NOT_MODEL
+
+    packages = {path.parent.name for path in Path(sim.__file__).parent.glob("*/__init__.py")}
+    changing = {
+        "analysis",
+        "compile",
+        "engine",
+        "fill",
+        "measures",
+        "model",
+        "pack",
+        "records",
+        "scenario",
+        "steptime",
+    }
+    changing |= {"sweeps", "workload"}
+    assert packages == changing | set(NOT_MODEL)
+    assert not changing & set(NOT_MODEL)

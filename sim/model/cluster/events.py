@@ -13,13 +13,14 @@ from sim.units import NEVER
 @jit_call
 def set_next_cluster(params, state):
     """Set when the cluster acts next."""
-    at_ps = NEVER if state.rates_ps == NEVER else state.rates_ps + 1
+    at_ps = state.next_fault_ps
+    if state.rates_ps < NEVER:
+        at_ps = min(at_ps, state.rates_ps + 1)
     u = state.first_moving
     while u >= 0:
         at_ps = min(at_ps, state.transfer[u].due_ps)
         u = state.transfer[u].next
-    state.next_transfer_ps = at_ps
-    state.next_cluster_ps = min(state.next_fault_ps, at_ps)
+    state.next_cluster_ps = at_ps
 
 
 @jit_call

@@ -88,7 +88,6 @@ def settle_transfers(params, state, t):
 @jit
 def wake_for_transfers(state, at_ps):
     """The cluster acts no later than at_ps."""
-    state.next_transfer_ps = min(state.next_transfer_ps, at_ps)
     state.next_cluster_ps = min(state.next_cluster_ps, at_ps)
 
 

@@ -146,7 +146,6 @@ class State(World):
     next_cluster_ps = Field(
         "when the next fault strikes or the next transfer ends or is given a rate, or NEVER"
     )
-    next_transfer_ps = Field("when the next transfer ends or is given a rate, or NEVER")
     rates_ps = Field("since when rates have to be shared out anew, NEVER = they are as they should be")
     shared_ps = Field("when the links' sums were last brought up to date")
     first_moving = Field("first of the transfers in progress, by cap, then by number; −1 = none")
