@@ -1,0 +1,54 @@
+"""The clock of a transfer over links: whole numbers, rounded so that nothing ends before its last byte is there."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sim.compile.jit import plain
+from sim.model.cluster import links
+from sim.model.cluster.links import BRIEF_PS, CAP_BITS, FULL_SPEED
+from sim.units import NEVER
+
+progress_ps, time_left = plain(links.progress_ps), plain(links.time_left)
+speed_of, cap_of = plain(links.speed_of), plain(links.cap_of)
+
+SPEEDS = st.one_of(st.just(FULL_SPEED), st.integers(1, FULL_SPEED))
+DAY_PS = 86_400 * 10**12
+
+
+@given(st.integers(0, 45 * DAY_PS), SPEEDS)
+def test_a_clock_runs_at_its_speed_rounded_down(span_ps: int, speed: int) -> None:
+    assert progress_ps(span_ps, speed) == span_ps * speed // FULL_SPEED
+
+
+@given(st.integers(1, DAY_PS), SPEEDS)
+def test_what_is_left_takes_the_shortest_time_in_which_the_clock_gets_there(left_ps: int, speed: int) -> None:
+    span_ps = time_left(left_ps, speed)
+    exact = -(-left_ps * FULL_SPEED // speed)
+    if span_ps == NEVER:
+        assert exact > 45 * DAY_PS
+        return
+    assert span_ps == exact
+    assert progress_ps(span_ps, speed) >= left_ps
+    assert progress_ps(span_ps - 1, speed) < left_ps
+
+
+@given(st.integers(1, (1 << CAP_BITS) - 1), st.data())
+def test_a_speed_is_the_rate_over_the_cap_and_never_nothing(cap: int, data: st.DataObject) -> None:
+    rate = data.draw(st.integers(1, cap))
+    speed = speed_of(rate, cap)
+    assert speed == max(1, rate * FULL_SPEED // cap)
+    assert (speed == FULL_SPEED) == (rate == cap)
+
+
+@given(st.integers(1, 2**46), st.integers(BRIEF_PS, 45 * DAY_PS))
+def test_a_cap_is_the_bytes_over_the_time_within_what_the_time_is_cut_to(n_bytes: int, own_ps: int) -> None:
+    cap = cap_of(n_bytes, own_ps)
+    exact = Fraction(n_bytes * 2**40, own_ps)
+    assert 1 <= cap < 1 << CAP_BITS
+    if 1 <= exact < 1 << (CAP_BITS - 2):
+        cut = Fraction(BRIEF_PS, own_ps)  # of the time, what its last bits are
+        assert exact - 1 <= cap <= exact * (1 + 2 * cut) + 1
