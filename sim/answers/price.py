@@ -27,7 +27,7 @@ from sim.measures.shown import Compared
 from sim.scenario.compose import load_scenario
 from sim.scenario.slo import METRICS, Limit, measure_of, parse_slo, value_of
 from sim.statistics.means import CONFIDENCE
-from sim.studies.axes import NUMBER, span_of
+from sim.studies.axes import NUMBER, RANGE, span_of
 
 SEEDS = 20  # of every setting, unless told
 SETTINGS_MAX = 400
@@ -36,7 +36,7 @@ POINTS_MAX = 200
 N_DRAW = 1000
 CURVE = re.compile(
     rf"^(?P<values>(?:log\s+|whole\s+)*{NUMBER}\s*\.\.\s*{NUMBER}|{NUMBER}(?:\s*,\s*{NUMBER})*)"
-    r"\s*(?P<unit>[A-Za-zµ%]*)\s*(?:x\s+(?P<n>\d{1,4}))?\s*$"
+    r"\s*(?P<unit>[A-Za-zµ%]*)\s*(?:x\s+(?P<n>\d{1,9}))?\s*$"
 )
 HOW = "a measure and a range of limits, as ttft.p99=200..2000 ms, or limits, as ttft.p99=200,500,1000 ms"
 
@@ -183,16 +183,41 @@ def _objective(name: str, said: str, classes: Sequence[str]) -> Objective:
 
 
 def _numbers(match: re.Match[str], shown: str) -> list[str]:
-    """The limits' numbers as text; a range is taken in equal ratios where its ends are above 0 and a factor of 3 apart."""
+    """The limits' numbers as text; a range is taken in equal ratios where its ends are above 0 and a factor of 3 apart.
+
+    Its ends stay as they are written.
+    """
     if ".." not in match["values"]:
         return [part.strip() for part in match["values"].split(",")]
-    ends = span_of(match["values"], shown)
-    n = min(POINTS_MAX, int(match["n"] or POINTS))
-    if n < 2:
-        raise InputError(problem(shown, match.string, "at least two limits"))
-    is_ratio = ends.is_log or (ends.low > 0 and ends.high / ends.low >= 3)
-    values = np.geomspace(ends.low, ends.high, n) if is_ratio else np.linspace(ends.low, ends.high, n)
-    return [f"{value:.3g}" for value in values]
+    span, said = span_of(match["values"], shown), RANGE.match(match["values"].strip())
+    assert said is not None  # span_of refuses it else
+    n = int(match["n"] or POINTS)
+    if not 2 <= n <= POINTS_MAX:
+        raise InputError(problem(shown, match.string, f"at least two limits, at most {POINTS_MAX}"))
+    if span.low == span.high:
+        raise InputError(
+            problem(shown, match.string, "a range between two numbers that differ, or one limit")
+        )
+    is_ratio = span.is_log or (span.low > 0 and span.high / span.low >= 3)
+    values = np.geomspace(span.low, span.high, n) if is_ratio else np.linspace(span.low, span.high, n)
+    if said["whole"]:
+        if not (span.low.is_integer() and span.high.is_integer()):
+            raise InputError(problem(shown, match.string, "whole numbers at both ends of a whole range"))
+        values = np.unique(np.round(values))
+    return [said["low"], *written(values)[1:-1], said["high"]]
+
+
+def written(values: np.ndarray) -> list[str]:
+    """Rising numbers as text: three digits or more, so that rounding moves none by over 1 % of the way to its neighbour."""
+    room = 0.01 * np.minimum(np.diff(values, prepend=-np.inf), np.diff(values, append=np.inf))
+    for digits in range(3, 18):
+        texts = [
+            np.format_float_positional(value, digits, unique=False, fractional=False, trim="-")
+            for value in values
+        ]
+        if np.all(np.abs(np.array(texts, dtype=float) - values) <= room):
+            break
+    return texts
 
 
 def worst_of(op: str) -> float:

@@ -2,7 +2,7 @@
 
 What a step or a stage takes is assumed, modelled or measured on somebody else's machine (docs/accuracy.md,
 docs/cold-starts.md). A world multiplies all of it: the packed times, so that every law, table and measurement is covered
-alike.
+alike. Where starts share links, these carry so many times less: a start that they hold back takes longer by as much.
 """
 
 from __future__ import annotations
@@ -28,7 +28,10 @@ def with_times(of: Outline, step_time: float, cold_start: float) -> Outline:
     pools = params.rows("pool", int(params.n_pool))
     pools["attention_q16"] = times(pools["attention_q16"], step_time)
     steps = StartStep.rows(_table(params, "start_step"))
-    steps["quantile_ps"] = times(steps["quantile_ps"], cold_start)
+    for name in ("quantile_ps", "setup_ps"):  # rounding keeps their order: no setup outlasts its step
+        steps[name] = times(steps[name], cold_start)
+    links = params.rows("link", int(params.n_link))
+    links["bandwidth_q40"] = times(links["bandwidth_q40"], 1 / cold_start)
     return of._replace(world=Packed(params.m, of.world.n_class))
 
 

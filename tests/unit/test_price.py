@@ -89,6 +89,36 @@ def test_limits_are_read() -> None:
 
 
 @pytest.mark.parametrize(
+    ("said", "texts"),
+    [
+        ("99.9..99.99 %", [f"99.{n}" for n in ["9", *range(91, 100)]]),
+        ("99.9..99.99 % x 4", ["99.9", "99.93", "99.96", "99.99"]),
+        ("0.99990..0.99991 x 3", ["0.99990", "0.999905", "0.99991"]),
+        ("log 90..99 % x 3", ["90", "94.4", "99"]),
+    ],
+)
+def test_limits_of_a_range_have_the_digits_that_tell_them_apart(said: str, texts: list[str]) -> None:
+    """The ends are as they are written."""
+    (one,) = read_curves({"slo_attainment": said}, [])
+    assert [limit.text.split()[2] for limit in one.limits] == texts
+    assert len({limit.value for limit in one.limits}) == len(texts)
+
+
+def test_a_range_of_many_limits_keeps_each_apart() -> None:
+    (one,) = read_curves({"ttft.p99": "1234567..1234568 ms x 200"}, [])
+    values = [limit.value for limit in one.limits]
+    assert np.diff(values) == pytest.approx(1e-3 / 199, rel=0.05)
+    assert (one.limits[0].text, one.limits[-1].text) == ("ttft.p99 < 1234567 ms", "ttft.p99 < 1234568 ms")
+
+
+def test_a_whole_range_has_whole_limits() -> None:
+    (one,) = read_curves({"ttft.p99": "whole 1..20 s x 8"}, [])
+    assert [limit.value for limit in one.limits] == [1, 2, 4, 6, 8, 13, 20]
+    (few,) = read_curves({"ttft.p99": "whole 4..6 s"}, [])
+    assert [limit.value for limit in few.limits] == [4, 5, 6]
+
+
+@pytest.mark.parametrize(
     ("curve", "line"),
     [
         (["ttft.p99"], "a measure and a range of limits, as ttft.p99=200..2000 ms"),
@@ -98,6 +128,9 @@ def test_limits_are_read() -> None:
         (["kv_use=0.1..0.9"], "neither more nor less of it is better"),
         (["ttft.p99=2..1 s"], "a range whose first number is at most its last"),
         (["ttft.p99=1..2 s x 1"], "at least two limits"),
+        (["ttft.p99=1..2 s x 201"], "at most 200"),
+        (["ttft.p99=2..2 s"], "two numbers that differ"),
+        (["ttft.p99=whole 1.5..3 s"], "whole numbers at both ends"),
         (["ttft.p99=1..2 s", "ttft.p99=1..2 s"], "is given twice"),
         (
             ["ttft.p99=1..2 s", "e2e.p99=1..2 s", "itl.p99=1..2 s"],

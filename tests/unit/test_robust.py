@@ -14,9 +14,15 @@ from sim.answers.bench import Bencher, Setting, Sheet, Trial
 from sim.answers.measured import cost_measure
 from sim.answers.robust import OFF, compared_with, draw_worlds, robust, score, spans_of
 from sim.answers.worlds import times, with_times
+from sim.engine.host import Policies, run_plan
+from sim.engine.starts import all_starts
 from sim.errors import InputError
+from sim.model.tables.pool import StartStep
+from sim.model.tables.run import Params
 from sim.pack.scenario import outline
+from sim.runner import laws_of
 from sim.scenario.slo import parse_slo
+from sim.studies.running import OneSeed
 
 LIGHT = ["duration_s=200", "drain_s=60", "slo=none", "traffic.arrivals.rate_per_s=0.2"]
 SPIKE = [
@@ -73,6 +79,30 @@ def test_cold_starts_that_take_longer_bring_replicas_later() -> None:
     assert slow.row["offered"] == base.row["offered"]
     assert slow.row["ttft_p99_s"] > base.row["ttft_p99_s"]
     assert slow.row["replicas_ready_mean"] < base.row["replicas_ready_mean"]
+
+
+@pytest.mark.parametrize("factor", [0.5, 1.25])
+def test_starts_that_share_a_link_take_so_many_times_as_long(factor: float) -> None:
+    """Four replicas wake at once and read their weights from one store, which holds them back, after a setup that is
+    longer than half of what the step takes alone.
+    """
+    words = ["duration_s=60", "drain_s=600", "pool.max_replicas=4", "traffic.arrivals.rate_per_s=20"]
+    words += ["links.0.bandwidth_gb_s=5", "slo=none", "coldstart.stages.1.setup_s=40"]
+    of = outline(sim.load("weights_from_one_store", words))
+    steps = StartStep.rows(Params(of.world.m.copy(), np.zeros(0, np.int64)).extent("start_step"))
+    moves = steps["links"] > 0
+    assert steps["setup_ps"][moves].tolist() == [40 * 10**12]
+    lengths = []
+    for times_as_long in (1.0, factor):
+        packed = OneSeed()(with_times(of, 1.0, times_as_long), 1)
+        state = run_plan(packed.params, Policies(laws_of(packed)))
+        (starts,) = all_starts(packed.params, state)
+        lengths.append(starts.total_ps)
+        assert np.any(state.link[0].full_ps)
+        own = StartStep.rows(packed.params.extent("start_step"))
+        assert own["quantile_ps"][moves].min() >= own["setup_ps"][moves].max()
+    assert len(lengths[0]) == len(lengths[1]) == 4
+    assert lengths[1] / lengths[0] == pytest.approx(np.full(4, factor), rel=0.02)
 
 
 def test_what_is_never_stays_so() -> None:
