@@ -18,7 +18,7 @@ fleetsim: simulate a fleet that serves AI models, before money is spent
   fleetsim whatif SCENARIO --keep LIMIT --vary KEY=VALUES   the cheapest setting that keeps limits; --minimise, --json
   fleetsim capacity SCENARIO [--keep LIMIT]    the most traffic it carries under its limits; --json
   fleetsim search SCENARIO --vary KEY=VALUES --objective MEASURE   settings worth having, of many; --keep, --trials
-  fleetsim sensitivity SCENARIO --vary KEY=RANGE --measure MEASURE   what a measure hangs on; --samples
+  fleetsim sensitivity SCENARIO --vary KEY=RANGE --measure MEASURE   what a measure depends on; --samples
   fleetsim robust SCENARIO key=a,b,c           does the ranking survive other step times, cold starts, traffic? --worlds
   fleetsim budget RUN [class=NAME]             its error budget and burn-rate alerts; --objective 99.9%, --period 30d
   fleetsim sql QUERY RESULT                    ask the runs of a study; --json

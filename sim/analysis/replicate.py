@@ -15,7 +15,7 @@ import numpy as np
 from sim.analysis.compare import MEASURES, cells
 from sim.measures.shown import Compared
 from sim.statistics.judging import Judgement, Paired, judge
-from sim.statistics.means import mean_interval
+from sim.statistics.means import CONFIDENCE, mean_interval
 from sim.statistics.shares import share_interval
 
 
@@ -106,7 +106,10 @@ def _one(name: str, by_seed: BySeed, measures: tuple[Compared, ...], baseline: s
     return Replicated(
         name=name,
         n_seed=len(rows),
-        values=[_of_measure([row.get(m.key) for row in rows.values()], m.unit == "share") for m in measures],
+        values=[
+            estimate([row.get(m.key) for row in rows.values()], m.unit == "share", least=0.0)
+            for m in measures
+        ],
         differences=[
             None
             if baseline is None
@@ -145,12 +148,6 @@ def _judged(
     ]
 
 
-def _of_measure(values: Sequence[float | None], is_share: bool) -> Estimate:
-    """A measure over seeds; its interval does not reach below 0, as no measure does."""
-    found = estimate(values, is_share)
-    return found if found.low is None else found._replace(low=max(0.0, found.low))
-
-
 def difference(pairs: Sequence[tuple[float | None, float | None]]) -> Estimate:
     """The mean difference of pairs; those with an infinite side have none, and are counted."""
     known = [(a, b) for a, b in pairs if a is not None and b is not None]
@@ -158,19 +155,29 @@ def difference(pairs: Sequence[tuple[float | None, float | None]]) -> Estimate:
     return estimate(finite)._replace(n_left_out=len(known) - len(finite))
 
 
-def estimate(values: Sequence[float | None], is_share: bool = False) -> Estimate:
-    """Mean and 95 % interval of independent values: `mean_interval`, of shares in [0, 1] `share_interval`."""
+def estimate(
+    values: Sequence[float | None],
+    is_share: bool = False,
+    confidence: float = CONFIDENCE,
+    least: float = -math.inf,
+    most: float = math.inf,
+) -> Estimate:
+    """Mean and interval, of 95 % unless told, of independent values: `mean_interval`, of shares in [0, 1]
+    `share_interval`; it reaches no further than from `least` to `most`, which no value is beyond. Where a value is
+    infinite, so is the mean.
+    """
     known = np.array([v for v in values if v is not None], dtype=float)
-    n_infinite = int(np.isinf(known).sum())
     if len(known) == 0:
         return Estimate(None, None)
-    if n_infinite:
-        return Estimate(math.inf, None, n_infinite)
+    infinite = known[np.isinf(known)]
+    if len(infinite):
+        return Estimate(float(infinite[0]), None, len(infinite))
     mean = float(known.mean())
     if len(known) < 2:
         return Estimate(mean, None)
     if is_share:
-        low, high = share_interval(known.tolist())
+        low, high = share_interval(known.tolist(), confidence)
     else:
-        low, high = (float(end) for end in mean_interval(known))
+        low, high = (float(end) for end in mean_interval(known, confidence))
+    low, high = max(least, low), min(most, high)
     return Estimate(mean, max(mean - low, high - mean), low=low, high=high)

@@ -7,6 +7,7 @@ seed is run by the same process.
 from __future__ import annotations
 
 import contextlib
+import threading
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
@@ -36,7 +37,6 @@ SEEDS_KEPT = 64  # whose requests a process holds
 SETTINGS_KEPT = 500  # packed settings of some 50 kB each
 PROCESS_PAYS_S = 2.0  # of work left to each: a process takes a second to start
 Row = dict[str, Any]
-Change = Callable[[Scenario], Scenario]
 
 
 class Setting(NamedTuple):
@@ -133,6 +133,9 @@ class Bench:
         self.done: dict[tuple[Setting, int], Trial] = {}
         self.run_s = 0.0  # of the last run on one core
         self._own = Bencher(sheet)
+        self._turn = (
+            threading.Lock()
+        )  # of it: what it keeps, and how a scenario is composed, are one thread's at a time
         self._n = n_threads(threads)
         self._beside: list[Beside] = []
         self._is_stopped = False
@@ -173,25 +176,36 @@ class Bench:
             ]
             try:
                 for one in lines[0]:
+                    if self._is_stopped:
+                        break
                     self._keep(one, self._timed(one))
+                for other in others:
+                    other.result()
             except BaseException:
                 self._is_stopped = True  # the others end with the run that they are at
                 raise
-            for other in others:
-                other.result()
 
     def _on(self, process: Beside, line: Sequence[tuple[Setting, int]]) -> None:
-        for one in line:
-            if self._is_stopped:
-                return
-            process.ask(one)
-            answer = process.answer()
-            self._keep(one, answer if answer is not None else self._own(one))  # it is gone: here then
+        try:
+            for one in line:
+                if self._is_stopped:
+                    return
+                process.ask(one)
+                answer = process.answer()
+                self._keep(one, answer if answer is not None else self._here(one))  # it is gone: here then
+        except BaseException:
+            self._is_stopped = True
+            raise
+
+    def _here(self, one: tuple[Setting, int]) -> Trial | InputError:
+        with self._turn:
+            return self._own(one)
 
     def _timed(self, one: tuple[Setting, int]) -> Trial | InputError:
-        begun = time.perf_counter()
-        found = self._own(one)
-        self.run_s = time.perf_counter() - begun
+        with self._turn:
+            begun = time.perf_counter()
+            found = self._own(one)
+            self.run_s = time.perf_counter() - begun
         return found
 
     def _keep(self, one: tuple[Setting, int], found: Trial | InputError) -> None:

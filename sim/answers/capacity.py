@@ -81,7 +81,7 @@ def capacity(
     with Bench(sheet, threads or story.engine.threads) as bench:
 
         def try_one(factor: float, look: int) -> Measured:
-            if factor > 1 and bench.run_s > RUN_S_MAX:
+            if factor > max(climb.seen, default=1.0) and bench.run_s > RUN_S_MAX:
                 raise InputError(f"a run of {factor:g} times the traffic takes more than {RUN_S_MAX:g} s")
             setting = Setting((), factor)
             trials = bench.trials(setting, range(1, looks[look] + 1))
@@ -91,10 +91,9 @@ def capacity(
 
         climb = Climb(try_one, len(looks), precision)
         factor = climb.boundary()
-        low, high = climb.surely(factor) if factor is not None else (None, None)
+        is_bound = factor is not None and all(one.is_met for one in climb.seen.values())
+        low, high = climb.surely(factor, not is_bound) if factor is not None else (None, None)
         rates = [None if x is None else _rate(bench, climb.seen[x]) for x in (factor, low, high)]
-    above = [climb.seen[x] for x in sorted(climb.seen) if factor is None or x > factor]
-    broken = () if not above else tuple(one.text for one in above[0].limits if not one.is_met)
     found = Capacity(
         scenario,
         tuple(overrides),
@@ -103,9 +102,9 @@ def capacity(
         factor,
         low,
         high,
-        factor is not None and not above,
+        is_bound,
         (rates[0], rates[1], rates[2]),
-        broken,
+        climb.broken_above(factor),
         [climb.seen[x] for x in sorted(climb.seen)],
         precision,
         len(bench.done),
@@ -181,9 +180,17 @@ class Climb:
         self.look(factor, self._looks[factor] + 1)
         return False
 
-    def surely(self, factor: float) -> tuple[float | None, float | None]:
-        """(the most below that surely keeps every limit, the least above that surely breaks one); None: none was found."""
-        return self._end(factor, KEPT, down=True), self._end(factor, BROKEN, down=False)
+    def surely(self, factor: float, is_above: bool = True) -> tuple[float | None, float | None]:
+        """(the most below that surely keeps every limit, the least above that surely breaks one); None: none was found, or
+        loads above are not to be tried.
+        """
+        low = self._end(factor, KEPT, down=True)
+        return low, self._end(factor, BROKEN, down=False) if is_above else None
+
+    def broken_above(self, factor: float | None) -> tuple[str, ...]:
+        """The limits that the means break at the least load, of those above a factor (None: of all), that breaks any."""
+        unmet = [x for x, one in self.seen.items() if not one.is_met and (factor is None or x > factor)]
+        return tuple(one.text for one in self.seen[min(unmet)].limits if not one.is_met) if unmet else ()
 
     def _end(self, factor: float, status: str, down: bool) -> float | None:
         last = self._n_look - 1

@@ -191,7 +191,7 @@ def search_dict(of: Search) -> dict[str, Any]:
 
 
 def sensitivity_dict(of: Sensitivity) -> dict[str, Any]:
-    """What a measure hangs on."""
+    """What a measure depends on."""
     return {
         "question": "sensitivity",
         "scenario": of.scenario,

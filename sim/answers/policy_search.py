@@ -11,31 +11,30 @@ import hashlib
 import json
 import math
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from sim.analysis.replicate import Estimate
+from sim.analysis.replicate import Estimate, estimate
 from sim.answers.bench import Bench, Setting, Sheet, Trial
 from sim.answers.front import shares_on_front, undominated
-from sim.answers.measured import Measured, estimate_of, measured
+from sim.answers.measured import Measured, measured, named_measure
 from sim.answers.price import worst_of
-from sim.answers.proposals import propose
+from sim.answers.proposals import TOGETHER, entries_of, propose
 from sim.answers.varied import axes_of, checked_seeds, words_of
 from sim.answers.whatif import Tick
 from sim.errors import InputError, problem
 from sim.measures.measure import HIGH, LOW
-from sim.measures.shown import Compared, compared
+from sim.measures.shown import Compared
 from sim.records.search_file import read_search, write_search
 from sim.scenario.compose import load_scenario
-from sim.scenario.slo import METRICS, Limit, measure_of
-from sim.statistics.means import CONFIDENCE
+from sim.scenario.slo import Limit
 from sim.studies.axes import Axis
 from sim.studies.planning import depends_on
-from sim.studies.points import Points, grid
+from sim.studies.points import Column, Points, grid
 from sim.studies.study import Study
 
 TRIALS, SEEDS = 64, 10
@@ -106,7 +105,7 @@ def search(
     if type(trials) is not int or not 1 <= trials <= TRIALS_MAX:
         raise InputError(problem("--trials", trials, f"a whole number from 1 to {TRIALS_MAX}"))
     story = load_scenario(scenario, list(overrides))
-    wanted = tuple(objective(name) for name in objectives)
+    wanted = tuple(named_measure(name, "--objective", (LOW, HIGH)) for name in objectives)
     if not 1 <= len(wanted) <= OBJECTIVES_MAX or len(set(wanted)) < len(wanted):
         raise InputError(f"--objective: {len(wanted)} of them; allowed: 1 to {OBJECTIVES_MAX}, each once")
     axes = axes_of(vary)
@@ -118,12 +117,14 @@ def search(
             bench,
             wanted,
             out,
-            depends(scenario, overrides, points),
+            depends(scenario, overrides, axes),
             name_of(scenario, overrides, axes, sheet),
+            len(limits),
         )
         asked = Tried(bench, kept, wanted, limits, range(1, checked_seeds(seeds) + 1), progress)
         if points is not None:
-            asked.tell([points.varied(i) for i in range(points.n)])
+            for first in range(0, points.n, TOGETHER):
+                asked.tell([points.varied(i) for i in range(first, min(points.n, first + TOGETHER))])
         else:
             propose(axes, trials, len(wanted), seed, asked.tell)
     if not asked.good:
@@ -146,17 +147,6 @@ def search(
     )
 
 
-def objective(name: str) -> Compared:
-    """A measure that is to be as good as possible. Raises InputError, which names the nearest."""
-    try:
-        _, metric, statistic = measure_of(name, name, ())
-    except InputError as error:
-        raise InputError(line.replace("slo: ", "--objective: ", 1) for line in error.problems) from None
-    if METRICS[metric].better not in (LOW, HIGH):
-        raise InputError(f"--objective: {name}: neither more nor less of it is better")
-    return compared(f"{metric}.{statistic}" if statistic else metric)
-
-
 def _all_points(axes: Sequence[Axis], most: int) -> Points | None:
     """All settings, where they are no more than so many; None else, and where a range has any number within it."""
     try:
@@ -166,9 +156,20 @@ def _all_points(axes: Sequence[Axis], most: int) -> Points | None:
     return points if points.n <= most else None
 
 
-def depends(scenario: str, overrides: Sequence[str], points: Points | None) -> dict[str, str]:
-    """What the runs of a search depend on, as hashes."""
-    return depends_on(Study("search", scenario, overrides=tuple(overrides)), points or Points(1, ()))
+def depends(scenario: str, overrides: Sequence[str], axes: Sequence[Axis]) -> dict[str, str]:
+    """What the runs of a search depend on, as hashes: the files among the values of its axes too, whichever it tries."""
+    return depends_on(
+        Study("search", scenario, overrides=tuple(overrides)), Points(0, tuple(columns_of(axes)))
+    )
+
+
+def columns_of(axes: Sequence[Axis]) -> Iterator[Column]:
+    """The values of axes, and of the axes that options have, with no point that has them; a span has numbers only."""
+    for one in (one for one in axes if one.span is None):
+        entries = entries_of(one)
+        yield Column(one.key, [value for value, _ in entries], np.zeros(0, dtype=np.int32))
+        for _, inner in entries:
+            yield from columns_of(inner)
 
 
 def name_of(scenario: str, overrides: Sequence[str], axes: Sequence[Axis], sheet: Sheet) -> str:
@@ -182,7 +183,13 @@ class Kept:
     """The runs of a search in its file."""
 
     def __init__(
-        self, bench: Bench, objectives: Sequence[Compared], out: Path | None, of: Mapping[str, str], name: str
+        self,
+        bench: Bench,
+        objectives: Sequence[Compared],
+        out: Path | None,
+        of: Mapping[str, str],
+        name: str,
+        n_limit: int,
     ) -> None:
         self._bench, self._of = bench, dict(of)
         self._columns = [one.key for one in objectives]
@@ -190,7 +197,7 @@ class Kept:
         self.n, self.why = 0, ""
         if self.path is None:
             return
-        runs, self.why = read_search(self.path, self._of)
+        runs, self.why = read_search(self.path, self._of, n_limit)
         for run in runs:
             if set(self._columns) <= set(run["row"]):
                 setting = Setting(tuple(run["words"]))
@@ -231,7 +238,18 @@ class Tried:
         self.refused: list[str] = []
 
     def tell(self, settings: Sequence[dict[str, Any]]) -> list[tuple[list[float], list[float]] | None]:
-        """Run settings; of each its scores and by how much it breaks limits, None where it cannot be."""
+        """Run settings; of each its scores and by how much it breaks limits, None where it cannot be. What was run is kept,
+        whatever stops it.
+        """
+        try:
+            found = self._told(settings)
+        finally:
+            self._kept.write()
+        if self._progress is not None:
+            self._progress(0.0, None, f"{len(self.good)} settings, {len(self._bench.done):,} runs")
+        return found
+
+    def _told(self, settings: Sequence[dict[str, Any]]) -> list[tuple[list[float], list[float]] | None]:
         found: list[tuple[list[float], list[float]] | None] = []
         for values in settings:
             setting = Setting(words_of(values))
@@ -245,9 +263,6 @@ class Tried:
             scores = [float(score_of(trials, one).mean()) for one in self._objectives]
             broken = [-float(margin_of(trials, i, limit).mean()) for i, limit in enumerate(self._limits)]
             found.append((scores, broken))
-        self._kept.write()
-        if self._progress is not None:
-            self._progress(0.0, None, f"{len(self.good)} settings, {len(self._bench.done):,} runs")
         return found
 
 
@@ -287,7 +302,7 @@ def members_of(
         Member(
             values,
             tuple(
-                estimate_of([t.row.get(one.key) for t in trials], one.unit == "share", CONFIDENCE)
+                estimate([t.row.get(one.key) for t in trials], one.unit == "share", least=0.0)
                 for one in objectives
             ),
             found[i],

@@ -64,25 +64,28 @@ def sampler_of(optuna: Any, n_objective: int, seed: int) -> Any:
         return optuna.samplers.NSGAIISampler(seed=seed, constraints_func=broken, population_size=2 * TOGETHER)
 
 
-def suggested(trial: Any, axes: Sequence[Axis]) -> dict[str, Any]:
-    """A setting: numbers of a range anywhere within it, one of values, and of an option also what it varies itself."""
+def suggested(trial: Any, axes: Sequence[Axis], path: str = "") -> dict[str, Any]:
+    """A setting: numbers of a range anywhere within it, one of values, and of an option also what it varies itself.
+
+    Optuna knows each by its path: the same key of two options may have other values.
+    """
     found: dict[str, Any] = {}
     for one in axes:
         span = one.span
         if span is not None and (span.has_unit_step or not span.n):
-            found[one.key] = _within(trial, one.key, span)
+            found[one.key] = _within(trial, path + one.key, span)
             continue
         entries = entries_of(one)
-        at = trial.suggest_categorical(one.key, list(range(len(entries))))
+        at = trial.suggest_categorical(path + one.key, list(range(len(entries))))
         found[one.key], inner = entries[at]
-        found |= suggested(trial, inner)
+        found |= suggested(trial, inner, f"{path}{one.key}[{at}].")
     return found
 
 
-def _within(trial: Any, key: str, span: Span) -> Any:
+def _within(trial: Any, name: str, span: Span) -> Any:
     if span.is_whole:
-        return int(trial.suggest_int(key, int(span.low), int(span.high), log=span.is_log))
-    return float(trial.suggest_float(key, span.low, span.high, log=span.is_log))
+        return int(trial.suggest_int(name, int(span.low), int(span.high), log=span.is_log))
+    return float(trial.suggest_float(name, span.low, span.high, log=span.is_log))
 
 
 def entries_of(one: Axis) -> list[tuple[Any, tuple[Axis, ...]]]:

@@ -65,7 +65,6 @@ class Robust:
     """Variants over worlds, the best first."""
 
     scenario: str
-    overrides: tuple[str, ...]
     limits: tuple[str, ...]
     minimise: Compared
     off: dict[str, float]
@@ -127,7 +126,6 @@ def robust(
     standings, order = _standings(chosen, scores)
     return Robust(
         scenario,
-        (),
         sheet.limits,
         cost,
         spans,

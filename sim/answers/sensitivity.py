@@ -1,4 +1,4 @@
-"""What a measure hangs on: Sobol indices over keys of the scenario and over what is modelled.
+"""What a measure depends on: Sobol indices over keys of the scenario and over what is modelled.
 
 The variance of a measure over all that may differ is shared out: the first-order index of a thing is the share that goes
 when it alone is known, the total index the share that stays when everything else is known, interactions included. Saltelli
@@ -18,14 +18,14 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from sim.answers.bench import Bench, Setting, Sheet
+from sim.answers.measured import named_measure
 from sim.answers.proposals import entries_of
 from sim.answers.robust import OFF, spans_of
 from sim.answers.varied import axes_of, checked_seeds, words_of
 from sim.answers.whatif import Tick
 from sim.errors import InputError, problem
-from sim.measures.shown import Compared, compared
+from sim.measures.shown import Compared
 from sim.scenario.compose import load_scenario
-from sim.scenario.slo import measure_of
 from sim.statistics.means import CONFIDENCE
 from sim.studies.axes import Axis
 
@@ -37,7 +37,7 @@ WORLD = tuple(OFF)
 
 
 class Index(NamedTuple):
-    """How much of a measure's variance hangs on one thing, with 95 % intervals."""
+    """How much of a measure's variance depends on one thing, with 95 % intervals."""
 
     name: str
     first: float
@@ -50,7 +50,7 @@ class Index(NamedTuple):
 
 @dataclass
 class Sensitivity:
-    """What a measure hangs on, the most first."""
+    """What a measure depends on, the most first."""
 
     scenario: str
     overrides: tuple[str, ...]
@@ -88,7 +88,7 @@ def sensitivity(
     two; it takes samples × (things + 2) points of `seeds` runs each. Raises InputError.
     """
     begun = time.perf_counter()
-    of = measure_for(measure)
+    of = named_measure(measure, "--measure")
     if type(samples) is not int or not 4 <= samples <= SAMPLES_MAX or samples & (samples - 1):
         raise InputError(problem("--samples", samples, f"a power of two from 4 to {SAMPLES_MAX}"))
     story = load_scenario(scenario, list(overrides))
@@ -125,15 +125,6 @@ def sensitivity(
         n_run,
         time.perf_counter() - begun,
     )
-
-
-def measure_for(name: str) -> Compared:
-    """The measure that is looked at. Raises InputError, which names the nearest."""
-    try:
-        _, metric, statistic = measure_of(name, name, ())
-    except InputError as error:
-        raise InputError(line.replace("slo: ", "--measure: ", 1) for line in error.problems) from None
-    return compared(f"{metric}.{statistic}" if statistic else metric)
 
 
 def check_flat(axes: Sequence[Axis]) -> None:

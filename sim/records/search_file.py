@@ -10,9 +10,9 @@ from sim.records.config import from_json, to_json
 from sim.records.files import whole_file
 
 
-def read_search(path: Path, depends: Mapping[str, str]) -> tuple[list[dict[str, Any]], str]:
-    """(the runs that were kept, why those of the file do not count): none where there is no file, where it cannot be read,
-    and where its runs depend on something that has changed since.
+def read_search(path: Path, depends: Mapping[str, str], n_limit: int) -> tuple[list[dict[str, Any]], str]:
+    """(the runs that were kept, why those of the file do not count): none where there is no file, where it cannot be read
+    as runs under so many limits, and where they depend on something that has changed since.
     """
     if not path.is_file():
         return [], ""
@@ -21,10 +21,30 @@ def read_search(path: Path, depends: Mapping[str, str]) -> tuple[list[dict[str, 
         runs, before = found["runs"], found["depends"]
     except (OSError, ValueError, RecursionError, KeyError, TypeError):
         return [], f"{path} cannot be read"
+    if not (
+        isinstance(before, dict) and isinstance(runs, list) and all(is_run(run, n_limit) for run in runs)
+    ):
+        return [], f"{path} cannot be read"
     if before != dict(depends):
         changed = [name for name in depends if before.get(name) != depends[name]]
         return [], f"{', '.join(changed) or 'something'} has changed since {path} was written"
-    return list(runs), ""
+    return runs, ""
+
+
+def is_run(value: Any, n_limit: int) -> bool:
+    """Whether what was read is a run: {words, seed, row, observed} as they are written."""
+    if not isinstance(value, dict):
+        return False
+    words, seed, row, observed = (value.get(key) for key in ("words", "seed", "row", "observed"))
+    return (
+        isinstance(words, list)
+        and all(isinstance(word, str) for word in words)
+        and type(seed) is int
+        and isinstance(row, dict)
+        and isinstance(observed, list)
+        and len(observed) == n_limit
+        and all(x is None or type(x) in (int, float) for x in (*row.values(), *observed))
+    )
 
 
 def write_search(path: Path, depends: Mapping[str, str], runs: list[dict[str, Any]]) -> None:

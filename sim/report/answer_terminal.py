@@ -254,7 +254,7 @@ def print_robust(found: Any, console: Console) -> None:
 
 
 def duel_line(duel: Any) -> str:
-    """Who beats whom in how many worlds, and what that hangs on."""
+    """Who beats whom in how many worlds, and what that depends on."""
     line = f"{duel.name} beats {duel.other} in {with_interval(duel.wins, 'share')} of worlds"
     if duel.ties:
         line += f", as good in {share(duel.ties)}"

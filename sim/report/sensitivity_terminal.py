@@ -1,4 +1,4 @@
-"""What a measure hangs on, as text on a terminal."""
+"""What a measure depends on, as text on a terminal."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def print_sensitivity(found: Any, console: Console) -> None:
     mean, deviation = amount(found.mean, of.unit), amount(found.deviation, of.unit)
     head = f"{of.label} is {mean} in the mean with a standard deviation of {deviation}"
     if first.total > 0:
-        head += f"; most of it hangs on {name_of(first.name, found)}"
+        head += f"; most of it depends on {name_of(first.name, found)}"
     console.print(Text(head, style="bold"))
     table = Table(box=None, pad_edge=False)
     for name in ("", "alone", "95 %", "with interactions", "95 %"):

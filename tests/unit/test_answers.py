@@ -116,6 +116,20 @@ def test_settings_near_a_limit_get_more_seeds() -> None:
     assert not row.seen[found.best - 1].is_met
 
 
+def test_limits_on_shares_are_judged_by_the_mean_and_what_is_not_seen_is_in_the_share_of_runs() -> None:
+    """As docs/statistics.md says: the bound of shares, of fifty good seeds, would decide no limit above 93 %."""
+    limit = parse_slo("slo_attainment >= 99%")
+    trials = [Trial({"rejected_share": x}, (1.0,)) for x in (0.0, 0.01) * 25]
+    found = measured(Setting(), {}, trials, cost_measure("usd"), [limit])
+    assert (found.status, found.limits[0].observed.low) == ("kept", 1.0)
+    assert found.share.low == pytest.approx(0.025 ** (1 / 50), abs=0.01)
+    scattered = [Trial({}, (x,)) for x in (0.999, 1.0) * 5]
+    of = measured(Setting(), {}, scattered, cost_measure("usd"), [limit]).limits[0].observed
+    assert of.low is not None
+    assert of.high is not None
+    assert 0.99 < of.low < of.high <= 1.0
+
+
 def test_few_settings_are_all_tried() -> None:
     row = row_of(4, lambda i: 1.0 + i, {"ttft.p99 < 1 s": lambda i: 0.5 if i > 1 else 2.0})
     found = cheapest(row)
@@ -316,6 +330,38 @@ def test_nothing_is_carried_where_no_load_keeps_the_limits() -> None:
     assert climb.boundary() is None
 
 
+def test_a_load_above_that_keeps_its_limits_is_not_the_one_that_breaks_them() -> None:
+    """Means that luck puts on the wrong side: of the loads above, the least that breaks a limit says which."""
+    limits, cost = [parse_slo("ttft.p99 < 1 s"), parse_slo("e2e.p99 < 5 s")], cost_measure("usd")
+    seen = {1.0: (0.5, 1.0), 1.02: (0.9, 4.9), 1.05: (0.8, 6.0), 1.2: (2.0, 9.0)}
+    climb = Climb(
+        lambda f, k: measured(Setting((), f), {}, [Trial({"usd": 1.0}, seen[f])] * LOOKS[k], cost, limits),
+        3,
+        0.02,
+    )
+    for factor in seen:
+        climb.look(factor)
+    assert climb.broken_above(1.0) == ("e2e.p99 < 5 s",)
+    assert climb.broken_above(1.05) == ("ttft.p99 < 1 s", "e2e.p99 < 5 s")
+    assert climb.broken_above(1.2) == ()
+    assert climb.broken_above(None) == ("e2e.p99 < 5 s",)
+
+
+@pytest.mark.parametrize(("bound", "value"), [("FACTOR_MAX", 2.0), ("RUN_S_MAX", 0.0)])
+def test_the_most_that_is_tried_may_be_carried(
+    bound: str, value: float, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Then it says "at least", and no limit is broken above; the load itself gets its seeds."""
+    monkeypatch.setattr(f"sim.answers.capacity.{bound}", value)
+    words = ["--keep", "e2e.p99 < 500 s", "--seeds", "10", "--json"]
+    assert cli.main(["capacity", "first_run", *SHORT, *words]) == 0
+    found = json.loads(capsys.readouterr().out)
+    most = 2.0 if bound == "FACTOR_MAX" else 1.0
+    assert (found["is_bound"], found["first_broken"]) == (True, [])
+    assert any("the most that was tried is carried" in note for note in found["notes"])
+    assert found["factor"] == {"value": most, "low": most, "high": None}
+
+
 def test_capacity_of_a_scenario() -> None:
     found = sim.capacity("first_run", ["e2e.p99 < 7 s"], SHORT, seeds=10, precision=0.1)
     assert found.factor is not None
@@ -323,6 +369,7 @@ def test_capacity_of_a_scenario() -> None:
     assert found.best.is_met
     assert found.rate_per_s[0] == pytest.approx(16 * found.factor, rel=0.1)
     assert found.first_broken == ("e2e.p99 < 7 s",)
+    assert not found.is_bound
     above = next(one for one in found.tried if one.setting.load > found.factor)
     assert not above.is_met
     assert above.setting.load / found.factor <= 1.1 + 1e-9

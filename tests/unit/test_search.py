@@ -12,11 +12,13 @@ import pytest
 
 import sim
 from sim import cli
+from sim.answers.bench import Bench, Setting
 from sim.answers.front import shares_on_front, undominated
-from sim.answers.policy_search import search
+from sim.answers.policy_search import depends, search
 from sim.answers.proposals import propose
 from sim.answers.varied import axes_of
 from sim.errors import InputError
+from sim.records.search_file import read_search
 
 SHORT = ["duration_s=30", "drain_s=30", "slo=none", "traffic.arrivals.rate_per_s=16", "pool.max_replicas=4"]
 VARY = ["pool.min_replicas=1..4", "runtime.max_num_seqs=32,256"]
@@ -97,6 +99,71 @@ def test_a_search_is_taken_up_where_it_was(tmp_path: Path) -> None:
     assert "model has changed" in changed.notes[0]
 
 
+def test_a_search_that_is_stopped_keeps_what_it_ran(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of twelve settings the eleventh is interrupted: ten are in the file, and the next search runs two."""
+    vary, trials, asked = ["pool.min_replicas=1..4", "runtime.max_num_seqs=32,64,256"], Bench.trials, []
+
+    def stopped(bench: Bench, setting: Setting, seeds: Sequence[int]) -> Any:
+        asked.append(setting)
+        if len(asked) == 11:
+            raise KeyboardInterrupt
+        return trials(bench, setting, seeds)
+
+    monkeypatch.setattr(Bench, "trials", stopped)
+    with pytest.raises(KeyboardInterrupt):
+        search("first_run", vary, ["usd_per_hour"], [], SHORT, seeds=2, out=tmp_path)
+    monkeypatch.undo()
+    again = search("first_run", vary, ["usd_per_hour"], [], SHORT, seeds=2, out=tmp_path)
+    assert (again.n_tried, again.n_run, again.n_kept) == (12, 4, 20)
+
+
+RUN = {"words": ["seed=1"], "seed": 1, "row": {"usd": 1.0}, "observed": [None]}
+
+
+@pytest.mark.parametrize(
+    "runs",
+    [
+        {"a": 1},
+        "runs",
+        [1],
+        [{**RUN, "seed": "1"}],
+        [{**RUN, "words": "seed"}],
+        [{**RUN, "words": [1]}],
+        [{**RUN, "row": [1.0]}],
+        [{**RUN, "row": {"usd": "much"}}],
+        [{**RUN, "observed": None}],
+        [{**RUN, "observed": [1.0, 2.0]}],
+        [{key: RUN[key] for key in ("words", "seed", "row")}],
+    ],
+)
+def test_a_file_of_another_shape_cannot_be_read(runs: Any, tmp_path: Path) -> None:
+    path = tmp_path / "search.json"
+    for before in ({"model": "x"}, ["model"]):
+        path.write_text(json.dumps({"depends": before, "runs": runs}))
+        assert read_search(path, {"model": "x"}, 1) == ([], f"{path} cannot be read")
+    path.write_text(json.dumps({"depends": {"model": "x"}, "runs": [RUN]}))
+    assert read_search(path, {"model": "x"}, 1) == ([RUN], "")
+
+
+def test_files_that_are_varied_are_what_a_search_depends_on(tmp_path: Path) -> None:
+    """Whether all settings are tried or some are proposed, and within options too."""
+    one, two = tmp_path / "one.csv", tmp_path / "two.csv"
+    one.write_text("1")
+    two.write_text("2")
+    axes = axes_of(
+        [
+            f"traffic.trace.file={one},nothing.csv",
+            "pool.min_replicas=1..9999",
+            f"autoscaler=fixed,hpa{{/traffic.trace.file: '{two}'}}",
+        ]
+    )
+    for file in (one, two):
+        before = depends("first_run", SHORT, axes)
+        file.write_text("3")
+        changed = depends("first_run", SHORT, axes)
+        assert [name for name in before if before[name] != changed[name]] == ["files"]
+
+
 def test_limits_that_nothing_keeps_leave_no_front() -> None:
     found = search("first_run", VARY, ["usd_per_hour"], ["e2e.p99 < 1 ms"], SHORT, seeds=2)
     assert found.front == []
@@ -132,6 +199,24 @@ def test_proposals_close_in_on_the_best() -> None:
     assert abs(best["pool.min_replicas"] - 30) + best["autoscaler.target"] <= 6
     late = [one for one in seen[60:] if one["autoscaler"] == "hpa"]
     assert len(late) > 40, "it learns which keeps the limit"
+
+
+def test_options_may_have_the_same_key_with_other_values() -> None:
+    pytest.importorskip("optuna")
+    axes = axes_of(["autoscaler=hpa{target: 1,2, settle_s: 1..9},queue{target: 3,4,5}"])
+    seen: list[dict[str, Any]] = []
+
+    def tell(settings: Sequence[dict[str, Any]]) -> list[Any]:
+        seen.extend(settings)
+        return [([float(one["autoscaler.target"])], []) for one in settings]
+
+    propose(axes, 40, 1, 0, tell)
+    of = {
+        name: {s["autoscaler.target"] for s in seen if s["autoscaler"] == name} for name in ("hpa", "queue")
+    }
+    assert of["hpa"] == {1, 2}
+    assert of["queue"]
+    assert of["queue"] <= {3, 4, 5}
 
 
 def test_proposals_for_two_objectives_spread_over_the_front() -> None:

@@ -123,6 +123,15 @@ def test_an_estimate_of_a_share_says_both_ends() -> None:
     assert (plain_one.low, plain_one.high) == pytest.approx((2.0 - plain_one.half, 2.0 + plain_one.half))  # type: ignore[operator]
 
 
+def test_an_estimate_holds_at_its_confidence_and_within_its_ends() -> None:
+    values = [0.0, 0.1, 3.0, 0.2]
+    wide, narrow = estimate(values, confidence=0.99), estimate(values)
+    assert wide.low < narrow.low < 0 < narrow.high < wide.high  # type: ignore[operator]
+    cut = estimate(values, least=0.0, most=1.5)
+    assert (cut.low, cut.high) == (0.0, 1.5)
+    assert estimate([1.0, -math.inf]).mean == -math.inf
+
+
 @pytest.mark.parametrize(
     ("overrides", "same"),
     [
