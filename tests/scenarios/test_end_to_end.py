@@ -40,6 +40,12 @@ SHORT = {
     "batch_and_chat": ["duration_s=90", "drain_s=60", "classes.batch.arrivals={requests:60,at_s:10}"],
     "replicas_lost": ["duration_s=60", "drain_s=60", "faults=[{at_s:20,replicas:1}]"],
 }
+SHORT["weights_from_one_store"] = [
+    "duration_s=240",
+    "drain_s=600",
+    "pool.max_replicas=4",
+    "traffic.arrivals.rate_per_s=8",
+]  # its first replica is there after two minutes
 SHORTER = ["duration_s=90", "drain_s=60"]
 SHORT["agents_at_nine"] = [*SHORTER, "traffic.spikes=[{at_s:20,height:20,length_s:60}]"]
 
