@@ -161,8 +161,11 @@ def decided_line(plan: Plan, done: Done) -> str:
     """After how many seeds a study that runs until it is decided was over, and why."""
     if done.is_waiting:
         return "this part of the round is done; when the others are, the same command goes on with the next round"
-    if not done.n_compared:
+    if not done.n_compared and done.n_kept + done.n_new < done.n_run:
         return "nothing is decided: shards of a round are missing"
+    if not done.n_compared:
+        names = ", ".join(name for name, _ in plan.study.decide) or "what the limits are on"
+        return f"nothing is decided: no run of {done.n_seed} seeds has a value of {names}"
     n, still = done.n_compared, done.n_compared - done.n_decided
     if not still:
         return (

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from sim.answers.bench import Bench, Setting, Sheet
+from sim.answers.bench import Bench, Setting, Sheet, Trial
 from sim.answers.load import is_in_steps
 from sim.answers.measured import BROKEN, KEPT, Measured, cost_measure, measured
 from sim.answers.varied import SEEDS_MAX, checked_seeds
@@ -17,6 +17,7 @@ from sim.answers.whatif import Tick
 from sim.errors import InputError, problem
 from sim.measures.shown import Compared
 from sim.scenario.compose import load_scenario
+from sim.scenario.slo import Limit
 from sim.statistics.sequences import rounds
 
 FACTOR_MAX = 4096.0  # times the scenario's own traffic, and as little of it
@@ -85,6 +86,11 @@ def capacity(
                 raise InputError(f"a run of {factor:g} times the traffic takes more than {RUN_S_MAX:g} s")
             setting = Setting((), factor)
             trials = bench.trials(setting, range(1, looks[look] + 1))
+            if factor == 1 and not _with_requests(trials):
+                raise InputError(
+                    f"traffic: no request came in {len(trials)} runs of {story.duration_s:g} s; allowed: traffic of which "
+                    "there can be more"
+                )
             if progress is not None:
                 progress(0.0, None, f"{len(bench.done):,} runs, traffic × {factor:.3g}")
             return measured(setting, {}, trials, cost, limits, len(looks))
@@ -93,6 +99,7 @@ def capacity(
         factor = climb.boundary()
         is_bound = factor is not None and all(one.is_met for one in climb.seen.values())
         low, high = climb.surely(factor, not is_bound) if factor is not None else (None, None)
+        empty = [x for x, one in climb.seen.items() if _with_requests(_trials(bench, one)) < one.n_seed]
         rates = [None if x is None else _rate(bench, climb.seen[x]) for x in (factor, low, high)]
     found = Capacity(
         scenario,
@@ -112,13 +119,23 @@ def capacity(
         best=None if factor is None else climb.seen[factor],
     )
     found.notes = _notes(found, climb, is_in_steps(story))
+    if factor is None:
+        found.notes += none_notes(found, limits, empty)
     return found
 
 
 def _rate(bench: Bench, one: Measured) -> float:
     """Requests a second that arrived, mean over the seeds."""
-    rows = [bench.done[one.setting, seed].row for seed in range(1, one.n_seed + 1)]
-    return float(np.mean([row["offered_per_s"] or 0.0 for row in rows]))
+    return float(np.mean([trial.row["offered_per_s"] or 0.0 for trial in _trials(bench, one)]))
+
+
+def _trials(bench: Bench, one: Measured) -> list[Trial]:
+    return [bench.done[one.setting, seed] for seed in range(1, one.n_seed + 1)]
+
+
+def _with_requests(trials: Sequence[Trial]) -> int:
+    """In how many runs a request came."""
+    return sum(bool(trial.row["offered_per_s"]) for trial in trials)
 
 
 class Climb:
@@ -236,4 +253,24 @@ def _notes(found: Capacity, climb: Climb, is_stepwise: bool) -> list[str]:
         notes.append(
             "clients of closed loops and requests of batches are whole numbers: the load moves in steps"
         )
+    return notes
+
+
+def none_notes(found: Capacity, limits: Sequence[Limit], empty: Sequence[float]) -> list[str]:
+    """What has to be said where none of the traffic keeps every limit. `empty` are loads with runs without requests."""
+    notes = []
+    if empty:
+        notes.append(
+            f"at {max(empty):.3g} times the traffic and below there are runs without a request, in which no limit on "
+            "requests is kept; runs of a longer duration_s tell more"
+        )
+    for i, limit in enumerate(limits):
+        seen = [one.limits[i].observed for one in found.tried]
+        ends = [(one.low, one.high) for one in seen if one.low is not None and one.high is not None]
+        if seen[-1].low is not None and not found.tried[-1].limits[i].is_met:
+            less, (low, high) = limit.op.startswith("<"), ends[-1]
+            if any(high < other[0] if less else low > other[1] for other in ends):
+                notes.append(f"more traffic brings {limit.text} closer: more than its own was not tried")
+        if all(one.mean is None for one in seen):
+            notes.append(f"{limit.text}: has no value in any run: nothing was there to measure")
     return notes

@@ -120,7 +120,8 @@ def share_of(held: Sequence[float], sure: float) -> Estimate:
 
 def _kept(limit: Limit, observed: Sequence[float | None], sure: float) -> Kept:
     worst = math.inf if limit.op.startswith("<") else -math.inf
-    values = [worst if value is None else value for value in observed]
+    is_known = any(value is not None for value in observed)
+    values = [worst if value is None else value for value in observed] if is_known else []
     # of shares too, and not `share_interval`: of fifty seeds that would decide no limit above 93 % (docs/statistics.md)
     found = estimate(values, confidence=sure, least=0.0, most=1.0 if is_share(limit.metric) else math.inf)
     is_met = _is_met(limit, found.mean)

@@ -106,9 +106,12 @@ def search(
         raise InputError(problem("--trials", trials, f"a whole number from 1 to {TRIALS_MAX}"))
     story = load_scenario(scenario, list(overrides))
     wanted = tuple(named_measure(name, "--objective", (LOW, HIGH)) for name in objectives)
-    if not 1 <= len(wanted) <= OBJECTIVES_MAX or len(set(wanted)) < len(wanted):
-        raise InputError(f"--objective: {len(wanted)} of them; allowed: 1 to {OBJECTIVES_MAX}, each once")
-    axes = axes_of(vary)
+    if len(set(wanted)) < len(wanted):
+        twice = next(name for name in objectives if list(objectives).count(name) > 1)
+        raise InputError(f"--objective: {twice} is given twice; allowed: once")
+    if not 1 <= len(wanted) <= OBJECTIVES_MAX:
+        raise InputError(f"--objective: {len(wanted)} of them; allowed: 1 to {OBJECTIVES_MAX}")
+    axes = axes_of(vary, overrides)
     sheet = Sheet(scenario, tuple(overrides), tuple(keep or story.slo))
     limits = sheet.parsed(story)
     points = _all_points(axes, trials)
@@ -129,6 +132,13 @@ def search(
             propose(axes, trials, len(wanted), seed, asked.tell)
     if not asked.good:
         raise InputError(asked.refused[0] if asked.refused else "--vary: no setting was tried")
+    trials_of_all = [trial for _, found in asked.good.values() for trial in found]
+    for of, name in zip(wanted, objectives, strict=True):
+        if all(trial.row.get(of.key) is None for trial in trials_of_all):
+            raise InputError(
+                f"--objective: {name} has no value in any run: nothing was there to measure; allowed: a measure that these "
+                "runs have"
+            )
     return Search(
         scenario,
         tuple(overrides),

@@ -109,7 +109,7 @@ def price(
     kept = tuple(parse_slo(text, classes) for text in keep)
     texts = [*(one.limits[0].text for one in objectives), *(limit.text for limit in kept)]
     sheet, notes = Sheet(scenario, tuple(overrides), tuple(texts)), list[str]()
-    rows = rows_of(axes_of(vary), sheet, notes)
+    rows = rows_of(axes_of(vary, overrides), sheet, notes)
     settings = [values for _, _, row in rows for values in row]
     if len(settings) > SETTINGS_MAX:
         raise InputError(

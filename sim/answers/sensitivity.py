@@ -92,7 +92,7 @@ def sensitivity(
     if type(samples) is not int or not 4 <= samples <= SAMPLES_MAX or samples & (samples - 1):
         raise InputError(problem("--samples", samples, f"a power of two from 4 to {SAMPLES_MAX}"))
     story = load_scenario(scenario, list(overrides))
-    axes = axes_of(vary) if vary else []
+    axes = axes_of(vary, overrides) if vary else []
     check_flat(axes)
     spans = spans_of(off or {})
     worlds = [key for key in WORLD if spans[key] > 0]
@@ -104,8 +104,9 @@ def sensitivity(
     numbers = range(1, checked_seeds(seeds) + 1) if seeds != 1 else range(1, 2)
     with Bench(Sheet(scenario, tuple(overrides), ()), threads or story.engine.threads) as bench:
         found = []
-        for i, cube in enumerate((a, b, *mixed)):
-            settings = [setting_at(row, axes, worlds, spans) for row in cube]
+        cubes = [[setting_at(row, axes, worlds, spans) for row in cube] for cube in (a, b, *mixed)]
+        _check_exchanged(cubes, axes, samples)
+        for i, settings in enumerate(cubes):
             bench.run(settings, numbers)
             found.append(np.array([_mean(bench, one, numbers, of) for one in settings]))
             if progress is not None:
@@ -125,6 +126,16 @@ def sensitivity(
         n_run,
         time.perf_counter() - begun,
     )
+
+
+def _check_exchanged(cubes: Sequence[Sequence[Setting]], axes: Sequence[Axis], samples: int) -> None:
+    """Raise InputError where the points never change a key that has several values: it would seem to matter nothing."""
+    for one, settings in zip(axes, cubes[2:], strict=False):
+        has_several = (one.span is not None and one.span.low < one.span.high) or len(one.parts) > 1
+        if has_several and list(settings) == list(cubes[0]):
+            raise InputError(
+                problem("--samples", samples, f"more, so that {one.key} takes several of its values")
+            )
 
 
 def check_flat(axes: Sequence[Axis]) -> None:
@@ -161,12 +172,17 @@ def setting_at(
 
 def _mean(bench: Bench, setting: Setting, seeds: range, of: Compared) -> float:
     values = [bench.done[setting, seed].row.get(of.key) for seed in seeds]
-    known = [value for value in values if value is not None and math.isfinite(value)]
+    known = [value for value in values if value is not None]
+    told = " ".join(setting.words) or "some point"
     if len(known) < len(values):
-        told = " ".join(setting.words) or "some point"
         raise InputError(
-            f"--measure: {of.label} is infinite or unknown at {told}: requests are never served there; allowed: ranges "
-            "in which they are, or another measure"
+            f"--measure: {of.label} has no value at {told}: nothing was there to measure; allowed: ranges in which it has "
+            "one, or another measure"
+        )
+    if not all(map(math.isfinite, known)):
+        raise InputError(
+            f"--measure: {of.label} is infinite at {told}: requests are never served there; allowed: ranges in which they "
+            "are, or another measure"
         )
     return float(np.mean(known))
 
@@ -176,23 +192,34 @@ def indices(names: Sequence[str], f_a: np.ndarray, f_b: np.ndarray, f_ab: np.nda
 
     All are 0 where the values do not vary.
     """
-    from scipy.stats import sobol_indices
+    from scipy.stats import bootstrap
 
     if np.ptp(np.concatenate([f_a, f_b, f_ab.ravel()])) == 0:
         return [Index(name, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0) for name in names]
-    if len(names) == 1:  # SciPy wants two
-        return indices([*names, ""], f_a, f_b, np.concatenate([f_ab, f_ab]))[:1]
+
+    center = np.mean([f_a, f_b])
+
+    def of_points(picked: np.ndarray) -> np.ndarray:
+        """First-order and total indices of some points, (2, names): Saltelli and others 2010, table 2, (b) and (f)."""
+        a, b, ab = f_a[picked] - center, f_b[picked] - center, f_ab[:, picked] - center
+        both = np.stack([(b * (ab - a)).mean(axis=1), 0.5 * ((a - ab) ** 2).mean(axis=1)])
+        return np.asarray(both / np.var([a, b]))
+
+    points = np.arange(len(f_a))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of degenerate resamples
-        found = sobol_indices(
-            func={"f_A": f_a[None, :], "f_B": f_b[None, :], "f_AB": f_ab[:, None, :]},
-            n=len(f_a),
-            rng=np.random.default_rng(0),
+        first, total = of_points(points)
+        ends = (
+            bootstrap(  # not SobolResult's own, which takes no seed: each time it would tell other intervals
+                (points,),
+                of_points,
+                vectorized=False,
+                n_resamples=N_RESAMPLE,
+                confidence_level=CONFIDENCE,
+                rng=np.random.default_rng(0),
+            ).confidence_interval
         )
-        ends = found.bootstrap(confidence_level=CONFIDENCE, n_resamples=N_RESAMPLE)
-    first, total = np.ravel(found.first_order), np.ravel(found.total_order)
-    low1, high1 = (np.ravel(end) for end in ends.first_order.confidence_interval)
-    low2, high2 = (np.ravel(end) for end in ends.total_order.confidence_interval)
+    (low1, low2), (high1, high2) = ends
     return [
         Index(name, *(float(x[i]) for x in (first, low1, high1, total, low2, high2)))
         for i, name in enumerate(names)

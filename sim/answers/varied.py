@@ -7,7 +7,8 @@ from typing import Any
 
 from sim.answers.bench import Setting, Sheet
 from sim.errors import InputError, problem
-from sim.studies.axes import Axis, axis, keys_of
+from sim.scenario.catalogue import GROUPS, is_file, option_files, unknown_option
+from sim.studies.axes import Axis, Value, axis, keys_of
 from sim.studies.points import Points, as_word, grid
 from sim.studies.reading import check_scenario_key
 
@@ -23,8 +24,8 @@ def checked_seeds(seeds: int) -> int:
     return seeds
 
 
-def axes_of(vary: Mapping[str, Any] | Sequence[str]) -> list[Axis]:
-    """What is varied, from `key=values` or a mapping. Raises InputError."""
+def axes_of(vary: Mapping[str, Any] | Sequence[str], overrides: Sequence[str] = ()) -> list[Axis]:
+    """What is varied, from `key=values` or a mapping. Raises InputError, also where `overrides` set a key of it."""
     if isinstance(vary, Mapping):
         pairs = [(str(key), value) for key, value in vary.items()]
     else:
@@ -43,8 +44,27 @@ def axes_of(vary: Mapping[str, Any] | Sequence[str]) -> list[Axis]:
             check_scenario_key(inner, "--vary")
         if key in [other.key for other in found]:
             raise InputError(f"--vary: {key} is given twice; allowed: once")
+        _check_options(one)
         found.append(one)
+    fixed = {word.partition("=")[0].strip() for word in overrides}
+    for key in keys_of(found):
+        if key in fixed:
+            raise InputError(f"{key}: is set and is varied too; allowed: one of both, {key}=VALUE or --vary")
     return found
+
+
+def _check_options(one: Axis) -> None:
+    """Raise InputError for an option that its group does not have: it is misspelt, no setting that cannot be."""
+    group = one.key.partition("@")[0]
+    for part in one.parts:
+        if not isinstance(part, Value):
+            continue
+        option = part.value
+        is_name = group in GROUPS and isinstance(option, str) and not is_file(option)
+        if is_name and option not in option_files(group):
+            raise InputError(f"--vary.{unknown_option(group, option, one.key)}")
+        for inner in part.axes:
+            _check_options(inner)
 
 
 Setup = tuple[

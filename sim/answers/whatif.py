@@ -108,7 +108,7 @@ def whatif(
         raise InputError(
             "--keep: the scenario sets no limit, and none is given; write --keep 'ttft.p99 < 500 ms'"
         )
-    axes = axes_of(vary)
+    axes = axes_of(vary, overrides)
     looks = rounds(checked_seeds(seeds))
     notes: list[str] = []
     with Bench(sheet, threads or story.engine.threads) as bench:
@@ -218,12 +218,19 @@ def notes_of(answer: Answer) -> list[str]:
     ends = [line.tried[0] for line in answer.lines] + [line.tried[-1] for line in answer.lines]
     is_numeric = is_number(answer.best.values[answer.searched])
     if answer.best in ends and is_numeric and len(answer.lines[0].tried) > 1:
-        notes.append(f"the answer is at an end of {answer.searched}: further on may be a cheaper one")
+        notes.append(f"the answer is at an end of {answer.searched}: further on may be a better one")
     return notes
 
 
 def none_notes(answer: Answer) -> list[str]:
     """Why there is no answer."""
+    unknown = [
+        text
+        for i, text in enumerate(answer.limits)
+        if all(one.limits[i].observed.mean is None for one in answer.tried)
+    ]
+    if unknown:
+        return [f"{text}: has no value in any run: nothing was there to measure" for text in unknown]
     conflicts = [line.conflict for line in answer.lines]
     nowhere = list(dict.fromkeys(text for text in conflicts if text))
     if nowhere and all(conflicts):

@@ -42,6 +42,8 @@ def whatif_sentence(answer: Any) -> str:
     if answer.best is None:
         return f"No setting keeps {kept}."
     cost = with_interval(answer.best.cost, answer.minimise.unit)
+    if answer.best.cost.mean is None:
+        return f"{varied(answer.best.values)} keeps {kept}; {what} has no value there"
     sure = "" if answer.is_sure else " in the mean"
     return f"{varied(answer.best.values)}: {what} {cost}, the least that keeps {kept}{sure}"
 
@@ -113,7 +115,7 @@ def with_interval(of: Any, unit: str) -> str:
     if of.mean is None:
         return "–"
     if math.isinf(of.mean):
-        return "∞"
+        return "∞" if of.mean > 0 else "–"
     shown = amount(of.mean, unit)
     interval = interval_text(of.low, of.high, unit)
     return f"{shown} ({interval})" if interval and interval != "±0" else shown
@@ -143,7 +145,8 @@ def capacity_sentence(found: Any) -> str:
     """How much it carries, in a sentence."""
     kept = " and ".join(found.limits)
     if found.factor is None:
-        return f"No traffic, however little, keeps {kept}."
+        least, most = (found.tried[i].setting.load for i in (0, -1))
+        return f"None of the traffic that was tried, {least:.3g} to {most:.3g} times its own, keeps {kept}."
     rate, low, high = found.rate_per_s
     ends = f"{'?' if low is None else number(low)} … {'?' if high is None else number(high)}"
     most = "at least " if found.is_bound else ""
@@ -312,6 +315,8 @@ def search_sentence(found: Any) -> str:
     """How many settings are worth having, in a sentence."""
     names = " and ".join(one.label for one in found.objectives)
     kept = f" of those that keep {' and '.join(found.limits)}" if found.limits else ""
+    if not found.front and any(one.found.is_met for one in found.members):
+        return f"No setting that was tried{kept.replace(' of those that keep', ' and keeps')} has a finite {names}."
     if not found.front:
         return f"No setting that was tried keeps {' and '.join(found.limits)}."
     if len(found.objectives) == 1:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
 
 from sim.report.answer_terminal import WORLD_NAMES
@@ -21,7 +22,9 @@ def print_sensitivity(found: Any, console: Console) -> None:
     console.print()
     mean, deviation = amount(found.mean, of.unit), amount(found.deviation, of.unit)
     head = f"{of.label} is {mean} in the mean with a standard deviation of {deviation}"
-    if first.total > 0:
+    if not found.deviation:
+        head = f"{of.label} is {mean} at every point: nothing that was varied changes it"
+    elif first.total > 0:
         head += f"; most of it depends on {name_of(first.name, found)}"
     console.print(Text(head, style="bold"))
     table = Table(box=None, pad_edge=False)
@@ -47,5 +50,5 @@ def name_of(name: str, found: Any) -> str:
 
 
 def part(value: float) -> str:
-    """An index in percent; a little below 0 or above 100 is what an estimate may be."""
-    return f"{100 * value:.0f} %"
+    """An index in percent; a little below 0 or above 100 is what an estimate may be, – where the draws tell none."""
+    return "–" if math.isnan(value) else f"{100 * value:.0f} %"

@@ -292,6 +292,8 @@ def _constraints(said: Any, keys: Sequence[str]) -> tuple[Rule, ...]:
 def _baseline(said: Any, keys: Sequence[str]) -> dict[str, Any]:
     if isinstance(said, str):
         pairs = [item.partition("=") for item in split(said, "baseline")]
+        if any(not equals or not value.strip() for _, equals, value in pairs):
+            raise InputError(problem("baseline", said, "values of axes, as pool.min_replicas=2"))
         said = {key.strip(): axis("baseline", value.strip(), "").parts[0] for key, _, value in pairs}
         said = {key: part.value for key, part in said.items() if isinstance(part, Value)}
     if not isinstance(said, Mapping):

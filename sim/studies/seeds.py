@@ -10,7 +10,7 @@ from sim.errors import InputError, problem
 from sim.measures.measure import NEITHER
 from sim.scenario.slo import METRICS, measure_of, value_of
 from sim.scenario.types import SEED_MAX
-from sim.studies.axes import split
+from sim.studies.axes import scalar, split
 from sim.studies.study import Seeds
 
 SEEDS_HOW = "a range as 1..30, a list as 1,2,5, or `until decided, at most 200`"
@@ -30,6 +30,8 @@ def read_seeds(said: Any) -> Seeds:
             return _checked_seeds(Seeds(range(1, n + 1), until_decided=True), said)
         if span:
             return _checked_seeds(Seeds(range(int(span[1]), int(span[2]) + 1)), said)
+        if said.strip().startswith("until"):
+            raise InputError(problem("seeds", said, SEEDS_HOW))
         items: list[Any] = [int(x) if x.isdecimal() and len(x) < 20 else x for x in split(said, "seeds")]
     else:
         items = list(said) if isinstance(said, list) else [said]
@@ -52,7 +54,7 @@ def read_decide(said: Any) -> tuple[tuple[str, float], ...]:
     """`ttft.p99,usd_per_hour`, a list, or a mapping to differences that do not matter, as {ttft.p99: 5 ms}: (measure,
     difference in its own unit) of each. Raises InputError.
     """
-    entries = split(said, "decide") if isinstance(said, str) else said
+    entries = _entries(said) if isinstance(said, str) else said
     if isinstance(entries, Mapping):
         pairs = [(str(name), margin) for name, margin in entries.items()]
     elif isinstance(entries, list):
@@ -62,6 +64,12 @@ def read_decide(said: Any) -> tuple[tuple[str, float], ...]:
             problem("decide", said, "measures, as [slo_attainment, ttft.p99] or {ttft.p99: 5 ms}")
         )
     return tuple(_decided_on(name, margin) for name, margin in pairs)
+
+
+def _entries(said: str) -> Any:
+    """What words of the command line say: measures with commas between, or a mapping or list in YAML's short form."""
+    items = split(said, "decide")
+    return scalar(said, "decide") if len(items) == 1 and said.strip()[:1] in ("{", "[") else items
 
 
 def _decided_on(name: str, margin: Any) -> tuple[str, float]:

@@ -446,3 +446,49 @@ def test_values_may_be_said_in_many_ways(vary: Any) -> None:
     assert any("at an end" in note for note in found.notes)
     names = sim.whatif("first_run", ["e2e.p99 < 60 s"], {"autoscaler": "fixed,hpa"}, overrides=SHORT, seeds=2)
     assert not any("at an end" in note for note in names.notes), "names have no order"
+
+
+def test_capacity_without_traffic_and_with_little_says_so() -> None:
+    with pytest.raises(InputError, match="no request came in 10 runs of 40 s"):
+        sim.capacity("first_run", ["ttft.p99 < 1 s"], [*SHORT[:3], "traffic.arrivals.rate_per_s=0"])
+    found = sim.capacity("first_run", ["ttft.p99 < 1 us"], SHORT)
+    assert found.factor is None
+    assert any("there are runs without a request" in note for note in found.notes)
+    from sim.report.answer_terminal import capacity_sentence
+
+    assert capacity_sentence(found) == (
+        "None of the traffic that was tried, 0.000244 to 1 times its own, keeps ttft.p99 < 1 us."
+    )
+
+
+def test_a_limit_that_more_traffic_brings_closer_is_told() -> None:
+    found = sim.capacity("first_run", ["usd_per_million_output_tokens < 0.001"], SHORT)
+    assert found.factor is None
+    assert (
+        "more traffic brings usd_per_million_output_tokens < 0.001 closer: more than its own was not tried"
+        in found.notes
+    )
+
+
+def test_a_limit_on_what_no_run_has_is_told_as_that() -> None:
+    answer = sim.whatif(
+        "first_run", ["prefix_hit_ratio >= 5 %"], ["pool.min_replicas=1..2"], overrides=SHORT, seeds=2
+    )
+    assert answer.best is None
+    assert answer.notes == ["prefix_hit_ratio >= 5 %: has no value in any run: nothing was there to measure"]
+    assert answer.tried[0].limits[0].observed.mean is None
+
+
+@pytest.mark.parametrize(
+    ("vary", "words", "line"),
+    [
+        (["gpu=h10,h100"], [], r"--vary.gpu: 'h10' is not one of .*; did you mean 'h100'"),
+        (["autoscaler=hpa{target: 4,8},quue"], [], r"--vary.autoscaler: 'quue' is not one of .*'queue'"),
+        (["pool.min_replicas=1..2"], ["pool.min_replicas=1"], "pool.min_replicas: is set and is varied too"),
+    ],
+)
+def test_a_misspelt_option_or_a_key_said_twice_is_refused(
+    vary: list[str], words: list[str], line: str
+) -> None:
+    with pytest.raises(InputError, match=line):
+        sim.whatif("first_run", ["ttft.p99 < 1 s"], vary, overrides=[*SHORT, *words])

@@ -298,8 +298,14 @@ def test_the_verb_prints_and_says_json(
         (["--vary", VARY[0], "--objective", "kv_use"], "neither more nor less of it is better"),
         (
             ["--vary", VARY[0], "--objective", "usd", "--objective", "usd"],
-            "2 of them; allowed: 1 to 4, each once",
+            "--objective: usd is given twice; allowed: once",
         ),
+        (
+            ["--vary", VARY[0], *(f"--objective=ttft.{p}" for p in ("p50", "p90", "p95", "p99", "p99.9"))],
+            "5 of them; allowed: 1 to 4",
+        ),
+        (["--vary", "gpu=h10,h100"], "--vary.gpu: 'h10' is not one of"),
+        (["--vary", VARY[0], "--seeds", "2", "--objective", "prefix_hit_ratio"], "has no value in any run"),
         (["--vary", VARY[0], "--trials", "0"], "a whole number from 1 to 5000"),
         (["--vary", "pool.min_replicas=17..20"], "pool.min_replicas: 17 is not valid"),
         ([], "--vary: nothing is varied"),

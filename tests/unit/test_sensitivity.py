@@ -40,6 +40,35 @@ def test_indices_of_a_known_function() -> None:
         assert one.first_low <= one.first <= one.first_high
 
 
+def test_indices_are_those_of_scipy() -> None:
+    from scipy.stats import sobol_indices
+
+    draw = np.random.default_rng(4)
+    a, b, mixed = draw.random(16), draw.random(16), draw.random((2, 16))
+    theirs = sobol_indices(func={"f_A": a[None], "f_B": b[None], "f_AB": mixed[:, None]}, n=16)
+    ours = indices(["x", "y"], a, b, mixed)
+    assert [one.first for one in ours] == pytest.approx(np.ravel(theirs.first_order).tolist())
+    assert [one.total for one in ours] == pytest.approx(np.ravel(theirs.total_order).tolist())
+
+
+def test_the_same_values_have_the_same_intervals() -> None:
+    draw = np.random.default_rng(3)
+    a, b, mixed = draw.random(16), draw.random(16), draw.random((2, 16))
+    assert indices(["x", "y"], a, b, mixed) == indices(["x", "y"], a, b, mixed)
+
+
+def test_a_measure_without_values_is_refused_for_what_it_is() -> None:
+    with pytest.raises(InputError, match="prefix hits has no value at"):
+        sim.sensitivity("first_run", "prefix_hit_ratio", [], SHORT, samples=4, seeds=2)
+
+
+def test_a_key_that_few_samples_never_change_is_no_key_that_does_not_matter() -> None:
+    a, b = points_of(4, 4)
+    assert ((a[:, 0] < 0.5) == (b[:, 0] < 0.5)).all()  # what the test rests on
+    with pytest.raises(InputError, match=r"--samples: 4 .* so that pool.min_replicas takes several"):
+        sim.sensitivity("first_run", "ttft.p99", ["pool.min_replicas=1..2"], SHORT, samples=4, seeds=2)
+
+
 def test_what_does_not_vary_hangs_on_nothing() -> None:
     found = indices(["x"], np.ones(8), np.ones(8), np.ones((1, 8)))
     assert (found[0].first, found[0].total) == (0, 0)
@@ -131,5 +160,5 @@ def test_a_measure_that_is_infinite_somewhere_is_refused() -> None:
         "traffic.arrivals.rate_per_s=200",
         "pool.max_replicas=1",
     ]
-    with pytest.raises(InputError, match="ttft p99 is infinite or unknown at"):
+    with pytest.raises(InputError, match="ttft p99 is infinite at"):
         sim.sensitivity("first_run", "ttft.p99", (), [*words, "pool.min_replicas=1"], samples=4, seeds=1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from sim.studies import execution
 from sim.studies.comparing import baselines, compare_points, n_decided, question_of
 from sim.studies.executors import Here, Outcome, Task
 from sim.studies.planning import Plan, make_plan
-from sim.studies.reading import read_study
+from sim.studies.reading import load_study, read_study
 from sim.studies.seeds import read_decide
 
 CLEAR = {
@@ -271,3 +272,36 @@ def test_many_points_have_a_line_each_with_verdicts(
     assert all("better" in row for row in rows if row.startswith("min_replicas=1")), "it costs less"
     assert all("worse" in row for row in rows if row.startswith("min_replicas=4"))
     assert any("24 comparisons judged together" in line for line in lines)
+
+
+def test_decide_on_the_command_line_takes_a_mapping() -> None:
+    assert read_decide("{ttft.p99: 5 ms, usd_per_hour: 0.1}") == (("ttft.p99", 0.005), ("usd_per_hour", 0.1))
+    assert read_decide("[ttft.p99, usd_per_hour]") == (("ttft.p99", 0.0), ("usd_per_hour", 0.0))
+    assert read_decide("ttft.p99,usd_per_hour") == (("ttft.p99", 0.0), ("usd_per_hour", 0.0))
+    with pytest.raises(InputError, match=r"decide.ttft.p99: '-5 ms' is not valid"):
+        read_decide("{ttft.p99: -5 ms}")
+
+
+@pytest.mark.parametrize(
+    ("word", "line"),
+    [
+        (
+            "seeds=until decided, at most ten",
+            "seeds: 'until decided, at most ten' is not valid; allowed: a range",
+        ),
+        ("baseline=3", "baseline: '3' is not valid; allowed: values of axes, as pool.min_replicas=2"),
+        ("baseline=pool.min_replicas=", "is not valid; allowed: values of axes, as pool.min_replicas=2"),
+    ],
+)
+def test_words_of_a_study_that_cannot_be_are_told_whole(word: str, line: str) -> None:
+    with pytest.raises(InputError, match=re.escape(line)):
+        load_study("first_run", ["pool.min_replicas=1,2", word])
+
+
+def test_a_measure_that_no_run_has_decides_nothing_and_says_so(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    words = ["first_run", "duration_s=10", "pool.min_replicas=1,2", "decide=prefix_hit_ratio", "--yes"]
+    cli.main(["sweep", *words, "seeds=until decided, at most 2"])
+    assert "nothing is decided: no run of 2 seeds has a value of prefix_hit_ratio" in capsys.readouterr().err
