@@ -15,8 +15,6 @@ if TYPE_CHECKING:
 
 ASK_ABOVE_S = 600.0
 SHOWN_POINTS = 12  # of a table on the terminal
-SHOWN_RUNS = 50_000
-JUDGED_POINTS = 200  # with a line each
 LISTED_ROWS = 40
 Say = Callable[[str], Any]
 
@@ -174,43 +172,31 @@ def decided_line(plan: Plan, done: Done) -> str:
     return f"all {done.n_seed} seeds were run, and {still} of {n} comparisons are still unclear"
 
 
-def control_line(saved: Any) -> str:
-    """What a control variate took away of the variance of each measure's mean, the middle of the points."""
-    if saved is None:
-        return "control: the number of arrivals is the same in every run, or clients decide it: means are as they are"
-    middle = {label: sorted(shares)[len(shares) // 2] for label, shares in saved.shares.items()}
-    told = ", ".join(f"{label} {share:.0%}" for label, share in middle.items() if share > 0)
-    return (
-        f"control: of the variance of the means arrivals took away {told or 'nothing'} "
-        f"(middle of the points; their mean is known from {saved.n_list} lists of arrivals)"
-    )
-
-
 def print_table(plan: Plan, done: Done, results: Any, console: Any) -> None:
     """The means of a few points, or where many are and how to ask for them."""
-    is_whole = results.n_done == results.n_shard and plan.n_run <= SHOWN_RUNS
+    from sim.analysis.studied import ALL_POINTS, ALL_RUNS, TOO_MANY
+
+    is_whole = results.n_done == results.n_shard and plan.points.n * done.n_seed <= ALL_RUNS
     if plan.points.n <= SHOWN_POINTS and is_whole:
-        from sim.report.sweep_terminal import print_sweep
-        from sim.studies.comparing import compare_points, question_of, with_control
+        from sim.report.sweep_terminal import control_line, print_sweep
         from sim.sweeps.run import Sweep
 
-        asked, seeds = question_of(plan), list(plan.seeds[: done.n_seed])
-        looks = None if plan.looks is None else [n for n in plan.looks if n <= done.n_seed]
-        found = compare_points(asked, results, seeds, looks)
-        saved = with_control(plan, asked, results, found) if plan.study.control == "arrivals" else None
-        found = found if saved is None else saved.replication
+        came_to, seeds = studied_of(results), list(plan.seeds[: done.n_seed])
         rows = results.columns(["variant"]).to_pylist()
         wall_s = 0.0 if done.n_kept else done.wall_s  # else it is of a part of the rows
-        print_sweep(Sweep(plan.scenario(0), asked.names, seeds, rows, done.path, wall_s), console, found)
-        if plan.study.control == "arrivals":
-            console.print(control_line(saved))
+        names = [row.name for row in came_to.found.rows]
+        print_sweep(Sweep(plan.scenario(0), names, seeds, rows, done.path, wall_s), console, came_to.found)
+        if came_to.control is not None:
+            console.print(control_line(came_to.control))
     else:
         speed = f", {done.n_new / done.wall_s:,.0f} runs/s" if done.n_new and done.wall_s > 0 else ""
         console.print(
             f"{done.n_kept + done.n_new:,} of {done.n_run:,} runs are done ({done.n_new:,} now{speed})"
         )
-        if plan.points.n <= JUDGED_POINTS and is_whole:
-            print_judged(plan, done, results, console)
+        if plan.points.n <= ALL_POINTS and is_whole:
+            print_judged(plan, results, console)
+        elif plan.study.control == "arrivals":
+            console.print(f"control: means are as they are: {TOO_MANY}")
         console.print(f"files in {done.path}", soft_wrap=True)
     by = f'"{plan.points.columns[0].key}", ' if plan.points.columns else ""
     console.print(
@@ -219,16 +205,29 @@ def print_table(plan: Plan, done: Done, results: Any, console: Any) -> None:
     )
 
 
-def print_judged(plan: Plan, done: Done, results: Any, console: Any) -> None:
+def print_judged(plan: Plan, results: Any, console: Any) -> None:
     """A line a point: what the study decides on, and the verdict against the baseline of its traffic."""
-    from sim.report.sweep_terminal import print_verdicts
-    from sim.studies.comparing import compare_points, question_of
+    from sim.measures.shown import compared
+    from sim.report.sweep_terminal import control_line, print_verdicts
+    from sim.studies.comparing import decided_on
 
-    asked = question_of(plan)
-    if asked.n:
-        looks = None if plan.looks is None else [n for n in plan.looks if n <= done.n_seed]
-        seeds = list(plan.seeds[: done.n_seed])
-        print_verdicts(compare_points(asked, results, seeds, looks, asked.measures), console)
+    came_to = studied_of(results)
+    if came_to.found.n_judged:
+        print_verdicts(came_to.found, console, [compared(name).key for name, _ in decided_on(plan)])
+    if came_to.control is not None:
+        console.print(control_line(came_to.control))
+
+
+def studied_of(results: Any) -> Any:
+    """What all points of a study come to."""
+    from sim.analysis.studied import judged_measures, pairing_of, studied
+    from sim.analysis.varied import varied_of_study
+
+    keys = [str(entry["key"]) for entry in results.study["keys"]]
+    columns = [one.key for one in judged_measures(results.study)[0]]
+    runs = results.columns(["variant", *keys, "slo_ok", *columns])
+    every = varied_of_study(runs, keys)
+    return studied(results, runs, every.names, pairing_of(results, every), range(len(every.names)))
 
 
 def sql_rows(words: list[str]) -> tuple[Any, bool]:

@@ -58,9 +58,13 @@ class Replication(NamedTuple):
         None  # seeds after which it might have stopped: verdicts hold at all of them
     )
 
+    n_together: int | None = None  # comparisons judged together, where some of them are not among the rows
+
     @property
     def n_judged(self) -> int:
         """How many comparisons were judged together."""
+        if self.n_together is not None:
+            return self.n_together
         return sum(one is not None for row in self.rows for one in row.judged)
 
 
@@ -72,13 +76,15 @@ def replicate(
     baselines: Mapping[str, str | None] | None = None,
     looks: Sequence[int] | None = None,
     margins: Mapping[str, float] | None = None,
+    n_more: int = 0,
 ) -> Replication:
     """Sum up the rows of a sweep.
 
     `traffic` (variant → key) tells which variants see the same requests in a seed: only these are held against each
     other, and stand side by side. None: all do. `baselines` (variant → variant) says against which, else it is the first
     of them. `looks` says after how many seeds the sweep might have stopped, where what it showed decided that. `margins`
-    (column → a difference that does not matter) says which measures are judged; None: all.
+    (column → a difference that does not matter) says which measures are judged; None: all. `n_more` variants with a
+    baseline belong to the sweep and are not among these.
     """
     kept = tuple(m for m in measures if any(row.get(m.key) is not None for row in rows))
     by_seed: dict[str, dict[int, Mapping[str, Any]]] = {name: {} for name in variants}
@@ -91,8 +97,11 @@ def replicate(
     for name in (name for names in together for name in names):
         base = chosen.get(name)
         found.append(_one(name, by_seed, kept, base if base != name else None))
-    judged = _judged(found, by_seed, kept, looks, margins)
-    return Replication(kept, judged, None if looks is None else tuple(looks))
+    asked = {m.key: (margins or {}).get(m.key, 0.0) for m in kept if margins is None or m.key in margins}
+    n_not_here = n_more * len(asked)
+    judged = _judged(found, by_seed, kept, looks, asked, n_not_here)
+    told = Replication(kept, judged, None if looks is None else tuple(looks))
+    return told._replace(n_together=told.n_judged + n_not_here) if n_not_here else told
 
 
 BySeed = Mapping[str, Mapping[int, Mapping[str, Any]]]
@@ -127,10 +136,10 @@ def _judged(
     by_seed: BySeed,
     measures: tuple[Compared, ...],
     looks: Sequence[int] | None,
-    margins: Mapping[str, float] | None,
+    asked: Mapping[str, float],
+    n_not_here: int,
 ) -> list[Replicated]:
     """The same with verdicts: of everything that has a baseline, and all of them together."""
-    asked = {m.key: 0.0 for m in measures} if margins is None else margins
     pairs = []
     for row in found:
         if row.baseline is not None:
@@ -139,7 +148,7 @@ def _judged(
             for m in (m for m in measures if m.key in asked):
                 left, right = ([side[seed].get(m.key) for seed in shared] for side in (ours, theirs))
                 pairs.append(Paired(left, right, m.better, asked[m.key]))
-    verdicts = iter(judge(pairs, looks))
+    verdicts = iter(judge(pairs, looks, n_not_here))
     return [
         row._replace(
             judged=[None if row.baseline is None or m.key not in asked else next(verdicts) for m in measures]

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from sim.records.config import to_json
 from sim.scenario.inherit import CLASS_GROUPS, IDENTITY, POOL_GROUPS
 from sim.scenario.resolved import NOT_TRAFFIC, WORDS
 from sim.scenario.variant_names import label_of, short_keys
@@ -81,24 +82,41 @@ def is_traffic(key: str) -> bool:
     return rest.partition(".")[0] not in NOT_TRAFFIC
 
 
-def baselines(varied: Varied, wanted: Mapping[str, Any]) -> dict[str, str | None]:
-    """The baseline of each point: of those that see its traffic and have the values `wanted`, the one that has most in
-    common with it; None where there is none. Without `wanted`, the first of its traffic.
+def baselines(
+    varied: Varied, wanted: Mapping[str, Any], traffic: Sequence[Hashable] | None = None
+) -> list[int | None]:
+    """The place of each point's baseline: of those that see its traffic and have the values `wanted`, the one that has most
+    in common with it; itself where it is one of them, None where there is none. Without `wanted`, the first of its traffic.
+
+    `traffic` has the same for points that see the same requests; None: told by the keys that are varied.
     """
-    traffic = varied.traffic()
-    known = {key: value for key, value in wanted.items() if key in varied.values}
-    of_traffic: dict[tuple[Any, ...], list[int]] = {}
-    for i, seen in enumerate(traffic):
-        there = of_traffic.setdefault(seen, [])
-        if all(varied.values[key][i] == value for key, value in known.items()) and (known or not there):
+    seen = varied.traffic() if traffic is None else traffic
+    of_traffic: dict[Hashable, list[int]] = {}
+    for i, key in enumerate(seen):
+        there = of_traffic.setdefault(key, [])
+        is_base = all(k in varied.values and is_same(varied.values[k][i], v) for k, v in wanted.items())
+        if is_base and (wanted or not there):
             there.append(i)
-    found: dict[str, str | None] = {}
-    for i, name in enumerate(varied.names):
-        there = of_traffic[traffic[i]]
-        alike = [sum(values[b] == values[i] for values in varied.values.values()) for b in there]
-        base = i if i in there else there[alike.index(max(alike))] if there else None
-        found[name] = None if base is None else varied.names[base]
-    return found
+    chosen: list[int | None] = []
+    for i, key in enumerate(seen):
+        there = of_traffic[key]
+        if i in there or not there:
+            chosen.append(i if there else None)
+            continue
+        alike = [sum(is_same(column[b], column[i]) for column in varied.values.values()) for b in there]
+        chosen.append(there[alike.index(max(alike))])
+    return chosen
+
+
+def is_same(held: Any, value: Any) -> bool:
+    """Whether a point's value is another: no value is like none, a truth is no number, and results keep lists and what is
+    mixed with texts as JSON.
+    """
+    if held is None or value is None:
+        return False
+    if isinstance(held, str) and not isinstance(value, str):
+        return held == to_json(value, indent=None)
+    return bool(held == value) and isinstance(held, bool) == isinstance(value, bool)
 
 
 # ---- where it is read from ----------------------------------------------------------------------

@@ -24,6 +24,7 @@ from sim.records.parquet import write_table
 
 STUDY_FILE = "study.json"
 STOPPED_FILE = "stopped.json"
+COMPARED_FILE = "compared.json"
 RUNS, HISTOGRAMS, DONE, FAILED = "runs", "histograms", "done", "failed"
 FOLDERS = (RUNS, HISTOGRAMS, DONE, FAILED)
 
@@ -50,31 +51,42 @@ class StudyDir:
                 remove_orphans(folder)
         text = to_json(record) + "\n"
         if before is None or to_json(before) + "\n" != text:
-            (self.path / STOPPED_FILE).unlink(missing_ok=True)
+            for name in (STOPPED_FILE, COMPARED_FILE):
+                (self.path / name).unlink(missing_ok=True)
             with whole_file(self.path / STUDY_FILE) as tmp:
                 tmp.write_text(text, encoding="utf-8")
         return before
 
     def record(self) -> dict[str, Any] | None:
         """The plan that the folder was made for; None without one that can be read."""
-        try:
-            found = from_json((self.path / STUDY_FILE).read_text(encoding="utf-8"))
-        except (OSError, ValueError, RecursionError):
-            return None
-        return found if isinstance(found, dict) else None
+        return self._kept(STUDY_FILE)
 
     def stop(self, record: Mapping[str, Any]) -> None:
         """Keep after how many seeds the study was over, and what was decided by then."""
+        self._keep(STOPPED_FILE, record)
+
+    def _keep(self, name: str, record: Mapping[str, Any]) -> None:
         text = to_json(record) + "\n"
-        path = self.path / STOPPED_FILE
+        path = self.path / name
         if not path.is_file() or path.read_text(encoding="utf-8") != text:
             with whole_file(path) as tmp:
                 tmp.write_text(text, encoding="utf-8")
 
     def stopped(self) -> dict[str, Any] | None:
         """What `stop` kept; None where the study has not stopped by itself."""
+        return self._kept(STOPPED_FILE)
+
+    def compare(self, record: Mapping[str, Any]) -> None:
+        """Keep which points are held against which, and what is known of their arrivals."""
+        self._keep(COMPARED_FILE, record)
+
+    def compared(self) -> dict[str, Any] | None:
+        """What `compare` kept; None where the study is not whole, or too large for it."""
+        return self._kept(COMPARED_FILE)
+
+    def _kept(self, name: str) -> dict[str, Any] | None:
         try:
-            found = from_json((self.path / STOPPED_FILE).read_text(encoding="utf-8"))
+            found = from_json((self.path / name).read_text(encoding="utf-8"))
         except (OSError, ValueError, RecursionError):
             return None
         return found if isinstance(found, dict) else None

@@ -40,6 +40,10 @@ class Results:
         self.stopped = (
             folder.stopped()
         )  # of a study that ran until its question was decided: seeds, what was decided
+        compared = folder.compared()
+        self.compared = (
+            compared if _is_compared(compared) else None
+        )  # traffic and baseline of each point, what is known of arrivals; None of a large study, or one not whole
         marks = [folder.mark(str(shard)) for shard in self._asked()]
         self._files = [name for mark in marks if mark is not None for name in mark["files"]]
         self.n_shard, self.n_done = len(marks), sum(mark is not None for mark in marks)
@@ -221,6 +225,26 @@ def _is_record(record: dict[str, Any]) -> bool:
         and all(isinstance(entry, dict) and isinstance(entry.get("key"), str) for entry in keys or ())
         and all(isinstance(entry, dict) and {"seeds", "shards"} <= entry.keys() for entry in rounds)
     )
+
+
+def _is_compared(record: dict[str, Any] | None) -> bool:
+    """Whether a compared.json has what its readers rely on."""
+    if record is None:
+        return False
+    traffic, bases, controls = (record.get(name) for name in ("traffic", "baselines", "controls"))
+    if not isinstance(traffic, list) or not isinstance(bases, list) or len(traffic) != len(bases):
+        return False
+    good = all(base is None or (type(base) is int and 0 <= base < len(bases)) for base in bases)
+    known = controls is None or (
+        isinstance(controls, dict)
+        and {str(one) for one in traffic} <= controls.keys()
+        and all(
+            isinstance(one, dict)
+            and ("why_not" in one or {"arrivals", "mean", "error", "lists"} <= one.keys())
+            for one in controls.values()
+        )
+    )
+    return good and known
 
 
 def _read(path: Path, columns: Sequence[str] | None = None) -> pa.Table:

@@ -136,8 +136,9 @@ def against(row: Replicated, found: Found) -> str:
     if row.baseline is None:
         return "is the baseline"
     said: dict[str, list[str]] = {}
+    is_every = all(judged is not None for judged in row.judged)  # else the study says on which it decides
     for measure, judged in zip(found.measures, row.judged, strict=True):
-        if judged is not None and measure.key in CHARTED:
+        if judged is not None and (measure.key in CHARTED or not is_every):
             said.setdefault(judged.verdict, []).append(measure.label)
     return "; ".join(f"{verdict_}: {', '.join(labels)}" for verdict_, labels in said.items())
 

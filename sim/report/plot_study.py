@@ -36,6 +36,8 @@ def study_chart(found: Found) -> Any:
         _row("What it costs, and what it gives", part) for part in trades(found) if isinstance(part, Group)
     ]
     size = f"{found.n_point:,} points, seeds {found.seeds}, {found.n_run:,} runs; means over seeds with 95 % intervals"
+    if found.control is not None and found.control.shares:
+        size += ", arrivals as a control variate"
     above = alt.TitleParams(
         text=wrapped(found.question),
         subtitle=[*packed(found.head.parts), size[:SUBTITLE_CHARACTERS]],

@@ -21,7 +21,7 @@ from sim.report.study_charts import (
 )
 from sim.report.study_found import Found, cells_of, short_names
 from sim.report.style import BLACK, MAX_LOOKS, Look, looks
-from sim.report.sweep_terminal import verdicts_line
+from sim.report.sweep_terminal import control_line, verdicts_line
 from sim.report.text import share
 
 CHARTED = ("slo_attainment", "ttft_p99_s", "usd_per_hour")  # the rest stand in the tables
@@ -40,6 +40,8 @@ def comparison(found: Found, layout: Layout) -> Iterator[Html | Figure | Group]:
         " were never served."
     )
     yield paragraph(note, "note")
+    if found.control is not None:
+        yield paragraph(f"{control_line(found.control)}.", "note")
     if found.found.n_judged:
         yield paragraph(f"{verdicts_line(found.found)}.", "note")
 

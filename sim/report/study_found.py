@@ -8,7 +8,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from sim.analysis.compare import MEASURES
+from sim.analysis.control import Control
 from sim.analysis.replicate import Replicated, Replication, replicate
+from sim.analysis.studied import judged_measures, pairing_of, studied
 from sim.analysis.varied import Varied, baselines, is_traffic, text_of, varied_of_configs, varied_of_study
 from sim.measures.shown import Compared
 from sim.report.assumed import Assumption
@@ -42,6 +44,7 @@ class Found(NamedTuple):
     facts: list[tuple[str, str]]  # of how it was made
     command: str | None
     assumptions: Sequence[Assumption]
+    control: Control | None = None  # of a study that asks for one: what it did to the means
 
     def row(self, name: str) -> Replicated:
         """What the seeds say of a point."""
@@ -57,19 +60,12 @@ def study_found(results: Any, basis: Basis | None, day: Any = None) -> Found:
     """What a study came to; `results` as `records.study_open` reads them. Raises InputError where nothing is done yet."""
     study = results.study
     keys = [str(entry["key"]) for entry in study["keys"]]
-    runs = results.columns(["variant", *keys, "slo_ok", *(measure.key for measure in MEASURES)])
+    runs = results.columns(["variant", *keys, "slo_ok", *(one.key for one in judged_measures(study)[0])])
     every = varied_of_study(runs, keys)
     wanted = study.get("baseline") or {}
-    places = {name: place for place, name in enumerate(every.names)}
-    held = baselines(every, wanted)
-    bases = [None if (base := held[name]) is None else places[base] for name in every.names]
-    points = shown_points(runs, every.traffic(), bases)
-    varied = every.chosen(points)
-    rows = _rows(runs, points, varied.names)
-    traffic = dict(zip(varied.names, map(repr, varied.traffic()), strict=True))
-    stopped = results.stopped or {}
-    margins = {key: float(about["margin"]) for key, about in stopped.get("measures", {}).items()} or None
-    found = replicate(rows, varied.names, MEASURES, traffic, held, stopped.get("looks"), margins)
+    pairing = pairing_of(results, every)
+    points = shown_points(runs, pairing.traffic, pairing.bases)
+    came_to = studied(results, runs, every.names, pairing, points)
     seeds = seeds_text(np.unique(runs.column("seed").to_numpy()).tolist())
     said = study.get("said")
     n_plan = results.n_shard - results.n_done
@@ -85,9 +81,10 @@ def study_found(results: Any, basis: Basis | None, day: Any = None) -> Found:
         name=str(study["name"]),
         question=str(study["question"] or study["name"]),
         head=_head(str(study["scenario"]), list(map(str, study["overrides"])), seeds, every, basis, day),
-        varied=varied,
+        varied=every.chosen(points),
         axes={key: every.distinct(key) for key in every.keys},
-        found=found,
+        found=came_to.found,
+        control=came_to.control,
         n_point=len(every.names),
         n_run=runs.num_rows,
         n_missing=n_plan,
@@ -122,16 +119,6 @@ def shown_points(runs: Any, traffic: Sequence[Any], held: Sequence[int | None]) 
     return sorted(wanted)
 
 
-def _rows(runs: Any, points: Sequence[int], names: Sequence[str]) -> list[dict[str, Any]]:
-    """The rows of some points, with what is compared of them, under the points' names."""
-    there = [measure.key for measure in MEASURES if measure.key in runs.column_names]
-    numbers, at = np.unique(runs.column("point").to_numpy(), return_inverse=True)
-    place = {int(numbers[point]): name for point, name in zip(points, names, strict=True)}
-    wanted = np.flatnonzero(np.isin(at, points))
-    table = runs.select(["point", "seed", "slo_ok", *there]).take(wanted)
-    return [{**row, "variant": place[row["point"]]} for row in table.to_pylist()]
-
-
 def _sampler_text(sampler: Mapping[str, Any]) -> str:
     if sampler.get("kind") == "grid":
         return "every point"
@@ -148,7 +135,9 @@ def sweep_found(
     known = {row["variant"] for row in rows}
     varied = varied.chosen([i for i, name in enumerate(varied.names) if name in known])
     traffic = dict(zip(varied.names, map(repr, varied.traffic()), strict=True))
-    found = replicate(rows, varied.names, MEASURES, traffic, baselines(varied, {}))
+    bases = [None if base is None else varied.names[base] for base in baselines(varied, {})]
+    held = dict(zip(varied.names, bases, strict=True))
+    found = replicate(rows, varied.names, MEASURES, traffic, held)
     seeds = seeds_text(sorted({int(row["seed"]) for row in rows}))
     first = next(iter(configs.values()))
     config = {"config": first}

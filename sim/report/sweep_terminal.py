@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from sim.analysis.control import HELPS, Control
 from sim.analysis.replicate import Estimate, Replicated, Replication
 from sim.measures.shown import Compared
 from sim.report.text import points, quantity, share
@@ -51,14 +53,12 @@ def variant_table(found: Replication, row: Replicated) -> Table:
     return table
 
 
-def print_verdicts(found: Replication, console: Console) -> None:
-    """Prints a line for each variant: the mean of each measure that is judged, and the verdict against its baseline."""
+def print_verdicts(found: Replication, console: Console, columns: Sequence[str]) -> None:
+    """Prints a line for each variant: the means of some measures, and the verdicts against its baseline."""
     from rich.table import Table
     from rich.text import Text
 
-    judged = [
-        i for i in range(len(found.measures)) if any(row.judged and row.judged[i] for row in found.rows)
-    ]
+    judged = [i for i, one in enumerate(found.measures) if one.key in columns]
     table = Table(box=None, pad_edge=False)
     table.add_column("")
     for i in judged:
@@ -74,6 +74,22 @@ def print_verdicts(found: Replication, console: Console) -> None:
         table.add_row(*(Text(cell) for cell in cells))
     console.print(table)
     console.print(Text(verdicts_line(found), style="dim"))
+
+
+def control_line(control: Control) -> str:
+    """What a control variate took away of the variance of each measure's mean, the middle of the points, and where none
+    did, why.
+    """
+    if not control.shares:
+        return f"control: means are as they are: {control.why_not}"
+    middle = {label: sorted(shares)[len(shares) // 2] for label, shares in control.shares.items()}
+    told = ", ".join(f"{label} {share:.0%}" for label, share in middle.items() if share > 0)
+    line = (
+        f"control: of the variance of the means arrivals took away {told or 'nothing'} "
+        f"(middle of the points; the mean of arrivals is known from {control.n_list} lists; means are replaced where "
+        f"{HELPS:.0%} or more is gone)"
+    )
+    return f"{line}; others are as they are: {control.why_not}" if control.why_not else line
 
 
 def verdicts_line(found: Replication) -> str:

@@ -47,27 +47,33 @@ class Judgement(NamedTuple):
     )
 
 
-def judge(table: Sequence[Paired], looks: Sequence[int] | None = None) -> list[Judgement]:
-    """The verdicts of a table's comparisons, in their order.
+def judge(table: Sequence[Paired], looks: Sequence[int] | None = None, n_more: int = 0) -> list[Judgement]:
+    """The verdicts of a table's comparisons, in their order. `n_more` others belong to the table and are not here: each
+    takes its full share of the 5 %, so that verdicts hold whatever they are.
 
     With `looks`, numbers of seeds after which the table was looked at and might have stopped, p-values and intervals hold
     at all of them together.
     """
     found = [_alone(pair, looks) for pair in table]
-    adjusted = holm([one.p if one.verdict != SAME else math.nan for one in found])
+    adjusted = holm([one.p if one.verdict != SAME else math.nan for one in found], n_more)
     return [
         one._replace(p_holm=p, verdict=_verdict(pair, one, p))
         for pair, one, p in zip(table, found, adjusted, strict=True)
     ]
 
 
-def holm(p: Sequence[float]) -> list[float]:
-    """p-values adjusted for all of them together, in their order; those that are NaN are none of them and become 1."""
+def holm(p: Sequence[float], n_more: int = 0) -> list[float]:
+    """p-values adjusted for all of them together, in their order; those that are NaN are none of them and become 1.
+
+    With `n_more` others that are not known they are at least as large as they would be with these.
+    """
     values = np.asarray(p, dtype=float)
     asked = np.flatnonzero(~np.isnan(values))
     order = asked[np.argsort(values[asked], kind="stable")]
     adjusted = np.ones(len(values))
-    adjusted[order] = np.minimum(1.0, np.maximum.accumulate(values[order] * np.arange(len(order), 0, -1)))
+    adjusted[order] = np.minimum(
+        1.0, np.maximum.accumulate(values[order] * (n_more + np.arange(len(order), 0, -1)))
+    )
     return [float(x) for x in adjusted]
 
 

@@ -3,27 +3,30 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from sim.analysis.compare import MEASURES
-from sim.analysis.replicate import Estimate, Replication, replicate
+from sim.analysis.control import FEW
+from sim.analysis.replicate import Replication, replicate
+from sim.analysis.studied import ALL_POINTS, ALL_RUNS
+from sim.analysis.varied import Varied, baselines
 from sim.analysis.verdicts import limits_of
 from sim.measures.measure import NEITHER
 from sim.measures.shown import Compared, compared, measure
+from sim.records.study_dir import StudyDir
 from sim.records.study_open import Results
 from sim.scenario.resolved import traffic_key
 from sim.scenario.scenario import Scenario
 from sim.scenario.types import SEED_MAX
-from sim.statistics.controls import Controlled, controlled
+from sim.statistics.controls import LEAST
 from sim.studies.planning import Plan
 from sim.studies.points import Points
 from sim.workload.counts import n_arrivals
 
 LISTS = 10  # lists of arrivals for each seed, from which the mean number of arrivals is known
-HELPS = 0.2  # the least share of a variance that a control variate takes away, to be used
 USUAL = ("slo_attainment", "ttft.p99", "usd_per_hour")  # what a study without limits decides on
 DECIDED = ("better", "worse", "same")
 
@@ -49,8 +52,8 @@ def question_of(plan: Plan) -> Question:
     names = [plan.points.label(point) for point in range(plan.points.n)]
     stories = [plan.scenario(point) for point in range(plan.points.n)]
     traffic = [traffic_key(story, with_seed=False) for story in stories]
-    chosen = baselines(plan.points, plan.study.baseline, traffic)
-    decide = plan.study.decide or tuple((name, 0.0) for name in usual_measures(stories[0]))
+    chosen = baselines(varied_of(plan.points), plan.study.baseline, traffic)
+    decide = decided_on(plan)
     columns = tuple(compared(name) for name, _ in decide)
     return Question(
         names,
@@ -61,6 +64,16 @@ def question_of(plan: Plan) -> Question:
     )
 
 
+def decided_on(plan: Plan) -> tuple[tuple[str, float], ...]:
+    """(measure, margin) of what a study decides, as `decide` names them or as its scenario has limits."""
+    return tuple(plan.study.decide) or tuple((name, 0.0) for name in usual_measures(plan.scenario(0)))
+
+
+def judged_on(plan: Plan) -> dict[str, float]:
+    """Measure → margin of what is judged: what a study runs until it is decided, or names; empty where all measures are."""
+    return dict(decided_on(plan) if plan.looks else plan.study.decide)
+
+
 def usual_measures(story: Any) -> list[str]:
     """What a scenario's limits are on, as far as they are the whole fleet's; without any, the usual ones."""
     limits = [limit for limit in limits_of(story) if limit.scope is None]
@@ -69,108 +82,70 @@ def usual_measures(story: Any) -> list[str]:
     return list(dict.fromkeys(asked)) or list(USUAL)
 
 
-def baselines(points: Points, wanted: Mapping[str, Any], traffic: Sequence[str]) -> list[int | None]:
-    """The baseline of each point: of those that see its traffic and have the values `wanted`, the one that has most in
-    common with it; itself where it is one of them, None where there is none. Without `wanted`, the first of its traffic.
-    """
-    is_base = points.where(wanted)
-    of_traffic: dict[str, list[int]] = {}
-    for i, key in enumerate(traffic):
-        found = of_traffic.setdefault(key, [])
-        if is_base[i] and (wanted or not found):
-            found.append(i)
-    chosen: list[int | None] = []
-    for i, key in enumerate(traffic):
-        there = of_traffic[key]
-        own = points.varied(i)
-        alike = [sum(own.get(k, key) == v for k, v in points.varied(b).items()) for b in there]
-        chosen.append(i if i in there else there[alike.index(max(alike))] if there else None)
-    return chosen
+def varied_of(points: Points) -> Varied:
+    """The values of all points, named by their labels."""
+    own = [points.varied(i) for i in range(points.n)]
+    return Varied(
+        [points.label(i) for i in range(points.n)],
+        {column.key: [values.get(column.key) for values in own] for column in points.columns},
+    )
 
 
 def compare_points(
-    asked: Question,
-    results: Results,
-    seeds: Sequence[int],
-    looks: Sequence[int] | None,
-    measures: Sequence[Compared] = MEASURES,
+    asked: Question, results: Results, seeds: Sequence[int], looks: Sequence[int]
 ) -> Replication:
-    """Means of every point over some seeds, differences against its baseline, verdicts. With `looks`, the seeds after which
-    it might have stopped, verdicts are on what the study decides, else on all measures.
+    """Means of every point over some seeds, differences against its baseline, verdicts on what the study decides. `looks`
+    are the seeds after which it might have stopped.
     """
-    both = tuple(dict.fromkeys((*measures, *asked.measures)))
+    both = tuple(dict.fromkeys((*MEASURES, *asked.measures)))
     table = results.columns(["seed", "variant", "slo_ok", *(one.key for one in both)])
     wanted = set(seeds)
     rows = [row for row in table.to_pylist() if row["seed"] in wanted]
-    margins = None if looks is None else asked.margins
-    return replicate(rows, asked.names, both, asked.traffic, asked.baselines, looks, margins)
+    return replicate(rows, asked.names, both, asked.traffic, asked.baselines, looks, asked.margins)
 
 
-class Saved(NamedTuple):
-    """What a control variate did."""
-
-    replication: Replication  # means with it, where it helps
-    n_list: int  # lists of arrivals that its mean is known from, of each traffic
-    shares: dict[
-        str, list[float]
-    ]  # measure's label → of each point, the share of the variance of the mean that is gone
+def keep_compared(plan: Plan, asked: Question | None, folder: StudyDir, n_seed: int) -> None:
+    """Keep of a study that is whole how its points are compared, unless it is there or the study is too large."""
+    if plan.points.n <= ALL_POINTS and plan.points.n * n_seed <= ALL_RUNS and folder.compared() is None:
+        folder.compare(compared_record(plan, asked or question_of(plan), plan.seeds[:n_seed]))
 
 
-def with_control(plan: Plan, asked: Question, results: Results, found: Replication) -> Saved | None:
-    """The means again with arrivals as a control variate, where that takes HELPS or more of their variance away.
-
-    The mean number of arrivals is known from LISTS lists of arrivals for each seed, which are not run. None where arrivals
-    do not vary, or clients of a closed loop send when they like.
+def compared_record(plan: Plan, asked: Question, seeds: Sequence[int]) -> dict[str, Any]:
+    """What compared.json holds: for each point the number of its traffic and the place of its baseline, and where arrivals
+    are a control what is known of those of each traffic.
     """
-    columns = [measure.key for measure in found.measures]
-    table = results.columns(["seed", "variant", *columns]).to_pylist()
-    rows: dict[str, dict[int, Any]] = {name: {} for name in asked.names}
-    for row in table:
-        rows[row["variant"]][row["seed"]] = row
-    controls: dict[str, tuple[dict[int, int], float, float] | None] = {}
-    shares: dict[str, list[float]] = {}
-    changed, n_list = [], 0
-    for row in found.rows:
-        key, seeds = asked.traffic[row.name], sorted(rows[row.name])
-        if key not in controls:
-            controls[key] = arrivals_of(plan.scenario(asked.names.index(row.name)), seeds)
-        control = controls[key]
-        values = list(row.values)
-        for i, measure_ in enumerate(found.measures if control is not None else ()):
-            assert control is not None
-            n_list = LISTS * len(seeds)
-            own = [rows[row.name][seed].get(measure_.key) for seed in seeds]
-            better = _controlled(own, [control[0][seed] for seed in seeds], *control[1:])
-            if better is not None:
-                shares.setdefault(measure_.label, []).append(max(0.0, better.saved))
-            if better is not None and better.saved >= HELPS:
-                low = max(0.0, better.low)
-                high = min(1.0, better.high) if measure_.unit == "share" else better.high
-                half = max(better.mean - low, high - better.mean)
-                values[i] = Estimate(better.mean, half, low=low, high=high)
-        changed.append(row._replace(values=values))
-    return Saved(found._replace(rows=changed), n_list, shares) if shares else None
+    numbers: dict[str, int] = {}
+    first: list[int] = []  # a point of each traffic
+    for i, name in enumerate(asked.names):
+        if asked.traffic[name] not in numbers:
+            numbers[asked.traffic[name]] = len(numbers)
+            first.append(i)
+    places = {name: i for i, name in enumerate(asked.names)}
+    record: dict[str, Any] = {
+        "traffic": [numbers[asked.traffic[name]] for name in asked.names],
+        "baselines": [
+            None if (base := asked.baselines[name]) is None else places[base] for name in asked.names
+        ],
+    }
+    if plan.study.control == "arrivals":
+        record["controls"] = {str(n): arrivals_of(plan.scenario(i), seeds) for n, i in enumerate(first)}
+    return record
 
 
-def arrivals_of(story: Scenario, seeds: Sequence[int]) -> tuple[dict[int, int], float, float] | None:
-    """(arrivals of each seed, their mean over many other seeds, its standard error); None where they do not vary."""
-    first = n_arrivals(story, seeds[0])
-    if first is None or len(seeds) < 2:
-        return None
-    own = {seed: n_arrivals(story, seed) or 0 for seed in seeds}
+def arrivals_of(story: Scenario, seeds: Sequence[int]) -> dict[str, Any]:
+    """The arrivals of each seed, their mean over LISTS other lists for each seed, which are not run, and its standard
+    error; or `why_not`.
+    """
+    if len(seeds) < LEAST:
+        return {"why_not": FEW}
+    if n_arrivals(story, seeds[0]) is None:
+        return {"why_not": "clients decide when requests come"}
+    own = {str(seed): n_arrivals(story, seed) or 0 for seed in seeds}
     if len(set(own.values())) == 1:
-        return None
+        return {"why_not": "the number of arrivals is the same in every run"}
     more = np.array([n_arrivals(story, SEED_MAX - i) or 0 for i in range(LISTS * len(seeds))], dtype=float)
-    return own, float(more.mean()), float(more.std(ddof=1)) / math.sqrt(len(more))
-
-
-def _controlled(
-    values: Sequence[float | None], control: Sequence[int], expected: float, error: float
-) -> Controlled | None:
-    known = [float(value) for value in values if value is not None and math.isfinite(value)]
-    if len(known) < len(values):
-        return None
-    return controlled(known, control, expected, error)
+    error = float(more.std(ddof=1)) / math.sqrt(len(more))
+    return {"arrivals": own, "mean": float(more.mean()), "error": error, "lists": len(more)}
 
 
 def n_decided(found: Replication) -> int:

@@ -17,9 +17,16 @@ from sim.records.study_dir import StudyDir
 from sim.records.study_open import Results
 from sim.records.study_tables import bytes_of
 from sim.records.version import SCHEMA_VERSION
-from sim.studies.comparing import Question, compare_points, n_decided, question_of
+from sim.studies.comparing import (
+    Question,
+    compare_points,
+    judged_on,
+    keep_compared,
+    n_decided,
+    question_of,
+)
 from sim.studies.executors import Executor, Here, Outcome, Processes, Ray, Task
-from sim.studies.planning import Plan, Shard
+from sim.studies.planning import Plan, Shard, said_seeds
 from sim.studies.running import KEPT_MAX, Kept, folders_of, partition_of, run_shard
 from sim.sweeps.workers import n_threads
 
@@ -53,9 +60,8 @@ class Done:
     is_input: bool = False  # whether the input is to blame for the first of them
     n_removed: int = 0  # shards of an earlier plan that were removed
     n_seed: int = 0  # seeds that every point has
-    n_compared: int = (
-        0  # of a study that runs until it is decided: its comparisons, and how many have a verdict
-    )
+    # of a study that runs until it is decided: its comparisons, and how many have a verdict
+    n_compared: int = 0
     n_decided: int = 0
     is_waiting: bool = False  # whether other parts have to be run before it can go on
 
@@ -113,6 +119,7 @@ def execute(
         if asked is not None and is_over(plan, asked, folder, done):
             break
     done.n_removed = folder.remove_others(ids[: shards.stop])
+    keep_compared(plan, asked, folder, done.n_seed)
     return done
 
 
@@ -305,6 +312,8 @@ def record_of(plan: Plan) -> dict[str, Any]:
         "seeds": said_seeds(plan),
         "until_decided": study.seeds.until_decided,
         "baseline": plain(dict(study.baseline)),
+        "control": study.control,
+        "decide": judged_on(plan),
         "histograms": study.histograms,
         "partition": partition_of(plan),
         "depends": plan.depends,
@@ -313,14 +322,7 @@ def record_of(plan: Plan) -> dict[str, Any]:
     }
     if plan.looks:
         record["rounds"] = [{"seeds": n, "shards": shards.stop} for n, shards in plan.stages()]
-        record["decide"] = dict(study.decide)
     return record
-
-
-def said_seeds(plan: Plan) -> str | list[int]:
-    """The seeds, a range as such."""
-    numbers = plan.seeds
-    return f"{numbers.start}..{numbers.stop - 1}" if isinstance(numbers, range) else list(numbers)
 
 
 def span(seconds: float) -> str:

@@ -264,3 +264,9 @@ def _named_files(value: Any, key: str) -> Iterator[str]:
 
 def _hash(data: bytes) -> str:
     return hashlib.blake2b(data, digest_size=ID_BYTES).hexdigest()
+
+
+def said_seeds(plan: Plan) -> str | list[int]:
+    """The seeds, a range as such."""
+    numbers = plan.seeds
+    return f"{numbers.start}..{numbers.stop - 1}" if isinstance(numbers, range) else list(numbers)

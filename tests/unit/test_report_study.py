@@ -16,6 +16,7 @@ from sim import cli
 from sim.analysis.replicate import replicate
 from sim.analysis.varied import Varied, baselines, is_traffic, varied_of_configs
 from sim.errors import InputError
+from sim.records.config import to_json
 from sim.records.run_dir import read_run
 from sim.report.page_runs import named, runs_page
 from sim.report.page_study import study_page
@@ -250,15 +251,15 @@ def test_baselines_are_the_nearest_that_see_the_same_traffic() -> None:
             "traffic.arrivals.rate_per_s": [1, 2, 1, 2, 3],
         },
     )
-    held = baselines(varied, {"autoscaler": "fixed"})
-    assert held == {
-        "fixed 1": "fixed 1",
-        "fixed 2": "fixed 2",
-        "hpa 1": "fixed 1",
-        "hpa 2": "fixed 2",
-        "odd": None,
-    }
-    assert baselines(varied, {})["hpa 2"] == "fixed 2"
+    assert baselines(varied, {"autoscaler": "fixed"}) == [0, 1, 0, 1, None]
+    assert baselines(varied, {})[3] == 1
+    assert baselines(varied, {"autoscaler": "fixed"}, ["a"] * 5) == [0, 1, 0, 1, 0], (
+        "the traffic as it is told"
+    )
+    mixed = Varied(list("abc"), {"x": [True, 1, to_json([1, 2], indent=None)], "y": [1, 1, 1]})
+    assert baselines(mixed, {"x": 1}) == [1, 1, 1], "a truth is no number"
+    assert baselines(mixed, {"x": True}) == [0, 0, 0]
+    assert baselines(mixed, {"x": [1, 2]}) == [2, 2, 2], "as results keep a list"
 
 
 def test_charts_lie_along_the_numeric_key_and_apart_by_option() -> None:

@@ -11,12 +11,12 @@ import pytest
 from scipy import stats
 
 import sim
+from sim.analysis.control import HELPS
 from sim.statistics.controls import controlled
 from sim.statistics.judging import Paired, holm, judge
 from sim.statistics.means import mean_interval, p_of_mean
 from sim.statistics.percentiles import pooled_percentile, quantile_of_runs
 from sim.statistics.sequences import interval_at_any_time, p_at_any_time, rounds
-from sim.studies.comparing import HELPS
 from sim.workload.counts import n_arrivals
 
 Draw = Callable[[np.random.Generator, tuple[int, ...]], np.ndarray]

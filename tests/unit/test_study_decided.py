@@ -11,10 +11,11 @@ from typing import Any
 import pytest
 
 from sim import cli
+from sim.analysis.varied import baselines
 from sim.errors import InputError
 from sim.records.study_open import open_study
 from sim.studies import execution
-from sim.studies.comparing import baselines, compare_points, n_decided, question_of
+from sim.studies.comparing import compare_points, n_decided, question_of, varied_of
 from sim.studies.executors import Here, Outcome, Task
 from sim.studies.planning import Plan, make_plan
 from sim.studies.reading import load_study, read_study
@@ -161,7 +162,7 @@ def test_each_point_has_a_baseline_of_its_own_traffic() -> None:
     assert question_of(plan).n == 4 * 2
     first = plan_of(CLEAR, axes=axes, overrides=["slo=none"])
     assert set(question_of(first).baselines.values()) == {name("hpa", 3, 1), name("hpa", 3, 2)}
-    assert baselines(first.points, {"traffic.arrivals.rate_per_s": 1}, ["a", "b"] * 4)[1] is None
+    assert baselines(varied_of(first.points), {"traffic.arrivals.rate_per_s": 1}, ["a", "b"] * 4)[1] is None
 
 
 def test_what_is_decided_is_said_by_the_scenarios_limits() -> None:
@@ -255,7 +256,7 @@ def test_a_control_variate_narrows_the_means_that_are_shown(
     assert width(controlled) < 0.9 * width(plain)
     closed = ["traffic.arrivals={kind: concurrency, max: 10, requests: 100}"]
     assert cli.main(["sweep", *words, *closed, "seeds=1..5", "control=arrivals", "--yes"]) == 0
-    assert "clients decide it" in capsys.readouterr().out
+    assert "clients decide when requests come" in " ".join(capsys.readouterr().out.split())
 
 
 def test_many_points_have_a_line_each_with_verdicts(
