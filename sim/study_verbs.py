@@ -115,7 +115,8 @@ def sweep(words: list[str], console: Any, tell: Say, ask: Callable[[str], bool],
         try:
             done = execute(plan, path, story.engine.name, story.engine.threads, part, executor, tick, tell)
         except BaseException:
-            tell(f"what is done is kept in {path}; the same command goes on from there")
+            if path.is_dir():  # else it was refused before anything was begun
+                tell(f"what is done is kept in {path}; the same command goes on from there")
             raise
     return finished(plan, done, console, tell)
 

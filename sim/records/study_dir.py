@@ -152,12 +152,16 @@ class StudyDir:
     def remove_others(self, shard_ids: Iterable[str]) -> int:
         """Remove what belongs to none of these shards: of an earlier plan, or of one that was killed before its mark.
 
-        Returns how many shards went.
+        What another process is writing stays: two may run the same study at once. Returns how many shards went.
         """
         kept = set(shard_ids)
         gone = set()
         for name in FOLDERS:
-            for path in (self.path / name).rglob("*"):
+            for path in list((self.path / name).rglob("*")):
+                if path.is_dir():
+                    remove_orphans(path)
+                if path.name.startswith(TMP_PREFIX):
+                    continue
                 if path.is_file() and path.stem not in kept and path.suffix in (".json", ".parquet"):
                     if name == DONE:
                         gone.add(path.stem)

@@ -306,3 +306,22 @@ def test_a_measure_that_no_run_has_decides_nothing_and_says_so(
     words = ["first_run", "duration_s=10", "pool.min_replicas=1,2", "decide=prefix_hit_ratio", "--yes"]
     cli.main(["sweep", *words, "seeds=until decided, at most 2"])
     assert "nothing is decided: no run of 2 seeds has a value of prefix_hit_ratio" in capsys.readouterr().err
+
+
+def test_a_study_that_is_refused_says_nothing_of_what_was_kept(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    words = [
+        "sweep",
+        "first_run",
+        "duration_s=10",
+        "pool.min_replicas=1",
+        "seeds=until decided, at most 10",
+        "--yes",
+    ]
+    assert cli.main(words) == 2
+    said = capsys.readouterr().err
+    assert said.startswith("fleetsim: seeds: until decided compares points")
+    assert said.count("\n") == 1
+    assert not list(tmp_path.iterdir())

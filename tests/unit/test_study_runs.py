@@ -20,6 +20,7 @@ import pytest
 import sim
 from sim import cli
 from sim.errors import InputError
+from sim.records.files import own_prefix
 from sim.records.study_dir import StudyDir
 from sim.records.study_open import open_study
 from sim.records.summary import flat_summary
@@ -569,3 +570,21 @@ def test_every_package_is_said_to_change_results_or_not_to() -> None:
     changing |= {"sweeps", "workload"}
     assert packages == changing | set(NOT_MODEL)
     assert not changing & set(NOT_MODEL)
+
+
+def test_what_another_process_is_writing_is_not_taken_for_an_earlier_plan(tmp_path: Path) -> None:
+    """Two may run the same study at once: the first to end removed what the other was writing."""
+    folder = StudyDir(tmp_path)
+    kinds = ("runs/autoscaler=hpa", "done")
+    for kind in kinds:
+        (tmp_path / kind).mkdir(parents=True)
+        (tmp_path / kind / "other.json").write_text("{}")
+    living = [tmp_path / kind / f"{own_prefix()}mine.json" for kind in kinds]
+    for path in living:
+        path.write_text("{}")
+    dead = living[0].with_name(living[0].name.replace(f"-{os.getpid()}-", "-999999999-"))
+    dead.write_text("{}")
+    assert folder.remove_others(["mine"]) == 1
+    assert [path.exists() for path in living] == [True, True]
+    assert not dead.exists()
+    assert not (tmp_path / "done" / "other.json").exists()
