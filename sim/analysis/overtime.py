@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import NamedTuple
 
 import numpy as np
@@ -50,8 +49,3 @@ def percent(permille: int) -> str:
     """500 → "p50", 999 → "p99_9"."""
     whole, rest = divmod(permille, 10)
     return f"p{whole}" if rest == 0 else f"p{whole}_{rest}"
-
-
-def finite_or_none(values: np.ndarray) -> list[float | None]:
-    """Values as JSON can hold them: None for infinity."""
-    return [float(v) if math.isfinite(v) else None for v in values]

@@ -85,13 +85,6 @@ def middles_ps(edges_ps: np.ndarray, buckets: np.ndarray) -> np.ndarray:
     return np.where(buckets > 0, (low + high - 1) / 2, low)
 
 
-def mean_ps(population: Population) -> float | None:
-    """Exact mean; infinite when anything was lost, None of nothing."""
-    if population.n_lost > 0:
-        return math.inf
-    return population.sum_ps / population.n_served if population.n_served else None
-
-
 def statistics(everybody: Population, edges_ps: np.ndarray) -> dict[str, float | None]:
     """`mean_s`, `p50_s` … `p99_9_s` over everybody, then `mean_served_s` … over the served alone."""
     return statistics_of([everybody], Histograms(everybody.counts[np.newaxis]), edges_ps)[0]

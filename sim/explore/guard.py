@@ -46,6 +46,9 @@ class Guard:
         if scope["type"] != "http" or why is not None:
             await _refuse(send, 403, why or "only pages are served here")
             return
+        if scope.get("method") == "POST" and not _is_short(scope):
+            await _refuse(send, 413, f"a request's body has a length of at most {BODY_MAX} bytes")
+            return
 
         async def with_headers(message: MutableMapping[str, Any]) -> None:
             if message["type"] == "http.response.start":
@@ -64,13 +67,14 @@ class Guard:
             return "requests from other sites are refused"
         if said.get("sec-fetch-site", "same-origin") not in ("same-origin", "none"):
             return "requests from other sites are refused"
-        if scope.get("method") == "POST":
-            if said.get("content-type", "").partition(";")[0].strip() != "application/json":
-                return "a request's body is JSON"
-            length = said.get("content-length", "")
-            if not length.isdecimal() or int(length) > BODY_MAX:
-                return f"a request's body has a length of at most {BODY_MAX} bytes"
-        return None
+        is_json = said.get("content-type", "").partition(";")[0].strip() == "application/json"
+        return "a request's body is JSON" if scope.get("method") == "POST" and not is_json else None
+
+
+def _is_short(scope: Scope) -> bool:
+    """Whether a body says how long it is, and that is not too long; digits without end are no number."""
+    length = _headers(scope).get("content-length", "")
+    return length.isdecimal() and len(length) < 20 and int(length) <= BODY_MAX
 
 
 def _headers(scope: Scope) -> dict[str, str]:

@@ -37,11 +37,17 @@ class Assumption(NamedTuple):
 
 
 def assumptions(config: Mapping[str, Any], summary: Mapping[str, Any]) -> list[Assumption]:
-    """Step times, cold starts, prices and traffic of a run, those that several pools share once.
+    """Step times, cold starts, shared links, prices and traffic of a run, those that several pools share once.
 
     `config` is its config.json; `summary` says what its step times rest on.
     """
-    found = [*_step_times(summary), *_cold_starts(config), *_prices(config), *_traffic(config)]
+    found = [
+        *_step_times(summary),
+        *_cold_starts(config),
+        *_links(config),
+        *_prices(config),
+        *_traffic(config),
+    ]
     return list(dict.fromkeys(found))
 
 
@@ -73,6 +79,14 @@ def _cold_starts(config: Mapping[str, Any]) -> Iterator[Assumption]:
                 kind_of(confidence, source),
                 _says(confidence, source),
             )
+
+
+def _links(config: Mapping[str, Any]) -> Iterator[Assumption]:
+    for link in config.get("config", {}).get("links") or ():
+        source, confidence = link.get("source") or "", link.get("confidence") or ""
+        kind = kind_of(confidence, source)
+        value = f"{link['bandwidth_gb_s']:g} GB/s, shared"
+        yield Assumption(f"link {link['name']}", value, kind, _says(confidence, source))
 
 
 def _stage_value(stage: Mapping[str, Any]) -> str:

@@ -167,7 +167,7 @@ def trade_figures(found: Comparison) -> list[Figure]:
 
 def _alone(value: float | None) -> Shown:
     is_infinite = value is not None and value == float("inf")
-    return Shown(None if is_infinite else value, None, None, is_infinite, "")
+    return Shown(None if is_infinite else value, None, None, is_infinite, "", "")
 
 
 # ---- over time ----------------------------------------------------------------------

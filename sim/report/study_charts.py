@@ -12,6 +12,7 @@ from sim.measures.shown import Compared
 from sim.report.panels import LOG_FROM, apart, log_ticks
 from sim.report.panels_parts import series_channel
 from sim.report.style import BLACK, MAX_LOOKS, Look, looks
+from sim.report.sweep_terminal import interval_text
 from sim.report.text import quantity
 
 TOGETHER = 6  # series in one chart; more are drawn in several, side by side
@@ -36,6 +37,7 @@ class Shown(NamedTuple):
     high: float | None
     is_infinite: bool
     text: str
+    ends: str  # the interval in words, with its unit
 
 
 def layout_of(varied: Varied) -> Layout:
@@ -76,12 +78,14 @@ def shown(estimate: Estimate, unit: str) -> Shown:
     mean = estimate.mean
     text = "–" if mean is None else ("∞" if math.isinf(mean) else quantity(mean, unit))
     if mean is None or not math.isfinite(mean):
-        return Shown(None, None, None, mean is not None, text)
+        return Shown(None, None, None, mean is not None, text, "")
     ends = [
         None if end is None or not math.isfinite(end) else end * factor
         for end in (estimate.low, estimate.high)
     ]
-    return Shown(mean * factor, ends[0], ends[1], False, text)
+    return Shown(
+        mean * factor, ends[0], ends[1], False, text, interval_text(estimate.low, estimate.high, unit)
+    )
 
 
 def rows_of(layout: Layout, points: Sequence[int], values: Mapping[int, Shown]) -> list[dict[str, Any]]:

@@ -21,7 +21,7 @@ from sim.report.study_charts import (
 )
 from sim.report.study_found import Found, cells_of, short_names
 from sim.report.style import BLACK, MAX_LOOKS, Look, looks
-from sim.report.sweep_terminal import control_line, verdicts_line
+from sim.report.sweep_terminal import control_line, interval_text, verdicts_line
 from sim.report.text import share
 
 CHARTED = ("slo_attainment", "ttft_p99_s", "usd_per_hour")  # the rest stand in the tables
@@ -54,7 +54,8 @@ def charted(found: Found) -> Iterator[tuple[str, str, dict[int, Shown], str]]:
         for i, name in enumerate(found.varied.names):
             kept, (low, high) = rows[name].slo_share, rows[name].slo_interval or (None, None)
             percent = [None if v is None else 100.0 * v for v in (kept, low, high)]
-            values[i] = Shown(percent[0], percent[1], percent[2], False, share(kept))
+            ends = interval_text(low, high, "share")
+            values[i] = Shown(percent[0], percent[1], percent[2], False, share(kept), ends)
         yield "limits", "Share of the seeds that keep every limit", values, "share"
     for measure in found.measures:
         if measure.key in CHARTED:
@@ -159,9 +160,5 @@ def _values_along(
     return Table((str(layout.x), *(name or "mean" for name in names)), rows)
 
 
-def _ends(one: Shown) -> str:
-    return "" if one.low is None or one.high is None else f"{one.low:.4g} … {one.high:.4g}"
-
-
 def _interval_cell(one: Shown) -> Cell:
-    return Cell(one.text, one.value, below=_ends(one))
+    return Cell(one.text, one.value, below=one.ends)

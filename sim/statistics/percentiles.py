@@ -1,4 +1,4 @@
-"""Percentiles with intervals over seeds: of all requests together, and of a measure of runs.
+"""Percentiles of all requests together, with intervals over seeds.
 
 The requests of a run are not independent of each other; its seeds are. So the percentile of all requests has its
 interval by turning a test around (Woodruff 1952; Francisco and Fuller, "Quantile estimation with a complex survey
@@ -10,7 +10,6 @@ requests that were never served.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -48,21 +47,3 @@ def pooled_percentile(counts: np.ndarray, upper: np.ndarray, share: float) -> In
     above = np.flatnonzero(is_sure & (mean > 0))
     high = int(above[0]) if len(above) else len(upper) - 1
     return Interval(float(upper[at]), float(upper[min(low, at)]), float(upper[max(high, at)]))
-
-
-def quantile_of_runs(values: Sequence[float], share: float) -> Interval:
-    """The value that a `share` of runs stay at or below, with the order statistics that hold it between them.
-
-    Without any supposition on how values are distributed (Clopper and Pearson of the ranks); an end is None where so few
-    runs cannot say: of 30 runs the 95th percentile has no upper end.
-    """
-    from scipy.special import bdtr
-
-    seen = np.sort(np.asarray(values, dtype=float))
-    n = len(seen)
-    value = float(seen[max(0, math.ceil(share * n - 1e-9) - 1)])
-    tail = (1 - CONFIDENCE) / 2
-    below = bdtr(np.arange(n), n, share)  # that at most k of the runs are at or below the true quantile
-    low = int(np.searchsorted(below, tail, side="right"))  # P(N <= low − 1) <= tail
-    high = int(np.searchsorted(below, 1 - tail))  # P(N <= high) >= 1 − tail
-    return Interval(value, float(seen[low - 1]) if low > 0 else None, float(seen[high]) if high < n else None)

@@ -15,7 +15,7 @@ from sim.analysis.control import HELPS
 from sim.statistics.controls import controlled
 from sim.statistics.judging import Paired, holm, judge
 from sim.statistics.means import mean_interval, p_of_mean
-from sim.statistics.percentiles import pooled_percentile, quantile_of_runs
+from sim.statistics.percentiles import pooled_percentile
 from sim.statistics.sequences import interval_at_any_time, p_at_any_time, rounds
 from sim.workload.counts import n_arrivals
 
@@ -209,21 +209,6 @@ def test_a_percentile_is_infinite_above_where_some_were_never_served() -> None:
     counts = np.array([[90, 5, 5], [97, 3, 0], [99, 0, 1], [92, 2, 6], [96, 1, 3], [95, 5, 0]])
     found = pooled_percentile(counts, np.array([1.0, 2.0, math.inf]), 0.97)
     assert (found.value, found.low, found.high) == (2.0, 1.0, math.inf)
-
-
-def test_quantiles_of_runs_have_ends_where_ranks_say_so() -> None:
-    values = list(range(1, 31))
-    found = quantile_of_runs(values, 0.5)
-    assert (found.value, found.low, found.high) == (15, 10, 21)
-    assert quantile_of_runs(values, 0.95).high is None, "thirty runs cannot say"
-    rng = np.random.default_rng(4)
-    held = 0
-    for row in rng.exponential(size=(500, 40)).tolist():
-        low, high = quantile_of_runs(row, 0.75)[1:]
-        assert low is not None
-        assert high is not None
-        held += low <= math.log(4) <= high
-    assert held / 500 >= 0.95
 
 
 def test_a_control_takes_out_the_luck_that_it_explains() -> None:
