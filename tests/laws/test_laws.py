@@ -598,7 +598,7 @@ def other_policy(made: Fleet, kind: int) -> Fleet:
 
 def test_the_nth_cold_start_of_a_pool_takes_as_long_under_every_policy() -> None:
     common = different = 0
-    for seed in range(7000, 7024):
+    for seed in range(7000, 7010):
         made = fleet(seed, cold_starts=True, scaled=True, users_laws=False, links=False)  # nothing to share
         starts = [walked(other_policy(made, kind)).starts for kind in (FIXED, HPA, QUEUE)]
         for one, other in ((starts[0], starts[1]), (starts[0], starts[2]), (starts[1], starts[2])):
@@ -606,8 +606,8 @@ def test_the_nth_cold_start_of_a_pool_takes_as_long_under_every_policy() -> None
                 assert one[key] == other[key], f"start {key} of seed {seed}"
                 common += 1
         different += len(set(starts[0].values()) | set(starts[1].values())) > 1
-    assert common > 50
-    assert different > 10
+    assert common > 20
+    assert different > 3
 
 
 def test_a_run_leaves_its_parameters_alone() -> None:

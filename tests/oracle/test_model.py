@@ -17,7 +17,7 @@ ROOT = Path(__file__).parents[2]
 BLOCKS = 6
 SEEDS = range(600)
 MORE_SEEDS = range(600, 5200)
-PLAIN_SEEDS = range(300)
+PLAIN_SEEDS = range(150)
 
 
 def assert_no_difference(seeds: range) -> None:
