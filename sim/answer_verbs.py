@@ -116,12 +116,9 @@ def whatif(words: list[str], console: Any, say: Say, progress: Any) -> int:
             "--every" in asked.flags,
             progress=tick,
         )
-    if "--json" in asked.flags:
-        say(as_json(found.as_dict()))
-    else:
-        from sim.report.answer_terminal import print_whatif
+    from sim.report.answer_terminal import print_whatif
 
-        print_whatif(found, console)
+    tell(asked, found, say, lambda: print_whatif(found, console))
     return OK if found.best is not None else SLO_FAILED
 
 
@@ -141,12 +138,9 @@ def price(asked: Asked, console: Any, say: Say, progress: Any) -> int:
             asked.whole("--seeds", SEEDS),
             progress=tick,
         )
-    if "--json" in asked.flags:
-        say(as_json(found.as_dict()))
-    else:
-        from sim.report.answer_terminal import print_price
+    from sim.report.answer_terminal import print_price
 
-        print_price(found, console)
+    tell(asked, found, say, lambda: print_price(found, console))
     return OK if any(point.cost is not None for point in found.points) else SLO_FAILED
 
 
@@ -166,12 +160,9 @@ def capacity(words: list[str], console: Any, say: Say, progress: Any) -> int:
             asked.share("--precision", PRECISION),
             progress=tick,
         )
-    if "--json" in asked.flags:
-        say(as_json(found.as_dict()))
-    else:
-        from sim.report.answer_terminal import print_capacity
+    from sim.report.answer_terminal import print_capacity
 
-        print_capacity(found, console)
+    tell(asked, found, say, lambda: print_capacity(found, console))
     return OK if found.factor is not None else SLO_FAILED
 
 
@@ -193,12 +184,9 @@ def robust(words: list[str], console: Any, say: Say, progress: Any) -> int:
             off,
             progress=tick,
         )
-    if "--json" in asked.flags:
-        say(as_json(found.as_dict()))
-    else:
-        from sim.report.answer_terminal import print_robust
+    from sim.report.answer_terminal import print_robust
 
-        print_robust(found, console)
+    tell(asked, found, say, lambda: print_robust(found, console))
     return OK
 
 
@@ -223,12 +211,9 @@ def search(words: list[str], console: Any, say: Say, progress: Any) -> int:
             Path(load_scenario(asked.scenario, asked.overrides).output.dir),
             progress=tick,
         )
-    if "--json" in asked.flags:
-        say(as_json(found.as_dict()))
-    else:
-        from sim.report.answer_terminal import print_search
+    from sim.report.answer_terminal import print_search
 
-        print_search(found, console)
+    tell(asked, found, say, lambda: print_search(found, console))
     return OK if found.front else SLO_FAILED
 
 
@@ -252,12 +237,9 @@ def sensitivity(words: list[str], console: Any, say: Say, progress: Any) -> int:
             asked.whole("--seeds", SEEDS),
             progress=tick,
         )
-    if "--json" in asked.flags:
-        say(as_json(found.as_dict()))
-    else:
-        from sim.report.sensitivity_terminal import print_sensitivity
+    from sim.report.sensitivity_terminal import print_sensitivity
 
-        print_sensitivity(found, console)
+    tell(asked, found, say, lambda: print_sensitivity(found, console))
     return OK
 
 
@@ -299,6 +281,14 @@ def budget_dict(found: Any) -> dict[str, Any]:
     for alert in alerts:
         del alert["rule"]
     return {"question": "budget", **data, "alerts": alerts}
+
+
+def tell(asked: Asked, found: Any, say: Say, show: Callable[[], None]) -> None:
+    """What was found: as JSON where that is asked for, else shown on the terminal."""
+    if "--json" in asked.flags:
+        say(as_json(found.as_dict()))
+    else:
+        show()
 
 
 def as_json(data: Any) -> str:

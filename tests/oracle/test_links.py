@@ -9,14 +9,13 @@ import pytest
 
 from sim.engine.host import run_plan
 from sim.engine.simpy import Fleet
-from sim.fill.params import ClassRow, PoolRow, RunRow, ServedModelRow, Traffic, make_params
+from sim.fill.params import ClassRow, RunRow, ServedModelRow, Traffic, make_params
 from sim.fill.rows import StepRow
 from sim.model.tables.codes import STAGE_READY
 from sim.model.tables.run import Params, State
 
-from .test_starts import SECOND_PS, Steps, drawn, made
+from .test_starts import N_START, SECOND_PS, Steps, drawn, made, pool_of
 
-N_START = 24
 ALONE_PS = 1 << 24  # a transfer that takes less than this shares nothing
 WHOLE = 1 << 30  # a clock that runs as fast as time
 
@@ -134,15 +133,9 @@ def naive(
 
 def fleet(seed: int, steps: Steps, moved: list[Moved], links: list[int], tables: np.ndarray) -> Params:
     """Replicas that all start at 0."""
-    speed = np.full(9, SECOND_PS)
-    pool = PoolRow(speed, 0 * speed, 0, 0, 1000, 8, 64, 1000)._replace(
-        min_replicas=0,
-        max_replicas=N_START,
-        initial_replicas=0,
-        tick_ps=0,
-        target_milli=N_START,
-        stage_ps=tables,
-        steps=tuple(
+    pool = pool_of(
+        tables,
+        tuple(
             StepRow(stage, draw, sum(1 << j for j in after), what.links, what.n_bytes, what.setup_ps)
             for (stage, draw, after), what in zip(steps, moved, strict=True)
         ),

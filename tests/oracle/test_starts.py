@@ -70,19 +70,26 @@ def shown(spans: list[tuple[int, int]], steps: Steps, t: int) -> int:
     return min(going, default=STAGE_READY)
 
 
-@pytest.mark.parametrize("engine", ["cpu", "simpy"])
-@pytest.mark.parametrize("seed", range(12))
-def test_starts_take_the_longest_path_and_are_seen_where_they_are(engine: str, seed: int) -> None:
-    steps, tables = made(seed)
+def pool_of(tables: np.ndarray, steps: tuple[StepRow, ...]) -> PoolRow:
+    """A pool of which N_START replicas start at 0."""
     speed = np.full(9, SECOND_PS)
-    pool = PoolRow(speed, 0 * speed, 0, 0, 1000, 8, 64, 1000)._replace(
+    return PoolRow(speed, 0 * speed, 0, 0, 1000, 8, 64, 1000)._replace(
         min_replicas=0,
         max_replicas=N_START,
         initial_replicas=0,
         tick_ps=0,
         target_milli=N_START,
         stage_ps=tables,
-        steps=tuple(StepRow(stage, draw, sum(1 << j for j in after)) for stage, draw, after in steps),
+        steps=steps,
+    )
+
+
+@pytest.mark.parametrize("engine", ["cpu", "simpy"])
+@pytest.mark.parametrize("seed", range(12))
+def test_starts_take_the_longest_path_and_are_seen_where_they_are(engine: str, seed: int) -> None:
+    steps, tables = made(seed)
+    pool = pool_of(
+        tables, tuple(StepRow(stage, draw, sum(1 << j for j in after)) for stage, draw, after in steps)
     )
     p = make_params(
         RunRow(seed, 40 * SECOND_PS, 0, 40 * SECOND_PS, SECOND_PS // 20),

@@ -2,28 +2,19 @@
 
 from __future__ import annotations
 
-import importlib.util
 import subprocess
 import sys
 from pathlib import Path
-from types import ModuleType
 
-import pytest
+from scripts_kit import script
 
 ROOT = Path(__file__).parents[2]
 
 
-@pytest.fixture(name="internals")
-def _internals() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("internals", ROOT / "scripts" / "internals.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+internals = script("internals")
 
 
-def test_every_method_that_is_replaced_is_watched(internals: ModuleType) -> None:
+def test_every_method_that_is_replaced_is_watched() -> None:
     text = "".join(path.read_text() for path in (ROOT / "sim/compile").glob("*.py"))
     for place in internals.KNOWN:
         assert place.rpartition(".")[2] in text, f"{place} is watched, and nothing uses it"
@@ -40,7 +31,7 @@ def test_nothing_has_changed() -> None:
     assert (done.returncode, done.stderr) == (0, "")
 
 
-def test_a_changed_method_and_one_that_is_gone_are_a_line_each(internals: ModuleType) -> None:
+def test_a_changed_method_and_one_that_is_gone_are_a_line_each() -> None:
     other = {
         "numba.core.cpu:CPUContext.get_executable": ("000000000000",),
         "numba.core.dispatcher:Dispatcher.nothing": ("000000000000",),

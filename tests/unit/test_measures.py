@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import shutil
 import subprocess
@@ -11,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from fake_result import spiky_run, two_pools
+from scripts_kit import script
 
 from sim.analysis.summary import summarize
 from sim.engine.result import RESULT_METRICS
@@ -47,16 +47,6 @@ def is_part_of(part: list[str], whole: list[str]) -> bool:
     """Whether some keys follow each other in a section, nothing between them."""
     at = whole.index(part[0])
     return whole[at : at + len(part)] == part
-
-
-def pages() -> object:
-    """scripts/measure_tables.py as a module."""
-    spec = importlib.util.spec_from_file_location("measure_tables", ROOT / "scripts" / "measure_tables.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 def test_a_summary_holds_every_measure_in_the_order_of_the_list() -> None:
@@ -140,8 +130,8 @@ def test_a_limit_for_a_class_is_read_where_classes_have_the_measure(name: str) -
 
 
 def test_pages_have_the_tables_that_follow() -> None:
-    module = pages()
-    stale = [page.name for page in module.PAGES if module.with_tables(page.read_text()) != page.read_text()]  # type: ignore[attr-defined]
+    module = script("measure_tables")
+    stale = [page.name for page in module.PAGES if module.with_tables(page.read_text()) != page.read_text()]
     assert stale == [], "run scripts/measure_tables.py"
     text = "".join(page.read_text() for page in module.PAGES)  # type: ignore[attr-defined]
     missing = [what for what in module.TABLES if f"<!-- measures: {what} -->" not in text]  # type: ignore[attr-defined]

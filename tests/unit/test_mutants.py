@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import ast
-import importlib.util
-import sys
 from pathlib import Path
-from types import ModuleType
 
 import pytest
+from scripts_kit import script
 
 ROOT = Path(__file__).parents[2]
 RULE = '''"""Says 1 + 1."""
@@ -28,18 +26,7 @@ def later():
 '''
 
 
-def load() -> ModuleType:
-    """scripts/mutants.py as a module."""
-    spec = importlib.util.spec_from_file_location("mutants", ROOT / "scripts" / "mutants.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules["mutants"] = module
-    spec.loader.exec_module(module)
-    return module
-
-
-mutants = load()
+mutants = script("mutants")
 
 
 def made(text: str) -> dict[tuple[str, str], str]:

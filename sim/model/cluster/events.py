@@ -31,13 +31,17 @@ def on_cluster(params, state, t):
     elif state.rates_ps < t:
         share_out(params, state)
     else:
-        end_transfer(params, state, first_due(state, t), t)
+        number = first_due(state, t)
+        if number >= 0:
+            end_transfer(params, state, number, t)
     set_next_cluster(params, state)
 
 
 @jit_call
 def first_due(state, t):
-    """The transfer with the lowest number of those that end at t; there is one."""
+    """The transfer with the lowest number of those that end at t; −1 where the one that was to end has been stopped at t,
+    by a process of a user's.
+    """
     first = -1
     u = state.first_moving
     while u >= 0:

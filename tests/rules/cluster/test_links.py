@@ -4,12 +4,17 @@ from __future__ import annotations
 
 from fractions import Fraction
 
+import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
 from sim.compile.jit import plain
+from sim.engine.simpy import Fleet
+from sim.fill.params import ClassRow, PoolRow, RunRow, ServedModelRow, Traffic, make_params
+from sim.fill.rows import StepRow
 from sim.model.cluster import links
 from sim.model.cluster.links import BRIEF_PS, CAP_BITS, FULL_SPEED
+from sim.model.tables.pool import N_QUANTILE
 from sim.units import NEVER
 
 progress_ps, time_left = plain(links.progress_ps), plain(links.time_left)
@@ -52,3 +57,40 @@ def test_a_cap_is_the_bytes_over_the_time_within_what_the_time_is_cut_to(n_bytes
     if 1 <= exact < 1 << (CAP_BITS - 2):
         cut = Fraction(BRIEF_PS, own_ps)  # of the time, what its last bits are
         assert exact - 1 <= cap <= exact * (1 + 2 * cut) + 1
+
+
+def test_a_start_that_a_users_process_stops_at_the_instant_of_its_last_byte_has_not_ended() -> None:
+    """The process acts before the cluster does: what was to end is gone, and the other goes on alone."""
+    second_ps = 10**12
+    speed = np.full(9, second_ps)
+    pool = PoolRow(speed, 0 * speed, 0, 0, 1000, 8, 64, 1000)._replace(
+        min_replicas=0,
+        max_replicas=2,
+        initial_replicas=0,
+        target_milli=0,
+        stage_ps=np.full((1, N_QUANTILE), 10 * second_ps),
+        steps=(StepRow(4, 1, 0, links=1, moved_bytes=10**10),),
+    )
+    end_ps = 100 * second_ps
+    p = make_params(
+        RunRow(1, end_ps, 0, end_ps, 0),
+        Traffic(*np.array([[end_ps - 1], [1], [1], [0]])),
+        [ClassRow()],
+        [ServedModelRow()],
+        [pool],
+        things={"link": [{"bandwidth_q40": 1 << 41}]},  # enough for both
+    )
+    fleet = Fleet(p)
+    fleet.run(until_s=1)
+    fleet.scale(0, 1)
+    fleet.run(until_s=6)
+    fleet.scale(0, 2)
+    fleet.run(until_s=16)
+    assert fleet.state.replica[0].ready_ps == 11 * second_ps
+    assert int(fleet.state.transfer[1].due_ps) == 16 * second_ps
+    fleet.scale(0, 1)
+    state = fleet.run()
+    assert state.transfer[1].end_ps == -1
+    assert state.transfer[1].is_moving == 0
+    assert state.link[0].n == 0
+    assert state.link[0].moved_bytes[0] == 10**10, "the bytes of the start that came to its end"
