@@ -1,4 +1,4 @@
-"""The autoscaling laws twice: compiled, and as the plain Python they are written in."""
+"""The laws of autoscaling and placement twice: compiled, and as the plain Python they are written in."""
 
 from __future__ import annotations
 
@@ -16,7 +16,12 @@ from sim.schema import Row
 
 DATA = Path(__file__).parent / "data"
 ROWS = "sim.model.autoscaler.hpa_rows"
-MODULES = ("sim.model.autoscaler.hpa_replicas", "sim.model.autoscaler.hpa", "sim.model.autoscaler.keda")
+MODULES = (
+    "sim.model.autoscaler.hpa_replicas",
+    "sim.model.autoscaler.hpa",
+    "sim.model.autoscaler.keda",
+    "sim.model.placement.mig",
+)
 
 
 def _gather() -> SimpleNamespace:
