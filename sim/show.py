@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Sequence
 from io import StringIO
 from typing import TYPE_CHECKING, Any
@@ -15,6 +16,7 @@ from sim.errors import printable
 
 WIDTH_SOURCE = 60
 WIDTH_VALUE = 44
+OF_NODES = re.compile(r"cluster\.node_groups\.\d+\.gpu\.(?!name$)")  # conf/gpu has them
 
 
 def as_table(name: str, overrides: Sequence[str], everything: bool = False) -> str:
@@ -26,7 +28,7 @@ def as_table(name: str, overrides: Sequence[str], everything: bool = False) -> s
     scenario = load_scenario(name, overrides)
     rows = describe(scenario, said_where(name, overrides))
     if not everything:
-        rows = [row for row in rows if row.value not in (None, [], "")]
+        rows = [row for row in rows if row.value not in (None, [], "") and not OF_NODES.match(row.key)]
     cells = [("key", "value", "unit", "source")]
     cells += [(row.key, value_text(row.value), row.unit, cut(row.source, WIDTH_SOURCE)) for row in rows]
     starts = "".join(cold_start_text(pool, scenario.links) for pool in scenario.pools)

@@ -73,6 +73,10 @@ def plan(scenario: Scenario, seed: int | None = None, requests: Requests | None 
 
 def outline(scenario: Scenario) -> Outline:
     """Pack all of a scenario that is the same for every seed. Raises InputError where the fleet is impossible."""
+    if scenario.cluster.is_limited:
+        raise InputError(
+            "cluster: nodes are described and checked, but not simulated yet; run cluster=unlimited"
+        )
     models = scenario.models
     pools = sorted(scenario.pools, key=lambda pool: models.index(pool.model.name))
     tables = [make_step_table(pool) for pool in pools]

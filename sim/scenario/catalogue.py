@@ -23,6 +23,7 @@ GROUPS = {
     "router": "which replica a request goes to",
     "pool_choice": "which pool a class of traffic prefers",
     "gateway": "what happens while no replica is ready",
+    "cluster": "the nodes that replicas find their GPUs on",
     "station": "CPU workers before or after the GPU, and how long a visit takes",
     "slo": "limits with a verdict",
     "engine": "which engine computes the run",

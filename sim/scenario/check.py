@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator
 
 from sim.errors import InputError, nearest, problem
 from sim.scenario.autoscaler import Fixed, Queue, User, targets_of
+from sim.scenario.check_cluster import cluster_problems
 from sim.scenario.check_coldstart import start_problems
 from sim.scenario.check_sense import sense_problems
 from sim.scenario.check_stations import around_problems
@@ -37,6 +38,7 @@ def problems_between(scenario: Scenario, said: Said) -> list[str]:
         *sense_problems(scenario, said),
         *router_problems(scenario),
         *fault_problems(scenario),
+        *cluster_problems(scenario, said),
         *link_problems(scenario),
         *slo_problems(scenario),
     ]

@@ -19,6 +19,7 @@ from sim.scenario.edit import Edit, edited
 from sim.scenario.inherit import POOL_GROUPS, merge
 from sim.scenario.left_over import left_over_problems, without_old_memory
 from sim.scenario.names import name_problems
+from sim.scenario.node_gpus import with_gpus
 from sim.scenario.options import kind_of
 from sim.scenario.override import Override, read_override, swept
 from sim.scenario.problems import not_a_key
@@ -51,7 +52,7 @@ def compose(name_or_path: str, overrides: Sequence[str] = ()) -> dict[str, Any]:
     story = read_story(name_or_path)
     orders = read_orders(overrides)
     options, body = chosen(story.choices, orders.choices), still_meant(story, orders)
-    data = merge(options, body)
+    data = with_gpus(merge(options, body))
     problems = list(name_problems(story, orders.choices, orders.edits, data))
     if problems:
         raise InputError(problems)
@@ -73,13 +74,16 @@ def edited_keys(edits: Sequence[Edit]) -> list[str]:
 def still_meant(story: Story, orders: Orders) -> dict[str, Any]:
     """The file's body without what it says about an option of another kind than the one now chosen.
 
-    What a file says of a list, as `slo`, is the whole of it: an option that is chosen stands in its place.
+    What a file says of a list, as `slo`, is the whole of it, and so are a cluster's node groups: an option that is chosen
+    stands in its place.
     """
     before = default_choices() | story.choices
     body = dict(story.body)
     for choice, option in orders.choices.items():
         said = body.get(choice.group)
-        if choice.package is None and isinstance(said, list):
+        if choice.package is None and (
+            isinstance(said, list) or (choice.group == "cluster" and choice.group in body)
+        ):
             del body[choice.group]
         is_about_it = choice.package is None and isinstance(said, dict) and "kind" not in said
         if is_about_it and kind_of(choice.group, before[choice]) != kind_of(choice.group, option):

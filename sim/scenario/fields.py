@@ -13,6 +13,7 @@ UNITS = {
     "_usd_per_hour": "USD/h",
     "usd_per_hour": "USD/h",
     "usd_per_gpu_hour": "USD/h per GPU",
+    "usd_per_node_hour": "USD/h per node",
     "_usd_per_1m_tokens": "USD per million tokens",
     "_per_s": "1/s",
     "_gb_s": "GB/s",

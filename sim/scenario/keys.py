@@ -68,7 +68,7 @@ def children(parts: Sequence[str]) -> dict[str, list]:
         shared = {k: v for k, v in fields_of(TrafficClass).items() if k in CLASS_GROUPS}
         of_pool = {k: v for k, v in fields_of(Pool).items() if k != "name"}
         return {**fields_of(Scenario), **of_pool, **shared, **dots}
-    group, *rest = parts
+    group, *rest = [int(part) if part.isdigit() else part for part in parts]
     if group in ("pools", "classes", "tenants"):
         rest = rest[1:]
     owners = {
@@ -78,9 +78,9 @@ def children(parts: Sequence[str]) -> dict[str, list]:
         "classes": TrafficClass,
         "tenants": Tenant,
     }
-    owner = owners.get(group)
+    owner = owners.get(str(group))
     if owner is None:
         of_class = TrafficClass if group in CLASS_GROUPS else Scenario
-        owner, rest = (Pool if group in fields_of(Pool) else of_class), list(parts)
+        owner, rest = (Pool if group in fields_of(Pool) else of_class), [group, *rest]
     hints = hints_at(owner, rest, None) if rest else [Hint(owner)]
     return {k: v for hint in hints if is_description(hint) for k, v in fields_of(hint.type).items()}

@@ -9,6 +9,7 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass
 
 from sim.scenario.autoscaler import Autoscaler
+from sim.scenario.cluster import MigWord
 from sim.scenario.coldstart import ColdStart
 from sim.scenario.hardware import Gpu, KvPrecision, Law, Model, Precision, StepTime
 from sim.scenario.metrics import Metrics
@@ -21,6 +22,7 @@ Replicas = Annotated[Int, Field(ge=1, le=REPLICAS_MAX)]
 ReplicasOrZero = Annotated[Int, Field(ge=0, le=REPLICAS_MAX)]
 Preference = Annotated[Int, Field(ge=-1000, le=1000)]
 Parallel = Annotated[Int, Field(ge=1, le=128)]
+PriorityClass = Annotated[Int, Field(ge=-1_000_000_000, le=1_000_000_000)]  # Kubernetes' range for users
 
 
 @dataclass(frozen=True, kw_only=True, config=CONFIG)
@@ -29,6 +31,10 @@ class Pool:
 
     With `ep` = `tp`·`dp` each GPU holds whole routed experts (vLLM's --enable-expert-parallel), with 1 a slice of
     each. With `dp` > 1 each group of `tp` GPUs attends to its own share of the sequences (--data-parallel-size).
+
+    With `slice` a replica has one MIG instance of that profile, or of the smallest that holds the model, instead of whole
+    GPUs. Where GPUs are short, replicas of a higher `priority_class` find theirs first; `node_groups` names those that a
+    pool may run on (none: all that have its GPU).
 
     Classes that ask for a tier, for tags of `compliance` or for users nearby find the pool by them; a lower
     `preference` comes before any price.
@@ -46,6 +52,7 @@ class Pool:
     pp: Parallel = 1
     ep: Parallel = 1
     dp: Parallel = 1
+    slice: MigWord | None = None
     precision: Precision = "bf16"
     kv_precision: KvPrecision = "bf16"
     min_replicas: ReplicasOrZero = 1
@@ -55,6 +62,8 @@ class Pool:
     compliance: Tags = ()
     region: Key | None = None
     preference: Preference = 0
+    priority_class: PriorityClass = 0
+    node_groups: Tags = ()
     steptime: StepTime = field(default_factory=Law)
     source: Text = ""
 
@@ -62,6 +71,16 @@ class Pool:
     def gpus_per_replica(self) -> int:
         """Slices in one replica's gang."""
         return self.tp * self.pp * self.dp
+
+    @property
+    def member_gpus(self) -> int:
+        """GPUs that a replica needs of one node: a pipeline stage's, which talk over NVLink."""
+        return self.tp * self.dp
+
+    @property
+    def n_members(self) -> int:
+        """Pipeline stages of a replica, each of which may lie on a node of its own."""
+        return self.pp
 
     @property
     def usd_per_gpu_hour(self) -> float:

@@ -38,7 +38,9 @@ def data_path(data: Any, loc: Sequence[str | int]) -> Path:
     path: list[str | int] = []
     for part in loc:
         is_tag = isinstance(data, dict) and part not in data and data.get("kind") == part
-        is_type = isinstance(part, str) and ("[" in part or part in ("float", "int", "str", "bool"))
+        is_type = isinstance(part, str) and (
+            "[" in part or part in ("float", "int", "str", "bool", "constrained-str")
+        )
         if is_tag or is_type:
             continue
         path.append(part)

@@ -9,6 +9,7 @@ from typing import Annotated
 from pydantic import Field, StringConstraints
 from pydantic.dataclasses import dataclass
 
+from sim.scenario.cluster import Cluster
 from sim.scenario.faults import Faults
 from sim.scenario.gateway import Gateway
 from sim.scenario.links import Links
@@ -45,6 +46,7 @@ class Scenario:
     router: AnyRouter = field(default_factory=Router)
     pool_choice: PoolChoice = field(default_factory=PoolChoice)
     gateway: Gateway = field(default_factory=Gateway)
+    cluster: Cluster = field(default_factory=Cluster)
     links: Links = ()
     faults: Faults = ()
     slo: tuple[Limit, ...] = ()

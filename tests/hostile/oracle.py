@@ -20,7 +20,8 @@ TEXTS = re.compile(
 NAMES = re.compile(
     r"(^|\.)(name|kind|dir|file|law|pool|model|tenant|region|location|station|fallback|metric|source|type|shape"
     r"|attention|architecture|precision|kv_precision|weight_format|batching|scheduling|hold_order|select_policy|jitter|order"
-    r"|long_input|long_output|format|time_unit|origin|failed_rows|gpu|class)$"
+    r"|long_input|long_output|format|time_unit|origin|failed_rows|gpu|class|zone|market|placement|mig_placement|expander"
+    r"|slice|mig)$"
 )
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.\-/()+ ]{0,99}\Z")
 #: keys that hold what a user's own file or column is called
@@ -37,12 +38,14 @@ SHARES = re.compile(
     r"(^|\.)(share|cacheable|blocked|match_min|gpu_memory_utilization|weibull_share|p|prefill_weight_share|[a-z_]*_use)$"
 )
 #: keys that may hold something below zero
-SIGNED = re.compile(r"(spearman|priority|preference|mu|min|max|low|high|value|v|v\.\d+|mu\.\d+|correlation)$")
+SIGNED = re.compile(
+    r"(spearman|priority(_class)?|preference|mu|min|max|low|high|value|v|v\.\d+|mu\.\d+|correlation)$"
+)
 #: keys at which nothing at all is a mistake
 NOT_ZERO = re.compile(
     r"(^|\.)(duration_s|memory_gb|memory_bw_gb_s|dense_[a-z0-9]+_tflops|tdp_w|pcie_gb_s|params_b|active_params_b|layers|hidden"
     r"|heads|kv_heads|head_dim|max_model_len|max_num_seqs|max_num_batched_tokens|block_size|gpu_memory_utilization"
-    r"|sync_period_s|polling_interval_s|scrape_period_s|period_s|target|target_backlog_per_replica|tp|pp|ep|max_replicas"
+    r"|sync_period_s|polling_interval_s|scrape_period_s|period_s|target|target_backlog_per_replica|tp|pp|ep|gpus|max_replicas"
     r"|attempts|workers|weight|catalogue|cacheable|hash_block_tokens|speed_up|scale|n_clients|requests"
     r"|sojourn_s\.\d+|on_s|off_s|every_s|virtual_nodes|d0_ms)$"
 )

@@ -123,6 +123,12 @@ CONTEXTS: tuple[tuple[str, ...], ...] = (
         "traffic.max_rtt_s=1",
         "router.kind=least_kv",
     ),
+    (
+        "cluster=mixed_h100_a100",
+        "cluster.node_groups.0.no_capacity.windows=[{from_s: 5, to_s: 20}]",
+        "pool.node_groups=[h100]",
+    ),
+    ("cluster=mig_a100_pool", "gpu=a100_80", "pool.slice=3g.40gb", "cluster.node_groups.0.initial_nodes=2"),
     ("coldstart=object_store", "model=deepseek_v3", "gpu=h200", "pool=tp8", "pool.precision=fp8"),
 )
 

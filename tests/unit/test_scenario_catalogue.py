@@ -17,6 +17,8 @@ NEEDS = {
     ("autoscaler", "user"): ["autoscaler.law=policy.py:desired"],
     ("model", "embedding_300m"): ["traffic=embedding"],
     ("traffic", "embedding"): ["model=embedding_300m"],
+    ("cluster", "edge_l4"): ["gpu=l4"],
+    ("cluster", "mig_a100_pool"): ["gpu=a100_80", "pool.slice=3g.40gb"],
     ("router", "prefix_aware"): ["runtime=vllm_prefix_cache"],
 }
 PLACES = {"station": ("station@gateway.stations.some", ["traffic.after=[some]"])}
@@ -58,7 +60,9 @@ def test_resolved_form_reads_back_as_the_same_scenario(name: str) -> None:
     assert from_dict(resolved(scenario)) == scenario
 
 
-@pytest.mark.parametrize("group", ["gpu", "model", "coldstart", "autoscaler", "runtime", "price", "station"])
+@pytest.mark.parametrize(
+    "group", ["gpu", "model", "coldstart", "autoscaler", "runtime", "price", "station", "cluster"]
+)
 def test_numbers_have_their_source_beside_them(group: str) -> None:
     for name, path in yaml_files(conf_dir() / group).items():
         assert read_yaml(path).get("source"), f"{group}/{name} names no source"

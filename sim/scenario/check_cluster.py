@@ -1,0 +1,127 @@
+"""Rules between the nodes of a cluster, and between them and the pools: each replica has a node that could hold it."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator, Sequence
+
+from sim.errors import nearest, problem
+from sim.scenario.check_sense import too_long
+from sim.scenario.cluster import NODES_MAX, WHOLE, NodeGroup
+from sim.scenario.pool import Pool
+from sim.scenario.ranges import lowest
+from sim.scenario.said import Said
+from sim.scenario.scenario import Scenario
+
+STAGES = ("provisioning", "booting", "driver")
+
+
+def cluster_problems(scenario: Scenario, said: Said) -> Iterator[str]:
+    """Every broken rule as one line."""
+    groups = scenario.cluster.node_groups
+    for place, group in enumerate(groups):
+        key = f"cluster.node_groups.{place}"
+        if group.name in (other.name for other in groups[:place]):
+            yield problem(f"{key}.name", group.name, "a name that no node group before it has")
+        yield from count_problems(key, group)
+        yield from provision_problems(key, group)
+        yield from window_problems(key, group, scenario.duration_s + scenario.drain_s)
+    total = sum(group.max_nodes for group in groups)
+    if total > NODES_MAX:
+        yield problem(
+            "cluster.node_groups", f"{total} nodes", f"at most {NODES_MAX} by max_nodes of all together"
+        )
+    for pool in scenario.pools:
+        yield from gang_problems(pool, said)
+        yield from room_problems(pool, groups, said)
+
+
+# ---- node groups ----------------------------------------------------------------------
+def count_problems(key: str, group: NodeGroup) -> Iterator[str]:
+    """min ≤ initial ≤ max."""
+    if group.min_nodes > group.max_nodes:
+        yield problem(f"{key}.min_nodes", group.min_nodes, f"≤ max_nodes ({group.max_nodes})")
+    elif not group.min_nodes <= group.nodes_at_start <= group.max_nodes:
+        allowed = (
+            f"from min_nodes ({group.min_nodes}) to max_nodes ({group.max_nodes}), or null for min_nodes"
+        )
+        yield problem(f"{key}.initial_nodes", group.initial_nodes, allowed)
+
+
+def provision_problems(key: str, group: NodeGroup) -> Iterator[str]:
+    """No stage of a node takes less than no time, or longer than a run."""
+    for name in STAGES:
+        dist, where = getattr(group.provision, name), f"{key}.provision.{name}"
+        if lowest(dist) < 0:
+            yield f"{where}: can be negative ({lowest(dist):g} s); give it `min: 0`"
+        yield from too_long(where, dist)
+
+
+def window_problems(key: str, group: NodeGroup, end_s: float) -> Iterator[str]:
+    """Windows without capacity begin within the run, end after they begin and follow each other."""
+    windows = group.no_capacity.windows
+    for place, window in enumerate(windows):
+        where = f"{key}.no_capacity.windows.{place}"
+        if window.from_s >= end_s:
+            yield problem(f"{where}.from_s", window.from_s, f"less than {end_s:g} s, when the run is over")
+        if window.to_s <= window.from_s:
+            yield problem(f"{where}.to_s", window.to_s, f"more than from_s ({window.from_s:g} s)")
+    for place, (before, after) in enumerate(itertools.pairwise(windows)):
+        if after.from_s < before.to_s and before.from_s < before.to_s:
+            where = f"{key}.no_capacity.windows.{place + 1}.from_s"
+            yield problem(where, after.from_s, f"at least {before.to_s:g} s, when the window before it ends")
+
+
+# ---- pools ----------------------------------------------------------------------
+def gang_problems(pool: Pool, said: Said) -> Iterator[str]:
+    """A replica on a slice has that one alone."""
+    if pool.slice is None:
+        return
+    for name in ("tp", "pp", "dp"):
+        if getattr(pool, name) > 1:
+            allowed = f"1 with slice {pool.slice}: instances of MIG have no links between them"
+            yield problem(said.key(pool.name, name), getattr(pool, name), allowed)
+
+
+def room_problems(pool: Pool, groups: Sequence[NodeGroup], said: Said) -> Iterator[str]:
+    """Some node group could hold a replica of the pool; the first of a pool's mistakes alone."""
+    names = [group.name for group in groups]
+    for place, name in enumerate(pool.node_groups):
+        if name not in names:
+            key = said.key(pool.name, "node_groups", place)
+            yield problem(
+                key, name, f"a node group: {', '.join(names) or 'there is none'}", nearest(name, names)
+            )
+            return
+    if not groups:
+        if pool.slice is not None:
+            how = "null without a cluster, or one whose GPUs are cut, as cluster=mig_a100_pool gpu=a100_80"
+            yield problem(said.key(pool.name, "slice"), pool.slice, how)
+        return
+    allowed = [group for group in groups if not pool.node_groups or group.name in pool.node_groups]
+    same = [group for group in allowed if group.gpu.name == pool.gpu.name]
+    cut = [group for group in same if (group.mig == WHOLE) == (pool.slice is None)]
+    if not same:
+        there = ", ".join(dict.fromkeys(group.gpu.name for group in allowed))
+        of = "its node groups" if pool.node_groups else "the cluster"
+        yield problem(said.key(pool.name, "gpu", "name"), pool.gpu.name, f"a GPU that {of} has: {there}")
+    elif not cut and pool.slice is None:
+        how = f"a profile, or smallest_that_fits: MIG is on in {', '.join(group.name for group in same)}"
+        yield problem(said.key(pool.name, "slice"), None, how)
+    elif not cut:
+        how = f"null, or mig: dynamic in {', '.join(group.name for group in same)}, whose GPUs are whole"
+        yield problem(said.key(pool.name, "slice"), pool.slice, how)
+    elif max(group.gpus for group in cut) < pool.member_gpus:
+        yield from too_wide(pool, cut, said)
+
+
+def too_wide(pool: Pool, groups: Sequence[NodeGroup], said: Said) -> Iterator[str]:
+    """A pipeline stage needs more GPUs than a node has."""
+    most = max(group.gpus for group in groups)
+    name = "tp" if pool.dp == 1 else "dp"
+    product = f"{pool.tp}" if pool.dp == 1 else f"{pool.tp}·{pool.dp} = {pool.member_gpus}"
+    there = ", ".join(f"{group.gpus} in {group.name}" for group in groups)
+    yield (
+        f"{said.key(pool.name, name)}: {getattr(pool, name)} is not valid; allowed: tp·dp up to {most}, the GPUs of a node"
+        f" ({there}): a replica of {pool.name} needs {product} on one node; pp spreads it over several"
+    )

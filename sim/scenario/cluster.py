@@ -1,0 +1,144 @@
+"""The machines under the pools: groups of nodes, how their GPUs are cut, and who adds and removes nodes."""
+
+from __future__ import annotations
+
+from dataclasses import field
+from typing import Annotated, Literal
+
+from pydantic import Field, StringConstraints
+from pydantic.dataclasses import dataclass
+
+from sim.scenario.dist import Dist, Lognormal
+from sim.scenario.hardware import Gpu
+from sim.scenario.types import (
+    CONFIG,
+    Int,
+    Key,
+    PeriodS,
+    Probability,
+    Seconds,
+    SomeSeconds,
+    Text,
+    UsdPerHour,
+)
+
+NODES_MAX = 10_000  # of all groups together
+GPUS_MAX = 16  # of a node: the largest machines sold have 8, switched racks of baseboards 16
+WHOLE, DYNAMIC = "whole", "dynamic"
+
+Nodes = Annotated[Int, Field(ge=0, le=NODES_MAX)]
+NodePriority = Annotated[Int, Field(ge=-1000, le=1000)]
+MigWord = Annotated[  # as dynamic, 1g.10gb or all-balanced
+    str, StringConstraints(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9][A-Za-z0-9_.+\-]*$")
+]
+Market = Literal["on_demand", "reserved", "spot", "owned"]
+Placement = Literal["first_fit", "best_fit", "least_allocated", "most_allocated"]
+MigPlacement = Literal["first_fit", "last_fit", "best_fit"]
+Expander = Literal["least_waste", "priority", "cheapest", "random"]
+
+
+@dataclass(frozen=True, kw_only=True, config=CONFIG)
+class Provision:
+    """What a node goes through after it was asked for, one stage after the other: each a distribution of seconds."""
+
+    provisioning: Dist = Lognormal(median=50, p99=200, min=15)  # until the provider has the machine running
+    booting: Dist = Lognormal(median=40, p99=90, min=20)  # until it has joined the cluster
+    driver: Dist = Lognormal(median=50, p99=240, min=5)  # until driver and device plugin show its GPUs
+    source: Text = (
+        "the sum: a GPU node after its request, 60 to 480 s in four reports, median 140 s as in conf/coldstart; booting:"
+        " kubelet starts 37 s after the kernel, the node is ready after 100 s (aws/karpenter-provider-aws issues/3102);"
+        " driver: built on the node it takes 2 to 3 minutes more than a precompiled one (redhat.com, precompiled GPU"
+        " drivers), in the worst case 15 minutes (comment in the cluster autoscaler's utils/gpu)"
+    )
+    confidence: Text = "the sum is reported; how it is divided between the stages is assumed"
+
+
+@dataclass(frozen=True, kw_only=True, config=CONFIG)
+class Window:
+    """From `from_s` up to `to_s` of the run."""
+
+    from_s: Seconds
+    to_s: SomeSeconds
+
+
+@dataclass(frozen=True, kw_only=True, config=CONFIG)
+class NoCapacity:
+    """When a request for a node fails: by chance, or whatever the dice say within a window. It is made again later."""
+
+    probability: Probability = 0.0
+    retry_s: PeriodS = 60.0
+    windows: Annotated[tuple[Window, ...], Field(max_length=100)] = ()
+    source: Text = ""
+
+
+@dataclass(frozen=True, kw_only=True, config=CONFIG)
+class NodeGroup:
+    """Machines of one kind in one zone, between `min_nodes` and `max_nodes` of them; `initial_nodes` are ready at t = 0
+    (None: `min_nodes`).
+
+    `gpu` is the name of an option of conf/gpu, or all that one says; the group serves pools whose GPU has the same name.
+    `mig`: `whole`, `dynamic` (instances are made when a replica needs one), or what every GPU of the group is cut into:
+    a list of profiles, or a name of mig-parted's, `all-balanced` or `all-1g.10gb`.
+    """
+
+    name: Key
+    gpu: Gpu
+    gpus: Annotated[Int, Field(ge=1, le=GPUS_MAX)] = 8  # of a node
+    zone: Key = "zone_a"
+    market: Market = "on_demand"
+    min_nodes: Nodes = 0
+    max_nodes: Nodes = 1
+    initial_nodes: Nodes | None = None
+    priority: NodePriority = 0  # for expander priority: the highest that can help goes first
+    usd_per_node_hour: UsdPerHour | None = None  # None: its GPUs at usd_per_hour each
+    mig: MigWord | Annotated[tuple[MigWord, ...], Field(min_length=1, max_length=8)] = WHOLE
+    provision: Provision = field(default_factory=Provision)
+    no_capacity: NoCapacity = field(default_factory=NoCapacity)
+    source: Text = ""
+    price_source: Text = ""
+    price_confidence: Text = ""
+    note: Text = ""
+
+    @property
+    def nodes_at_start(self) -> int:
+        """Nodes ready at t = 0."""
+        return self.min_nodes if self.initial_nodes is None else self.initial_nodes
+
+    @property
+    def usd_per_hour(self) -> float:
+        """The price of one node for one hour."""
+        own = self.usd_per_node_hour
+        return self.gpus * self.gpu.usd_per_hour if own is None else own
+
+
+@dataclass(frozen=True, kw_only=True, config=CONFIG)
+class NodeAutoscaler:
+    """Every `scan_period_s` it asks for nodes where replicas wait for GPUs, of the group that `expander` chooses, and
+    lets go of a node that was empty for `unneeded_s`; the words are the Kubernetes cluster autoscaler's.
+    """
+
+    scan_period_s: PeriodS = 10.0
+    unneeded_s: Seconds = 600.0
+    expander: Expander = "least_waste"
+    source: Text = (
+        "Kubernetes cluster autoscaler: --scan-interval 10s, --scale-down-unneeded-time 10m, --expander"
+    )
+
+
+@dataclass(frozen=True, kw_only=True, config=CONFIG)
+class Cluster:
+    """Where replicas find their GPUs. Without node groups every replica finds them, at once.
+
+    `placement` chooses among nodes, `mig_placement` among the places of a GPU where an instance can begin.
+    """
+
+    placement: Placement = "best_fit"
+    mig_placement: MigPlacement = "first_fit"
+    autoscaler: NodeAutoscaler = field(default_factory=NodeAutoscaler)
+    node_groups: Annotated[tuple[NodeGroup, ...], Field(max_length=60)] = ()
+    source: Text = ""
+
+    @property
+    def is_limited(self) -> bool:
+        """Whether there are nodes, which replicas have to find room on."""
+        return bool(self.node_groups)

@@ -1,0 +1,94 @@
+"""A cluster that makes no sense is refused in one line that names the key and what would do."""
+
+from __future__ import annotations
+
+import pytest
+
+from .drive import faults, fleetsim, told
+
+DGX = "cluster=one_dgx_h100"
+MIG = ("cluster=mig_a100_pool", "gpu=a100_80")
+GROUP = "cluster.node_groups.0"
+WINDOWS = f"{GROUP}.no_capacity.windows"
+
+
+@pytest.mark.parametrize(
+    ("words", "line"),
+    [
+        # what kind of GPU, and how many of them
+        (
+            ["cluster=edge_l4"],
+            "gpu.name: 'H100 SXM 80 GB' is not valid; allowed: a GPU that the cluster has: L4 24 GB",
+        ),
+        (
+            [DGX, "pool.tp=16"],
+            "pool.tp: 16 is not valid; allowed: tp·dp up to 8, the GPUs of a node (8 in dgx)",
+        ),
+        ([DGX, "pool.dp=4", "pool.tp=4"], "pool.dp: 4 is not valid; allowed: tp·dp up to 8"),
+        (["cluster=edge_l4", "gpu=l4", "pool.tp=2"], "tp·dp up to 1, the GPUs of a node (1 in edge)"),
+        ([DGX, f"{GROUP}.gpu=h10"], f"{GROUP}.gpu: 'h10' is not valid; allowed: an option of gpu: a100_40,"),
+        ([DGX, f"{GROUP}.gpu=h10"], "did you mean 'h100'?"),
+        ([DGX, f"{GROUP}.gpu=no.yaml"], f"{GROUP}.gpu: no.yaml"),
+        ([DGX, f"{GROUP}.gpus=17"], "cluster.node_groups[0].gpus: 17 is not valid"),
+        # slices
+        (["pool.slice=1g.10gb"], "pool.slice: '1g.10gb' is not valid; allowed: null without a cluster"),
+        ([DGX, "pool.slice=1g.10gb"], "allowed: null, or mig: dynamic in dgx, whose GPUs are whole"),
+        (
+            [*MIG],
+            "pool.slice: null is not valid; allowed: a profile, or smallest_that_fits: MIG is on in a100_mig",
+        ),
+        ([*MIG, "pool.slice=3g.40gb", "pool.tp=2"], "pool.tp: 2 is not valid; allowed: 1 with slice 3g.40gb"),
+        ([*MIG, "pool.slice=3g.40gb", "pool.pp=2"], "pool.pp: 2 is not valid; allowed: 1 with slice 3g.40gb"),
+        # node groups by name
+        (
+            [DGX, "pool.node_groups=[dgz]"],
+            "pool.node_groups[0]: 'dgz' is not valid; allowed: a node group: dgx",
+        ),
+        ([DGX, "pool.node_groups=[dgz]"], "did you mean 'dgx'?"),
+        (["pool.node_groups=[dgx]"], "allowed: a node group: there is none"),
+        (["cluster=mixed_h100_a100", "pool.node_groups=[a100]"], "a GPU that its node groups has: A100"),
+        (["cluster=three_zones", f"{GROUP}.name=h100_b"], "cluster.node_groups.1.name: 'h100_b'"),
+        # how many nodes
+        ([DGX, f"{GROUP}.min_nodes=3"], f"{GROUP}.min_nodes: 3 is not valid; allowed: ≤ max_nodes (1)"),
+        (
+            [DGX, f"{GROUP}.initial_nodes=2"],
+            f"{GROUP}.initial_nodes: 2 is not valid; allowed: from min_nodes (1)",
+        ),
+        ([DGX, f"{GROUP}.initial_nodes=0"], f"{GROUP}.initial_nodes: 0 is not valid"),
+        (
+            ["cluster=three_zones", f"{GROUP}.max_nodes=9999"],
+            "cluster.node_groups: '10005 nodes' is not valid",
+        ),
+        ([DGX, f"{GROUP}.max_nodes=10001"], "cluster.node_groups[0].max_nodes: 10001 is not valid"),
+        # times
+        (
+            [DGX, f"{WINDOWS}=[{{from_s: 9, to_s: 9}}]"],
+            f"{WINDOWS}.0.to_s: 9.0 is not valid; allowed: more than",
+        ),
+        ([DGX, f"{WINDOWS}=[{{from_s: 9, to_s: 3}}]"], f"{WINDOWS}.0.to_s: 3.0 is not valid"),
+        ([DGX, f"{WINDOWS}=[{{from_s: 1, to_s: 9}}, {{from_s: 8, to_s: 10}}]"], f"{WINDOWS}.1.from_s: 8.0"),
+        ([DGX, f"{WINDOWS}=[{{from_s: 1e6, to_s: 1.1e6}}]"], "when the run is over"),
+        ([DGX, f"{GROUP}.provision.driver=-1"], f"{GROUP}.provision.driver: can be negative (-1 s)"),
+        ([DGX, f"{GROUP}.provision.booting={{kind: uniform, low: -3, high: 9}}"], "can be negative (-3 s)"),
+        ([DGX, f"{GROUP}.provision.booting=1e9"], "no run is longer than 45 days"),
+        ([DGX, f"{GROUP}.no_capacity.probability=1.1"], "no_capacity.probability: 1.1 is not valid"),
+        ([DGX, "cluster.autoscaler.scan_period_s=0"], "cluster.autoscaler.scan_period_s: 0 is not valid"),
+        # words
+        ([DGX, "cluster.placement=bestfit"], "did you mean 'best_fit'?"),
+        ([DGX, "cluster.autoscaler.expander=least-waste"], "did you mean 'least_waste'?"),
+        ([DGX, f"{GROUP}.market=spott"], "did you mean 'spot'?"),
+        ([DGX, f"{GROUP}.max_node=2"], "did you mean 'max_nodes'?"),
+        (["cluster=dgx"], "cluster: 'dgx' is not one of edge_l4,"),
+        (["cluster=7"], "cluster: 7 is not a mapping of keys and values"),
+        (["cluster.node_groups=7"], "cluster.node_groups: 7 is not valid; allowed: a list"),
+        (["cluster.node_groups=[7]"], "cluster.node_groups[0]: 7 is not valid; allowed: a mapping"),
+        (["cluster.node_groups=[{name: a}]"], "cluster.node_groups[0].gpu: is missing"),
+        (["cluster.node_groups=[{gpu: h100}]"], "cluster.node_groups[0].name: is missing"),
+    ],
+)
+def test_a_cluster_that_makes_no_sense_is_refused(words: list[str], line: str) -> None:
+    answer = fleetsim("show", "first_run", *words)
+    assert answer.code == 2
+    found = faults(answer)
+    assert not found, told(found)
+    assert line in answer.err, answer.err
