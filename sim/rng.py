@@ -18,6 +18,10 @@ STREAM_GUARD = 19  # verdicts of guardrails; entity = request, index = attempt
 STREAM_RING = 20  # virtual nodes of a ring; entity = place in the group, index = node
 STREAM_KEY = 21  # keys on a ring; entity 0: index = session, entity 1: index = request
 STREAM_TIE = 22  # which of equally good replicas; entity = request, index = attempt from 0
+STREAM_NODE = (
+    32  # whether the provider has a node, + 1 …: durations of its steps; entity = group, index = n-th request
+)
+STREAM_EXPANDER = 48  # which group gets nodes where the expander draws; index = placements so far
 
 _M0 = np.uint64(0xD2511F53)
 _M1 = np.uint64(0xCD9E8D57)

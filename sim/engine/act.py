@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from sim.model.cluster.events import on_cluster
+from sim.model.cluster.events import on_cluster, set_next_cluster
+from sim.model.cluster.faults import strike_node
+from sim.model.cluster.nodes import cordon_node, uncordon_node
 from sim.model.cluster.replica_lifecycle import become_ready, begin_drain, on_stage, scale_to
 from sim.model.loop.advance import begin, finish, on_replica
 from sim.model.loop.control import apply_policy, control
@@ -24,11 +26,14 @@ from sim.model.telemetry.samples import signal_milli
     ACT_READY,
     ACT_DRAIN,
     ACT_CLUSTER,
-) = range(13)
+    ACT_CORDON,
+    ACT_UNCORDON,
+    ACT_LOSE_NODE,
+) = range(16)
 
 
 def act(params, state, what, which, value, t):  # type: ignore[no-untyped-def]
-    """Apply one rule to replica, pool or signal `which` at t; returns what it reads, else 0."""
+    """Apply one rule to replica, pool, signal or node `which` at t; returns what it reads, else 0."""
     if what == ACT_BOUNDARY:
         on_replica(params, state, which, t)
     elif what == ACT_INPUT:
@@ -47,6 +52,14 @@ def act(params, state, what, which, value, t):  # type: ignore[no-untyped-def]
         return blocks_used(params, state, which, params.pool[state.replica[which].pool].n_blocks, t)
     elif what == ACT_CLUSTER:
         on_cluster(params, state, t)
+    elif what == ACT_CORDON:
+        cordon_node(params, state, which, t)
+    elif what == ACT_UNCORDON:
+        uncordon_node(params, state, which, t)
+        set_next_cluster(params, state)
+    elif what == ACT_LOSE_NODE:
+        strike_node(params, state, which, t)
+        set_next_cluster(params, state)
     elif what == ACT_READY:
         become_ready(params, state, which, t)
     elif what == ACT_DRAIN:

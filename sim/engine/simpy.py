@@ -7,7 +7,7 @@ event's priority is its phase and entity, so that ties fall in the model's writt
 from __future__ import annotations
 
 from collections.abc import Callable, Generator
-from typing import Any
+from typing import Any, NamedTuple
 
 import simpy
 
@@ -16,13 +16,17 @@ from sim.engine.act import (
     ACT_BOUNDARY,
     ACT_CLUSTER,
     ACT_CONTROL,
+    ACT_CORDON,
     ACT_FINISH,
     ACT_INPUT,
+    ACT_LOSE_NODE,
     ACT_SCALE,
     ACT_STAGE,
+    ACT_UNCORDON,
 )
 from sim.engine.cpu import compiled_act
 from sim.engine.host import Observation, Policies, observe, serve
+from sim.errors import InputError, problem
 from sim.fill.state import new_state
 from sim.model.tables.codes import (
     CLOSED,
@@ -35,11 +39,22 @@ from sim.model.tables.codes import (
     PHASE_SAMPLE,
     PHASE_STAGE,
 )
+from sim.model.tables.node import NODE_ABSENT, NODE_STAGES
 from sim.model.tables.run import Params, State
 from sim.units import NEVER, ps_to_s, s_to_ps
 
 _ENTITIES = 1 << 20
 _Process = Generator[simpy.Event, Any, None]
+
+
+class SeenNode(NamedTuple):
+    """A node as a process sees it."""
+
+    node: int
+    group: int
+    zone: int
+    stage: str
+    used_slices: int
 
 
 class Alarm(simpy.Event):
@@ -96,6 +111,46 @@ class Fleet:
     def scale(self, pool: int, replicas: int) -> None:
         """Ask for so many replicas of a pool, within its bounds."""
         self._act(self.params, self.state, ACT_SCALE, pool, replicas, int(self.env.now))
+        self._wake(-1)
+
+    # ---- the cluster, where there is one ---------------------------------------------
+    def nodes(self) -> list[SeenNode]:
+        """The nodes that are there or on their way, by number."""
+        rows = self.state.rows("node", int(self.params.n_node))
+        return [
+            SeenNode(
+                i,
+                int(row["group"]),
+                int(self.params.node_group[int(row["group"])].zone),
+                NODE_STAGES[row["stage"]],
+                int(row["used_slices"]),
+            )
+            for i, row in enumerate(rows)
+            if row["stage"] != NODE_ABSENT
+        ]
+
+    def cordon(self, node: int) -> None:
+        """Let a node take no new replicas; those that it holds stay."""
+        self._act_on_node(ACT_CORDON, node)
+
+    def uncordon(self, node: int) -> None:
+        """Let a cordoned node take replicas again."""
+        self._act_on_node(ACT_UNCORDON, node)
+
+    def lose_node(self, node: int) -> None:
+        """Take a node away with all that it holds; pools replace what they lost."""
+        self._act_on_node(ACT_LOSE_NODE, node)
+
+    def lose_zone(self, zone: int) -> None:
+        """Take all nodes of a zone away with all that they hold."""
+        for node in self.nodes():
+            if node.zone == zone:
+                self.lose_node(node.node)
+
+    def _act_on_node(self, what: int, node: int) -> None:
+        if not 0 <= node < int(self.params.n_node):
+            raise InputError(problem("node", node, f"a number below {int(self.params.n_node)}"))
+        self._act(self.params, self.state, what, node, 0, int(self.env.now))
         self._wake(-1)
 
     def step(self) -> None:

@@ -6,11 +6,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from sim.errors import InputError
+from sim.fill.cluster import place_cluster
 from sim.fill.gateway_tables import gateway_tables, make_classes, starts_of
 from sim.fill.kinds import memory_starts, n_of, settings_words
 from sim.fill.knots import prompt_table
@@ -42,8 +43,8 @@ from sim.model.tables.traffic import CLASS_BITS, CLASSES_MAX, TOKEN_BITS, TOKENS
 from sim.units import NEVER
 
 REPLICAS_MAX = 100_000
-#: Table of Params that declares a key → its rows, each field → value.
-Things = Mapping[str, Sequence[Mapping[str, int]]]
+#: Table of Params → its rows, each field → value.
+Things = Mapping[str, Sequence[Mapping[str, Any]]]
 
 
 class World(NamedTuple):
@@ -112,6 +113,8 @@ def make_world(
     for name, start in zip(Params.fixed(), starts, strict=False):
         params.m[Params.TABLES[name].start] = start
     lists = {"fault": [row._asdict() for row in faults or []], **(things or {})}
+    if lists.get("cluster"):
+        lists |= place_cluster(params, pools, lists)
     of_things = lay_things(params, lists, starts[-1])
     at = starts[-1] + len(of_things)
     behind = gateway_tables(classes, models, tenants, front or FrontRow(), bool(lists["fault"]), params, at)
@@ -127,14 +130,16 @@ def make_world(
 def lay_things(params: Params, things: Things, at: int) -> np.ndarray:
     """The tables of things, to lie from `at` on; how many rows each has and where it starts is written into params."""
     tables = [np.zeros(0, dtype=np.int64)]
-    for name, rows in things.items():
-        table = Params.TABLES[name]
-        assert table.row is not None, f"{name} is a table of rows"
+    for key, rows in things.items():
+        table = Params.TABLES[key]
+        assert table.row is not None, f"{key} is a table of rows"
         words = np.tile(table.row.blank(), len(rows))
         in_order = sorted(rows, key=lambda row: [row[table.by], *row.values()]) if table.by else rows
         for i, row in enumerate(in_order):
-            for field, value in row.items():
-                setattr(table.row(words, i * table.row.SIZE), field, value)
+            for name, value in row.items():
+                field = table.row.FIELDS[name]
+                at_word = i * table.row.SIZE + field.offset
+                words[at_word : at_word + field.n_words] = value
         setattr(params, table.rows[0], len(rows))
         setattr(params, table.at, at)
         tables.append(words)

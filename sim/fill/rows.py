@@ -188,11 +188,15 @@ class PoolRow(NamedTuple):
 
 
 class FaultRow(NamedTuple):
-    """Some replicas of a pool are lost."""
+    """Some replicas of a pool are lost; or nodes, of a group (1 + its number), of a zone (1 + its number), or of both."""
 
     at_ps: int
     pool: int
     replicas: int = 1
+    node_group: int = 0
+    zone: int = 0
+    nodes: int = NEVER
+    outage_ps: int = 0
 
 
 class RunRow(NamedTuple):

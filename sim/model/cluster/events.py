@@ -1,12 +1,19 @@
-"""What the cluster does next: a scripted fault strikes, links are shared out anew, a transfer ends."""
+"""What the cluster does next. Of what is due at one instant, first a fault strikes, then nodes change their stages, links
+are shared out anew, transfers end, replicas change their stages, those that wait for slices are placed, and the node
+autoscaler looks.
+"""
 
 from __future__ import annotations
 
 from sim.compile.jit import jit_call
 from sim.model.base.histogram import add_wide
+from sim.model.base.min_tree import tree_first, tree_first_key
 from sim.model.cluster.faults import on_fault
 from sim.model.cluster.links import goes_over, share_out, stop_transfer
-from sim.model.cluster.replica_lifecycle import continue_cold_start
+from sim.model.cluster.node_autoscaler import on_scan
+from sim.model.cluster.nodes import next_node_step
+from sim.model.cluster.placement import place_waiting
+from sim.model.cluster.replica_lifecycle import continue_cold_start, on_stage
 from sim.units import NEVER
 
 
@@ -20,21 +27,41 @@ def set_next_cluster(params, state):
     while u >= 0:
         at_ps = min(at_ps, state.transfer[u].due_ps)
         u = state.transfer[u].next
+    if params.n_cluster == 1:
+        at_ps = min(at_ps, min(state.next_scan_ps, state.placement_ps))
+        at_ps = min(at_ps, tree_first_key(state.node_tree))
     state.next_cluster_ps = at_ps
 
 
 @jit_call
 def on_cluster(params, state, t):
-    """The first of what is due at t: a fault, then new rates, then the end of the transfer with the lowest number."""
+    """The first of what is due at t."""
     if state.next_fault_ps <= t:
         on_fault(params, state, t)
+    elif params.n_cluster == 1 and tree_first_key(state.node_tree) <= t:
+        next_node_step(params, state, tree_first(state.node_tree, params.node_leaves), t)
     elif state.rates_ps < t:
         share_out(params, state)
     else:
         number = first_due(state, t)
         if number >= 0:
             end_transfer(params, state, number, t)
+        elif params.n_cluster == 1:
+            place_or_scan(params, state, t)
     set_next_cluster(params, state)
+
+
+@jit_call
+def place_or_scan(params, state, t):
+    """What comes last at t: replicas change their stages, those that wait for slices are placed, and the node autoscaler
+    looks, for it asks for nodes only where a placement has found nothing.
+    """
+    if tree_first_key(state.stage_tree) <= t:
+        on_stage(params, state, tree_first(state.stage_tree, params.leaves), t)
+    elif state.placement_ps <= t:
+        place_waiting(params, state, t)
+    elif state.next_scan_ps <= t:
+        on_scan(params, state, t)
 
 
 @jit_call

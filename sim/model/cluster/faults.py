@@ -1,16 +1,22 @@
-"""Replicas that are lost at a scripted time: what they held fails, and the pool replaces them."""
+"""What is lost at a scripted time: replicas of a pool, or nodes with all that they hold. The requests that a lost replica
+held fail, and its pool replaces it.
+"""
 
 from __future__ import annotations
 
-from sim.compile.jit import jit_call
+from sim.compile.jit import jit, jit_call
 from sim.model.base.histogram import add_wide
 from sim.model.base.min_tree import tree_set
 from sim.model.clients.give_up import fail_with_replica
+from sim.model.cluster.nodes import remove_node
 from sim.model.cluster.replica_lifecycle import drop_ready, remove_replica, scale_to
+from sim.model.cluster.workloads import first_member
 from sim.model.record.latency_attribution import on_last_ready_gone
 from sim.model.replica.jump import settle
 from sim.model.request.in_flight import fail_request
 from sim.model.tables.codes import REPLICA_LOST, STAGE_DRAINING, STAGE_READY
+from sim.model.tables.node import EVENT_NODE_LOST, EVENT_REPLICA_LOST, NODE_ABSENT
+from sim.model.telemetry.cluster_log import log_event
 from sim.units import NEVER
 
 
@@ -23,15 +29,25 @@ def set_next_fault(params, state):
 
 @jit_call
 def on_fault(params, state, t):
-    """Some replicas of a pool are lost at t, ready ones before draining ones; new ones are started in their place."""
+    """A scripted fault strikes at t."""
     fault = params.fault[state.n_fault]
     state.n_fault += 1
     set_next_fault(params, state)
+    if fault.node_group > 0 or fault.zone > 0:
+        lose_nodes(params, state, fault, t)
+    else:
+        lose_replicas(params, state, fault, t)
+
+
+@jit_call
+def lose_replicas(params, state, fault, t):
+    """Some replicas of a pool are lost at t, ready ones before draining ones; new ones are started in their place."""
     pool = fault.pool
     for _ in range(fault.replicas):
         r = choose_lost_replica(params, state, pool)
         if r < 0:
             break
+        log_event(params, state, EVENT_REPLICA_LOST, -1, r, 0, t)
         lose_replica(params, state, r, t)
     scale_to(params, state, pool, state.pool[pool].wanted, t)
 
@@ -72,6 +88,75 @@ def lose_replica(params, state, r, t):
     remove_replica(params, state, r, t)
 
 
+# ---- nodes ----------------------------------------------------------------------
+@jit
+def strikes_group(params, fault, group_id):
+    """Whether a fault takes nodes of a group."""
+    in_group = fault.node_group == 0 or fault.node_group == 1 + group_id
+    return in_group and (fault.zone == 0 or fault.zone == 1 + params.node_group[group_id].zone)
+
+
+@jit_call
+def lose_nodes(params, state, fault, t):
+    """Nodes are lost at t, the lowest first, those on their way included; their groups get no new ones for a while."""
+    left = fault.nodes
+    for group_id in range(params.n_node_group):
+        if not strikes_group(params, fault, group_id):
+            continue
+        group = params.node_group[group_id]
+        if fault.outage_ps > 0:
+            group_state = state.node_group[group_id]
+            group_state.retry_ps = max(group_state.retry_ps, t + fault.outage_ps)
+        for node_id in range(group.first_node, group.first_node + group.n_node):
+            if left > 0 and state.node[node_id].stage != NODE_ABSENT:
+                lose_node(params, state, node_id, t)
+                left -= 1
+    replace_lost(params, state, t)
+
+
+@jit_call
+def replace_lost(params, state, t):
+    """Every pool starts as many replicas as it has lost."""
+    for pool_id in range(params.n_pool):
+        scale_to(params, state, pool_id, state.pool[pool_id].wanted, t)
+
+
+@jit_call
+def lose_node(params, state, node_id, t):
+    """A node is gone at t, and every replica whose gang has a member on it is lost. Its pool is not told yet."""
+    node = state.node[node_id]
+    r = 0
+    while r < params.n_replica and node.n_member > 0:
+        if is_on_node(params, state, r, node_id):
+            log_event(params, state, EVENT_REPLICA_LOST, node_id, r, 0, t)
+            if state.replica[r].stage >= STAGE_READY:
+                lose_replica(params, state, r, t)
+            else:
+                remove_replica(params, state, r, t)
+        r += 1
+    state.node_group[node.group].lost += 1
+    remove_node(params, state, node_id, EVENT_NODE_LOST, t)
+
+
+@jit_call
+def strike_node(params, state, node_id, t):
+    """A node is lost at t, and pools replace what they lost with it."""
+    if state.node[node_id].stage != NODE_ABSENT:
+        lose_node(params, state, node_id, t)
+        replace_lost(params, state, t)
+
+
+@jit_call
+def is_on_node(params, state, r, node_id):
+    """Whether replica r holds slices of a node."""
+    first = first_member(params, state, r)
+    for number in range(first, first + params.pool_place[state.replica[r].pool].n_member):
+        if state.member[number].node == node_id:
+            return True
+    return False
+
+
+# ---- what a lost replica held ----------------------------------------------------------------------
 @jit_call
 def fail_list(params, state, r, s, t):
     """Every attempt of a list of slots fails with its replica."""

@@ -12,12 +12,20 @@ from sim.compile.jit import jit, jit_call
 from sim.model.base.histogram import N_BUCKET, bucket_of
 from sim.model.base.min_tree import tree_set
 from sim.model.cluster.links import BRIEF_PS, begin_transfer, stop_transfer
+from sim.model.cluster.workloads import leave_cluster, wait_for_slices
 from sim.model.prefix_cache.block_ranges import clear_prefix
 from sim.model.record.latency_attribution import on_first_ready, on_last_ready_gone
 from sim.model.replica.engine import on_enqueued
 from sim.model.router.choose import refresh_load
 from sim.model.tables.codes import STAGE_DRAINING, STAGE_ENGINE, STAGE_GONE, STAGE_READY, STAGE_SLICE
+from sim.model.tables.node import (
+    EVENT_POOL_SCALED,
+    EVENT_REPLICA_DRAINS,
+    EVENT_REPLICA_GONE,
+    EVENT_REPLICA_READY,
+)
 from sim.model.tables.pool import N_QUANTILE_BITS
+from sim.model.telemetry.cluster_log import log_event
 from sim.model.telemetry.replica_time import settle_areas
 from sim.rng import STREAM_STAGE, draw
 from sim.units import NEVER
@@ -62,9 +70,11 @@ def step_ps(params, step, pool, start):
 
 
 @jit
-def step_begin(state, step, i, started_ps):
-    """When a start's i-th step begins: when the last of those that it waits for has ended; they come before it."""
-    begin_ps = started_ps
+def step_begin(state, step, i, placed_ps):
+    """When a start's i-th step begins: when the last of those that it waits for has ended; they come before it. The first
+    begin when the replica has its slices.
+    """
+    begin_ps = placed_ps
     for j in range(i):
         if (step.waits_for >> j) & 1 == 1:
             begin_ps = max(begin_ps, state.step_ends[j])
@@ -85,7 +95,7 @@ def continue_cold_start(params, state, r, t):
     until_ps = NEVER
     for i in range(pool.n_step):
         step = params.start_step[pool.first_step + i]
-        begin_ps = step_begin(state, step, i, replica.started_ps)
+        begin_ps = step_begin(state, step, i, replica.placed_ps)
         own_ps = step_ps(params, step, replica.pool, replica.start)
         end_ps = begin_ps + own_ps if begin_ps < NEVER else NEVER
         wake_ps = end_ps
@@ -156,7 +166,7 @@ def note_start(params, state, r):
     last_ps = replica.started_ps
     for i in range(pool.n_step):
         step = params.start_step[pool.first_step + i]
-        begin_ps = step_begin(state, step, i, replica.started_ps)
+        begin_ps = step_begin(state, step, i, replica.placed_ps)
         last_ps = max(last_ps, state.step_ends[i])
         hist[(1 + i) * N_BUCKET + bucket_of(state.step_ends[i] - begin_ps)] += 1
     hist[bucket_of(last_ps - replica.started_ps)] += 1
@@ -171,7 +181,12 @@ def begin_cold_start(params, state, r, t):
     replica.start = pool_state.started
     pool_state.started += 1
     clear_transfers(params, state, r)
-    continue_cold_start(params, state, r, t)
+    if params.n_cluster == 0:
+        replica.placed_ps = t
+        continue_cold_start(params, state, r, t)
+    else:
+        enter_stage(state, r, STAGE_SLICE, t)
+        wait_for_slices(params, state, r, t)
 
 
 @jit_call
@@ -181,6 +196,7 @@ def become_ready(params, state, r, t):
     pool = params.pool[replica.pool]
     g = pool.served_model
     enter_stage(state, r, STAGE_READY, t)
+    log_event(params, state, EVENT_REPLICA_READY, -1, r, 0, t)
     tree_set(state.stage_tree, params.leaves, r, NEVER)
     replica.ready_ps = t
     replica.free_blocks = pool.n_blocks
@@ -230,6 +246,7 @@ def begin_drain(params, state, r, t):
     drop_ready(params, state, g, r)
     on_last_ready_gone(state, g, t)
     enter_stage(state, r, STAGE_DRAINING, t)
+    log_event(params, state, EVENT_REPLICA_DRAINS, -1, r, 0, t)
     replica.drain_ps = t
     if replica.n_wait + replica.n_run == 0:
         tree_set(state.stage_tree, params.leaves, r, t + 1)
@@ -241,7 +258,10 @@ def begin_drain(params, state, r, t):
 def remove_replica(params, state, r, t):
     """A replica is gone: its place is free for a later start."""
     stop_transfers(params, state, r, t)
+    if params.n_cluster == 1:
+        leave_cluster(params, state, r, t)
     enter_stage(state, r, STAGE_GONE, t)
+    log_event(params, state, EVENT_REPLICA_GONE, -1, r, 0, t)
     tree_set(state.stage_tree, params.leaves, r, NEVER)
 
 
@@ -297,6 +317,8 @@ def scale_to(params, state, pool_id, wanted, t):
         pool_state.scaled_up += 1
     elif wanted < pool_state.wanted:
         pool_state.scaled_down += 1
+    if wanted != pool_state.wanted:
+        log_event(params, state, EVENT_POOL_SCALED, -1, pool.first_replica, wanted, t)
     pool_state.wanted = wanted
     active = pool_state.n_ready + pool_state.n_starting
     while active < wanted:

@@ -12,7 +12,9 @@ from sim.model.base.min_tree import tree_build, tree_first, tree_first_key, tree
 from sim.model.cluster.events import on_cluster, set_next_cluster
 from sim.model.cluster.faults import set_next_fault
 from sim.model.cluster.links import settle_transfers
-from sim.model.cluster.replica_lifecycle import become_ready, on_stage
+from sim.model.cluster.nodes import begin_nodes
+from sim.model.cluster.placement import place_replica
+from sim.model.cluster.replica_lifecycle import become_ready, begin_cold_start, on_stage
 from sim.model.gateway.hold_queue import release_if_room
 from sim.model.loop.control import next_stop_ps
 from sim.model.loop.inputs import on_input, set_next_in
@@ -86,12 +88,13 @@ def begin(params, state):
         state.replica[r].run_tail = -1
         state.replica[r].wait_head = -1
         state.replica[r].wait_tail = -1
+    state.first_moving = -1
+    state.rates_ps = NEVER
+    begin_cluster(params, state)
     for pool in range(params.n_pool):
         begin_pool(params, state, pool)
     state.now_ps = 0
     state.status = OK
-    state.first_moving = -1
-    state.rates_ps = NEVER
     state.next_sample_ps = 0 if params.sample_ps > 0 else NEVER
     state.next_mark_ps = params.warmup_ps
     state.release_ps = NEVER
@@ -105,19 +108,37 @@ def begin(params, state):
 
 
 @jit_call
+def begin_cluster(params, state):
+    """Set up the cluster at time 0: nothing waits, the initial nodes are ready."""
+    state.next_scan_ps = NEVER
+    state.placement_ps = NEVER
+    state.first_waiting = -1
+    state.last_waiting = -1
+    state.node_added_ps = -1
+    if params.n_cluster == 1:
+        begin_nodes(params, state)
+        if params.cluster[0].scan_ps < NEVER:
+            state.next_scan_ps = params.cluster[0].scan_ps
+
+
+@jit_call
 def begin_pool(params, state, pool_id):
-    """Set up a pool at time 0: its initial replicas are ready, its autoscaler ticks first after one period."""
+    """Set up a pool at time 0: its initial replicas are ready, or wait where the cluster has no slices for them; its
+    autoscaler ticks first after one period.
+    """
     pool = params.pool[pool_id]
     pool_state = state.pool[pool_id]
     pool_state.next_tick_ps = pool.tick_ps
+    pool_state.wanted = pool.initial_replicas
     first = pool.first_replica
     for r in range(first, first + pool.n_replica):
         state.replica[r].pool = pool_id
     for r in range(first, first + pool.initial_replicas):
-        state.replica[r].start = -1  # not a cold start
-        become_ready(params, state, r, 0)
-    pool_state.wanted = pool.initial_replicas
-    pool_state.started = 0
+        if params.n_cluster == 0 or place_replica(params, state, r, 0):
+            state.replica[r].start = -1  # not a cold start
+            become_ready(params, state, r, 0)
+        else:
+            begin_cold_start(params, state, r, 0)
 
 
 @jit_call

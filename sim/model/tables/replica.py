@@ -11,6 +11,7 @@ class Replica(Row):
     pool = Field("its pool")
     stage = Field("STAGE_…")
     started_ps = Field("when it was wanted")
+    placed_ps = Field("when it got its slices: the first steps of its start begin")
     ready_ps = Field("since when it has been ready")
     start = Field("which start of its pool it is, −1 = ready from the beginning")
     jump_ps = Field("when the jump in progress began")

@@ -12,6 +12,23 @@ import numpy as np
 
 from sim.model.tables.codes import N_STEP_MAX
 from sim.model.tables.link import LinkParams, LinkState, Transfer
+from sim.model.tables.node import (
+    ClusterEvent,
+    ClusterParams,
+    Drought,
+    Gpu,
+    Member,
+    Node,
+    NodeGroupMark,
+    NodeGroupParams,
+    NodeGroupSample,
+    NodeGroupState,
+    NodeStep,
+    PoolPlace,
+    PoolPlaceState,
+    Workload,
+)
+from sim.model.tables.placement import SliceProfile
 from sim.model.tables.pool import PoolParams, PoolState, Signal, SignalSample, SignalState, StartStep
 from sim.model.tables.record import AttemptRecord, ClassCounts, RequestRecord
 from sim.model.tables.replica import Replica
@@ -88,6 +105,26 @@ class Params(World):
     line_at = Field("where the lines of closed loops start in the trace")
     n_line = Field("lines of closed loops")
     ends_with_last_answer = Field("1 = the run is over with its last answer")
+    n_cluster = Field("1 = replicas have to find slices of a cluster's GPUs")
+    cluster_at = Field("where what holds for the cluster starts in Params.m")
+    n_node_group = Field("groups of nodes")
+    node_group_at = Field("where they start in Params.m")
+    n_node_step = Field("steps of nodes on their way to ready")
+    node_step_at = Field("where they start in Params.m")
+    n_drought = Field("times in which a provider has no node")
+    drought_at = Field("where they start in Params.m")
+    n_slice_ask = Field("pairs of a group and a pool")
+    slice_ask_at = Field("where what pools ask of groups starts in Params.m")
+    n_pool_place = Field("pools whose replicas are placed")
+    pool_place_at = Field("where their rows start in Params.m")
+    n_node = Field("node places of all groups")
+    node_leaves = Field("leaves of the node tree, a power of two ≥ 2; 0 without a cluster")
+    n_gpu = Field("GPUs of all of them")
+    n_member = Field("members of the gangs of all replica places")
+    n_workload = Field("replica places that may wait for slices")
+    n_event = Field("events of the cluster that there is room for: the first are kept")
+    n_group_mark = Field("marks of the groups")
+    n_group_sample = Field("rows of the groups' time series that there is room for")
 
     klass = Table(TrafficClass, "a row a class")
     served_model = Table(ServedModelParams, "a row a served model")
@@ -102,6 +139,19 @@ class Params(World):
         Fault, "scripted faults, by time", at="fault_at", rows=("n_fault",), key="faults", by="at_ps"
     )
     link = Table(LinkParams, "links", at="link_at", rows=("n_link",), key="links")
+    cluster = Table(ClusterParams, "one row, or none", at="cluster_at", rows=("n_cluster",))
+    node_group = Table(NodeGroupParams, "groups of nodes", at="node_group_at", rows=("n_node_group",))
+    node_step = Table(
+        NodeStep, "each group's steps behind one another", at="node_step_at", rows=("n_node_step",)
+    )
+    drought = Table(Drought, "each group's droughts behind one another", at="drought_at", rows=("n_drought",))
+    slice_ask = Table(
+        SliceProfile,
+        "(group, pool) what a replica takes of each of its GPUs; no starts: the pool cannot run in that group",
+        at="slice_ask_at",
+        rows=("n_slice_ask",),
+    )
+    pool_place = Table(PoolPlace, "a row a pool, or none", at="pool_place_at", rows=("n_pool_place",))
     limit = Table(LimitParams, "limits of each class, then of each tenant", at="limit_at")
     tenant_weight = Words("weights of the tenants", at="weight_at")
     station = Table(StationParams, "CPU stations", at="station_at")
@@ -131,6 +181,7 @@ class State(World):
     now_ps = Field("the clock at the last control instant")
     cursor = Field("the next request of the table to arrive")
     next_input_ps = Field("the next timer, release or arrival")
+    next_cluster_ps = Field("when the cluster acts next, see sim.model.cluster.events; or NEVER")
     release_ps = Field("when held requests are released, or NEVER")
     free_slot = Field("first of the free slots, −1 = none")
     in_flight = Field("slots in use")
@@ -143,9 +194,6 @@ class State(World):
     n_mark = Field("marks set so far")
     next_fault_ps = Field("when the next scripted fault strikes, or NEVER")
     n_fault = Field("faults that have struck")
-    next_cluster_ps = Field(
-        "when the next fault strikes or the next transfer ends or is given a rate, or NEVER"
-    )
     rates_ps = Field("since when rates have to be shared out anew, NEVER = they are as they should be")
     shared_ps = Field("when the links' sums were last brought up to date")
     first_moving = Field("first of the transfers in progress, by cap, then by number; −1 = none")
@@ -159,6 +207,14 @@ class State(World):
     timer_at = Field("where the heap of timers starts, which moves when the slots grow")
     n_looped = Field("requests of closed loops that are over")
     n_slot = Field("slots that there is room for")
+    next_scan_ps = Field("when the node autoscaler looks next, or NEVER")
+    placement_ps = Field("when replicas that wait for slices are placed, or NEVER")
+    n_pass = Field("placements so far")
+    n_waiting = Field("replicas that wait for slices")
+    first_waiting = Field("the one that goes first, −1 = none waits")
+    last_waiting = Field("the one that goes last")
+    n_event = Field("events of the cluster so far, those for which there was no room included")
+    node_added_ps = Field("when the node autoscaler last asked for a node, −1 = it has not")
     step_ends = Array("scratch: when the steps of one start end", N_STEP_MAX, unit="ps")
 
     pool = Table(PoolState, "a row a pool", rows=("n_pool",))
@@ -186,6 +242,13 @@ class State(World):
     router_memory = Words("what routers remember: rows of the kinds in use, see sim.model.router.choose")
     link = Table(LinkState, "a row a link", rows=("n_link",))
     transfer = Table(Transfer, "each replica place's transfers", rows=("n_transfer",))
+    node_group = Table(NodeGroupState, "a row a group", rows=("n_node_group",))
+    node = Table(Node, "a row a node place", rows=("n_node",))
+    node_tree = Words("nodes of the tree, then keys: when each node's step ends")
+    gpu = Table(Gpu, "each node's GPUs behind one another", rows=("n_gpu",))
+    member = Table(Member, "each replica place's gang", rows=("n_member",))
+    workload = Table(Workload, "a row a replica place, or none", rows=("n_workload",))
+    pool_place = Table(PoolPlaceState, "a row a pool, or none", rows=("n_pool_place",))
     start_hist = Words(
         "of each pool whose starts move bytes over links: (1 + step, N_BUCKET) durations of the whole, of steps"
     )
@@ -231,6 +294,9 @@ class State(World):
             "n_station",
         ),
     )
+    group_mark = Table(NodeGroupMark, "(N_MARK, group)", rows=("n_group_mark",))
+    group_sample = Table(NodeGroupSample, "(sample, group)", rows=("n_group_sample",))
+    event = Table(ClusterEvent, "what happened in the cluster, the first of it", rows=("n_event",))
     slot = Table(Slot, "(slot,), then (slot + 3,) timers where attempts are: last, so that they can grow")
 
     timer = Table(Timer, "the heap of timers", at="timer_at")

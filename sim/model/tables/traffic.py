@@ -161,8 +161,12 @@ class Line(Row):
 
 
 class Fault(Row):
-    """A scripted fault: replicas of a pool are lost."""
+    """A scripted fault: replicas of a pool are lost, or nodes with all that they hold."""
 
     at_ps = Field("when")
-    pool = Field("of which pool")
+    pool = Field("of which pool replicas are lost")
     replicas = Field("how many")
+    node_group = Field("1 + the group of which nodes are lost, 0 = any")
+    zone = Field("1 + the zone in which nodes are lost, 0 = any; where both are 0 replicas are lost")
+    nodes = Field("how many nodes, NEVER = all", begin=NEVER)
+    outage_ps = Field("for how long the groups of those nodes then get no new ones")

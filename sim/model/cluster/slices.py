@@ -1,0 +1,114 @@
+"""Slices of a node's GPUs: which of them a replica could take, and who holds what."""
+
+from __future__ import annotations
+
+from sim.compile.jit import jit, jit_call
+from sim.model.placement.mig import N_SLICE, choose_start, count_slices, slice_mask
+from sim.model.tables.node import NODE_READY
+from sim.model.telemetry.cluster_log import settle_nodes
+
+
+@jit
+def ask_of(params, pool_id, group_id):
+    """What a replica of a pool takes of each of its GPUs in a group."""
+    return params.slice_ask[group_id * params.n_pool + pool_id]
+
+
+# ---- which GPUs could hold a slice ----------------------------------------------------------------------
+@jit_call
+def start_on_gpu(params, state, pool_id, group_id, u):
+    """Where on the u-th GPU a slice for a pool could start, or −1."""
+    gpu = state.gpu[u]
+    first = params.slice_ask[group_id * params.n_pool]
+    policy = params.cluster[0].mig_placement
+    return choose_start(policy, gpu.busy, gpu.compute, gpu.media, first, params.n_pool, pool_id)
+
+
+@jit_call
+def holds_member(params, state, pool_id, node_id):
+    """Whether a node has slices for a member of a pool's gang."""
+    node = state.node[node_id]
+    group = params.node_group[node.group]
+    ask = ask_of(params, pool_id, node.group)
+    missing = params.pool_place[pool_id].member_gpus
+    free = group.gpus * N_SLICE - node.used_slices
+    if ask.starts == 0 or missing > group.gpus or missing * ask.memory_slices > free:
+        return False
+    for u in range(node.first_gpu, node.first_gpu + group.gpus):
+        if start_on_gpu(params, state, pool_id, node.group, u) >= 0:
+            missing -= 1
+            if missing == 0:
+                return True
+    return False
+
+
+@jit_call
+def fullest_gpu(params, state, pool_id, node_id, taken):
+    """Of a node's GPUs that could hold a slice for a pool, but those of `taken`, the one with the fewest free memory
+    slices; the first of equals.
+    """
+    node = state.node[node_id]
+    best = -1
+    least_free = N_SLICE + 1
+    for i in range(params.node_group[node.group].gpus):
+        u = node.first_gpu + i
+        if (taken >> i) & 1 == 0 and start_on_gpu(params, state, pool_id, node.group, u) >= 0:
+            free = N_SLICE - count_slices(state.gpu[u].busy)
+            if free < least_free:
+                best = i
+                least_free = free
+    return best
+
+
+# ---- members take slices and give them back ----------------------------------------------------------------------
+@jit_call
+def bind_member(params, state, pool_id, number, node_id, t):
+    """A member of a gang of a pool takes its slices on a node that has them."""
+    node = state.node[node_id]
+    ask = ask_of(params, pool_id, node.group)
+    member = state.member[number]
+    member.node = node_id
+    member.gpus = 0
+    member.starts = 0
+    for _ in range(params.pool_place[pool_id].member_gpus):
+        i = fullest_gpu(params, state, pool_id, node_id, member.gpus)
+        u = node.first_gpu + i
+        start = start_on_gpu(params, state, pool_id, node.group, u)
+        member.gpus |= 1 << i
+        member.starts |= start << (3 * i)
+        gpu = state.gpu[u]
+        gpu.busy |= slice_mask(ask, start)
+        gpu.compute += ask.compute_slices
+        gpu.media += ask.media
+    node.n_member += 1
+    change_used(state, node_id, params.pool_place[pool_id].member_gpus * ask.memory_slices, t)
+
+
+@jit_call
+def release_member(params, state, pool_id, number, t):
+    """A member gives its slices back."""
+    member = state.member[number]
+    node_id = member.node
+    node = state.node[node_id]
+    ask = ask_of(params, pool_id, node.group)
+    for i in range(params.node_group[node.group].gpus):
+        if (member.gpus >> i) & 1 == 1:
+            gpu = state.gpu[node.first_gpu + i]
+            gpu.busy ^= slice_mask(ask, (member.starts >> (3 * i)) & 7)
+            gpu.compute -= ask.compute_slices
+            gpu.media -= ask.media
+    member.node = -1
+    node.n_member -= 1
+    if node.n_member == 0:
+        node.idle_ps = t
+    change_used(state, node_id, -params.pool_place[pool_id].member_gpus * ask.memory_slices, t)
+
+
+@jit_call
+def change_used(state, node_id, slices, t):
+    """Replicas hold so many memory slices more of a node from t on. Of one that is not ready this is a plan."""
+    node = state.node[node_id]
+    node.used_slices += slices
+    if node.stage >= NODE_READY:
+        settle_nodes(state, node.group, t)
+        state.node_group[node.group].used_slices += slices

@@ -1,0 +1,89 @@
+"""Replicas that wait for slices, in the order in which they are looked at: by priority, then by age, then by number."""
+
+from __future__ import annotations
+
+from sim.compile.jit import jit, jit_call
+from sim.model.base.histogram import add_wide
+from sim.model.base.linked_list import link, unlink
+from sim.model.cluster.slices import release_member
+from sim.model.tables.node import EVENT_REPLICA_WAITS
+from sim.model.telemetry.cluster_log import log_event
+
+
+@jit
+def first_member(params, state, r):
+    """The number of the first member of replica r's gang."""
+    pool_id = state.replica[r].pool
+    place = params.pool_place[pool_id]
+    return place.first_member + (r - params.pool[pool_id].first_replica) * place.n_member
+
+
+@jit
+def goes_before(params, state, r, other):
+    """Whether replica r, which has waited no longer than the other, is looked at before it."""
+    own = params.pool_place[state.replica[r].pool].priority
+    others = params.pool_place[state.replica[other].pool].priority
+    if own != others:
+        return own > others
+    return state.workload[other].since_ps == state.workload[r].since_ps and r < other
+
+
+@jit_call
+def wait_for_slices(params, state, r, t):
+    """Replica r waits for slices from t on."""
+    workload = state.workload[r]
+    workload.is_waiting = 1
+    workload.was_tried = 0
+    workload.since_ps = t
+    before = state.last_waiting
+    after = -1
+    while before >= 0 and goes_before(params, state, r, before):
+        after = before
+        before = state.workload[before].prev
+    link(state.workload, before, r, after)
+    if before < 0:
+        state.first_waiting = r
+    if after < 0:
+        state.last_waiting = r
+    state.n_waiting += 1
+    log_event(params, state, EVENT_REPLICA_WAITS, -1, r, 0, t)
+    place_soon(state, t)
+
+
+@jit_call
+def wait_no_longer(state, r, t):
+    """Replica r has slices, or is not wanted any longer."""
+    workload = state.workload[r]
+    workload.is_waiting = 0
+    unlink(state.workload, r)
+    if workload.prev < 0:
+        state.first_waiting = workload.next
+    if workload.next < 0:
+        state.last_waiting = workload.prev
+    state.n_waiting -= 1
+    waits = state.pool_place[state.replica[r].pool]
+    waited_ps = t - workload.since_ps
+    add_wide(waits.waited_ps, waited_ps)
+    waits.waited_max_ps = max(waits.waited_max_ps, waited_ps)
+
+
+@jit
+def place_soon(state, t):
+    """Replicas that wait are placed at t, when all else of the cluster that happens at t has happened."""
+    if state.first_waiting >= 0:
+        state.placement_ps = min(state.placement_ps, t)
+        state.next_cluster_ps = min(state.next_cluster_ps, t)
+
+
+@jit_call
+def leave_cluster(params, state, r, t):
+    """Replica r is gone: it waits no longer, or what it held is free."""
+    if state.workload[r].is_waiting == 1:
+        wait_no_longer(state, r, t)
+        return
+    first = first_member(params, state, r)
+    pool_id = state.replica[r].pool
+    for number in range(first, first + params.pool_place[pool_id].n_member):
+        if state.member[number].node >= 0:
+            release_member(params, state, pool_id, number, t)
+    place_soon(state, t)

@@ -1,0 +1,212 @@
+"""The cluster under the pools: groups of nodes, nodes, their GPUs cut into slices, and the replicas that want slices."""
+
+from __future__ import annotations
+
+from sim.model.tables.pool import N_QUANTILE
+from sim.schema import Array, Field, Row, Wide
+
+NODE_STAGES = ("absent", "provisioning", "booting", "driver", "ready", "cordoned")
+NODE_ABSENT, NODE_PROVISIONING, NODE_BOOTING, NODE_DRIVER, NODE_READY, NODE_CORDONED = range(6)
+
+PLACEMENTS = ("first_fit", "best_fit", "least_allocated", "most_allocated")
+FIRST_FIT, BEST_FIT, LEAST_ALLOCATED, MOST_ALLOCATED = range(4)
+
+EXPANDERS = ("least_waste", "priority", "cheapest", "random")
+LEAST_WASTE, BY_PRIORITY, CHEAPEST, AT_RANDOM = range(4)
+
+GPUS_MAX = 16  # of a node
+
+EVENT_NAMES = (
+    *("node_requested", "node_refused", "node_stage", "node_ready", "node_removed", "node_lost"),
+    *("node_cordoned", "node_uncordoned"),
+    *("replica_waits", "replica_placed", "replica_ready", "replica_drains", "replica_gone", "replica_lost"),
+    "pool_scaled",
+)
+(
+    EVENT_NODE_REQUESTED,
+    EVENT_NODE_REFUSED,
+    EVENT_NODE_STAGE,
+    EVENT_NODE_READY,
+    EVENT_NODE_REMOVED,
+    EVENT_NODE_LOST,
+    EVENT_NODE_CORDONED,
+    EVENT_NODE_UNCORDONED,
+    EVENT_REPLICA_WAITS,
+    EVENT_REPLICA_PLACED,
+    EVENT_REPLICA_READY,
+    EVENT_REPLICA_DRAINS,
+    EVENT_REPLICA_GONE,
+    EVENT_REPLICA_LOST,
+    EVENT_POOL_SCALED,
+) = range(15)
+
+
+class ClusterParams(Row):
+    """What holds for the whole cluster; a run without one has no row."""
+
+    placement = Field("which node a replica goes to: FIRST_FIT …")
+    mig_placement = Field("where on a GPU a new MIG instance starts: FIRST_START …")
+    expander = Field("which group gets nodes: LEAST_WASTE …")
+    scan_ps = Field("period of the node autoscaler, NEVER = there is none", begin=10 * 10**12)
+    unneeded_ps = Field("how long a node holds nothing before it goes", begin=600 * 10**12)
+    delay_after_add_ps = Field("no node goes so soon after one was asked for", begin=600 * 10**12)
+    bulk_delete_max = Field("nodes that go in one scan at most", begin=10)
+
+
+class NodeGroupParams(Row):
+    """A group of nodes: machines of one kind in one zone."""
+
+    first_node = Field("number of its first node")
+    n_node = Field("node places, max_nodes")
+    min_nodes = Field("nodes at least: the node autoscaler removes none below")
+    initial_nodes = Field("nodes ready at time 0")
+    gpus = Field("GPUs of a node")
+    first_gpu = Field("number of the first GPU of its first node")
+    zone = Field("its zone")
+    priority = Field("for the expander: the highest goes first")
+    price_micro = Field("usd of a node in an hour, in millionths", unit="usd/1e6/h")
+    first_step = Field("row of its first node step")
+    n_step = Field("node steps, one after another, from the request to ready")
+    no_capacity_q20 = Field("chance that the provider has no node, of 2²⁰")
+    retry_ps = Field("how long the node autoscaler leaves it alone after that", begin=300 * 10**12)
+    first_drought = Field("row of its first drought")
+    n_drought = Field("times in which the provider has no node")
+    create_ps = Field("how long it takes to make a MIG instance")
+
+
+class NodeStep(Row):
+    """A step of a node's way to ready."""
+
+    stage = Field("the stage that a node is shown as while it lasts: NODE_…")
+    quantile_ps = Array("its duration is one of these, equally likely", N_QUANTILE, unit="ps")
+
+
+class Drought(Row):
+    """A time in which the provider has no node of a group."""
+
+    from_ps = Field("from then on")
+    to_ps = Field("up to then")
+
+
+class PoolPlace(Row):
+    """How a pool's replicas are placed."""
+
+    priority = Field("the highest goes first where slices are short")
+    n_member = Field("nodes that a replica's gang may spread over: pp", begin=1)
+    member_gpus = Field("GPUs of one node that each of its members takes: tp · dp", begin=1)
+    first_member = Field("row of the first member of its first replica")
+
+
+class NodeGroupState(Row):
+    """What has become of a group."""
+
+    area_ps = Field("when the sums below were last brought up to date")
+    billed_ps = Wide("Σ nodes that cost money · time", unit="ps")
+    ready_ps = Wide("Σ ready or cordoned nodes · time", unit="ps")
+    used_ps = Wide("Σ memory slices that replicas hold · time", unit="ps")
+    n_billed = Field("nodes that cost money now: from the request on")
+    n_ready = Field("nodes ready or cordoned now")
+    used_slices = Field("memory slices that replicas hold now")
+    peak_nodes = Field("the most nodes at once that cost money")
+    requested = Field("requests for a node so far: the number of the next one")
+    refused = Field("of these, how often the provider had none")
+    removed = Field("nodes that the node autoscaler removed")
+    lost = Field("nodes that were lost")
+    retry_ps = Field("the node autoscaler leaves it alone up to then")
+    packed = Field("scratch: waiting replicas that fresh nodes of it would hold")
+    opened = Field("scratch: how many nodes those are")
+    held_slices = Field("scratch: how many of their memory slices those would hold")
+
+
+class Node(Row):
+    """A node place of a group."""
+
+    group = Field("its group")
+    stage = Field("NODE_…")
+    first_gpu = Field("number of its first GPU")
+    requested_ps = Field("when it was asked for")
+    request = Field("which request of its group it is, −1 = ready from the beginning")
+    ready_ps = Field("since when it has been ready")
+    step = Field("the step of its way to ready that is in progress")
+    n_member = Field("members of gangs that it holds")
+    used_slices = Field("memory slices that they hold")
+    idle_ps = Field("since when it has held nothing")
+
+
+class Gpu(Row):
+    """A GPU of a node."""
+
+    busy = Field("bit i: somebody holds its i-th memory slice")
+    compute = Field("compute slices that somebody holds")
+    media = Field("1 = somebody holds its media extensions")
+
+
+class Member(Row):
+    """What one member of a replica's gang holds: slices of so many GPUs of one node."""
+
+    node = Field("the node, −1 = it holds nothing", begin=-1)
+    gpus = Field("bit i: a slice of the node's i-th GPU")
+    starts = Field("3 bits a GPU: the first memory slice of its slice")
+
+
+class Workload(Row):
+    """A replica place as somebody who waits for slices."""
+
+    is_waiting = Field("1 = it waits")
+    was_tried = Field("1 = a placement has found nothing for it")
+    is_planned = Field("scratch: 1 = nodes that are on their way will hold it")
+    since_ps = Field("since when it has waited")
+    prev = Field("the one that goes before it, −1 = none", begin=-1)
+    next = Field("the one behind it", begin=-1)
+
+
+class PoolPlaceState(Row):
+    """A pool's placements."""
+
+    failed_pass = Field("the last pass that found no slices for a replica of it")
+    cursor = Field("scratch: no node before this one has slices for it")
+    waited_ps = Wide("Σ time that its replicas have waited for slices", unit="ps")
+    waited_max_ps = Field("the longest of these waits")
+    placed = Field("replicas placed")
+
+
+class NodeGroupMark(Row):
+    """What a group's nodes have been by the end of warm-up, of the measured window, or of the run."""
+
+    billed_ps = Wide("Σ nodes that cost money · time", unit="ps")
+    ready_ps = Wide("Σ ready or cordoned nodes · time", unit="ps")
+    used_ps = Wide("Σ memory slices that replicas hold · time", unit="ps")
+
+
+class NodeGroupSample(Row):
+    """A group at one instant of the time series; counts are since the start."""
+
+    time_ps = Field("when")
+    group = Field("which group")
+    by_stage = Array("nodes in each stage from 1 on: stage − 1", len(NODE_STAGES) - 1)
+    used_slices = Field("memory slices that replicas hold")
+    free_slices = Field("memory slices of ready nodes that nobody holds")
+    useless_slices = Field("of these, those that no replica of any pool could take")
+    waiting = Field("replicas that wait for slices and could run in this group")
+    requested = Field("nodes asked for")
+    refused = Field("of these, how often the provider had none")
+    lost = Field("nodes lost")
+    removed = Field("nodes given back")
+    billed_ps = Wide("Σ nodes that cost money · time", unit="ps")
+    used_ps = Wide("Σ memory slices that replicas hold · time", unit="ps")
+
+
+class ClusterEvent(Row):
+    """Something that happened in the cluster, in the order in which it did."""
+
+    time_ps = Field("when")
+    event = Field("EVENT_…")
+    node = Field("which node, −1 = none")
+    replica = Field("which replica place, −1 = none")
+    value = Field(
+        "of a replica that was placed how long it had waited, of a scaling how many replicas are wanted"
+    )
+
+
+CLUSTER_EVENT_SIZE = ClusterEvent.SIZE
+NODE_GROUP_SAMPLE_SIZE = NodeGroupSample.SIZE

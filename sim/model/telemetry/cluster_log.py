@@ -1,0 +1,114 @@
+"""What a run writes down of its cluster: every event, and the groups of nodes at each sample and mark."""
+
+from __future__ import annotations
+
+from sim.compile.jit import jit_call
+from sim.model.base.histogram import add_wide, finished
+from sim.model.base.words import clear_row
+from sim.model.placement.mig import N_SLICE, count_slices, useful_slices
+from sim.model.record.request_record import hash_of
+from sim.model.tables.node import (
+    CLUSTER_EVENT_SIZE,
+    NODE_ABSENT,
+    NODE_GROUP_SAMPLE_SIZE,
+    NODE_READY,
+)
+
+
+@jit_call
+def log_event(params, state, event, node_id, r, value, t):
+    """Write down what happened to a node, to replica r or to both at t; in a run without a cluster, nothing.
+
+    The first events are kept, as many as there is room for; all are counted.
+    """
+    if params.n_cluster == 0:
+        return
+    if state.n_event < params.n_event:
+        row = state.event[state.n_event]
+        row.time_ps = t
+        row.event = event
+        row.node = node_id
+        row.replica = r
+        row.value = value
+        state.digest += finished(hash_of(row.words, CLUSTER_EVENT_SIZE))
+    state.n_event += 1
+
+
+# ---- sums ----------------------------------------------------------------------
+@jit_call
+def settle_nodes(state, group_id, t):
+    """Bring the sums over a group's nodes up to t; before every change of their counts."""
+    group = state.node_group[group_id]
+    dt = t - group.area_ps
+    add_wide(group.billed_ps, group.n_billed * dt)
+    add_wide(group.ready_ps, group.n_ready * dt)
+    add_wide(group.used_ps, group.used_slices * dt)
+    group.area_ps = t
+
+
+@jit_call
+def mark_groups(params, state, number, t):
+    """Keep what the nodes of every group have been by t."""
+    for group_id in range(params.n_node_group):
+        settle_nodes(state, group_id, t)
+        mark = state.group_mark[number * params.n_node_group + group_id]
+        group = state.node_group[group_id]
+        for j in range(2):
+            mark.billed_ps[j] = group.billed_ps[j]
+            mark.ready_ps[j] = group.ready_ps[j]
+            mark.used_ps[j] = group.used_ps[j]
+
+
+# ---- samples ----------------------------------------------------------------------
+@jit_call
+def sample_groups(params, state, number, t):
+    """Write a row of the time series per group and fold it into the digest."""
+    for group_id in range(params.n_node_group):
+        row = state.group_sample[number * params.n_node_group + group_id]
+        sample_group(params, state, group_id, row, t)
+        state.digest += finished(hash_of(row.words, NODE_GROUP_SAMPLE_SIZE))
+
+
+@jit_call
+def sample_group(params, state, group_id, row, t):
+    """Fill one row of a group."""
+    settle_nodes(state, group_id, t)
+    clear_row(row.words, NODE_GROUP_SAMPLE_SIZE)
+    group = params.node_group[group_id]
+    group_state = state.node_group[group_id]
+    row.time_ps = t
+    row.group = group_id
+    row.used_slices = group_state.used_slices
+    row.requested = group_state.requested
+    row.refused = group_state.refused
+    row.lost = group_state.lost
+    row.removed = group_state.removed
+    for j in range(2):
+        row.billed_ps[j] = group_state.billed_ps[j]
+        row.used_ps[j] = group_state.used_ps[j]
+    for node_id in range(group.first_node, group.first_node + group.n_node):
+        stage = state.node[node_id].stage
+        if stage != NODE_ABSENT:
+            row.by_stage[stage - 1] += 1
+        if stage == NODE_READY:
+            sample_gpus(params, state, node_id, row)
+    r = state.first_waiting
+    while r >= 0:
+        if params.slice_ask[group_id * params.n_pool + state.replica[r].pool].starts != 0:
+            row.waiting += 1
+        r = state.workload[r].next
+
+
+@jit_call
+def sample_gpus(params, state, node_id, row):
+    """Add the free memory slices of a ready node's GPUs, and those of them that no replica of any pool could take."""
+    node = state.node[node_id]
+    for u in range(node.first_gpu, node.first_gpu + params.node_group[node.group].gpus):
+        gpu = state.gpu[u]
+        useful = 0
+        for pool_id in range(params.n_pool):
+            ask = params.slice_ask[node.group * params.n_pool + pool_id]
+            useful |= useful_slices(gpu.busy, gpu.compute, gpu.media, ask)
+        free = N_SLICE - count_slices(gpu.busy)
+        row.free_slices += free
+        row.useless_slices += free - count_slices(useful)
