@@ -7,6 +7,8 @@ fall on one instant again and again; with `loose` on they do not.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -58,6 +60,7 @@ from sim.model.tables.pool import N_QUANTILE, N_WORK
 from sim.model.tables.run import Params
 from sim.units import NEVER
 
+from .clusters import make_cluster
 from .fronts import FrontDice, with_front
 from .prefixes import with_prefixes
 from .sessions import has_lines, in_lines, in_turns
@@ -117,6 +120,7 @@ USERS = SWITCHES[SWITCHES.index("users") + 1 :]  # what needs `users` to be on a
 #: Fleets of lower seeds have one signal a pool unless they are asked for more: their results are kept as a reference.
 FIRST_WITH_SIGNALS = 4000
 FIRST_WITH_LINKS = 4000
+FIRST_WITH_CLUSTER = 4000
 GRIDS_PS = (10**6, 10**9, 10**11 + 7)
 
 
@@ -134,11 +138,12 @@ class Fleet(NamedTuple):
     tenants: list[TenantRow] | None = None
     front: FrontRow | None = None
     links: tuple[int, ...] = ()  # what each carries, bytes in 2^40 ps
+    cluster: Mapping[str, list[dict[str, Any]]] = MappingProxyType({})  # table → rows
 
     @property
     def params(self) -> Params:
         """The fleet's arrays."""
-        things = {"link": [{"bandwidth_q40": rate} for rate in self.links]}
+        things = {"link": [{"bandwidth_q40": rate} for rate in self.links], **self.cluster}
         return make_params(*self[:6], tenants=self.tenants, front=self.front, things=things)
 
     @property
@@ -164,6 +169,9 @@ class Dice:
         self.more = np.random.default_rng([seed, 31])  # signals behind a pool's first, likewise
         self.wires = np.random.default_rng([seed, 37])  # links that starts share, likewise
         self.on["links"] = seed >= FIRST_WITH_LINKS and bool(self.wires.integers(4))
+        self.on["cluster"] = (
+            seed >= FIRST_WITH_CLUSTER and int(np.random.default_rng([seed, 41]).integers(2)) == 1
+        )
         self.on["signals"] = seed >= FIRST_WITH_SIGNALS and bool(self.more.integers(2))
 
     def whole(self, low: int, high: int) -> int:
@@ -217,7 +225,9 @@ def fleet(seed: int, **changes: bool) -> Fleet:
     ways.on, ways.grid_ps, ways.loose = on, dice.grid_ps, on["loose"]
     classes, groups, tenants, traffic, front = with_front(ways, classes, groups, tenants, traffic)
     pools, links = with_links(dice, pools) if on["links"] else (pools, ())
-    return Fleet(run, traffic, classes, groups, pools, faults, on, dice.grid_ps, tenants, front, links)
+    cluster, node_faults = make_cluster(seed, dice.grid_ps, pools) if on["cluster"] else ({}, [])
+    made = Fleet(run, traffic, classes, groups, pools, faults + node_faults, on, dice.grid_ps)
+    return made._replace(tenants=tenants, front=front, links=links, cluster=cluster)
 
 
 def with_links(dice: Dice, pools: list[PoolRow]) -> tuple[list[PoolRow], tuple[int, ...]]:

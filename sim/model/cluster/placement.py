@@ -89,12 +89,10 @@ def place_replica(params, state, r, t):
     """Find slices for replica r: a gang of one member anywhere, a larger one in the first zone that has room for it."""
     if params.pool_place[state.replica[r].pool].n_member == 1:
         return place_gang(params, state, r, ANY_ZONE, t)
-    for zone in range(
-        params.n_node_group
-    ):  # zones are numbered from 0: there are no more of them than groups
-        if place_gang(params, state, r, zone, t):
-            return True
-    return False
+    zone = 0
+    while zone < params.n_node_group and not place_gang(params, state, r, zone, t):
+        zone += 1  # zones are numbered from 0: there are no more of them than groups
+    return zone < params.n_node_group
 
 
 @jit

@@ -1,0 +1,140 @@
+"""Clusters under the fleets made to hurt: groups of nodes, GPUs that are cut or whole, gangs, droughts, lost nodes.
+
+Drawn from dice of their own, so that the rest of a seed's fleet is the same with and without a cluster.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from sim.fill.rows import FaultRow, PoolRow
+from sim.model.placement.mig import START_CHOICES
+from sim.model.tables.node import EXPANDERS, NODE_PROVISIONING, NODE_READY, PLACEMENTS
+from sim.model.tables.pool import N_QUANTILE
+from sim.units import NEVER
+
+Rows = list[dict[str, Any]]
+#: (memory slices, compute slices, starts, media) of instances as an A100 has them, and the GPU as a whole.
+PROFILES = (
+    (1, 1, 0b1111111, 0),
+    (1, 1, 0b1111111, 1),
+    (2, 1, 0b1010101, 0),
+    (2, 2, 0b10101, 0),
+    (4, 3, 0b10001, 0),
+    (4, 4, 0b1, 0),
+    (8, 7, 0b1, 0),
+)
+
+
+class ClusterDice:
+    """Whole numbers and times for the cluster of one seed's fleet."""
+
+    def __init__(self, seed: int, grid_ps: int) -> None:
+        self.rng = np.random.default_rng([seed, 43])
+        self.grid_ps = grid_ps
+        self.is_loose = bool(self.rng.integers(3) == 0)
+
+    def whole(self, low: int, high: int) -> int:
+        """From low to high, both included."""
+        return int(self.rng.integers(low, high, endpoint=True))
+
+    def ticks(self, low: int, high: int) -> int:
+        """A time of so many ticks of the grid, ps; off the grid where the cluster is loose."""
+        t = self.whole(low, high) * self.grid_ps
+        return t + self.whole(0, self.grid_ps - 1) if self.is_loose and t > 0 else t
+
+
+def make_cluster(seed: int, grid_ps: int, pools: list[PoolRow]) -> tuple[dict[str, Rows], list[FaultRow]]:
+    """(rows of the cluster's tables, nodes that are lost)."""
+    dice = ClusterDice(seed, grid_ps)
+    steps, droughts, groups = [], [], []
+    for _ in range(dice.whole(1, 3)):
+        groups.append(make_group(dice, steps, droughts))
+    asks = [make_ask(dice) for _ in groups for _ in pools]
+    if not any(ask["starts"] for ask in asks):
+        asks[0] = make_ask(dice, always=True)
+    cluster = {
+        "placement": dice.whole(0, len(PLACEMENTS) - 1),
+        "mig_placement": dice.whole(0, len(START_CHOICES) - 1),
+        "expander": dice.whole(0, len(EXPANDERS) - 1),
+        "scan_ps": dice.ticks(1, 6) if dice.whole(0, 3) else NEVER,
+        "unneeded_ps": dice.ticks(0, 12),
+        "delay_after_add_ps": dice.ticks(0, 12),
+        "bulk_delete_max": dice.whole(1, 3),
+    }
+    places = [
+        {"priority": dice.whole(-1, 1), "n_member": dice.whole(1, 2), "member_gpus": dice.whole(1, 2)}
+        for _ in pools
+    ]
+    things = {
+        "cluster": [cluster],
+        "node_group": groups,
+        "node_step": steps,
+        "drought": droughts,
+        "slice_ask": asks,
+        "pool_place": places,
+    }
+    return things, [lost(dice, len(groups)) for _ in range(dice.whole(0, 3))]
+
+
+def make_group(dice: ClusterDice, steps: Rows, droughts: Rows) -> dict[str, Any]:
+    """A group, whose steps and droughts are added to those of the groups before it."""
+    n_node, n_step, n_drought = dice.whole(1, 5), dice.whole(0, 3), dice.whole(0, 1)
+    group = {
+        "n_node": n_node,
+        "initial_nodes": dice.whole(0, n_node),
+        "gpus": dice.whole(1, 4),
+        "zone": dice.whole(0, 1),
+        "priority": dice.whole(0, 2),
+        "price_micro": dice.whole(0, 9) * 10**6,
+        "first_step": len(steps),
+        "n_step": n_step,
+        "no_capacity_q20": dice.whole(0, 2) * 2**18,
+        "retry_ps": dice.ticks(0, 8),
+        "first_drought": len(droughts),
+        "n_drought": n_drought,
+        "create_ps": dice.ticks(0, 2) * dice.whole(0, 1),
+    }
+    group["min_nodes"] = dice.whole(0, int(group["initial_nodes"]))
+    for i in range(n_step):
+        values = [dice.ticks(0, 6) for _ in range(dice.whole(1, 3))]
+        steps.append(
+            {
+                "stage": min(NODE_PROVISIONING + i, NODE_READY - 1),
+                "quantile_ps": np.sort(np.resize(values, N_QUANTILE)),
+            }
+        )
+    for _ in range(n_drought):
+        begin_ps = dice.ticks(0, 30)
+        droughts.append({"from_ps": begin_ps, "to_ps": begin_ps + dice.ticks(1, 30)})
+    return group
+
+
+def make_ask(dice: ClusterDice, always: bool = False) -> dict[str, int]:
+    """What a pool takes of each GPU in a group: a profile, or one with only some of its starts, or nothing."""
+    memory, compute, starts, media = PROFILES[dice.whole(0, len(PROFILES) - 1)]
+    if not always and dice.whole(0, 4) == 0:
+        starts &= dice.whole(0, 255)
+    return {
+        "memory_slices": memory,
+        "compute_slices": compute,
+        "starts": starts,
+        "media": media,
+        "weight": dice.whole(0, 3),
+    }
+
+
+def lost(dice: ClusterDice, n_group: int) -> FaultRow:
+    """Some nodes, or all of a group or zone, are lost; sometimes there are none to be had for a while."""
+    of_group = dice.whole(0, n_group)
+    return FaultRow(
+        at_ps=dice.ticks(0, 60),
+        pool=0,
+        replicas=0,
+        node_group=of_group,
+        zone=dice.whole(int(of_group == 0), 2),
+        nodes=dice.whole(1, 2) if dice.whole(0, 1) else NEVER,
+        outage_ps=dice.ticks(0, 10) * dice.whole(0, 1),
+    )
