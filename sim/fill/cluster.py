@@ -38,5 +38,5 @@ def place_cluster(params: Params, pools: Sequence[PoolRow], things: Mapping[str,
     params.n_workload = params.n_replica
     params.n_group_mark = N_MARK * len(groups)
     params.n_group_sample = params.n_sample * len(groups)
-    params.n_event = EVENTS_KEPT * params.keeps_records
+    params.n_event = EVENTS_KEPT * params.keeps_records + 1
     return {"node_group": groups, "pool_place": places}

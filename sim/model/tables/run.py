@@ -122,7 +122,7 @@ class Params(World):
     n_gpu = Field("GPUs of all of them")
     n_member = Field("members of the gangs of all replica places")
     n_workload = Field("replica places that may wait for slices")
-    n_event = Field("events of the cluster that there is room for: the first are kept")
+    n_event = Field("rows for events of the cluster: all but the last keep one")
     n_group_mark = Field("marks of the groups")
     n_group_sample = Field("rows of the groups' time series that there is room for")
 

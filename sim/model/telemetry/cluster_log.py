@@ -19,18 +19,18 @@ from sim.model.tables.node import (
 def log_event(params, state, event, node_id, r, value, t):
     """Write down what happened to a node, to replica r or to both at t; in a run without a cluster, nothing.
 
-    The first events are kept, as many as there is room for; all are counted.
+    The first events are kept, as many as there are rows but one; those behind them share the last row, and only their
+    number and the digest tell of them.
     """
     if params.n_cluster == 0:
         return
-    if state.n_event < params.n_event:
-        row = state.event[state.n_event]
-        row.time_ps = t
-        row.event = event
-        row.node = node_id
-        row.replica = r
-        row.value = value
-        state.digest += finished(hash_of(row.words, CLUSTER_EVENT_SIZE))
+    row = state.event[min(state.n_event, params.n_event - 1)]
+    row.time_ps = t
+    row.event = event
+    row.node = node_id
+    row.replica = r
+    row.value = value
+    state.digest += finished(hash_of(row.words, CLUSTER_EVENT_SIZE))
     state.n_event += 1
 
 
