@@ -241,25 +241,67 @@ def _sweep(stories: dict[str, Any], seeds: range, threads: int) -> None:
 
 def _parts(story: Any, seeds: range, turns: int) -> dict[str, list[float]]:
     """CPU time of a run by what it is spent on, in ms: a turn is all seeds."""
-    from sim.sweeps.jobs import Outlines, Packer, make_jobs
-    from sim.sweeps.rows import make_row
+    from sim.fill.series import Memory
+    from sim.pack.scenario import outline
+    from sim.studies.running import quiet
+    from sim.sweeps.batch import Batch
+    from sim.workload.requests import make_requests
 
-    jobs, outlines = make_jobs({"first_run": story}, seeds), Outlines()
-    took: dict[str, list[float]] = {name: [] for name in ("requests and packing", "engine", "summing up")}
+    of, memory = outline(quiet(story)), Memory()
+    names = ("requests", "packing", "engine", "reading what is left", "summing up")
+    took: dict[str, list[float]] = {name: [] for name in names}
     for turn in range(1 + turns):
-        packer, sums = Packer(outlines), [0.0] * len(took)
-        for i in range(len(jobs)):
+        batch, sums = Batch(of), [0.0] * len(took)
+        for seed in seeds:
             marks = [time.process_time()]
-            packed = packer(jobs[i])
+            requests = make_requests(of.scenario, seed, of.in_list)
             marks.append(time.process_time())
-            state = run_plan(packed.params)
+            params, traffic = batch.packed(seed, requests)
             marks.append(time.process_time())
-            make_row(jobs[i], packed, state, "cpu")
+            state = batch.state(params, traffic, "cpu", memory)
             marks.append(time.process_time())
-            sums = [x + b - a for x, a, b in zip(sums, marks, marks[1:], strict=False)]
+            batch.add(seed, params, state)
+            marks.append(time.process_time())
+            sums = [x + b - a for x, a, b in zip(sums, [*marks, 0.0], [*marks[1:], 0.0], strict=False)]
+        begun = time.process_time()
+        list(batch.summed())
+        sums[-1] = time.process_time() - begun
         for values, x in zip(took.values(), sums, strict=True):
-            values += [x / len(jobs) * 1e3] if turn else []  # the first turn warms up
+            values += [x / len(seeds) * 1e3] if turn else []  # the first turn warms up
     return took
+
+
+def case_study(scale: Scale) -> list[Figure]:
+    """Studies of short runs, from the plan to the files: CPU time in one process, and 100,000 tiny runs on all cores."""
+    from sim.studies.execution import execute
+    from sim.studies.planning import make_plan
+    from sim.studies.reading import load_study
+
+    figures = []
+    for words, n, goal in ((("duration_s=600",), 2000, 500.0), (("duration_s=1.7",), 20_000, None)):
+        seeds = f"seed=1..{max(8, scale.n(n))}"
+        plan = make_plan(load_study("first_run", [*words, seeds]))
+        with tempfile.TemporaryDirectory() as folder:
+            work = partial(execute, plan, Path(folder) / "warm", "cpu", None, (1, 1), "here")
+            work()
+            begun = time.process_time()
+            execute(plan, Path(folder) / "study", "cpu", None, (1, 1), "here")
+            spent = time.process_time() - begun
+        name = f"a study of first_run, {words[0]}, one process"
+        figures.append(
+            Figure(name, "runs/CPU second", [plan.n_run / spent], goal, note=f"{plan.n_run:,} runs")
+        )
+    n = scale.n(100_000)
+    plan = make_plan(load_study("first_run", ["duration_s=1.7", f"seed=1..{max(8, n)}"]))
+    with tempfile.TemporaryDirectory() as folder:
+        begun = time.perf_counter()
+        execute(plan, Path(folder) / "study", "cpu")
+        wall = time.perf_counter() - begun
+    note = f"{plan.n_run:,} made, on all cores, processes started"
+    return [
+        *figures,
+        Figure("100,000 runs of 10 requests", "s", [wall * 100_000 / plan.n_run], 5.0, False, note),
+    ]
 
 
 # ---- cases: memory, traffic, start -------------------------------------------------------------------------

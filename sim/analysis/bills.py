@@ -6,30 +6,33 @@ from collections.abc import Sequence
 from typing import Any
 
 from sim.analysis.cost import TokenCost
-from sim.analysis.latency import count
 from sim.scenario.pool_choice import serving_pools
 
 
 def class_usd(
-    scenario: Any, result: Any, pool_usd: Sequence[float], costs: Sequence[TokenCost]
+    tokens: Sequence[Sequence[int]],
+    pool_usd: Sequence[float],
+    costs: Sequence[TokenCost],
+    together: Sequence[tuple[list[int], list[int]]],
 ) -> list[float]:
-    """What each class costs: its part of the bill of the pools that may serve it, by tokens of the window.
+    """What each class costs: its part of the bill of the pools that may serve it, by its tokens (in, out) of the window.
 
     A pool's cost is split into prompts and answers by step time, as its prices are, idle time in proportion; each
-    part goes to the classes by their tokens. What nobody was served for is nobody's.
+    part goes to the classes by their tokens. What nobody was served for is nobody's. `together` are the `communities`.
     """
-    usd = [0.0] * len(scenario.classes)
-    for classes, pools in communities(scenario):
+    usd = [0.0] * len(tokens)
+    for classes, pools in together:
         prompt_usd, output_usd = (
             sum(costs[i].prompt_usd for i in pools),
             sum(costs[i].output_usd for i in pools),
         )
         busy_usd = prompt_usd + output_usd
         scale = sum(pool_usd[i] for i in pools) / busy_usd if busy_usd else 0.0
-        for part, name in ((prompt_usd * scale, "tokens_in"), (output_usd * scale, "tokens_out")):
-            tokens = [count(result, name, 1 + i) for i in classes]
-            for i, n in zip(classes, tokens, strict=True):
-                usd[i] += part * n / sum(tokens) if n else 0.0
+        for side, part in enumerate((prompt_usd * scale, output_usd * scale)):
+            whole = sum(tokens[i][side] for i in classes)
+            for i in classes:
+                n = tokens[i][side]
+                usd[i] += part * n / whole if n else 0.0
     return usd
 
 

@@ -46,29 +46,49 @@ def pool_facts(
     """Some pools together: sums of all their counters, what they used and had, and their bill; `tokens` (in, out) are
     what it bought."""
     chosen = [result.pools[p] for p in pool_ids]
-    start_ps, end_ps = measured_window_ps(scenario, result)
-    bills = [bill_lines(scenario.pools[p], result.pools[p]["gpu_ps"], end_ps - start_ps) for p in pool_ids]
-    run_bills = [
-        bill_lines(scenario.pools[p], result.pools[p]["run_gpu_ps"], result.end_ps) for p in pool_ids
-    ]
+    window_ps = measured_window_ps(scenario, result)
+    samples = at_each_time(result.samples, pool_ids, SEEN)
+    return facts_of_pools(
+        [scenario.pools[p] for p in pool_ids],
+        chosen,
+        _sums(chosen),
+        {"kv_use": kv_use(samples, window_ps), **most_replicas(samples)},
+        tokens,
+        [step_tables[p] if step_tables else None for p in pool_ids],
+        window_ps,
+        result.end_ps,
+    )
+
+
+def facts_of_pools(
+    pools: Sequence[Any],
+    counters: Sequence[Mapping[str, int]],
+    sums: Mapping[str, int],
+    seen: Facts,
+    tokens: tuple[int, int],
+    tables: Sequence[Any | None],
+    window_ps: tuple[int, int],
+    end_ps: int,
+) -> Facts:
+    """The same of some pools' counters, their sums, and what their samples have `seen`; `tables` are their step tables."""
+    elapsed_ps = window_ps[1] - window_ps[0]
+    bills = [bill_lines(pool, c["gpu_ps"], elapsed_ps) for pool, c in zip(pools, counters, strict=True)]
+    run_bills = [bill_lines(pool, c["run_gpu_ps"], end_ps) for pool, c in zip(pools, counters, strict=True)]
     usd = total_usd(bills)
-    costs = [token_cost(total_usd([bill]), c) for bill, c in zip(bills, chosen, strict=True)]
+    costs = [token_cost(total_usd([bill]), c) for bill, c in zip(bills, counters, strict=True)]
     price = split_usd(usd, costs, *tokens)
-    tables = [step_tables[p] if step_tables else None for p in pool_ids]
-    seen = at_each_time(result.samples, pool_ids, SEEN)
     return {
-        **_sums(chosen),
-        **used_parts(chosen, tables),
-        "window_ps": end_ps - start_ps,
-        "window_s": ps_to_s(end_ps - start_ps),
+        **sums,
+        **used_parts(counters, tables),
+        "window_ps": elapsed_ps,
+        "window_s": ps_to_s(elapsed_ps),
         "usd": usd,
         "run_usd": total_usd(run_bills),
         "prompt_usd": price.prompt_usd,
         "output_usd": price.output_usd,
         "tokens_in": tokens[0],
         "tokens_out": tokens[1],
-        "kv_use": kv_use(seen, (start_ps, end_ps)),
-        **most_replicas(seen),
+        **seen,
     }
 
 

@@ -31,10 +31,21 @@ class Histograms:
     """Histograms side by side, read once: where they hold something, and how many values lie up to there."""
 
     def __init__(self, counts: np.ndarray) -> None:
-        n, self.width = counts.shape
-        self.at = np.flatnonzero(counts != 0)  # numbered through all of them; of booleans it is twice as fast
-        self.up_to = np.cumsum(counts.reshape(-1)[self.at])
-        ends = np.searchsorted(self.at, np.arange(n + 1) * self.width)
+        n, width = counts.shape
+        at = np.flatnonzero(counts != 0)  # numbered through all of them; of booleans it is twice as fast
+        self._hold(at, counts.reshape(-1)[at], n, width)
+
+    @classmethod
+    def filled(cls, at: np.ndarray, numbers: np.ndarray, n: int, width: int) -> Histograms:
+        """Of n histograms so wide what the buckets `at`, numbered through all of them and rising, hold."""
+        made = cls.__new__(cls)
+        made._hold(at, numbers, n, width)
+        return made
+
+    def _hold(self, at: np.ndarray, numbers: np.ndarray, n: int, width: int) -> None:
+        self.at, self.width = at, width
+        self.up_to = np.cumsum(numbers)
+        ends = np.searchsorted(at, np.arange(n + 1) * width)
         self.before = np.concatenate([[0], self.up_to])[ends].tolist()
 
     def n_values(self, i: int) -> int:
@@ -43,7 +54,10 @@ class Histograms:
 
     def buckets(self, asked: Sequence[tuple[int, int]]) -> np.ndarray:
         """The bucket of each (histogram, rank); ranks count from 1 to what the histogram holds."""
-        ranks = np.array([self.before[i] + rank for i, rank in asked], dtype=np.int64)
+        return self.buckets_at(np.array([self.before[i] + rank for i, rank in asked], dtype=np.int64))
+
+    def buckets_at(self, ranks: np.ndarray) -> np.ndarray:
+        """The bucket of each value, these numbered through all histograms from 1 on."""
         return self.at[np.searchsorted(self.up_to, ranks)] % self.width
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from sim.analysis.bills import class_usd
+from sim.analysis.bills import class_usd, communities
 from sim.analysis.cost import bill_lines, token_cost, total_usd
 from sim.analysis.facts import pool_facts, request_facts, run_facts
 from sim.analysis.latency import count, latencies
@@ -38,7 +38,7 @@ def summarize(
     Seconds, usd and counts; what was never served is infinite, what cannot be said None. `step_tables`, one
     per pool, give mfu and bandwidth_use.
     """
-    edges = _edges_ps() if edges_ps is None else edges_ps
+    edges = bucket_edges() if edges_ps is None else edges_ps
     usd, result = _class_usd(scenario, result), with_promises(scenario, result)
     whole = with_tenants(scenario, result)
     first_tenant = 1 + len(scenario.classes)
@@ -65,7 +65,7 @@ def fleet_summary(
     scenario: Any, result: Any, step_tables: Sequence[Any], engine: str, classes: Collection[str] = ()
 ) -> dict[str, Any]:
     """The summary without its sections, but for the classes that are named: what a sweep keeps of a run."""
-    edges, usd, result = _edges_ps(), _class_usd(scenario, result), with_promises(scenario, result)
+    edges, usd, result = bucket_edges(), _class_usd(scenario, result), with_promises(scenario, result)
     named = [i for i, c in enumerate(scenario.classes) if c.name in classes]
     return {
         **_fleet(scenario, result, step_tables, engine, edges, usd),
@@ -91,7 +91,7 @@ def _fleet(
 ) -> dict[str, Any]:
     tokens = (count(result, "tokens_in", 0), count(result, "tokens_out", 0))
     facts = pool_facts(scenario, result, range(len(scenario.pools)), tokens, step_tables)
-    idle = {"usd_idle": _rest(total_usd([_lines(scenario, result)]), sum(usd))}
+    idle = {"usd_idle": rest_usd(total_usd([_lines(scenario, result)]), sum(usd))}
     return {
         **_heading(scenario, result, engine),
         **values(TIMES, run_facts(scenario, result)),
@@ -163,9 +163,12 @@ def _class_usd(scenario: Any, result: Any) -> list[float]:
     start_ps, end_ps = measured_window_ps(scenario, result)
     both = list(zip(scenario.pools, result.pools, strict=True))
     pool_usd = [total_usd([bill_lines(pool, c["gpu_ps"], end_ps - start_ps)]) for pool, c in both]
-    return class_usd(
-        scenario, result, pool_usd, [token_cost(u, c) for u, (_, c) in zip(pool_usd, both, strict=True)]
-    )
+    costs = [token_cost(u, c) for u, (_, c) in zip(pool_usd, both, strict=True)]
+    tokens = [
+        (count(result, "tokens_in", 1 + i), count(result, "tokens_out", 1 + i))
+        for i in range(len(scenario.classes))
+    ]
+    return class_usd(tokens, pool_usd, costs, communities(scenario))
 
 
 def _lines(scenario: Any, result: Any) -> list[dict[str, Any]]:
@@ -175,13 +178,14 @@ def _lines(scenario: Any, result: Any) -> list[dict[str, Any]]:
     return [line for pool, c in both for line in bill_lines(pool, c["gpu_ps"], end_ps - start_ps)]
 
 
-def _rest(whole: float, part: float) -> float:
+def rest_usd(whole: float, part: float) -> float:
     """What is left of the whole; 0 where that is the rounding of sums."""
     return whole - part if abs(whole - part) > ROUNDING * whole else 0.0
 
 
 @functools.cache
-def _edges_ps() -> np.ndarray:
+def bucket_edges() -> np.ndarray:
+    """The lower edges of the buckets and the upper edge of the last, (N_BUCKET + 1,) ps; made once."""
     from sim.model.base.histogram import bucket_edges_ps
 
     return bucket_edges_ps()

@@ -23,15 +23,16 @@ from sim.engine.result import make_result
 from sim.errors import InputError
 from sim.measures.levels import key_of
 from sim.pack.closed_loop import check_sent
-from sim.pack.scenario import Outline, outline
+from sim.pack.scenario import Outline, Plan, outline, with_seed
 from sim.records.summary import flat_summary
 from sim.runner import choose_engine, laws_of
 from sim.scenario.compose import load_scenario
 from sim.scenario.scenario import Scenario
 from sim.scenario.slo import Limit, parse_slo
 from sim.studies.executors import Beside
-from sim.studies.running import OneSeed, quiet
+from sim.studies.running import quiet
 from sim.sweeps.workers import n_threads
+from sim.workload.requests import Requests, make_requests
 
 SEEDS_KEPT = 64  # whose requests a process holds
 SETTINGS_KEPT = 500  # packed settings of some 50 kB each
@@ -74,6 +75,23 @@ class Sheet(NamedTuple):
     def parsed(self, story: Scenario) -> tuple[Limit, ...]:
         """The limits. Raises InputError."""
         return tuple(parse_slo(text, [c.name for c in story.classes]) for text in self.limits)
+
+
+class OneSeed:
+    """Requests of the seed at hand: settings that see the same ones share them (common random numbers)."""
+
+    def __init__(self) -> None:
+        self._key: tuple[Any, ...] | None = None
+        self._requests: Requests | None = None
+
+    def __call__(self, of: Outline, seed: int) -> Plan:
+        """A setting with a seed, packed."""
+        story = of.scenario
+        asks_prefixes = any(pool.runtime.prefix_caching for pool in story.pools)
+        key = (seed, asks_prefixes, story.duration_s, story.classes, tuple(of.in_list.items()))
+        if self._requests is None or key != self._key:
+            self._requests, self._key = make_requests(story, seed, of.in_list), key
+        return with_seed(of, seed, self._requests)
 
 
 class Bencher:

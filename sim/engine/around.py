@@ -1,8 +1,6 @@
-"""What a run did around its GPUs: CPU stations, links that starts share, and answers that a guardrail blocked."""
+"""What a run did around its GPUs: CPU stations, and links that starts share."""
 
 from __future__ import annotations
-
-from collections.abc import Mapping
 
 import numpy as np
 
@@ -60,11 +58,3 @@ def link_rows(params: Params, state: State) -> list[dict[str, int]]:
         }
         for row in state.rows("link", int(params.n_link))
     ]
-
-
-def blocked_answers(params: Params, state: State, counts: Mapping[str, np.ndarray]) -> np.ndarray:
-    """Answers to measured requests that a guardrail blocked, (1 + class,), those included that another model was asked
-    for instead.
-    """
-    sent_on = state.rows("limit", int(params.n_class))["sent_on"]
-    return np.asarray(counts["reason_blocked"] + np.concatenate([[sent_on.sum()], sent_on]))

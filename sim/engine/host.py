@@ -126,15 +126,19 @@ def serve(p: Params, st: State, status: int, policies: Policies) -> State:
 
 
 def run_plan(
-    p: Params, policies: Policies | None = None, on_start: Callable[[State], Any] | None = None
+    p: Params,
+    policies: Policies | None = None,
+    on_start: Callable[[State], Any] | None = None,
+    fresh: State | None = None,
 ) -> State:
     """Run one scenario to its end on the compiled loop and return its final state.
 
-    `on_start` is handed the state before the loop starts, so that another thread can watch its cursor.
+    `on_start` is handed the state before the loop starts, so that another thread can watch its cursor. `fresh` is a
+    state to begin with, where there is one already.
     """
     policies = policies or Policies({})
     loop = compiled_loop()
-    st = new_state(p)
+    st = new_state(p) if fresh is None else fresh
     if on_start is not None:
         on_start(st)
     while (status := int(loop(p, st))) != DONE:

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from sim.engine.around import blocked_answers, link_rows, station_rows, station_samples
+from sim.engine.around import link_rows, station_rows, station_samples
 from sim.engine.blame import blame_columns, network_ps
 from sim.engine.starts import Starts, all_starts
 from sim.fill.params import traffic_of
@@ -25,7 +25,7 @@ from sim.units import NEVER
 
 #: The measures of a result's histograms and sums, in order.
 RESULT_METRICS = ("ttft", "attempt_ttft", "itl", "tpot", "e2e", "queue_wait", "itl_max")
-_SINGLE = {"attempt_ttft": "ttft"}  # where a request has one attempt, the two are one measure
+SINGLE = {"attempt_ttft": "ttft"}  # where a request has one attempt, the two are one measure
 
 
 class Result(NamedTuple):
@@ -68,12 +68,15 @@ def make_result(params: Params, state: State, records: bool = True, classes: boo
     )
 
 
+_AFTER_DIGESTED = State.fixed()[State.fixed().index(DIGESTED[-1]) + 1]
+
+
 def make_digest(state: State) -> int:
     """64 bits that stand for the requests, the time series and the summary of a run."""
     h = hashlib.sha256()
     h.update(np.array([state.digest, state.n_sample, state.now_ps], dtype="<i8").tobytes())
-    for name in DIGESTED:  # counts, histograms, marks
-        h.update(np.ascontiguousarray(state.extent(name), dtype="<i8").data)
+    begin, end = (State.TABLES[name].start_of(state) for name in (DIGESTED[0], _AFTER_DIGESTED))
+    h.update(np.ascontiguousarray(state.m[begin:end], dtype="<i8").data)
     return int.from_bytes(h.digest()[:8], "big")
 
 
@@ -173,7 +176,7 @@ def _histograms(params: Params, state: State, with_classes: bool) -> np.ndarray:
 
 def _place(name: str) -> int:
     """Where a measure's histogram and sum stand among those that every run keeps."""
-    return METRICS.index(_SINGLE.get(name, name))
+    return METRICS.index(SINGLE.get(name, name))
 
 
 def _sums(params: Params, state: State) -> dict[str, list[int]]:
@@ -189,28 +192,39 @@ def _sums(params: Params, state: State) -> dict[str, list[int]]:
 
 
 #: Counts of a result that are a field of ClassCounts each, of the same name.
-_COUNTS = tuple(name for name, field in ClassCounts.FIELDS.items() if field.kind == "int")
+COUNTS = tuple(name for name, field in ClassCounts.FIELDS.items() if field.kind == "int")
 
 
 def _counts(params: Params, state: State) -> dict[str, np.ndarray]:
-    rows = state.rows("counts", int(params.n_class))
-    columns = {name: rows[name] for name in _COUNTS}
+    n_class = int(params.n_class)
+    sent_on = state.rows("limit", n_class)["sent_on"] if params.has_attempts else None
+    return counts_of(state.rows("counts", n_class), sent_on)
+
+
+def counts_of(rows: np.ndarray, sent_on: np.ndarray | None) -> dict[str, np.ndarray]:
+    """Name → (…, 1 + class) of the records of one run, (class,), or of many, (run, class). `sent_on`, likewise, says of
+    how many blocked answers another model was asked for instead; None where every request has one attempt.
+    """
+    columns = {name: rows[name] for name in COUNTS}
     for i, outcome in enumerate((*OUTCOMES[1:], "cancelled")):
-        columns[f"attempts_{outcome}"] = rows["ended"][:, i]
+        columns[f"attempts_{outcome}"] = rows["ended"][..., i]
     for i, reason in enumerate(REASONS):
         if reason:
-            columns[f"reason_{reason}"] = rows["by_reason"][:, i]
-    by_class = np.array(list(columns.values())).reshape(len(columns), -1)
-    whole = np.concatenate([by_class.sum(axis=1, keepdims=True), by_class], axis=1)
-    counts = dict(zip(columns, whole, strict=True))
-    if not params.has_attempts:
+            columns[f"reason_{reason}"] = rows["by_reason"][..., i]
+    counts = dict(zip(columns, _with_whole(np.stack(list(columns.values()))), strict=True))
+    if sent_on is None:
         _count_single(counts)
-    counts["blocked"] = (
-        blocked_answers(params, state, counts) if params.has_attempts else np.zeros_like(counts["offered"])
-    )
+        counts["blocked"] = np.zeros_like(counts["offered"])
+    else:
+        counts["blocked"] = counts["reason_blocked"] + _with_whole(sent_on)
     gone = counts["completed"] + counts["rejected"] + counts["timed_out"] + counts["failed"]
     counts["inside"] = counts["offered"] - gone
     return counts
+
+
+def _with_whole(by_class: np.ndarray) -> np.ndarray:
+    """(…, class) with the sum over the classes before them."""
+    return np.concatenate([by_class.sum(axis=-1, keepdims=True), by_class], axis=-1)
 
 
 def _count_single(counts: dict[str, np.ndarray]) -> None:
@@ -220,9 +234,9 @@ def _count_single(counts: dict[str, np.ndarray]) -> None:
         counts[f"attempts_{outcome}"] = counts[outcome]
 
 
-_WIDE_MARKS = ("billed_ps", "ready_ps", "serving_ps", "busy_ps", "slot_ps", "prefill_ps", "decode_ps")
+WIDE_MARKS = ("billed_ps", "ready_ps", "serving_ps", "busy_ps", "slot_ps", "prefill_ps", "decode_ps")
 #: Key of a result's pool → field of the mark.
-_PLAIN_MARKS = {
+PLAIN_MARKS = {
     "steps": "steps",
     "prefill_tokens": "prefill_tokens",
     "prefill_squares": "prefill_squares",
@@ -247,10 +261,10 @@ def _pools(params: Params, state: State) -> list[dict[str, int]]:
 def _pool(marks: np.ndarray, pool: PoolParams, seen: PoolState) -> dict[str, int]:
     warm, window, run = marks[MARK_WARM], marks[MARK_WINDOW], marks[MARK_RUN]
     row: dict[str, int] = {}
-    for name in _WIDE_MARKS:
+    for name in WIDE_MARKS:
         row[name] = wide(*window[name]) - wide(*warm[name])
         row["run_" + name] = wide(*run[name])
-    for name, field in _PLAIN_MARKS.items():
+    for name, field in PLAIN_MARKS.items():
         row[name] = int(window[field]) - int(warm[field])
         row["run_" + name] = int(run[field])
     row["step_parts"] = int(window["step_parts"]) - int(warm["step_parts"])

@@ -176,7 +176,7 @@ def _all_fit(traffic: Traffic, pools: np.ndarray) -> bool:
     return bool(tokens <= room.min())
 
 
-def _trace(traffic: Traffic, n_class: int, params: Params) -> list[np.ndarray]:
+def two_words(traffic: Traffic, n_class: int) -> list[np.ndarray]:
     """The requests in two words each; InputError where one is too long or there are too many classes."""
     longest = max((int(np.max(tokens, initial=0)) for tokens in traffic[1:3]), default=0)
     if longest > TOKENS_MAX:
@@ -185,7 +185,12 @@ def _trace(traffic: Traffic, n_class: int, params: Params) -> list[np.ndarray]:
         raise InputError(f"classes: {n_class} of them; allowed: at most {CLASSES_MAX}")
     prompt, output, klass = (np.asarray(column, dtype=np.int64) for column in traffic[1:4])
     packed = (prompt << (TOKEN_BITS + CLASS_BITS)) | (output << CLASS_BITS) | klass
-    words = [np.asarray(traffic.arrival_ps, dtype=np.int64), packed]
+    return [np.asarray(traffic.arrival_ps, dtype=np.int64), packed]
+
+
+def _trace(traffic: Traffic, n_class: int, params: Params) -> list[np.ndarray]:
+    """The requests, and what else they have. Raises InputError."""
+    words = two_words(traffic, n_class)
     if traffic.session_id is not None and np.max(traffic.session_id, initial=-1) >= 0:
         words.append(checked_sessions(traffic.session_id))
     if traffic.content_id is not None:

@@ -115,12 +115,16 @@ def with_seed(of: Outline, seed: int, requests: Requests | None = None) -> Plan:
     scenario = of.scenario.with_seed(seed)
     if requests is None:
         requests = make_requests(scenario, seed, of.in_list)
-    check_measured(scenario, requests)
-    check_work(scenario, of.classes, requests)
-    traffic = Traffic(*requests[:8])
-    if not of.asks_contents:
-        traffic = traffic._replace(content_id=None)
+    traffic = checked_traffic(of, requests)
     return Plan(with_traffic(of.world, seed, traffic), of.tables, scenario, requests.traces)
+
+
+def checked_traffic(of: Outline, requests: Requests) -> Traffic:
+    """The requests of a run as its world takes them. Raises InputError where they are impossible."""
+    check_measured(of.scenario, requests)
+    check_work(of.scenario, of.classes, requests)
+    traffic = Traffic(*requests[:8])
+    return traffic if of.asks_contents else traffic._replace(content_id=None)
 
 
 def check_measured(scenario: Scenario, requests: Requests) -> None:

@@ -13,6 +13,10 @@ def measured_window_ps(scenario: Any, result: Any = None) -> tuple[int, int]:
     A run whose load generators have no request left ends with the last answer, before its `duration_s`; its result says
     when.
     """
+    return window_ps(scenario, getattr(result, "window_end_ps", None))
+
+
+def window_ps(scenario: Any, found_end_ps: int | None) -> tuple[int, int]:
+    """The same of a run whose window ended at `found_end_ps`."""
     start_ps, end_ps = s_to_ps(scenario.warmup_s), s_to_ps(scenario.duration_s)
-    found = getattr(result, "window_end_ps", None)
-    return (start_ps, end_ps) if found is None else (min(start_ps, found), found)
+    return (start_ps, end_ps) if found_end_ps is None else (min(start_ps, found_end_ps), found_end_ps)

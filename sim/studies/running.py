@@ -4,28 +4,27 @@ from __future__ import annotations
 
 import dataclasses
 from collections import OrderedDict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from sim.analysis.latency import histograms, n_lost
-from sim.engine.host import Policies, run_plan
-from sim.engine.result import RESULT_METRICS, Result
-from sim.pack.scenario import Outline, Plan, outline, with_seed
+from sim.analysis.many import Latencies, Row
+from sim.engine.result import RESULT_METRICS
+from sim.pack.scenario import Outline, outline
 from sim.records.study_tables import Bins, Varied, bins_of, histograms_table, runs_table
-from sim.runner import choose_engine, laws_of
+from sim.runner import choose_engine
 from sim.scenario.scenario import Scenario
 from sim.studies.planning import Plan as StudyPlan
 from sim.studies.planning import Shard
 from sim.studies.points import NEVER
-from sim.sweeps.rows import Row, row_and_result
-from sim.workload.requests import Requests, make_requests
+from sim.sweeps.batch import SharedRequests, run_part
 from sim.workload.tenants import with_recorded_tenants
 
 KEPT_MAX = 1000  # packed points of some 50 kB each
 PARTITIONS_MAX = 64
-BATCH = 32  # runs whose arrays are held at once
+SEEDS_TOGETHER = 64
+REQUESTS_TOGETHER = 500_000
 VALUES_MAX = 24  # of one partitioned key
 
 
@@ -42,6 +41,7 @@ class Kept:
     def __init__(self, plan: StudyPlan) -> None:
         self._plan = plan
         self._kept: OrderedDict[int, Outline] = OrderedDict()
+        self.n_request: float | None = None  # of a run, as the runs before had them
 
     def __call__(self, point: int) -> Outline:
         """A point packed, but for its seed. Raises InputError, which names the point."""
@@ -62,72 +62,39 @@ def quiet(story: Scenario) -> Scenario:
     return dataclasses.replace(story, output=dataclasses.replace(story.output, records=False))
 
 
-class OneSeed:
-    """Requests of the seed at hand: points that see the same ones share them (common random numbers, and half the work)."""
-
-    def __init__(self) -> None:
-        self._key: tuple[Any, ...] | None = None
-        self._requests: Requests | None = None
-
-    def __call__(self, of: Outline, seed: int) -> Plan:
-        """A point with a seed, packed."""
-        story = of.scenario
-        asks_prefixes = any(pool.runtime.prefix_caching for pool in story.pools)
-        key = (seed, asks_prefixes, story.duration_s, story.classes, tuple(of.in_list.items()))
-        if self._requests is None or key != self._key:
-            self._requests, self._key = make_requests(story, seed, of.in_list), key
-        return with_seed(of, seed, self._requests)
-
-
 def run_shard(plan: StudyPlan, shard: Shard, kept: Kept, engine: str) -> ShardTables:
     """Run a shard: rows by point, then seed. Raises InputError where a point or its traffic is impossible."""
     seeds = plan.seeds_of(shard)
     numbers = range(shard.first_point, shard.first_point + shard.n_point)
     asked = [kept(point) for point in numbers]
-    rows: list[Row] = [{}] * shard.n_run
+    names: list[str] = []
+    rows: list[Row] = [[]] * shard.n_run
     cells = Cells(plan.study.histograms, shard.n_point, shard.n_run)
     engine = choose_engine(engine, shard.n_run)
-    on = _on_gpu if engine == "cuda" else _on_cpu
-    for i, packed, state in on(asked, seeds, engine):
-        seed, point = divmod(i, shard.n_point)
-        place = point * len(seeds) + seed
-        rows[place], result = row_and_result(packed, state, engine)
-        cells.add(point, place, result)
-    return tables(plan, numbers, seeds, rows, cells)
+    place_of = {seed: place for place, seed in enumerate(seeds)}
+    for part in parts_of(seeds, kept, engine):
+        shared = SharedRequests()
+        for point, found in enumerate(run_part([(of, part) for of in asked], engine, shared)):
+            for summed in found:
+                names = summed.names
+                places = [point * len(seeds) + place_of[seed] for seed in summed.seeds]
+                for place, row in zip(places, summed.rows, strict=True):
+                    rows[place] = row
+                cells.add(point, places, summed.latencies)
+        kept.n_request = shared.mean or kept.n_request
+    return tables(plan, numbers, seeds, dict(zip(names, zip(*rows, strict=True), strict=True)), cells)
 
 
-def _on_cpu(asked: Sequence[Outline], seeds: Sequence[int], engine: str) -> Iterator[tuple[int, Plan, Any]]:
-    """Every point with every seed, all points of a seed together.
-
-    Some runs at a time are packed, then run, then handed on: what does the same again finds its code and tables in the
-    processor's caches.
+def parts_of(seeds: Sequence[int], kept: Kept, engine: str) -> Iterator[Sequence[int]]:
+    """The seeds in the parts that are run together: all of them on a device, else few enough for their requests to lie in
+    memory.
     """
-    pack = OneSeed()
-    pairs = [(seed, of) for seed in seeds for of in asked]
-    for first in range(0, len(pairs), BATCH):
-        packed = [pack(of, seed) for seed, of in pairs[first : first + BATCH]]
-        states = [_run(one, engine) for one in packed]
-        for i, (one, state) in enumerate(zip(packed, states, strict=True), first):
-            yield i, one, state
-
-
-def _run(packed: Plan, engine: str) -> Any:
-    policies = Policies(laws_of(packed))
-    if engine == "simpy":
-        from sim.engine.simpy import Fleet
-
-        return Fleet(packed.params, policies).run()
-    return run_plan(packed.params, policies)
-
-
-def _on_gpu(asked: Sequence[Outline], seeds: Sequence[int], engine: str) -> Iterator[tuple[int, Plan, Any]]:
-    """The same, in one batch on the device."""
-    from sim.engine import cuda
-
-    pack = OneSeed()
-    packed = [pack(of, seed) for seed in seeds for of in asked]
-    for i, state in cuda.run_each([p.params for p in packed], [Policies(laws_of(p)) for p in packed]):
-        yield i, packed[i], state
+    first = 0
+    while first < len(seeds):
+        n = SEEDS_TOGETHER if kept.n_request is None else int(REQUESTS_TOGETHER // max(1.0, kept.n_request))
+        n = len(seeds) if engine == "cuda" else max(1, min(n, SEEDS_TOGETHER))
+        yield seeds[first : first + n]
+        first += n
 
 
 class Cells:
@@ -139,25 +106,20 @@ class Cells:
         self._lost = np.zeros((n_point, len(RESULT_METRICS)), dtype=np.int64)
         self._bins: list[Bins | None] = [None] * n_run
 
-    def add(self, point: int, place: int, result: Result) -> None:
-        """Count a run, the `place`-th of the shard, at its point."""
+    def add(self, point: int, places: Sequence[int], latencies: Latencies) -> None:
+        """Count some runs, which are the shard's `places`, at their point."""
         if self._per == "none":
             return
-        counts = histograms(result, 0)
-        lost = np.array(
-            [
-                n_lost(result, name, 0, int(n))
-                for name, n in zip(RESULT_METRICS, counts.sum(axis=1), strict=True)
-            ]
-        )
         if self._per == "run":
-            self._bins[place] = bins_of(place, counts, lost)
+            for run, place in enumerate(places):
+                self._bins[place] = bins_of(place, latencies.counts(run), latencies.n_lost[run])
             return
-        self._lost[point] += lost
+        self._lost[point] += latencies.n_lost.sum(axis=0)
+        counts = latencies.counts()
         if point in self._counts:
             self._counts[point] += counts
         else:
-            self._counts[point] = counts.copy()
+            self._counts[point] = counts
 
     def table(self, numbers: Sequence[int], seeds: Sequence[int]) -> Any | None:
         """All of them as one table."""
@@ -172,10 +134,13 @@ class Cells:
 
 
 def tables(
-    plan: StudyPlan, numbers: range, seeds: Sequence[int], rows: Sequence[Row], cells: Cells
+    plan: StudyPlan,
+    numbers: range,
+    seeds: Sequence[int],
+    measures: Mapping[str, Sequence[Any]],
+    cells: Cells,
 ) -> ShardTables:
-    """Rows as columns."""
-    names = dict.fromkeys(name for row in rows for name in row)
+    """The columns of a shard: `measures` by point, then seed."""
     n_seed = len(seeds)
     varied = []
     for column in plan.points.columns:
@@ -187,8 +152,8 @@ def tables(
         seeds=np.tile(np.array(seeds, dtype=np.int64), len(numbers)),
         labels=[label for label in labels for _ in range(n_seed)],
         varied=varied,
-        digests=[row["digest"] for row in rows],
-        measures={name: [row.get(name) for row in rows] for name in names},
+        digests=measures["digest"],
+        measures=measures,
     )
     return ShardTables(runs, cells.table(numbers, seeds))
 

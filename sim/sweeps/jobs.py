@@ -7,10 +7,9 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from sim.errors import InputError
-from sim.pack.scenario import Outline, Plan, outline, with_seed
+from sim.pack.scenario import Outline, outline
 from sim.scenario.scenario import Scenario
 from sim.scenario.types import SEED_MAX
-from sim.workload.requests import Requests, make_requests
 from sim.workload.tenants import with_recorded_tenants
 
 RUNS_MAX = 10_000_000
@@ -81,22 +80,3 @@ class Outlines:
             if len(self._kept) < OUTLINES_KEPT:
                 self._kept[job.variant] = found
         return found
-
-
-class Packer:
-    """Packs jobs; variants that see the same requests share them (common random numbers, and half the work)."""
-
-    def __init__(self, outlines: Outlines) -> None:
-        self._outlines = outlines
-        self._key: tuple[object, ...] | None = None
-        self._requests: Requests | None = None
-
-    def __call__(self, job: Job) -> Plan:
-        """The job as arrays."""
-        asks_prefixes = any(pool.runtime.prefix_caching for pool in job.scenario.pools)
-        of = self._outlines(job)
-        in_list = tuple(of.in_list.items())
-        key = (job.seed, asks_prefixes, job.scenario.duration_s, job.scenario.classes, in_list)
-        if self._requests is None or key != self._key:
-            self._requests, self._key = make_requests(job.scenario, job.seed, of.in_list), key
-        return with_seed(of, job.seed, self._requests)

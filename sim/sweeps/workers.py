@@ -9,15 +9,13 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 
-from sim.engine.host import Policies
-from sim.runner import choose_engine, laws_of
+from sim.runner import choose_engine
 from sim.sweeps.chunks import Done, run_chunk
 from sim.sweeps.helper import Helper
-from sim.sweeps.jobs import Jobs, Outlines, Packer
-from sim.sweeps.rows import make_row
+from sim.sweeps.jobs import Jobs, Outlines
 
 AHEAD = 4  # jobs that wait in line for each thread: enough to keep it busy, few enough to hold little memory
-CHUNK_MAX = 16
+CHUNK_MAX = 32
 HELPER_PAYS_S = 3.0  # left to each thread: a process takes about a second to start
 GPU_CHUNK = 65_536  # runs that are packed before the device is given them
 Tick = Callable[..., None]
@@ -111,11 +109,6 @@ def chunk_size(jobs: Jobs, threads: int) -> int:
 
 def run_on_gpu(jobs: Jobs) -> Iterator[Done]:
     """Batches on the device; each batch's runs come out together."""
-    from sim.engine import cuda
-
-    packer = Packer(Outlines())
+    outlines = Outlines()
     for first in range(0, len(jobs), GPU_CHUNK):
-        part = [jobs[i] for i in range(first, min(first + GPU_CHUNK, len(jobs)))]
-        packed = [packer(job) for job in part]
-        for i, state in cuda.run_each([p.params for p in packed], [Policies(laws_of(p)) for p in packed]):
-            yield Done(first + i, make_row(part[i], packed[i], state, "cuda"))
+        yield from run_chunk(jobs, first, first + GPU_CHUNK, "cuda", outlines)

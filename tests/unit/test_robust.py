@@ -10,7 +10,7 @@ import pytest
 
 import sim
 from sim import cli
-from sim.answers.bench import Bencher, Setting, Sheet, Trial
+from sim.answers.bench import Bencher, OneSeed, Setting, Sheet, Trial
 from sim.answers.measured import cost_measure
 from sim.answers.robust import OFF, compared_with, draw_worlds, robust, score, spans_of
 from sim.answers.worlds import times, with_times
@@ -22,7 +22,6 @@ from sim.model.tables.run import Params
 from sim.pack.scenario import outline
 from sim.runner import laws_of
 from sim.scenario.slo import parse_slo
-from sim.studies.running import OneSeed
 
 LIGHT = ["duration_s=200", "drain_s=60", "slo=none", "traffic.arrivals.rate_per_s=0.2"]
 SPIKE = [

@@ -80,7 +80,7 @@ def test_a_variant_with_a_prefix_cache_knows_what_prompts_share(tmp_path: Path) 
 
 @pytest.mark.parametrize(
     ("n_variants", "n_seeds", "threads", "size"),
-    [(1, 1000, 2, 16), (6, 1000, 2, 12), (100, 1000, 2, 16), (6, 1, 2, 1), (6, 10, 1, 12), (5, 4, 1, 5)],
+    [(1, 1000, 2, 32), (6, 1000, 2, 30), (100, 1000, 2, 32), (6, 1, 2, 1), (6, 10, 1, 12), (5, 4, 1, 5)],
 )
 def test_a_thread_takes_whole_seeds_at_once(n_variants: int, n_seeds: int, threads: int, size: int) -> None:
     story = sim.load("first_run")
