@@ -22,6 +22,9 @@ STREAM_NODE = (
     32  # whether the provider has a node, + 1 …: durations of its steps; entity = group, index = n-th request
 )
 STREAM_EXPANDER = 48  # which group gets nodes where the expander draws; index = placements so far
+STREAM_GAP = 49  # time to a random fault; entity = fault, index = n-th strike
+STREAM_OUTAGE = 50  # how long it lasts; likewise
+STREAM_VICTIM = 51  # which nodes it takes; entity = fault, index = 2¹⁶ · n-th strike + n-th node
 
 _M0 = np.uint64(0xD2511F53)
 _M1 = np.uint64(0xCD9E8D57)

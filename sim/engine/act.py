@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from sim.model.cluster.events import on_cluster, set_next_cluster
-from sim.model.cluster.faults import strike_node
 from sim.model.cluster.nodes import cordon_node, uncordon_node
 from sim.model.cluster.replica_lifecycle import become_ready, begin_drain, on_stage, scale_to
+from sim.model.faults.lost import strike_node
 from sim.model.loop.advance import begin, finish, on_replica
+from sim.model.loop.cluster_events import on_cluster, set_next_cluster
 from sim.model.loop.control import apply_policy, control
 from sim.model.loop.inputs import on_input
 from sim.model.replica.jump import blocks_used

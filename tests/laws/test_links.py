@@ -7,7 +7,7 @@ from parity.engines import laws_of
 from parity.fleets import fleet
 
 from sim.engine.simpy import Fleet
-from sim.model.cluster.links import FULL_SPEED
+from sim.model.transfers.links import FULL_SPEED
 from sim.units import NEVER
 
 SEEDS = range(4000, 4060)

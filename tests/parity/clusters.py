@@ -75,6 +75,7 @@ def make_cluster(seed: int, grid_ps: int, pools: list[PoolRow]) -> tuple[dict[st
         "drought": droughts,
         "slice_ask": asks,
         "pool_place": places,
+        "random_fault": [random_fault(dice, len(groups)) for _ in range(dice.whole(0, 2))],
     }
     return things, [lost(dice, len(groups)) for _ in range(dice.whole(0, 3))]
 
@@ -138,3 +139,18 @@ def lost(dice: ClusterDice, n_group: int) -> FaultRow:
         nodes=dice.whole(1, 2) if dice.whole(0, 1) else NEVER,
         outage_ps=dice.ticks(0, 10) * dice.whole(0, 1),
     )
+
+
+def random_fault(dice: ClusterDice, n_group: int) -> dict[str, Any]:
+    """Nodes that are lost again and again, with or without notice."""
+    of_group = dice.whole(0, n_group)
+    gaps = [dice.ticks(1, 30) for _ in range(dice.whole(1, 3))]
+    outages = [dice.ticks(0, 10) for _ in range(dice.whole(1, 2))]
+    return {
+        "node_group": of_group,
+        "zone": dice.whole(int(of_group == 0), 2),
+        "nodes": dice.whole(1, 2) if dice.whole(0, 1) else NEVER,
+        "notice_ps": dice.ticks(0, 6) * dice.whole(0, 1),
+        "gap_ps": np.sort(np.resize(gaps, N_QUANTILE)),
+        "outage_ps": np.sort(np.resize(outages, N_QUANTILE)),
+    }

@@ -106,6 +106,7 @@ def become_ready_node(params, state, node_id, t):
 def remove_node(params, state, node_id, event, t):
     """A node that holds nothing is given back to the provider, or is lost: the event says which."""
     log_event(params, state, event, node_id, -1, 0, t)
+    state.node[node_id].is_doomed = 0
     enter_node_stage(state, node_id, NODE_ABSENT, t)
     tree_set(state.node_tree, params.node_leaves, node_id, NEVER)
 
@@ -120,8 +121,8 @@ def cordon_node(params, state, node_id, t):
 
 @jit_call
 def uncordon_node(params, state, node_id, t):
-    """A cordoned node takes replicas again."""
-    if state.node[node_id].stage == NODE_CORDONED:
+    """A cordoned node takes replicas again, unless it has been told that it will be lost."""
+    if state.node[node_id].stage == NODE_CORDONED and state.node[node_id].is_doomed == 0:
         log_event(params, state, EVENT_NODE_UNCORDONED, node_id, -1, 0, t)
         enter_node_stage(state, node_id, NODE_READY, t)
         place_soon(state, t)

@@ -3,7 +3,7 @@
 A start is made of steps, each shown as one of the stages before ready. A step begins when all that it waits for have
 ended; steps that wait for different things overlap. How long it takes is drawn from its quantile table; the n-th start
 of a pool draws the same durations under every policy. A step that moves bytes over links takes longer where they are
-shared (`sim.model.cluster.links`).
+shared (`sim.model.transfers.links`).
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ from __future__ import annotations
 from sim.compile.jit import jit, jit_call
 from sim.model.base.histogram import N_BUCKET, bucket_of
 from sim.model.base.min_tree import tree_set
-from sim.model.cluster.links import BRIEF_PS, begin_transfer, stop_transfer
 from sim.model.cluster.workloads import leave_cluster, wait_for_slices
 from sim.model.prefix_cache.block_ranges import clear_prefix
 from sim.model.record.latency_attribution import on_first_ready, on_last_ready_gone
@@ -27,6 +26,7 @@ from sim.model.tables.node import (
 from sim.model.tables.pool import N_QUANTILE_BITS
 from sim.model.telemetry.cluster_log import log_event
 from sim.model.telemetry.replica_time import settle_areas
+from sim.model.transfers.links import BRIEF_PS, begin_transfer, stop_transfer
 from sim.rng import STREAM_STAGE, draw
 from sim.units import NEVER
 

@@ -9,13 +9,12 @@ from __future__ import annotations
 from sim.compile.jit import jit, jit_call
 from sim.model.admission.rate_limits import fill_limits
 from sim.model.base.min_tree import tree_build, tree_first, tree_first_key, tree_set
-from sim.model.cluster.events import on_cluster, set_next_cluster
-from sim.model.cluster.faults import set_next_fault
-from sim.model.cluster.links import settle_transfers
 from sim.model.cluster.nodes import begin_nodes
 from sim.model.cluster.placement import place_replica
 from sim.model.cluster.replica_lifecycle import become_ready, begin_cold_start, on_stage
+from sim.model.faults.random_faults import begin_random_faults, set_next_fault
 from sim.model.gateway.hold_queue import release_if_room
+from sim.model.loop.cluster_events import on_cluster, set_next_cluster
 from sim.model.loop.control import next_stop_ps
 from sim.model.loop.inputs import on_input, set_next_in
 from sim.model.replica.engine import on_boundary
@@ -26,6 +25,7 @@ from sim.model.router.choose import refresh_load
 from sim.model.tables.codes import DONE, HORIZON, OK, SEQ_AWAY, SEQ_THINKING, STAGE_DRAINING
 from sim.model.tables.sample import MARK_RUN
 from sim.model.telemetry.marks import set_mark
+from sim.model.transfers.links import settle_transfers
 from sim.units import NEVER
 
 EVENT_STAGE, EVENT_INPUT, EVENT_BOUNDARY = range(3)
@@ -117,6 +117,7 @@ def begin_cluster(params, state):
     state.node_added_ps = -1
     if params.n_cluster == 1:
         begin_nodes(params, state)
+        begin_random_faults(params, state)
         if params.cluster[0].scan_ps < NEVER:
             state.next_scan_ps = params.cluster[0].scan_ps
 

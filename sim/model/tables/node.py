@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from sim.model.tables.pool import N_QUANTILE
 from sim.schema import Array, Field, Row, Wide
+from sim.units import NEVER
 
 NODE_STAGES = ("absent", "provisioning", "booting", "driver", "ready", "cordoned")
 NODE_ABSENT, NODE_PROVISIONING, NODE_BOOTING, NODE_DRIVER, NODE_READY, NODE_CORDONED = range(6)
@@ -20,7 +21,7 @@ EVENT_NAMES = (
     *("node_requested", "node_refused", "node_stage", "node_ready", "node_removed", "node_lost"),
     *("node_cordoned", "node_uncordoned"),
     *("replica_waits", "replica_placed", "replica_ready", "replica_drains", "replica_gone", "replica_lost"),
-    "pool_scaled",
+    *("pool_scaled", "node_notice", "replica_preempted"),
 )
 (
     EVENT_NODE_REQUESTED,
@@ -38,7 +39,9 @@ EVENT_NAMES = (
     EVENT_REPLICA_GONE,
     EVENT_REPLICA_LOST,
     EVENT_POOL_SCALED,
-) = range(15)
+    EVENT_NODE_NOTICE,
+    EVENT_REPLICA_PREEMPTED,
+) = range(17)
 
 
 class ClusterParams(Row):
@@ -88,6 +91,21 @@ class Drought(Row):
     to_ps = Field("up to then")
 
 
+class RandomFault(Row):
+    """Nodes that are lost again and again: spot capacity that is reclaimed, zones and machines that fail."""
+
+    node_group = Field("1 + the group of which nodes are lost, 0 = any")
+    zone = Field("1 + the zone in which they are lost, 0 = any")
+    nodes = Field("how many nodes each time, drawn at random; NEVER = all", begin=NEVER)
+    notice_ps = Field(
+        "how long before it is lost a node is told: it takes nothing new, and its replicas drain"
+    )
+    gap_ps = Array("time from the end of one outage to the next: one of these, equally likely", N_QUANTILE)
+    outage_ps = Array(
+        "how long the groups then get no nodes: one of these, equally likely", N_QUANTILE, unit="ps"
+    )
+
+
 class PoolPlace(Row):
     """How a pool's replicas are placed."""
 
@@ -131,6 +149,7 @@ class Node(Row):
     n_member = Field("members of gangs that it holds")
     used_slices = Field("memory slices that they hold")
     idle_ps = Field("since when it has held nothing")
+    is_doomed = Field("1 = it has been told that it will be lost")
 
 
 class Gpu(Row):
@@ -158,6 +177,13 @@ class Workload(Row):
     since_ps = Field("since when it has waited")
     prev = Field("the one that goes before it, −1 = none", begin=-1)
     next = Field("the one behind it", begin=-1)
+
+
+class RandomFaultState(Row):
+    """What has struck."""
+
+    next_ps = Field("when it strikes next")
+    n = Field("how often it has struck: the number of the next time")
 
 
 class PoolPlaceState(Row):

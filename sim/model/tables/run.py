@@ -26,6 +26,8 @@ from sim.model.tables.node import (
     NodeStep,
     PoolPlace,
     PoolPlaceState,
+    RandomFault,
+    RandomFaultState,
     Workload,
 )
 from sim.model.tables.placement import SliceProfile
@@ -117,6 +119,8 @@ class Params(World):
     slice_ask_at = Field("where what pools ask of groups starts in Params.m")
     n_pool_place = Field("pools whose replicas are placed")
     pool_place_at = Field("where their rows start in Params.m")
+    n_random_fault = Field("faults that strike again and again")
+    random_fault_at = Field("where they start in Params.m")
     n_node = Field("node places of all groups")
     node_leaves = Field("leaves of the node tree, a power of two ≥ 2; 0 without a cluster")
     n_gpu = Field("GPUs of all of them")
@@ -152,6 +156,9 @@ class Params(World):
         rows=("n_slice_ask",),
     )
     pool_place = Table(PoolPlace, "a row a pool, or none", at="pool_place_at", rows=("n_pool_place",))
+    random_fault = Table(
+        RandomFault, "faults that strike again and again", at="random_fault_at", rows=("n_random_fault",)
+    )
     limit = Table(LimitParams, "limits of each class, then of each tenant", at="limit_at")
     tenant_weight = Words("weights of the tenants", at="weight_at")
     station = Table(StationParams, "CPU stations", at="station_at")
@@ -181,7 +188,7 @@ class State(World):
     now_ps = Field("the clock at the last control instant")
     cursor = Field("the next request of the table to arrive")
     next_input_ps = Field("the next timer, release or arrival")
-    next_cluster_ps = Field("when the cluster acts next, see sim.model.cluster.events; or NEVER")
+    next_cluster_ps = Field("when the cluster acts next, see sim.model.loop.cluster_events; or NEVER")
     release_ps = Field("when held requests are released, or NEVER")
     free_slot = Field("first of the free slots, −1 = none")
     in_flight = Field("slots in use")
@@ -192,8 +199,8 @@ class State(World):
     stop_ps = Field("the next scrape, sample, tick, mark or end")
     next_mark_ps = Field("when the next mark is set, or NEVER")
     n_mark = Field("marks set so far")
-    next_fault_ps = Field("when the next scripted fault strikes, or NEVER")
-    n_fault = Field("faults that have struck")
+    next_fault_ps = Field("when the next fault strikes, or NEVER")
+    n_fault = Field("scripted faults that have struck")
     rates_ps = Field("since when rates have to be shared out anew, NEVER = they are as they should be")
     shared_ps = Field("when the links' sums were last brought up to date")
     first_moving = Field("first of the transfers in progress, by cap, then by number; −1 = none")
@@ -248,6 +255,7 @@ class State(World):
     gpu = Table(Gpu, "each node's GPUs behind one another", rows=("n_gpu",))
     member = Table(Member, "each replica place's gang", rows=("n_member",))
     workload = Table(Workload, "a row a replica place, or none", rows=("n_workload",))
+    random_fault = Table(RandomFaultState, "a row a random fault", rows=("n_random_fault",))
     pool_place = Table(PoolPlaceState, "a row a pool, or none", rows=("n_pool_place",))
     start_hist = Words(
         "of each pool whose starts move bytes over links: (1 + step, N_BUCKET) durations of the whole, of steps"

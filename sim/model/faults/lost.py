@@ -1,5 +1,5 @@
-"""What is lost at a scripted time: replicas of a pool, or nodes with all that they hold. The requests that a lost replica
-held fail, and its pool replaces it.
+"""What is lost, at scripted times or at random: replicas of a pool, or nodes with all that they hold. The requests that a
+lost replica held fail, and its pool replaces it.
 """
 
 from __future__ import annotations
@@ -15,24 +15,20 @@ from sim.model.record.latency_attribution import on_last_ready_gone
 from sim.model.replica.jump import settle
 from sim.model.request.in_flight import fail_request
 from sim.model.tables.codes import REPLICA_LOST, STAGE_DRAINING, STAGE_READY
-from sim.model.tables.node import EVENT_NODE_LOST, EVENT_REPLICA_LOST, NODE_ABSENT
+from sim.model.tables.node import (
+    EVENT_NODE_LOST,
+    EVENT_REPLICA_LOST,
+    NODE_ABSENT,
+)
 from sim.model.telemetry.cluster_log import log_event
 from sim.units import NEVER
 
 
 @jit_call
-def set_next_fault(params, state):
-    """Set when the next scripted fault strikes."""
-    f = state.n_fault
-    state.next_fault_ps = params.fault[f].at_ps if f < params.n_fault else NEVER
-
-
-@jit_call
-def on_fault(params, state, t):
-    """A scripted fault strikes at t."""
+def on_scripted_fault(params, state, t):
+    """The next scripted fault strikes at t."""
     fault = params.fault[state.n_fault]
     state.n_fault += 1
-    set_next_fault(params, state)
     if fault.node_group > 0 or fault.zone > 0:
         lose_nodes(params, state, fault, t)
     else:
@@ -97,23 +93,29 @@ def strikes_group(params, fault, group_id):
 
 
 @jit_call
+def shut_groups(params, state, fault, until_ps):
+    """The groups that a fault strikes get no new nodes for a while."""
+    for group_id in range(params.n_node_group):
+        if strikes_group(params, fault, group_id):
+            group = state.node_group[group_id]
+            group.retry_ps = max(group.retry_ps, until_ps)
+
+
+@jit_call
 def lose_nodes(params, state, fault, t):
     """Nodes are lost at t, the lowest first, those on their way included; their groups get no new ones for a while."""
     left = fault.nodes
-    for group_id in range(params.n_node_group):
-        if not strikes_group(params, fault, group_id):
-            continue
-        group = params.node_group[group_id]
-        if fault.outage_ps > 0:
-            group_state = state.node_group[group_id]
-            group_state.retry_ps = max(group_state.retry_ps, t + fault.outage_ps)
-        for node_id in range(group.first_node, group.first_node + group.n_node):
-            if left > 0 and state.node[node_id].stage != NODE_ABSENT:
-                lose_node(params, state, node_id, t)
-                left -= 1
+    if fault.outage_ps > 0:
+        shut_groups(params, state, fault, t + fault.outage_ps)
+    for node_id in range(params.n_node):
+        node = state.node[node_id]
+        if left > 0 and node.stage != NODE_ABSENT and strikes_group(params, fault, node.group):
+            lose_node(params, state, node_id, t)
+            left -= 1
     replace_lost(params, state, t)
 
 
+# ---- one node ----------------------------------------------------------------------
 @jit_call
 def replace_lost(params, state, t):
     """Every pool starts as many replicas as it has lost."""

@@ -13,8 +13,8 @@ from sim.engine.simpy import Fleet
 from sim.fill.params import ClassRow, PoolRow, RunRow, ServedModelRow, Traffic, make_params
 from sim.fill.rows import StepRow
 from sim.model.cluster import links
-from sim.model.cluster.links import BRIEF_PS, CAP_BITS, FULL_SPEED
 from sim.model.tables.pool import N_QUANTILE
+from sim.model.transfers.links import BRIEF_PS, CAP_BITS, FULL_SPEED
 from sim.units import NEVER
 
 progress_ps, time_left = plain(links.progress_ps), plain(links.time_left)

@@ -8,12 +8,11 @@ from __future__ import annotations
 from sim.compile.jit import jit_call
 from sim.model.base.histogram import add_wide
 from sim.model.base.min_tree import tree_first, tree_first_key
-from sim.model.cluster.faults import on_fault
-from sim.model.cluster.links import goes_over, share_out, stop_transfer
 from sim.model.cluster.node_autoscaler import on_scan
-from sim.model.cluster.nodes import next_node_step
 from sim.model.cluster.placement import place_waiting
 from sim.model.cluster.replica_lifecycle import continue_cold_start, on_stage
+from sim.model.faults.random_faults import on_fault, on_node
+from sim.model.transfers.links import goes_over, share_out, stop_transfer
 from sim.units import NEVER
 
 
@@ -39,7 +38,7 @@ def on_cluster(params, state, t):
     if state.next_fault_ps <= t:
         on_fault(params, state, t)
     elif params.n_cluster == 1 and tree_first_key(state.node_tree) <= t:
-        next_node_step(params, state, tree_first(state.node_tree, params.node_leaves), t)
+        on_node(params, state, tree_first(state.node_tree, params.node_leaves), t)
     elif state.rates_ps < t:
         share_out(params, state)
     else:
