@@ -12,8 +12,8 @@ from sim.compile.jit import plain
 from sim.engine.simpy import Fleet
 from sim.fill.params import ClassRow, PoolRow, RunRow, ServedModelRow, Traffic, make_params
 from sim.fill.rows import StepRow
-from sim.model.cluster import links
 from sim.model.tables.pool import N_QUANTILE
+from sim.model.transfers import links
 from sim.model.transfers.links import BRIEF_PS, CAP_BITS, FULL_SPEED
 from sim.units import NEVER
 
