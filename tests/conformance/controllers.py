@@ -21,6 +21,7 @@ MODULES = (
     "sim.model.autoscaler.hpa",
     "sim.model.autoscaler.keda",
     "sim.model.placement.mig",
+    "sim.model.placement.scoring",
 )
 
 
