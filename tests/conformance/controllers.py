@@ -22,6 +22,8 @@ MODULES = (
     "sim.model.autoscaler.keda",
     "sim.model.placement.mig",
     "sim.model.placement.scoring",
+    "sim.model.placement.fragmentation",
+    "sim.model.placement.gpu_scores",
 )
 
 
