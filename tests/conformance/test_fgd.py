@@ -1,4 +1,4 @@
-"""FGD: the vectors of its own simulator; every score against exact arithmetic; the published allocation of a whole cluster."""
+"""FGD: the vectors of its own simulator; it and the scores that it is compared with against plain Python."""
 
 from __future__ import annotations
 

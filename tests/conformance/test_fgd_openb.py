@@ -1,5 +1,9 @@
 """A cluster of 1,213 nodes that 8,152 recorded workloads fill, ten orders: the allocation that six policies are published
 with (Weng et al., USENIX ATC 2023). The trace is read where it is beside the checkout, and never kept in it.
+
+Equal scores go to the node that comes first. The published runs put a random number before each node's name
+(syncClusterResourceList of their simulator), so that this order is another in each run: here it is drawn, ten times for
+each order of arrivals. With the nodes in the order of the trace Packing and Clustering come out 0.6 points lower.
 """
 
 from __future__ import annotations
@@ -15,8 +19,6 @@ from conftest import shared_data
 from sim.compile.jit import entry_point, jit, jit_call
 from sim.model.placement.fragmentation import (
     GPU_MILLI,
-    choice_gpus,
-    choice_score,
     fgd_choice,
     pod_fits,
     pod_kind_at,
@@ -35,10 +37,10 @@ from sim.rng import draw
 
 POLICIES = ("Random", "DotProd", "GpuClustering", "GpuPacking", "BestFit", "FGD")
 RANDOM, DOT, CLUSTERING, PACKING, BEST_FIT, FGD = range(6)
-WITHIN = {"Random": 0.15, "BestFit": 0.15, "FGD": 0.15, "DotProd": 0.3, "GpuPacking": 0.3, "GpuClustering": 0.3}
+WITHIN = 0.15  # points of the published means
 CPU_MOST, GPU_MOST = 128_000, 8_000  # milli, of the largest node
 COVERED = 0.95  # of all workloads by the kinds that FGD knows
-DRAWS = 10  # of the Random policy for an order: its own noise is then small beside that of the published runs
+DRAWS = 10  # of an order of the nodes, and of the Random policy, for each order of arrivals
 NODE_SIZE = FreeNode.SIZE
 GPUS = (1 << N_GPU_MAX) - 1
 
@@ -68,7 +70,9 @@ def best_node(choices, at, n_node):
     """The first of the nodes with the highest score, −1 = none fits."""
     best = -1
     for i in range(n_node):
-        if choices[at + i] >= 0 and (best < 0 or choices[at + i] >> N_GPU_MAX > choices[at + best] >> N_GPU_MAX):
+        if choices[at + i] >= 0 and (
+            best < 0 or choices[at + i] >> N_GPU_MAX > choices[at + best] >> N_GPU_MAX
+        ):
             best = i
     return best
 
@@ -168,7 +172,8 @@ class Trace:
         lines = (folder / "arrival_orders.csv").read_text().splitlines()
         rows = [line.split(",") for line in lines if not line.startswith("#")]
         self.orders = {
-            int(seed): np.array([self.kind_of[int(x)] for x in order.split()], np.int64) for seed, order in rows
+            int(seed): np.array([self.kind_of[int(x)] for x in order.split()], np.int64)
+            for seed, order in rows
         }
 
     @staticmethod
@@ -184,9 +189,20 @@ class Trace:
         made = []
         for (cpu, memory, gpu, n_gpu), weight in kinds:
             row = PodKind(PodKind.blank(), 0)
-            row.cpu_milli, row.memory_mib, row.gpu_milli, row.n_gpu, row.weight = cpu, memory, gpu, n_gpu, weight
+            row.cpu_milli, row.memory_mib, row.gpu_milli, row.n_gpu, row.weight = (
+                cpu,
+                memory,
+                gpu,
+                n_gpu,
+                weight,
+            )
             made.append(row.m)
         return PodKind(np.concatenate(made), 0)
+
+    def shuffled(self, seed: int) -> np.ndarray:
+        """The nodes in an order of a seed."""
+        rows = self.nodes.reshape(self.n_node, NODE_SIZE)
+        return rows[np.random.default_rng(seed).permutation(self.n_node)].reshape(-1)
 
     def allocated_percent(self, run, policy: int, order: np.ndarray, seed: int) -> float:
         """The share of the cluster's GPU that is allocated when all have arrived."""
@@ -194,7 +210,7 @@ class Trace:
         milli = run(
             policy,
             seed,
-            FreeNode(self.nodes.copy(), 0),
+            FreeNode(self.shuffled(seed), 0),
             self.n_node,
             self.rows([(kind, 0) for kind in self.kinds]),
             order,
@@ -218,11 +234,12 @@ def test_the_published_allocation(policy: int) -> None:
         one for one in recorded if one["workload"] == "openb_pod_list_default" and one["policy"] == name
     )
     assert (trace.n_node, len(trace.kind_of), len(trace.orders)) == (1213, 8152, 10)
-    draws = DRAWS if policy == RANDOM else 1
     found = [
-        trace.allocated_percent(run, policy, order, 1000 * draw + seed)
+        trace.allocated_percent(run, policy, order, 1000 * one + seed)
         for seed, order in trace.orders.items()
-        for draw in range(draws)
+        for one in range(DRAWS)
     ]
-    print(name, round(float(np.mean(found)), 3), published["allocation_pct_at_130_mean"])
-    assert abs(np.mean(found) - published["allocation_pct_at_130_mean"]) < WITHIN[name]
+    print(
+        f"{name}: {np.mean(found):.2f} % allocated, published {published['allocation_pct_at_130_mean']:.2f} %"
+    )
+    assert abs(np.mean(found) - published["allocation_pct_at_130_mean"]) < WITHIN

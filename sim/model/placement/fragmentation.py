@@ -1,7 +1,7 @@
 """Fragmentation of a node: what it has free and nobody could use, and where a workload makes it least (FGD).
 
-A kind of workload sees as fragments all free GPU of a node on which it does not fit, and else what is free on GPUs that have
-less than it needs of one. Weighted by how often each kind comes, and summed, that is the node's fragmentation. FGD
+A kind of workload sees as fragments all free GPU of a node on which it does not fit, and else what is free on GPUs that
+have less than it needs of one. Weighted by how often each kind comes, and summed, that is the node's fragmentation. FGD
 places a workload where this sum grows least. `first` is the row of the first of n kinds, which lie side by side.
 Source: Weng et al., Beware of Fragmentation, USENIX ATC 2023, and its simulator hkust-adsl/kubernetes-scheduler-simulator.
 """
@@ -105,9 +105,9 @@ def tightest_gpus(pod, node):
         best = -1
         for i in range(node.n_gpu):
             free = node.gpu_milli[i]
-            if free >= pod.gpu_milli and (gpus >> i) & 1 == 0:
-                if best < 0 or free < node.gpu_milli[best]:
-                    best = i
+            is_enough = free >= pod.gpu_milli and (gpus >> i) & 1 == 0
+            if is_enough and (best < 0 or free < node.gpu_milli[best]):
+                best = i
         gpus |= 1 << best
     return gpus
 
@@ -198,10 +198,10 @@ def fgd_choice(pod, node, first, n, weight_sum):
 @jit
 def is_repeated(node, i):
     """Whether an earlier GPU of the node has as much free."""
+    found = False
     for j in range(i):
-        if node.gpu_milli[j] == node.gpu_milli[i]:
-            return True
-    return False
+        found = found or node.gpu_milli[j] == node.gpu_milli[i]
+    return found
 
 
 @jit_call
