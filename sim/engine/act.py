@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from sim.model.cluster.nodes import cordon_node, uncordon_node
-from sim.model.cluster.replica_lifecycle import become_ready, begin_drain, on_stage, scale_to
-from sim.model.faults.lost import strike_node
+from sim.model.cluster.replica_lifecycle import become_ready, begin_drain, scale_to
+from sim.model.faults.lost import on_stage, strike_node
 from sim.model.loop.advance import begin, finish, on_replica
 from sim.model.loop.cluster_events import on_cluster, set_next_cluster
 from sim.model.loop.control import apply_policy, control

@@ -55,7 +55,7 @@ def pack_member(params, state, r, number, group_id, t):
             is_one = is_upcoming(node.stage)
         if is_one and holds_member(params, state, pool_id, place.cursor):
             state.node_group[node.group].opened += int(node.stage == NODE_ABSENT and node.n_member == 0)
-            bind_member(params, state, pool_id, number, place.cursor, t)
+            bind_member(params, state, r, number, place.cursor, t)
             return True
         place.cursor += 1
     return False

@@ -141,6 +141,7 @@ def begin_nodes(params, state):
             node = state.node[group.first_node + i]
             node.group = group_id
             node.first_gpu = group.first_gpu + i * group.gpus
+            node.first_held = -1
             if i < group.initial_nodes:
                 node.request = -1
                 become_ready_node(params, state, group.first_node + i, 0)

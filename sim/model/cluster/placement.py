@@ -4,9 +4,15 @@ from __future__ import annotations
 
 from sim.compile.jit import jit, jit_call
 from sim.model.base.min_tree import tree_set
+from sim.model.cluster.preemption import preempt_for
 from sim.model.cluster.replica_lifecycle import continue_cold_start
 from sim.model.cluster.slices import ask_of, bind_member, holds_member, release_member
-from sim.model.cluster.workloads import first_member, wait_no_longer
+from sim.model.cluster.workloads import (
+    first_member,
+    is_promised_to_others,
+    nominate,
+    wait_no_longer,
+)
 from sim.model.placement.mig import N_SLICE
 from sim.model.tables.node import (
     BEST_FIT,
@@ -42,8 +48,9 @@ def score_node(params, state, node_id):
 
 
 @jit_call
-def choose_node(params, state, pool_id, zone):
-    """The ready node that a member of a pool's gang goes to, the first of equals, or −1; in one zone, or in any."""
+def choose_node(params, state, r, zone):
+    """The ready node that a member of replica r's gang goes to, the first of equals, or −1; in one zone, or in any."""
+    pool_id = state.replica[r].pool
     best = -1
     best_score = 0
     for group_id in range(params.n_node_group):
@@ -54,7 +61,11 @@ def choose_node(params, state, pool_id, zone):
             if state.node[node_id].stage != NODE_READY:
                 continue
             score = score_node(params, state, node_id)
-            if (best < 0 or score > best_score) and holds_member(params, state, pool_id, node_id):
+            if (
+                (best < 0 or score > best_score)
+                and holds_member(params, state, pool_id, node_id)
+                and not is_promised_to_others(params, state, node_id, r)
+            ):
                 best = node_id
                 best_score = score
                 if params.cluster[0].placement == FIRST_FIT:
@@ -67,7 +78,7 @@ def release_gang(params, state, pool_id, first, t):
     """The members of a gang give back what they hold."""
     for number in range(first, first + params.pool_place[pool_id].n_member):
         if state.member[number].node >= 0:
-            release_member(params, state, pool_id, number, t)
+            release_member(params, state, number, t)
 
 
 @jit_call
@@ -76,11 +87,11 @@ def place_gang(params, state, r, zone, t):
     pool_id = state.replica[r].pool
     first = first_member(params, state, r)
     for number in range(first, first + params.pool_place[pool_id].n_member):
-        node_id = choose_node(params, state, pool_id, zone)
+        node_id = choose_node(params, state, r, zone)
         if node_id < 0:
             release_gang(params, state, pool_id, first, t)
             return False
-        bind_member(params, state, pool_id, number, node_id, t)
+        bind_member(params, state, r, number, node_id, t)
     return True
 
 
@@ -104,7 +115,8 @@ def created_ps(params, state, r):
 
 @jit_call
 def place_waiting(params, state, t):
-    """One placement: every replica that waits is looked at, in order, and takes slices if there are any for it.
+    """One placement: every replica that waits is looked at, in order, and takes slices if there are any for it, or if some
+    can be made free for it by preemption.
 
     All replicas of a pool ask for the same, and a placement only takes: where one finds nothing, the others of its pool
     are not looked at.
@@ -113,23 +125,36 @@ def place_waiting(params, state, t):
     state.n_pass += 1
     r = state.first_waiting
     while r >= 0:
+        if state.pool_place[state.replica[r].pool].failed_pass != state.n_pass:
+            place_or_preempt(params, state, r, t)
         after = state.workload[r].next
-        place = state.pool_place[state.replica[r].pool]
-        if place.failed_pass != state.n_pass:
-            if place_replica(params, state, r, t):
-                wait_no_longer(state, r, t)
-                begin_on_slices(params, state, r, t)
-            else:
-                place.failed_pass = state.n_pass
         if state.workload[r].is_waiting == 1:
             state.workload[r].was_tried = 1
         r = after
 
 
 @jit_call
+def place_or_preempt(params, state, r, t):
+    """Replica r, which waits, takes slices, or makes some free and waits for them; or nobody of its pool is looked at again
+    in this placement.
+    """
+    workload = state.workload[r]
+    if place_replica(params, state, r, t):
+        begin_on_slices(params, state, r, t)
+    elif workload.nominated > 0 and state.node[workload.nominated - 1].stage == NODE_READY:
+        return  # those that it preempted still drain
+    elif not preempt_for(params, state, r, t):
+        nominate(state, r, -1)
+        state.pool_place[state.replica[r].pool].failed_pass = state.n_pass
+    elif place_replica(params, state, r, t):
+        begin_on_slices(params, state, r, t)
+
+
+@jit_call
 def begin_on_slices(params, state, r, t):
     """Replica r has its slices: its start goes on as soon as its MIG instances are made."""
     replica = state.replica[r]
+    wait_no_longer(state, r, t)
     state.pool_place[replica.pool].placed += 1
     node_id = state.member[first_member(params, state, r)].node
     log_event(params, state, EVENT_REPLICA_PLACED, node_id, r, t - state.workload[r].since_ps, t)

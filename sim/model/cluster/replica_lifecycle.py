@@ -265,15 +265,6 @@ def remove_replica(params, state, r, t):
     tree_set(state.stage_tree, params.leaves, r, NEVER)
 
 
-@jit_call
-def on_stage(params, state, r, t):
-    """A step of replica r's start ends at t, or its draining."""
-    if state.replica[r].stage == STAGE_DRAINING:
-        remove_replica(params, state, r, t)
-    else:
-        continue_cold_start(params, state, r, t)
-
-
 # ---- scaling ----------------------------------------------------------------------
 @jit_call
 def choose_free_place(params, state, pool):

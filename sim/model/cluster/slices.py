@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from sim.compile.jit import jit, jit_call
+from sim.model.base.linked_list import link, unlink
 from sim.model.placement.mig import N_SLICE, choose_start, count_slices, slice_mask
 from sim.model.tables.node import NODE_READY
 from sim.model.telemetry.cluster_log import settle_nodes
@@ -60,14 +61,62 @@ def fullest_gpu(params, state, pool_id, node_id, taken):
     return best
 
 
+@jit_call
+def next_on_node(state, node_id, r):
+    """The lowest replica above r that holds slices of a node, or −1."""
+    best = -1
+    number = state.node[node_id].first_held
+    while number >= 0:
+        other = state.member[number].replica
+        if other > r and (best < 0 or other < best):
+            best = other
+        number = state.member[number].next
+    return best
+
+
 # ---- members take slices and give them back ----------------------------------------------------------------------
 @jit_call
-def bind_member(params, state, pool_id, number, node_id, t):
-    """A member of a gang of a pool takes its slices on a node that has them."""
+def hold_slices(params, state, pool_id, member):
+    """What a member of a pool's gang has been given is held."""
+    node = state.node[member.node]
+    ask = ask_of(params, pool_id, node.group)
+    for i in range(params.node_group[node.group].gpus):
+        if (member.gpus >> i) & 1 == 1:
+            gpu = state.gpu[node.first_gpu + i]
+            gpu.busy |= slice_mask(ask, (member.starts >> (3 * i)) & 7)
+            gpu.compute += ask.compute_slices
+            gpu.media += ask.media
+
+
+@jit_call
+def free_slices(params, state, pool_id, member):
+    """What a member of a pool's gang has been given is free."""
+    node = state.node[member.node]
+    ask = ask_of(params, pool_id, node.group)
+    for i in range(params.node_group[node.group].gpus):
+        if (member.gpus >> i) & 1 == 1:
+            gpu = state.gpu[node.first_gpu + i]
+            gpu.busy ^= slice_mask(ask, (member.starts >> (3 * i)) & 7)
+            gpu.compute -= ask.compute_slices
+            gpu.media -= ask.media
+
+
+@jit
+def slices_of(params, pool_id, group_id):
+    """How many memory slices a member of a pool's gang holds in a group."""
+    return params.pool_place[pool_id].member_gpus * ask_of(params, pool_id, group_id).memory_slices
+
+
+@jit_call
+def bind_member(params, state, r, number, node_id, t):
+    """A member of replica r's gang takes its slices on a node that has them."""
+    pool_id = state.replica[r].pool
     node = state.node[node_id]
     ask = ask_of(params, pool_id, node.group)
     member = state.member[number]
     member.node = node_id
+    member.replica = r
+    member.is_victim = 0
     member.gpus = 0
     member.starts = 0
     for _ in range(params.pool_place[pool_id].member_gpus):
@@ -81,27 +130,27 @@ def bind_member(params, state, pool_id, number, node_id, t):
         gpu.compute += ask.compute_slices
         gpu.media += ask.media
     node.n_member += 1
-    change_used(state, node_id, params.pool_place[pool_id].member_gpus * ask.memory_slices, t)
+    link(state.member, -1, number, node.first_held)
+    node.first_held = number
+    change_used(state, node_id, slices_of(params, pool_id, node.group), t)
 
 
 @jit_call
-def release_member(params, state, pool_id, number, t):
+def release_member(params, state, number, t):
     """A member gives its slices back."""
     member = state.member[number]
     node_id = member.node
     node = state.node[node_id]
-    ask = ask_of(params, pool_id, node.group)
-    for i in range(params.node_group[node.group].gpus):
-        if (member.gpus >> i) & 1 == 1:
-            gpu = state.gpu[node.first_gpu + i]
-            gpu.busy ^= slice_mask(ask, (member.starts >> (3 * i)) & 7)
-            gpu.compute -= ask.compute_slices
-            gpu.media -= ask.media
+    pool_id = state.replica[member.replica].pool
+    free_slices(params, state, pool_id, member)
     member.node = -1
     node.n_member -= 1
+    unlink(state.member, number)
+    if member.prev < 0:
+        node.first_held = member.next
     if node.n_member == 0:
         node.idle_ps = t
-    change_used(state, node_id, -params.pool_place[pool_id].member_gpus * ask.memory_slices, t)
+    change_used(state, node_id, -slices_of(params, pool_id, node.group), t)
 
 
 @jit_call

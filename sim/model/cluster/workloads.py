@@ -51,9 +51,38 @@ def wait_for_slices(params, state, r, t):
 
 
 @jit_call
+def nominate(state, r, node_id):
+    """Room is made for replica r, which waits, on a node; on none any longer where that is −1."""
+    workload = state.workload[r]
+    if workload.nominated > 0:
+        state.node[workload.nominated - 1].n_promised -= 1
+    workload.nominated = 1 + node_id
+    if node_id >= 0:
+        state.node[node_id].n_promised += 1
+
+
+@jit_call
+def is_promised_to_others(params, state, node_id, r):
+    """Whether room on a node is made for others, none of which matters less than replica r, and not for r."""
+    if state.node[node_id].n_promised == 0 or state.workload[r].nominated == 1 + node_id:
+        return False
+    own = params.pool_place[state.replica[r].pool].priority
+    other = state.first_waiting
+    while other >= 0:
+        if (
+            state.workload[other].nominated == 1 + node_id
+            and params.pool_place[state.replica[other].pool].priority >= own
+        ):
+            return True
+        other = state.workload[other].next
+    return False
+
+
+@jit_call
 def wait_no_longer(state, r, t):
     """Replica r has slices, or is not wanted any longer."""
     workload = state.workload[r]
+    nominate(state, r, -1)
     workload.is_waiting = 0
     unlink(state.workload, r)
     if workload.prev < 0:
@@ -85,5 +114,5 @@ def leave_cluster(params, state, r, t):
     pool_id = state.replica[r].pool
     for number in range(first, first + params.pool_place[pool_id].n_member):
         if state.member[number].node >= 0:
-            release_member(params, state, pool_id, number, t)
+            release_member(params, state, number, t)
     place_soon(state, t)

@@ -9,8 +9,8 @@ from sim.model.base.histogram import add_wide
 from sim.model.base.min_tree import tree_set
 from sim.model.clients.give_up import fail_with_replica
 from sim.model.cluster.nodes import remove_node
-from sim.model.cluster.replica_lifecycle import drop_ready, remove_replica, scale_to
-from sim.model.cluster.workloads import first_member
+from sim.model.cluster.replica_lifecycle import continue_cold_start, drop_ready, remove_replica, scale_to
+from sim.model.cluster.slices import next_on_node
 from sim.model.record.latency_attribution import on_last_ready_gone
 from sim.model.replica.jump import settle
 from sim.model.request.in_flight import fail_request
@@ -84,6 +84,19 @@ def lose_replica(params, state, r, t):
     remove_replica(params, state, r, t)
 
 
+@jit_call
+def on_stage(params, state, r, t):
+    """A step of replica r's start ends at t, or its draining; one that was preempted and has had its grace is lost."""
+    replica = state.replica[r]
+    if replica.stage != STAGE_DRAINING:
+        continue_cold_start(params, state, r, t)
+    elif replica.n_run + replica.n_wait == 0:
+        remove_replica(params, state, r, t)
+    else:
+        log_event(params, state, EVENT_REPLICA_LOST, -1, r, 0, t)
+        lose_replica(params, state, r, t)
+
+
 # ---- nodes ----------------------------------------------------------------------
 @jit
 def strikes_group(params, fault, group_id):
@@ -127,15 +140,14 @@ def replace_lost(params, state, t):
 def lose_node(params, state, node_id, t):
     """A node is gone at t, and every replica whose gang has a member on it is lost. Its pool is not told yet."""
     node = state.node[node_id]
-    r = 0
-    while r < params.n_replica and node.n_member > 0:
-        if is_on_node(params, state, r, node_id):
-            log_event(params, state, EVENT_REPLICA_LOST, node_id, r, 0, t)
-            if state.replica[r].stage >= STAGE_READY:
-                lose_replica(params, state, r, t)
-            else:
-                remove_replica(params, state, r, t)
-        r += 1
+    r = next_on_node(state, node_id, -1)
+    while r >= 0:
+        log_event(params, state, EVENT_REPLICA_LOST, node_id, r, 0, t)
+        if state.replica[r].stage >= STAGE_READY:
+            lose_replica(params, state, r, t)
+        else:
+            remove_replica(params, state, r, t)
+        r = next_on_node(state, node_id, r)
     state.node_group[node.group].lost += 1
     remove_node(params, state, node_id, EVENT_NODE_LOST, t)
 
@@ -146,16 +158,6 @@ def strike_node(params, state, node_id, t):
     if state.node[node_id].stage != NODE_ABSENT:
         lose_node(params, state, node_id, t)
         replace_lost(params, state, t)
-
-
-@jit_call
-def is_on_node(params, state, r, node_id):
-    """Whether replica r holds slices of a node."""
-    first = first_member(params, state, r)
-    for number in range(first, first + params.pool_place[state.replica[r].pool].n_member):
-        if state.member[number].node == node_id:
-            return True
-    return False
 
 
 # ---- what a lost replica held ----------------------------------------------------------------------

@@ -9,8 +9,8 @@ from sim.compile.jit import jit, jit_call
 from sim.model.base.min_tree import tree_set
 from sim.model.cluster.nodes import cordon_node, next_node_step
 from sim.model.cluster.replica_lifecycle import begin_drain, remove_replica
+from sim.model.cluster.slices import next_on_node
 from sim.model.faults.lost import (
-    is_on_node,
     lose_node,
     on_scripted_fault,
     replace_lost,
@@ -135,13 +135,13 @@ def take_node(params, state, node_id, notice_ps, t):
     node.is_doomed = 1
     log_event(params, state, EVENT_NODE_NOTICE, node_id, -1, notice_ps, t)
     tree_set(state.node_tree, params.node_leaves, node_id, t + notice_ps)
-    for r in range(params.n_replica):
-        if node.n_member > 0 and is_on_node(params, state, r, node_id):
-            stage = state.replica[r].stage
-            if stage == STAGE_READY:
-                begin_drain(params, state, r, t)
-            elif stage < STAGE_READY:
-                remove_replica(params, state, r, t)
+    r = next_on_node(state, node_id, -1)
+    while r >= 0:
+        if state.replica[r].stage == STAGE_READY:
+            begin_drain(params, state, r, t)
+        elif state.replica[r].stage < STAGE_READY:
+            remove_replica(params, state, r, t)
+        r = next_on_node(state, node_id, r)
 
 
 @jit_call

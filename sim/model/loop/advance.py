@@ -11,7 +11,8 @@ from sim.model.admission.rate_limits import fill_limits
 from sim.model.base.min_tree import tree_build, tree_first, tree_first_key, tree_set
 from sim.model.cluster.nodes import begin_nodes
 from sim.model.cluster.placement import place_replica
-from sim.model.cluster.replica_lifecycle import become_ready, begin_cold_start, on_stage
+from sim.model.cluster.replica_lifecycle import become_ready, begin_cold_start
+from sim.model.faults.lost import on_stage
 from sim.model.faults.random_faults import begin_random_faults, set_next_fault
 from sim.model.gateway.hold_queue import release_if_room
 from sim.model.loop.cluster_events import on_cluster, set_next_cluster

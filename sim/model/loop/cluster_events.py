@@ -10,7 +10,8 @@ from sim.model.base.histogram import add_wide
 from sim.model.base.min_tree import tree_first, tree_first_key
 from sim.model.cluster.node_autoscaler import on_scan
 from sim.model.cluster.placement import place_waiting
-from sim.model.cluster.replica_lifecycle import continue_cold_start, on_stage
+from sim.model.cluster.replica_lifecycle import continue_cold_start
+from sim.model.faults.lost import on_stage
 from sim.model.faults.random_faults import on_fault, on_node
 from sim.model.transfers.links import goes_over, share_out, stop_transfer
 from sim.units import NEVER

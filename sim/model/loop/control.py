@@ -10,7 +10,8 @@ from sim.model.autoscaler.hpa import hpa_tick
 from sim.model.autoscaler.hpa_rows import HpaMemory, HpaSeen, HpaSettings
 from sim.model.autoscaler.keda import KedaMemory, KedaSettings, keda_desired, keda_next_ps
 from sim.model.base.min_tree import tree_first, tree_first_key
-from sim.model.cluster.replica_lifecycle import on_stage, scale_to
+from sim.model.cluster.replica_lifecycle import scale_to
+from sim.model.faults.lost import on_stage
 from sim.model.loop.inputs import next_arrival_ps
 from sim.model.tables.codes import DONE, FIXED, HPA, NEED_POLICY, QUEUE, USER
 from sim.model.tables.kinds import POOL, Kind, names_of_kinds

@@ -54,6 +54,8 @@ class ClusterParams(Row):
     unneeded_ps = Field("how long a node holds nothing before it goes", begin=600 * 10**12)
     delay_after_add_ps = Field("no node goes so soon after one was asked for", begin=600 * 10**12)
     bulk_delete_max = Field("nodes that go in one scan at most", begin=10)
+    preempts = Field("1 = a replica takes slices from those of lower priority where it finds none", begin=1)
+    grace_ps = Field("how long a preempted replica may finish what it holds", begin=30 * 10**12)
 
 
 class NodeGroupParams(Row):
@@ -150,6 +152,8 @@ class Node(Row):
     used_slices = Field("memory slices that they hold")
     idle_ps = Field("since when it has held nothing")
     is_doomed = Field("1 = it has been told that it will be lost")
+    n_promised = Field("waiting replicas for which a preemption makes room here")
+    first_held = Field("the first of the members that it holds, −1 = none", begin=-1)
 
 
 class Gpu(Row):
@@ -158,6 +162,9 @@ class Gpu(Row):
     busy = Field("bit i: somebody holds its i-th memory slice")
     compute = Field("compute slices that somebody holds")
     media = Field("1 = somebody holds its media extensions")
+    kept_busy = Field("scratch: the three above, while a preemption is tried")
+    kept_compute = Field("scratch")
+    kept_media = Field("scratch")
 
 
 class Member(Row):
@@ -166,6 +173,10 @@ class Member(Row):
     node = Field("the node, −1 = it holds nothing", begin=-1)
     gpus = Field("bit i: a slice of the node's i-th GPU")
     starts = Field("3 bits a GPU: the first memory slice of its slice")
+    replica = Field("whose member it is")
+    is_victim = Field("scratch: 1 = a preemption would take its slices")
+    prev = Field("the member before it on its node, −1 = none", begin=-1)
+    next = Field("the one behind it", begin=-1)
 
 
 class Workload(Row):
@@ -173,6 +184,7 @@ class Workload(Row):
 
     is_waiting = Field("1 = it waits")
     was_tried = Field("1 = a placement has found nothing for it")
+    nominated = Field("1 + the node on which a preemption makes room for it, 0 = none")
     is_planned = Field("scratch: 1 = nodes that are on their way will hold it")
     since_ps = Field("since when it has waited")
     prev = Field("the one that goes before it, −1 = none", begin=-1)
@@ -194,6 +206,7 @@ class PoolPlaceState(Row):
     waited_ps = Wide("Σ time that its replicas have waited for slices", unit="ps")
     waited_max_ps = Field("the longest of these waits")
     placed = Field("replicas placed")
+    preempted = Field("replicas that were preempted")
 
 
 class NodeGroupMark(Row):

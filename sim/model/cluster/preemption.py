@@ -1,0 +1,236 @@
+"""Preemption: a replica that finds no slices takes them from replicas of lower priority, as kube-scheduler does.
+
+On each node those of lower priority give way, then as many as possible are spared, the most important first. The node is
+chosen whose most important victim matters least, then the one with the fewest victims, then the one whose victim began
+last. Victims drain; after a time of grace they are lost with what they still hold. Gangs that spread over several nodes
+preempt nobody, and disruption budgets are not looked at.
+"""
+
+from __future__ import annotations
+
+from sim.compile.jit import jit, jit_call
+from sim.model.base.min_tree import tree_set
+from sim.model.cluster.replica_lifecycle import begin_drain, remove_replica, scale_to
+from sim.model.cluster.slices import (
+    ask_of,
+    bind_member,
+    free_slices,
+    hold_slices,
+    holds_member,
+    release_member,
+    slices_of,
+)
+from sim.model.cluster.workloads import first_member, nominate
+from sim.model.tables.codes import STAGE_DRAINING, STAGE_READY
+from sim.model.tables.node import EVENT_REPLICA_PREEMPTED, NODE_READY
+from sim.model.telemetry.cluster_log import log_event
+from sim.units import NEVER
+
+NO_NODE = -1
+
+
+@jit
+def priority_of(params, state, r):
+    """The priority of replica r."""
+    return params.pool_place[state.replica[r].pool].priority
+
+
+# ---- one node ----------------------------------------------------------------------
+@jit_call
+def keep_gpus(params, state, node_id, is_back):
+    """Keep what a node's GPUs hold while a preemption is tried, or bring it back."""
+    node = state.node[node_id]
+    for u in range(node.first_gpu, node.first_gpu + params.node_group[node.group].gpus):
+        gpu = state.gpu[u]
+        if is_back:
+            gpu.busy = gpu.kept_busy
+            gpu.compute = gpu.kept_compute
+            gpu.media = gpu.kept_media
+        else:
+            gpu.kept_busy = gpu.busy
+            gpu.kept_compute = gpu.compute
+            gpu.kept_media = gpu.media
+
+
+@jit_call
+def change_member(params, state, number, is_freed):
+    """A member's slices are free, or held again, while a preemption is tried."""
+    member = state.member[number]
+    node = state.node[member.node]
+    pool_id = state.replica[member.replica].pool
+    if is_freed:
+        free_slices(params, state, pool_id, member)
+        node.used_slices -= slices_of(params, pool_id, node.group)
+    else:
+        hold_slices(params, state, pool_id, member)
+        node.used_slices += slices_of(params, pool_id, node.group)
+
+
+@jit_call
+def clear_node(params, state, r, node_id):
+    """Free what those hold that drain or matter less than replica r; how many of the latter there are, the victims."""
+    n = 0
+    number = state.node[node_id].first_held
+    while number >= 0:
+        member = state.member[number]
+        is_leaving = state.replica[member.replica].stage == STAGE_DRAINING
+        matters_less = priority_of(params, state, member.replica) < priority_of(params, state, r)
+        member.is_victim = int(matters_less and not is_leaving)
+        if is_leaving or matters_less:
+            change_member(params, state, number, True)
+        n += member.is_victim
+        number = member.next
+    return n
+
+
+@jit_call
+def most_important_victim(params, state, node_id, below):
+    """The member on a node that would be spared first: of the highest priority, then the oldest, then the lowest. `below`
+    is the one that was looked at before, −1 at first.
+    """
+    best = -1
+    number = state.node[node_id].first_held
+    while number >= 0:
+        if (
+            state.member[number].is_victim == 1
+            and (below < 0 or is_spared_before(params, state, below, number))
+            and (best < 0 or is_spared_before(params, state, number, best))
+        ):
+            best = number
+        number = state.member[number].next
+    return best
+
+
+@jit_call
+def is_spared_before(params, state, number, other):
+    """Whether one member is spared before another."""
+    a = state.member[number].replica
+    b = state.member[other].replica
+    if priority_of(params, state, a) != priority_of(params, state, b):
+        return priority_of(params, state, a) > priority_of(params, state, b)
+    if state.replica[a].placed_ps != state.replica[b].placed_ps:
+        return state.replica[a].placed_ps < state.replica[b].placed_ps
+    return number < other
+
+
+@jit_call
+def promise_slices(params, state, node_id, is_bound, t):
+    """Let those for whom room is made on a node take it, or give it back, while a preemption is tried."""
+    r = state.first_waiting
+    while r >= 0:
+        if state.workload[r].nominated == 1 + node_id:
+            number = first_member(params, state, r)
+            if is_bound and holds_member(params, state, state.replica[r].pool, node_id):
+                bind_member(params, state, r, number, node_id, t)
+            elif not is_bound and state.member[number].node >= 0:
+                release_member(params, state, number, t)
+        r = state.workload[r].next
+
+
+@jit_call
+def find_victims(params, state, r, node_id, t):
+    """Mark the members on a node that replica r would have to preempt; how many, −1 where even that would not do."""
+    pool_id = state.replica[r].pool
+    node = state.node[node_id]
+    used_slices = node.used_slices
+    idle_ps = node.idle_ps
+    keep_gpus(params, state, node_id, False)
+    n = clear_node(params, state, r, node_id)
+    promise_slices(params, state, node_id, True, t)
+    if holds_member(params, state, pool_id, node_id):
+        number = most_important_victim(params, state, node_id, -1)
+        while number >= 0:
+            change_member(params, state, number, False)
+            if holds_member(params, state, pool_id, node_id):
+                state.member[number].is_victim = 0
+                n -= 1
+            else:
+                change_member(params, state, number, True)
+            number = most_important_victim(params, state, node_id, number)
+    else:
+        n = -1
+    promise_slices(params, state, node_id, False, t)
+    keep_gpus(params, state, node_id, True)
+    node.used_slices = used_slices
+    node.idle_ps = idle_ps
+    return n
+
+
+# ---- the nodes ----------------------------------------------------------------------
+@jit_call
+def choose_victim_node(params, state, r, t):
+    """The node on which replica r preempts, or NO_NODE."""
+    best = NO_NODE
+    best_n = 0
+    best_priority = 0
+    best_ps = 0
+    for node_id in range(params.n_node):
+        node = state.node[node_id]
+        if node.stage != NODE_READY or ask_of(params, state.replica[r].pool, node.group).starts == 0:
+            continue
+        n = find_victims(params, state, r, node_id, t)
+        if n < 0:
+            continue
+        if n == 0:
+            return node_id  # those that drain there make room enough
+        first = most_important_victim(params, state, node_id, -1)
+        priority = priority_of(params, state, state.member[first].replica)
+        placed_ps = state.replica[state.member[first].replica].placed_ps
+        is_better = priority < best_priority
+        if priority == best_priority:
+            is_better = n < best_n or (n == best_n and placed_ps > best_ps)
+        if best == NO_NODE or is_better:
+            best = node_id
+            best_n = n
+            best_priority = priority
+            best_ps = placed_ps
+    return best
+
+
+@jit
+def has_lower_priority(params, pool_id):
+    """Whether any pool is of lower priority than one."""
+    is_lower = False
+    for other in range(params.n_pool):
+        if params.pool_place[other].priority < params.pool_place[pool_id].priority:
+            is_lower = True
+    return is_lower
+
+
+@jit_call
+def preempt_for(params, state, r, t):
+    """Make room for replica r, which waits: its victims are removed, or drain; whether there was any to be made."""
+    pool_id = state.replica[r].pool
+    if params.cluster[0].preempts == 0 or params.pool_place[pool_id].n_member > 1:
+        return False
+    if not has_lower_priority(params, pool_id):
+        return False
+    node_id = choose_victim_node(params, state, r, t)
+    if node_id == NO_NODE:
+        return False
+    find_victims(params, state, r, node_id, t)
+    number = most_important_victim(params, state, node_id, -1)
+    while number >= 0:
+        state.member[number].is_victim = 0
+        preempt(params, state, state.member[number].replica, node_id, t)
+        number = most_important_victim(params, state, node_id, -1)
+    nominate(state, r, node_id)
+    return True
+
+
+@jit_call
+def preempt(params, state, r, node_id, t):
+    """Replica r has to go: it drains for as long as it is given grace, or is removed if it was not ready yet. Its pool asks
+    for another one.
+    """
+    pool_id = state.replica[r].pool
+    state.pool_place[pool_id].preempted += 1
+    log_event(params, state, EVENT_REPLICA_PREEMPTED, node_id, r, 0, t)
+    if state.replica[r].stage == STAGE_READY:
+        begin_drain(params, state, r, t)
+        grace_ps = params.cluster[0].grace_ps
+        if state.replica[r].n_wait + state.replica[r].n_run > 0 and grace_ps < NEVER:
+            tree_set(state.stage_tree, params.leaves, r, t + max(1, grace_ps))
+    else:
+        remove_replica(params, state, r, t)
+    scale_to(params, state, pool_id, state.pool[pool_id].wanted, t)
