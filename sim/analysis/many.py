@@ -230,13 +230,19 @@ def scope_names() -> tuple[str, ...]:
 def scope_values(facts: Facts, statistics: Row) -> Row:
     """Their values: `statistics` are those of RESULT_METRICS, one behind the other."""
     row: Row = []
-    for m in REQUESTS:
-        if m.formula is not None:
-            row.append(m.formula.value(facts))
+    for value, at in _OF_SCOPE:
+        if value is not None:
+            row.append(value(facts))
         else:
-            at = N_KEY * RESULT_METRICS.index(m.name)
             row += statistics[at : at + N_KEY]
     return row
+
+
+#: Of each of REQUESTS its formula, or where the statistics of a latency begin.
+_OF_SCOPE = tuple(
+    (None, N_KEY * RESULT_METRICS.index(m.name)) if m.formula is None else (m.formula.value, 0)
+    for m in REQUESTS
+)
 
 
 def evaluated(measures: tuple[Measure, ...], facts: Facts) -> Row:

@@ -171,12 +171,16 @@ def with_traffic(world: World, seed: int, traffic: Traffic) -> Params:
 
 def _all_fit(traffic: Traffic, pools: np.ndarray) -> bool:
     """Whether every request fits every pool: its context and its KV blocks (`fits` of the router asks of one)."""
-    tokens = int(np.max(traffic.prompt_tokens + np.maximum(traffic.output_tokens, 1), initial=0))
     room = np.minimum(pools["max_model_len"], pools["n_blocks"] * pools["block_size"])
-    return bool(tokens <= room.min())
+    return fits(traffic.prompt_tokens, traffic.output_tokens, int(room.min()))
 
 
-def two_words(traffic: Traffic, n_class: int) -> list[np.ndarray]:
+def fits(prompt: np.ndarray, output: np.ndarray, room: int) -> bool:
+    """Whether the context of each request fits a room of so many tokens."""
+    return int(np.max(prompt + np.maximum(output, 1), initial=0)) <= room
+
+
+def _trace(traffic: Traffic, n_class: int, params: Params) -> list[np.ndarray]:
     """The requests in two words each; InputError where one is too long or there are too many classes."""
     longest = max((int(np.max(tokens, initial=0)) for tokens in traffic[1:3]), default=0)
     if longest > TOKENS_MAX:
@@ -185,12 +189,7 @@ def two_words(traffic: Traffic, n_class: int) -> list[np.ndarray]:
         raise InputError(f"classes: {n_class} of them; allowed: at most {CLASSES_MAX}")
     prompt, output, klass = (np.asarray(column, dtype=np.int64) for column in traffic[1:4])
     packed = (prompt << (TOKEN_BITS + CLASS_BITS)) | (output << CLASS_BITS) | klass
-    return [np.asarray(traffic.arrival_ps, dtype=np.int64), packed]
-
-
-def _trace(traffic: Traffic, n_class: int, params: Params) -> list[np.ndarray]:
-    """The requests, and what else they have. Raises InputError."""
-    words = two_words(traffic, n_class)
+    words = [np.asarray(traffic.arrival_ps, dtype=np.int64), packed]
     if traffic.session_id is not None and np.max(traffic.session_id, initial=-1) >= 0:
         words.append(checked_sessions(traffic.session_id))
     if traffic.content_id is not None:

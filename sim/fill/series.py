@@ -8,14 +8,17 @@ from __future__ import annotations
 
 import numpy as np
 
-from sim.fill.params import World, two_words, with_traffic
-from sim.fill.rows import AUTO_RUNS, power_of_two
+from sim.fill.params import World, fits, with_traffic
+from sim.fill.rows import AUTO_RUNS
 from sim.fill.state import SLOTS_AT_FIRST, line_of_zeros, new_state
 from sim.fill.trace import Traffic
 from sim.model.router.choose import CONSISTENT_HASH
 from sim.model.tables.run import Params, State
+from sim.model.tables.traffic import CLASS_BITS, TOKEN_BITS, TOKENS_MAX
 
 SEED, N_REQUEST, ALL_FIT = (Params.FIELDS[name].offset for name in ("seed", "n_request", "all_fit"))
+#: How many slots there may be room for at first.
+SLOTS = (64, 256, SLOTS_AT_FIRST)
 #: Tables of which a run writes a row a sample, from the first on.
 SAMPLED = ("sample", "station_sample")
 
@@ -71,7 +74,7 @@ class Memory:
 
 
 class Series:
-    """Runs of one world. What it keeps is some ten kilobytes, and a layout while it lives."""
+    """Runs of one world. What it keeps is some 50 kB."""
 
     def __init__(self, world: World) -> None:
         self._world = world
@@ -98,16 +101,26 @@ class Series:
             return with_traffic(self._world, seed, traffic)
         if self._header is None:
             self._header = with_traffic(self._world, seed, traffic).m
-        m, trace = self._header.copy(), two_words(traffic, self._world.n_class)
-        longest = int((traffic.prompt_tokens + np.maximum(traffic.output_tokens, 1)).max(initial=0))
-        m[SEED], m[N_REQUEST], m[ALL_FIT] = seed, len(traffic.arrival_ps), longest <= self._room
-        return Params(m, np.concatenate(trace))
+        prompt, output = traffic.prompt_tokens, traffic.output_tokens
+        longest = int(prompt.max(initial=0)), int(output.max(initial=0))
+        if max(longest) > TOKENS_MAX:
+            return with_traffic(self._world, seed, traffic)  # says what is wrong with it
+        m, n = self._header.copy(), len(traffic.arrival_ps)
+        m[SEED], m[N_REQUEST] = seed, n
+        m[ALL_FIT] = longest[0] + max(1, longest[1]) <= self._room or fits(prompt, output, self._room)
+        trace = np.empty(2 * n, dtype=np.int64)
+        trace[:n], packed = traffic.arrival_ps, trace[n:]
+        np.left_shift(prompt, TOKEN_BITS, out=packed, dtype=np.int64)
+        packed |= output
+        packed <<= CLASS_BITS
+        packed |= traffic.class_id
+        return Params(m, trace)
 
     def fresh(self, params: Params, traffic: Traffic, memory: Memory) -> State:
         """The state that a run of this series begins with. It lies in `memory`, until the next one does."""
         if not self.is_plain(traffic):
             return new_state(params)
-        n_slot = power_of_two(max(1, min(SLOTS_AT_FIRST, int(params.n_request))))
+        n_slot = next(n for n in SLOTS if n >= min(SLOTS_AT_FIRST, int(params.n_request)))
         layout = self._layouts.get(n_slot)
         if layout is None:
             layout = self._layouts[n_slot] = Layout(params, n_slot)

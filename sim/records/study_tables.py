@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -69,6 +70,7 @@ def runs_table(
     return pa.Table.from_arrays(arrays, schema=schema(columns))
 
 
+@functools.cache
 def measure_column(name: str) -> Column:
     """The column of a measure: the same in every shard, whatever its runs came to."""
     if name == "slo_ok":
@@ -128,12 +130,17 @@ def bins_of(cell: int, counts: np.ndarray, lost: np.ndarray) -> Bins:
     return Bins(np.full(len(measure), cell), measure, bucket, whole[measure, bucket])
 
 
+@functools.cache
+def _edges_s() -> np.ndarray:
+    return np.append(bucket_edges_ps()[:-1] / PS_PER_S, [np.inf, np.inf])
+
+
 def histograms_table(
     points: Sequence[int], seeds: Sequence[int | None], measures: Sequence[str], parts: Sequence[Bins]
 ) -> pa.Table:
     """Histograms as rows: `points` and `seeds` of each cell, its filled buckets in `parts`."""
     cell, measure, bucket, number = (np.concatenate(column) for column in zip(*parts, strict=True))
-    edges_s = np.append(bucket_edges_ps()[:-1] / PS_PER_S, [np.inf, np.inf])
+    edges_s = _edges_s()
     low_s, high_s = edges_s[bucket], edges_s[bucket + 1]
     names = pa.DictionaryArray.from_arrays(
         pa.array(measure.astype(np.int32)), pa.array(measures, type=pa.string())

@@ -13,7 +13,6 @@ import time
 import traceback
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from importlib import import_module
 from multiprocessing import Pipe
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
@@ -27,7 +26,6 @@ from sim.studies.running import Kept, partition_of, run_shard
 ROOT = str(Path(__file__).resolve().parents[2])
 PROGRAM = "import sys; sys.path.insert(0, sys.argv[1]); from sim.studies.executors import serve; serve(int(sys.argv[2]))"
 STDERR = 2
-IMPORT_PAYS_FROM = 5000  # runs
 
 
 class Task(NamedTuple):
@@ -67,8 +65,6 @@ class Worker:
         self._kept = Kept(task.plan)
         self._partition = partition_of(task.plan)
         self._folder = StudyDir(task.path)
-        if task.plan.n_run > IMPORT_PAYS_FROM:
-            import_module("scipy.special")  # its normal quantiles are the faster ones
 
     def __call__(self, number: int) -> Outcome:
         """Run a shard and write it; what goes wrong in it is its outcome."""

@@ -11,19 +11,20 @@ import numpy as np
 
 from sim.analysis.many import Latencies, Row
 from sim.engine.result import RESULT_METRICS
-from sim.pack.scenario import Outline, outline
+from sim.fill.series import Memory
+from sim.pack.scenario import outline
 from sim.records.study_tables import Bins, Varied, bins_of, histograms_table, runs_table
 from sim.runner import choose_engine
 from sim.scenario.scenario import Scenario
 from sim.studies.planning import Plan as StudyPlan
 from sim.studies.planning import Shard
 from sim.studies.points import NEVER
-from sim.sweeps.batch import SharedRequests, run_part
+from sim.sweeps.batch import Prepared, SharedRequests, run_part
 from sim.workload.tenants import with_recorded_tenants
 
 KEPT_MAX = 1000  # packed points of some 50 kB each
 PARTITIONS_MAX = 64
-SEEDS_TOGETHER = 64
+FIRST_SEEDS, SEEDS_TOGETHER = 4, 64
 REQUESTS_TOGETHER = 500_000
 VALUES_MAX = 24  # of one partitioned key
 
@@ -40,14 +41,15 @@ class Kept:
 
     def __init__(self, plan: StudyPlan) -> None:
         self._plan = plan
-        self._kept: OrderedDict[int, Outline] = OrderedDict()
+        self._kept: OrderedDict[int, Prepared] = OrderedDict()
+        self.memory = Memory()
         self.n_request: float | None = None  # of a run, as the runs before had them
 
-    def __call__(self, point: int) -> Outline:
+    def __call__(self, point: int) -> Prepared:
         """A point packed, but for its seed. Raises InputError, which names the point."""
         found = self._kept.get(point)
         if found is None:
-            found = outline(quiet(self._plan.scenario(point)))
+            found = Prepared(outline(quiet(self._plan.scenario(point))))
             self._kept[point] = found
             if len(self._kept) > KEPT_MAX:
                 self._kept.popitem(last=False)
@@ -74,7 +76,7 @@ def run_shard(plan: StudyPlan, shard: Shard, kept: Kept, engine: str) -> ShardTa
     place_of = {seed: place for place, seed in enumerate(seeds)}
     for part in parts_of(seeds, kept, engine):
         shared = SharedRequests()
-        for point, found in enumerate(run_part([(of, part) for of in asked], engine, shared)):
+        for point, found in enumerate(run_part([(one, part) for one in asked], engine, shared, kept.memory)):
             for summed in found:
                 names = summed.names
                 places = [point * len(seeds) + place_of[seed] for seed in summed.seeds]
@@ -91,7 +93,7 @@ def parts_of(seeds: Sequence[int], kept: Kept, engine: str) -> Iterator[Sequence
     """
     first = 0
     while first < len(seeds):
-        n = SEEDS_TOGETHER if kept.n_request is None else int(REQUESTS_TOGETHER // max(1.0, kept.n_request))
+        n = FIRST_SEEDS if kept.n_request is None else int(REQUESTS_TOGETHER // max(1.0, kept.n_request))
         n = len(seeds) if engine == "cuda" else max(1, min(n, SEEDS_TOGETHER))
         yield seeds[first : first + n]
         first += n

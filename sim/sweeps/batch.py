@@ -5,7 +5,7 @@ Rows and histograms are those of one run after the other, to the last bit.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 from sim.analysis.many import Latencies, Row, Summaries
@@ -18,7 +18,7 @@ from sim.model.tables.run import Params, State
 from sim.pack.closed_loop import check_sent
 from sim.pack.scenario import Outline, Plan, checked_traffic
 from sim.runner import laws_of
-from sim.workload.requests import Requests, make_requests
+from sim.workload.requests import Requests, requests_of_seeds
 
 TRAFFICS_KEPT = 8  # of scenarios that see other requests with the same seeds
 
@@ -44,8 +44,8 @@ class SharedRequests:
         """How many requests a run has, of those that were made."""
         return self._n_request / max(1, self._n_made)
 
-    def of(self, of: Outline) -> Callable[[int], Requests]:
-        """What gives a scenario's requests with a seed."""
+    def of(self, of: Outline, seeds: Sequence[int]) -> dict[int, Requests]:
+        """A scenario's requests with each of some seeds."""
         story = of.scenario
         asks_prefixes = any(pool.runtime.prefix_caching for pool in story.pools)
         key = (asks_prefixes, story.duration_s, story.classes, tuple(of.in_list.items()))
@@ -53,25 +53,31 @@ class SharedRequests:
         if made is None:
             made = {}
             self._kept = [*self._kept[1 - TRAFFICS_KEPT :], (key, made)]
+        missing = [seed for seed in seeds if seed not in made]
+        if missing:
+            new = requests_of_seeds(story, missing, of.in_list)
+            self._n_made += len(new)
+            self._n_request += sum(len(requests.arrival_ps) for requests in new)
+            made.update(zip(missing, new, strict=True))
+        return made
 
-        def requests(seed: int) -> Requests:
-            if seed not in made:
-                made[seed] = make_requests(story, seed, of.in_list)
-                self._n_made += 1
-                self._n_request += len(made[seed].arrival_ps)
-            return made[seed]
 
-        return requests
+class Prepared:
+    """What all runs of one scenario have in common: to be kept as long as there are more of them."""
+
+    def __init__(self, of: Outline) -> None:
+        named = {limit.scope for limit in limits_of(of.scenario) if limit.scope is not None}
+        self.of = of
+        self.summaries = Summaries(of.scenario, of.tables, named)
+        self.series = Series(of.world)
 
 
 class Batch:
     """Runs of one scenario with some seeds."""
 
-    def __init__(self, of: Outline) -> None:
-        self._of = of
-        named = {limit.scope for limit in limits_of(of.scenario) if limit.scope is not None}
-        self._summaries = Summaries(of.scenario, of.tables, named)
-        self._series = Series(of.world)
+    def __init__(self, prepared: Prepared) -> None:
+        self._of = prepared.of
+        self._summaries, self._series = prepared.summaries, prepared.series
         self._read: list[tuple[Reader, list[int]]] = []
 
     def packed(self, seed: int, requests: Requests) -> tuple[Params, Traffic]:
@@ -109,32 +115,35 @@ class Batch:
 
 
 def run_part(
-    asked: Sequence[tuple[Outline, Sequence[int]]], engine: str, shared: SharedRequests | None = None
+    asked: Sequence[tuple[Prepared, Sequence[int]]],
+    engine: str,
+    shared: SharedRequests | None = None,
+    memory: Memory | None = None,
 ) -> Iterator[list[Summed]]:
     """Each scenario with its seeds, one scenario after the other. Raises InputError."""
     if engine == "cuda":
         yield from _on_gpu(asked)
         return
-    shared, memory = shared or SharedRequests(), Memory()
-    for of, seeds in asked:
-        batch, requests = Batch(of), shared.of(of)
+    shared, memory = shared or SharedRequests(), memory or Memory()
+    for prepared, seeds in asked:
+        batch, requests = Batch(prepared), shared.of(prepared.of, seeds)
         for seed in seeds:
-            params, traffic = batch.packed(seed, requests(seed))
+            params, traffic = batch.packed(seed, requests[seed])
             batch.add(seed, params, batch.state(params, traffic, engine, memory))
         yield list(batch.summed())
 
 
-def _on_gpu(asked: Sequence[tuple[Outline, Sequence[int]]]) -> Iterator[list[Summed]]:
+def _on_gpu(asked: Sequence[tuple[Prepared, Sequence[int]]]) -> Iterator[list[Summed]]:
     """The same, all runs in one batch on the device; requests are held no longer than their seed is packed."""
     from sim.engine import cuda
 
-    batches = [Batch(of) for of, _ in asked]
+    batches = [Batch(prepared) for prepared, _ in asked]
     runs = []
     for k in range(max((len(seeds) for _, seeds in asked), default=0)):
         shared = SharedRequests()
-        for batch, (of, seeds) in zip(batches, asked, strict=True):
+        for batch, (prepared, seeds) in zip(batches, asked, strict=True):
             for seed in seeds[k : k + 1]:
-                runs.append((batch, seed, batch.packed(seed, shared.of(of)(seed))[0]))
+                runs.append((batch, seed, batch.packed(seed, shared.of(prepared.of, [seed])[seed])[0]))
     policies = [batch.policies(params) for batch, _, params in runs]
     for i, state in cuda.run_each([params for _, _, params in runs], policies):
         batch, seed, params = runs[i]

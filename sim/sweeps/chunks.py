@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-from sim.pack.scenario import Outline
-from sim.sweeps.batch import run_part
+from sim.sweeps.batch import Prepared, run_part
 from sim.sweeps.jobs import Jobs, Outlines
 
 Row = dict[str, Any]
@@ -21,13 +20,13 @@ class Done(NamedTuple):
 def run_chunk(jobs: Jobs, first: int, end: int, engine: str, outlines: Outlines) -> list[Done]:
     """Jobs first … end − 1, as far as there are so many, in their order. Raises InputError."""
     of_variant: dict[str, dict[int, int]] = {}  # variant → seed → place
-    asked: dict[str, Outline] = {}
+    asked: dict[str, Prepared] = {}
     for place in range(first, min(end, len(jobs))):
         job = jobs[place]
         of_variant.setdefault(job.variant, {})[job.seed] = place
         asked.setdefault(job.variant, outlines(job))
     done = []
-    parts = [(of, list(of_variant[variant])) for variant, of in asked.items()]
+    parts = [(prepared, list(of_variant[variant])) for variant, prepared in asked.items()]
     for variant, found in zip(asked, run_part(parts, engine), strict=True):
         for summed in found:
             for seed, values in zip(summed.seeds, summed.rows, strict=True):

@@ -7,9 +7,10 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from sim.errors import InputError
-from sim.pack.scenario import Outline, outline
+from sim.pack.scenario import outline
 from sim.scenario.scenario import Scenario
 from sim.scenario.types import SEED_MAX
+from sim.sweeps.batch import Prepared
 from sim.workload.tenants import with_recorded_tenants
 
 RUNS_MAX = 10_000_000
@@ -70,13 +71,13 @@ class Outlines:
     """What the seeds of each variant have in common, packed once; threads share it."""
 
     def __init__(self) -> None:
-        self._kept: dict[str, Outline] = {}
+        self._kept: dict[str, Prepared] = {}
 
-    def __call__(self, job: Job) -> Outline:
+    def __call__(self, job: Job) -> Prepared:
         """The job but for its seed."""
         found = self._kept.get(job.variant)
         if found is None:
-            found = outline(job.scenario)
+            found = Prepared(outline(job.scenario))
             if len(self._kept) < OUTLINES_KEPT:
                 self._kept[job.variant] = found
         return found

@@ -15,7 +15,7 @@ from sim.workload.clock import clock_shape
 from sim.workload.modulation import modulation_path, stationary_time
 from sim.workload.rate import Rate, integral, multiply, scale, times_at
 from sim.workload.renewal import gamma_times, poisson_times, weibull_shape, weibull_times
-from sim.workload.streams import generator
+from sim.workload.streams import passing_generator
 
 Floats = NDArray[np.float64]
 REQUESTS_MAX = 200_000_000
@@ -87,7 +87,8 @@ def _times(process: a.Simple, shape: Rate, seed: int, name: str) -> Floats:
     if isinstance(process, a.Batch):
         return _batch_times(process, float(shape.start_s[-1]))
     rate = _rate(process, shape, seed, name)
-    expected = float(integral(rate)[-1])
+    cumulated = integral(rate)
+    expected = float(cumulated[-1])
     if expected > REQUESTS_MAX:
         raise InputError(
             f"traffic {name!r}: arrivals would make about {expected:.3g} requests;"
@@ -95,12 +96,12 @@ def _times(process: a.Simple, shape: Rate, seed: int, name: str) -> Floats:
         )
     if expected <= 0:
         return np.empty(0)
-    return times_at(rate, _unit_times(process, rate, expected, seed, name))
+    return times_at(rate, _unit_times(process, rate, expected, seed, name), cumulated)
 
 
 def _unit_times(process: a.Simple, rate: Rate, end: float, seed: int, name: str) -> Floats:
     """Events in [0, end) of the process with its rate taken out."""
-    rng = generator(seed, "arrivals", name)
+    rng = passing_generator(seed, "arrivals", name)
     if isinstance(process, a.Poisson | a.Mmpp | a.OnOff):
         return poisson_times(end, rng, alone=True)
     if isinstance(process, a.GammaRenewal):

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from sim.errors import InputError
 from sim.scenario.arrivals import Drift, Markov, Modulation
 from sim.workload.rate import Rate, steps
-from sim.workload.streams import generator
+from sim.workload.streams import passing_generator
 
 Floats = NDArray[np.float64]
 Generator = np.random.Generator
@@ -23,10 +23,12 @@ CHUNK_MIN, CHUNK_MAX = 64, 65_536
 def modulation_path(modulation: Modulation, end_s: float, seed: int, name: str) -> Rate:
     """One path on [0, end_s]; a longer horizon only adds to it. Raise InputError on too many steps."""
     if isinstance(modulation, Markov):
-        stays, choices = generator(seed, "markov_stay", name), generator(seed, "markov_choice", name)
+        stays, choices = (
+            passing_generator(seed, stream, name) for stream in ("markov_stay", "markov_choice")
+        )
         return markov_path(modulation, end_s, stays, choices)
     if isinstance(modulation, Drift):
-        return drift_path(modulation, end_s, generator(seed, "drift", name))
+        return drift_path(modulation, end_s, passing_generator(seed, "drift", name))
     raise TypeError(f"no path for {type(modulation).__name__}")
 
 
@@ -56,6 +58,7 @@ class _Constants(NamedTuple):
 
     cumulated: Floats  # (state,) long-run shares of time
     rates: Floats  # (state,) scaled to a mean of one
+    sojourn_s: Floats
     mean_stay_s: float
 
 
@@ -63,12 +66,13 @@ class _Constants(NamedTuple):
 def _constants(chain: Markov) -> _Constants:
     share = stationary_time(chain)
     rates = np.asarray(chain.rates) / float(share @ np.asarray(chain.rates))
-    return _Constants(np.cumsum(share), rates, float(1.0 / (share / np.asarray(chain.sojourn_s)).sum()))
+    sojourn_s = np.asarray(chain.sojourn_s)
+    return _Constants(np.cumsum(share), rates, sojourn_s, float(1.0 / (share / sojourn_s).sum()))
 
 
 def markov_path(chain: Markov, end_s: float, stays: Generator, choices: Generator) -> Rate:
     """The chain's relative rates over time, started from its long-run shares and scaled to mean one."""
-    cumulated, rates, mean_stay_s = _constants(chain)
+    cumulated, rates, sojourn_s, mean_stay_s = _constants(chain)
     _check_steps(end_s / mean_stay_s)
     state = int(np.searchsorted(cumulated, choices.random(), side="right"))
     state = min(state, len(rates) - 1)
@@ -76,7 +80,7 @@ def markov_path(chain: Markov, end_s: float, stays: Generator, choices: Generato
     starts, states = [np.zeros(1)], []
     while clock < end_s:
         visited, state = _visit(chain, state, size, choices)
-        ends = clock + np.cumsum(np.asarray(chain.sojourn_s)[visited] * stays.standard_exponential(size))
+        ends = clock + np.cumsum(sojourn_s[visited] * stays.standard_exponential(size))
         starts.append(ends)
         states.append(visited)
         clock = float(ends[-1])
@@ -118,7 +122,9 @@ def _cut(starts: Floats, values: Floats, end_s: float) -> Rate:
     """Steps that stop exactly at `end_s`; steps of no length are left out."""
     n = int(np.searchsorted(starts, end_s, side="left"))
     starts, values = np.append(starts[:n], end_s), values[:n]
-    kept = np.diff(starts) > 0
+    kept = starts[1:] > starts[:-1]
+    if kept.all():
+        return steps(starts, values)
     return steps(np.append(starts[:-1][kept], end_s), values[kept])
 
 

@@ -71,8 +71,10 @@ def scale(rate: Rate, factor: float) -> Rate:
 
 def integral(rate: Rate) -> Floats:
     """(n + 1,) the integral from the first breakpoint up to each breakpoint."""
-    areas = 0.5 * (rate.left + rate.right) * np.diff(rate.start_s)
-    return np.concatenate([[0.0], np.cumsum(areas)])
+    areas = 0.5 * (rate.left + rate.right) * (rate.start_s[1:] - rate.start_s[:-1])
+    found = np.zeros(len(areas) + 1)
+    np.cumsum(areas, out=found[1:])
+    return found
 
 
 def integral_at(rate: Rate, at_s: Floats) -> Floats:
@@ -82,16 +84,20 @@ def integral_at(rate: Rate, at_s: Floats) -> Floats:
     return integral(rate)[piece] + 0.5 * (rate.left[piece] + height) * (at_s - rate.start_s[piece])
 
 
-def times_at(rate: Rate, areas: Floats) -> Floats:
+def times_at(rate: Rate, areas: Floats, cumulated: Floats | None = None) -> Floats:
     """The times at which the integral reaches each of `areas` (rising, each below the whole): time rescaling.
 
-    A process with unit rate, mapped through this, has rate `rate`: exact for any unit-rate process.
+    A process with unit rate, mapped through this, has rate `rate`: exact for any unit-rate process. `cumulated` is the
+    rate's `integral`, where it is known.
     """
-    cumulated = integral(rate)
+    cumulated = integral(rate) if cumulated is None else cumulated
     if len(rate.left) == 1 and rate.left[0] == rate.right[0]:
         return rate.start_s[0] + areas / rate.left[0]
     firsts = np.searchsorted(areas, cumulated[1:-1], side="left")  # of each piece but the first
-    piece = np.repeat(np.arange(len(rate.left)), np.diff(firsts, prepend=0, append=len(areas)))
+    ends = np.concatenate([firsts, [len(areas)]])
+    numbers = ends.copy()
+    numbers[1:] -= ends[:-1]
+    piece = np.repeat(np.arange(len(rate.left)), numbers)
     rest = areas - cumulated[piece]
     left = rate.left[piece]
     if is_flat(rate):  # what the root below comes to, to the last bit

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
 
@@ -20,7 +20,7 @@ from sim.scenario.traffic import TrafficClass
 from sim.units import PS_PER_S, s_to_ps
 from sim.workload.arrivals import arrival_times_s
 from sim.workload.formats import TraceRows
-from sim.workload.lengths import make_lengths
+from sim.workload.lengths import lengths_of_seeds, make_lengths
 from sim.workload.loops import Line, in_lines, line_number, loop_calls
 from sim.workload.popularity import first_asked, make_contents
 from sim.workload.prefix import cut, joined, picked, recorded_chains, same_beginning
@@ -32,6 +32,9 @@ from sim.workload.streams import generator
 
 SHARED = "shared arrivals"  # no class can be called so
 NO_TIMES = "it has no arrival times, arrivals come from `arrivals`"
+
+
+Lengths = tuple[NDArray[np.int32], NDArray[np.int32]]  # of prompts and answers
 
 
 class Requests(NamedTuple):
@@ -82,26 +85,65 @@ def make_requests(scenario: Scenario, seed: int, in_list: Mapping[str, int] | No
     `in_list` says of closed loops that go on until the end how many requests to have ready, by the name of the (first)
     class. Raise InputError when a trace cannot be used or when there would be too many requests.
     """
-    classes, duration_s = scenario.classes, scenario.duration_s
+    return requests_of_seeds(scenario, [seed], in_list)[0]
+
+
+def requests_of_seeds(
+    scenario: Scenario, seeds: Sequence[int], in_list: Mapping[str, int] | None = None
+) -> list[Requests]:
+    """The requests of a run with each of some seeds."""
     is_cached = any(pool.runtime.prefix_caching for pool in scenario.pools)
+    calls = [_all_calls(scenario, seed, is_cached, in_list) for seed in seeds]
+    lengths = [
+        _lengths_of(traffic, [of_seed[i] for of_seed in calls], seeds)
+        for i, traffic in enumerate(scenario.classes)
+    ]
+    return [
+        _put_together(scenario, seed, found, of_seed, is_cached)
+        for seed, found, of_seed in zip(seeds, calls, zip(*lengths, strict=True), strict=True)
+    ]
+
+
+def _all_calls(
+    scenario: Scenario, seed: int, is_cached: bool, in_list: Mapping[str, int] | None
+) -> list[Calls]:
+    """The calls of each class."""
     shared = shared_arrivals(scenario, seed, is_cached, in_list)
-    calls = [
+    return [
         shared.get(i)
-        or make_calls(traffic, duration_s, seed, is_cached, is_written(scenario, traffic), in_list)
-        for i, traffic in enumerate(classes)
+        or make_calls(traffic, scenario.duration_s, seed, is_cached, is_written(scenario, traffic), in_list)
+        for i, traffic in enumerate(scenario.classes)
     ]
-    parts = [
-        capped(class_requests(traffic, i, duration_s, seed, found, is_cached), traffic.caps)
-        for i, (traffic, found) in enumerate(zip(classes, calls, strict=True))
-    ]
-    parts = [
-        part if found.line is None else part._replace(turns=found.line.turns(line_number(classes, i)))
-        for i, (part, found) in enumerate(zip(parts, calls, strict=True))
-    ]
+
+
+def _lengths_of(traffic: TrafficClass, calls: Sequence[Calls], seeds: Sequence[int]) -> list[Lengths | None]:
+    """How long the requests of a class are with each seed; None where calls, or sessions, say it themselves."""
+    asked = [i for i, found in enumerate(calls) if needs_lengths(traffic, found)]
+    made = lengths_of_seeds(traffic, [len(calls[i].arrival_ps) for i in asked], [seeds[i] for i in asked])
+    by_place = dict(zip(asked, made, strict=True))
+    return [by_place.get(i) for i in range(len(calls))]
+
+
+def needs_lengths(traffic: TrafficClass, calls: Calls) -> bool:
+    """Whether the lengths of a class's requests are drawn one by one from its distributions."""
+    return calls.table is None and traffic.sessions is None and calls.lengths is None
+
+
+def _put_together(
+    scenario: Scenario, seed: int, calls: list[Calls], lengths: Sequence[Lengths | None], is_cached: bool
+) -> Requests:
+    classes = scenario.classes
+    parts = []
+    for i, (traffic, found, drawn) in enumerate(zip(classes, calls, lengths, strict=True)):
+        known = found if drawn is None else found._replace(lengths=drawn)
+        part = capped(class_requests(traffic, i, scenario.duration_s, seed, known, is_cached), traffic.caps)
+        parts.append(
+            part if found.line is None else part._replace(turns=found.line.turns(line_number(classes, i)))
+        )
     if len(parts) == 1:
         return parts[0]
-    lengths = [len(part.arrival_ps) for part in parts]
-    return merge(parts, in_lines(classes, [found.line for found in calls], lengths))
+    numbers = [len(part.arrival_ps) for part in parts]
+    return merge(parts, in_lines(classes, [found.line for found in calls], numbers))
 
 
 def class_requests(

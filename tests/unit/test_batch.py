@@ -25,7 +25,10 @@ from sim.pack.scenario import Outline, outline, with_seed
 from sim.records.summary import flat_summary
 from sim.runner import laws_of
 from sim.studies.running import quiet
-from sim.sweeps.batch import SharedRequests, Summed, run_part
+from sim.sweeps.batch import Prepared, SharedRequests, Summed, run_part
+from sim.workload.lengths import lengths_of_seeds, make_lengths
+from sim.workload.requests import make_requests, requests_of_seeds
+from sim.workload.streams import generator, passing_generator
 from tests.parity.engines import laws_of as fleet_laws
 from tests.parity.fleets import Fleet, fleet
 
@@ -99,7 +102,7 @@ def assert_as_alone(of: Outline, found: list[Summed], seeds: range) -> None:
 @pytest.mark.parametrize("name", STORIES)
 def test_rows_are_those_of_single_runs(name: str) -> None:
     of, seeds = outline_of(*STORIES[name]), range(1, 5)
-    (found,) = run_part([(of, seeds)], "cpu")
+    (found,) = run_part([(Prepared(of), seeds)], "cpu")
     assert_as_alone(of, found, seeds)
 
 
@@ -139,18 +142,18 @@ def generated(seed: int) -> list[str]:
 def test_rows_of_generated_scenarios_are_those_of_single_runs(seed: int) -> None:
     seeds = range(3 * seed, 3 * seed + 3)
     of = outline_of("first_run", generated(seed))
-    (found,) = run_part([(of, seeds)], "cpu")
+    (found,) = run_part([(Prepared(of), seeds)], "cpu")
     assert_as_alone(of, found, seeds)
 
 
 def test_scenarios_share_requests_but_no_results() -> None:
     asked = [
-        (outline_of(*STORIES[name]), range(5, 8))
+        (Prepared(outline_of(*STORIES[name])), range(5, 8))
         for name in ("plain", "closed loop", "limits of the fleet", "plain")
     ]
     shared = SharedRequests()
-    for (of, seeds), found in zip(asked, run_part(asked, "cpu", shared), strict=True):
-        assert_as_alone(of, found, seeds)
+    for (prepared, seeds), found in zip(asked, run_part(asked, "cpu", shared), strict=True):
+        assert_as_alone(prepared.of, found, seeds)
     assert shared.mean > 0
 
 
@@ -161,13 +164,16 @@ def test_a_users_policy_is_read_anew_for_every_run(tmp_path: Path) -> None:
     )
     words = [*SHORT, "autoscaler=user", f"autoscaler.law={law}:desired", "pool.max_replicas=5"]
     of, seeds = outline_of("first_run", words), range(3)
-    (found,) = run_part([(of, seeds)], "cpu")
+    (found,) = run_part([(Prepared(of), seeds)], "cpu")
     assert_as_alone(of, found, seeds)
 
 
 def test_simpy_leaves_the_same() -> None:
     of, seeds = outline_of("first_run", ["duration_s=5"]), range(2)
-    (here,), (there,) = next(run_part([(of, seeds)], "cpu")), next(run_part([(of, seeds)], "simpy"))
+    (here,), (there,) = (
+        next(run_part([(Prepared(of), seeds)], "cpu")),
+        next(run_part([(Prepared(of), seeds)], "simpy")),
+    )
     assert here.rows == there.rows
 
 
@@ -232,3 +238,35 @@ def test_what_many_runs_left_is_what_each_left() -> None:
             }
         for name in ("time_ps", "kv_blocks_used", "kv_blocks_total", "ready", "wanted"):
             assert many.samples[name].tolist() == result.samples[name].tolist() * 2
+
+
+# ---- below: requests ----------------------------------------------------------------------
+def test_a_generator_that_is_keyed_anew_draws_as_a_new_one() -> None:
+    for seed in range(20):
+        new, passing = generator(seed, "some stream", "chat"), passing_generator(seed, "some stream", "chat")
+        for n in (1, 3, 64, 5):
+            assert (new.random(n) == passing.random(n)).all()
+            assert (new.standard_gamma(0.7, n) == passing.standard_gamma(0.7, n)).all()
+            assert (
+                new.integers(9, size=n, dtype=np.int32) == passing.integers(9, size=n, dtype=np.int32)
+            ).all()
+
+
+@pytest.mark.parametrize("name", ["plain", "two models", "sessions and prefixes", "limits of a class"])
+def test_requests_of_many_seeds_are_those_of_each(name: str) -> None:
+    story = sim.load(STORIES[name][0], STORIES[name][1])
+    for seed, together in enumerate(requests_of_seeds(story, range(6))):
+        alone = make_requests(story, seed)
+        for a, b in zip(together[:5], alone[:5], strict=True):
+            assert (a is None and b is None) or (a == b).all()
+
+
+def test_lengths_do_not_depend_on_what_stands_beside_them() -> None:
+    traffic = sim.load("first_run").classes[0]
+    numbers = [5, 0, 9000, 9000, 1, 20_000]
+    found = lengths_of_seeds(traffic, numbers, range(6))
+    for seed, (n, (prompt, output)) in enumerate(zip(numbers, found, strict=True)):
+        alone = make_lengths(traffic, n, seed)
+        assert (prompt == alone[0]).all()
+        assert (output == alone[1]).all()
+        assert len(prompt) == n
