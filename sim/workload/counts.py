@@ -5,7 +5,7 @@ from __future__ import annotations
 from sim.scenario.arrivals import Concurrency
 from sim.scenario.scenario import Scenario
 from sim.units import s_to_ps
-from sim.workload.requests import is_written, make_calls, shared_arrivals
+from sim.workload.calls import is_written, make_calls, shared_arrivals
 
 
 def n_arrivals(scenario: Scenario, seed: int) -> int | None:

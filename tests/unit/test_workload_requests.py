@@ -16,7 +16,8 @@ from sim.scenario.dist import Constant, Exponential, Gamma, Lognormal, Quantiles
 from sim.scenario.limits import Caps
 from sim.scenario.trace import Columns, Trace
 from sim.scenario.traffic import Curves, Spike, TrafficClass
-from sim.workload.requests import Requests, make_requests, to_ps
+from sim.workload.calls import to_ps
+from sim.workload.requests import Requests, make_requests
 
 PS = 10**12
 
