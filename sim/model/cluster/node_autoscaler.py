@@ -54,7 +54,6 @@ def pack_member(params, state, r, number, group_id, t):
         if group_id == UPCOMING:
             is_one = is_upcoming(node.stage)
         if is_one and holds_member(params, state, pool_id, place.cursor):
-            state.node_group[node.group].opened += int(node.stage == NODE_ABSENT and node.n_member == 0)
             bind_member(params, state, r, number, place.cursor, t)
             return True
         place.cursor += 1
@@ -146,11 +145,10 @@ def expand(params, state, t):
     for g in range(params.n_node_group):
         option = state.node_group[g]
         option.packed = 0
-        option.opened = 0
         if option.retry_ps > t:
             continue
         option.packed = pack_waiting(params, state, g, t)
-        option.held_slices = slices_planned(params, state, g)
+        count_planned(params, state, g)
         undo_plans(params, state, t)
         if option.packed > 0:
             n += 1
@@ -173,14 +171,17 @@ def nth_option(params, state, n):
 
 
 @jit_call
-def slices_planned(params, state, g):
-    """How many memory slices of a group's absent nodes are planned for replicas."""
+def count_planned(params, state, g):
+    """Count how many of a group's absent nodes a packing opened, and how many of their memory slices it planned."""
     group = params.node_group[g]
-    planned = 0
+    option = state.node_group[g]
+    option.opened = 0
+    option.held_slices = 0
     for node_id in range(group.first_node, group.first_node + group.n_node):
-        if state.node[node_id].stage == NODE_ABSENT:
-            planned += state.node[node_id].used_slices
-    return planned
+        node = state.node[node_id]
+        if node.stage == NODE_ABSENT and node.n_member > 0:
+            option.opened += 1
+            option.held_slices += node.used_slices
 
 
 @jit_call

@@ -133,7 +133,6 @@ def find_victims(params, state, r, node_id, t):
     pool_id = state.replica[r].pool
     node = state.node[node_id]
     used_slices = node.used_slices
-    idle_ps = node.idle_ps
     keep_gpus(params, state, node_id, False)
     n = clear_node(params, state, r, node_id)
     promise_slices(params, state, node_id, True, t)
@@ -152,7 +151,6 @@ def find_victims(params, state, r, node_id, t):
     promise_slices(params, state, node_id, False, t)
     keep_gpus(params, state, node_id, True)
     node.used_slices = used_slices
-    node.idle_ps = idle_ps
     return n
 
 

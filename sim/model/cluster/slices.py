@@ -137,7 +137,7 @@ def bind_member(params, state, r, number, node_id, t):
 
 @jit_call
 def release_member(params, state, number, t):
-    """A member gives its slices back."""
+    """A member gives its slices back, or what was only planned for it or tried."""
     member = state.member[number]
     node_id = member.node
     node = state.node[node_id]
@@ -148,8 +148,6 @@ def release_member(params, state, number, t):
     unlink(state.member, number)
     if member.prev < 0:
         node.first_held = member.next
-    if node.n_member == 0:
-        node.idle_ps = t
     change_used(state, node_id, -slices_of(params, pool_id, node.group), t)
 
 

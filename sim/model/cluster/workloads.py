@@ -113,6 +113,9 @@ def leave_cluster(params, state, r, t):
     first = first_member(params, state, r)
     pool_id = state.replica[r].pool
     for number in range(first, first + params.pool_place[pool_id].n_member):
-        if state.member[number].node >= 0:
+        node_id = state.member[number].node
+        if node_id >= 0:
             release_member(params, state, number, t)
+            if state.node[node_id].n_member == 0:
+                state.node[node_id].idle_ps = t
     place_soon(state, t)

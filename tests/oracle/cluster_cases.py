@@ -1,0 +1,319 @@
+"""Clusters made to hurt, and how a user scales pools and takes nodes away: for the product and for the plain model."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from sim.engine.simpy import Alarm, Fleet
+from sim.fill.params import ClassRow, FaultRow, PoolRow, RunRow, ServedModelRow, Traffic, make_params
+from sim.fill.rows import StepRow
+from sim.model.tables.pool import N_QUANTILE
+from sim.model.tables.run import Params, State
+
+from .naive_cluster import (
+    FOREVER,
+    Ask,
+    Cluster,
+    GroupKind,
+    NodesLost,
+    Policy,
+    PoolKind,
+)
+
+TICK_PS = 10**12
+END_PS = 120 * TICK_PS
+#: (memory slices, compute slices, starts, media) as an H100 has them; the last is the whole GPU.
+PROFILES = (
+    (1, 1, range(7), 0),
+    (1, 1, range(7), 1),
+    (2, 1, range(0, 8, 2), 0),
+    (2, 2, range(0, 6, 2), 0),
+    (4, 3, (0, 4), 0),
+    (4, 4, (0,), 0),
+    (8, 7, (0,), 0),
+)
+VERBS = ("scale", "scale", "scale", "cordon", "uncordon", "lose_node")
+
+
+class Deed(NamedTuple):
+    """What a user does: before or after all else of that instant."""
+
+    at_ps: int
+    is_last: bool
+    verb: str
+    which: int
+    value: int
+
+
+class Case(NamedTuple):
+    """A cluster and what becomes of it."""
+
+    seed: int
+    policy: Policy
+    groups: list[GroupKind]
+    pools: list[PoolKind]
+    faults: list[NodesLost]
+    deeds: list[Deed]
+    every_ps: int
+    mark_ps: int
+
+    @property
+    def params(self) -> Params:
+        """The product's tables."""
+        rows = self._things()
+        run = RunRow(
+            self.seed, END_PS, self.mark_ps, END_PS, 0 if self.every_ps == FOREVER else self.every_ps
+        )
+        return make_params(
+            run,
+            Traffic(*np.array([[END_PS - 1], [1], [1], [0]])),
+            [ClassRow()],
+            [ServedModelRow()],
+            [pool_row(pool) for pool in self.pools],
+            [fault_row(fault) for fault in self.faults],
+            things=rows,
+        )
+
+    def _things(self) -> dict[str, list[dict[str, Any]]]:
+        steps, droughts, groups = [], [], []
+        for kind in self.groups:
+            groups.append(
+                {
+                    "n_node": kind.n_node,
+                    "min_nodes": kind.least,
+                    "initial_nodes": kind.initial,
+                    "gpus": kind.gpus,
+                    "zone": kind.zone,
+                    "priority": kind.priority,
+                    "price_micro": kind.price,
+                    "no_capacity_q20": kind.refused_q20,
+                    "retry_ps": kind.retry_ps,
+                    "create_ps": kind.create_ps,
+                    "first_step": len(steps),
+                    "n_step": len(kind.steps),
+                    "first_drought": len(droughts),
+                    "n_drought": len(kind.droughts),
+                }
+            )
+            steps += [{"stage": stage, "quantile_ps": np.array(took)} for stage, took in kind.steps]
+            droughts += [{"from_ps": begin, "to_ps": end} for begin, end in kind.droughts]
+        policy = self.policy
+        return {
+            "cluster": [
+                {
+                    "placement": policy.placement,
+                    "mig_placement": policy.mig,
+                    "expander": policy.expander,
+                    "scan_ps": policy.scan_ps,
+                    "unneeded_ps": policy.unneeded_ps,
+                    "delay_after_add_ps": policy.delay_ps,
+                    **{"bulk_delete_max": policy.bulk, "preempts": 0},
+                }
+            ],
+            "node_group": groups,
+            "node_step": steps,
+            "drought": droughts,
+            "slice_ask": [
+                {
+                    "memory_slices": ask.memory,
+                    "compute_slices": ask.compute,
+                    "media": ask.media,
+                    "starts": sum(1 << s for s in ask.starts),
+                    "weight": ask.weight,
+                }
+                for kind in self.groups
+                for ask in kind.asks
+            ],
+            "pool_place": [
+                {"priority": pool.priority, "n_member": pool.members, "member_gpus": pool.gpus}
+                for pool in self.pools
+            ],
+        }
+
+
+def pool_row(pool: PoolKind) -> PoolRow:
+    """A pool as the product takes it."""
+    speed = np.full(9, TICK_PS)
+    return PoolRow(speed, 0 * speed, 0, 0, 1000, 8, 64, 1000)._replace(
+        min_replicas=pool.least,
+        max_replicas=pool.most,
+        initial_replicas=pool.initial,
+        tick_ps=FOREVER if pool.tick is None else pool.tick[0],
+        target_milli=0 if pool.tick is None else pool.tick[1],
+        stage_ps=np.array([took for *_, took in pool.steps], dtype=np.int64).reshape(-1, N_QUANTILE),
+        steps=tuple(StepRow(stage, stream, (1 << i) >> 1) for i, (stage, stream, _) in enumerate(pool.steps)),
+    )
+
+
+def fault_row(fault: NodesLost) -> FaultRow:
+    """A fault as the product takes it."""
+    return FaultRow(
+        fault.at_ps,
+        pool=0,
+        replicas=0,
+        node_group=0 if fault.group is None else 1 + fault.group,
+        zone=0 if fault.zone is None else 1 + fault.zone,
+        nodes=fault.most,
+        outage_ps=fault.outage_ps,
+    )
+
+
+# ---- dice ------------------------------------------------------------------------------------------------------------
+class Dice:
+    """Whole numbers and times of one seed."""
+
+    def __init__(self, seed: int) -> None:
+        self.rng = np.random.default_rng([seed, 47])
+        self.is_loose = self.whole(0, 3) == 0
+
+    def whole(self, low: int, high: int) -> int:
+        """From low to high, both included."""
+        return int(self.rng.integers(low, high, endpoint=True))
+
+    def ticks(self, low: int, high: int) -> int:
+        """So many ticks of the grid, ps; off the grid where it is loose."""
+        t = self.whole(low, high) * TICK_PS
+        return t + self.whole(0, TICK_PS - 1) if self.is_loose and t > 0 else t
+
+    def table(self, most: int) -> list[int]:
+        """1024 durations, often nothing."""
+        values = [self.ticks(0, most) * self.whole(0, 1) for _ in range(self.whole(1, 3))]
+        return [values[i % len(values)] for i in range(N_QUANTILE)]
+
+
+def make_ask(dice: Dice) -> Ask:
+    """A profile, sometimes with only some of its starts, or none."""
+    is_whole = dice.whole(0, 3) == 0
+    memory, compute, starts, media = PROFILES[-1 if is_whole else dice.whole(0, len(PROFILES) - 2)]
+    kept = frozenset(s for s in starts if dice.whole(0, 7) > 0)
+    return Ask(memory, compute, kept, media, dice.whole(0, 3))
+
+
+def make_group(dice: Dice, zone: int, n_pool: int) -> GroupKind:
+    """A group of a few nodes."""
+    n_node = dice.whole(1, 6)
+    initial = dice.whole(0, n_node) if dice.whole(0, 1) else 0
+    droughts = []
+    for _ in range(dice.whole(0, 2)):
+        begin_ps = dice.ticks(0, 80)
+        droughts.append((begin_ps, begin_ps + dice.ticks(1, 25)))
+    return GroupKind(
+        n_node=n_node,
+        least=dice.whole(0, initial),
+        initial=initial,
+        gpus=dice.whole(1, 4),
+        zone=zone,
+        priority=dice.whole(0, 2),
+        price=dice.whole(0, 9) * 10**6,
+        refused_q20=dice.whole(0, 2) * dice.whole(0, 1) << 18,
+        retry_ps=dice.ticks(0, 12),
+        create_ps=dice.ticks(0, 2) * dice.whole(0, 1),
+        steps=[(min(1 + i, 3), dice.table(6)) for i in range(dice.whole(0, 4))],
+        droughts=droughts,
+        asks=[make_ask(dice) for _ in range(n_pool)],
+    )
+
+
+def make_pool(dice: Dice) -> PoolKind:
+    """A pool of a few replicas, one or several members each."""
+    most = dice.whole(1, 9)
+    least = dice.whole(0, most) * dice.whole(0, 1)
+    streams = (dice.rng.permutation(14) + 1).tolist()
+    return PoolKind(
+        least=least,
+        most=most,
+        initial=dice.whole(least, most),
+        priority=dice.whole(-1, 1),
+        members=1 + dice.whole(0, 2) * dice.whole(0, 1),
+        gpus=1 + dice.whole(0, 2) * dice.whole(0, 1),
+        steps=[(dice.whole(1, 5), streams[i], dice.table(5)) for i in range(dice.whole(0, 3))],
+        tick=(dice.ticks(1, 60), dice.whole(0, most)) if dice.whole(0, 1) else None,
+    )
+
+
+def make_fault(dice: Dice, n_group: int) -> NodesLost:
+    """Some nodes of a group, of a zone, or of both are lost."""
+    how = dice.whole(0, 2)
+    return NodesLost(
+        dice.ticks(0, 100),
+        dice.whole(0, n_group - 1) if how != 1 else None,
+        dice.whole(0, 2) if how > 0 else None,
+        dice.whole(1, 3) if dice.whole(0, 2) else FOREVER,
+        dice.ticks(1, 20) * dice.whole(0, 1),
+    )
+
+
+def make_deeds(dice: Dice, pools: list[PoolKind], n_node: int) -> list[Deed]:
+    """A user's deeds: those of one instant before all else of it, then those after all else."""
+    deeds = []
+    for _ in range(dice.whole(8, 40)):
+        verb = VERBS[dice.whole(0, len(VERBS) - 1)]
+        which = dice.whole(0, (len(pools) if verb == "scale" else n_node) - 1)
+        value = dice.whole(0, pools[which].most) if verb == "scale" else 0
+        deeds.append(Deed(dice.ticks(0, 110), bool(dice.whole(0, 1)), verb, which, value))
+    return sorted(deeds, key=lambda deed: deed[:2])
+
+
+def made(seed: int, is_scripted: bool = False) -> Case:
+    """The case of a seed; a scripted one has no user."""
+    dice = Dice(seed)
+    n_pool = dice.whole(1, 3)
+    policy = Policy(
+        placement=dice.whole(0, 3),
+        mig=dice.whole(0, 3),
+        expander=dice.whole(0, 3),
+        scan_ps=dice.ticks(1, 8) if dice.whole(0, 7) else FOREVER,
+        unneeded_ps=dice.ticks(0, 15),
+        delay_ps=dice.ticks(0, 15) * dice.whole(0, 1),
+        bulk=dice.whole(1, 3),
+    )
+    zones: list[int] = []
+    for _ in range(dice.whole(1, 4)):
+        zones.append(dice.whole(0, len(set(zones))))  # they are numbered from 0 without gaps
+    groups = [make_group(dice, zone, n_pool) for zone in zones]
+    pools = [make_pool(dice) for _ in range(n_pool)]
+    faults = [make_fault(dice, len(groups)) for _ in range(dice.whole(0, 5))]
+    faults.sort(key=fault_row)
+    deeds = make_deeds(dice, pools, sum(group.n_node for group in groups))
+    every_ps = dice.ticks(1, 9) if dice.whole(0, 1) else FOREVER
+    return Case(
+        seed, policy, groups, pools, faults, [] if is_scripted else deeds, every_ps, dice.ticks(0, 60)
+    )
+
+
+# ---- both models -----------------------------------------------------------------------------------------------------
+def run_product(case: Case) -> State:
+    """The final state, the user's deeds done in SimPy."""
+    fleet = Fleet(case.params)
+
+    def user(fleet: Fleet) -> Generator[Any, Any, None]:
+        for deed in case.deeds:
+            yield Alarm(fleet.env, deed.at_ps, 15 * deed.is_last)
+            if deed.verb == "scale":
+                fleet.scale(deed.which, deed.value)
+            else:
+                getattr(fleet, deed.verb)(deed.which)
+
+    fleet.add(user)
+    return fleet.run()
+
+
+def run_naive(case: Case) -> Cluster:
+    """The plain model at the end of the run."""
+    cluster = Cluster(
+        case.seed, case.policy, case.groups, case.pools, case.faults, case.every_ps, case.mark_ps
+    )
+    for deed in case.deeds:
+        cluster.run_before(deed.at_ps)
+        if deed.is_last:
+            cluster.settle()
+        if deed.verb == "scale":
+            cluster.scale(cluster.pools[deed.which], deed.value)
+        else:
+            getattr(cluster, deed.verb)(deed.which)
+    cluster.run_before(END_PS)
+    cluster.end()
+    return cluster

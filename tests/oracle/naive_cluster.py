@@ -1,0 +1,803 @@
+"""A cluster in plain Python: nodes come and go, GPUs are sets of slices, replicas wait for slices in a list.
+
+It shares nothing with the product: objects that know each other, copied where something is only tried. Times are ps.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections import Counter
+from dataclasses import dataclass, replace
+from fractions import Fraction
+
+from .philox import draw_below, philox
+
+FOREVER = 2**63 - 1
+LOW = 2**32 - 1
+SLICES = range(8)
+ABSENT, READY, CORDONED = 0, 4, 5  # stages of a node; between them it is on its way
+GONE, SLICE, UP, DRAINS = 0, 1, 6, 7  # stages of a replica; between the second and the third it starts
+STREAM_STEP, STREAM_NODE, STREAM_EXPANDER = 1, 32, 48
+(REQUESTED, REFUSED, STAGED, NODE_READY, REMOVED, LOST, CORDON, UNCORDON) = range(8)
+(WAITS, PLACED, REPLICA_READY, DRAIN, REPLICA_GONE, REPLICA_LOST, SCALED) = range(8, 15)
+
+
+def dice(seed: int, stream: int, entity: int, index: int) -> int:
+    """63 random bits."""
+    words = philox((index & LOW, index >> 32, entity, stream), (seed & LOW, seed >> 32))
+    return (words[0] << 32 | words[1]) >> 1
+
+
+# ---- what a case is made of ------------------------------------------------------------------------------------------
+@dataclass(frozen=True)
+class Ask:
+    """What a replica of a pool takes of a GPU in a group."""
+
+    memory: int
+    compute: int
+    starts: frozenset[int]
+    media: int
+    weight: int
+
+
+@dataclass(frozen=True)
+class Policy:
+    """What holds for the whole cluster."""
+
+    placement: int
+    mig: int
+    expander: int
+    scan_ps: int
+    unneeded_ps: int
+    delay_ps: int
+    bulk: int
+
+
+@dataclass(frozen=True)
+class GroupKind:
+    """A group of nodes: steps are (stage, 1024 durations); asks has one of each pool."""
+
+    n_node: int
+    least: int
+    initial: int
+    gpus: int
+    zone: int
+    priority: int
+    price: int
+    refused_q20: int
+    retry_ps: int
+    create_ps: int
+    steps: list[tuple[int, list[int]]]
+    droughts: list[tuple[int, int]]
+    asks: list[Ask]
+
+
+@dataclass(frozen=True)
+class PoolKind:
+    """A pool: steps of a start, one after the other, are (stage, stream, 1024 durations)."""
+
+    least: int
+    most: int
+    initial: int
+    priority: int
+    members: int
+    gpus: int
+    steps: list[tuple[int, int, list[int]]]
+    tick: tuple[int, int] | None = None  # (when, replicas): a fixed pool looks once
+
+
+@dataclass(frozen=True)
+class NodesLost:
+    """A scripted fault: nodes of a group, of a zone or of both are lost."""
+
+    at_ps: int
+    group: int | None
+    zone: int | None
+    most: int
+    outage_ps: int
+
+
+# ---- GPUs ------------------------------------------------------------------------------------------------------------
+class Card:
+    """A GPU: which slices are held, and by what they are used up."""
+
+    def __init__(self) -> None:
+        self.held: set[int] = set()
+        self.compute = self.media = 0
+
+    @property
+    def free(self) -> int:
+        """Free memory slices."""
+        return len(SLICES) - len(self.held)
+
+    def fits(self, ask: Ask) -> list[int]:
+        """Where an instance could start."""
+        if self.compute + ask.compute > 7 or self.media + ask.media > 1:
+            return []
+        return [s for s in SLICES if s in ask.starts and not self.held & set(range(s, s + ask.memory))]
+
+    def take(self, ask: Ask, start: int) -> None:
+        """An instance is made."""
+        taken = set(range(start, start + ask.memory))
+        assert not self.held & taken
+        assert taken <= set(SLICES)
+        self.held |= taken
+        self.compute += ask.compute
+        self.media += ask.media
+
+    def give(self, ask: Ask, start: int) -> None:
+        """It is gone."""
+        self.held -= set(range(start, start + ask.memory))
+        self.compute -= ask.compute
+        self.media -= ask.media
+
+    def after(self, ask: Ask, start: int) -> Card:
+        """What it would be with one more instance."""
+        other = Card()
+        other.held, other.compute, other.media = set(self.held), self.compute, self.media
+        other.take(ask, start)
+        return other
+
+    def left(self, asks: list[Ask]) -> tuple[int, int]:
+        """(profiles that still fit, starts that they have)."""
+        starts = [len(self.fits(ask)) for ask in asks]
+        return sum(n > 0 for n in starts), sum(starts)
+
+    def useless(self, asks: list[Ask]) -> int:
+        """Free slices that a profile cannot use, by weight."""
+        total = 0
+        for ask in asks:
+            useful = {s for start in self.fits(ask) for s in range(start, start + ask.memory)}
+            total += ask.weight * (self.free - len(useful))
+        return total
+
+
+def chosen_start(card: Card, ask: Ask, asks: list[Ask], how: int) -> int:
+    """Where on a GPU an instance starts."""
+    starts = card.fits(ask)
+    if how == 0:
+        return min(starts)
+    if how == 1:
+        return max(starts)
+    if how == 2:
+        return max(starts, key=lambda s: (card.after(ask, s).left(asks), -s))
+    return min(starts, key=lambda s: (card.after(ask, s).useless(asks), s))
+
+
+# ---- nodes -----------------------------------------------------------------------------------------------------------
+class Machine:
+    """A node place."""
+
+    def __init__(self, number: int, group: Group) -> None:
+        self.number, self.group = number, group
+        self.stage = ABSENT
+        self.cards = [Card() for _ in range(group.kind.gpus)]
+        self.n_member = 0
+        self.idle_ps = 0
+        self.request = -1
+        self.step = -1
+        self.due_ps = FOREVER
+
+    @property
+    def free(self) -> int:
+        """Free memory slices."""
+        return sum(card.free for card in self.cards)
+
+    @property
+    def is_coming(self) -> bool:
+        """Whether it is on its way."""
+        return ABSENT < self.stage < READY
+
+    def pick(self, ask: Ask, n: int) -> list[int] | None:
+        """The GPUs that a member would take, in the order in which it takes them; None where there are too few."""
+        able = [i for i, card in enumerate(self.cards) if card.fits(ask)]
+        able.sort(key=lambda i: (self.cards[i].free, i))
+        return able[:n] if len(able) >= n else None
+
+    def score(self, how: int) -> int:
+        """How much a placement wants it."""
+        everything = 8 * len(self.cards)
+        used = everything - self.free
+        return [0, -self.free, self.free * 100 // everything, used * 100 // everything][how]
+
+
+class Group:
+    """A group of nodes, and sums over its nodes."""
+
+    def __init__(self, number: int, kind: GroupKind, first: int) -> None:
+        self.number, self.kind = number, kind
+        self.machines = [Machine(first + i, self) for i in range(kind.n_node)]
+        self.requested = self.refused = self.removed = self.lost = self.peak = 0
+        self.retry_ps = 0
+        self.billed_ps = self.ready_ps = self.used_ps = 0
+
+    @property
+    def billed(self) -> int:
+        """Nodes that cost money."""
+        return sum(node.stage != ABSENT for node in self.machines)
+
+
+Hold = tuple[Machine, int, int]  # (node, GPU of it, first slice)
+
+
+class Copy:
+    """A replica place."""
+
+    def __init__(self, number: int, pool: Pool) -> None:
+        self.number, self.pool = number, pool
+        self.stage = GONE
+        self.members: list[list[Hold]] = []
+        self.waits = self.was_tried = False
+        self.since_ps = self.started_ps = self.ready_ps = self.due_ps = 0
+        self.start = 0
+        self.ends: list[int] = []
+
+    @property
+    def rank(self) -> tuple[int, int, int]:
+        """Its place in the waiting list."""
+        return -self.pool.kind.priority, self.since_ps, self.number
+
+
+class Pool:
+    """A pool."""
+
+    def __init__(self, number: int, kind: PoolKind, first: int) -> None:
+        self.number, self.kind = number, kind
+        self.copies = [Copy(first + i, self) for i in range(kind.most)]
+        self.wanted = kind.initial
+        self.started = self.placed = self.waited_ps = self.longest_ps = 0
+
+
+# ---- the whole -------------------------------------------------------------------------------------------------------
+class Cluster:
+    """A run: `act` and `settle` at instants that never go back."""
+
+    def __init__(
+        self,
+        seed: int,
+        policy: Policy,
+        groups: list[GroupKind],
+        pools: list[PoolKind],
+        faults: list[NodesLost],
+        every_ps: int = FOREVER,
+        mark_ps: int = FOREVER,
+    ) -> None:
+        self.seed, self.policy, self.every_ps, self.mark_ps = seed, policy, every_ps, mark_ps
+        self.sample_ps = FOREVER if every_ps == FOREVER else 0
+        self.samples: list[tuple[int, ...]] = []
+        self.marks: list[list[tuple[int, int, int]]] = []
+        self.now_ps = 0
+        self.groups: list[Group] = []
+        for number, kind in enumerate(groups):
+            self.groups.append(Group(number, kind, sum(group.kind.n_node for group in self.groups)))
+        self.pools: list[Pool] = []
+        for number, pool in enumerate(pools):
+            self.pools.append(Pool(number, pool, sum(one.kind.most for one in self.pools)))
+        self.nodes = [node for group in self.groups for node in group.machines]
+        self.copies = [replica for pool in self.pools for replica in pool.copies]
+        self.faults = list(faults)  # by time
+        self.events: list[tuple[int, int, int, int, int]] = []
+        self.is_due = False
+        self.passes = 0
+        self.added_ps: int | None = None
+        self.scan_ps = policy.scan_ps
+        self.seen: Counter[str] = Counter()
+        self.begin()
+
+    def note(self, what: int, node: int = -1, replica: int = -1, value: int = 0) -> None:
+        """An event."""
+        self.events.append((self.now_ps, what, node, replica, value))
+
+    def begin(self) -> None:
+        """Time 0."""
+        for group in self.groups:
+            for node in group.machines[: group.kind.initial]:
+                node.stage = READY
+                self.note(NODE_READY, node.number, -1, node.request)
+            group.peak = group.billed
+        for pool in self.pools:
+            for replica in pool.copies[: pool.kind.initial]:
+                members = self.find(replica)
+                if members is None:
+                    self.start(replica)
+                    self.seen["no room at the start"] += 1
+                else:
+                    self.hold(replica, members)
+                    replica.start = -1
+                    self.make_ready(replica)
+
+    # ---- time --------------------------------------------------------------------------------------------------------
+    def next_ps(self) -> int:
+        """When something happens next."""
+        times = [node.due_ps for node in self.nodes]
+        times += [one.due_ps for one in self.copies if one.stage not in (GONE, UP) and not one.waits]
+        times += [fault.at_ps for fault in self.faults[:1]]
+        times += [pool.kind.tick[0] for pool in self.pools if pool.kind.tick is not None]
+        return self.now_ps if self.is_due else min(*times, self.scan_ps, self.sample_ps, self.mark_ps)
+
+    def go(self, t: int) -> None:
+        """Let time pass in which nothing happens."""
+        span = t - self.now_ps
+        for group in self.groups:
+            group.billed_ps += span * group.billed
+            group.ready_ps += span * sum(node.stage >= READY for node in group.machines)
+            group.used_ps += span * sum(8 * group.kind.gpus - node.free for node in group.machines)
+        self.now_ps = t
+
+    def run_before(self, t: int) -> None:
+        """All that happens before t."""
+        while (at_ps := self.next_ps()) < t:
+            self.go(at_ps)
+            self.settle()
+        self.go(t)
+
+    def settle(self) -> None:
+        """All that happens at this instant, in its order."""
+        while self.first():
+            pass
+
+    def end(self) -> None:
+        """The end of the run: the cluster still acts, controllers do not; the time series gets its last row."""
+        while self.first(is_end=True):
+            pass
+        if self.every_ps != FOREVER:
+            self.sample()
+
+    def first(self, is_end: bool = False) -> bool:
+        """The first of what is due now; False where nothing is."""
+        t = self.now_ps
+        if self.faults and self.faults[0].at_ps <= t:
+            self.strike(self.faults.pop(0))
+            return True
+        for node in self.nodes:
+            if node.due_ps <= t:
+                self.enter(node)
+                return True
+        for replica in self.copies:
+            if replica.stage not in (GONE, UP) and not replica.waits and replica.due_ps <= t:
+                self.change(replica)
+                return True
+        if self.is_due:
+            self.place()
+            return True
+        if self.scan_ps <= t:
+            self.scan()
+            self.scan_ps += self.policy.scan_ps
+            return True
+        return not is_end and self.control()
+
+    def control(self) -> bool:
+        """Samples, the mark at the end of warm-up, fixed pools that look at how many replicas they have."""
+        t, was_due = self.now_ps, False
+        if self.sample_ps <= t:
+            was_due = True
+            self.sample()
+            self.sample_ps += self.every_ps
+        if self.mark_ps <= t:
+            was_due = True
+            self.marks.append(self.sums())
+            self.mark_ps = FOREVER
+        for pool in self.pools:
+            if pool.kind.tick is not None and pool.kind.tick[0] <= t:
+                was_due = True
+                wanted = pool.kind.tick[1]
+                pool.kind = replace(pool.kind, tick=None)
+                self.scale(pool, wanted)
+        return was_due
+
+    def sums(self) -> list[tuple[int, int, int]]:
+        """Of each group."""
+        return [(group.billed_ps, group.ready_ps, group.used_ps) for group in self.groups]
+
+    def sample(self) -> None:
+        """A row a group of the time series."""
+        for group in self.groups:
+            stages = [sum(node.stage == stage for node in group.machines) for stage in range(1, 6)]
+            ready = [card for node in group.machines if node.stage == READY for card in node.cards]
+            useful = [
+                {
+                    s
+                    for ask in group.kind.asks
+                    for start in card.fits(ask)
+                    for s in range(start, start + ask.memory)
+                }
+                for card in ready
+            ]
+            free = sum(card.free for card in ready)
+            waiting = sum(
+                one.waits and len(group.kind.asks[one.pool.number].starts) > 0 for one in self.copies
+            )
+            used = sum(8 * group.kind.gpus - node.free for node in group.machines)
+            self.samples.append(
+                (
+                    *(self.now_ps, group.number, *stages, used, free, free - sum(map(len, useful)), waiting),
+                    *(group.requested, group.refused, group.lost, group.removed),
+                    *(group.billed_ps, group.used_ps),
+                )
+            )
+
+    # ---- replicas ----------------------------------------------------------------------------------------------------
+    def start(self, replica: Copy) -> None:
+        """A replica is wanted."""
+        replica.start = replica.pool.started
+        replica.pool.started += 1
+        replica.started_ps = replica.since_ps = self.now_ps
+        replica.stage, replica.waits, replica.was_tried = SLICE, True, False
+        self.note(WAITS, -1, replica.number)
+        self.is_due = True
+
+    def set_out(self, replica: Copy, begin_ps: int) -> None:
+        """The steps of its start begin then."""
+        replica.ends = [begin_ps]
+        for _, stream, durations in replica.pool.kind.steps:
+            word = dice(self.seed, STREAM_STEP + stream, replica.pool.number, replica.start)
+            replica.ends.append(replica.ends[-1] + durations[word >> 53])
+        replica.due_ps = begin_ps
+        if begin_ps == self.now_ps:
+            self.change(replica)
+
+    def change(self, replica: Copy) -> None:
+        """A step of its start ends, or its draining."""
+        if replica.stage == DRAINS:
+            self.remove(replica)
+            return
+        for (stage, *_), end_ps in zip(replica.pool.kind.steps, replica.ends[1:], strict=True):
+            if end_ps > self.now_ps:
+                replica.stage, replica.due_ps = stage, end_ps
+                return
+        self.make_ready(replica)
+
+    def make_ready(self, replica: Copy) -> None:
+        """It takes requests."""
+        replica.stage, replica.ready_ps = UP, self.now_ps
+        self.note(REPLICA_READY, -1, replica.number)
+
+    def remove(self, replica: Copy) -> None:
+        """It is gone, or does not wait any longer."""
+        self.leave(replica)
+        self.note(REPLICA_GONE, -1, replica.number)
+
+    def leave(self, replica: Copy) -> None:
+        """Its slices are free."""
+        ask_of = replica.pool.number
+        for member in replica.members:
+            for node, i, start in member:
+                node.cards[i].give(node.group.kind.asks[ask_of], start)
+            node.n_member -= 1
+            if node.n_member == 0:
+                node.idle_ps = self.now_ps
+        if replica.members and self.anyone_waits:
+            self.is_due = True
+        if replica.waits:
+            self.seen["gave up waiting"] += 1
+            self.waited(replica)
+        replica.members, replica.stage = [], GONE
+
+    def waited(self, replica: Copy) -> None:
+        """Its wait is over, whether it has slices or is not wanted any longer."""
+        took_ps, pool = self.now_ps - replica.since_ps, replica.pool
+        pool.waited_ps, pool.longest_ps = pool.waited_ps + took_ps, max(pool.longest_ps, took_ps)
+        replica.waits = False
+
+    @property
+    def anyone_waits(self) -> bool:
+        """Whether a replica waits."""
+        return any(replica.waits for replica in self.copies)
+
+    def scale(self, pool: Pool, wanted: int) -> None:
+        """So many replicas are wanted."""
+        wanted = min(max(wanted, pool.kind.least), pool.kind.most)
+        if wanted != pool.wanted:
+            self.note(SCALED, -1, pool.copies[0].number, wanted)
+        pool.wanted = wanted
+        self.top_up(pool)
+        while len(self.active(pool)) > wanted:
+            going = max(
+                self.active(pool),
+                key=lambda one: (
+                    one.stage != UP,
+                    one.ready_ps if one.stage == UP else one.started_ps,
+                    one.number,
+                ),
+            )
+            if going.stage == UP:
+                going.stage, going.due_ps = DRAINS, self.now_ps + 1
+                self.note(DRAIN, -1, going.number)
+            else:
+                self.remove(going)
+
+    def active(self, pool: Pool) -> list[Copy]:
+        """Replicas that are there or start."""
+        return [one for one in pool.copies if one.stage not in (GONE, DRAINS)]
+
+    def top_up(self, pool: Pool) -> None:
+        """Start as many as are missing, as far as there are places."""
+        free = [one for one in pool.copies if one.stage == GONE]
+        for replica in free[: max(0, pool.wanted - len(self.active(pool)))]:
+            self.start(replica)
+
+    # ---- placement ---------------------------------------------------------------------------------------------------
+    def find(self, replica: Copy) -> list[list[Hold]] | None:
+        """What each member would hold, tried on a copy of all nodes; None where there is no room for the whole gang."""
+        kind = replica.pool.kind
+        zones = sorted({group.kind.zone for group in self.groups})
+        for zone in zones if kind.members > 1 else [None]:
+            tried = {
+                node.number: copy.deepcopy(node.cards)
+                for node in self.nodes
+                if node.stage == READY and zone in (None, node.group.kind.zone)
+            }
+            members: list[list[Hold]] = []
+            for _ in range(kind.members):
+                held = self.find_member(replica.pool, tried)
+                if held is None:
+                    break
+                members.append(held)
+            if len(members) == kind.members:
+                self.seen["a zone was passed over"] += zone is not None and zone != zones[0]
+                return members
+            self.seen["part of a gang found room"] += len(members) > 0
+        return None
+
+    def find_member(self, pool: Pool, tried: dict[int, list[Card]]) -> list[Hold] | None:
+        """What a member takes of the best node, which is taken there; None where there is none."""
+        best: tuple[int, int] | None = None
+        for number, cards in tried.items():
+            node = Machine(number, self.nodes[number].group)
+            node.cards = cards
+            ask = node.group.kind.asks[pool.number]
+            if ask.starts and node.pick(ask, pool.kind.gpus) is not None:
+                key = (-node.score(self.policy.placement), number)
+                best = key if best is None else min(best, key)
+        return None if best is None else self.take(self.nodes[best[1]], tried[best[1]], pool)
+
+    def take(self, real: Machine, cards: list[Card], pool: Pool) -> list[Hold] | None:
+        """A member takes slices of a node's GPUs; None where there is no room."""
+        node = Machine(real.number, real.group)
+        node.cards = cards
+        asks = real.group.kind.asks
+        ask = asks[pool.number]
+        picked = node.pick(ask, pool.kind.gpus)
+        if picked is None:
+            return None
+        held: list[Hold] = []
+        for i in picked:
+            start = chosen_start(cards[i], ask, asks, self.policy.mig)
+            self.seen["not at the lowest start"] += start != min(cards[i].fits(ask))
+            cards[i].take(ask, start)
+            held.append((real, i, start))
+        return held
+
+    def hold(self, replica: Copy, members: list[list[Hold]]) -> None:
+        """A replica gets its slices."""
+        for member in members:
+            for node, i, start in member:
+                node.cards[i].take(node.group.kind.asks[replica.pool.number], start)
+            node.n_member += 1
+        replica.members = members
+        self.seen["gangs on several nodes"] += len({member[0][0].number for member in members}) > 1
+        self.seen["members on one node"] += len(members) > len({member[0][0].number for member in members})
+        self.seen["several GPUs"] += replica.pool.kind.gpus > 1
+        node, i, _ = members[0][0]
+        self.seen["shared GPUs"] += node.cards[i].compute > node.group.kind.asks[replica.pool.number].compute
+
+    def waiting(self) -> list[Copy]:
+        """Who waits, in order."""
+        return sorted((one for one in self.copies if one.waits), key=lambda one: one.rank)
+
+    def place(self) -> None:
+        """Everybody who waits looks for slices."""
+        self.is_due = False
+        self.passes += 1
+        failed: set[int] = set()
+        for replica in self.waiting():
+            pool = replica.pool
+            members = None if pool.number in failed else self.find(replica)
+            if members is None:
+                failed.add(pool.number)
+                replica.was_tried = True
+                self.seen["found nothing"] += 1
+                continue
+            if failed:
+                self.seen["placed behind somebody who waits"] += 1
+            waited = self.now_ps - replica.since_ps
+            earlier = [one for one in self.copies if one.waits and one.since_ps < replica.since_ps]
+            self.seen["overtook by priority"] += any(
+                one.pool.kind.priority < pool.kind.priority for one in earlier
+            )
+            self.hold(replica, members)
+            self.waited(replica)
+            pool.placed += 1
+            self.seen["placed after a wait"] += waited > 0
+            self.seen["placed"] += 1
+            first = members[0][0][0]
+            self.note(PLACED, first.number, replica.number, waited)
+            self.set_out(replica, self.now_ps + first.group.kind.create_ps)
+
+    # ---- nodes -------------------------------------------------------------------------------------------------------
+    def request(self, node: Machine) -> bool:
+        """Ask for a node; whether the provider has one."""
+        group, kind, t = node.group, node.group.kind, self.now_ps
+        number = group.requested
+        group.requested += 1
+        is_dry = any(begin <= t < end for begin, end in kind.droughts)
+        if is_dry or dice(self.seed, STREAM_NODE, group.number, number) >> 43 < kind.refused_q20:
+            group.refused += 1
+            group.retry_ps = t + kind.retry_ps
+            self.note(REFUSED, node.number, -1, number)
+            self.seen["drought"] += is_dry
+            self.seen["refused"] += not is_dry
+            return False
+        self.note(REQUESTED, node.number, -1, number)
+        node.request, node.step = number, -1
+        self.enter(node)
+        return True
+
+    def enter(self, node: Machine) -> None:
+        """A node goes on to its next step that takes time, or is ready."""
+        steps = node.group.kind.steps
+        for i in range(node.step + 1, len(steps)):
+            stage, durations = steps[i]
+            word = dice(self.seed, STREAM_NODE + 1 + i, node.group.number, node.request)
+            if durations[word >> 53] > 0:
+                node.stage, node.step, node.due_ps = stage, i, self.now_ps + durations[word >> 53]
+                self.note(STAGED, node.number, -1, stage)
+                break
+        else:
+            node.stage, node.due_ps, node.idle_ps = READY, FOREVER, self.now_ps
+            self.note(NODE_READY, node.number, -1, node.request)
+            if self.anyone_waits:
+                self.is_due = True
+        node.group.peak = max(node.group.peak, node.group.billed)
+
+    def drop(self, node: Machine) -> None:
+        """A node is not there any longer."""
+        self.seen["lost on their way"] += node.is_coming
+        node.stage, node.due_ps = ABSENT, FOREVER
+
+    def cordon(self, number: int) -> None:
+        """It takes nobody new."""
+        node = self.nodes[number]
+        if node.stage == READY:
+            node.stage = CORDONED
+            self.note(CORDON, number)
+            self.seen["cordoned"] += 1
+
+    def uncordon(self, number: int) -> None:
+        """It takes new ones again."""
+        node = self.nodes[number]
+        if node.stage == CORDONED:
+            node.stage = READY
+            self.note(UNCORDON, number)
+            self.seen["uncordoned"] += 1
+            if self.anyone_waits:
+                self.is_due = True
+
+    def lose(self, node: Machine) -> None:
+        """A node is lost with all that it holds."""
+        node.group.lost += 1
+        self.seen["nodes lost"] += 1
+        for replica in self.copies:
+            if any(hold[0] is node for member in replica.members for hold in member):
+                self.seen["replicas lost"] += 1
+                self.seen["starts lost"] += replica.stage < UP
+                self.note(REPLICA_LOST, node.number, replica.number)
+                self.remove(replica)
+        self.note(LOST, node.number)
+        self.drop(node)
+
+    def lose_node(self, number: int) -> None:
+        """A user takes a node away."""
+        if self.nodes[number].stage != ABSENT:
+            self.lose(self.nodes[number])
+            for pool in self.pools:
+                self.top_up(pool)
+
+    def strike(self, fault: NodesLost) -> None:
+        """A scripted fault."""
+        left = fault.most
+        for group in self.groups:
+            if fault.group not in (None, group.number) or fault.zone not in (None, group.kind.zone):
+                continue
+            for node in group.machines:
+                if node.stage != ABSENT and left > 0:
+                    left -= 1
+                    self.lose(node)
+            if fault.outage_ps > 0:
+                group.retry_ps = max(group.retry_ps, self.now_ps + fault.outage_ps)
+                self.seen["outages"] += 1
+        for pool in self.pools:
+            self.top_up(pool)
+
+    # ---- the node autoscaler -----------------------------------------------------------------------------------------
+    def pack(self, waiting: list[Copy], nodes: list[Machine]) -> tuple[list[Copy], set[int], int]:
+        """(who finds room on such nodes while they hold nothing, how many of the nodes they need, of how many slices)."""
+        self.passes += 1
+        cards = {node.number: [Card() for _ in node.cards] for node in nodes}
+        found, failed, slices = [], set(), 0
+        for replica in waiting:
+            pool = replica.pool
+            if pool.number in failed:
+                continue
+            tried = copy.deepcopy(cards)
+            members = []
+            for _ in range(pool.kind.members):
+                for node in nodes:
+                    if held := self.take(node, tried[node.number], pool):
+                        members.append(held)
+                        break
+            if len(members) < pool.kind.members:
+                failed.add(pool.number)
+                continue
+            cards = tried
+            found.append(replica)
+            slices += sum(
+                node.group.kind.asks[pool.number].memory for member in members for node, _, _ in member
+            )
+        used = {number for number, some in cards.items() if any(card.held for card in some)}
+        return found, used, slices
+
+    def scan(self) -> None:
+        """The node autoscaler looks."""
+        tried = [one for one in self.waiting() if one.was_tried]
+        planned, _, _ = self.pack(tried, [node for node in self.nodes if node.is_coming])
+        if tried:
+            self.seen["nodes on their way will do"] += len(planned) == len(tried)
+            rest = [one for one in tried if one not in planned]
+            if rest:
+                self.grow(rest)
+        self.shrink()
+
+    def grow(self, rest: list[Copy]) -> None:
+        """Ask for nodes for those that will find no room otherwise."""
+        options: list[tuple[Group, int, int]] = []
+        for group in self.groups:
+            if group.retry_ps > self.now_ps:
+                self.seen["left alone for now"] += 1
+                continue
+            absent = [node for node in group.machines if node.stage == ABSENT]
+            _, used, slices = self.pack(rest, absent)
+            if used:
+                options.append((group, len(used), slices))
+        if not options:
+            return
+        self.seen[f"expander {self.policy.expander} chose of several"] += len(options) > 1
+        group, n, _ = self.expand(options)
+        self.seen["not the first option"] += group is not options[0][0]
+        for node in [node for node in group.machines if node.stage == ABSENT][:n]:
+            self.added_ps = self.now_ps
+            if not self.request(node):
+                break
+
+    def expand(self, options: list[tuple[Group, int, int]]) -> tuple[Group, int, int]:
+        """Which group gets nodes: min takes the first of equals."""
+        how = self.policy.expander
+        if how == 0:
+            return min(options, key=lambda one: 1 - Fraction(one[2], 8 * one[0].kind.gpus * one[1]))
+        if how == 1:
+            return min(options, key=lambda one: -one[0].kind.priority)
+        if how == 2:
+            return min(options, key=lambda one: Fraction(one[0].kind.price // 1000 * one[1], one[2]))
+        return options[draw_below(self.seed, STREAM_EXPANDER, 0, self.passes, len(options))]
+
+    def shrink(self) -> None:
+        """Nodes that hold nothing go."""
+        t = self.now_ps
+        if self.added_ps is not None and t - self.added_ps < self.policy.delay_ps:
+            self.seen["too soon to go"] += 1
+            return
+        left = self.policy.bulk
+        for node in self.nodes:
+            idle = node.stage == READY and node.n_member == 0 and t - node.idle_ps >= self.policy.unneeded_ps
+            if not idle:
+                continue
+            if node.group.billed <= node.group.kind.least:
+                self.seen["kept for the minimum"] += 1
+            elif left == 0:
+                self.seen["kept for another scan"] += 1
+            else:
+                left -= 1
+                node.group.removed += 1
+                self.note(REMOVED, node.number)
+                self.drop(node)
+                self.seen["removed"] += 1
