@@ -110,7 +110,8 @@ class Case(NamedTuple):
                     "scan_ps": policy.scan_ps,
                     "unneeded_ps": policy.unneeded_ps,
                     "delay_after_add_ps": policy.delay_ps,
-                    **{"bulk_delete_max": policy.bulk, "preempts": 0},
+                    "bulk_delete_max": policy.bulk,
+                    "preempts": 0,
                 }
             ],
             "node_group": groups,
