@@ -1,4 +1,4 @@
-"""The laws of autoscaling and placement twice: compiled, and as the plain Python they are written in."""
+"""The laws of autoscaling, placement and rollouts twice: compiled, and as the plain Python they are written in."""
 
 from __future__ import annotations
 
@@ -21,6 +21,12 @@ MODULES = (
     "sim.model.autoscaler.hpa",
     "sim.model.autoscaler.keda",
     "sim.model.placement.mig",
+    "sim.model.rollout.limits",
+    "sim.model.rollout.deployment",
+    "sim.model.rollout.proportional",
+    "sim.model.rollout.disruption_budget",
+    "sim.model.rollout.canary",
+    "sim.model.rollout.blue_green",
     "sim.model.placement.scoring",
     "sim.model.placement.fragmentation",
     "sim.model.placement.gpu_scores",

@@ -1,0 +1,1 @@
+"""Rollouts: one version of a workload replaces another, as Kubernetes Deployments and Argo Rollouts decide it."""

@@ -1,0 +1,124 @@
+"""What the rules of rollouts read and write: limits, sets of replicas, statuses, steps of a canary, disruption budgets."""
+
+from __future__ import annotations
+
+from sim.schema import Field, Row
+
+NONE = -1  # a count, weight or instant that is not given
+UNREADABLE = -2  # a deadline that cannot be read
+
+
+class Limits(Row):
+    """How far a rollout may leave the wanted count of replicas: maxSurge and maxUnavailable."""
+
+    surge = Field("replicas above the wanted count, or percent of it")
+    surge_percent = Field("1 = surge is a percentage")
+    unavailable = Field("replicas below the wanted count that may be missing, or percent of it")
+    unavailable_percent = Field("1 = unavailable is a percentage")
+
+
+class ReplicaSet(Row):
+    """The replicas of one version. Sets of a rollout lie side by side, in the order that a rule names."""
+
+    replicas = Field("replicas asked for")
+    available = Field("of these, available")
+    wanted = Field("what the last rule that looked at the set asks for")
+    deadline_ps = Field(
+        "when it may be scaled down, NONE = not set, UNREADABLE = it cannot be read", begin=NONE
+    )
+
+
+class DeploymentStatus(Row):
+    """What a Deployment has: all its sets together, and the newest."""
+
+    replicas = Field("replicas of all versions")
+    updated = Field("replicas of the newest version")
+    ready = Field("replicas that are ready")
+    available = Field("replicas that are available: ready for minReadySeconds")
+
+
+class RollingSync(Row):
+    """What one sync of a rolling update asks for."""
+
+    new = Field("replicas of the new version")
+    new_available = Field("of these, available")
+    action = Field("ACTION_…")
+
+
+class Budget(Row):
+    """A PodDisruptionBudget: what it asks for, and its status."""
+
+    bound = Field("minAvailable or maxUnavailable, a count or percent")
+    is_percent = Field("1 = the bound is a percentage")
+    is_max = Field("1 = the bound is maxUnavailable")
+    expected = Field("pods that there should be")
+    desired = Field("healthy pods that there must be")
+    healthy = Field("healthy pods that there are")
+    allowed = Field("disruptions allowed now")
+
+
+class CanaryStep(Row):
+    """A step of a canary; all fields NONE: a pause."""
+
+    weight = Field("setWeight", begin=NONE)
+    scale_replicas = Field("setCanaryScale.replicas", begin=NONE)
+    scale_weight = Field("setCanaryScale.weight", begin=NONE)
+    match_weight = Field("1 = setCanaryScale.matchTrafficWeight")
+
+
+class Canary(Row):
+    """A canary rollout: its spec as numbers, where it stands, and what the last rule asks for."""
+
+    replicas = Field("replicas that the rollout is to have")
+    max_weight = Field("what all traffic weighs", begin=100)
+    surge = Field("maxSurge in replicas")
+    unavailable = Field("maxUnavailable in replicas")
+    traffic_routing = Field("1 = a router splits the traffic by weight")
+    dynamic_stable = Field("1 = the stable set shrinks as its traffic does (dynamicStableScale)")
+    min_pods = Field("minPodsPerReplicaSet, 0 = not set")
+    abort_delay = Field(
+        "abortScaleDownDelaySeconds, NONE = not set; 0 = never scaled down", unit="s", begin=NONE
+    )
+    n_step = Field("steps")
+    step = Field("the step in progress, n_step = all done")
+    is_aborted = Field("1 = back to the stable version")
+    is_full = Field("1 = all traffic to the canary at once: promoted fully, or there is no other version")
+    has_canary = Field("1 = the new version has a set")
+    canary = Field("replicas of the new version asked for")
+    canary_available = Field("of these, available")
+    has_stable = Field("1 = a stable version that is not the new one has a set")
+    stable = Field("replicas of the stable version asked for")
+    stable_available = Field("of these, available")
+    stable_created = Field("replicas of the stable version that exist, available or not")
+    older = Field("replicas of still other versions asked for")
+    older_available = Field("of these, available")
+    canary_traffic = Field("weight of the new version's traffic now, NONE = unknown", begin=NONE)
+    stable_traffic = Field("weight of the stable version's traffic now, NONE = unknown", begin=NONE)
+    wanted_canary = Field("what the last rule asks for of the new version")
+    wanted_stable = Field("… of the stable version")
+
+
+class BlueGreen(Row):
+    """A blue-green rollout: its spec as numbers, and where it stands."""
+
+    replicas = Field("replicas that the rollout is to have")
+    preview_replicas = Field("previewReplicaCount, NONE = as many as `replicas`", begin=NONE)
+    auto_promotion = Field("1 = autoPromotionEnabled, also where it is not set", begin=1)
+    auto_promotion_ps = Field("autoPromotionSeconds, 0 = not set")
+    has_active = Field("1 = requests go to some version", begin=1)
+    new_is_active = Field("1 = requests go to the new version")
+    new_is_stable = Field("1 = the new version is the stable one")
+    new_is_recorded = Field("1 = the controller has seen the new version before", begin=1)
+    is_full = Field("1 = promoted fully, past every pause")
+    is_aborted = Field("1 = back to the stable version")
+    is_paused = Field("1 = somebody paused the rollout, or an analysis was inconclusive")
+    pause_age_ps = Field("how long its controller has paused it, NONE = it does not", begin=NONE)
+    controller_pause = Field(
+        "1 = its controller has paused it before: without a pause now, somebody resumed it"
+    )
+    check_point = Field("1 = the preview was complete (scaleUpPreviewCheckPoint)")
+    new = Field("replicas of the new version asked for")
+    new_available = Field("of these, available")
+    new_deadline_ps = Field("when the new version of an aborted rollout may go, NONE = not set", begin=NONE)
+    abort_delay_ps = Field("abortScaleDownDelaySeconds; 0 = never scaled down")
+    stable_available = Field("replicas of the stable version that are available")
