@@ -30,6 +30,10 @@ MODULES = (
     "sim.model.placement.scoring",
     "sim.model.placement.fragmentation",
     "sim.model.placement.gpu_scores",
+    "sim.model.placement.quotas",
+    "sim.model.placement.preemption",
+    "sim.model.placement.fair_preemption",
+    "sim.model.placement.flavors",
 )
 
 
