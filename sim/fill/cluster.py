@@ -36,6 +36,7 @@ def place_cluster(params: Params, pools: Sequence[PoolRow], things: Mapping[str,
     params.n_node, params.n_gpu, params.n_member = node, gpu, member
     params.node_leaves = power_of_two(max(node, 1))
     params.n_workload = params.n_replica
+    params.n_cached = node * len(things.get("artifact", ()))
     params.n_group_mark = N_MARK * len(groups)
     params.n_group_sample = params.n_sample * len(groups)
     params.n_event = EVENTS_KEPT * params.keeps_records + 1

@@ -242,13 +242,14 @@ def _steps(pool: PoolRow) -> np.ndarray:
         steps = np.array(pool.steps or in_sequence, dtype=np.int64).reshape(n, len(StepRow._fields)).T
         for name, column in zip(STEP_FIELDS, steps, strict=True):
             rows[name] = column
-        rows["transfer"] = np.cumsum(rows["links"] > 0) * (rows["links"] > 0)
+        moves = (rows["links"] > 0) | (rows["artifact"] > 0)
+        rows["transfer"] = np.cumsum(moves) * moves
         rows["quantile_ps"] = pool.stage_ps
     return words
 
 
 #: Fields of a step, in the order of StepRow's.
-STEP_FIELDS = ("stage", "stream", "waits_for", "links", "moved_bytes", "setup_ps")
+STEP_FIELDS = ("stage", "stream", "waits_for", "links", "moved_bytes", "setup_ps", "artifact")
 
 
 def _autoscaler(pool: PoolRow) -> np.ndarray:

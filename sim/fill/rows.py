@@ -149,6 +149,7 @@ class StepRow(NamedTuple):
     links: int = 0  # bit i: its bytes go over the i-th link
     moved_bytes: int = 0
     setup_ps: int = 0  # before the first byte
+    artifact: int = 0  # 1 + what it brings to its node
 
 
 class PoolRow(NamedTuple):
@@ -234,8 +235,8 @@ def n_steps(pool: PoolRow) -> int:
 
 
 def n_transfers(pool: PoolRow) -> int:
-    """How many steps of a start of a pool move bytes over links."""
-    return sum(step.links > 0 for step in pool.steps or ())
+    """How many steps of a start of a pool move bytes over links, or to a node that may keep them."""
+    return sum(step.links > 0 or step.artifact > 0 for step in pool.steps or ())
 
 
 #: Fields of a pool that are the same in its row.

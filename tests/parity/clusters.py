@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from sim.fill.rows import FaultRow, PoolRow
+from sim.fill.rows import FaultRow, PoolRow, StepRow
 from sim.model.placement.mig import START_CHOICES
 from sim.model.tables.node import EXPANDERS, NODE_PROVISIONING, NODE_READY, PLACEMENTS
 from sim.model.tables.pool import N_QUANTILE
@@ -77,7 +77,33 @@ def make_cluster(seed: int, grid_ps: int, pools: list[PoolRow]) -> tuple[dict[st
         "pool_place": places,
         "random_fault": [random_fault(dice, len(groups)) for _ in range(dice.whole(0, 2))],
     }
-    return things, [lost(dice, len(groups)) for _ in range(dice.whole(0, 3))]
+    faults = [lost(dice, len(groups)) for _ in range(dice.whole(0, 3))]
+    if dice.whole(0, 1):
+        pools, things["artifact"] = with_artifacts(dice, pools)
+        for group in groups:
+            group |= {
+                "cache_bytes": dice.whole(0, 100) * 10**9,
+                "preloaded": dice.whole(0, 7) & dice.whole(0, 7),
+            }
+    return pools, things, faults
+
+
+def with_artifacts(dice: ClusterDice, pools: list[PoolRow]) -> tuple[list[PoolRow], Rows]:
+    """(pools of which starts bring something to their node that it may keep, what that is)."""
+    sizes = [dice.whole(1, 60) for _ in range(dice.whole(1, 3))]
+    made = []
+    for pool in pools:
+        n = 0 if pool.stage_ps is None else len(pool.stage_ps)
+        steps = pool.steps or tuple(StepRow(i + 1, i + 1, (1 << i) >> 1) for i in range(n))
+        brings = [dice.whole(0, len(sizes)) * dice.whole(0, 1) for _ in steps]
+        rows = [
+            step._replace(artifact=what, moved_bytes=step.moved_bytes or sizes[what - 1] * 10**9)
+            if what
+            else step
+            for step, what in zip(steps, brings, strict=True)
+        ]
+        made.append(pool._replace(steps=tuple(rows)) if n else pool)
+    return made, [{"size_bytes": size * 10**9} for size in sizes]
 
 
 def make_group(dice: ClusterDice, steps: Rows, droughts: Rows) -> dict[str, Any]:

@@ -225,7 +225,9 @@ def fleet(seed: int, **changes: bool) -> Fleet:
     ways.on, ways.grid_ps, ways.loose = on, dice.grid_ps, on["loose"]
     classes, groups, tenants, traffic, front = with_front(ways, classes, groups, tenants, traffic)
     pools, links = with_links(dice, pools) if on["links"] else (pools, ())
-    cluster, node_faults = make_cluster(seed, dice.grid_ps, pools) if on["cluster"] else ({}, [])
+    cluster, node_faults = {}, []
+    if on["cluster"]:
+        pools, cluster, node_faults = make_cluster(seed, dice.grid_ps, pools)
     made = Fleet(run, traffic, classes, groups, pools, faults + node_faults, on, dice.grid_ps)
     return made._replace(tenants=tenants, front=front, links=links, cluster=cluster)
 

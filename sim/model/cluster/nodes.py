@@ -18,6 +18,7 @@ from sim.model.tables.node import (
 )
 from sim.model.tables.pool import N_QUANTILE_BITS
 from sim.model.telemetry.cluster_log import log_event, settle_nodes
+from sim.model.transfers.node_cache import fill_cache
 from sim.rng import STREAM_NODE, draw
 from sim.units import NEVER
 
@@ -97,6 +98,7 @@ def become_ready_node(params, state, node_id, t):
     tree_set(state.node_tree, params.node_leaves, node_id, NEVER)
     node.ready_ps = t
     node.idle_ps = t
+    fill_cache(params, state, node_id, t)
     log_event(params, state, EVENT_NODE_READY, node_id, -1, node.request, t)
     place_soon(state, t)
 

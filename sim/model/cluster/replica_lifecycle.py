@@ -9,8 +9,15 @@ shared (`sim.model.transfers.links`).
 from __future__ import annotations
 
 from sim.compile.jit import jit, jit_call
-from sim.model.base.histogram import N_BUCKET, bucket_of
 from sim.model.base.min_tree import tree_set
+from sim.model.cluster.start_steps import (
+    clear_transfers,
+    note_start,
+    step_begin,
+    step_ps,
+    stop_transfers,
+    transfer_end,
+)
 from sim.model.cluster.workloads import leave_cluster, wait_for_slices
 from sim.model.prefix_cache.block_ranges import clear_prefix
 from sim.model.record.latency_attribution import on_first_ready, on_last_ready_gone
@@ -23,11 +30,9 @@ from sim.model.tables.node import (
     EVENT_REPLICA_GONE,
     EVENT_REPLICA_READY,
 )
-from sim.model.tables.pool import N_QUANTILE_BITS
 from sim.model.telemetry.cluster_log import log_event
 from sim.model.telemetry.replica_time import settle_areas
-from sim.model.transfers.links import BRIEF_PS, begin_transfer, stop_transfer
-from sim.rng import STREAM_STAGE, draw
+from sim.model.transfers.links import BRIEF_PS
 from sim.units import NEVER
 
 
@@ -63,25 +68,6 @@ def is_starting(stage):
 
 # ---- steps of a start ----------------------------------------------------------------------
 @jit_call
-def step_ps(params, step, pool, start):
-    """How long a step of a pool's start of that number takes."""
-    word = draw(params.seed, STREAM_STAGE + step.stream, pool, start)
-    return step.quantile_ps[word >> (63 - N_QUANTILE_BITS)]
-
-
-@jit
-def step_begin(state, step, i, placed_ps):
-    """When a start's i-th step begins: when the last of those that it waits for has ended; they come before it. The first
-    begin when the replica has its slices.
-    """
-    begin_ps = placed_ps
-    for j in range(i):
-        if (step.waits_for >> j) & 1 == 1:
-            begin_ps = max(begin_ps, state.step_ends[j])
-    return begin_ps
-
-
-@jit_call
 def continue_cold_start(params, state, r, t):
     """Show a starting replica as the first stage that is in progress at t, until the next of its steps ends; when all
     have ended it is ready. A step that takes no time is never in progress.
@@ -101,8 +87,7 @@ def continue_cold_start(params, state, r, t):
         wake_ps = end_ps
         if step.transfer > 0 and begin_ps <= t and own_ps - step.setup_ps >= BRIEF_PS:
             wake_ps = begin_ps + step.setup_ps
-            number = first_transfer(params, state, r) + step.transfer - 1
-            end_ps = transfer_end(params, state, number, own_ps - step.setup_ps, wake_ps, t)
+            end_ps = transfer_end(params, state, r, step, own_ps - step.setup_ps, wake_ps, t)
         state.step_ends[i] = end_ps
         if begin_ps <= t and t < end_ps:
             stage = min(stage, step.stage)
@@ -114,62 +99,6 @@ def continue_cold_start(params, state, r, t):
     else:
         enter_stage(state, r, stage, t)
         tree_set(state.stage_tree, params.leaves, r, until_ps)
-
-
-@jit
-def first_transfer(params, state, r):
-    """The number of replica r's first transfer."""
-    pool = params.pool[state.replica[r].pool]
-    return pool.first_transfer + (r - pool.first_replica) * pool.n_transfer
-
-
-@jit_call
-def transfer_end(params, state, number, own_ps, begin_ps, t):
-    """When the last byte of a step's transfer came, NEVER as long as it has not. It begins when its first byte is due."""
-    transfer = state.transfer[number]
-    if transfer.end_ps >= 0:
-        return transfer.end_ps
-    if begin_ps <= t and transfer.is_moving == 0:
-        begin_transfer(params, state, number, own_ps, t)
-    return NEVER
-
-
-@jit_call
-def clear_transfers(params, state, r):
-    """None of the transfers of replica r's start has begun."""
-    pool = params.pool[state.replica[r].pool]
-    for i in range(pool.n_step):
-        step = params.start_step[pool.first_step + i]
-        if step.transfer > 0:
-            transfer = state.transfer[first_transfer(params, state, r) + step.transfer - 1]
-            transfer.replica = r
-            transfer.end_ps = -1
-            transfer.links = step.links
-            transfer.moved_bytes = step.moved_bytes
-
-
-@jit_call
-def stop_transfers(params, state, r, t):
-    """Replica r is not wanted any longer: what it is moving stops at t."""
-    first = first_transfer(params, state, r)
-    for number in range(first, first + params.pool[state.replica[r].pool].n_transfer):
-        if state.transfer[number].is_moving == 1:
-            stop_transfer(params, state, number, t)
-
-
-@jit_call
-def note_start(params, state, r):
-    """Count how long replica r's start took, and each of its steps, which have all ended."""
-    replica = state.replica[r]
-    pool = params.pool[replica.pool]
-    hist = state.start_hist[pool.starts_at :]
-    last_ps = replica.started_ps
-    for i in range(pool.n_step):
-        step = params.start_step[pool.first_step + i]
-        begin_ps = step_begin(state, step, i, replica.placed_ps)
-        last_ps = max(last_ps, state.step_ends[i])
-        hist[(1 + i) * N_BUCKET + bucket_of(state.step_ends[i] - begin_ps)] += 1
-    hist[bucket_of(last_ps - replica.started_ps)] += 1
 
 
 @jit_call

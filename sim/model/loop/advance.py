@@ -47,7 +47,9 @@ def on_replica(params, state, r, t):
 
 @jit
 def advance(params, state, stop_ps):
-    """Run every event before the control instant stop_ps, and the stage changes at it."""
+    """Run every event before the control instant stop_ps, and what the cluster does and stages change at it."""
+    if state.is_controlling == 1:
+        return  # a policy of the host has just been asked: others of the same instant come first
     while state.status == OK:
         stage_ps = tree_first_key(state.stage_tree)
         input_ps = state.next_input_ps

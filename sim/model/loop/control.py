@@ -13,7 +13,7 @@ from sim.model.base.min_tree import tree_first, tree_first_key
 from sim.model.cluster.replica_lifecycle import scale_to
 from sim.model.faults.lost import on_stage
 from sim.model.loop.inputs import next_arrival_ps
-from sim.model.tables.codes import DONE, FIXED, HPA, NEED_POLICY, QUEUE, USER
+from sim.model.tables.codes import DONE, FIXED, HPA, NEED_POLICY, OK, QUEUE, USER
 from sim.model.tables.kinds import POOL, Kind, names_of_kinds
 from sim.model.telemetry.marks import pass_mark
 from sim.model.telemetry.samples import sample, scrape, signal_milli
@@ -142,6 +142,7 @@ def apply_policy(params, state, pool, wanted, t):
 def control(params, state, t):
     """Do what is due at the control instant t; the host calls it again at t after a user's policy."""
     state.now_ps = t
+    state.is_controlling = 1
     scrape_and_sample(params, state, t)
     if is_over(params, state, t):
         if params.sample_ps > 0 and state.next_sample_ps != t + params.sample_ps:
@@ -150,3 +151,5 @@ def control(params, state, t):
         return
     run_ticks(params, state, t)
     state.stop_ps = next_stop_ps(params, state)
+    if state.status == OK:
+        state.is_controlling = 0

@@ -1,4 +1,4 @@
-"""Links that transfers share: what they carry, and the transfers in progress."""
+"""Links that transfers share: what they carry, the transfers in progress, and what nodes keep of the bytes that came."""
 
 from __future__ import annotations
 
@@ -41,4 +41,31 @@ class Transfer(Row):
     left_ps = Field("what its clock has left, at the last change of rates")
     due_ps = Field("when it ends if no rate changes")
     prev = Field("the transfer in progress before it, by cap, then by number; −1 = none")
-    next = Field("the one behind it")
+    next = Field("the one behind it; of one that waits for another's bytes: the next that does")
+    fetches = Field("1 + what it fetches for the cache of its node (a row of `cached`), 0 = nothing")
+    is_joined = Field("1 = it waits for the bytes that another one fetches to the same node")
+
+
+class Artifact(Row):
+    """Something that nodes keep once it has come: the weights of a model, the layers of an image."""
+
+    size_bytes = Field("what it takes of a cache", unit="bytes")
+
+
+class ArtifactState(Row):
+    """What has become of its transfers to nodes that have a cache."""
+
+    fetches = Field("transfers that have moved it")
+    hits = Field("starts that found it on their node")
+    joins = Field("starts that waited for the transfer of another one")
+    evictions = Field("how often it had to make room")
+    saved_bytes = Wide("bytes that hits and joins did not move", unit="bytes")
+
+
+class Cached(Row):
+    """An artifact on a node."""
+
+    is_there = Field("1 = the node has it")
+    used_ps = Field("when a start last used it")
+    fetcher = Field("1 + the transfer that brings it, 0 = none does")
+    first_joined = Field("1 + the first transfer that waits for that one, 0 = none")

@@ -77,6 +77,8 @@ class NodeGroupParams(Row):
     first_drought = Field("row of its first drought")
     n_drought = Field("times in which the provider has no node")
     create_ps = Field("how long it takes to make a MIG instance")
+    cache_bytes = Field("what a node can keep of images and weights, 0 = it keeps nothing", unit="bytes")
+    preloaded = Field("bit i: a node has the i-th artifact as soon as it is ready")
 
 
 class NodeStep(Row):
@@ -151,6 +153,7 @@ class Node(Row):
     n_member = Field("members of gangs that it holds")
     used_slices = Field("memory slices that they hold")
     idle_ps = Field("since when it has held nothing")
+    cached_bytes = Field("what its cache holds", unit="bytes")
     is_doomed = Field("1 = it has been told that it will be lost")
     n_promised = Field("waiting replicas for which a preemption makes room here")
     first_held = Field("the first of the members that it holds, −1 = none", begin=-1)

@@ -72,6 +72,7 @@ class StartStep(Row):
     links = Field("bit i: its bytes go over the i-th link")
     moved_bytes = Field("bytes that it moves over them", unit="bytes")
     setup_ps = Field("the part of its duration before the first byte")
+    artifact = Field("1 + the artifact that it brings to its node, which may have it already; 0 = none")
     quantile_ps = Array("its duration is one of these, equally likely", N_QUANTILE, unit="ps")
 
 

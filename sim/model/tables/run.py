@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from sim.model.tables.codes import N_STEP_MAX
-from sim.model.tables.link import LinkParams, LinkState, Transfer
+from sim.model.tables.link import Artifact, ArtifactState, Cached, LinkParams, LinkState, Transfer
 from sim.model.tables.node import (
     ClusterEvent,
     ClusterParams,
@@ -121,6 +121,9 @@ class Params(World):
     pool_place_at = Field("where their rows start in Params.m")
     n_random_fault = Field("faults that strike again and again")
     random_fault_at = Field("where they start in Params.m")
+    n_artifact = Field("artifacts that nodes may keep")
+    artifact_at = Field("where they start in Params.m")
+    n_cached = Field("pairs of a node and an artifact")
     n_node = Field("node places of all groups")
     node_leaves = Field("leaves of the node tree, a power of two ≥ 2; 0 without a cluster")
     n_gpu = Field("GPUs of all of them")
@@ -156,6 +159,7 @@ class Params(World):
         rows=("n_slice_ask",),
     )
     pool_place = Table(PoolPlace, "a row a pool, or none", at="pool_place_at", rows=("n_pool_place",))
+    artifact = Table(Artifact, "artifacts that nodes may keep", at="artifact_at", rows=("n_artifact",))
     random_fault = Table(
         RandomFault, "faults that strike again and again", at="random_fault_at", rows=("n_random_fault",)
     )
@@ -197,6 +201,7 @@ class State(World):
     n_sample = Field("rows that it has")
     policy_pool = Field("the pool whose tick waits for a policy of the host")
     stop_ps = Field("the next scrape, sample, tick, mark or end")
+    is_controlling = Field("1 = at the control instant that was reached some ticks are still to come")
     next_mark_ps = Field("when the next mark is set, or NEVER")
     n_mark = Field("marks set so far")
     next_fault_ps = Field("when the next fault strikes, or NEVER")
@@ -255,6 +260,8 @@ class State(World):
     gpu = Table(Gpu, "each node's GPUs behind one another", rows=("n_gpu",))
     member = Table(Member, "each replica place's gang", rows=("n_member",))
     workload = Table(Workload, "a row a replica place, or none", rows=("n_workload",))
+    artifact = Table(ArtifactState, "a row an artifact", rows=("n_artifact",))
+    cached = Table(Cached, "(node, artifact)", rows=("n_cached",))
     random_fault = Table(RandomFaultState, "a row a random fault", rows=("n_random_fault",))
     pool_place = Table(PoolPlaceState, "a row a pool, or none", rows=("n_pool_place",))
     start_hist = Words(

@@ -94,13 +94,19 @@ def wake_for_transfers(state, at_ps):
 @jit_call
 def begin_transfer(params, state, number, own_ps, t):
     """The first byte of a transfer moves at t; alone it would take own_ps."""
+    begin_moving(params, state, number, cap_of(state.transfer[number].moved_bytes, own_ps), own_ps, t)
+
+
+@jit_call
+def begin_moving(params, state, number, cap_q40, left_ps, t):
+    """A transfer moves from t on, at a rate of at most cap_q40; alone it would take left_ps."""
     settle_transfers(params, state, t)
     transfer = state.transfer[number]
     transfer.is_moving = 1
-    transfer.cap_q40 = cap_of(transfer.moved_bytes, own_ps)
+    transfer.cap_q40 = cap_q40
     transfer.rate_q40 = 0
     transfer.speed_q30 = 0
-    transfer.left_ps = own_ps
+    transfer.left_ps = left_ps
     transfer.due_ps = NEVER
     put_in_order(state, number)
     for i in range(params.n_link):
@@ -164,7 +170,7 @@ def share_out(params, state):
             u = transfer.next
             continue
         tight = tightest_link(params, state)
-        if transfer.cap_q40 <= share_of(state, tight):
+        if transfer.links == 0 or transfer.cap_q40 <= share_of(state, tight):
             give_rate(params, state, u, transfer.cap_q40)
         else:
             fill_link(params, state, u, tight)
