@@ -41,13 +41,17 @@ def plot(words: list[str], console: Callable[[], Any]) -> list[Path]:
 
 
 def only_runs(verb: str, found: Sequence[tuple[str, Path]]) -> list[Path]:
-    """The folders of several runs. Raises InputError where one of them is something else."""
+    """The folders of several runs. Raises InputError where one of them is something else, or comes twice."""
     from sim.records.found import RUN
 
     for kind, path in found:
         if kind != RUN:
             line = f"{verb}: several results are put side by side where all are runs; {path} is a {kind}"
             raise InputError(line)
+    paths = [path.resolve() for _, path in found]
+    for i, path in enumerate(paths):
+        if path in paths[:i]:
+            raise InputError(f"{verb}: {found[i][1]} is named twice; allowed: each run once")
     return [path for _, path in found]
 
 

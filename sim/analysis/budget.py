@@ -22,6 +22,7 @@ from sim.errors import InputError, nearest, problem
 
 HOUR_S, DAY_S = 3600.0, 86_400.0
 PERIOD_S = 30 * DAY_S
+PERIODS_S = (3 * DAY_S, 400 * DAY_S)  # no alert's window is longer than the shortest, and no SLO is for more than a year
 STEP_S = 10.0  # an alert is looked at so often
 STEPS_MAX = 50_000
 USUAL = 0.999  # objective, where the scenario sets no limit on slo_attainment
@@ -76,8 +77,12 @@ def budget_of_run(
 ) -> Budget:
     """The error budget of a run folder, read. Without an objective, that of the scenario's limit on slo_attainment.
 
-    Raises InputError where its requests were not kept, or nothing was promised to them.
+    Raises InputError where its requests were not kept, nothing was promised to them, or the period is none for an SLO.
     """
+    if not PERIODS_S[0] <= period_s <= PERIODS_S[1]:
+        least, most = (f"{period / DAY_S:g}d" for period in PERIODS_S)
+        why = f"{least} to {most}: the longest window of an alert is {least}"
+        raise InputError(problem("--period", f"{period_s:g}s", why))
     if run.tables.requests.num_rows == 0:
         raise InputError(problem("run", str(run.path), "a run with requests and output.records=true"))
     promises = promises_of(run.config)

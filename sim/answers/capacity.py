@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -23,7 +24,8 @@ from sim.statistics.sequences import rounds
 FACTOR_MAX = 4096.0  # times the scenario's own traffic, and as little of it
 PRECISION = 0.02  # relative
 FURTHER = (0.05, 0.1, 0.2, 0.4, 0.8)  # relative to the boundary: where no load yet was surely kept, or broken
-RUN_S_MAX = 10.0  # no load is doubled beyond
+FULL, FULL_RISE = 4, 0.05  # a fleet is full that answers hardly more requests of so many times the traffic
+RUN_S_MAX = 5.0  # no load is doubled beyond
 
 
 @dataclass
@@ -95,7 +97,12 @@ def capacity(
                 progress(0.0, None, f"{len(bench.done):,} runs, traffic × {factor:.3g}")
             return measured(setting, {}, trials, cost, limits, len(looks))
 
-        climb = Climb(try_one, len(looks), precision)
+        def standing(one: Measured) -> Standing:
+            answered = np.mean([trial.row["completed_per_s"] or 0.0 for trial in _trials(bench, one)])
+            both = zip(limits, one.limits, strict=True)
+            return Standing(float(answered), [margin_of(limit, kept.observed.mean) for limit, kept in both])
+
+        climb = Climb(try_one, len(looks), precision, standing)
         factor = climb.boundary()
         is_bound = factor is not None and all(one.is_met for one in climb.seen.values())
         low, high = climb.surely(factor, not is_bound) if factor is not None else (None, None)
@@ -138,11 +145,33 @@ def _with_requests(trials: Sequence[Trial]) -> int:
     return sum(bool(trial.row["offered_per_s"]) for trial in trials)
 
 
+class Standing(NamedTuple):
+    """Where a load leaves a fleet."""
+
+    answered_per_s: float
+    margins: list[float]  # how far what was observed of each limit is from it, on the right side
+
+
+def margin_of(limit: Limit, observed: float | None) -> float:
+    """How far something observed is from its limit, on the right side of it."""
+    if observed is None:
+        return -math.inf
+    return limit.value - observed if limit.op.startswith("<") else observed - limit.value
+
+
 class Climb:
     """Loads as they are tried."""
 
-    def __init__(self, try_one: Callable[[float, int], Measured], n_look: int, precision: float) -> None:
+    def __init__(
+        self,
+        try_one: Callable[[float, int], Measured],
+        n_look: int,
+        precision: float,
+        standing: Callable[[Measured], Standing] | None = None,
+    ) -> None:
         self._try, self._n_look, self._ratio = try_one, n_look, 1 + precision
+        self._standing = standing
+        self.is_unmoved = False  # whether no more was tried as traffic brings no limit closer
         self.seen: dict[float, Measured] = {}
         self._looks: dict[float, int] = {}
         self.too_much = ""  # why no more could be tried
@@ -160,8 +189,9 @@ class Climb:
         """
         at = 1.0
         if self.look(at).is_met:
-            while at < FACTOR_MAX and self._is_met_above(at):
+            while at < FACTOR_MAX and not self.is_unmoved and self._is_met_above(at):
                 at *= 2
+                self.is_unmoved = self._brings_nothing_closer(at)
         else:
             while at > 1 / FACTOR_MAX and not self.look(at := at / 2).is_met:
                 pass
@@ -182,6 +212,17 @@ class Climb:
                 continue
             else:
                 return bottom
+
+    def _brings_nothing_closer(self, at: float) -> bool:
+        """Whether a fleet that answers no more requests than under a quarter of this load, for it is full, is no closer to
+        any limit than it was then: more traffic would not change that.
+        """
+        if self._standing is None or at / FULL not in self.seen:
+            return False
+        now, then = self._standing(self.seen[at]), self._standing(self.seen[at / FULL])
+        if now.answered_per_s > (1 + FULL_RISE) * then.answered_per_s:
+            return False
+        return all(x >= (1 - FULL_RISE) * y for x, y in zip(now.margins, then.margins, strict=True))
 
     def _is_met_above(self, at: float) -> bool:
         try:
@@ -247,7 +288,13 @@ def _notes(found: Capacity, climb: Climb, is_stepwise: bool) -> list[str]:
         )
     if found.factor is not None and found.low is None:
         notes.append("no load that was tried surely keeps every limit; more seeds may tell")
-    if found.is_bound:
+    if climb.is_unmoved:
+        most = found.tried[-1].setting.load
+        notes.append(
+            f"more traffic does not break {' or '.join(found.limits)}: at {most:g} times its own the fleet is full, for it "
+            f"answers no more requests than at {most / FULL:g} times, and no closer to a limit; so no more was tried"
+        )
+    elif found.is_bound:
         notes.append("the most that was tried is carried: the fleet may carry more")
     if is_stepwise:
         notes.append(
@@ -270,7 +317,7 @@ def none_notes(found: Capacity, limits: Sequence[Limit], empty: Sequence[float])
         if seen[-1].low is not None and not found.tried[-1].limits[i].is_met:
             less, (low, high) = limit.op.startswith("<"), ends[-1]
             if any(high < other[0] if less else low > other[1] for other in ends):
-                notes.append(f"more traffic brings {limit.text} closer: more than its own was not tried")
+                notes.append(f"more traffic brings {limit.text} closer: where its own breaks a limit, only less is tried")
         if all(one.mean is None for one in seen):
             notes.append(f"{limit.text}: has no value in any run: nothing was there to measure")
     return notes

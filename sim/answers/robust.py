@@ -122,6 +122,11 @@ def robust(
             name: [bench.done[setting_in(world, words), world.seed] for world in drawn]
             for name, words in chosen.items()
         }
+    if not any(trial.row["offered"] for own in trials.values() for trial in own):
+        raise InputError(
+            f"traffic: no request came in {len(bench.done):,} runs of {first.duration_s:g} s, so there is nothing to "
+            "compare; allowed: a scenario with requests"
+        )
     scores = np.array([[score(trial, limits, cost) for trial in own] for own in trials.values()])
     standings, order = _standings(chosen, scores)
     return Robust(

@@ -13,7 +13,7 @@ import pytest
 import sim
 from sim import cli
 from sim.answers.bench import Bench, Setting, Sheet, Trial
-from sim.answers.capacity import Climb
+from sim.answers.capacity import Climb, Standing, margin_of
 from sim.answers.load import with_load
 from sim.answers.measured import Measured, cost_measure, measured
 from sim.answers.search import Found, Row, cheapest
@@ -465,9 +465,37 @@ def test_a_limit_that_more_traffic_brings_closer_is_told() -> None:
     found = sim.capacity("first_run", ["usd_per_million_output_tokens < 0.001"], SHORT)
     assert found.factor is None
     assert (
-        "more traffic brings usd_per_million_output_tokens < 0.001 closer: more than its own was not tried"
+        "more traffic brings usd_per_million_output_tokens < 0.001 closer: where its own breaks a limit, only less is tried"
         in found.notes
     )
+
+
+@pytest.mark.parametrize("limit", ["usd_per_hour < 100", "step_busy > 1 %"])
+def test_limits_that_traffic_does_not_move_end_the_climb(limit: str) -> None:
+    found = sim.capacity("first_run", [limit], SHORT, seeds=10)
+    assert found.is_bound
+    assert found.factor is not None
+    assert 4 <= found.factor <= 256
+    assert len(found.tried) < 10
+    assert any(f"more traffic does not break {limit}" in note for note in found.notes)
+    assert not any("may carry more" in note for note in found.notes)
+
+
+def test_a_fleet_that_is_full_but_closer_to_a_limit_is_tried_further() -> None:
+    """Waits grow on after the fleet is full: here it takes eight times of what fills it to break the limit."""
+    limit, cost = parse_slo("ttft.p99 < 100 s"), cost_measure("usd")
+
+    def try_one(factor: float, look: int) -> Measured:
+        trials = [Trial({"usd": 1.0, "completed_per_s": min(factor, 2.0)}, (3.0 * factor,))] * LOOKS[look]
+        return measured(Setting((), factor), {}, trials, cost, [limit], len(LOOKS))
+
+    def standing(one: Measured) -> Standing:
+        observed = one.limits[0].observed.mean
+        return Standing(min(one.setting.load, 2.0), [margin_of(limit, observed)])
+
+    climb = Climb(try_one, len(LOOKS), 0.01, standing)
+    assert climb.boundary() == pytest.approx(100 / 3, rel=0.02)
+    assert not climb.is_unmoved
 
 
 def test_a_limit_on_what_no_run_has_is_told_as_that() -> None:

@@ -88,10 +88,10 @@ def test_a_run_has_the_budget_that_its_summary_says(tmp_path: Path) -> None:
     assert found.n_bad > 0
     assert (found.objective, found.is_assumed) == (0.95, False)
     assert found.share_of_run == pytest.approx((1 - summary["slo_attainment"]) / 0.05)
-    other = budget_of_run(read_run(run.path), objective=0.5, period_s=HOUR_S)
-    assert other.share_of_run == pytest.approx((1 - summary["slo_attainment"]) / 0.5)
-    assert other.alerts[0].rule.factor == pytest.approx(0.02)
-    assert other.alerts[0].spans_s, "an hour's budget at 2 % in an hour is gone at once"
+    other = budget_of_run(read_run(run.path), objective=0.99999, period_s=3 * DAY_S)
+    assert other.share_of_run == pytest.approx((1 - summary["slo_attainment"]) / 0.00001)
+    assert other.alerts[0].rule.factor == pytest.approx(0.02 * 72)
+    assert other.alerts[0].spans_s, "2 % of a small budget for three days is gone at once"
 
 
 def test_classes_have_budgets_of_their_own(tmp_path: Path) -> None:
@@ -131,6 +131,8 @@ def test_the_verb_prints_and_says_json(kept: Path, capsys: pytest.CaptureFixture
         (["latest", "--objective", "much"], "allowed: a fraction"),
         (["latest", "--period", "30"], "--period: '30' is not valid; allowed: a time, as 30d, 12h or 600s"),
         (["latest", "--period", "0 s"], "allowed: a time"),
+        (["first_run", "--period", "1s"], "--period: '1s' is not valid; allowed: 3d to 400d"),
+        (["first_run", "--period", "401d"], "allowed: 3d to 400d: the longest window of an alert is 3d"),
         (["latest", "class=chatt"], "class: 'chatt' is not valid"),
         (["latest", "color=red"], "allowed: class=NAME, once"),
         (["nothing"], "a run's folder"),

@@ -277,6 +277,17 @@ def test_what_cannot_be_used_is_one_line(
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize("verb", ["report", "plot"])
+def test_a_run_that_is_named_twice_is_refused(
+    verb: str, folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(folder.parent.parent)
+    before = sorted(Path().rglob("*"))
+    assert cli.main([verb, str(folder), str(folder.resolve())]) == 2
+    assert capsys.readouterr().err == f"fleetsim: {verb}: {folder.resolve()} is named twice; allowed: each run once\n"
+    assert sorted(Path().rglob("*")) == before
+
+
 def test_the_words_of_a_run_are_kept_and_make_it_again(folder: Path) -> None:
     run = read_run(folder)
     assert run.config["about"]["said"] == ["spiky_hour", *WORDS]

@@ -160,6 +160,14 @@ def test_a_ranking_is_what_counting_gives() -> None:
     assert set(duel.halves) == set(OFF)
 
 
+def test_nothing_is_ranked_where_no_request_comes(capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["duration_s=20", "traffic.arrivals={kind: poisson, rate_per_s: 0}", "--worlds", "4"]
+    assert cli.main(["robust", "first_run", "pool.max_replicas=2,3", *words]) == 2
+    said = capsys.readouterr()
+    assert "no request came in 8 runs of 20 s, so there is nothing to compare" in said.err
+    assert said.out == ""
+
+
 def test_the_verb_prints_and_says_json(capsys: pytest.CaptureFixture[str]) -> None:
     words = [
         "robust",
