@@ -194,8 +194,8 @@ def search(words: list[str], console: Any, say: Say, progress: Any) -> int:
     """`search SCENARIO --vary KEY=VALUES --objective MEASURE`: 3 where no setting that was tried keeps the limits."""
     options = ("--vary", "--objective", "--keep", "--trials", "--seeds", "--sampler-seed")
     asked = read_words("search", words, options, ("--json",))
-    from sim.answers.policy_search import SEEDS, TRIALS
-    from sim.answers.policy_search import search as ask
+    from sim.answers.search import SEEDS, TRIALS
+    from sim.answers.search import search as ask
     from sim.scenario.compose import load_scenario
 
     with progress(f"settings of {asked.scenario}") as tick:

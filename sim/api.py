@@ -18,9 +18,9 @@ from sim.scenario.scenario import Scenario
 
 if TYPE_CHECKING:  # a run needs neither
     from sim.answers.capacity import Capacity
-    from sim.answers.policy_search import Search
     from sim.answers.price import Price
     from sim.answers.robust import Robust
+    from sim.answers.search import Search
     from sim.answers.sensitivity import Sensitivity
     from sim.answers.whatif import Answer
     from sim.records.study_open import Results
@@ -272,7 +272,7 @@ def search(
 
     With `out` what was run is kept in a file below it, and the same search goes on from there.
     """
-    from sim.answers.policy_search import search as ask
+    from sim.answers.search import search as ask
 
     folder = None if out is None else Path(out)
     return ask(str(scenario), vary, objectives, keep, overrides, trials, seeds, seed, folder, threads)

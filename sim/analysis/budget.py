@@ -22,7 +22,10 @@ from sim.errors import InputError, nearest, problem
 
 HOUR_S, DAY_S = 3600.0, 86_400.0
 PERIOD_S = 30 * DAY_S
-PERIODS_S = (3 * DAY_S, 400 * DAY_S)  # no alert's window is longer than the shortest, and no SLO is for more than a year
+PERIODS_S = (
+    3 * DAY_S,
+    400 * DAY_S,
+)  # no alert's window is longer than the shortest, and no SLO is for more than a year
 STEP_S = 10.0  # an alert is looked at so often
 STEPS_MAX = 50_000
 USUAL = 0.999  # objective, where the scenario sets no limit on slo_attainment

@@ -29,8 +29,8 @@ from sim.runner import choose_engine, laws_of
 from sim.scenario.compose import load_scenario
 from sim.scenario.scenario import Scenario
 from sim.scenario.slo import Limit, parse_slo
-from sim.studies.executors import Beside
 from sim.studies.running import quiet
+from sim.sweeps.beside import Beside
 from sim.sweeps.workers import n_threads
 from sim.workload.requests import Requests, make_requests
 

@@ -317,7 +317,9 @@ def none_notes(found: Capacity, limits: Sequence[Limit], empty: Sequence[float])
         if seen[-1].low is not None and not found.tried[-1].limits[i].is_met:
             less, (low, high) = limit.op.startswith("<"), ends[-1]
             if any(high < other[0] if less else low > other[1] for other in ends):
-                notes.append(f"more traffic brings {limit.text} closer: where its own breaks a limit, only less is tried")
+                notes.append(
+                    f"more traffic brings {limit.text} closer: where its own breaks a limit, only less is tried"
+                )
         if all(one.mean is None for one in seen):
             notes.append(f"{limit.text}: has no value in any run: nothing was there to measure")
     return notes

@@ -9,9 +9,9 @@ from sim.answers.measured import Measured
 
 if TYPE_CHECKING:
     from sim.answers.capacity import Capacity
-    from sim.answers.policy_search import Search
     from sim.answers.price import Price
     from sim.answers.robust import Robust
+    from sim.answers.search import Search
     from sim.answers.sensitivity import Sensitivity
     from sim.answers.whatif import Answer, Line
 

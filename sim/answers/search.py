@@ -1,192 +1,324 @@
-"""The cheapest of some settings in a row that keeps every limit: by bisection where everything rises or falls along the
-row, else by trying every one.
+"""The settings that are worth having, of many: `search`, for one objective or several, under limits.
 
-Each limit has its own boundary in the row: below it (or above it) it is kept. Bisection finds each boundary, and the
-settings between them keep all limits. What was tried is looked through for measures that both rise and fall surely, seed by
-seed; where one does, bisection may have missed something, and every setting is tried.
+All settings are tried where `trials` allows for so many; else a sampler of Optuna proposes which to try next. Every setting
+is run with the same seeds. What was run is kept, and a search that is taken up again makes the same proposals without
+running anything twice.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import hashlib
+import json
+import math
+import time
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import pairwise
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from sim.answers.bench import Trial
-from sim.answers.measured import BROKEN, KEPT, Measured
-from sim.statistics.means import p_of_mean
+from sim.analysis.replicate import Estimate, estimate
+from sim.answers.bench import Bench, Setting, Sheet, Trial
+from sim.answers.front import shares_on_front, undominated
+from sim.answers.measured import Measured, measured, named_measure
+from sim.answers.price import worst_of
+from sim.answers.proposals import TOGETHER, entries_of, propose
+from sim.answers.varied import axes_of, checked_seeds, words_of
+from sim.answers.whatif import Tick
+from sim.errors import InputError, problem
+from sim.measures.measure import HIGH, LOW
+from sim.measures.shown import Compared
+from sim.records.search_file import read_search, write_search
+from sim.scenario.compose import load_scenario
+from sim.scenario.slo import Limit
+from sim.studies.axes import Axis
+from sim.studies.planning import depends_on
+from sim.studies.points import Column, Points, grid
+from sim.studies.study import Study
 
-PROBES = 5  # of a row, before it is bisected
-SURE = 0.001  # two-sided: that a measure rises, or falls, between two settings
-ROUNDING = 1e-9  # relative
+TRIALS, SEEDS = 64, 10
+TRIALS_MAX = 5000
+OBJECTIVES_MAX = 4
+
+
+class Member(NamedTuple):
+    """A setting that was tried."""
+
+    values: Mapping[str, Any]
+    objectives: tuple[Estimate, ...]
+    found: Measured  # its limits, and the share of runs that keep all
+    is_on_front: bool  # by the means
+    share: float  # of draws of seeds in which it is on the front
 
 
 @dataclass
-class Row:
-    """Settings in order, and how to try them: `try_one(place, look)` with the seeds of that look, each with more."""
+class Search:
+    """What a search found."""
 
-    n: int
-    n_look: int
-    try_one: Callable[[int, int], Measured]
-    trials: Callable[[int], Sequence[Trial]]  # of a setting that was tried
-    cost: Callable[[Trial], float | None]
-    names: Sequence[str]  # of the limits
-    seen: dict[int, Measured] = field(default_factory=dict)
-    looks: dict[int, int] = field(default_factory=dict)
-
-    def look(self, place: int, look: int = 0) -> Measured:
-        """Try a setting with the seeds of a look, unless it was tried with as many."""
-        if self.looks.get(place, -1) < look:
-            self.seen[place] = self.try_one(place, look)
-            self.looks[place] = look
-        return self.seen[place]
-
-    def settle(self, place: int) -> Measured:
-        """Try a setting with more seeds until it is surely kept or broken, or they are used up."""
-        found = self.look(place, min(1, self.n_look - 1))
-        while found.status not in (KEPT, BROKEN) and self.looks[place] < self.n_look - 1:
-            found = self.look(place, self.looks[place] + 1)
-        return found
+    scenario: str
+    overrides: tuple[str, ...]
+    limits: tuple[str, ...]
+    objectives: tuple[Compared, ...]
+    members: list[Member]  # those on the front first, by the first objective
+    n_tried: int
+    n_refused: int  # settings that cannot be
+    is_whole: bool  # whether all settings were tried
+    n_seed: int
+    n_run: int  # runs that were made now
+    n_kept: int  # runs that were there
+    wall_s: float
+    path: Path | None = None
+    notes: list[str] = field(default_factory=list)
 
     @property
-    def tried(self) -> list[int]:
-        """The places that were tried, in order."""
-        return sorted(self.seen)
+    def front(self) -> list[Member]:
+        """The settings that no other is better than in everything, by the means."""
+        return [one for one in self.members if one.is_on_front]
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain data, for JSON."""
+        from sim.answers.plain import search_dict
+
+        return search_dict(self)
 
 
-@dataclass
-class Found:
-    """What a row came to."""
+def search(
+    scenario: str,
+    vary: Mapping[str, Any] | Sequence[str],
+    objectives: Sequence[str] = ("usd_per_hour",),
+    keep: Sequence[str] = (),
+    overrides: Sequence[str] = (),
+    trials: int = TRIALS,
+    seeds: int = SEEDS,
+    seed: int = 0,
+    out: Path | None = None,
+    threads: int | None = None,
+    progress: Tick | None = None,
+) -> Search:
+    """Try up to `trials` settings with `seeds` seeds each, and return those that are worth having.
 
-    best: int | None
-    is_whole: bool  # whether every setting was tried
-    why_whole: str = ""  # why, where bisection would have done with fewer
-    conflict: str = ""  # why there is no answer
-
-
-def cheapest(row: Row, every: bool = False) -> Found:
-    """The place of the cheapest setting whose means keep every limit, and no cheaper neighbour's do."""
-    if every or row.n <= PROBES:
-        return _try_every(row, "")
-    for place in np.unique(np.linspace(0, row.n - 1, PROBES).round().astype(int)).tolist():
-        row.look(place)
-    for limit in range(len(row.names)):
-        _bisect(row, limit)
-    why = bends(row)
-    if why:
-        return _try_every(row, why)
-    best = _walk(row)
-    why = bends(row)
-    if why:
-        return _try_every(row, why)
-    return Found(best, len(row.seen) == row.n, conflict="" if best is not None else _conflict(row))
-
-
-def _bisect(row: Row, limit: int) -> None:
-    """Try settings until two neighbours are known between which a limit begins, or ceases, to be kept."""
-    while True:
-        tried = row.tried
-        gaps = [
-            (a, b)
-            for a, b in pairwise(tried)
-            if b - a > 1 and row.seen[a].limits[limit].is_met != row.seen[b].limits[limit].is_met
-        ]
-        if not gaps:
-            return
-        a, b = gaps[0]
-        row.look((a + b) // 2)
-
-
-def _walk(row: Row) -> int | None:
-    """From the cheapest tried setting that keeps all limits, step by step: more seeds for it and for those that are
-    cheaper beside it, until none of them keeps the limits too.
+    `objectives` are measures with a better end, one to four. `keep` are limits, without any the scenario's own. `seed` is
+    the sampler's. With `out` what was run is kept in a file below it. Raises InputError.
     """
-    for _ in range(4 * row.n):
-        good = [place for place in row.tried if row.seen[place].is_met]
-        if not good:
-            open_ = _open(row)
-            if not open_:
-                return None
-            for place in open_:
-                row.look(place, row.looks[place] + 1)
-            _bisect_all(row)
-            continue
-        best = min(good, key=lambda place: _cost(row.seen[place]))
-        if not row.settle(best).is_met:
-            _bisect_all(row)
-            continue
-        beside = [p for p in (best - 1, best + 1) if 0 <= p < row.n]
-        cheaper = [p for p in beside if _cost(row.look(p)) < _cost(row.seen[best])]
-        closer = [p for p in cheaper if row.settle(p).is_met and _cost(row.seen[p]) < _cost(row.seen[best])]
-        if not closer:
-            return best
-    return best
+    begun = time.perf_counter()
+    if type(trials) is not int or not 1 <= trials <= TRIALS_MAX:
+        raise InputError(problem("--trials", trials, f"a whole number from 1 to {TRIALS_MAX}"))
+    story = load_scenario(scenario, list(overrides))
+    wanted = tuple(named_measure(name, "--objective", (LOW, HIGH)) for name in objectives)
+    if len(set(wanted)) < len(wanted):
+        twice = next(name for name in objectives if list(objectives).count(name) > 1)
+        raise InputError(f"--objective: {twice} is given twice; allowed: once")
+    if not 1 <= len(wanted) <= OBJECTIVES_MAX:
+        raise InputError(f"--objective: {len(wanted)} of them; allowed: 1 to {OBJECTIVES_MAX}")
+    axes = axes_of(vary, overrides)
+    sheet = Sheet(scenario, tuple(overrides), tuple(keep or story.slo))
+    limits = sheet.parsed(story)
+    points = _all_points(axes, trials)
+    with Bench(sheet, threads or story.engine.threads) as bench:
+        kept = Kept(
+            bench,
+            wanted,
+            out,
+            depends(scenario, overrides, axes),
+            name_of(scenario, overrides, axes, sheet),
+            len(limits),
+        )
+        asked = Tried(bench, kept, wanted, limits, range(1, checked_seeds(seeds) + 1), progress)
+        if points is not None:
+            for first in range(0, points.n, TOGETHER):
+                asked.tell([points.varied(i) for i in range(first, min(points.n, first + TOGETHER))])
+        else:
+            propose(axes, trials, len(wanted), seed, asked.tell)
+    if not asked.good:
+        raise InputError(asked.refused[0] if asked.refused else "--vary: no setting was tried")
+    trials_of_all = [trial for _, found in asked.good.values() for trial in found]
+    for of, name in zip(wanted, objectives, strict=True):
+        if all(trial.row.get(of.key) is None for trial in trials_of_all):
+            raise InputError(
+                f"--objective: {name} has no value in any run: nothing was there to measure; allowed: a measure that these "
+                "runs have"
+            )
+    return Search(
+        scenario,
+        tuple(overrides),
+        sheet.limits,
+        wanted,
+        members_of(list(asked.good.values()), wanted, limits),
+        len(asked.good),
+        len(asked.refused),
+        points is not None,
+        seeds,
+        len(bench.done) - kept.n,
+        kept.n,
+        time.perf_counter() - begun,
+        kept.path,
+        [kept.why] if kept.why else [],
+    )
 
 
-def _open(row: Row) -> list[int]:
-    """The tried settings that might keep every limit, and of which there are more seeds to be had."""
-    return [
-        p for p in row.tried if row.seen[p].status not in (KEPT, BROKEN) and row.looks[p] < row.n_look - 1
+def _all_points(axes: Sequence[Axis], most: int) -> Points | None:
+    """All settings, where they are no more than so many; None else, and where a range has any number within it."""
+    try:
+        points = grid(axes, (), ())
+    except InputError:
+        return None
+    return points if points.n <= most else None
+
+
+def depends(scenario: str, overrides: Sequence[str], axes: Sequence[Axis]) -> dict[str, str]:
+    """What the runs of a search depend on, as hashes: the files among the values of its axes too, whichever it tries."""
+    return depends_on(
+        Study("search", scenario, overrides=tuple(overrides)), Points(0, tuple(columns_of(axes)))
+    )
+
+
+def columns_of(axes: Sequence[Axis]) -> Iterator[Column]:
+    """The values of axes, and of the axes that options have, with no point that has them; a span has numbers only."""
+    for one in (one for one in axes if one.span is None):
+        entries = entries_of(one)
+        yield Column(one.key, [value for value, _ in entries], np.zeros(0, dtype=np.int32))
+        for _, inner in entries:
+            yield from columns_of(inner)
+
+
+def name_of(scenario: str, overrides: Sequence[str], axes: Sequence[Axis], sheet: Sheet) -> str:
+    """The name of a search's file: the scenario, and a hash of what tells its runs from others'."""
+    told = json.dumps([scenario, list(overrides), list(sheet.limits), [one.key for one in axes]])
+    stem = "".join(c if c.isalnum() or c in "_-" else "_" for c in Path(scenario).stem)
+    return f"search-{stem}-{hashlib.blake2b(told.encode(), digest_size=3).hexdigest()}.json"
+
+
+class Kept:
+    """The runs of a search in its file."""
+
+    def __init__(
+        self,
+        bench: Bench,
+        objectives: Sequence[Compared],
+        out: Path | None,
+        of: Mapping[str, str],
+        name: str,
+        n_limit: int,
+    ) -> None:
+        self._bench, self._of = bench, dict(of)
+        self._columns = [one.key for one in objectives]
+        self.path = None if out is None else out / name
+        self.n, self.why = 0, ""
+        if self.path is None:
+            return
+        runs, self.why = read_search(self.path, self._of, n_limit)
+        for run in runs:
+            if set(self._columns) <= set(run["row"]):
+                setting = Setting(tuple(run["words"]))
+                bench.done[setting, run["seed"]] = Trial(run["row"], tuple(run["observed"]))
+        self.n = len(bench.done)
+
+    def write(self) -> None:
+        """Keep what was run so far."""
+        if self.path is None:
+            return
+        runs = [
+            {
+                "words": list(setting.words),
+                "seed": seed,
+                "row": {key: trial.row[key] for key in trial.row if key in self._columns},
+                "observed": list(trial.observed),
+            }
+            for (setting, seed), trial in sorted(self._bench.done.items())
+        ]
+        write_search(self.path, self._of, runs)
+
+
+class Tried:
+    """Settings as they are tried: their trials by the words that make them."""
+
+    def __init__(
+        self,
+        bench: Bench,
+        kept: Kept,
+        objectives: Sequence[Compared],
+        limits: Sequence[Limit],
+        seeds: range,
+        progress: Tick | None,
+    ) -> None:
+        self._bench, self._kept, self._progress = bench, kept, progress
+        self._objectives, self._limits, self._seeds = objectives, limits, seeds
+        self.good: dict[Setting, tuple[dict[str, Any], list[Trial]]] = {}
+        self.refused: list[str] = []
+
+    def tell(self, settings: Sequence[dict[str, Any]]) -> list[tuple[list[float], list[float]] | None]:
+        """Run settings; of each its scores and by how much it breaks limits, None where it cannot be. What was run is kept,
+        whatever stops it.
+        """
+        try:
+            found = self._told(settings)
+        finally:
+            self._kept.write()
+        if self._progress is not None:
+            self._progress(0.0, None, f"{len(self.good)} settings, {len(self._bench.done):,} runs")
+        return found
+
+    def _told(self, settings: Sequence[dict[str, Any]]) -> list[tuple[list[float], list[float]] | None]:
+        found: list[tuple[list[float], list[float]] | None] = []
+        for values in settings:
+            setting = Setting(words_of(values))
+            try:
+                trials = self._bench.trials(setting, self._seeds)
+            except InputError as error:
+                self.refused.append(error.problems[0])
+                found.append(None)
+                continue
+            self.good[setting] = (values, trials)
+            scores = [float(score_of(trials, one).mean()) for one in self._objectives]
+            broken = [-float(margin_of(trials, i, limit).mean()) for i, limit in enumerate(self._limits)]
+            found.append((scores, broken))
+        return found
+
+
+def score_of(trials: Sequence[Trial], of: Compared) -> np.ndarray:
+    """An objective of each seed as something to be little, (seed,); infinite where there is nothing to measure."""
+    sign = 1.0 if of.better == LOW else -1.0
+    return np.array([math.inf if t.row.get(of.key) is None else sign * t.row[of.key] for t in trials])
+
+
+def margin_of(trials: Sequence[Trial], number: int, limit: Limit) -> np.ndarray:
+    """By how much each seed keeps a limit, as a share of it, (seed,); below 0 where it breaks it."""
+    worst = worst_of(limit.op)
+    values = np.array(
+        [worst if t.observed[number] is None else t.observed[number] for t in trials], dtype=float
+    )
+    away = limit.value - values if limit.op.startswith("<") else values - limit.value
+    return np.asarray(away / (abs(limit.value) or 1.0))
+
+
+def members_of(
+    tried: Sequence[tuple[dict[str, Any], list[Trial]]],
+    objectives: Sequence[Compared],
+    limits: Sequence[Limit],
+) -> list[Member]:
+    """Every setting, with its place; those on the front first."""
+    scores = [np.array([score_of(trials, one) for _, trials in tried]).T for one in objectives]
+    margins = [
+        np.array([margin_of(trials, i, limit) for _, trials in tried]).T for i, limit in enumerate(limits)
     ]
-
-
-def _bisect_all(row: Row) -> None:
-    for limit in range(len(row.names)):
-        _bisect(row, limit)
-
-
-def _try_every(row: Row, why: str) -> Found:
-    """Every setting with few seeds, then with more those that might be the answer."""
-    for place in range(row.n):
-        row.look(place)
-    while True:
-        good = [place for place in row.tried if row.seen[place].is_met]
-        best = min(good, key=lambda place: _cost(row.seen[place])) if good else None
-        bound = np.inf if best is None else _cost(row.seen[best])
-        open_ = [place for place in _open(row) if place == best or _cost(row.seen[place]) <= bound]
-        if not open_:
-            return Found(best, True, why, "" if best is not None else _conflict(row))
-        for place in open_:
-            row.look(place, row.looks[place] + 1)
-
-
-def _cost(of: Measured) -> float:
-    return np.inf if of.cost.mean is None else of.cost.mean
-
-
-def _conflict(row: Row) -> str:
-    """Which limits are kept nowhere; where each is kept somewhere, that they are not together."""
-    nowhere = [
-        name for i, name in enumerate(row.names) if not any(one.limits[i].is_met for one in row.seen.values())
+    shares = shares_on_front(scores, margins)
+    means = np.stack([values.mean(axis=0) for values in scores], axis=1)
+    found = [
+        measured(Setting(words_of(values)), values, trials, objectives[0], limits) for values, trials in tried
     ]
-    return "; ".join(nowhere)
-
-
-def bends(row: Row) -> str:
-    """Which measure surely rises and surely falls along the row, as far as it was tried; empty where none does."""
-    told = [("the cost", [[row.cost(t) for t in row.trials(p)] for p in row.tried])]
-    for i, name in enumerate(row.names):
-        told.append((f"what {name!r} limits", [[t.observed[i] for t in row.trials(p)] for p in row.tried]))
-    for what, values in told:
-        steps = {sign for a, b in pairwise(values) if (sign := _step(a, b))}
-        if len(steps) > 1:
-            return what
-    return ""
-
-
-def _step(a: Sequence[float | None], b: Sequence[float | None]) -> int:
-    """1 where the values surely rise from one setting to the next, seed by seed, −1 where they fall, else 0."""
-    n = min(len(a), len(b))
-    both = [(x, y) for x, y in zip(a[:n], b[:n], strict=True) if x is not None and y is not None]
-    finite = np.array([(x, y) for x, y in both if np.isfinite(x) and np.isfinite(y)])
-    if len(finite) < len(both) or len(finite) < 2:
-        signs = [int(y > x) - int(y < x) for x, y in both]
-        up, down = signs.count(1), signs.count(-1)
-        return int(up > 0 and not down) - int(down > 0 and not up) if up + down > 9 else 0
-    away = finite[:, 1] - finite[:, 0]
-    away[np.abs(away) <= ROUNDING * np.abs(finite).max(axis=1)] = 0.0
-    if not away.any():
-        return 0
-    return int(np.sign(away.mean())) if float(p_of_mean(away)) < SURE else 0
+    front = undominated(means, np.array([one.is_met for one in found]))
+    members = [
+        Member(
+            values,
+            tuple(
+                estimate([t.row.get(one.key) for t in trials], one.unit == "share", least=0.0)
+                for one in objectives
+            ),
+            found[i],
+            bool(front[i]),
+            float(shares[i]),
+        )
+        for i, (values, trials) in enumerate(tried)
+    ]
+    return [members[i] for i in sorted(range(len(members)), key=lambda i: (not front[i], means[i][0], i))]

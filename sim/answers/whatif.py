@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 
 from sim.answers.bench import Bench, Setting, Sheet, Trial
+from sim.answers.bisection import Found, Row, cheapest
 from sim.answers.measured import KEPT, NEAR, Measured, cost_measure, measured
-from sim.answers.search import Found, Row, cheapest
 from sim.answers.varied import SEEDS_MAX, axes_of, checked_seeds, is_number, rows_of, words_of
 from sim.errors import InputError
 from sim.measures.shown import Compared

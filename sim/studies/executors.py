@@ -6,15 +6,11 @@ nothing when a process of its own dies: the shard comes out as failed, and whoev
 
 from __future__ import annotations
 
-import contextlib
-import subprocess
-import sys
 import time
 import traceback
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from multiprocessing import Pipe
-from multiprocessing.connection import Connection, wait
+from multiprocessing.connection import wait
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
@@ -22,10 +18,7 @@ from sim.errors import InputError
 from sim.records.study_dir import StudyDir
 from sim.studies.planning import Plan
 from sim.studies.running import Kept, partition_of, run_shard
-
-ROOT = str(Path(__file__).resolve().parents[2])
-PROGRAM = "import sys; sys.path.insert(0, sys.argv[1]); from sim.studies.executors import serve; serve(int(sys.argv[2]))"
-STDERR = 2
+from sim.sweeps.beside import Beside
 
 
 class Task(NamedTuple):
@@ -131,57 +124,6 @@ class Processes:
                 helper.close()
 
 
-class Job(Protocol):
-    """What a process beside this one is told first; it is sent to it whole."""
-
-    def worker(self) -> Any:
-        """Who answers what is asked, one thing at a time."""
-
-
-class Beside:
-    """A process beside this one that answers questions, as the one that started it sees it."""
-
-    def __init__(self, job: Job) -> None:
-        self.line, theirs = Pipe()
-        with theirs:
-            self._process = subprocess.Popen(
-                [sys.executable, "-c", PROGRAM, ROOT, str(theirs.fileno())],
-                pass_fds=[theirs.fileno()],
-                stdin=subprocess.DEVNULL,
-                stdout=STDERR,  # what users' policies print is no part of a table
-                process_group=0,  # an interrupt at the terminal is for the one who knows which shards are done
-            )
-        self.ask(job)
-
-    @property
-    def pid(self) -> int:
-        """The number of the process."""
-        return self._process.pid
-
-    def ask(self, what: object) -> None:
-        """Have it answer something."""
-        with contextlib.suppress(OSError):  # it is gone: its answer says so
-            self.line.send(what)
-
-    def answer(self) -> Any:
-        """What it answers; None where the process is gone."""
-        try:
-            return self.line.recv()
-        except (EOFError, OSError):
-            return None
-
-    def why_gone(self) -> str:
-        """How a process ended that is gone."""
-        self.line.close()
-        return f"its process ended with status {self._process.wait()}, stopped from outside or for lack of memory"
-
-    def close(self) -> None:
-        """End it, whatever it is doing."""
-        self._process.kill()
-        self._process.wait()
-        self.line.close()
-
-
 class Helper(Beside):
     """A process that runs shards of a study."""
 
@@ -200,17 +142,6 @@ class Helper(Beside):
         """The outcome of a shard whose process is gone."""
         n_run = self._task.plan.shard(self._number).n_run
         return Outcome(self._number, n_run, 0.0, self.why_gone())
-
-
-def serve(handle: int) -> None:
-    """Be a helper at this end of a line: run what is asked for until nobody asks any more."""
-    with Connection(handle) as line:
-        try:
-            worker = line.recv().worker()
-            while True:
-                line.send(worker(line.recv()))
-        except (EOFError, OSError):
-            return
 
 
 class Ray:

@@ -13,10 +13,10 @@ import pytest
 import sim
 from sim import cli
 from sim.answers.bench import Bench, Setting, Sheet, Trial
+from sim.answers.bisection import Found, Row, cheapest
 from sim.answers.capacity import Climb, Standing, margin_of
 from sim.answers.load import with_load
 from sim.answers.measured import Measured, cost_measure, measured
-from sim.answers.search import Found, Row, cheapest
 from sim.errors import InputError
 from sim.runner import simulate
 from sim.scenario.slo import parse_slo

@@ -284,7 +284,10 @@ def test_a_run_that_is_named_twice_is_refused(
     monkeypatch.chdir(folder.parent.parent)
     before = sorted(Path().rglob("*"))
     assert cli.main([verb, str(folder), str(folder.resolve())]) == 2
-    assert capsys.readouterr().err == f"fleetsim: {verb}: {folder.resolve()} is named twice; allowed: each run once\n"
+    assert (
+        capsys.readouterr().err
+        == f"fleetsim: {verb}: {folder.resolve()} is named twice; allowed: each run once\n"
+    )
     assert sorted(Path().rglob("*")) == before
 
 

@@ -14,8 +14,8 @@ import sim
 from sim import cli
 from sim.answers.bench import Bench, Setting
 from sim.answers.front import shares_on_front, undominated
-from sim.answers.policy_search import depends, search
 from sim.answers.proposals import propose
+from sim.answers.search import depends, search
 from sim.answers.varied import axes_of
 from sim.errors import InputError
 from sim.records.search_file import read_search

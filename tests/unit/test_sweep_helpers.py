@@ -80,7 +80,7 @@ def test_a_helper_goes_on_after_an_error_of_one_chunk() -> None:
 def test_a_helper_that_is_killed_ends_the_sweep_with_a_line() -> None:
     helper = Helper(jobs_of([]), "cpu")
     helper._process.send_signal(signal.SIGKILL)
-    with pytest.raises(HelperError, match=r"engine\.threads: a process of the sweep ended with status -9"):
+    with pytest.raises(HelperError, match=r"engine\.threads: its process ended with status -9"):
         helper.run(0, 4)
     helper.close()
 
