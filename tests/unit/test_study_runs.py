@@ -284,7 +284,7 @@ def test_a_killed_worker_loses_nothing(whole: Path, tmp_path: Path) -> None:
     def kill_one(share: float, *_: object) -> None:
         if not killed:
             children = Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()
-            mine = [pid for pid in children if b"executors" in Path(f"/proc/{pid}/cmdline").read_bytes()]
+            mine = [pid for pid in children if b"sweeps.beside" in Path(f"/proc/{pid}/cmdline").read_bytes()]
             os.kill(int(mine[0]), signal.SIGKILL)
             killed.append(mine[0])
 
