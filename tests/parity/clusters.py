@@ -52,6 +52,9 @@ def make_cluster(seed: int, grid_ps: int, pools: list[PoolRow]) -> tuple[dict[st
     steps, droughts, groups = [], [], []
     for _ in range(dice.whole(1, 3)):
         groups.append(make_group(dice, steps, droughts))
+    zones = sorted({group["zone"] for group in groups})
+    for group in groups:
+        group["zone"] = zones.index(group["zone"])  # they are numbered from 0 without gaps
     asks = [make_ask(dice) for _ in groups for _ in pools]
     if not any(ask["starts"] for ask in asks):
         asks[0] = make_ask(dice, always=True)

@@ -1,0 +1,309 @@
+"""What holds of a cluster after every event: slices, gangs, who waits, counts; events retold are the cluster as it is."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import numpy as np
+from oracle.naive_cluster import Ask, Card, chosen_start
+from parity.engines import laws_of
+from parity.fleets import Fleet
+
+from sim.engine import simpy
+from sim.model.tables import node as codes
+from sim.model.tables.codes import STAGE_DRAINING, STAGE_ENGINE, STAGE_GONE, STAGE_READY, STAGE_SLICE
+from sim.model.tables.node import NODE_ABSENT, NODE_CORDONED, NODE_READY, NODE_STAGES
+from sim.model.tables.run import Params, State
+from sim.model.tables.sample import MARK_RUN, N_MARK
+
+WAITING, STARTING = -1, -2  # what a replica is retold as before it is ready
+OF_NODES = {
+    codes.EVENT_NODE_READY: NODE_READY,
+    codes.EVENT_NODE_REMOVED: NODE_ABSENT,
+    codes.EVENT_NODE_LOST: NODE_ABSENT,
+    codes.EVENT_NODE_CORDONED: NODE_CORDONED,
+    codes.EVENT_NODE_UNCORDONED: NODE_READY,
+}
+OF_REPLICAS = {
+    codes.EVENT_REPLICA_WAITS: WAITING,
+    codes.EVENT_REPLICA_PLACED: STARTING,
+    codes.EVENT_REPLICA_READY: STAGE_READY,
+    codes.EVENT_REPLICA_DRAINS: STAGE_DRAINING,
+    codes.EVENT_REPLICA_GONE: STAGE_GONE,
+}
+#: What an event finds its node or replica as.
+COMES_FROM = {
+    codes.EVENT_NODE_REMOVED: {NODE_READY},
+    codes.EVENT_NODE_CORDONED: {NODE_READY},
+    codes.EVENT_NODE_UNCORDONED: {NODE_CORDONED},
+    codes.EVENT_NODE_REQUESTED: {NODE_ABSENT},
+    codes.EVENT_NODE_REFUSED: {NODE_ABSENT},
+    codes.EVENT_NODE_LOST: set(range(1, len(NODE_STAGES))),
+    codes.EVENT_REPLICA_WAITS: {STAGE_GONE},
+    codes.EVENT_REPLICA_PLACED: {WAITING},
+    codes.EVENT_REPLICA_READY: {STARTING, STAGE_GONE},  # GONE: those that are there from the beginning
+    codes.EVENT_REPLICA_DRAINS: {STAGE_READY},
+    codes.EVENT_REPLICA_GONE: {WAITING, STARTING, STAGE_READY, STAGE_DRAINING},
+    codes.EVENT_REPLICA_LOST: {STARTING, STAGE_READY, STAGE_DRAINING},
+}
+
+
+class Group(NamedTuple):
+    """A group of nodes as the laws read it."""
+
+    first: int
+    n_node: int
+    least: int
+    gpus: int
+    first_gpu: int
+    zone: int
+    asks: list[Ask]
+
+
+def ask_of(p: Params, number: int) -> Ask:
+    """A row of the table of what pools ask of groups."""
+    row = p.slice_ask[number]
+    starts = frozenset(s for s in range(8) if int(row.starts) >> s & 1)
+    return Ask(int(row.memory_slices), int(row.compute_slices), starts, int(row.media), int(row.weight))
+
+
+class ClusterWalk:
+    """One run on SimPy, looked at after every event."""
+
+    def __init__(self, made: Fleet) -> None:
+        self.fleet = simpy.Fleet(made.params, laws_of(made))
+        self.p = p = self.fleet.params
+        n_pool = int(p.n_pool)
+        self.groups = [
+            Group(
+                *(int(row.first_node), int(row.n_node), int(row.min_nodes), int(row.gpus)),
+                *(int(row.first_gpu), int(row.zone)),
+                [ask_of(p, g * n_pool + pool) for pool in range(n_pool)],
+            )
+            for g in range(int(p.n_node_group))
+            for row in [p.node_group[g]]
+        ]
+        self.group_of = [g for g, group in enumerate(self.groups) for _ in range(group.n_node)]
+        rows = [(p.pool[i], p.pool_place[i]) for i in range(n_pool)]
+        self.pool_of = [i for i, (pool, _) in enumerate(rows) for _ in range(int(pool.n_replica))]
+        self.n_member = [int(place.n_member) for _, place in rows]
+        self.member_gpus = [int(place.member_gpus) for _, place in rows]
+        self.priority = [int(place.priority) for _, place in rows]
+        self.first_member = [
+            int(place.first_member) + i * int(place.n_member)
+            for pool, place in rows
+            for i in range(int(pool.n_replica))
+        ]
+        self.nodes = [NODE_ABSENT] * int(p.n_node)
+        self.replicas = [STAGE_GONE] * int(p.n_replica)
+        self.told = 0
+        self.since: dict[int, int] = {}
+        self.now_ps = self.last_event_ps = 0
+        self.areas: Counter[tuple[str, int]] = Counter()
+        self.seen: Counter[str] = Counter()
+
+    @property
+    def st(self) -> State:
+        """The state; it moves when it grows."""
+        return self.fleet.state
+
+    def run(self) -> ClusterWalk:
+        """Walk to the end."""
+        self.retell()
+        self.check()
+        while not self.fleet.is_over:
+            next_ps = int(self.fleet.env.peek())
+            if next_ps > self.now_ps:
+                self.check_instant()
+                self.add_areas(next_ps - self.now_ps)
+                self.now_ps = next_ps
+            before = self.told
+            self.fleet.step()
+            self.retell()
+            if self.told > before:
+                self.check()
+        self.check_sums()
+        return self
+
+    # ---- events ------------------------------------------------------------------------------------------------------
+    def retell(self) -> None:
+        """Follow the events that are new: each finds what it changes as it should."""
+        n = int(self.st.n_event)
+        assert n < int(self.p.n_event), "there is no room for more"
+        for row in self.st.rows("event", n)[self.told :].tolist():
+            time_ps, event, node, replica, value = row
+            assert time_ps == self.now_ps
+            self.seen[codes.EVENT_NAMES[event]] += 1
+            of = replica if event in OF_REPLICAS or event == codes.EVENT_REPLICA_LOST else node
+            was = (self.replicas if of == replica else self.nodes)[of] if of >= 0 else None
+            assert event not in COMES_FROM or was in COMES_FROM[event], (row, was)
+            if event == codes.EVENT_NODE_STAGE:
+                self.nodes[node] = value
+            elif event in OF_NODES:
+                self.nodes[node] = OF_NODES[event]
+            elif event in OF_REPLICAS:
+                self.replicas[replica] = OF_REPLICAS[event]
+            if event == codes.EVENT_NODE_REMOVED:
+                self.check_removed(node)
+            elif event == codes.EVENT_REPLICA_WAITS:
+                self.since[replica] = time_ps
+            elif event == codes.EVENT_REPLICA_PLACED:
+                assert value == time_ps - self.since[replica]
+                self.seen["waited"] += value > 0
+        self.told = n
+
+    def check_removed(self, node: int) -> None:
+        """The node autoscaler keeps the minimum."""
+        group = self.groups[self.group_of[node]]
+        left = sum(stage != NODE_ABSENT for stage in self.nodes[group.first : group.first + group.n_node])
+        assert left >= group.least
+
+    # ---- after every event -------------------------------------------------------------------------------------------
+    def check(self) -> None:
+        """Whatever holds at any time."""
+        stages = self.st.rows("node", len(self.nodes))["stage"].tolist()
+        assert stages == self.nodes, "a node has changed its stage, and no event tells of it"
+        self.check_replicas(self.st.rows("replica", len(self.replicas))["stage"].tolist())
+        self.check_gangs()
+        self.check_waiting()
+        self.check_counts()
+
+    def check_replicas(self, stages: list[int]) -> None:
+        """The events of replicas tell what they are."""
+        for stage, told in zip(stages, self.replicas, strict=True):
+            if told == WAITING:
+                assert stage == STAGE_SLICE
+            elif told == STARTING:
+                assert STAGE_SLICE <= stage <= STAGE_ENGINE
+            else:
+                assert stage == told
+
+    def check_gangs(self) -> None:
+        """A gang is whole or absent and in one zone; what all hold together is what the GPUs say, and nothing twice."""
+        members = self.st.rows("member", int(self.p.n_member)).tolist()
+        at = {name: i for i, name in enumerate(codes.Member.FIELDS)}
+        cards = [Card() for _ in range(int(self.p.n_gpu))]
+        held = [0] * len(self.nodes)
+        for r, pool in enumerate(self.pool_of):
+            first = self.first_member[r]
+            mine = members[first : first + self.n_member[pool]]
+            places = [member[at["node"]] for member in mine]
+            holds = self.replicas[r] not in (WAITING, STAGE_GONE)
+            assert all((node >= 0) == holds for node in places), f"replica {r} is neither whole nor absent"
+            if not holds:
+                continue
+            assert len({self.groups[self.group_of[node]].zone for node in places}) == 1
+            self.seen["over several nodes"] += len(set(places)) > 1
+            for member, node in zip(mine, places, strict=True):
+                assert self.nodes[node] in (NODE_READY, NODE_CORDONED)
+                held[node] += 1
+                self.take(cards, node, pool, member[at["gpus"]], member[at["starts"]])
+        found = [(sum(1 << s for s in card.held), card.compute, card.media) for card in cards]
+        rows = self.st.rows("gpu", len(cards))
+        gpus = list(zip(*(rows[name].tolist() for name in ("busy", "compute", "media")), strict=True))
+        assert gpus == found
+        assert self.st.rows("node", len(held))["n_member"].tolist() == held
+
+    def take(self, cards: list[Card], node: int, pool: int, gpus: int, starts: int) -> None:
+        """A member's slices: where its profile may start, and free (a card sees to that)."""
+        group = self.groups[self.group_of[node]]
+        first = group.first_gpu + (node - group.first) * group.gpus
+        taken = [i for i in range(group.gpus) if gpus >> i & 1]
+        assert len(taken) == self.member_gpus[pool]
+        for i in taken:
+            start = starts >> 3 * i & 7
+            assert start in group.asks[pool].starts
+            cards[first + i].take(group.asks[pool], start)
+            assert cards[first + i].compute <= 7
+            assert cards[first + i].media <= 1
+
+    def waiting(self) -> Iterator[int]:
+        """The waiting list."""
+        r = int(self.st.first_waiting)
+        while r >= 0:
+            yield r
+            r = int(self.st.workload[r].next)
+
+    def check_waiting(self) -> None:
+        """The list has whoever waits, once, in its order."""
+        listed = list(self.waiting())
+        assert sorted(listed) == [r for r, told in enumerate(self.replicas) if told == WAITING]
+        assert len(listed) == int(self.st.n_waiting)
+        ranks = [(-self.priority[self.pool_of[r]], self.since[r], r) for r in listed]
+        assert ranks == sorted(ranks)
+
+    def check_counts(self) -> None:
+        """Counts of groups are those of their nodes; there are never more than they may have."""
+        nodes = self.st.rows("node", len(self.nodes))
+        for g, row in enumerate(self.st.rows("node_group", len(self.groups))):
+            group = self.groups[g]
+            mine = nodes[group.first : group.first + group.n_node]
+            assert row["n_billed"] == (mine["stage"] != NODE_ABSENT).sum() <= row["peak_nodes"]
+            assert row["n_ready"] == (mine["stage"] >= NODE_READY).sum()
+            assert row["used_slices"] == mine["used_slices"].sum()
+            assert not (mine["used_slices"][mine["n_member"] == 0]).any()
+
+    # ---- at the end of every instant ---------------------------------------------------------------------------------
+    def check_instant(self) -> None:
+        """Nobody waits while ready nodes have room for the whole gang, unless the room is promised to somebody else."""
+        pools = {self.pool_of[r] for r in self.waiting()}
+        if not pools:
+            return
+        assert int(self.st.placement_ps) > self.now_ps
+        nodes = self.st.rows("node", len(self.nodes))
+        for pool in pools:
+            self.seen["looked for room"] += 1
+            room: Counter[int] = Counter()
+            for number in np.flatnonzero((nodes["stage"] == NODE_READY) & (nodes["n_promised"] == 0)):
+                group = self.groups[self.group_of[int(number)]]
+                zone = group.zone if self.n_member[pool] > 1 else 0
+                room[zone] += self.room_on(int(number), pool)
+            assert max(room.values(), default=0) < self.n_member[pool], (
+                f"pool {pool} waits though there is room"
+            )
+
+    def room_on(self, node: int, pool: int) -> int:
+        """How many members of a pool's gangs a node would take one after the other."""
+        group = self.groups[self.group_of[node]]
+        first = group.first_gpu + (node - group.first) * group.gpus
+        ask, cards = group.asks[pool], []
+        for row in self.st.rows("gpu", int(self.p.n_gpu))[first : first + group.gpus]:
+            card = Card()
+            card.held = {s for s in range(8) if int(row["busy"]) >> s & 1}
+            card.compute, card.media = int(row["compute"]), int(row["media"])
+            cards.append(card)
+        n = 0
+        while n < self.n_member[pool]:
+            able = sorted((card for card in cards if card.fits(ask)), key=lambda card: card.free)
+            if len(able) < self.member_gpus[pool]:
+                break
+            for card in able[: self.member_gpus[pool]]:
+                card.take(ask, chosen_start(card, ask, group.asks, int(self.p.cluster[0].mig_placement)))
+            n += 1
+        return n
+
+    # ---- sums --------------------------------------------------------------------------------------------------------
+    def add_areas(self, span_ps: int) -> None:
+        """What is counted in node·time, over a span in which nothing happens."""
+        used = self.st.rows("node", len(self.nodes))["used_slices"].tolist()
+        for number, stage in enumerate(self.nodes):
+            g = self.group_of[number]
+            self.areas[NODE_STAGES[stage], g] += span_ps
+            self.areas["used", g] += span_ps * used[number]
+
+    def check_sums(self) -> None:
+        """Every node is in one stage at any time; what its group counts is the sum of the stages that cost money."""
+        rows = self.st.rows("group_mark", N_MARK * len(self.groups)).reshape(N_MARK, -1)[MARK_RUN]
+        for g, row in enumerate(rows):
+            of = {name: self.areas[name, g] for name in (*NODE_STAGES, "used")}
+            assert sum(of[name] for name in NODE_STAGES) == self.groups[g].n_node * int(self.st.now_ps)
+            assert big(row["billed_ps"]) == sum(of[name] for name in NODE_STAGES[1:])
+            assert big(row["ready_ps"]) == of["ready"] + of["cordoned"]
+            assert big(row["used_ps"]) == of["used"] <= 8 * self.groups[g].gpus * big(row["ready_ps"])
+
+
+def big(pair: np.ndarray) -> int:
+    """A sum of two words."""
+    return int(pair[0]) + (int(pair[1]) << 62)
