@@ -148,9 +148,10 @@ def basis_of_story(story: Any, config: Any) -> Any:
     from sim.report.assumed import assumptions
     from sim.report.study_found import Basis
     from sim.steptime import make_step_table, pool_basis
+    from sim.steptime.slices import with_slices
 
     pools = {}
-    for pool in story.pools:
+    for pool in with_slices(story).pools:
         basis = pool_basis(pool)
         step_time = {"class": basis.kind, "text": basis.text, "source": make_step_table(pool).source}
         pools[pool.name] = {"step_time": step_time}

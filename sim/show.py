@@ -24,8 +24,9 @@ def as_table(name: str, overrides: Sequence[str], everything: bool = False) -> s
     from sim.scenario.compose import load_scenario, said_where
     from sim.scenario.describe import describe
     from sim.scenario.resolved import config_hash
+    from sim.steptime.slices import with_slices
 
-    scenario = load_scenario(name, overrides)
+    scenario = with_slices(load_scenario(name, overrides))
     rows = describe(scenario, said_where(name, overrides))
     if not everything:
         rows = [row for row in rows if row.value not in (None, [], "") and not OF_NODES.match(row.key)]

@@ -29,7 +29,7 @@ def _line(pool: Any, line: str, quantity_ps: int, unit_usd_per_hour: float, usd:
     return {
         "pool": pool.name,
         "line": line,
-        "gpu": pool.gpu.name if line == "gpu" else None,
+        "gpu": pool.device if line == "gpu" else None,
         "quantity_h": hours,
         "unit_usd_per_hour": unit_usd_per_hour,
         "usd": usd,

@@ -132,7 +132,7 @@ def _pool(scenario: Any, result: Any, pool_id: int, step_tables: Sequence[Any]) 
     tokens = (int(counters["prefill_tokens"]), int(counters["decode_tokens"]))
     facts = pool_facts(scenario, result, [pool_id], tokens, step_tables)
     return {
-        "gpu": pool.gpu.name,
+        "gpu": pool.device,
         "model": pool.model.name,
         "runtime": pool.runtime.name,
         "runtime_version": str(pool.runtime.version),

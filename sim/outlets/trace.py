@@ -105,7 +105,7 @@ def metadata(seen: Replay) -> Iterator[Event]:
     yield named("process_sort_index", GATEWAY, 0, {"sort_index": GATEWAY})
     yield named("thread_name", GATEWAY, AUTOSCALER, {"name": "requests that ended at once"})
     for i, pool in enumerate(seen.scenario.pools):
-        title = printable(f"pool {pool.name}: {pool.model.name} on {pool.gpu.name}")
+        title = printable(f"pool {pool.name}: {pool.model.name} on {pool.device}")
         yield named("process_name", pid_of(i), 0, {"name": title})
         yield named("process_sort_index", pid_of(i), 0, {"sort_index": pid_of(i)})
         yield named("thread_name", pid_of(i), AUTOSCALER, {"name": f"autoscaler ({pool.autoscaler.kind})"})

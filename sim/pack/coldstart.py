@@ -17,6 +17,7 @@ from sim.stages import STREAMS
 from sim.steptime.gang import Gang
 from sim.steptime.memory import weight_bytes_per_gpu
 from sim.steptime.params import flops_per_token, weight_bytes
+from sim.steptime.slices import gpu_of
 from sim.units import HORIZON_MAX_S
 from sim.workload.dists import quantile_table
 
@@ -68,7 +69,8 @@ class StageTime(NamedTuple):
 def subject_of(pool: Pool) -> Subject:
     """What a pool's replicas are, as far as their cold starts depend on it."""
     start = pool.coldstart
-    gang = Gang(pool.gpu, pool.model, pool.precision, pool.kv_precision, pool.tp, pool.pp, pool.ep, pool.dp)
+    gpu = gpu_of(pool)
+    gang = Gang(gpu, pool.model, pool.precision, pool.kv_precision, pool.tp, pool.pp, pool.ep, pool.dp)
     return Subject(
         weight_bytes=weight_bytes(pool.model, pool.precision),
         ranks=pool.gpus_per_replica,
@@ -76,8 +78,8 @@ def subject_of(pool: Pool) -> Subject:
         rank_bytes=weight_bytes_per_gpu(gang),
         layers=pool.model.layers,
         flops_per_token=flops_per_token(pool.model),
-        pcie_gb_s=pool.gpu.pcie_gb_s,
-        peak_tflops=pool.gpu.dense_bf16_tflops,
+        pcie_gb_s=gpu.pcie_gb_s,
+        peak_tflops=gpu.dense_bf16_tflops,
         max_num_seqs=pool.runtime.max_num_seqs,
         image_bytes=(start.image_gb or 0.0) * GB,
         unpacked_bytes=(start.image_unpacked_gb or 0.0) * GB,

@@ -37,6 +37,7 @@ from sim.scenario.pool import Pool
 from sim.scenario.pool_choice import is_ordered, preferred
 from sim.scenario.scenario import Scenario
 from sim.steptime import StepTable, make_step_table, max_model_len
+from sim.steptime.slices import with_slices
 from sim.units import HORIZON_MAX_S, NEVER, PS_PER_S, s_to_ps
 from sim.workload.requests import Requests, make_requests
 from sim.workload.tenants import with_recorded_tenants
@@ -77,6 +78,7 @@ def outline(scenario: Scenario) -> Outline:
         raise InputError(
             "cluster: nodes are described and checked, but not simulated yet; run cluster=unlimited"
         )
+    scenario = with_slices(scenario)
     models = scenario.models
     pools = sorted(scenario.pools, key=lambda pool: models.index(pool.model.name))
     tables = [make_step_table(pool) for pool in pools]

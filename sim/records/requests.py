@@ -77,7 +77,7 @@ def _place(scenario: Any, rows: Mapping[str, np.ndarray]) -> dict[str, pa.Array]
         "pool": lambda pool: pool.name,
         "runtime": lambda pool: pool.runtime.name,
         "runtime_version": lambda pool: str(pool.runtime.version),
-        "gpu": lambda pool: pool.gpu.name,
+        "gpu": lambda pool: pool.device,
     }
     made = {name: coded(pool_id, [read(pool) for pool in pools]) for name, read in of_pool.items()}
     return {**made, "replica": integers(replica, np.int32, null_below=0)}

@@ -45,7 +45,7 @@ def _identity(scenario: Any, rows: Mapping[str, np.ndarray]) -> dict[str, pa.Arr
         **moments("time", rows["time_ps"]),
         "pool": coded(pool_id, [pool.name for pool in pools]),
         "model": coded(pool_id, [pool.model.name for pool in pools]),
-        "gpu": coded(pool_id, [pool.gpu.name for pool in pools]),
+        "gpu": coded(pool_id, [pool.device for pool in pools]),
     }
 
 

@@ -7,11 +7,13 @@ from collections.abc import Iterator, Sequence
 
 from sim.errors import nearest, problem
 from sim.scenario.check_sense import too_long
-from sim.scenario.cluster import NODES_MAX, WHOLE, NodeGroup
+from sim.scenario.cluster import DYNAMIC, NODES_MAX, WHOLE, NodeGroup
+from sim.scenario.geometry import ALL, BALANCED, cut_into, names_in, nearest_geometries, offered
 from sim.scenario.pool import Pool
 from sim.scenario.ranges import lowest
 from sim.scenario.said import Said
 from sim.scenario.scenario import Scenario
+from sim.scenario.slices import SMALLEST, kind_for, profile_named
 
 STAGES = ("provisioning", "booting", "driver")
 
@@ -26,6 +28,7 @@ def cluster_problems(scenario: Scenario, said: Said) -> Iterator[str]:
         yield from count_problems(key, group)
         yield from provision_problems(key, group)
         yield from window_problems(key, group, scenario.duration_s + scenario.drain_s)
+        yield from cut_problems(f"{key}.mig", group)
     total = sum(group.max_nodes for group in groups)
     if total > NODES_MAX:
         yield problem(
@@ -72,6 +75,34 @@ def window_problems(key: str, group: NodeGroup, end_s: float) -> Iterator[str]:
             yield problem(where, after.from_s, f"at least {before.to_s:g} s, when the window before it ends")
 
 
+def cut_problems(key: str, group: NodeGroup) -> Iterator[str]:
+    """GPUs are cut only if they can be, into profiles that they have and that fit on one of them."""
+    mig, kind = group.mig, kind_for(group.gpu)
+    if mig == WHOLE:
+        return
+    if kind is None:
+        yield problem(key, shown(mig), f"whole: conf/mig has no profiles of {group.gpu.name}")
+    elif isinstance(mig, str) and mig != DYNAMIC and names_in(kind, mig) is None:
+        words = [WHOLE, DYNAMIC, BALANCED, *(ALL + one.profile for one in kind.profiles)]
+        yield problem(key, mig, f"{', '.join(words)}, or a list of profiles", nearest(mig, words))
+    elif mig != DYNAMIC:
+        names = names_in(kind, mig) or []
+        unknown = [name for name in names if profile_named(kind, name) is None]
+        there = [one.profile for one in kind.profiles]
+        for name in dict.fromkeys(unknown):
+            yield problem(
+                key, name, f"profiles of {group.gpu.name}: {', '.join(there)}", nearest(name, there)
+            )
+        if not unknown and not cut_into(group):
+            near = ", ".join(nearest_geometries(kind, names))
+            yield problem(key, shown(mig), f"what fits on one {group.gpu.name}: nearest are {near}")
+
+
+def shown(mig: str | Sequence[str]) -> str | list[str]:
+    """The value as it is written."""
+    return mig if isinstance(mig, str) else list(mig)
+
+
 # ---- pools ----------------------------------------------------------------------
 def gang_problems(pool: Pool, said: Said) -> Iterator[str]:
     """A replica on a slice has that one alone."""
@@ -106,13 +137,32 @@ def room_problems(pool: Pool, groups: Sequence[NodeGroup], said: Said) -> Iterat
         of = "its node groups" if pool.node_groups else "the cluster"
         yield problem(said.key(pool.name, "gpu", "name"), pool.gpu.name, f"a GPU that {of} has: {there}")
     elif not cut and pool.slice is None:
-        how = f"a profile, or smallest_that_fits: MIG is on in {', '.join(group.name for group in same)}"
+        how = f"a profile, or {SMALLEST}: MIG is on in {', '.join(group.name for group in same)}"
         yield problem(said.key(pool.name, "slice"), None, how)
     elif not cut:
         how = f"null, or mig: dynamic in {', '.join(group.name for group in same)}, whose GPUs are whole"
         yield problem(said.key(pool.name, "slice"), pool.slice, how)
+    elif pool.slice is not None:
+        yield from slice_problems(pool, cut, said)
     elif max(group.gpus for group in cut) < pool.member_gpus:
         yield from too_wide(pool, cut, said)
+
+
+def slice_problems(pool: Pool, groups: Sequence[NodeGroup], said: Said) -> Iterator[str]:
+    """Some node group has instances of the pool's profile."""
+    kind = kind_for(pool.gpu)
+    there = list(dict.fromkeys(one.profile for group in groups for one in offered(group)))
+    if kind is None or not there or pool.slice == SMALLEST or pool.slice in there:
+        return  # what is wrong with its groups is said there
+    key, whose = said.key(pool.name, "slice"), ", ".join(group.name for group in groups)
+    if profile_named(kind, str(pool.slice)) is None:
+        names = [one.profile for one in kind.profiles]
+        how = f"{SMALLEST}, or a profile of {pool.gpu.name}: {', '.join(names)}"
+        yield problem(key, pool.slice, how, nearest(str(pool.slice), [*names, SMALLEST]))
+    else:
+        yield problem(
+            key, pool.slice, f"what GPUs of {whose} are cut into: {', '.join(there)}, or mig: dynamic there"
+        )
 
 
 def too_wide(pool: Pool, groups: Sequence[NodeGroup], said: Said) -> Iterator[str]:

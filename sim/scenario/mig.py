@@ -65,6 +65,7 @@ class MigKind:
     memory_source: Text
     sm_source: Text
     sm_confidence: Confidence
+    gpu_sm_count: Count | None = None  # of the whole GPU, MIG off: more than all instances have on some
 
     @model_validator(mode="after")
     def _whole(self) -> MigKind:

@@ -15,6 +15,7 @@ from sim.scenario.hardware import Gpu, KvPrecision, Law, Model, Precision, StepT
 from sim.scenario.metrics import Metrics
 from sim.scenario.price import Price
 from sim.scenario.runtime import Runtime
+from sim.scenario.slices import kind_for, parts_of, profile_named
 from sim.scenario.types import CONFIG, Int, Key, Tags, Text, Tier
 
 REPLICAS_MAX = 10_000
@@ -83,10 +84,22 @@ class Pool:
         return self.pp
 
     @property
+    def device(self) -> str:
+        """What a replica has, of which it may have several: a GPU, or an instance of one."""
+        return self.gpu.name if self.slice is None else f"{self.gpu.name} ({self.slice})"
+
+    @property
+    def gpu_share(self) -> float:
+        """The part of a GPU that a replica pays for each of its devices: 1, or its instance's part of the memory slices."""
+        kind = None if self.slice is None else kind_for(self.gpu)
+        profile = None if kind is None else profile_named(kind, str(self.slice))
+        return 1.0 if kind is None or profile is None else parts_of(kind, profile).memory
+
+    @property
     def usd_per_gpu_hour(self) -> float:
-        """The price of one GPU for one hour: the pool's own, or else the GPU's."""
+        """The price of one device for one hour: by the pool's own price of a GPU, or else by the GPU's."""
         own = self.price.usd_per_gpu_hour
-        return self.gpu.usd_per_hour if own is None else own
+        return self.gpu_share * (self.gpu.usd_per_hour if own is None else own)
 
     @property
     def replicas_at_start(self) -> int:

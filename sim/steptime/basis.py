@@ -43,7 +43,11 @@ class Basis(NamedTuple):
 
 
 def basis_of(
-    gang: Gang, spec: Law | Coefficients | Grid, kernels_source: str, is_eager: bool = False
+    gang: Gang,
+    spec: Law | Coefficients | Grid,
+    kernels_source: str,
+    is_eager: bool = False,
+    is_slice: bool = False,
 ) -> Basis:
     """The basis of a pool's step times; `kernels_source` is the source of the kernels that the law chose."""
     if isinstance(spec, Grid):
@@ -51,7 +55,8 @@ def basis_of(
     if isinstance(spec, Coefficients):
         return Basis("published", None, ())
     kind = "modelled" if kernels_source == "roofline" else "kernels"
-    return Basis(kind, EXPECTED[kind, bool(gang.model.experts)], tuple(unchecked(gang, is_eager)))
+    beside = ["instances of MIG"] if is_slice else []
+    return Basis(kind, EXPECTED[kind, bool(gang.model.experts)], (*beside, *unchecked(gang, is_eager)))
 
 
 def unchecked(gang: Gang, is_eager: bool = False) -> list[str]:

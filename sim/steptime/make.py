@@ -15,7 +15,7 @@ from sim.steptime.formats import format_of, peak_flops
 from sim.steptime.gang import Gang
 from sim.steptime.host import Host
 from sim.steptime.law import choose_kernels, law_curve
-from sim.steptime.memory import ServerLimits, kv_blocks
+from sim.steptime.memory import kv_blocks
 from sim.steptime.params import (
     bytes_per_number,
     flops_per_attended_token,
@@ -23,6 +23,7 @@ from sim.steptime.params import (
     kv_bytes_per_token,
     weight_bytes,
 )
+from sim.steptime.slices import check_fits, gpu_of, limits_of
 from sim.steptime.table import Curve, StepTable, check_fits_clock, linear_work_s, rounded
 
 EAGER_US_PER_LAYER = 500.0  # a layer's launches from Python, A100 hosts: docs/step-time.md
@@ -89,6 +90,8 @@ class PoolLike(Protocol):
     @property
     def kv_precision(self) -> str: ...
     @property
+    def slice(self) -> str | None: ...
+    @property
     def steptime(self) -> Law | Coefficients | Grid: ...
 
 
@@ -102,7 +105,8 @@ def gang_of(pool: PoolLike) -> Gang:
     if not 1 <= pool.pp <= model.layers:
         raise InputError(problem(f"{key}.pp", pool.pp, f"1 to the model's {model.layers} layers"))
     check_experts(key, pool)
-    return Gang(pool.gpu, model, pool.precision, pool.kv_precision, pool.tp, pool.pp, pool.ep, pool.dp)
+    gpu = gpu_of(pool)
+    return Gang(gpu, model, pool.precision, pool.kv_precision, pool.tp, pool.pp, pool.ep, pool.dp)
 
 
 def check_experts(key: str, pool: PoolLike) -> None:
@@ -201,7 +205,7 @@ def pool_basis(pool: PoolLike) -> Basis:
     """What a pool's step times rest on."""
     gang, spec = gang_of(pool), pool.steptime
     source = choose_kernels(gang, law_of(pool)).kernels.source if isinstance(spec, Law) else ""
-    return basis_of(gang, spec, source, pool.runtime.enforce_eager)
+    return basis_of(gang, spec, source, pool.runtime.enforce_eager, pool.slice is not None)
 
 
 def make_step_table(pool: PoolLike) -> StepTable:
@@ -211,14 +215,10 @@ def make_step_table(pool: PoolLike) -> StepTable:
     """
     key, runtime = f"pools.{pool.name}", pool.runtime
     gang = gang_of(pool)
-    limits = ServerLimits(
-        runtime.max_num_seqs,
-        runtime.max_num_batched_tokens,
-        runtime.block_size,
-        runtime.gpu_memory_utilization,
-    )
     longest = max_model_len(pool)
-    blocks = runtime.num_kv_blocks or kv_blocks(key, gang, limits)
+    if pool.slice is not None:
+        check_fits(pool)
+    blocks = runtime.num_kv_blocks or kv_blocks(key, gang, limits_of(pool))
     table = rounded(pool_curve(pool, runtime.max_num_seqs), blocks)._replace(
         basis=pool_basis(pool),
         flops_per_token=flops_per_token(gang.model),

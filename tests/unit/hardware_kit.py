@@ -46,6 +46,7 @@ def pool(on: str = "h100", of: str = "llama_3_1_8b", **changes: object) -> Simpl
         "dp": 1,
         "precision": "bf16",
         "kv_precision": "bf16",
+        "slice": None,
         "steptime": Law(),
     }
     return SimpleNamespace(
