@@ -22,6 +22,7 @@ from sim.units import HORIZON_MAX_S
 from sim.workload.dists import quantile_table
 
 GB = 1e9
+PROVISION = "provision"  # the stage of a start that a cluster's nodes stand for
 LARGEST_GRAPH = 512
 MOVED_MAX = 2**46  # bytes of one transfer: 70 TB
 OF_GRAPHS = ("compile", "graphs")  # what an eager engine leaves out
@@ -185,13 +186,18 @@ def stage_time(stage: Any, subject: Subject) -> tuple[np.ndarray, float | None, 
     return spread * seconds, None, None, parts
 
 
-def stage_times(pool: Pool) -> list[StageTime]:
-    """The stages of a pool's cold starts, each behind all it waits for. Raises InputError where one takes too long."""
+def stage_times(pool: Pool, has_nodes: bool = False) -> list[StageTime]:
+    """The stages of a pool's cold starts, each behind all it waits for. Raises InputError where one takes too long.
+
+    Where nodes are simulated (`has_nodes`), `provision` takes no time: a replica has waited for its node before it starts.
+    """
     stages, subject = pool.coldstart.stages, subject_of(pool)
     times = []
     for place in in_order(stages):
         stage = stages[place]
         seconds, n_bytes, gb_s, why = stage_time(stage, subject)
+        if has_nodes and stage.name == PROVISION:
+            seconds, why = np.zeros_like(seconds), "the cluster's nodes stand in its place"
         if seconds.max() > HORIZON_MAX_S:
             raise InputError(
                 f"pools.{pool.name}.coldstart.stages.{stage.name}: a duration of {seconds.max():g} s; "
@@ -207,9 +213,13 @@ def stage_times(pool: Pool) -> list[StageTime]:
     return times
 
 
-def step_rows(pool: Pool, links: Sequence[str] = ()) -> tuple[np.ndarray, tuple[StepRow, ...]]:
-    """((step, N_QUANTILE) int64 ps, what each step is) of a pool's cold starts, in a fleet with links of these names."""
-    times = stage_times(pool)
+def step_rows(
+    pool: Pool, links: Sequence[str] = (), has_nodes: bool = False
+) -> tuple[np.ndarray, tuple[StepRow, ...]]:
+    """((step, N_QUANTILE) int64 ps, what each step is) of a pool's cold starts, in a fleet with links of these names, on
+    nodes that are simulated or not.
+    """
+    times = stage_times(pool, has_nodes)
     names = [stage.name for stage in times]
     rows = np.zeros((len(times), N_QUANTILE), dtype=np.int64)
     for row, stage in zip(rows, times, strict=True):

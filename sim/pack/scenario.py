@@ -30,6 +30,7 @@ from sim.model.tables.codes import (
 from sim.model.tables.run import Params
 from sim.pack.autoscaler import scaler_row, signal_rows
 from sim.pack.closed_loop import is_closed, lists_of
+from sim.pack.cluster import cluster_rows, zones_of
 from sim.pack.coldstart import step_rows
 from sim.pack.network import is_away, network_row, overhead_s
 from sim.pack.traffic import check_work, class_rows, front_row, tenant_rows
@@ -74,10 +75,6 @@ def plan(scenario: Scenario, seed: int | None = None, requests: Requests | None 
 
 def outline(scenario: Scenario) -> Outline:
     """Pack all of a scenario that is the same for every seed. Raises InputError where the fleet is impossible."""
-    if scenario.cluster.is_limited:
-        raise InputError(
-            "cluster: nodes are described and checked, but not simulated yet; run cluster=unlimited"
-        )
     scenario = with_slices(scenario)
     models = scenario.models
     pools = sorted(scenario.pools, key=lambda pool: models.index(pool.model.name))
@@ -85,7 +82,7 @@ def outline(scenario: Scenario) -> Outline:
     links = [link.name for link in scenario.links]
     served = ("",) if scenario.pool_choice.across_models else models
     rows = [
-        pool_row(pool, table, served_model_of(pool.model.name, served), links)
+        pool_row(pool, table, served_model_of(pool.model.name, served), links, scenario.cluster.is_limited)
         for pool, table in zip(pools, tables, strict=True)
     ]
     prices = [usd_per_token(pool, table) for pool, table in zip(pools, tables, strict=True)]
@@ -106,7 +103,7 @@ def outline(scenario: Scenario) -> Outline:
         rows,
         tenants=tenant_rows(scenario),
         front=front,
-        things=things_of(scenario, {"pool": [pool.name for pool in pools]}),
+        things=things_of(scenario, names_of(scenario, pools)) | cluster_rows(scenario, pools),
     )
     ordered = dataclasses.replace(scenario, pools=tuple(pools))
     return Outline(world, tables, ordered, classes, front.cache_entries > 0, lists_of(ordered, tables))
@@ -183,6 +180,13 @@ def things_of(scenario: Scenario, names: Mapping[str, Sequence[str]]) -> dict[st
     }
 
 
+def names_of(scenario: Scenario, pools: Sequence[Pool]) -> dict[str, list[str]]:
+    """What a field may name, by its place; of groups and zones the first place stands for none."""
+    groups = scenario.cluster.node_groups
+    of_nodes = {"node_group": ["", *(group.name for group in groups)], "zone": ["", *zones_of(groups)]}
+    return {"pool": [pool.name for pool in pools], **of_nodes}
+
+
 def run_row(scenario: Scenario) -> RunRow:
     """The clock's marks of a run."""
     end_s = min(scenario.duration_s + scenario.drain_s, float(HORIZON_MAX_S))
@@ -205,12 +209,14 @@ def sample_interval_s(scenario: Scenario) -> float:
     return next((step for step in NICE_STEPS_S if step >= aim), math.ceil(aim / 900) * 900.0)
 
 
-def pool_row(pool: Pool, table: StepTable, served_model: int, links: Sequence[str] = ()) -> PoolRow:
+def pool_row(
+    pool: Pool, table: StepTable, served_model: int, links: Sequence[str] = (), has_nodes: bool = False
+) -> PoolRow:
     """A pool in numbers."""
     runtime = pool.runtime
     none = runtime.batching == "none"
     scaler, tick_ps, target, settings = scaler_row(pool)
-    stage_ps, steps = step_rows(pool, links)
+    stage_ps, steps = step_rows(pool, links, has_nodes)
     return PoolRow(
         base_ps=table.base_ps,
         slope_ps=table.slope_ps,

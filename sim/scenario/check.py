@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 
 from sim.errors import InputError, nearest, problem
 from sim.scenario.autoscaler import Fixed, Queue, User, targets_of
-from sim.scenario.check_cluster import cluster_problems
+from sim.scenario.check_cluster import cluster_problems, lost_node_problems
 from sim.scenario.check_coldstart import start_problems
 from sim.scenario.check_sense import sense_problems
 from sim.scenario.check_stations import around_problems
@@ -72,7 +72,9 @@ def fault_problems(scenario: Scenario) -> Iterator[str]:
     names = [pool.name for pool in scenario.pools]
     for place, fault in enumerate(scenario.faults):
         key = f"faults.{place}"
-        if fault.pool is None and len(names) > 1:
+        if fault.is_of_nodes or fault.nodes is not None or fault.outage_s > 0:
+            yield from lost_node_problems(key, fault, scenario)
+        elif fault.pool is None and len(names) > 1:
             yield problem(f"{key}.pool", None, f"one of {', '.join(names)}")
         if fault.pool is not None and fault.pool not in names:
             yield problem(f"{key}.pool", fault.pool, ", ".join(names), nearest(fault.pool, names))

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from sim.errors import nearest, problem
 from sim.scenario.check_sense import too_long
 from sim.scenario.cluster import DYNAMIC, NODES_MAX, WHOLE, NodeGroup
+from sim.scenario.faults import Fault
 from sim.scenario.geometry import ALL, BALANCED, cut_into, names_in, nearest_geometries, offered
 from sim.scenario.pool import Pool
 from sim.scenario.ranges import lowest
@@ -73,6 +74,28 @@ def window_problems(key: str, group: NodeGroup, end_s: float) -> Iterator[str]:
         if after.from_s < before.to_s and before.from_s < before.to_s:
             where = f"{key}.no_capacity.windows.{place + 1}.from_s"
             yield problem(where, after.from_s, f"at least {before.to_s:g} s, when the window before it ends")
+
+
+def lost_node_problems(key: str, fault: Fault, scenario: Scenario) -> Iterator[str]:
+    """Nodes are lost of a group and a zone that there are, and without a word of replicas."""
+    groups = scenario.cluster.node_groups
+    for name, there in (("node_group", [g.name for g in groups]), ("zone", [g.zone for g in groups])):
+        value = getattr(fault, name)
+        if value is not None and value not in there:
+            known = ", ".join(dict.fromkeys(there)) or "there is none: the cluster has no node groups"
+            yield problem(
+                f"{key}.{name}", value, f"a {name.replace('_', ' ')}: {known}", nearest(value, there)
+            )
+            return
+    if not fault.is_of_nodes:
+        name, value = ("nodes", fault.nodes) if fault.nodes is not None else ("outage_s", fault.outage_s)
+        yield problem(f"{key}.{name}", value, "with node_group or zone, of which nodes are lost")
+    elif fault.pool is not None:
+        yield problem(
+            f"{key}.pool", fault.pool, "null where nodes are lost: all that they hold is lost with them"
+        )
+    elif not any(fault.node_group in (None, g.name) and fault.zone in (None, g.zone) for g in groups):
+        yield problem(f"{key}.zone", fault.zone, f"a zone in which node group {fault.node_group} has nodes")
 
 
 def cut_problems(key: str, group: NodeGroup) -> Iterator[str]:

@@ -190,7 +190,7 @@ def lost_problems(scenario: Scenario) -> Iterator[str]:
     pools = {pool.name: pool for pool in scenario.pools}
     for place, fault in enumerate(scenario.faults):
         name = fault.pool or scenario.pools[0].name
-        if name not in pools or (fault.pool is None and len(pools) > 1):
+        if fault.is_of_nodes or name not in pools or (fault.pool is None and len(pools) > 1):
             continue  # a mistake of its own
         most = replicas_max(pools[name])
         lost[name, fault.at_s] += fault.replicas

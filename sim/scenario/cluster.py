@@ -33,7 +33,7 @@ MigWord = Annotated[  # as dynamic, 1g.10gb or all-balanced
 ]
 Market = Literal["on_demand", "reserved", "spot", "owned"]
 Placement = Literal["first_fit", "best_fit", "least_allocated", "most_allocated"]
-MigPlacement = Literal["first_fit", "last_fit", "best_fit"]
+MigPlacement = Literal["first_fit", "last_fit", "best_fit", "fgd"]
 Expander = Literal["least_waste", "priority", "cheapest", "random"]
 
 
@@ -63,12 +63,14 @@ class Window:
 
 @dataclass(frozen=True, kw_only=True, config=CONFIG)
 class NoCapacity:
-    """When a request for a node fails: by chance, or whatever the dice say within a window. It is made again later."""
+    """When the provider has no node: by chance at each request, and always within a window. Its group is then left alone
+    for `retry_s`, and the expander may choose another.
+    """
 
     probability: Probability = 0.0
-    retry_s: PeriodS = 60.0
+    retry_s: PeriodS = 300.0
     windows: Annotated[tuple[Window, ...], Field(max_length=100)] = ()
-    source: Text = ""
+    source: Text = "retry_s: the cluster autoscaler's --initial-node-group-backoff-duration 5m"
 
 
 @dataclass(frozen=True, kw_only=True, config=CONFIG)
@@ -78,7 +80,8 @@ class NodeGroup:
 
     `gpu` is the name of an option of conf/gpu, or all that one says; the group serves pools whose GPU has the same name.
     `mig`: `whole`, `dynamic` (instances are made when a replica needs one), or what every GPU of the group is cut into:
-    a list of profiles, or a name of mig-parted's, `all-balanced` or `all-1g.10gb`.
+    a list of profiles, or a name of mig-parted's, `all-balanced` or `all-1g.10gb`. Where it is `dynamic` an instance takes
+    `mig_create_s` to make, before its replica starts.
     """
 
     name: Key
@@ -92,6 +95,9 @@ class NodeGroup:
     priority: NodePriority = 0  # for expander priority: the highest that can help goes first
     usd_per_node_hour: UsdPerHour | None = None  # None: its GPUs at usd_per_hour each
     mig: MigWord | Annotated[tuple[MigWord, ...], Field(min_length=1, max_length=8)] = WHOLE
+    mig_create_s: Seconds = (
+        6.0  # a device handle's look-up takes 4 to 10 s: dra-driver-nvidia-gpu, comments in nvlib.go
+    )
     provision: Provision = field(default_factory=Provision)
     no_capacity: NoCapacity = field(default_factory=NoCapacity)
     source: Text = ""
@@ -114,14 +120,18 @@ class NodeGroup:
 @dataclass(frozen=True, kw_only=True, config=CONFIG)
 class NodeAutoscaler:
     """Every `scan_period_s` it asks for nodes where replicas wait for GPUs, of the group that `expander` chooses, and
-    lets go of a node that was empty for `unneeded_s`; the words are the Kubernetes cluster autoscaler's.
+    lets go of nodes that were empty for `unneeded_s`: at most `bulk_delete_max` at a time, and none within
+    `delay_after_add_s` of asking for one. The words are the Kubernetes cluster autoscaler's.
     """
 
     scan_period_s: PeriodS = 10.0
     unneeded_s: Seconds = 600.0
+    delay_after_add_s: Seconds = 600.0
+    bulk_delete_max: Annotated[Int, Field(ge=1, le=NODES_MAX)] = 10
     expander: Expander = "least_waste"
     source: Text = (
-        "Kubernetes cluster autoscaler: --scan-interval 10s, --scale-down-unneeded-time 10m, --expander"
+        "Kubernetes cluster autoscaler: --scan-interval 10s, --scale-down-unneeded-time 10m, --scale-down-delay-after-add"
+        " 10m, --max-empty-bulk-delete 10, --expander"
     )
 
 
@@ -129,12 +139,13 @@ class NodeAutoscaler:
 class Cluster:
     """Where replicas find their GPUs. Without node groups every replica finds them, at once.
 
-    `placement` chooses among nodes, `mig_placement` among the places of a GPU where an instance can begin.
+    `placement` chooses among nodes, `mig_placement` among the places of a GPU where an instance can begin. Without an
+    `autoscaler` (null) there are the nodes of the start, and no others.
     """
 
     placement: Placement = "best_fit"
     mig_placement: MigPlacement = "first_fit"
-    autoscaler: NodeAutoscaler = field(default_factory=NodeAutoscaler)
+    autoscaler: NodeAutoscaler | None = field(default_factory=NodeAutoscaler)
     node_groups: Annotated[tuple[NodeGroup, ...], Field(max_length=60)] = ()
     source: Text = ""
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from .drive import faults, fleetsim, told
@@ -39,6 +41,59 @@ WINDOWS = f"{GROUP}.no_capacity.windows"
         ),
         ([*MIG, "pool.slice=3g.40gb", "pool.tp=2"], "pool.tp: 2 is not valid; allowed: 1 with slice 3g.40gb"),
         ([*MIG, "pool.slice=3g.40gb", "pool.pp=2"], "pool.pp: 2 is not valid; allowed: 1 with slice 3g.40gb"),
+        ([*MIG, "pool.slice=7g.90gb"], "did you mean '7g.80gb'?"),
+        (
+            [*MIG, "pool.slice=1g.10gb"],
+            "pools.main.slice: 1g.10gb is too small for Llama 3.1 8B in bf16 by 8.3 GiB",
+        ),
+        (
+            [*MIG, "pool.slice=1g.10gb"],
+            "the smallest that would do is 1g.20gb (with KV for 131,072 tokens 3g.40gb)",
+        ),
+        ([*MIG, "pool.slice=7g.80gb", "model=llama_3_1_70b"], "no instance of A100 SXM 80 GB would do"),
+        (
+            [*MIG, "pool.slice=smallest_that_fits", "model=llama_3_1_70b"],
+            "smallest_that_fits: none is large enough",
+        ),
+        (
+            [*MIG, "pool.slice=1g.20gb", f"{GROUP}.mig=all-balanced"],
+            "what GPUs of a100_mig are cut into: 1g.10gb,",
+        ),
+        ([*MIG, "pool.slice=3g.40gb", f"{GROUP}.mig=all-balancd"], "did you mean 'all-balanced'?"),
+        ([*MIG, "pool.slice=3g.40gb", f"{GROUP}.mig=all-3g.20gb"], "did you mean 'all-3g.40gb'?"),
+        ([*MIG, "pool.slice=3g.40gb", f"{GROUP}.mig=[3g.40gb, 2g.2gb]"], "did you mean '2g.20gb'?"),
+        (
+            [*MIG, "pool.slice=3g.40gb", f"{GROUP}.mig=[3g.40gb, 3g.40gb, 1g.10gb]"],
+            "allowed: what fits on one A100 SXM 80 GB: nearest are [3g.40gb, 3g.40gb],",
+        ),
+        ([*MIG, "pool.slice=4g.40gb", f"{GROUP}.mig=[4g.40gb, 4g.40gb]"], "nearest are [4g.40gb, 3g.40gb]"),
+        (
+            ["cluster=edge_l4", "gpu=l4", "pool.slice=1g.5gb", f"{GROUP}.mig=dynamic"],
+            "allowed: whole: conf/mig has no profiles of L4 24 GB",
+        ),
+        # nodes that are lost
+        (["faults=[{at_s: 9, zone: a}]"], "faults.0.zone: 'a' is not valid; allowed: a zone: there is none"),
+        (
+            ["cluster=three_zones", "faults=[{at_s: 9, zone: zone_d}]"],
+            "allowed: a zone: zone_a, zone_b, zone_c",
+        ),
+        (
+            ["cluster=three_zones", "faults=[{at_s: 9, node_group: h100_d}]"],
+            "a node group: h100_a, h100_b, h100_c",
+        ),
+        (
+            ["cluster=three_zones", "faults=[{at_s: 9, nodes: 1}]"],
+            "with node_group or zone, of which nodes are lost",
+        ),
+        (["cluster=three_zones", "faults=[{at_s: 9, outage_s: 1}]"], "faults.0.outage_s: 1.0 is not valid"),
+        (
+            ["cluster=three_zones", "faults=[{at_s: 9, zone: zone_a, pool: main}]"],
+            "null where nodes are lost",
+        ),
+        (
+            ["cluster=three_zones", "faults=[{at_s: 9, zone: zone_a, node_group: h100_b}]"],
+            "allowed: a zone in which node group h100_b has nodes",
+        ),
         # node groups by name
         (
             [DGX, "pool.node_groups=[dgz]"],
@@ -92,3 +147,26 @@ def test_a_cluster_that_makes_no_sense_is_refused(words: list[str], line: str) -
     found = faults(answer)
     assert not found, told(found)
     assert line in answer.err, answer.err
+
+
+@pytest.mark.parametrize(
+    ("words", "line"),
+    [
+        (
+            [DGX, "pool.max_replicas=9", "pool.initial_replicas=9"],
+            "pools.main.initial_replicas: 9 do not fit on the nodes that are ready at the start (1 of dgx): 1 of them find",
+        ),
+        ([DGX, "pool.tp=8", "pool.initial_replicas=2"], "allowed: 1 beside the others"),
+        (
+            [*MIG, "pool.slice=3g.40gb", "pool.max_replicas=5", "pool.initial_replicas=5", "autoscaler=hpa"],
+            "5 do not fit on the nodes that are ready at the start (1 of a100_mig): 1 of them find no room",
+        ),
+    ],
+)
+def test_replicas_of_the_start_that_do_not_fit_are_refused(
+    words: list[str], line: str, tmp_path: Path
+) -> None:
+    answer = fleetsim("run", "first_run", *words, f"output.dir={tmp_path}")
+    assert answer.code == 2
+    assert line in answer.err, answer.err
+    assert not list(tmp_path.iterdir()), "nothing half-written"
