@@ -56,6 +56,7 @@ class FakeObjectives:
 class FakePool:
     name: str = "main"
     gpu: FakeGpu = FakeGpu()
+    device: str = FakeGpu().name
     model: FakeModel = FakeModel()
     runtime: FakeRuntime = FakeRuntime()
     price: FakePrice = FakePrice()
@@ -145,7 +146,7 @@ def without_requests(result: Result) -> Result:
 
 def two_pools(scenario: FakeScenario, result: Result) -> tuple[FakeScenario, Result]:
     """The run with a second pool beside it that does the same, at another price."""
-    second = FakePool(name="spare", gpu=FakeGpu("a100_80"), usd_per_gpu_hour=1.8, tp=2)
+    second = FakePool(name="spare", gpu=FakeGpu("a100_80"), device="a100_80", usd_per_gpu_hour=1.8, tp=2)
     samples = {k: np.concatenate([v, v]) for k, v in result.samples.items()}
     samples["pool_id"] = np.repeat([0, 1], len(result.samples["pool_id"]))
     pools = [result.pools[0], {**result.pools[0]}]
