@@ -22,7 +22,7 @@ from sim.units import HORIZON_MAX_S
 from sim.workload.dists import quantile_table
 
 GB = 1e9
-PROVISION = "provision"  # the stage of a start that a cluster's nodes stand for
+OF_NODES = ("slice", "provision")  # stages of a start that a cluster's nodes stand for, as they are shown
 LARGEST_GRAPH = 512
 MOVED_MAX = 2**46  # bytes of one transfer: 70 TB
 OF_GRAPHS = ("compile", "graphs")  # what an eager engine leaves out
@@ -189,14 +189,15 @@ def stage_time(stage: Any, subject: Subject) -> tuple[np.ndarray, float | None, 
 def stage_times(pool: Pool, has_nodes: bool = False) -> list[StageTime]:
     """The stages of a pool's cold starts, each behind all it waits for. Raises InputError where one takes too long.
 
-    Where nodes are simulated (`has_nodes`), `provision` takes no time: a replica has waited for its node before it starts.
+    Where nodes are simulated (`has_nodes`), what is shown as slice or provision takes no time: nodes stand for it, and a
+    replica has waited for one before it starts.
     """
     stages, subject = pool.coldstart.stages, subject_of(pool)
     times = []
     for place in in_order(stages):
         stage = stages[place]
         seconds, n_bytes, gb_s, why = stage_time(stage, subject)
-        if has_nodes and stage.name == PROVISION:
+        if has_nodes and SHOWN_AS[stage.name] in OF_NODES:
             seconds, why = np.zeros_like(seconds), "the cluster's nodes stand in its place"
         if seconds.max() > HORIZON_MAX_S:
             raise InputError(

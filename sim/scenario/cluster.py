@@ -12,6 +12,7 @@ from sim.scenario.dist import Dist, Lognormal
 from sim.scenario.hardware import Gpu
 from sim.scenario.types import (
     CONFIG,
+    Flag,
     Int,
     Key,
     PeriodS,
@@ -139,12 +140,15 @@ class NodeAutoscaler:
 class Cluster:
     """Where replicas find their GPUs. Without node groups every replica finds them, at once.
 
-    `placement` chooses among nodes, `mig_placement` among the places of a GPU where an instance can begin. Without an
-    `autoscaler` (null) there are the nodes of the start, and no others.
+    `placement` chooses among nodes, `mig_placement` among the places of a GPU where an instance can begin. With
+    `preemption` a replica that finds no GPUs takes those of replicas of a lower priority_class, which have `grace_s` to
+    finish what they hold. Without an `autoscaler` (null) there are the nodes of the start, and no others.
     """
 
     placement: Placement = "best_fit"
     mig_placement: MigPlacement = "first_fit"
+    preemption: Flag = True
+    grace_s: Seconds = 30.0  # Kubernetes' terminationGracePeriodSeconds
     autoscaler: NodeAutoscaler | None = field(default_factory=NodeAutoscaler)
     node_groups: Annotated[tuple[NodeGroup, ...], Field(max_length=60)] = ()
     source: Text = ""

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 
 from .drive import faults, fleetsim, told
@@ -147,26 +145,3 @@ def test_a_cluster_that_makes_no_sense_is_refused(words: list[str], line: str) -
     found = faults(answer)
     assert not found, told(found)
     assert line in answer.err, answer.err
-
-
-@pytest.mark.parametrize(
-    ("words", "line"),
-    [
-        (
-            [DGX, "pool.max_replicas=9", "pool.initial_replicas=9"],
-            "pools.main.initial_replicas: 9 do not fit on the nodes that are ready at the start (1 of dgx): 1 of them find",
-        ),
-        ([DGX, "pool.tp=8", "pool.initial_replicas=2"], "allowed: 1 beside the others"),
-        (
-            [*MIG, "pool.slice=3g.40gb", "pool.max_replicas=5", "pool.initial_replicas=5", "autoscaler=hpa"],
-            "5 do not fit on the nodes that are ready at the start (1 of a100_mig): 1 of them find no room",
-        ),
-    ],
-)
-def test_replicas_of_the_start_that_do_not_fit_are_refused(
-    words: list[str], line: str, tmp_path: Path
-) -> None:
-    answer = fleetsim("run", "first_run", *words, f"output.dir={tmp_path}")
-    assert answer.code == 2
-    assert line in answer.err, answer.err
-    assert not list(tmp_path.iterdir()), "nothing half-written"
