@@ -213,3 +213,15 @@ def test_other_scores_against_exact_arithmetic(law: Law, seed: int) -> None:
 def test_packing_has_three_bands(law: Law, gpus: list[int], wanted: tuple[int, int], expected: int) -> None:
     pod = new(PodKind, n_gpu=wanted[0], gpu_milli=wanted[1])
     assert law.packing_score(pod, node_row(gpus)) == expected
+
+
+@pytest.mark.parametrize("weight_sum", [1, 37, 8152])
+def test_the_score_is_the_logistic_function_of_the_change(law: Law, weight_sum: int) -> None:
+    """From nine whole GPUs less fragmentation to nine more, and between every two of its values."""
+    edges = [math.log(s / (100 - s)) for s in range(1, 100)]
+    changes = [x / 10 for x in range(-90, 91)] + [edge + d for edge in edges for d in (-1e-3, 1e-3)]
+    for change in changes:
+        before, after = 10**8, 10**8 - round(change * 1000 * weight_sum)
+        exact = 100 / (1 + math.exp(-(before - after) / (1000 * weight_sum)))
+        if abs(exact - round(exact)) > 1e-6 or before == after:
+            assert law.fgd_score(before, after, weight_sum) == math.floor(exact)

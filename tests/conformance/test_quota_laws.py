@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from conformance.kueue_kit import Fleet
+from conformance.naive_kueue import Preemptor
 
 Law = SimpleNamespace
 POLICIES = ("Never", "LowerPriority", "LowerOrNewerEqualPriority", "Any")
@@ -138,8 +139,8 @@ def test_what_is_available_is_the_most_that_breaks_no_limit(law: Law, seed: int)
         own[queue] = own.get(queue, 0) + taken
 
 
-def filled(law: Law, seed: int) -> tuple[Fleet, dict[str, Any]]:
-    """(a fleet with workloads that were admitted as they fit, one that asks for room)."""
+def filled(law: Law, seed: int) -> tuple[Fleet, dict[str, Any], dict[str, Any]]:
+    """(a fleet with workloads that were admitted as they fit, one that asks for room, the inputs of the fleet)."""
     inputs = some_fleet(seed)
     rng = inputs.pop("rng")
     queues = [queue["name"] for queue in inputs["cluster_queues"]]
@@ -169,7 +170,7 @@ def filled(law: Law, seed: int) -> tuple[Fleet, dict[str, Any]]:
         "podsets": [{"name": "main", "count": 1, "requests": {"cpu": int(rng.integers(1, 9))}}],
         "flavor_assignment": [{"podset": "main", "resource": "cpu", "flavor": "f", "mode": "Preempt"}],
     }
-    return Fleet(law, inputs), wanting
+    return Fleet(law, {**inputs, "podsets": wanting["podsets"]}), wanting, inputs
 
 
 @pytest.mark.parametrize("is_fair", [False, True])
@@ -178,7 +179,7 @@ def test_victims_are_enough_and_none_can_be_spared(law: Law, seed: int, is_fair:
     """Without the victims the workload fits; with any one of them back it does not, or borrows where it may not; each is of
     the own queue or of one that borrowed, and of a priority that the policy allows.
     """
-    fleet, wanting = filled(law, seed)
+    fleet, wanting, _ = filled(law, seed)
     queue, pair = fleet.node["queue", wanting["cluster_queue"]], fleet.pair("f", "cpu")
     asked = wanting["podsets"][0]["requests"]["cpu"]
     borrowing = {q: law.would_borrow(fleet.params, fleet.state, q, pair, 0) for q in fleet.node.values()}
@@ -203,3 +204,66 @@ def test_victims_are_enough_and_none_can_be_spared(law: Law, seed: int, is_fair:
         fits = asked <= law.available(fleet.params, fleet.state, queue, pair)
         assert not fits or (not borrows and used + asked > nominal)
         law.release_usage(fleet.params, fleet.state, numbers[name])
+
+
+@pytest.mark.parametrize("is_fair", [False, True], ids=["classical", "fair"])
+@pytest.mark.parametrize("first", range(0, 200, 25))
+def test_victims_are_those_of_a_naive_model(law: Law, first: int, is_fair: bool) -> None:
+    strategies = ["LessThanOrEqualToFinalShare", "LessThanInitialShare"] if is_fair else None
+    for seed in range(first, first + 25):
+        fleet, wanting, inputs = filled(law, seed)
+        naive = Preemptor(inputs, wanting)
+        if naive.fits(True):
+            continue
+        expected = naive.fair() if is_fair else naive.classical()
+        assert fleet.victims(wanting, strategies) == expected, f"seed {seed}"
+
+
+@pytest.mark.parametrize("is_fair", [False, True], ids=["classical", "fair"])
+@pytest.mark.parametrize("first", range(0, 100, 25))
+def test_a_flavour_is_found_as_by_a_naive_model(law: Law, first: int, is_fair: bool) -> None:
+    """Whether the workload fits, or would after preemption, which is tried, and from how far up it borrows."""
+    for seed in range(first, first + 25):
+        fleet, wanting, inputs = filled(law, seed)
+        state, place = fleet.state, fleet.resources.index("cpu")
+        asking = state.preemption[0]
+        asking.queue, asking.priority = fleet.node["queue", wanting["cluster_queue"]], wanting["priority"]
+        asking.created_ps, asking.is_fair = fleet.time_ps(wanting["created_s"]), int(is_fair)
+        state.group_asked[: len(fleet.resources)] = -1
+        state.group_asked[place] = wanting["podsets"][0]["requests"]["cpu"]
+        state.group_flavors[0] = 1
+        mode, level = Preemptor(inputs, wanting).mode(is_fair)
+        assert law.MODES[law.assign_flavors(fleet.params, state, 1)] == mode, f"seed {seed}"
+        if mode != "no_fit":
+            assert asking.borrowing == level, f"seed {seed}"
+            assert state.got_flavor[place] == 0
+
+
+def test_workloads_that_were_told_to_go_are_counted_first(law: Law) -> None:
+    """Two of the same priority: the one that goes already makes room, not the one admitted last."""
+    quotas = {"cpu": {"nominal": 2, "borrowing_limit": None, "lending_limit": None}}
+    queue = some_fleet(0)["cluster_queues"][0] | {
+        "name": "q",
+        "cohort": None,
+        "resource_groups": [[{"flavor": "f", "quotas": quotas}]],
+        "preemption": {
+            "within_cluster_queue": "LowerPriority",
+            "reclaim_within_cohort": "Never",
+            "borrow_within_cohort": None,
+        },
+    }
+    usage = [{"podset": "main", "flavor": "f", "resource": "cpu", "amount": 1}]
+    workload = {"priority": 0, "cluster_queue": "q", "created_s": 0, "usage": usage}
+    admitted = [
+        workload | {"name": "going", "quota_reserved_s": 1, "evicted": True},
+        workload | {"name": "staying", "quota_reserved_s": 2, "evicted": False},
+    ]
+    wanting = {
+        "cluster_queue": "q",
+        "priority": 1,
+        "podsets": [{"name": "main", "count": 1, "requests": {"cpu": 1}}],
+        "flavor_assignment": [{"podset": "main", "resource": "cpu", "flavor": "f", "mode": "Preempt"}],
+    }
+    for strategies in (None, ["LessThanOrEqualToFinalShare"]):
+        fleet = Fleet(law, {"cluster_queues": [queue], "cohorts": [], "admitted": admitted})
+        assert fleet.victims(wanting, strategies) == [("going", "InClusterQueue")]
