@@ -17,14 +17,18 @@ from sim.measures.listed import (  # noqa: E402
     FLEET,
     LATENCIES,
     LINK,
+    NODE_GROUP,
     POOL,
     POOLS,
     REQUESTS,
+    SLICE_WAIT,
     STATION,
     TIMES,
     WHOLE,
 )
 from sim.measures.measure import COUNT, PER_SECOND, SECONDS, SHARE, TOKENS, Measure  # noqa: E402
+from sim.records.schema import EVENTS as EVENT_COLUMNS  # noqa: E402
+from sim.records.schema import NODES as NODE_COLUMNS  # noqa: E402
 from sim.records.schema import REQUESTS as REQUEST_COLUMNS  # noqa: E402
 from sim.records.schema import STATIONS as STATION_COLUMNS  # noqa: E402
 from sim.records.schema import TIMESERIES, Column  # noqa: E402
@@ -101,7 +105,13 @@ def columns(of: Sequence[Column]) -> str:
 
 
 #: File → its columns.
-COLUMNS = {"requests": REQUEST_COLUMNS, "timeseries": TIMESERIES, "stations": STATION_COLUMNS}
+COLUMNS = {
+    "requests": REQUEST_COLUMNS,
+    "timeseries": TIMESERIES,
+    "stations": STATION_COLUMNS,
+    "nodes": NODE_COLUMNS,
+    "events": EVENT_COLUMNS,
+}
 TABLES = {
     "times": lambda: table(TIMES),
     "requests": lambda: table([m for m in REQUESTS if not m.is_latency]),
@@ -110,6 +120,8 @@ TABLES = {
     "one pool": lambda: table(POOL),
     "stations": lambda: table(STATION),
     "links": lambda: table(LINK),
+    "node groups": lambda: table(NODE_GROUP),
+    "slice waits": lambda: table(SLICE_WAIT),
     "limits": limits,
 }
 

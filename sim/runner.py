@@ -63,6 +63,16 @@ class Run:
         """One row per sample and CPU station, as an Arrow table (empty without stations)."""
         return self._all_tables().stations
 
+    @property
+    def nodes(self) -> Any:
+        """One row per sample and node group, as an Arrow table (empty without a cluster)."""
+        return self._all_tables().nodes
+
+    @property
+    def events(self) -> Any:
+        """One row per event of the cluster, as an Arrow table (empty without a cluster, or when records are off)."""
+        return self._all_tables().events
+
     def _all_tables(self) -> Any:
         if "tables" not in self._tables:
             from sim.records.run_dir import run_tables

@@ -9,6 +9,7 @@ from io import StringIO
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from sim.scenario.cluster import Cluster, NodeGroup
     from sim.scenario.links import Link
     from sim.scenario.pool import Pool
 
@@ -32,9 +33,15 @@ def as_table(name: str, overrides: Sequence[str], everything: bool = False) -> s
         rows = [row for row in rows if row.value not in (None, [], "") and not OF_NODES.match(row.key)]
     cells = [("key", "value", "unit", "source")]
     cells += [(row.key, value_text(row.value), row.unit, cut(row.source, WIDTH_SOURCE)) for row in rows]
-    starts = "".join(cold_start_text(pool, scenario.links) for pool in scenario.pools)
+    has_nodes = scenario.cluster.is_limited
+    starts = "".join(cold_start_text(pool, scenario.links, has_nodes) for pool in scenario.pools)
+    nodes = "".join(map(slice_text, scenario.pools)) + cluster_text(scenario.cluster)
     return (
-        columns(cells) + step_time_text(scenario.pools) + starts + f"\nconfig hash {config_hash(scenario)}\n"
+        columns(cells)
+        + step_time_text(scenario.pools)
+        + nodes
+        + starts
+        + f"\nconfig hash {config_hash(scenario)}\n"
     )
 
 
@@ -48,7 +55,88 @@ def step_time_text(pools: Sequence[Pool]) -> str:
     )
 
 
-def cold_start_text(pool: Pool, links: Sequence[Link] = ()) -> str:
+def slice_text(pool: Pool) -> str:
+    """What an instance of MIG gives a pool's replicas, beside the whole GPU; empty where they have whole GPUs."""
+    from dataclasses import replace
+
+    import numpy as np
+
+    from sim.errors import InputError
+    from sim.fill.knots import knot_tokens
+    from sim.scenario.slices import parts_of
+    from sim.steptime import make_step_table
+    from sim.steptime.slices import profile_of
+
+    if pool.slice is None:
+        return ""
+    kind, profile = profile_of(pool)
+    parts, most = parts_of(kind, profile), pool.runtime.max_num_seqs
+    cells: list[tuple[str, ...]] = [
+        ("", "memory", "KV tokens", "step of 1", f"step of {most}", "1,024 prompt tokens")
+    ]
+    for name, one in ((profile.profile, pool), ("whole GPU", replace(pool, slice=None))):
+        memory = profile.usable_memory_gib if one.slice else pool.gpu.device_memory_gib
+        try:
+            table = make_step_table(one)
+        except InputError:
+            continue
+        times = (
+            table.base_ps[1],
+            table.base_ps[most],
+            table.base_ps[0] + np.interp(1024, knot_tokens(), table.work_ps),
+        )
+        tokens = table.n_kv_blocks * pool.runtime.block_size
+        cells.append(
+            (name, f"{memory:g} GiB" if memory else "", f"{tokens:,}", *(f"{t / 1e9:.4g} ms" for t in times))
+        )
+    compute = "multiprocessors" if profile.sm_count and kind.gpu_sm_count else "compute slices"
+    return (
+        f"\nslice of {pool.name}: {profile.profile} of {pool.gpu.name} has {parts.compute:.3g} of its {compute},"
+        f" {parts.memory:.3g} of its bandwidth and of its price, {parts.copy:.3g} of PCIe, no NVLink (modelled: step times by"
+        f" these parts of the peaks; memory {profile.memory_confidence})\n" + columns(cells)
+    )
+
+
+def cluster_text(cluster: Cluster) -> str:
+    """The node groups of a cluster, and what is assumed of them; empty without any."""
+    if not cluster.is_limited:
+        return ""
+    cells: list[tuple[str, ...]] = [
+        ("nodes", "GPUs", "zone", "market", "at the start", "at most", "price", "arrive in", "GPUs are")
+    ]
+    cells += [group_cells(group) for group in cluster.node_groups]
+    said: dict[str, None] = {}
+    for group in cluster.node_groups:
+        price = "what its GPUs cost alone" if group.usd_per_node_hour is None else group.price_confidence
+        said[f"  price of {group.name}: {price or 'given'}"] = None
+        said[f"  provision: {group.provision.confidence or 'given'}"] = None
+    return "\n" + columns(cells) + "".join(f"{line}\n" for line in said)
+
+
+def group_cells(group: NodeGroup) -> tuple[str, ...]:
+    """A row about a node group."""
+    from sim.scenario.cluster import DYNAMIC, WHOLE
+    from sim.scenario.geometry import cut_into
+    from sim.scenario.ranges import mean
+
+    cut = {WHOLE: "whole", DYNAMIC: "cut as replicas need"}.get(str(group.mig))
+    if cut is None:
+        cut = "cut into " + ", ".join(profile.profile for _, profile in cut_into(group))
+    stages = (group.provision.provisioning, group.provision.booting, group.provision.driver)
+    return (
+        group.name,
+        f"{group.gpus} × {group.gpu.name}",
+        group.zone,
+        group.market.replace("_", " "),
+        str(group.nodes_at_start),
+        str(group.max_nodes),
+        f"{group.usd_per_hour:g} USD/h",
+        f"{sum(map(mean, stages)):.3g} s on average",
+        cut,
+    )
+
+
+def cold_start_text(pool: Pool, links: Sequence[Link] = (), has_nodes: bool = False) -> str:
     """A pool's cold start, stage by stage: bytes, bandwidth, seconds and what decides them; empty where it has none. A
     transfer over one of the links may be slower.
     """
@@ -56,7 +144,7 @@ def cold_start_text(pool: Pool, links: Sequence[Link] = ()) -> str:
 
     from sim.pack.coldstart import stage_times, subject_of, typical_s
 
-    times = stage_times(pool)
+    times = stage_times(pool, has_nodes)
     if not times:
         return ""
     ranks = f" on {pool.gpus_per_replica} GPUs" if pool.gpus_per_replica > 1 else ""

@@ -13,6 +13,7 @@ from sim.analysis.cost import bill_lines, token_cost, total_usd
 from sim.analysis.facts import pool_facts, request_facts, run_facts
 from sim.analysis.latency import count, latencies
 from sim.analysis.links import link_measures
+from sim.analysis.nodes import node_measures, wait_measures
 from sim.analysis.promises import kind_of, with_promises
 from sim.analysis.starts import cold_start_times
 from sim.analysis.stations import station_measures
@@ -57,6 +58,8 @@ def summarize(
         },
         "stations": station_measures(scenario, result),
         "links": link_measures(scenario, result),
+        "node_groups": node_measures(scenario, result),
+        "slice_waits": wait_measures(scenario, result),
         "usd_lines": _lines(scenario, result),
     }
 

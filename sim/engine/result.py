@@ -11,6 +11,7 @@ import numpy as np
 
 from sim.engine.around import link_rows, station_rows, station_samples
 from sim.engine.blame import blame_columns, network_ps
+from sim.engine.nodes import event_columns, group_rows, group_samples, wait_rows
 from sim.engine.starts import Starts, all_starts
 from sim.fill.params import traffic_of
 from sim.fill.state import pool_rows, table
@@ -43,6 +44,10 @@ class Result(NamedTuple):
     station_samples: Mapping[str, np.ndarray] = MappingProxyType({})  # column → (sample · station,)
     starts: tuple[Starts, ...] = ()  # cold starts of each pool
     links: tuple[dict[str, int], ...] = ()  # what each carried
+    node_groups: tuple[dict[str, int], ...] = ()  # what the nodes of each did
+    node_samples: Mapping[str, np.ndarray] = MappingProxyType({})  # column → (sample · group,)
+    slice_waits: tuple[dict[str, int], ...] = ()  # of each pool, for GPUs of a cluster
+    events: Mapping[str, np.ndarray] = MappingProxyType({})  # column → (event,) of the cluster
     window_end_ps: int | None = None  # of the measured window; None: the scenario's duration
 
 
@@ -63,6 +68,10 @@ def make_result(params: Params, state: State, records: bool = True, classes: boo
         stations=tuple(station_rows(params, state)),
         station_samples=station_samples(params, state),
         links=tuple(link_rows(params, state)),
+        node_groups=tuple(group_rows(params, state)),
+        node_samples=group_samples(params, state),
+        slice_waits=tuple(wait_rows(params, state)),
+        events=event_columns(params, state) if records else {},
         starts=all_starts(params, state) if classes else (),
         window_end_ps=int(window["time_ps"]),
     )

@@ -13,9 +13,10 @@ import pyarrow as pa
 from sim.errors import InputError, nearest, problem
 from sim.records.config import config_hash, config_record, read_json, to_json
 from sim.records.files import whole_folder
+from sim.records.nodes import events_table, nodes_table
 from sim.records.parquet import read_table, write_table
 from sim.records.requests import requests_table
-from sim.records.schema import REQUESTS, STATIONS, TIMESERIES, Column, schema
+from sim.records.schema import EVENTS, NODES, REQUESTS, STATIONS, TIMESERIES, Column, schema
 from sim.records.stations import stations_table
 from sim.records.summary import summary_table
 from sim.records.timeseries import timeseries_table
@@ -24,18 +25,24 @@ from sim.records.version import SCHEMA_VERSION
 REQUESTS_FILE = "requests.parquet"
 TIMESERIES_FILE = "timeseries.parquet"
 STATIONS_FILE = "stations.parquet"
+NODES_FILE = "nodes.parquet"
+EVENTS_FILE = "events.parquet"
 SUMMARY_FILE = "summary.parquet"
 SUMMARY_JSON = "summary.json"
 CONFIG_JSON = "config.json"
 
 
 class RunTables(NamedTuple):
-    """What a run leaves as Arrow tables; `requests` has no rows when records were off, `stations` without any."""
+    """What a run leaves as Arrow tables; `requests` has no rows when records were off, `stations` without any, `nodes` and
+    `events` without a cluster.
+    """
 
     requests: pa.Table
     timeseries: pa.Table
     summary: pa.Table  # one row
     stations: pa.Table
+    nodes: pa.Table = schema(NODES).empty_table()
+    events: pa.Table = schema(EVENTS).empty_table()
 
 
 class RunFiles(NamedTuple):
@@ -55,6 +62,8 @@ def run_tables(scenario: Any, result: Any, summary: Mapping[str, Any]) -> RunTab
         timeseries=timeseries_table(scenario, result, footer),
         summary=summary_table([summary], footer),
         stations=stations_table(scenario, result, footer),
+        nodes=nodes_table(scenario, result, footer),
+        events=events_table(scenario, result, footer),
     )
 
 
@@ -81,6 +90,10 @@ def write_run(
         write_table(tables.timeseries, folder / TIMESERIES_FILE)
         if tables.stations.num_rows:
             write_table(tables.stations, folder / STATIONS_FILE)
+        if tables.nodes.num_rows:
+            write_table(tables.nodes, folder / NODES_FILE)
+        if tables.events.num_rows:
+            write_table(tables.events, folder / EVENTS_FILE)
         write_table(tables.summary, folder / SUMMARY_FILE)
         (folder / SUMMARY_JSON).write_text(to_json(summary) + "\n", encoding="utf-8")
         record = config_record(scenario, about)
@@ -132,6 +145,8 @@ def _read_whole(folder: Path) -> RunFiles:
         timeseries=_read_table(folder / TIMESERIES_FILE, TIMESERIES, may_lack=False),
         summary=read_table(folder / SUMMARY_FILE),
         stations=_read_table(folder / STATIONS_FILE, STATIONS),
+        nodes=_read_table(folder / NODES_FILE, NODES),
+        events=_read_table(folder / EVENTS_FILE, EVENTS),
     )
     return RunFiles(folder, config, summary, tables)
 

@@ -207,6 +207,41 @@ STATIONS: list[Column] = [
     Column("use", pa.float64(), "1", "busy_s / (workers x interval_s); null for the first sample"),
 ]
 
+NODES: list[Column] = [
+    Column("time_s", pa.float64(), "s", "when the sample was taken: the end of its interval"),
+    Column("time_ps", pa.int64(), "ps", "when the sample was taken, exact"),
+    Column("interval_s", pa.float64(), "s", "time since the sample before; 0 for the first"),
+    Column("node_group", NAME, "name", "node group"),
+    Column("zone", NAME, "name", "its zone"),
+    Column("nodes_provisioning", pa.int32(), "nodes", "asked for, until the provider has them running"),
+    Column("nodes_booting", pa.int32(), "nodes", "until they have joined the cluster"),
+    Column("nodes_driver", pa.int32(), "nodes", "until driver and device plugin show their GPUs"),
+    Column("nodes_ready", pa.int32(), "nodes", "that take replicas"),
+    Column("nodes_cordoned", pa.int32(), "nodes", "that take no new replicas"),
+    Column("used_slices", pa.int32(), "slices", "memory slices (a GPU has 8) that replicas hold"),
+    Column("free_slices", pa.int32(), "slices", "memory slices of ready nodes that nobody holds"),
+    Column("useless_slices", pa.int32(), "slices", "of these, those that no replica of any pool could take"),
+    Column("waiting", pa.int32(), "replicas", "that wait for GPUs and could run in this group"),
+    Column("requested", pa.int64(), "nodes", "asked for in the interval"),
+    Column("refused", pa.int64(), "nodes", "of these, how often the provider had none"),
+    Column("lost", pa.int64(), "nodes", "lost in the interval"),
+    Column("removed", pa.int64(), "nodes", "given back in the interval"),
+    Column("usd", pa.float64(), "usd", "cost of the interval, from the nodes' requests on"),
+]
+
+EVENTS: list[Column] = [
+    Column("time_s", pa.float64(), "s", "when"),
+    Column("time_ps", pa.int64(), "ps", "when, exact"),
+    Column("event", NAME, "name", "what happened, in the order in which it did"),
+    Column("node_group", NAME, "name", "of which node group; null where it is of no node"),
+    Column("node", pa.int32(), "number", "which node of it, from 0"),
+    Column("pool", NAME, "name", "of which pool; null where it is of no replica"),
+    Column("replica", pa.int32(), "number", "which replica place of it, from 0"),
+    Column("stage", NAME, "name", "of node_stage: the stage that begins"),
+    Column("wanted", pa.int32(), "replicas", "of pool_scaled: how many are wanted"),
+    Column("waited_s", pa.float64(), "s", "of replica_placed: how long it had waited for GPUs"),
+]
+
 
 def schema(columns: Iterable[Column], footer: Mapping[str, str] | None = None) -> pa.Schema:
     """The Arrow schema: unit and meaning in each field's metadata, the footer in the schema's."""

@@ -17,6 +17,8 @@ NOT_FLAT = (
     "pools",
     "stations",
     "links",
+    "node_groups",
+    "slice_waits",
     "traces",
     "unsent",
     "usd_lines",

@@ -20,7 +20,15 @@ from sim.report.page_blame import blame_section
 from sim.report.page_parts import assumption_table, limits, page_head, repeat, tiles, verdict, versions_text
 from sim.report.page_time import over_time
 from sim.report.starts import start_lines
-from sim.report.terminal import answer_lines, bill_lines, fleet_lines, link_lines, station_lines, tries_lines
+from sim.report.terminal import (
+    answer_lines,
+    bill_lines,
+    fleet_lines,
+    link_lines,
+    node_lines,
+    station_lines,
+    tries_lines,
+)
 from sim.report.text import number, quantity, seconds, share, usd
 
 WHO = (
@@ -78,6 +86,7 @@ def came_out(summary: Mapping[str, Any]) -> list[Html]:
         *answer_lines(summary),
         *station_lines(summary),
         *link_lines(summary),
+        *node_lines(summary),
     ]
     return [
         verdict(*verdict_of(said)),

@@ -54,6 +54,7 @@ def print_run(run: Run, console: Console) -> None:
         *fleet_lines(summary),
         *station_lines(summary),
         *link_lines(summary),
+        *node_lines(summary),
         *bill_lines(summary),
         *step_time_lines(summary),
         *look_lines(summary),
@@ -158,6 +159,24 @@ def link_lines(summary: Mapping[str, Any]) -> list[str]:
         f" {seconds(found['run_full_s'])} of it full"
         for name, found in summary.get("links", {}).items()
     ]
+
+
+def node_lines(summary: Mapping[str, Any]) -> list[str]:
+    """A line for each node group: its nodes, what was held of them, their cost; and for each pool that waited for GPUs."""
+    groups = [
+        f"nodes {name}: {number(found['nodes_mean'])} on average, up to {number(found['run_nodes_max'])};"
+        f" GPUs {share(found['slice_use'])} held · {usd(found['usd'])}, of which idle"
+        f" {usd(found['usd'] - found['usd_used'])}"
+        f" · {number(found['run_requested'])} asked for, {number(found['run_refused'])} refused"
+        f"{f', {number(lost)} lost' if (lost := found['run_lost']) else ''}"
+        for name, found in summary.get("node_groups", {}).items()
+    ]
+    waits = [
+        f"waits for GPUs of {name}: {seconds(found['run_wait_s'])} in all, up to {seconds(found['run_wait_max_s'])}"
+        for name, found in summary.get("slice_waits", {}).items()
+        if found["run_wait_max_s"]
+    ]
+    return groups + waits
 
 
 def who_lines(summary: Mapping[str, Any]) -> list[str]:

@@ -54,3 +54,56 @@ def test_seven_small_models_share_one_gpu() -> None:
     (line,) = found["usd_lines"]
     assert line["unit_usd_per_hour"] == pytest.approx(2.25 / 8)
     assert line["quantity_h"] == pytest.approx(7 * 60 / 3600)
+
+
+SCARCE = (
+    "cluster.node_groups=[{name: few, gpu: h100, gpus: 4, min_nodes: 1, max_nodes: 3, usd_per_node_hour: 20}]"
+)
+
+
+def test_every_second_of_every_node_is_in_one_line_of_the_bill() -> None:
+    found = run("spiky_hour", ["coldstart=local_nvme", SCARCE])
+    group = found.summary["node_groups"]["few"]
+    parts = [group[f"usd_{name}"] for name in ("used", "free", "fragmented", "not_ready", "unused")]
+    assert all(part >= 0 for part in parts)
+    assert sum(parts) == pytest.approx(group["usd"])
+    assert group["usd"] == pytest.approx(20 * group["nodes_mean"])
+    (held,) = found.summary["usd_lines"]
+    assert group["usd_used"] == pytest.approx(20 / 4 * held["quantity_h"], rel=1e-6)
+    assert found.nodes["usd"].to_numpy().sum() == pytest.approx(group["usd"], rel=0.01)
+
+
+def test_events_say_who_waited_and_what_came_of_it() -> None:
+    found = run("spiky_hour", ["coldstart=local_nvme", SCARCE])
+    events = found.events.to_pylist()
+    assert [row["time_ps"] for row in events] == sorted(row["time_ps"] for row in events)
+    placed = [row["waited_s"] for row in events if row["event"] == "replica_placed"]
+    waits = found.summary["slice_waits"]["main"]
+    assert sum(placed) == pytest.approx(waits["run_wait_s"])
+    assert max(placed) == pytest.approx(waits["run_wait_max_s"])
+    assert waits["run_wait_max_s"] > 60, "as long as a node takes"
+    asked = [row for row in events if row["event"] == "node_requested"]
+    assert len(asked) == found.summary["node_groups"]["few"]["run_requested"] > 0
+    assert {row["node_group"] for row in asked} == {"few"}
+
+
+def test_a_drought_is_refused_and_waited_out() -> None:
+    window = "no_capacity: {retry_s: 60, windows: [{from_s: 0, to_s: 2400}]}"
+    words = ["coldstart=local_nvme", SCARCE.replace("max_nodes: 3,", f"max_nodes: 3, {window},")]
+    dry, wet = run("spiky_hour", words).summary, run("spiky_hour", ["coldstart=local_nvme", SCARCE]).summary
+    assert dry["node_groups"]["few"]["run_refused"] > 5
+    assert wet["node_groups"]["few"]["run_refused"] == 0
+    assert dry["slice_waits"]["main"]["run_wait_max_s"] > 600
+    assert dry["ttft"]["p99_s"] > wet["ttft"]["p99_s"]
+
+
+def test_a_zone_that_is_lost_takes_its_nodes_and_replicas() -> None:
+    words = [
+        "coldstart=local_nvme",
+        "cluster=three_zones",
+        "faults=[{at_s: 1200, zone: zone_a, outage_s: 600}]",
+    ]
+    found = run("spiky_hour", words)
+    assert found.summary["node_groups"]["h100_a"]["run_lost"] == 1
+    lost = [row for row in found.events.to_pylist() if row["event"] == "node_lost"]
+    assert [(row["node_group"], row["time_s"]) for row in lost] == [("h100_a", 1200.0)]

@@ -41,6 +41,7 @@ def lacks(body: str) -> list[str]:
     [
         "docs/python.md",
         "docs/autoscalers.md",
+        "docs/cluster.md",
         "docs/placement.md",
         pytest.param("README.md", marks=SLOW),
         pytest.param("docs/studies.md", marks=SLOW),

@@ -23,9 +23,11 @@ from sim.measures.listed import (
     FLEET,
     LATENCIES,
     LINK,
+    NODE_GROUP,
     POOL,
     POOLS,
     REQUESTS,
+    SLICE_WAIT,
     STATION,
     TIMES,
     WHOLE,
@@ -36,7 +38,7 @@ from sim.scenario.slo import METRICS, parse_slo
 
 ROOT = Path(__file__).parents[2]
 COLUMNS = ROOT / "tests" / "unit" / "data" / "summary_columns.tsv"
-SCOPES = (TIMES, REQUESTS, POOLS, FLEET, CLASS, POOL, STATION, LINK)
+SCOPES = (TIMES, REQUESTS, POOLS, FLEET, CLASS, POOL, STATION, LINK, NODE_GROUP, SLICE_WAIT)
 
 
 def names(measures: tuple[Measure, ...]) -> list[str]:

@@ -1,0 +1,72 @@
+"""Node groups: how many nodes there were, what was used of them, and what they cost by what they were paid for."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from sim.measures.listed import NODE_GROUP, SLICE_WAIT
+from sim.measures.measure import values
+from sim.records.cost import PS_PER_HOUR
+from sim.records.window import measured_window_ps
+
+PAID_ANYWAY = ("reserved", "owned")
+
+
+def node_measures(scenario: Any, result: Any) -> dict[str, dict[str, Any]]:
+    """Node group → its nodes and their cost in the measured window, and counts of the whole run."""
+    if not result.node_groups:
+        return {}
+    return {
+        group.name: values(NODE_GROUP, node_facts(scenario, result, place, group))
+        for place, group in enumerate(scenario.cluster.node_groups)
+    }
+
+
+def wait_measures(scenario: Any, result: Any) -> dict[str, dict[str, Any]]:
+    """Pool → how long its replicas waited for GPUs, over the whole run; empty without a cluster."""
+    waits = result.slice_waits
+    return {
+        pool.name: values(SLICE_WAIT, c)
+        for pool, c in zip(scenario.pools if waits else (), waits, strict=True)
+    }
+
+
+def node_facts(scenario: Any, result: Any, place: int, group: Any) -> dict[str, Any]:
+    """What the measures of a group are made of. Every node's time is in one of the parts of the bill:
+
+    used, the memory slices that replicas hold; of ready nodes' others, those that no replica of any pool could take
+    (`fragmented`, by the samples of the window) and those that some could (`free`); `not_ready`, from the request until a
+    node is ready; and of reserved and owned nodes the time in which they were not even asked for (`unused`).
+    """
+    counters = result.node_groups[place]
+    start_ps, end_ps = measured_window_ps(scenario, result)
+    slices = counters["slices"]
+    ready, used = counters["ready_ps"] * slices, counters["used_ps"]
+    useless = (ready - used) * useless_share(result.node_samples, place, start_ps, end_ps)
+    absent = counters["n_node"] * (end_ps - start_ps) - counters["billed_ps"]
+    parts = {
+        "used": used / slices,
+        "free": (ready - used - useless) / slices,
+        "fragmented": useless / slices,
+        "not_ready": counters["billed_ps"] - counters["ready_ps"],
+        "unused": absent if group.market in PAID_ANYWAY else 0,
+    }
+    bill = {f"{name}_usd": node_ps / PS_PER_HOUR * group.usd_per_hour for name, node_ps in parts.items()}
+    return {
+        **counters,
+        **bill,
+        "bill_usd": sum(bill.values()),
+        "window_ps": end_ps - start_ps,
+        "room_ps": ready,
+    }
+
+
+def useless_share(samples: Any, place: int, start_ps: int, end_ps: int) -> float:
+    """Of the free memory slices that the window's samples saw in a group, those that no replica of any pool could take."""
+    if not samples:
+        return 0.0
+    seen = (samples["group_id"] == place) & (samples["time_ps"] >= start_ps) & (samples["time_ps"] <= end_ps)
+    free = int(np.sum(samples["free_slices"][seen]))
+    return int(np.sum(samples["useless_slices"][seen])) / free if free else 0.0

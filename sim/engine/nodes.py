@@ -1,0 +1,84 @@
+"""What the nodes of a run did: sums of each group, what the samples saw, and the events of the cluster."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from sim.fill.state import pool_rows
+from sim.model.base.histogram import wide
+from sim.model.placement.mig import N_SLICE
+from sim.model.tables.node import NODE_STAGES
+from sim.model.tables.run import Params, State
+from sim.model.tables.sample import MARK_RUN, MARK_WARM, MARK_WINDOW, N_MARK
+
+AREAS = ("billed_ps", "ready_ps", "used_ps")
+COUNTS = ("requested", "refused", "removed", "lost", "peak_nodes")
+SAMPLED = ("used_slices", "free_slices", "useless_slices", "waiting", *COUNTS[:4])
+
+
+def group_rows(params: Params, state: State) -> list[dict[str, int]]:
+    """Each group in the measured window (node and slice picoseconds), and its counts over the whole run."""
+    n = int(params.n_node_group)
+    marks = state.rows("group_mark", N_MARK * n).reshape(N_MARK, n)
+    found = []
+    for i in range(n):
+        group, of_group = params.node_group[i], state.node_group[i]
+        row = {"gpus": int(group.gpus), "n_node": int(group.n_node), "slices": int(group.gpus) * N_SLICE}
+        for name in AREAS:
+            warm, window, run = (wide(*marks[mark, i][name]) for mark in (MARK_WARM, MARK_WINDOW, MARK_RUN))
+            row[name], row[f"run_{name}"] = window - warm, run
+        found.append(row | {name: int(getattr(of_group, name)) for name in COUNTS})
+    return found
+
+
+def wait_rows(params: Params, state: State) -> list[dict[str, int]]:
+    """How long replicas of each pool have waited for GPUs, over the whole run; nothing without a cluster."""
+    n = int(params.n_pool) if params.n_cluster else 0
+    return [
+        {
+            "placed": int(state.pool_place[i].placed),
+            "waited_ps": wide(state.pool_place[i].waited_ps[0], state.pool_place[i].waited_ps[1]),
+            "waited_max_ps": int(state.pool_place[i].waited_max_ps),
+        }
+        for i in range(n)
+    ]
+
+
+def group_samples(params: Params, state: State) -> dict[str, np.ndarray]:
+    """Column → (sample · group,): what the samples saw; counts and `billed_ps`, `used_ps` since the start."""
+    rows = state.rows("group_sample", int(state.n_sample) * int(params.n_node_group))
+    if not len(rows):
+        return {}
+    columns = {"time_ps": rows["time_ps"], "group_id": rows["group"]}
+    columns |= {f"nodes_{name}": rows["by_stage"][:, i] for i, name in enumerate(NODE_STAGES[1:])}
+    columns |= {name: rows[name] for name in SAMPLED}
+    for name in ("billed_ps", "used_ps"):
+        columns[name] = np.array([wide(low, high) for low, high in rows[name].tolist()], dtype=object)
+    return columns
+
+
+def event_columns(params: Params, state: State) -> dict[str, np.ndarray]:
+    """Column → (event,): what happened, in order, as far as there was room; −1 where it was to no node or no replica."""
+    n = min(int(state.n_event), int(params.n_event) - 1) if params.n_cluster and params.keeps_records else 0
+    if n <= 0:
+        return {}
+    rows, pools, nodes = state.rows("event", n), pool_rows(params), table_of_nodes(params)
+    replica, node = rows["replica"], rows["node"]
+    pool = np.repeat(np.arange(len(pools)), pools["n_replica"])[np.maximum(replica, 0)]
+    group = nodes[np.maximum(node, 0)]
+    first_node = np.array([int(params.node_group[g].first_node) for g in range(int(params.n_node_group))])
+    return {
+        "time_ps": rows["time_ps"],
+        "event": rows["event"],
+        "group_id": np.where(node >= 0, group, -1),
+        "node": np.where(node >= 0, node - first_node[group], -1),
+        "pool_id": np.where(replica >= 0, pool, -1),
+        "replica_id": np.where(replica >= 0, replica - pools["first_replica"][pool], -1),
+        "value": rows["value"],
+    }
+
+
+def table_of_nodes(params: Params) -> np.ndarray:
+    """(node,) the group of each."""
+    counts = [int(params.node_group[g].n_node) for g in range(int(params.n_node_group))]
+    return np.repeat(np.arange(len(counts)), counts) if sum(counts) else np.zeros(1, dtype=np.int64)
