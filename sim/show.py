@@ -92,8 +92,8 @@ def slice_text(pool: Pool) -> str:
     compute = "multiprocessors" if profile.sm_count and kind.gpu_sm_count else "compute slices"
     return (
         f"\nslice of {pool.name}: {profile.profile} of {pool.gpu.name} has {parts.compute:.3g} of its {compute},"
-        f" {parts.memory:.3g} of its bandwidth and of its price, {parts.copy:.3g} of PCIe, no NVLink (modelled: step times by"
-        f" these parts of the peaks; memory {profile.memory_confidence})\n" + columns(cells)
+        f" {parts.memory:.3g} of its bandwidth and of its price, {parts.copy:.3g} of PCIe, no NVLink (modelled: step times"
+        f" by these parts of the peaks; memory {profile.memory_confidence})\n" + columns(cells)
     )
 
 
