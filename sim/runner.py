@@ -143,10 +143,10 @@ def simulate(scenario: Scenario, progress: Tick | None = None) -> Run:
     return finished_run(packed, state, engine, wall_s)
 
 
-def finished_run(packed: Plan, state: State, engine: str, wall_s: float) -> Run:
-    """What a final state came to."""
+def finished_run(packed: Plan, state: State, engine: str, wall_s: float, blame: bool = True) -> Run:
+    """What a final state came to; without `blame` its requests do not say what their time was spent on."""
     check_sent(packed.scenario, packed.params, state)
-    result = make_result(packed.params, state)
+    result = make_result(packed.params, state, blame=blame)
     summary = summarize(packed.scenario, result, packed.tables, engine)
     summary["traces"] = packed.traces or {}
     summary["unsent"] = unsent(packed.scenario, packed.params, state)

@@ -23,9 +23,15 @@ def percentiles_over_time(
 ) -> OverTime:
     """Nearest-rank percentiles in bins of arrival time over [0, end_s); NaN (never served) is infinite."""
     late = np.where(np.isnan(values), np.inf, values)
-    order = np.lexsort((late, bins := bin_of(arrival_s, end_s)))
-    bins, late = bins[order], late[order]
-    used, starts, counts = np.unique(bins, return_index=True, return_counts=True)
+    bins = bin_of(arrival_s, end_s)
+    if (bins[1:] < bins[:-1]).any():
+        order = np.argsort(bins, kind="stable")
+        bins, late = bins[order], late[order]
+    starts = np.flatnonzero(np.concatenate([[len(bins) > 0], bins[1:] > bins[:-1]]))
+    ends = np.append(starts[1:], len(bins))
+    used, counts = bins[starts], ends - starts
+    for start, end in zip(starts.tolist(), ends.tolist(), strict=True):
+        late[start:end].sort()
     n_bins = bin_count(len(arrival_s))
     return OverTime(
         time_s=(used + 0.5) * end_s / n_bins,

@@ -51,13 +51,16 @@ class Result(NamedTuple):
     window_end_ps: int | None = None  # of the measured window; None: the scenario's duration
 
 
-def make_result(params: Params, state: State, records: bool = True, classes: bool = True) -> Result:
+def make_result(
+    params: Params, state: State, records: bool = True, classes: bool = True, blame: bool = True
+) -> Result:
     """Read a finished run out of its state. A sweep leaves out what it does not keep: without `records` the requests and
-    what was billed up to each sample, without `classes` all histograms but those of the fleet, and cold starts.
+    what was billed up to each sample, without `classes` all histograms but those of the fleet, and cold starts; without
+    `blame` requests do not say what their time was spent on.
     """
     window = state.rows("mark", N_MARK * int(params.n_pool))[MARK_WINDOW * int(params.n_pool)]
     return Result(
-        requests=_requests(params, state) if records and params.keeps_records else {},
+        requests=_requests(params, state, blame) if records and params.keeps_records else {},
         samples=_samples(params, state, records),
         hist=_histograms(params, state, classes),
         sums=_sums(params, state),
@@ -93,7 +96,7 @@ def make_digest(state: State) -> int:
 _RENAMED = {"first_ps": "first_token_ps", "last_ps": "last_token_ps", "gap_max_ps": "itl_max_ps"}
 
 
-def _requests(params: Params, state: State) -> dict[str, np.ndarray]:
+def _requests(params: Params, state: State, blame: bool) -> dict[str, np.ndarray]:
     traffic, pools = traffic_of(params), pool_rows(params)
     columns = _recorded(params, state)
     replica = columns.pop("replica")
@@ -115,7 +118,8 @@ def _requests(params: Params, state: State) -> dict[str, np.ndarray]:
     }
     if not params.has_attempts:
         columns |= {"attempts": nothing + 1, "taken_ps": arrival, "wasted_tokens": nothing}
-    columns |= blame_columns(columns, table(params, state, "spent").reshape(N_SPENT, -1))
+    if blame:
+        columns |= blame_columns(columns, table(params, state, "spent").reshape(N_SPENT, -1))
     return columns if came.all() else {name: column[came] for name, column in columns.items()}
 
 
