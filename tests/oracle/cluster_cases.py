@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Generator
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -15,6 +16,7 @@ from sim.model.tables.run import Params, State
 
 from .naive_cluster import (
     FOREVER,
+    AgainAndAgain,
     Ask,
     Cluster,
     GroupKind,
@@ -59,6 +61,7 @@ class Case(NamedTuple):
     deeds: list[Deed]
     every_ps: int
     mark_ps: int
+    chances: list[AgainAndAgain]
 
     @property
     def params(self) -> Params:
@@ -111,10 +114,11 @@ class Case(NamedTuple):
                     "unneeded_ps": policy.unneeded_ps,
                     "delay_after_add_ps": policy.delay_ps,
                     "bulk_delete_max": policy.bulk,
-                    "preempts": 0,
+                    "preempts": int(policy.preempts),
                 }
             ],
             "node_group": groups,
+            "random_fault": [chance_row(chance) for chance in self.chances],
             "node_step": steps,
             "drought": droughts,
             "slice_ask": [
@@ -160,6 +164,18 @@ def fault_row(fault: NodesLost) -> FaultRow:
         nodes=fault.most,
         outage_ps=fault.outage_ps,
     )
+
+
+def chance_row(chance: AgainAndAgain) -> dict[str, Any]:
+    """A fault that strikes again and again as the product takes it."""
+    return {
+        "node_group": 0 if chance.group is None else 1 + chance.group,
+        "zone": 0 if chance.zone is None else 1 + chance.zone,
+        "nodes": chance.most,
+        "notice_ps": chance.notice_ps,
+        "gap_ps": np.array(chance.gaps),
+        "outage_ps": np.array(chance.outages),
+    }
 
 
 # ---- dice ------------------------------------------------------------------------------------------------------------
@@ -235,6 +251,19 @@ def make_pool(dice: Dice) -> PoolKind:
     )
 
 
+def with_ranks(dice: Dice, pools: list[PoolKind]) -> list[PoolKind]:
+    """The pools with a priority each, the first ones of the lowest and there from the beginning."""
+    return [
+        replace(
+            pool,
+            priority=i + dice.whole(-1, 0),
+            members=1 if dice.whole(0, 3) else pool.members,
+            initial=pool.least if i else pool.most,
+        )
+        for i, pool in enumerate(pools)
+    ]
+
+
 def make_fault(dice: Dice, n_group: int) -> NodesLost:
     """Some nodes of a group, of a zone, or of both are lost."""
     how = dice.whole(0, 2)
@@ -247,6 +276,19 @@ def make_fault(dice: Dice, n_group: int) -> NodesLost:
     )
 
 
+def make_chance(dice: Dice, n_group: int) -> AgainAndAgain:
+    """A fault that strikes a few times."""
+    how = dice.whole(0, 2)
+    return AgainAndAgain(
+        group=dice.whole(0, n_group - 1) if how != 1 else None,
+        zone=dice.whole(0, 2) if how > 0 else None,
+        most=dice.whole(1, 2) if dice.whole(0, 2) else FOREVER,
+        notice_ps=dice.ticks(1, 6) * dice.whole(0, 1),
+        gaps=[dice.ticks(0, 60) for _ in range(N_QUANTILE)],
+        outages=[dice.ticks(0, 9) * dice.whole(0, 1) for _ in range(N_QUANTILE)],
+    )
+
+
 def make_deeds(dice: Dice, pools: list[PoolKind], n_node: int) -> list[Deed]:
     """A user's deeds: those of one instant before all else of it, then those after all else."""
     deeds = []
@@ -254,14 +296,14 @@ def make_deeds(dice: Dice, pools: list[PoolKind], n_node: int) -> list[Deed]:
         verb = VERBS[dice.whole(0, len(VERBS) - 1)]
         which = dice.whole(0, (len(pools) if verb == "scale" else n_node) - 1)
         value = dice.whole(0, pools[which].most) if verb == "scale" else 0
-        deeds.append(Deed(dice.ticks(0, 110), bool(dice.whole(0, 1)), verb, which, value))
+        deeds.append(Deed(dice.ticks(1, 110), bool(dice.whole(0, 1)), verb, which, value))
     return sorted(deeds, key=lambda deed: deed[:2])
 
 
 def made(seed: int, is_scripted: bool = False) -> Case:
     """The case of a seed; a scripted one has no user."""
     dice = Dice(seed)
-    n_pool = dice.whole(1, 3)
+    n_pool = dice.whole(1, 4)
     policy = Policy(
         placement=dice.whole(0, 3),
         mig=dice.whole(0, 3),
@@ -270,19 +312,23 @@ def made(seed: int, is_scripted: bool = False) -> Case:
         unneeded_ps=dice.ticks(0, 15),
         delay_ps=dice.ticks(0, 15) * dice.whole(0, 1),
         bulk=dice.whole(1, 3),
+        preempts=dice.whole(0, 2) > 0,
     )
     zones: list[int] = []
     for _ in range(dice.whole(1, 4)):
         zones.append(dice.whole(0, len(set(zones))))  # they are numbered from 0 without gaps
     groups = [make_group(dice, zone, n_pool) for zone in zones]
     pools = [make_pool(dice) for _ in range(n_pool)]
+    if policy.preempts and dice.whole(0, 3):
+        pools = with_ranks(dice, pools)
+        groups = [replace(group, initial=group.n_node) for group in groups[: dice.whole(1, 2)]]
     faults = [make_fault(dice, len(groups)) for _ in range(dice.whole(0, 5))]
     faults.sort(key=fault_row)
     deeds = make_deeds(dice, pools, sum(group.n_node for group in groups))
     every_ps = dice.ticks(1, 9) if dice.whole(0, 1) else FOREVER
-    return Case(
-        seed, policy, groups, pools, faults, [] if is_scripted else deeds, every_ps, dice.ticks(0, 60)
-    )
+    mark_ps = dice.ticks(0, 60)
+    chances = [make_chance(dice, len(groups)) for _ in range(dice.whole(0, 3) // 2)]
+    return Case(seed, policy, groups, pools, faults, [] if is_scripted else deeds, every_ps, mark_ps, chances)
 
 
 # ---- both models -----------------------------------------------------------------------------------------------------
@@ -305,7 +351,14 @@ def run_product(case: Case) -> State:
 def run_naive(case: Case) -> Cluster:
     """The plain model at the end of the run."""
     cluster = Cluster(
-        case.seed, case.policy, case.groups, case.pools, case.faults, case.every_ps, case.mark_ps
+        case.seed,
+        case.policy,
+        case.groups,
+        case.pools,
+        case.faults,
+        case.every_ps,
+        case.mark_ps,
+        case.chances,
     )
     for deed in case.deeds:
         cluster.run_before(deed.at_ps)

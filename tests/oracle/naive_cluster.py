@@ -18,8 +18,10 @@ SLICES = range(8)
 ABSENT, READY, CORDONED = 0, 4, 5  # stages of a node; between them it is on its way
 GONE, SLICE, UP, DRAINS = 0, 1, 6, 7  # stages of a replica; between the second and the third it starts
 STREAM_STEP, STREAM_NODE, STREAM_EXPANDER = 1, 32, 48
+STREAM_GAP, STREAM_OUTAGE, STREAM_VICTIM = 49, 50, 51
 (REQUESTED, REFUSED, STAGED, NODE_READY, REMOVED, LOST, CORDON, UNCORDON) = range(8)
 (WAITS, PLACED, REPLICA_READY, DRAIN, REPLICA_GONE, REPLICA_LOST, SCALED) = range(8, 15)
+NOTICE, PREEMPTED = 15, 16
 
 
 def dice(seed: int, stream: int, entity: int, index: int) -> int:
@@ -51,6 +53,7 @@ class Policy:
     unneeded_ps: int
     delay_ps: int
     bulk: int
+    preempts: bool = False
 
 
 @dataclass(frozen=True)
@@ -95,6 +98,18 @@ class NodesLost:
     zone: int | None
     most: int
     outage_ps: int
+
+
+@dataclass(frozen=True)
+class AgainAndAgain:
+    """Nodes of a group, of a zone or of both are lost, told before or not: 1024 gaps and outages, each as likely."""
+
+    group: int | None
+    zone: int | None
+    most: int
+    notice_ps: int
+    gaps: list[int]
+    outages: list[int]
 
 
 # ---- GPUs ------------------------------------------------------------------------------------------------------------
@@ -177,6 +192,7 @@ class Machine:
         self.request = -1
         self.step = -1
         self.due_ps = FOREVER
+        self.is_doomed = False
 
     @property
     def free(self) -> int:
@@ -231,6 +247,8 @@ class Copy:
         self.since_ps = self.started_ps = self.ready_ps = self.due_ps = 0
         self.start = 0
         self.ends: list[int] = []
+        self.promised: Machine | None = None  # a node on which a preemption makes room for it
+        self.placed_ps = 0
 
     @property
     def rank(self) -> tuple[int, int, int]:
@@ -245,7 +263,12 @@ class Pool:
         self.number, self.kind = number, kind
         self.copies = [Copy(first + i, self) for i in range(kind.most)]
         self.wanted = kind.initial
-        self.started = self.placed = self.waited_ps = self.longest_ps = 0
+        self.started = self.placed = self.waited_ps = self.longest_ps = self.preempted = 0
+
+    @property
+    def priority(self) -> int:
+        """The highest goes first."""
+        return self.kind.priority
 
 
 # ---- the whole -------------------------------------------------------------------------------------------------------
@@ -261,7 +284,10 @@ class Cluster:
         faults: list[NodesLost],
         every_ps: int = FOREVER,
         mark_ps: int = FOREVER,
+        chances: list[AgainAndAgain] | None = None,
     ) -> None:
+        self.chances = chances or []
+        self.struck = [0] * len(self.chances)
         self.seed, self.policy, self.every_ps, self.mark_ps = seed, policy, every_ps, mark_ps
         self.sample_ps = FOREVER if every_ps == FOREVER else 0
         self.samples: list[tuple[int, ...]] = []
@@ -282,6 +308,9 @@ class Cluster:
         self.added_ps: int | None = None
         self.scan_ps = policy.scan_ps
         self.seen: Counter[str] = Counter()
+        self.strike_ps = [
+            chance.gaps[dice(seed, STREAM_GAP, i, 0) >> 53] for i, chance in enumerate(self.chances)
+        ]
         self.begin()
 
     def note(self, what: int, node: int = -1, replica: int = -1, value: int = 0) -> None:
@@ -311,7 +340,7 @@ class Cluster:
         """When something happens next."""
         times = [node.due_ps for node in self.nodes]
         times += [one.due_ps for one in self.copies if one.stage not in (GONE, UP) and not one.waits]
-        times += [fault.at_ps for fault in self.faults[:1]]
+        times += [fault.at_ps for fault in self.faults[:1]] + self.strike_ps
         times += [pool.kind.tick[0] for pool in self.pools if pool.kind.tick is not None]
         return self.now_ps if self.is_due else min(*times, self.scan_ps, self.sample_ps, self.mark_ps)
 
@@ -349,7 +378,14 @@ class Cluster:
         if self.faults and self.faults[0].at_ps <= t:
             self.strike(self.faults.pop(0))
             return True
+        for i, strike_ps in enumerate(self.strike_ps):
+            if strike_ps <= t:
+                self.strike_again(i)
+                return True
         for node in self.nodes:
+            if node.due_ps <= t and node.is_doomed:
+                self.lose_node(node.number)
+                return True
             if node.due_ps <= t:
                 self.enter(node)
                 return True
@@ -477,7 +513,7 @@ class Cluster:
         """Its wait is over, whether it has slices or is not wanted any longer."""
         took_ps, pool = self.now_ps - replica.since_ps, replica.pool
         pool.waited_ps, pool.longest_ps = pool.waited_ps + took_ps, max(pool.longest_ps, took_ps)
-        replica.waits = False
+        replica.waits, replica.promised = False, None
 
     @property
     def anyone_waits(self) -> bool:
@@ -500,11 +536,15 @@ class Cluster:
                     one.number,
                 ),
             )
-            if going.stage == UP:
-                going.stage, going.due_ps = DRAINS, self.now_ps + 1
-                self.note(DRAIN, -1, going.number)
-            else:
-                self.remove(going)
+            self.stop(going)
+
+    def stop(self, replica: Copy) -> None:
+        """A ready replica drains, one that starts or waits is removed."""
+        if replica.stage == UP:
+            replica.stage, replica.due_ps = DRAINS, self.now_ps + 1
+            self.note(DRAIN, -1, replica.number)
+        else:
+            self.remove(replica)
 
     def active(self, pool: Pool) -> list[Copy]:
         """Replicas that are there or start."""
@@ -525,7 +565,9 @@ class Cluster:
             tried = {
                 node.number: copy.deepcopy(node.cards)
                 for node in self.nodes
-                if node.stage == READY and zone in (None, node.group.kind.zone)
+                if node.stage == READY
+                and zone in (None, node.group.kind.zone)
+                and not self.is_promised(node, replica)
             }
             members: list[list[Hold]] = []
             for _ in range(kind.members):
@@ -590,29 +632,142 @@ class Cluster:
         self.is_due = False
         self.passes += 1
         failed: set[int] = set()
-        for replica in self.waiting():
-            pool = replica.pool
-            members = None if pool.number in failed else self.find(replica)
-            if members is None:
-                failed.add(pool.number)
+        waiting = self.waiting()
+        while waiting:
+            replica, pool = waiting[0], waiting[0].pool
+            if pool.number not in failed:
+                found = self.find(replica)
+                if found is None and self.makes_room(replica):
+                    found = self.find(replica)
+                if found is not None:
+                    self.seen["placed behind somebody who waits"] += len(failed) > 0
+                    self.settle_down(replica, found)
+                elif replica.promised is None:
+                    failed.add(pool.number)
+            if replica.waits:
                 replica.was_tried = True
                 self.seen["found nothing"] += 1
-                continue
-            if failed:
-                self.seen["placed behind somebody who waits"] += 1
-            waited = self.now_ps - replica.since_ps
-            earlier = [one for one in self.copies if one.waits and one.since_ps < replica.since_ps]
-            self.seen["overtook by priority"] += any(
-                one.pool.kind.priority < pool.kind.priority for one in earlier
-            )
-            self.hold(replica, members)
-            self.waited(replica)
-            pool.placed += 1
-            self.seen["placed after a wait"] += waited > 0
-            self.seen["placed"] += 1
-            first = members[0][0][0]
-            self.note(PLACED, first.number, replica.number, waited)
-            self.set_out(replica, self.now_ps + first.group.kind.create_ps)
+            waiting = [one for one in self.waiting() if one.rank > replica.rank]
+
+    def settle_down(self, replica: Copy, members: list[list[Hold]]) -> None:
+        """A replica that waited takes its slices, and its start goes on."""
+        waited = self.now_ps - replica.since_ps
+        earlier = [one for one in self.copies if one.waits and one.since_ps < replica.since_ps]
+        self.seen["overtook by priority"] += any(one.pool.priority < replica.pool.priority for one in earlier)
+        self.seen["placed after a wait"] += waited > 0
+        self.seen["placed"] += 1
+        self.seen["placed where room was made"] += members[0][0][0] is replica.promised
+        self.hold(replica, members)
+        self.waited(replica)
+        replica.pool.placed += 1
+        first = members[0][0][0]
+        self.note(PLACED, first.number, replica.number, waited)
+        replica.placed_ps = self.now_ps + first.group.kind.create_ps
+        self.set_out(replica, replica.placed_ps)
+
+    # ---- preemption --------------------------------------------------------------------------------------------------
+    def promised_on(self, node: Machine, replica: Copy) -> list[Copy]:
+        """The others for which room is made on a node and that matter at least as much as a replica, in order."""
+        return [
+            one
+            for one in self.waiting()
+            if one.promised is node and one is not replica and one.pool.priority >= replica.pool.priority
+        ]
+
+    def is_promised(self, node: Machine, replica: Copy) -> bool:
+        """Whether a node is kept for others."""
+        return replica.promised is not node and len(self.promised_on(node, replica)) > 0
+
+    def on_node(self, node: Machine) -> list[tuple[Copy, int, list[Hold]]]:
+        """(whose, its number in the gang, what it holds) of every member on a node."""
+        return [
+            (replica, i, member)
+            for replica in self.copies
+            for i, member in enumerate(replica.members)
+            if member[0][0] is node
+        ]
+
+    def makes_room(self, replica: Copy) -> bool:
+        """Whether those of lower priority make room for a replica: it tries again, or waits until they have drained."""
+        node, own = replica.promised, replica.pool.priority
+        if node is not None and node.stage == READY:
+            leaving = [one for one, *_ in self.on_node(node) if one.stage == DRAINS]
+            if any(one.pool.priority < own for one in leaving):
+                self.seen["waits for those that drain"] += 1
+                return False
+        replica.promised = None
+        if not self.policy.preempts or replica.pool.kind.members > 1:
+            return False
+        if all(pool.priority >= own for pool in self.pools):
+            return False
+        options = []
+        for node in self.nodes:
+            victims = self.victims_on(node, replica)
+            if victims is not None:
+                first = victims[0][0] if victims else None
+                key = (-FOREVER, 0, 0, 0)
+                if first is not None:
+                    key = (first.pool.priority, len(victims), -first.placed_ps, 0)
+                options.append((key, node.number, victims))
+        if not options:
+            return False
+        _, number, victims = min(options, key=lambda option: option[:2])
+        self.seen["preempted on one of several nodes"] += len(options) > 1 and len(victims) > 0
+        self.seen["those that drain make room enough"] += len(victims) == 0
+        for one, *_ in victims:
+            if one.stage in (GONE, DRAINS):
+                continue  # two members of one gang
+            one.pool.preempted += 1
+            self.note(PREEMPTED, number, one.number)
+            self.seen["preempted"] += 1
+            self.seen["preempted on their way"] += one.stage != UP
+            self.stop(one)
+            self.top_up(one.pool)
+        replica.promised = self.nodes[number]
+        return True
+
+    def victims_on(self, node: Machine, replica: Copy) -> list[tuple[Copy, int, list[Hold]]] | None:
+        """Who would have to leave a node for a replica, the most important first; None where that would not do."""
+        ask, kind = node.group.kind.asks[replica.pool.number], replica.pool.kind
+        if node.stage != READY or not ask.starts:
+            return None
+        tried = Machine(node.number, node.group)
+        tried.cards = copy.deepcopy(node.cards)
+        victims = []
+        for one, i, member in self.on_node(node):
+            is_victim = one.pool.priority < replica.pool.priority and one.stage != DRAINS
+            if is_victim or one.stage == DRAINS:
+                self.lift(tried, one, member)
+            if is_victim:
+                victims.append((one, i, member))
+        for one in self.promised_on(node, replica):
+            self.take(node, tried.cards, one.pool)
+        if tried.pick(ask, kind.gpus) is None:
+            return None
+        victims.sort(key=lambda one: (-one[0].pool.priority, one[0].placed_ps, one[0].number, one[1]))
+        going = []
+        for one, i, member in victims:
+            kept = copy.deepcopy(tried.cards)
+            if self.put_back(tried, one, member) and tried.pick(ask, kind.gpus) is not None:
+                self.seen["spared"] += 1
+            else:
+                tried.cards = kept
+                going.append((one, i, member))
+        return going
+
+    def lift(self, tried: Machine, one: Copy, member: list[Hold]) -> None:
+        """What a member holds is free."""
+        for node, i, start in member:
+            tried.cards[i].give(node.group.kind.asks[one.pool.number], start)
+
+    def put_back(self, tried: Machine, one: Copy, member: list[Hold]) -> bool:
+        """A member holds again what it held; False where somebody else was promised it."""
+        for node, i, start in member:
+            ask = node.group.kind.asks[one.pool.number]
+            if start not in tried.cards[i].fits(ask):
+                return False
+            tried.cards[i].take(ask, start)
+        return True
 
     # ---- nodes -------------------------------------------------------------------------------------------------------
     def request(self, node: Machine) -> bool:
@@ -653,7 +808,7 @@ class Cluster:
     def drop(self, node: Machine) -> None:
         """A node is not there any longer."""
         self.seen["lost on their way"] += node.is_coming
-        node.stage, node.due_ps = ABSENT, FOREVER
+        node.stage, node.due_ps, node.is_doomed = ABSENT, FOREVER, False
 
     def cordon(self, number: int) -> None:
         """It takes nobody new."""
@@ -666,7 +821,7 @@ class Cluster:
     def uncordon(self, number: int) -> None:
         """It takes new ones again."""
         node = self.nodes[number]
-        if node.stage == CORDONED:
+        if node.stage == CORDONED and not node.is_doomed:
             node.stage = READY
             self.note(UNCORDON, number)
             self.seen["uncordoned"] += 1
@@ -708,6 +863,50 @@ class Cluster:
                 self.seen["outages"] += 1
         for pool in self.pools:
             self.top_up(pool)
+
+    def strike_again(self, number: int) -> None:
+        """A fault that strikes again and again strikes: what it strikes is drawn."""
+        chance, n, t = self.chances[number], self.struck[number], self.now_ps
+        outage_ps = chance.outages[dice(self.seed, STREAM_OUTAGE, number, n) >> 53]
+        groups = [
+            group
+            for group in self.groups
+            if chance.group in (None, group.number) and chance.zone in (None, group.kind.zone)
+        ]
+        for group in groups:
+            if outage_ps > 0:
+                group.retry_ps = max(group.retry_ps, t + outage_ps)
+        for i in range(min(chance.most, len(self.nodes))):
+            there = [
+                node
+                for group in groups
+                for node in group.machines
+                if node.stage != ABSENT and not node.is_doomed
+            ]
+            if not there:
+                break
+            which = 0
+            if chance.most != FOREVER:
+                which = draw_below(self.seed, STREAM_VICTIM, number, (n << 16) + i, len(there))
+            self.take_away(there[which], chance.notice_ps)
+        for pool in self.pools:
+            self.top_up(pool)
+        self.struck[number] += 1
+        gap_ps = chance.gaps[dice(self.seed, STREAM_GAP, number, n + 1) >> 53]
+        self.strike_ps[number] = t + outage_ps + max(1, gap_ps)
+
+    def take_away(self, node: Machine, notice_ps: int) -> None:
+        """A node is lost, or told that it will be."""
+        if notice_ps == 0 or node.stage < READY:
+            self.lose(node)
+            return
+        self.cordon(node.number)
+        node.is_doomed, node.due_ps = True, self.now_ps + notice_ps
+        self.note(NOTICE, node.number, -1, notice_ps)
+        self.seen["told before"] += 1
+        for replica in self.copies:
+            if replica.stage != DRAINS and any(member[0][0] is node for member in replica.members):
+                self.stop(replica)
 
     # ---- the node autoscaler -----------------------------------------------------------------------------------------
     def pack(self, waiting: list[Copy], nodes: list[Machine]) -> tuple[list[Copy], set[int], int]:

@@ -18,7 +18,7 @@ from sim.model.tables.sample import MARK_RUN, MARK_WARM, N_MARK
 from .cluster_cases import Case, made, run_naive, run_product
 from .naive_cluster import FOREVER, READY, Cluster, Machine
 
-SEEDS, SCRIPTED = range(100), range(1000, 1040)
+SEEDS, SCRIPTED = range(110), range(1000, 1040)
 BLOCKS = 4
 
 
@@ -149,10 +149,14 @@ def differences(case: Case, state: State, cluster: Cluster) -> list[str]:
                     big(place["waited_ps"]),
                     int(place["waited_max_ps"]),
                     int(pool["started"]),
+                    int(place["preempted"]),
                 )
                 for place, pool in zip(places, pools, strict=True)
             ],
-            [(pool.placed, pool.waited_ps, pool.longest_ps, pool.started) for pool in cluster.pools],
+            [
+                (pool.placed, pool.waited_ps, pool.longest_ps, pool.started, pool.preempted)
+                for pool in cluster.pools
+            ],
         ),
         "warm-up": (mark_sums(marks[MARK_WARM]), cluster.marks[0]),
         "run": (mark_sums(marks[MARK_RUN]), cluster.sums()),
@@ -226,30 +230,37 @@ AT_LEAST = {
     "placed": 1000,
     "placed after a wait": 500,
     "found nothing": 2000,
-    "placed behind somebody who waits": 150,
-    "overtook by priority": 60,
+    "placed behind somebody who waits": 100,
+    "overtook by priority": 100,
     "gave up waiting": 300,
     "no room at the start": 200,
-    "shared GPUs": 400,
-    "several GPUs": 100,
+    "shared GPUs": 500,
+    "several GPUs": 200,
     "not at the lowest start": 1000,
     "gangs on several nodes": 60,
     "members on one node": 150,
     "part of a gang found room": 100,
     "a zone was passed over": 20,
+    "preempted": 30,
+    "preempted on their way": 2,
+    "preempted on one of several nodes": 10,
+    "placed where room was made": 30,
+    "spared": 50,
+    "waits for those that drain": 10,
     "refused": 50,
-    "drought": 50,
+    "drought": 40,
     "left alone for now": 100,
     "outages": 30,
-    **{f"expander {i} chose of several": 20 for i in range(4)},
-    "not the first option": 60,
+    **{f"expander {i} chose of several": 15 for i in range(4)},
+    "not the first option": 50,
     "nodes on their way will do": 60,
     "removed": 100,
     "kept for the minimum": 300,
     "kept for another scan": 10,
     "too soon to go": 100,
     "nodes lost": 200,
-    "lost on their way": 15,
+    "lost on their way": 10,
+    "told before": 15,
     "replicas lost": 300,
     "starts lost": 25,
     "cordoned": 80,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from sim.compile.jit import jit, jit_call
 from sim.model.base.min_tree import tree_set
-from sim.model.cluster.preemption import preempt_for
+from sim.model.cluster.preemption import is_being_cleared, preempt_for
 from sim.model.cluster.replica_lifecycle import continue_cold_start
 from sim.model.cluster.slices import ask_of, bind_member, holds_member, release_member
 from sim.model.cluster.workloads import (
@@ -138,11 +138,10 @@ def place_or_preempt(params, state, r, t):
     """Replica r, which waits, takes slices, or makes some free and waits for them; or nobody of its pool is looked at again
     in this placement.
     """
-    workload = state.workload[r]
     if place_replica(params, state, r, t):
         begin_on_slices(params, state, r, t)
-    elif workload.nominated > 0 and state.node[workload.nominated - 1].stage == NODE_READY:
-        return  # those that it preempted still drain
+    elif is_being_cleared(params, state, r):
+        return
     elif not preempt_for(params, state, r, t):
         nominate(state, r, -1)
         state.pool_place[state.replica[r].pool].failed_pass = state.n_pass

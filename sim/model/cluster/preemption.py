@@ -21,6 +21,7 @@ from sim.model.cluster.slices import (
     slices_of,
 )
 from sim.model.cluster.workloads import first_member, nominate
+from sim.model.placement.mig import mig_fits
 from sim.model.tables.codes import STAGE_DRAINING, STAGE_READY
 from sim.model.tables.node import EVENT_REPLICA_PREEMPTED, NODE_READY
 from sim.model.telemetry.cluster_log import log_event
@@ -114,17 +115,54 @@ def is_spared_before(params, state, number, other):
 
 
 @jit_call
-def promise_slices(params, state, node_id, is_bound, t):
-    """Let those for whom room is made on a node take it, or give it back, while a preemption is tried."""
-    r = state.first_waiting
-    while r >= 0:
-        if state.workload[r].nominated == 1 + node_id:
-            number = first_member(params, state, r)
-            if is_bound and holds_member(params, state, state.replica[r].pool, node_id):
-                bind_member(params, state, r, number, node_id, t)
+def promise_slices(params, state, r, node_id, is_bound, t):
+    """Let the others for whom room is made on a node, and that matter no less than replica r, take it, or give it back,
+    while a preemption is tried.
+    """
+    other = state.first_waiting
+    while other >= 0:
+        if (
+            other != r
+            and state.workload[other].nominated == 1 + node_id
+            and priority_of(params, state, other) >= priority_of(params, state, r)
+        ):
+            number = first_member(params, state, other)
+            if is_bound and holds_member(params, state, state.replica[other].pool, node_id):
+                bind_member(params, state, other, number, node_id, t)
             elif not is_bound and state.member[number].node >= 0:
                 release_member(params, state, number, t)
-        r = state.workload[r].next
+        other = state.workload[other].next
+
+
+@jit_call
+def can_return(params, state, number):
+    """Whether the slices of a member that were freed while a preemption is tried are still free."""
+    member = state.member[number]
+    node = state.node[member.node]
+    ask = ask_of(params, state.replica[member.replica].pool, node.group)
+    for i in range(params.node_group[node.group].gpus):
+        if (member.gpus >> i) & 1 == 1:
+            gpu = state.gpu[node.first_gpu + i]
+            if not mig_fits(gpu.busy, gpu.compute, gpu.media, ask, (member.starts >> (3 * i)) & 7):
+                return False
+    return True
+
+
+@jit_call
+def spare_members(params, state, pool_id, node_id):
+    """Let as many victims on a node stay as leave room for a replica of a pool; how many those are."""
+    n = 0
+    number = most_important_victim(params, state, node_id, -1)
+    while number >= 0:
+        if can_return(params, state, number):
+            change_member(params, state, number, False)
+            if holds_member(params, state, pool_id, node_id):
+                state.member[number].is_victim = 0
+                n += 1
+            else:
+                change_member(params, state, number, True)
+        number = most_important_victim(params, state, node_id, number)
+    return n
 
 
 @jit_call
@@ -135,23 +173,32 @@ def find_victims(params, state, r, node_id, t):
     used_slices = node.used_slices
     keep_gpus(params, state, node_id, False)
     n = clear_node(params, state, r, node_id)
-    promise_slices(params, state, node_id, True, t)
+    promise_slices(params, state, r, node_id, True, t)
     if holds_member(params, state, pool_id, node_id):
-        number = most_important_victim(params, state, node_id, -1)
-        while number >= 0:
-            change_member(params, state, number, False)
-            if holds_member(params, state, pool_id, node_id):
-                state.member[number].is_victim = 0
-                n -= 1
-            else:
-                change_member(params, state, number, True)
-            number = most_important_victim(params, state, node_id, number)
+        n -= spare_members(params, state, pool_id, node_id)
     else:
         n = -1
-    promise_slices(params, state, node_id, False, t)
+    promise_slices(params, state, r, node_id, False, t)
     keep_gpus(params, state, node_id, True)
     node.used_slices = used_slices
     return n
+
+
+@jit_call
+def is_being_cleared(params, state, r):
+    """Whether those still drain that replica r preempts on its node."""
+    node_id = state.workload[r].nominated - 1
+    if node_id < 0 or state.node[node_id].stage != NODE_READY:
+        return False
+    number = state.node[node_id].first_held
+    while number >= 0:
+        other = state.member[number].replica
+        if state.replica[other].stage == STAGE_DRAINING and priority_of(params, state, other) < priority_of(
+            params, state, r
+        ):
+            return True
+        number = state.member[number].next
+    return False
 
 
 # ---- the nodes ----------------------------------------------------------------------
@@ -210,7 +257,11 @@ def preempt_for(params, state, r, t):
     number = most_important_victim(params, state, node_id, -1)
     while number >= 0:
         state.member[number].is_victim = 0
-        preempt(params, state, state.member[number].replica, node_id, t)
+        victim = state.member[number].replica
+        if (
+            state.replica[victim].stage != STAGE_DRAINING
+        ):  # else another member of its gang is on this node too
+            preempt(params, state, victim, node_id, t)
         number = most_important_victim(params, state, node_id, -1)
     nominate(state, r, node_id)
     return True
