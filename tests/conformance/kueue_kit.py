@@ -97,7 +97,7 @@ class Fleet:
         named = {c["name"] for c in cohorts} | {c["parent"] for c in cohorts} | {q["cohort"] for q in queues}
         self.queues = [q["name"] for q in queues]
         self.cohorts = sorted(named - {None})
-        nodes = [("queue", name) for name in self.queues] + [("cohort", name) for name in self.cohorts]
+        nodes = [("cohort", name) for name in self.cohorts] + [("queue", name) for name in self.queues]
         self.node = {key: i for i, key in enumerate(nodes)}
         self.workloads = sorted(inputs.get("admitted", []), key=lambda one: one["name"])
         offers = [f for q in queues for g in q["resource_groups"] for f in g] + [
