@@ -107,3 +107,21 @@ def test_a_zone_that_is_lost_takes_its_nodes_and_replicas() -> None:
     assert found.summary["node_groups"]["h100_a"]["run_lost"] == 1
     lost = [row for row in found.events.to_pylist() if row["event"] == "node_lost"]
     assert [(row["node_group"], row["time_s"]) for row in lost] == [("h100_a", 1200.0)]
+
+
+def test_seven_models_on_one_gpu_cost_a_seventh_and_slices_that_stay_empty_cost_more() -> None:
+    def found(*words: str) -> tuple[dict[str, Any], float]:
+        one = summary("mig_packing", "output.records=false", *words)
+        return one, sum(group["usd"] for group in one["node_groups"].values())
+
+    cut, cut_usd = found()
+    whole, whole_usd = found("pool.slice=null")
+    eight = ("cluster.node_groups.0.gpus=8", "cluster.node_groups.0.usd_per_node_hour=40.56")
+    _, empty_usd = found(*eight)
+    assert whole_usd == pytest.approx(7 * cut_usd, rel=0.01)
+    assert empty_usd > 1.1 * whole_usd
+    assert all(verdict["ok"] for one in (cut, whole) for verdict in one["verdicts"])
+    assert 4 < cut["tpot"]["p50_s"] / whole["tpot"]["p50_s"] < 8, (
+        "an eighth of the bandwidth, and overheads that stay"
+    )
+    assert cut["e2e"]["p99_s"] > 4 * whole["e2e"]["p99_s"]
