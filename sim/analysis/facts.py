@@ -41,10 +41,15 @@ def request_facts(scenario: Any, result: Any, scope: int) -> Facts:
 
 
 def pool_facts(
-    scenario: Any, result: Any, pool_ids: Sequence[int], tokens: tuple[int, int], step_tables: Sequence[Any]
+    scenario: Any,
+    result: Any,
+    pool_ids: Sequence[int],
+    tokens: tuple[int, int],
+    step_tables: Sequence[Any],
+    beside: tuple[float, float] = (0.0, 0.0),
 ) -> Facts:
     """Some pools together: sums of all their counters, what they used and had, and their bill; `tokens` (in, out) are
-    what it bought."""
+    what it bought. `beside` is what else was paid, in the window and in the whole run."""
     chosen = [result.pools[p] for p in pool_ids]
     window_ps = measured_window_ps(scenario, result)
     samples = at_each_time(result.samples, pool_ids, SEEN)
@@ -57,6 +62,7 @@ def pool_facts(
         [step_tables[p] if step_tables else None for p in pool_ids],
         window_ps,
         result.end_ps,
+        beside,
     )
 
 
@@ -69,12 +75,13 @@ def facts_of_pools(
     tables: Sequence[Any | None],
     window_ps: tuple[int, int],
     end_ps: int,
+    beside: tuple[float, float] = (0.0, 0.0),
 ) -> Facts:
     """The same of some pools' counters, their sums, and what their samples have `seen`; `tables` are their step tables."""
     elapsed_ps = window_ps[1] - window_ps[0]
     bills = [bill_lines(pool, c["gpu_ps"], elapsed_ps) for pool, c in zip(pools, counters, strict=True)]
     run_bills = [bill_lines(pool, c["run_gpu_ps"], end_ps) for pool, c in zip(pools, counters, strict=True)]
-    usd = total_usd(bills)
+    usd = total_usd(bills) + beside[0]
     costs = [token_cost(total_usd([bill]), c) for bill, c in zip(bills, counters, strict=True)]
     price = split_usd(usd, costs, *tokens)
     return {
@@ -83,7 +90,7 @@ def facts_of_pools(
         "window_ps": elapsed_ps,
         "window_s": ps_to_s(elapsed_ps),
         "usd": usd,
-        "run_usd": total_usd(run_bills),
+        "run_usd": total_usd(run_bills) + beside[1],
         "prompt_usd": price.prompt_usd,
         "output_usd": price.output_usd,
         "tokens_in": tokens[0],

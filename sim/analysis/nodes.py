@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ from sim.records.cost import PS_PER_HOUR
 from sim.records.window import measured_window_ps
 
 PAID_ANYWAY = ("reserved", "owned")
+IDLE = ("free", "fragmented", "not_ready", "unused")
 
 
 def node_measures(scenario: Any, result: Any) -> dict[str, dict[str, Any]]:
@@ -61,6 +63,41 @@ def node_facts(scenario: Any, result: Any, place: int, group: Any) -> dict[str, 
         "window_ps": end_ps - start_ps,
         "room_ps": ready,
     }
+
+
+def idle_usd(
+    scenario: Any, groups: Sequence[Mapping[str, int]], elapsed_ps: int, end_ps: int
+) -> tuple[float, float]:
+    """(in the window, in the whole run) what nodes cost beside what replicas held; `groups` is what each counted."""
+    window = run = 0.0
+    for group, c in zip(scenario.cluster.node_groups if groups else (), groups, strict=True):
+        price, is_kept = group.usd_per_hour / PS_PER_HOUR, group.market in PAID_ANYWAY
+        nodes_ps = c["n_node"] * elapsed_ps if is_kept else c["billed_ps"]
+        run_nodes_ps = c["n_node"] * end_ps if is_kept else c["run_billed_ps"]
+        window += (nodes_ps - c["used_ps"] / c["slices"]) * price
+        run += (run_nodes_ps - c["run_used_ps"] / c["slices"]) * price
+    return window, run
+
+
+def idle_lines(scenario: Any, result: Any) -> list[dict[str, Any]]:
+    """Billing lines of what nodes cost beside what replicas held, by cause."""
+    lines = []
+    for name, found in node_measures(scenario, result).items():
+        group = next(group for group in scenario.cluster.node_groups if group.name == name)
+        for cause in IDLE:
+            if usd := found[f"usd_{cause}"]:
+                hours = usd / group.usd_per_hour
+                lines.append(
+                    {
+                        "pool": f"nodes of {name}",
+                        "line": cause,
+                        "gpu": None,
+                        "quantity_h": hours,
+                        "unit_usd_per_hour": group.usd_per_hour,
+                        "usd": usd,
+                    }
+                )
+    return lines
 
 
 def useless_share(samples: Any, place: int, start_ps: int, end_ps: int) -> float:

@@ -13,7 +13,7 @@ from sim.analysis.cost import bill_lines, token_cost, total_usd
 from sim.analysis.facts import pool_facts, request_facts, run_facts
 from sim.analysis.latency import count, latencies
 from sim.analysis.links import link_measures
-from sim.analysis.nodes import node_measures, wait_measures
+from sim.analysis.nodes import idle_lines, idle_usd, node_measures, wait_measures
 from sim.analysis.promises import kind_of, with_promises
 from sim.analysis.starts import cold_start_times
 from sim.analysis.stations import station_measures
@@ -93,8 +93,10 @@ def _fleet(
     usd: Sequence[float],
 ) -> dict[str, Any]:
     tokens = (count(result, "tokens_in", 0), count(result, "tokens_out", 0))
-    facts = pool_facts(scenario, result, range(len(scenario.pools)), tokens, step_tables)
-    idle = {"usd_idle": rest_usd(total_usd([_lines(scenario, result)]), sum(usd))}
+    start_ps, end_ps = measured_window_ps(scenario, result)
+    beside = idle_usd(scenario, result.node_groups, end_ps - start_ps, int(result.end_ps))
+    facts = pool_facts(scenario, result, range(len(scenario.pools)), tokens, step_tables, beside)
+    idle = {"usd_idle": rest_usd(facts["usd"], sum(usd))}
     return {
         **_heading(scenario, result, engine),
         **values(TIMES, run_facts(scenario, result)),
@@ -178,7 +180,8 @@ def _lines(scenario: Any, result: Any) -> list[dict[str, Any]]:
     """Every billing line of the measured window; they sum to usd."""
     start_ps, end_ps = measured_window_ps(scenario, result)
     both = zip(scenario.pools, result.pools, strict=True)
-    return [line for pool, c in both for line in bill_lines(pool, c["gpu_ps"], end_ps - start_ps)]
+    held = [line for pool, c in both for line in bill_lines(pool, c["gpu_ps"], end_ps - start_ps)]
+    return held + idle_lines(scenario, result)
 
 
 def rest_usd(whole: float, part: float) -> float:

@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from sim.engine.nodes import group_rows
 from sim.engine.result import PLAIN_MARKS, RESULT_METRICS, SINGLE, WIDE_MARKS, counts_of, make_digest
 from sim.fill.state import pool_rows
 from sim.model.base.histogram import N_BUCKET
@@ -57,6 +58,7 @@ class Many(NamedTuple):
     pools: list[dict[str, np.ndarray]]  # pool → counter → (run,) objects
     samples: dict[str, np.ndarray]  # column → (run's samples · pools, one run behind the other)
     n_sample: np.ndarray  # (run,) how many rows of these
+    node_groups: list[list[dict[str, int]]]  # run → group → counter
 
 
 class Reader:
@@ -68,6 +70,7 @@ class Reader:
         self._has_attempts = bool(params.has_attempts)
         self._digest: list[int] = []
         self._end_ps: list[int] = []
+        self._node_groups: list[list[dict[str, int]]] = []
         self._tables: dict[str, list[np.ndarray]] = {
             name: [] for name in ("counts", "mark", "pool", "limit", "sample")
         }
@@ -85,6 +88,7 @@ class Reader:
         n_class, n_pool = int(p.n_class), int(p.n_pool)
         self._digest.append(make_digest(state))
         self._end_ps.append(int(state.now_ps))
+        self._node_groups.append(group_rows(p, state))
         rows = {"counts": n_class, "mark": N_MARK * n_pool, "pool": n_pool}
         for name, n in rows.items() if not self._has_attempts else {**rows, "limit": n_class}.items():
             self._tables[name].append(words_of(state, name, n).copy())
@@ -123,6 +127,7 @@ class Reader:
             pools=[pool_columns(marks[:, :, i], seen[:, i], row) for i, row in enumerate(pool_rows(p))],
             samples=dict(zip(SAMPLE_WORDS, tables["sample"].T, strict=True)),
             n_sample=np.array([len(rows) for rows in self._tables["sample"]]),
+            node_groups=self._node_groups,
         )
 
     def _rows(self) -> tuple[int, ...]:

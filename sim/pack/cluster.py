@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -68,6 +69,22 @@ def cluster_rows(scenario: Scenario, pools: Sequence[Pool]) -> dict[str, Rows]:
             for pool in pools
         ],
     }
+
+
+def with_node_prices(scenario: Scenario) -> Scenario:
+    """The scenario; on a cluster each pool pays for a GPU what its nodes cost: the mean of those that it may run on."""
+    groups = scenario.cluster.node_groups
+    pools = tuple(with_node_price(pool, groups) for pool in scenario.pools)
+    return replace(scenario, pools=pools) if groups else scenario
+
+
+def with_node_price(pool: Pool, groups: Sequence[NodeGroup]) -> Pool:
+    """One pool."""
+    prices = [group.usd_per_hour / group.gpus for group in groups if ask_row(pool, group)["starts"]]
+    if not prices:
+        return pool
+    own = replace(pool.price, usd_per_gpu_hour=sum(prices) / len(prices), source="its node groups")
+    return replace(pool, price=own)
 
 
 def zones_of(groups: Sequence[NodeGroup]) -> list[str]:

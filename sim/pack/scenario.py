@@ -30,7 +30,7 @@ from sim.model.tables.codes import (
 from sim.model.tables.run import Params
 from sim.pack.autoscaler import scaler_row, signal_rows
 from sim.pack.closed_loop import is_closed, lists_of
-from sim.pack.cluster import cluster_rows, zones_of
+from sim.pack.cluster import cluster_rows, with_node_prices, zones_of
 from sim.pack.coldstart import step_rows
 from sim.pack.network import is_away, network_row, overhead_s
 from sim.pack.traffic import check_work, class_rows, front_row, tenant_rows
@@ -75,7 +75,7 @@ def plan(scenario: Scenario, seed: int | None = None, requests: Requests | None 
 
 def outline(scenario: Scenario) -> Outline:
     """Pack all of a scenario that is the same for every seed. Raises InputError where the fleet is impossible."""
-    scenario = with_slices(scenario)
+    scenario = with_node_prices(with_slices(scenario))
     models = scenario.models
     pools = sorted(scenario.pools, key=lambda pool: models.index(pool.model.name))
     tables = [make_step_table(pool) for pool in pools]

@@ -217,7 +217,10 @@ def bill_lines(summary: Mapping[str, Any]) -> list[str]:
 
 
 def _hours(line: Mapping[str, Any]) -> str:
-    return f"GPU hours ({line['gpu']})" if line["gpu"] else "hours, whatever runs,"
+    if line["gpu"]:
+        return f"GPU hours ({line['gpu']})"
+    causes = {"free": "free", "fragmented": "useless", "not_ready": "not ready", "unused": "not asked for"}
+    return f"node hours, {causes[line['line']]}," if line["line"] in causes else "hours, whatever runs,"
 
 
 def _came_out(summary: Mapping[str, Any], wall_s: float | None) -> Text:

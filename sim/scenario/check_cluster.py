@@ -16,6 +16,7 @@ from sim.scenario.said import Said
 from sim.scenario.scenario import Scenario
 from sim.scenario.slices import SMALLEST, kind_for, profile_named
 
+PRICE_MAX = 1000.0  # USD/h, as of a pool's price.usd_per_gpu_hour
 STAGES = ("provisioning", "booting", "driver")
 
 
@@ -27,6 +28,7 @@ def cluster_problems(scenario: Scenario, said: Said) -> Iterator[str]:
         if group.name in (other.name for other in groups[:place]):
             yield problem(f"{key}.name", group.name, "a name that no node group before it has")
         yield from count_problems(key, group)
+        yield from price_problems(key, group)
         yield from provision_problems(key, group)
         yield from window_problems(key, group, scenario.duration_s + scenario.drain_s)
         yield from cut_problems(f"{key}.mig", group)
@@ -50,6 +52,14 @@ def count_problems(key: str, group: NodeGroup) -> Iterator[str]:
             f"from min_nodes ({group.min_nodes}) to max_nodes ({group.max_nodes}), or null for min_nodes"
         )
         yield problem(f"{key}.initial_nodes", group.initial_nodes, allowed)
+
+
+def price_problems(key: str, group: NodeGroup) -> Iterator[str]:
+    """No GPU of a node costs more than one does."""
+    most = PRICE_MAX * group.gpus
+    if group.usd_per_hour > most:
+        allowed = f"at most {most:g}, in USD/h: {PRICE_MAX:g} for each of its GPUs"
+        yield problem(f"{key}.usd_per_node_hour", group.usd_per_node_hour, allowed)
 
 
 def provision_problems(key: str, group: NodeGroup) -> Iterator[str]:

@@ -113,6 +113,10 @@ WINDOWS = f"{GROUP}.no_capacity.windows"
             "cluster.node_groups: '10005 nodes' is not valid",
         ),
         ([DGX, f"{GROUP}.max_nodes=10001"], "cluster.node_groups[0].max_nodes: 10001 is not valid"),
+        (
+            [DGX, f"{GROUP}.usd_per_node_hour=9000"],
+            f"{GROUP}.usd_per_node_hour: 9000.0 is not valid; allowed: at most",
+        ),
         # times
         (
             [DGX, f"{WINDOWS}=[{{from_s: 9, to_s: 9}}]"],

@@ -51,9 +51,11 @@ def test_seven_small_models_share_one_gpu() -> None:
     found = summary("embedding_service", *words, "autoscaler=fixed", "duration_s=60")
     pool = found["pools"]["main"]
     assert pool["gpu"] == "A100 SXM 80 GB (1g.10gb)"
-    (line,) = found["usd_lines"]
+    line, free = found["usd_lines"]
     assert line["unit_usd_per_hour"] == pytest.approx(2.25 / 8)
     assert line["quantity_h"] == pytest.approx(7 * 60 / 3600)
+    assert free["usd"] + line["usd"] == pytest.approx(2.25 / 60) == found["usd"]
+    assert free["line"] == "fragmented", "no instance fits into what is left of the memory"
 
 
 SCARCE = (
@@ -68,7 +70,12 @@ def test_every_second_of_every_node_is_in_one_line_of_the_bill() -> None:
     assert all(part >= 0 for part in parts)
     assert sum(parts) == pytest.approx(group["usd"])
     assert group["usd"] == pytest.approx(20 * group["nodes_mean"])
-    (held,) = found.summary["usd_lines"]
+    held, *idle = found.summary["usd_lines"]
+    assert {line["line"] for line in idle} == {"free", "not_ready"}
+    assert found.summary["usd"] == pytest.approx(group["usd"])
+    assert sum(line["usd"] for line in found.summary["usd_lines"]) == pytest.approx(found.summary["usd"])
+    classes = sum(one["usd"] for one in found.summary["classes"].values())
+    assert found.summary["usd_idle"] == pytest.approx(found.summary["usd"] - classes)
     assert group["usd_used"] == pytest.approx(20 / 4 * held["quantity_h"], rel=1e-6)
     assert found.nodes["usd"].to_numpy().sum() == pytest.approx(group["usd"], rel=0.01)
 
@@ -112,7 +119,8 @@ def test_a_zone_that_is_lost_takes_its_nodes_and_replicas() -> None:
 def test_seven_models_on_one_gpu_cost_a_seventh_and_slices_that_stay_empty_cost_more() -> None:
     def found(*words: str) -> tuple[dict[str, Any], float]:
         one = summary("mig_packing", "output.records=false", *words)
-        return one, sum(group["usd"] for group in one["node_groups"].values())
+        assert one["usd"] == pytest.approx(sum(group["usd"] for group in one["node_groups"].values()))
+        return one, one["usd"]
 
     cut, cut_usd = found()
     whole, whole_usd = found("pool.slice=null")

@@ -58,6 +58,8 @@ STORIES: dict[str, tuple[str, list[str]]] = {
     "embeddings": ("embedding_service", SHORT),
     "links": ("weights_from_one_store", SHORT),
     "autoscaled": ("quiet_day", [*SHORT, "autoscaler=queue"]),
+    "a cluster": ("spiky_hour", ["warmup_s=60", "coldstart=local_nvme", "cluster=three_zones", "pool.tp=4"]),
+    "slices": ("mig_packing", ["duration_s=400", "warmup_s=300"]),
     "long without samples": ("first_run", [*SHORT, "output.sample_interval_s=1000"]),
 }
 
