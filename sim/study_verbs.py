@@ -10,7 +10,8 @@ from sim.errors import InputError, nearest, problem
 from sim.words import take_flags, take_value
 
 if TYPE_CHECKING:
-    from sim.studies.execution import Done, Estimate
+    from sim.studies.estimate import Estimate
+    from sim.studies.execution import Done
     from sim.studies.planning import Plan
 
 ASK_ABOVE_S = 600.0
@@ -46,7 +47,7 @@ def plan_text(words: list[str]) -> str:
     """`plan STUDY`: points, runs, and what they will take, from a measured trial."""
     words = [word for word in words if word != "--yes"]
     plan = planned("plan", words)
-    from sim.studies.execution import estimate
+    from sim.studies.estimate import estimate
 
     found = estimate(plan, plan.scenario(0).engine.threads)
     lines = [plan.study.question] if plan.study.question else []
@@ -96,7 +97,8 @@ def size(n_bytes: float) -> str:
 
 def sweep(words: list[str], console: Any, tell: Say, ask: Callable[[str], bool], progress: Any) -> int:
     """`sweep STUDY|SCENARIO [key=a,b ...]`: run what is missing of a study; 3 when a limit failed in a run."""
-    from sim.studies.execution import EXECUTORS, estimate, execute, read_part, span
+    from sim.studies.estimate import estimate
+    from sim.studies.execution import EXECUTORS, execute, read_part, span
 
     part = read_part(take_value("sweep", words, "--shard") or "1/1")
     executor = take_value("sweep", words, "--executor") or "auto"

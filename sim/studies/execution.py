@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import resource
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from sim.engine.cpu import compiled_loop
 from sim.errors import InputError
 from sim.records.config import plain, versions
 from sim.records.study_dir import StudyDir
 from sim.records.study_open import Results
-from sim.records.study_tables import bytes_of
 from sim.records.version import SCHEMA_VERSION
 from sim.studies.comparing import (
     Question,
@@ -26,15 +24,12 @@ from sim.studies.comparing import (
     question_of,
 )
 from sim.studies.executors import Executor, Here, Outcome, Processes, Ray, Task
-from sim.studies.planning import Plan, Shard, said_seeds
-from sim.studies.running import KEPT_MAX, Kept, folders_of, partition_of, run_shard
+from sim.studies.planning import Plan, said_seeds
+from sim.studies.running import partition_of
 from sim.sweeps.workers import n_threads
 
 TRIES = 3  # of a shard, before it is put aside
 PROCESS_PAYS_S = 3.0  # left to each: a process takes a second or two to start
-TRIAL_SEEDS = 4
-TRIAL_S = 5.0  # no further point is tried after
-FILES_S = 0.02  # assumed: writing a file and having it on the disk
 FIRST_RUN = "first run"
 EXECUTORS = ("auto", "here", "processes", "ray")
 PARTS = {
@@ -245,54 +240,6 @@ def with_executor(task: Task, todo: Sequence[int], n: int, executor: str) -> Ite
         if n > 1 and len(todo) - place > 1 and left_s > PROCESS_PAYS_S:
             yield from Processes(min(n, len(todo) - place)).run(task, todo[place:])
             return
-
-
-class Estimate(NamedTuple):
-    """What a study will take, told from a few of its runs."""
-
-    n_run: int
-    n_trial: int
-    run_s: float  # one run, on one core
-    pack_s: float  # composing and packing a point
-    wall_s: float  # all of it, on so many processes
-    memory_bytes: int
-    disk_bytes: int
-    processes: int
-
-
-def estimate(plan: Plan, processes: int | None = None, quick: bool = False) -> Estimate:
-    """Run a few of a study's runs, on one core, and tell from them; `quick` runs one. Raises InputError."""
-    compiled_loop()
-    n = n_threads(processes)
-    kept, run_s, pack_s, n_trial, table = Kept(plan), [], [], 0, None
-    begun = time.perf_counter()
-    for point in dict.fromkeys((0, plan.points.n // 2, plan.points.n - 1)):
-        at = time.perf_counter()
-        kept(point)
-        pack_s.append(time.perf_counter() - at)
-        shard = Shard(0, point, 1, 0, 1 if quick else min(len(plan.seeds), TRIAL_SEEDS))
-        at = time.perf_counter()
-        table = run_shard(plan, shard, kept, "cpu")
-        run_s.append((time.perf_counter() - at) / shard.n_run)
-        n_trial += shard.n_run
-        if quick or time.perf_counter() - begun > TRIAL_S:
-            break
-    each_s, packing_s = sum(run_s) / len(run_s), min(pack_s)
-    heights = -(-plan.n_shard * plan.shard(0).n_point // plan.points.n)  # shards that have the same points
-    packs = plan.points.n * (heights if plan.points.n > KEPT_MAX else min(n, heights))
-    assert table is not None
-    per_run, per_shard = bytes_of(table.runs, table.histograms)
-    folders = min(plan.shard(0).n_point, folders_of(plan))
-    return Estimate(
-        n_run=plan.n_run,
-        n_trial=n_trial,
-        run_s=each_s,
-        pack_s=packing_s,
-        wall_s=(each_s * plan.n_run + packing_s * packs + FILES_S * plan.n_shard * (2 + folders)) / n,
-        memory_bytes=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 * n,
-        disk_bytes=int(per_run * plan.n_run + per_shard * plan.n_shard * folders),
-        processes=n,
-    )
 
 
 def record_of(plan: Plan) -> dict[str, Any]:

@@ -24,7 +24,10 @@ from sim.pack.closed_loop import check_sent
 from sim.pack.scenario import Outline, outline, with_seed
 from sim.records.summary import flat_summary
 from sim.runner import laws_of
-from sim.studies.running import quiet
+from sim.studies.estimate import trial
+from sim.studies.planning import make_plan
+from sim.studies.reading import load_study
+from sim.studies.running import Kept, quiet
 from sim.sweeps.batch import Prepared, SharedRequests, Summed, run_part
 from sim.workload.lengths import lengths_of_seeds, make_lengths
 from sim.workload.requests import make_requests, requests_of_seeds
@@ -272,3 +275,15 @@ def test_lengths_do_not_depend_on_what_stands_beside_them() -> None:
         assert (prompt == alone[0]).all()
         assert (output == alone[1]).all()
         assert len(prompt) == n
+
+
+def test_a_trial_tells_short_runs_from_many_seeds_and_long_ones_from_one(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    plan = make_plan(load_study("first_run", ["duration_s=2", "seed=1..40"]))
+    _, table, n = trial(plan, 0, Kept(plan))
+    assert n > table.runs.num_rows >= 2
+    assert table.runs.num_rows <= 40
+    monkeypatch.setattr("sim.studies.estimate.TRIAL_RUNS_S", 0.0)
+    _, table, n = trial(plan, 0, Kept(plan))
+    assert (n, table.runs.num_rows) == (1, 1)
