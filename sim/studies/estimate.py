@@ -13,6 +13,7 @@ from sim.studies.running import KEPT_MAX, Kept, ShardTables, folders_of, run_sha
 from sim.sweeps.workers import n_threads
 
 TRIAL_SEEDS, TRIAL_RUNS_S = 64, 0.3  # of a point, at most
+COLD_S = 1.0  # a first run that takes no longer is made again, for what it loads may be most of it
 TRIAL_S = 5.0  # no further point is tried after
 FILES_S = 0.02  # assumed: writing a file and having it on the disk
 
@@ -75,5 +76,6 @@ def trial(plan: Plan, point: int, kept: Kept) -> tuple[float, ShardTables, int]:
         table = run_shard(plan, Shard(0, point, 1, 0, n), kept, "cpu")
         took_s, n_trial, before = (time.perf_counter() - at) / n, n_trial + n, n
         n = min(len(plan.seeds), TRIAL_SEEDS, int(TRIAL_RUNS_S / took_s))
-        if n < 2 * before:
+        if n < 2 * before and (n_trial > 1 or took_s > COLD_S):
             return took_s, table, n_trial
+        n = max(1, n)

@@ -182,6 +182,29 @@ def test_simpy_leaves_the_same() -> None:
     assert here.rows == there.rows
 
 
+def test_a_device_gets_all_runs_at_once_and_gives_them_back_in_any_order(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A device of the host's: as many runs as there are, the last one first."""
+    asked = [(Prepared(outline_of(*STORIES[name])), range(2, 5)) for name in ("plain", "closed loop")]
+    called: list[int] = []
+
+    def run_each(params: list[Params], policies: list[Policies]) -> Iterator[tuple[int, State]]:
+        called.append(len(params))
+        for i in reversed(range(len(params))):
+            yield i, run_plan(params[i], policies[i])
+
+    monkeypatch.setattr("sim.engine.cuda.run_each", run_each)
+    for (prepared, seeds), (there,), (here,) in zip(
+        asked, run_part(asked, "cuda"), run_part(asked, "cpu"), strict=True
+    ):
+        assert there.seeds == list(reversed(seeds))
+        assert there.rows[::-1] == here.rows
+        assert (there.latencies.counts() == here.latencies.counts()).all()
+        assert prepared.summaries.names == there.names
+    assert called == [6]
+
+
 # ---- below: fleets without a scenario ----------------------------------------------------------------------
 def quiet_fleets(seeds: range) -> Iterator[tuple[Fleet, Series, Params]]:
     """Generated fleets without records, each with a series of its runs."""
@@ -281,9 +304,13 @@ def test_a_trial_tells_short_runs_from_many_seeds_and_long_ones_from_one(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     plan = make_plan(load_study("first_run", ["duration_s=2", "seed=1..40"]))
+    monkeypatch.setattr("sim.studies.estimate.TRIAL_RUNS_S", 1e9)
     _, table, n = trial(plan, 0, Kept(plan))
-    assert n > table.runs.num_rows >= 2
-    assert table.runs.num_rows <= 40
+    assert (n, table.runs.num_rows) == (41, 40)
     monkeypatch.setattr("sim.studies.estimate.TRIAL_RUNS_S", 0.0)
+    monkeypatch.setattr("sim.studies.estimate.COLD_S", 0.0)
     _, table, n = trial(plan, 0, Kept(plan))
     assert (n, table.runs.num_rows) == (1, 1)
+    monkeypatch.setattr("sim.studies.estimate.COLD_S", 1e9)
+    _, table, n = trial(plan, 0, Kept(plan))
+    assert (n, table.runs.num_rows) == (2, 1)
