@@ -17,13 +17,14 @@ from sim.model.tables.node import (
     PLACEMENTS,
 )
 from sim.model.tables.pool import N_QUANTILE
-from sim.scenario.cluster import DYNAMIC, WHOLE, NodeAutoscaler, NodeGroup
+from sim.scenario.cluster import DYNAMIC, WHOLE, NodeAutoscaler, NodeGroup, RandomFault
+from sim.scenario.dist import Dist
 from sim.scenario.geometry import cut_into, offered
 from sim.scenario.mig import MigKind
 from sim.scenario.pool import Pool
 from sim.scenario.scenario import Scenario
 from sim.scenario.slices import kind_for, profile_named
-from sim.units import NEVER, PS_PER_S, s_to_ps
+from sim.units import HORIZON_MAX_S, NEVER, PS_PER_S, s_to_ps
 from sim.workload.dists import quantile_table
 
 Rows = list[dict[str, Any]]
@@ -63,6 +64,7 @@ def cluster_rows(scenario: Scenario, pools: Sequence[Pool]) -> dict[str, Rows]:
         "node_group": rows,
         "node_step": steps,
         "drought": droughts,
+        "random_fault": [random_fault_row(fault, groups, zones) for fault in cluster.random_faults],
         "slice_ask": [ask_row(pool, group) for group in groups for pool in pools],
         "pool_place": [
             {"priority": pool.priority_class, "n_member": pool.n_members, "member_gpus": pool.member_gpus}
@@ -125,14 +127,31 @@ def group_row(group: NodeGroup, zone: int, first_step: int, first_drought: int) 
     }
 
 
+def random_fault_row(fault: RandomFault, groups: Sequence[NodeGroup], zones: Sequence[str]) -> dict[str, Any]:
+    """Faults that strike again and again, in numbers."""
+    names = [group.name for group in groups]
+    return {
+        "node_group": 0 if fault.node_group is None else 1 + names.index(fault.node_group),
+        "zone": 0 if fault.zone is None else 1 + zones.index(fault.zone),
+        "nodes": NEVER if fault.nodes is None else fault.nodes,
+        "notice_ps": s_to_ps(fault.notice_s),
+        "gap_ps": quantiles_ps(fault.gap),
+        "outage_ps": quantiles_ps(fault.outage),
+    }
+
+
+def quantiles_ps(dist: Dist) -> np.ndarray:
+    """(N_QUANTILE,) int64 ps, equally likely and sorted."""
+    seconds = np.maximum(quantile_table(dist, N_QUANTILE), 0.0)
+    return np.rint(np.minimum(seconds, HORIZON_MAX_S) * PS_PER_S).astype(np.int64)
+
+
 def step_rows(group: NodeGroup) -> Rows:
     """The stages of a group's nodes, each with (N_QUANTILE,) int64 ps, equally likely and sorted."""
     return [
         {
             "stage": stage,
-            "quantile_ps": np.rint(
-                np.maximum(quantile_table(getattr(group.provision, name), N_QUANTILE), 0.0) * PS_PER_S
-            ).astype(np.int64),
+            "quantile_ps": quantiles_ps(getattr(group.provision, name)),
         }
         for name, stage in STAGES.items()
     ]

@@ -7,16 +7,17 @@ from collections.abc import Iterator, Sequence
 
 from sim.errors import nearest, problem
 from sim.scenario.check_sense import too_long
-from sim.scenario.cluster import DYNAMIC, NODES_MAX, WHOLE, NodeGroup
+from sim.scenario.cluster import DYNAMIC, NODES_MAX, WHOLE, NodeGroup, RandomFault
 from sim.scenario.faults import Fault
 from sim.scenario.geometry import ALL, BALANCED, cut_into, names_in, nearest_geometries, offered
 from sim.scenario.pool import Pool
-from sim.scenario.ranges import lowest
+from sim.scenario.ranges import lowest, mean
 from sim.scenario.said import Said
 from sim.scenario.scenario import Scenario
 from sim.scenario.slices import SMALLEST, kind_for, profile_named
 
 PRICE_MAX = 1000.0  # USD/h, as of a pool's price.usd_per_gpu_hour
+GAP_MIN_S = 1.0  # nothing fails every second
 STAGES = ("provisioning", "booting", "driver")
 
 
@@ -32,6 +33,8 @@ def cluster_problems(scenario: Scenario, said: Said) -> Iterator[str]:
         yield from provision_problems(key, group)
         yield from window_problems(key, group, scenario.duration_s + scenario.drain_s)
         yield from cut_problems(f"{key}.mig", group)
+    for place, fault in enumerate(scenario.cluster.random_faults):
+        yield from random_fault_problems(f"cluster.random_faults.{place}", fault, groups)
     total = sum(group.max_nodes for group in groups)
     if total > NODES_MAX:
         yield problem(
@@ -86,26 +89,47 @@ def window_problems(key: str, group: NodeGroup, end_s: float) -> Iterator[str]:
             yield problem(where, after.from_s, f"at least {before.to_s:g} s, when the window before it ends")
 
 
-def lost_node_problems(key: str, fault: Fault, scenario: Scenario) -> Iterator[str]:
-    """Nodes are lost of a group and a zone that there are, and without a word of replicas."""
-    groups = scenario.cluster.node_groups
+def random_fault_problems(key: str, fault: RandomFault, groups: Sequence[NodeGroup]) -> Iterator[str]:
+    """It strikes nodes that there are, and some time passes between one outage and the next."""
+    if not groups:
+        yield f"{key}: strikes nothing: the cluster has no node groups"
+        return
+    yield from where_problems(key, fault, groups)
+    for name in ("gap", "outage"):
+        dist = getattr(fault, name)
+        if lowest(dist) < 0:
+            yield f"{key}.{name}: can be negative ({lowest(dist):g} s); give it `min: 0`"
+        yield from too_long(f"{key}.{name}", dist)
+    if mean(fault.gap) < GAP_MIN_S and lowest(fault.gap) >= 0:
+        yield f"{key}.gap: has a mean of {mean(fault.gap):g} s; allowed: a mean of at least {GAP_MIN_S:g} s"
+
+
+def where_problems(key: str, fault: Fault | RandomFault, groups: Sequence[NodeGroup]) -> Iterator[str]:
+    """Nodes are lost of a group and a zone that there are."""
     for name, there in (("node_group", [g.name for g in groups]), ("zone", [g.zone for g in groups])):
         value = getattr(fault, name)
         if value is not None and value not in there:
             known = ", ".join(dict.fromkeys(there)) or "there is none: the cluster has no node groups"
-            yield problem(
-                f"{key}.{name}", value, f"a {name.replace('_', ' ')}: {known}", nearest(value, there)
-            )
+            allowed = f"a {name.replace('_', ' ')}: {known}"
+            yield problem(f"{key}.{name}", value, allowed, nearest(value, there))
             return
-    if not fault.is_of_nodes:
+    if groups and not any(
+        fault.node_group in (None, g.name) and fault.zone in (None, g.zone) for g in groups
+    ):
+        yield problem(f"{key}.zone", fault.zone, f"a zone in which node group {fault.node_group} has nodes")
+
+
+def lost_node_problems(key: str, fault: Fault, scenario: Scenario) -> Iterator[str]:
+    """Nodes are lost of a group and a zone that there are, and without a word of replicas."""
+    wrong = list(where_problems(key, fault, scenario.cluster.node_groups))
+    if wrong:
+        yield from wrong
+    elif not fault.is_of_nodes:
         name, value = ("nodes", fault.nodes) if fault.nodes is not None else ("outage_s", fault.outage_s)
         yield problem(f"{key}.{name}", value, "with node_group or zone, of which nodes are lost")
     elif fault.pool is not None:
-        yield problem(
-            f"{key}.pool", fault.pool, "null where nodes are lost: all that they hold is lost with them"
-        )
-    elif not any(fault.node_group in (None, g.name) and fault.zone in (None, g.zone) for g in groups):
-        yield problem(f"{key}.zone", fault.zone, f"a zone in which node group {fault.node_group} has nodes")
+        allowed = "null where nodes are lost: all that they hold is lost with them"
+        yield problem(f"{key}.pool", fault.pool, allowed)
 
 
 def cut_problems(key: str, group: NodeGroup) -> Iterator[str]:

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 from pydantic import Field, StringConstraints
 from pydantic.dataclasses import dataclass
 
-from sim.scenario.dist import Dist, Lognormal
+from sim.scenario.dist import Constant, Dist, Lognormal
 from sim.scenario.hardware import Gpu
 from sim.scenario.types import (
     CONFIG,
@@ -137,6 +137,25 @@ class NodeAutoscaler:
 
 
 @dataclass(frozen=True, kw_only=True, config=CONFIG)
+class RandomFault:
+    """Nodes that are lost again and again: spot capacity that is reclaimed, machines, racks and zones that fail.
+
+    From the end of one outage to the next passes `gap`; then `nodes` of the group and zone (None: all of them), drawn at
+    random, are lost, `notice_s` after they were told: they take nothing new, and their replicas drain. For `outage` their
+    groups get no new nodes.
+    """
+
+    node_group: Key | None = None
+    zone: Key | None = None
+    nodes: Annotated[Int, Field(ge=1, le=NODES_MAX)] | None = 1
+    gap: Dist
+    outage: Dist = Constant(value=0)
+    notice_s: Seconds = 0.0
+    source: Text = ""
+    confidence: Text = ""
+
+
+@dataclass(frozen=True, kw_only=True, config=CONFIG)
 class Cluster:
     """Where replicas find their GPUs. Without node groups every replica finds them, at once.
 
@@ -151,6 +170,7 @@ class Cluster:
     grace_s: Seconds = 30.0  # Kubernetes' terminationGracePeriodSeconds
     autoscaler: NodeAutoscaler | None = field(default_factory=NodeAutoscaler)
     node_groups: Annotated[tuple[NodeGroup, ...], Field(max_length=60)] = ()
+    random_faults: Annotated[tuple[RandomFault, ...], Field(max_length=100)] = ()
     source: Text = ""
 
     @property

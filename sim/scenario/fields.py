@@ -26,6 +26,8 @@ UNITS = {
     "_rps": "requests/s",
     "_s": "s",
     "duration": "s",
+    "gap": "s",
+    "outage": "s",
     "_w": "W",
     "_b": "1e9 parameters",
     "_tokens": "tokens",

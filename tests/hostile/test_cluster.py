@@ -92,6 +92,17 @@ WINDOWS = f"{GROUP}.no_capacity.windows"
             ["cluster=three_zones", "faults=[{at_s: 9, zone: zone_a, node_group: h100_b}]"],
             "allowed: a zone in which node group h100_b has nodes",
         ),
+        (
+            ["cluster.random_faults=[{gap: 60}]"],
+            "cluster.random_faults.0: strikes nothing: the cluster has no node groups",
+        ),
+        ([DGX, "cluster.random_faults=[{gap: -1}]"], "cluster.random_faults.0.gap: can be negative (-1 s)"),
+        ([DGX, "cluster.random_faults=[{gap: 0}]"], "cluster.random_faults.0.gap: has a mean of 0 s"),
+        (
+            [DGX, "cluster.random_faults=[{zone: z, gap: 60}]"],
+            "cluster.random_faults.0.zone: 'z' is not valid",
+        ),
+        ([DGX, "cluster.random_faults=[{zone: zone_a}]"], "cluster.random_faults[0].gap: is missing"),
         # node groups by name
         (
             [DGX, "pool.node_groups=[dgz]"],

@@ -127,6 +127,7 @@ CONTEXTS: tuple[tuple[str, ...], ...] = (
         "cluster=mixed_h100_a100",
         "cluster.node_groups.0.no_capacity.windows=[{from_s: 5, to_s: 20}]",
         "pool.node_groups=[h100]",
+        "cluster.random_faults=[{node_group: a100, nodes: 2, gap: 60, outage: 5, notice_s: 30}]",
     ),
     ("cluster=mig_a100_pool", "gpu=a100_80", "pool.slice=3g.40gb", "cluster.node_groups.0.initial_nodes=2"),
     ("coldstart=object_store", "model=deepseek_v3", "gpu=h200", "pool=tp8", "pool.precision=fp8"),

@@ -116,6 +116,20 @@ def test_a_zone_that_is_lost_takes_its_nodes_and_replicas() -> None:
     assert [(row["node_group"], row["time_s"]) for row in lost] == [("h100_a", 1200.0)]
 
 
+def test_spot_nodes_that_are_told_hand_over_what_they_can() -> None:
+    """Losses strike at the same instants with and without a notice; with one, ready replicas finish what they hold."""
+    every = "cluster.random_faults=[{node_group: big, nodes: 2, gap: 400, outage: 0, notice_s: NOTICE}]"
+    big = "cluster.node_groups=[{name: big, gpu: h100, gpus: 1, min_nodes: 12, max_nodes: 16, market: spot}]"
+    found = {
+        notice: run("spiky_hour", ["coldstart=local_nvme", big, every.replace("NOTICE", str(notice))])
+        for notice in (0, 60)
+    }
+    for one in found.values():
+        assert one.summary["node_groups"]["big"]["run_lost"] > 4
+    failed = {notice: one.summary["failed"] for notice, one in found.items()}
+    assert failed[60] < failed[0]
+
+
 def test_seven_models_on_one_gpu_cost_a_seventh_and_slices_that_stay_empty_cost_more() -> None:
     def found(*words: str) -> tuple[dict[str, Any], float]:
         one = summary("mig_packing", "output.records=false", *words)
