@@ -17,7 +17,7 @@ from sim.report.heads import head_of_run
 from sim.report.panels import Axis, Panel, areas, long_rows, stacked, time_axis
 from sim.report.plot import SUBTITLE_CHARACTERS, stem_of, title_of, write_chart
 from sim.report.style import CAUSE_COLOURS, RED, configured
-from sim.report.why import LABELS, UNTIL, no_promise, print_why, sentence
+from sim.report.why import LABELS, UNTIL, no_promise, print_why, sentence, start_waits
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -37,6 +37,8 @@ def why_run(words: Sequence[str], console: Console) -> list[Path]:
     run = read_run(find_run(name))
     found = blame_of_run(run, asked.get("class"), asked.get("measure"))
     print_why(found, console)
+    for line in start_waits(run.summary):
+        console.print(line, highlight=False)
     return plot_why(run, found, list(asked.values()))
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 from sim.analysis.blame import Blame, Limits, causes_seen
 from sim.report.text import number, seconds, share
@@ -54,6 +55,26 @@ def print_why(blame: Blame, console: Console) -> None:
         console.print(Text(f"never answered: {fates}", style="dim"))
     if blame.missed.n or blame.met.n:
         console.print(why_table(blame))
+
+
+def start_waits(summary: Mapping[str, Any]) -> list[str]:
+    """What cold starts of a cluster's pools were made of: the wait for GPUs, then the stages; a line for each pool that
+    waited. A wait is longer than a placement where nodes had to come, or the provider had none.
+    """
+    refused = sum(found["run_refused"] for found in summary.get("node_groups", {}).values())
+    lines = []
+    for name, found in summary.get("slice_waits", {}).items():
+        if not found["run_wait_max_s"]:
+            continue
+        stages = (summary["pools"][name].get("cold_start") or {}).get("stages", {})
+        then = ", ".join(f"{stage} {seconds(took)}" for stage, took in stages.items() if took)
+        none = f" (the provider had no node {number(refused)} times)" if refused else ""
+        lines.append(
+            f"cold starts of {name} waited for GPUs {seconds(found['run_wait_s'])} in all, up to"
+            f" {seconds(found['run_wait_max_s'])}{none}; {number(found['run_placed'])} got them, and then took, in the median:"
+            f" {then or 'nothing'}"
+        )
+    return lines
 
 
 def no_promise(blame: Blame) -> str:

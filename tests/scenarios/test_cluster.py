@@ -94,6 +94,19 @@ def test_events_say_who_waited_and_what_came_of_it() -> None:
     assert {row["node_group"] for row in asked} == {"few"}
 
 
+def test_why_tells_waits_for_gpus_from_the_stages_of_a_start() -> None:
+    from sim.report.why import start_waits
+
+    window = "no_capacity: {retry_s: 60, windows: [{from_s: 0, to_s: 2400}]}"
+    dry = SCARCE.replace("max_nodes: 3,", f"max_nodes: 3, {window},")
+    (line,) = start_waits(summary(*SPIKE, dry))
+    assert line.startswith("cold starts of main waited for GPUs ")
+    assert "the provider had no node" in line
+    assert "weights" in line
+    assert start_waits(summary(*SPIKE, ROOM)) == []
+    assert start_waits(summary(*SPIKE)) == []
+
+
 def test_a_drought_is_refused_and_waited_out() -> None:
     window = "no_capacity: {retry_s: 60, windows: [{from_s: 0, to_s: 2400}]}"
     words = ["coldstart=local_nvme", SCARCE.replace("max_nodes: 3,", f"max_nodes: 3, {window},")]
