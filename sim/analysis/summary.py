@@ -15,6 +15,7 @@ from sim.analysis.latency import count, latencies
 from sim.analysis.links import link_measures
 from sim.analysis.nodes import idle_lines, idle_usd, node_measures, wait_measures
 from sim.analysis.promises import kind_of, with_promises
+from sim.analysis.rollouts import rollout_measures
 from sim.analysis.starts import cold_start_times
 from sim.analysis.stations import station_measures
 from sim.analysis.tenants import members, with_tenants
@@ -60,6 +61,7 @@ def summarize(
         "links": link_measures(scenario, result),
         "node_groups": node_measures(scenario, result),
         "slice_waits": wait_measures(scenario, result),
+        "deployments": rollout_measures(scenario, result),
         "usd_lines": _lines(scenario, result),
     }
 

@@ -1,4 +1,4 @@
-"""What a run did around its GPUs: CPU stations, and links that starts share."""
+"""What a run did around its GPUs: CPU stations, links that starts share, deployments."""
 
 from __future__ import annotations
 
@@ -58,3 +58,12 @@ def link_rows(params: Params, state: State) -> list[dict[str, int]]:
         }
         for row in state.rows("link", int(params.n_link))
     ]
+
+
+_ROLLOUT_FIELDS = ("started_ps", "ended_ps", "timed_out_ps", "replicas", "step", "most", "least")
+
+
+def rollout_rows(params: Params, state: State) -> list[dict[str, int]]:
+    """What became of each deployment; −1 where something did not happen."""
+    rows = state.rows("rollout", int(params.n_rollout))
+    return [{name: int(row[name]) for name in _ROLLOUT_FIELDS} for row in rows]

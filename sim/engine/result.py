@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from sim.engine.around import link_rows, station_rows, station_samples
+from sim.engine.around import link_rows, rollout_rows, station_rows, station_samples
 from sim.engine.blame import blame_columns, network_ps
 from sim.engine.nodes import event_columns, group_rows, group_samples, wait_rows
 from sim.engine.starts import Starts, all_starts
@@ -48,6 +48,7 @@ class Result(NamedTuple):
     node_samples: Mapping[str, np.ndarray] = MappingProxyType({})  # column → (sample · group,)
     slice_waits: tuple[dict[str, int], ...] = ()  # of each pool, for GPUs of a cluster
     events: Mapping[str, np.ndarray] = MappingProxyType({})  # column → (event,) of the cluster
+    rollouts: tuple[dict[str, int], ...] = ()  # what became of each deployment
     window_end_ps: int | None = None  # of the measured window; None: the scenario's duration
 
 
@@ -75,6 +76,7 @@ def make_result(
         node_samples=group_samples(params, state),
         slice_waits=tuple(wait_rows(params, state)),
         events=event_columns(params, state) if records else {},
+        rollouts=tuple(rollout_rows(params, state)),
         starts=all_starts(params, state) if classes else (),
         window_end_ps=int(window["time_ps"]),
     )

@@ -33,6 +33,7 @@ from sim.pack.closed_loop import is_closed, lists_of
 from sim.pack.cluster import cluster_rows, with_node_prices, zones_of
 from sim.pack.coldstart import step_rows
 from sim.pack.network import is_away, network_row, overhead_s
+from sim.pack.rollouts import rollout_rows
 from sim.pack.traffic import check_work, class_rows, front_row, tenant_rows
 from sim.scenario.pool import Pool
 from sim.scenario.pool_choice import is_ordered, preferred
@@ -85,6 +86,11 @@ def outline(scenario: Scenario) -> Outline:
         pool_row(pool, table, served_model_of(pool.model.name, served), links, scenario.cluster.is_limited)
         for pool, table in zip(pools, tables, strict=True)
     ]
+    later = {deployment.to for deployment in scenario.deployments}
+    rows = [
+        row._replace(initial_replicas=0) if pool.name in later else row
+        for pool, row in zip(pools, rows, strict=True)
+    ]
     prices = [usd_per_token(pool, table) for pool, table in zip(pools, tables, strict=True)]
     classes, front = class_rows(scenario), front_row(scenario)
     world = make_world(
@@ -103,7 +109,9 @@ def outline(scenario: Scenario) -> Outline:
         rows,
         tenants=tenant_rows(scenario),
         front=front,
-        things=things_of(scenario, names_of(scenario, pools)) | cluster_rows(scenario, pools),
+        things=things_of(scenario, names_of(scenario, pools))
+        | cluster_rows(scenario, pools)
+        | rollout_rows(scenario.deployments, [pool.name for pool in pools]),
     )
     ordered = dataclasses.replace(scenario, pools=tuple(pools))
     return Outline(world, tables, ordered, classes, front.cache_entries > 0, lists_of(ordered, tables))

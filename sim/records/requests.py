@@ -80,6 +80,7 @@ def _place(scenario: Any, rows: Mapping[str, np.ndarray]) -> dict[str, pa.Array]
         "gpu": lambda pool: pool.device,
     }
     made = {name: coded(pool_id, [read(pool) for pool in pools]) for name, read in of_pool.items()}
+    made["version"] = coded(pool_id, [getattr(pool, "version", None) for pool in pools])
     return {**made, "replica": integers(replica, np.int32, null_below=0)}
 
 

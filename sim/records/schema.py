@@ -88,6 +88,7 @@ REQUESTS: list[Column] = [
     Column("runtime_version", NAME, "name", "version of that server; null when never routed"),
     Column("gpu", NAME, "name", "kind of GPU of the pool; null when never routed"),
     Column("pool", NAME, "name", "pool that took the last attempt; null when never routed"),
+    Column("version", NAME, "name", "version that the pool says it is; null when never routed or not said"),
     Column("replica", pa.int32(), "id", "replica inside the pool; null when never routed"),
     Column("priority", pa.int32(), "1", "priority of the class, lower first"),
     Column("measured", pa.bool_(), "bool", "arrived inside the measured window"),

@@ -11,6 +11,7 @@ from sim.measures.levels import LEVELS, key_of
 from sim.measures.shown import UTILISATIONS, measure
 from sim.records.run_dir import RunFiles
 from sim.report.assumed import assumptions
+from sim.report.deployments import deployment_lines
 from sim.report.figure import Figure
 from sim.report.heads import command_of, head_of_run
 from sim.report.inputs import dropped_lines, given_lines
@@ -87,6 +88,7 @@ def came_out(summary: Mapping[str, Any]) -> list[Html]:
         *station_lines(summary),
         *link_lines(summary),
         *node_lines(summary),
+        *deployment_lines(summary),
     ]
     return [
         verdict(*verdict_of(said)),

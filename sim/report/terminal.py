@@ -9,6 +9,7 @@ from sim.analysis.compare import compare
 from sim.measures.levels import LEVELS, key_of
 from sim.measures.shown import TABLE_OF_LATENCIES, UNSERVED, UTILISATIONS, measure
 from sim.report.comparison import against, comparison_table
+from sim.report.deployments import deployment_lines
 from sim.report.inputs import dropped_lines, given_lines
 from sim.report.starts import start_lines, step_time_lines
 from sim.report.text import kinds, number, observed, quantity, seconds, share, slo_text, usd
@@ -55,6 +56,7 @@ def print_run(run: Run, console: Console) -> None:
         *station_lines(summary),
         *link_lines(summary),
         *node_lines(summary),
+        *deployment_lines(summary),
         *bill_lines(summary),
         *step_time_lines(summary),
         *look_lines(summary),

@@ -8,6 +8,7 @@ from sim.errors import InputError, nearest, problem
 from sim.scenario.autoscaler import Fixed, Queue, User, targets_of
 from sim.scenario.check_cluster import cluster_problems, lost_node_problems
 from sim.scenario.check_coldstart import start_problems
+from sim.scenario.check_deployments import deployment_problems
 from sim.scenario.check_sense import sense_problems
 from sim.scenario.check_stations import around_problems
 from sim.scenario.check_traffic import traffic_problems
@@ -38,6 +39,7 @@ def problems_between(scenario: Scenario, said: Said) -> list[str]:
         *sense_problems(scenario, said),
         *router_problems(scenario),
         *fault_problems(scenario),
+        *deployment_problems(scenario, said),
         *cluster_problems(scenario, said),
         *link_problems(scenario),
         *slo_problems(scenario),

@@ -16,7 +16,7 @@ from sim.scenario.metrics import Metrics
 from sim.scenario.price import Price
 from sim.scenario.runtime import Runtime
 from sim.scenario.slices import kind_for, parts_of, profile_named
-from sim.scenario.types import CONFIG, Int, Key, Tags, Text, Tier
+from sim.scenario.types import CONFIG, Int, Key, Name, Tags, Text, Tier
 
 REPLICAS_MAX = 10_000
 Replicas = Annotated[Int, Field(ge=1, le=REPLICAS_MAX)]
@@ -37,11 +37,14 @@ class Pool:
     GPUs. Where GPUs are short, replicas of a higher `priority_class` find theirs first; `node_groups` names those that a
     pool may run on (none: all that have its GPU).
 
+    A pool may be one `version` of what it serves, which a deployment replaces by another.
+
     Classes that ask for a tier, for tags of `compliance` or for users nearby find the pool by them; a lower
     `preference` comes before any price.
     """
 
     name: Key
+    version: Name | None = None
     gpu: Gpu
     model: Model
     runtime: Runtime

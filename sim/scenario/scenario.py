@@ -10,6 +10,7 @@ from pydantic import Field, StringConstraints
 from pydantic.dataclasses import dataclass
 
 from sim.scenario.cluster import Cluster
+from sim.scenario.deployments import Deployments
 from sim.scenario.faults import Faults
 from sim.scenario.gateway import Gateway
 from sim.scenario.links import Links
@@ -49,6 +50,7 @@ class Scenario:
     cluster: Cluster = field(default_factory=Cluster)
     links: Links = ()
     faults: Faults = ()
+    deployments: Deployments = ()
     slo: tuple[Limit, ...] = ()
     engine: Engine = field(default_factory=Engine)
     output: Output = field(default_factory=Output)

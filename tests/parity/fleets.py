@@ -63,6 +63,7 @@ from sim.units import NEVER
 from .clusters import make_cluster
 from .fronts import FrontDice, with_front
 from .prefixes import with_prefixes
+from .rollouts import make_rollouts
 from .sessions import has_lines, in_lines, in_turns
 
 SWITCHES = (
@@ -121,6 +122,7 @@ USERS = SWITCHES[SWITCHES.index("users") + 1 :]  # what needs `users` to be on a
 FIRST_WITH_SIGNALS = 4000
 FIRST_WITH_LINKS = 4000
 FIRST_WITH_CLUSTER = 4000
+FIRST_WITH_ROLLOUTS = 4000
 GRIDS_PS = (10**6, 10**9, 10**11 + 7)
 
 
@@ -139,11 +141,13 @@ class Fleet(NamedTuple):
     front: FrontRow | None = None
     links: tuple[int, ...] = ()  # what each carries, bytes in 2^40 ps
     cluster: Mapping[str, list[dict[str, Any]]] = MappingProxyType({})  # table → rows
+    rollouts: Mapping[str, list[dict[str, Any]]] = MappingProxyType({})  # table → rows
 
     @property
     def params(self) -> Params:
         """The fleet's arrays."""
-        things = {"link": [{"bandwidth_q40": rate} for rate in self.links], **self.cluster}
+        things = {"link": [{"bandwidth_q40": rate} for rate in self.links]}
+        things |= {**self.cluster, **self.rollouts}
         return make_params(*self[:6], tenants=self.tenants, front=self.front, things=things)
 
     @property
@@ -171,6 +175,9 @@ class Dice:
         self.on["links"] = seed >= FIRST_WITH_LINKS and bool(self.wires.integers(4))
         self.on["cluster"] = (
             seed >= FIRST_WITH_CLUSTER and int(np.random.default_rng([seed, 41]).integers(2)) == 1
+        )
+        self.on["rollouts"] = (
+            seed >= FIRST_WITH_ROLLOUTS and int(np.random.default_rng([seed, 61]).integers(2)) == 1
         )
         self.on["signals"] = seed >= FIRST_WITH_SIGNALS and bool(self.more.integers(2))
 
@@ -228,8 +235,11 @@ def fleet(seed: int, **changes: bool) -> Fleet:
     cluster, node_faults = {}, []
     if on["cluster"]:
         pools, cluster, node_faults = make_cluster(seed, dice.grid_ps, pools)
+    rollouts: Mapping[str, list[dict[str, Any]]] = {}
+    if on["rollouts"]:
+        pools, rollouts = make_rollouts(seed, dice.grid_ps, last_ps, pools)
     made = Fleet(run, traffic, classes, groups, pools, faults + node_faults, on, dice.grid_ps)
-    return made._replace(tenants=tenants, front=front, links=links, cluster=cluster)
+    return made._replace(tenants=tenants, front=front, links=links, cluster=cluster, rollouts=rollouts)
 
 
 def with_links(dice: Dice, pools: list[PoolRow]) -> tuple[list[PoolRow], tuple[int, ...]]:

@@ -232,7 +232,9 @@ def scale_to(params, state, pool_id, wanted, t):
     """Start or stop replicas until a pool has `wanted` of them, starting ones included, draining ones not."""
     pool = params.pool[pool_id]
     pool_state = state.pool[pool_id]
-    wanted = min(max(wanted, pool.min_replicas), pool.max_replicas)
+    if pool_state.in_rollout == 0:
+        wanted = max(wanted, pool.min_replicas)
+    wanted = min(wanted, pool.max_replicas)
     if wanted > pool_state.wanted:
         pool_state.scaled_up += 1
     elif wanted < pool_state.wanted:

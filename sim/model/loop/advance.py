@@ -18,6 +18,7 @@ from sim.model.gateway.hold_queue import release_if_room
 from sim.model.loop.cluster_events import on_cluster, set_next_cluster
 from sim.model.loop.control import next_stop_ps
 from sim.model.loop.inputs import on_input, set_next_in
+from sim.model.loop.rollouts import begin_rollouts
 from sim.model.replica.engine import on_boundary
 from sim.model.replica.jump import settle
 from sim.model.request.attempt import drop_slot
@@ -96,6 +97,7 @@ def begin(params, state):
     begin_cluster(params, state)
     for pool in range(params.n_pool):
         begin_pool(params, state, pool)
+    begin_rollouts(params, state)
     state.now_ps = 0
     state.status = OK
     state.next_sample_ps = 0 if params.sample_ps > 0 else NEVER

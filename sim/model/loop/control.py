@@ -1,4 +1,4 @@
-"""What happens at a control instant: scrapes and samples, then the autoscalers of the pools in order.
+"""What happens at a control instant: scrapes and samples, deployments, then the autoscalers of the pools in order.
 
 Ticks run outside the event loop, so that a policy that no compiler takes can be called by the host on every engine.
 """
@@ -13,6 +13,7 @@ from sim.model.base.min_tree import tree_first, tree_first_key
 from sim.model.cluster.replica_lifecycle import scale_to
 from sim.model.faults.lost import on_stage
 from sim.model.loop.inputs import next_arrival_ps
+from sim.model.loop.rollouts import next_sync_ps, sync_rollouts
 from sim.model.tables.codes import DONE, FIXED, HPA, NEED_POLICY, OK, QUEUE, USER
 from sim.model.tables.kinds import POOL, Kind, names_of_kinds
 from sim.model.telemetry.marks import pass_mark
@@ -39,6 +40,8 @@ def next_stop_ps(params, state):
         stop = min(stop, state.signal[signal].next_scrape_ps)
     for pool in range(params.n_pool):
         stop = min(stop, state.pool[pool].next_tick_ps)
+    if params.n_rollout > 0:
+        stop = min(stop, next_sync_ps(params, state))
     return stop
 
 
@@ -149,6 +152,9 @@ def control(params, state, t):
             sample(params, state, t)  # the time series ends where the run does
         state.status = DONE
         return
+    if params.n_rollout > 0:
+        sync_rollouts(params, state, t)
+        stages_now(params, state, t)
     run_ticks(params, state, t)
     state.stop_ps = next_stop_ps(params, state)
     if state.status == OK:

@@ -99,6 +99,9 @@ class PoolState(Row):
     starting_ps = Field("how long some replica was starting, up to area_ps")
     asked_tokens = Field("prompt tokens of admitted sequences, looked up in the prefix cache")
     cached_tokens = Field("of these, found in it")
+    in_rollout = Field(
+        "1 = a deployment says how many replicas it has: neither its bounds nor its autoscaler do"
+    )
     ranges_dropped = Field("block ranges evicted early, not kept or not found because all ranges were in use")
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sim.schema import Field, Row
+from sim.schema import Array, Field, Row
 
 NONE = -1  # a count, weight or instant that is not given
 UNREADABLE = -2  # a deadline that cannot be read
@@ -64,6 +64,7 @@ class CanaryStep(Row):
     scale_replicas = Field("setCanaryScale.replicas", begin=NONE)
     scale_weight = Field("setCanaryScale.weight", begin=NONE)
     match_weight = Field("1 = setCanaryScale.matchTrafficWeight")
+    pause_ps = Field("how long the step lasts once its replicas are there")
 
 
 class Canary(Row):
@@ -122,3 +123,41 @@ class BlueGreen(Row):
     new_deadline_ps = Field("when the new version of an aborted rollout may go, NONE = not set", begin=NONE)
     abort_delay_ps = Field("abortScaleDownDelaySeconds; 0 = never scaled down")
     stable_available = Field("replicas of the stable version that are available")
+
+
+class Rollout(Row):
+    """A deployment of a scenario: replicas of one pool, the old version, give way to those of another."""
+
+    at_ps = Field("when it begins")
+    pool = Field("the pool of the old version")
+    to_pool = Field("the pool of the new one, which has no replicas before")
+    strategy = Field("ROLLING, RECREATE or CANARY")
+    surge = Field("see Limits")
+    surge_percent = Field("see Limits")
+    unavailable = Field("see Limits")
+    unavailable_percent = Field("see Limits")
+    min_ready_ps = Field("how long a replica is ready before it counts as available")
+    progress_deadline_ps = Field("after so long without progress it counts as timed out")
+    sync_ps = Field("how often its controller looks")
+    first_step = Field("row of its first step of a canary")
+    n_step = Field("steps of a canary")
+
+
+class RolloutState(Row):
+    """What has become of a deployment."""
+
+    next_sync_ps = Field("when its controller looks next, NEVER = not again")
+    started_ps = Field("when it began, −1 = it has not")
+    ended_ps = Field("when all replicas were of the new version, −1 = they are not")
+    progress_ps = Field("when it last got nearer to that")
+    timed_out_ps = Field("when that was first too long ago, −1 = it was not")
+    replicas = Field("replicas that both versions are to have together")
+    step = Field("step of a canary in progress")
+    pause_ps = Field("when the step's replicas were there, −1 = they are not")
+    most = Field("the most replicas there were of both versions, draining ones included")
+    least = Field("the fewest that were available together")
+    old = Array("a ReplicaSet: the old version", ReplicaSet.SIZE)
+    sync = Array("a RollingSync: the new version", RollingSync.SIZE)
+    canary = Array("a Canary", Canary.SIZE)
+    status = Array("a DeploymentStatus: as the controller saw it last", DeploymentStatus.SIZE)
+    seen = Array("a DeploymentStatus: as it sees it now", DeploymentStatus.SIZE)

@@ -34,6 +34,7 @@ from sim.model.tables.placement import SliceProfile
 from sim.model.tables.pool import PoolParams, PoolState, Signal, SignalSample, SignalState, StartStep
 from sim.model.tables.record import AttemptRecord, ClassCounts, RequestRecord
 from sim.model.tables.replica import Replica
+from sim.model.tables.rollout import CanaryStep, Rollout, RolloutState
 from sim.model.tables.sample import PoolMark, PoolSample, StationSample
 from sim.model.tables.served_model import (
     HedgeList,
@@ -80,6 +81,10 @@ class Params(World):
     n_signal_sample = Field("samples of all of them that there is room for")
     n_fault = Field("scripted faults")
     fault_at = Field("where they start in Params.m, by time")
+    n_rollout = Field("deployments")
+    rollout_at = Field("where they start in Params.m")
+    n_rollout_step = Field("steps of canaries of all of them")
+    rollout_step_at = Field("where these start in Params.m")
     n_link = Field("links that transfers share")
     link_at = Field("where they start in Params.m")
     n_transfer = Field("transfers over links that can be in progress, of all replica places")
@@ -144,6 +149,13 @@ class Params(World):
 
     fault = Table(
         Fault, "scripted faults, by time", at="fault_at", rows=("n_fault",), key="faults", by="at_ps"
+    )
+    rollout = Table(Rollout, "deployments", at="rollout_at", rows=("n_rollout",))
+    rollout_step = Table(
+        CanaryStep,
+        "steps of canaries, each deployment's behind one another",
+        at="rollout_step_at",
+        rows=("n_rollout_step",),
     )
     link = Table(LinkParams, "links", at="link_at", rows=("n_link",), key="links")
     cluster = Table(ClusterParams, "one row, or none", at="cluster_at", rows=("n_cluster",))
@@ -253,6 +265,7 @@ class State(World):
     autoscaler = Words("what the pools' autoscalers remember, SCALER_STATE each")
     router_memory = Words("what routers remember: rows of the kinds in use, see sim.model.router.choose")
     link = Table(LinkState, "a row a link", rows=("n_link",))
+    rollout = Table(RolloutState, "a row a deployment", rows=("n_rollout",))
     transfer = Table(Transfer, "each replica place's transfers", rows=("n_transfer",))
     node_group = Table(NodeGroupState, "a row a group", rows=("n_node_group",))
     node = Table(Node, "a row a node place", rows=("n_node",))
