@@ -71,8 +71,8 @@ def start_waits(summary: Mapping[str, Any]) -> list[str]:
         none = f" (the provider had no node {number(refused)} times)" if refused else ""
         lines.append(
             f"cold starts of {name} waited for GPUs {seconds(found['run_wait_s'])} in all, up to"
-            f" {seconds(found['run_wait_max_s'])}{none}; {number(found['run_placed'])} got them, and then took, in the median:"
-            f" {then or 'nothing'}"
+            f" {seconds(found['run_wait_max_s'])}{none}; {number(found['run_placed'])} got them, and then took,"
+            f" in the median: {then or 'nothing'}"
         )
     return lines
 
