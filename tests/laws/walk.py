@@ -79,7 +79,8 @@ class Walk:
         self.group_of = self.pools["served_model"][self.home]
         self.now_ps = 0
         self.areas: Counter[tuple[str, int]] = Counter()  # (what, pool or group or 0) → ps
-        self.starts: dict[tuple[int, int], int] = {}  # (pool, n-th cold start) → how long it took, ps
+        # (pool, n-th cold start) → how long it took from when it had its slices, ps
+        self.starts: dict[tuple[int, int], int] = {}
         self._begun: dict[int, tuple[int, int]] = {}
         self.fronts = Fronts(self)
         self.scraped: list[list[tuple[int, int]]] = [[] for _ in self.signals]
@@ -151,7 +152,7 @@ class Walk:
                 self._begun[r] = (index, int(row["started_ps"]))
             elif stage == STAGE_READY and index >= 0:
                 key = (int(self.home[r]), index)
-                self.starts.setdefault(key, int(row["ready_ps"] - row["started_ps"]))
+                self.starts.setdefault(key, int(row["ready_ps"] - row["placed_ps"]))
 
     def add_areas(self, span_ps: int) -> None:
         """Everything that is counted in replica·time or request·time, over a span in which nothing happens."""
