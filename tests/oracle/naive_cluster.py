@@ -263,6 +263,7 @@ class Pool:
         self.number, self.kind = number, kind
         self.copies = [Copy(first + i, self) for i in range(kind.most)]
         self.wanted = kind.initial
+        self.is_owed = False
         self.started = self.placed = self.waited_ps = self.longest_ps = self.preempted = 0
 
     @property
@@ -476,6 +477,9 @@ class Cluster:
         """A step of its start ends, or its draining."""
         if replica.stage == DRAINS:
             self.remove(replica)
+            if replica.pool.is_owed:
+                self.seen["replaced when a place was free"] += 1
+                self.replace(replica.pool)
             return
         for (stage, *_), end_ps in zip(replica.pool.kind.steps, replica.ends[1:], strict=True):
             if end_ps > self.now_ps:
@@ -714,17 +718,22 @@ class Cluster:
         _, number, victims = min(options, key=lambda option: option[:2])
         self.seen["preempted on one of several nodes"] += len(options) > 1 and len(victims) > 0
         self.seen["those that drain make room enough"] += len(victims) == 0
-        for one, *_ in victims:
-            if one.stage in (GONE, DRAINS):
-                continue  # two members of one gang
+        for one in dict.fromkeys(
+            one for one, *_ in victims
+        ):  # once, though two of its members may be victims
             one.pool.preempted += 1
             self.note(PREEMPTED, number, one.number)
             self.seen["preempted"] += 1
             self.seen["preempted on their way"] += one.stage != UP
             self.stop(one)
-            self.top_up(one.pool)
+            self.replace(one.pool)
         replica.promised = self.nodes[number]
         return True
+
+    def replace(self, pool: Pool) -> None:
+        """A pool starts what it has lost to others; for what it has no place now it does so when it has."""
+        self.top_up(pool)
+        pool.is_owed = len(self.active(pool)) < pool.wanted
 
     def victims_on(self, node: Machine, replica: Copy) -> list[tuple[Copy, int, list[Hold]]] | None:
         """Who would have to leave a node for a replica, the most important first; None where that would not do."""
@@ -846,7 +855,7 @@ class Cluster:
         if self.nodes[number].stage != ABSENT:
             self.lose(self.nodes[number])
             for pool in self.pools:
-                self.top_up(pool)
+                self.replace(pool)
 
     def strike(self, fault: NodesLost) -> None:
         """A scripted fault."""
@@ -862,7 +871,7 @@ class Cluster:
                 group.retry_ps = max(group.retry_ps, self.now_ps + fault.outage_ps)
                 self.seen["outages"] += 1
         for pool in self.pools:
-            self.top_up(pool)
+            self.replace(pool)
 
     def strike_again(self, number: int) -> None:
         """A fault that strikes again and again strikes: what it strikes is drawn."""
@@ -890,7 +899,7 @@ class Cluster:
                 which = draw_below(self.seed, STREAM_VICTIM, number, (n << 16) + i, len(there))
             self.take_away(there[which], chance.notice_ps)
         for pool in self.pools:
-            self.top_up(pool)
+            self.replace(pool)
         self.struck[number] += 1
         gap_ps = chance.gaps[dice(self.seed, STREAM_GAP, number, n + 1) >> 53]
         self.strike_ps[number] = t + outage_ps + max(1, gap_ps)

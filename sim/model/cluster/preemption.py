@@ -282,4 +282,15 @@ def preempt(params, state, r, node_id, t):
             tree_set(state.stage_tree, params.leaves, r, t + max(1, grace_ps))
     else:
         remove_replica(params, state, r, t)
-    scale_to(params, state, pool_id, state.pool[pool_id].wanted, t)
+    replace_replicas(params, state, pool_id, t)
+
+
+@jit_call
+def replace_replicas(params, state, pool_id, t):
+    """A pool starts as many replicas as it has lost, or will have when they have drained; those for which it has no place
+    as soon as one is free.
+    """
+    pool_state = state.pool[pool_id]
+    scale_to(params, state, pool_id, pool_state.wanted, t)
+    is_short = pool_state.n_ready + pool_state.n_starting < pool_state.wanted
+    state.pool_place[pool_id].is_owed = is_short * 1

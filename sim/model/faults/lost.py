@@ -9,6 +9,7 @@ from sim.model.base.histogram import add_wide
 from sim.model.base.min_tree import tree_set
 from sim.model.clients.give_up import fail_with_replica
 from sim.model.cluster.nodes import remove_node
+from sim.model.cluster.preemption import replace_replicas
 from sim.model.cluster.replica_lifecycle import continue_cold_start, drop_ready, remove_replica, scale_to
 from sim.model.cluster.slices import next_on_node
 from sim.model.record.latency_attribution import on_last_ready_gone
@@ -90,11 +91,14 @@ def on_stage(params, state, r, t):
     replica = state.replica[r]
     if replica.stage != STAGE_DRAINING:
         continue_cold_start(params, state, r, t)
-    elif replica.n_run + replica.n_wait == 0:
+        return
+    if replica.n_run + replica.n_wait == 0:
         remove_replica(params, state, r, t)
     else:
         log_event(params, state, EVENT_REPLICA_LOST, -1, r, 0, t)
         lose_replica(params, state, r, t)
+    if params.n_cluster == 1 and state.pool_place[replica.pool].is_owed == 1:
+        replace_replicas(params, state, replica.pool, t)
 
 
 # ---- nodes ----------------------------------------------------------------------
@@ -133,7 +137,7 @@ def lose_nodes(params, state, fault, t):
 def replace_lost(params, state, t):
     """Every pool starts as many replicas as it has lost."""
     for pool_id in range(params.n_pool):
-        scale_to(params, state, pool_id, state.pool[pool_id].wanted, t)
+        replace_replicas(params, state, pool_id, t)
 
 
 @jit_call

@@ -210,6 +210,9 @@ class PoolPlaceState(Row):
     waited_max_ps = Field("the longest of these waits")
     placed = Field("replicas placed")
     preempted = Field("replicas that were preempted")
+    is_owed = Field(
+        "1 = replicas that drain could not be replaced yet, for all places of the pool are in use"
+    )
 
 
 class NodeGroupMark(Row):
