@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from sim.errors import nearest, problem
+from sim.scenario.autoscaler import Fixed
 from sim.scenario.check_sense import replicas_max
 from sim.scenario.deployments import Deployment
 from sim.scenario.pool import Pool
@@ -40,7 +41,7 @@ def pair_problems(key: str, deployment: Deployment, pools: dict[str, Pool], said
     if old.model.name != new.model.name:
         allowed = f"a pool that serves {old.model.name}, as {old.name} does; it serves {new.model.name}"
         yield problem(f"{key}.to", deployment.to, allowed)
-    if said.has(new.name, "initial_replicas"):
+    if new.initial_replicas is not None and not isinstance(new.autoscaler, Fixed):  # whose number it is
         allowed = f"null: its replicas come with the deployment that replaces {old.name}"
         yield problem(said.key(new.name, "initial_replicas"), new.initial_replicas, allowed)
     if new.max_replicas < replicas_max(old):

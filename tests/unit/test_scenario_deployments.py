@@ -52,8 +52,8 @@ def test_both_versions_serve_one_model_and_are_as_large() -> None:
     assert any("a pool that serves" in line for line in lines_of("model@pools.new.model=qwen3_32b"))
     (line,) = lines_of("pools.new.min_replicas=2", "pools.new.max_replicas=5")
     assert line.startswith("pools.new.max_replicas: 5")
-    (line,) = lines_of("pools.new.initial_replicas=2")
-    assert line.startswith("pools.new.initial_replicas: 2")
+    (line,) = lines_of("pools.new.initial_replicas=8", "autoscaler=hpa")
+    assert line.startswith("pools.new.initial_replicas: 8")
 
 
 def test_a_pool_comes_and_goes_once() -> None:
