@@ -77,6 +77,10 @@ class Walk:
         self.signals = self.p.rows("signal", int(self.p.n_signal))
         self.home = np.repeat(np.arange(len(self.pools)), self.pools["n_replica"])
         self.group_of = self.pools["served_model"][self.home]
+        # a deployment may take a pool below its bound, to nothing; whoever else scales it may not
+        rollouts = self.p.rows("rollout", int(self.p.n_rollout))
+        deployed = np.concatenate([rollouts["pool"], rollouts["to_pool"]])
+        self.least = np.where(np.isin(np.arange(len(self.pools)), deployed), 0, self.pools["min_replicas"])
         self.now_ps = 0
         self.areas: Counter[tuple[str, int]] = Counter()  # (what, pool or group or 0) → ps
         # (pool, n-th cold start) → how long it took from when it had its slices, ps
@@ -286,10 +290,7 @@ class Walk:
             starting = int(((mine >= STAGE_SLICE) & (mine <= STAGE_ENGINE)).sum())
             assert (row["n_ready"], row["n_starting"]) == (ready, starting)
             assert row["n_billed"] == (mine > STAGE_SLICE).sum()
-            assert (
-                self.pools["min_replicas"][pool] <= row["wanted"] <= self.pools["max_replicas"][pool]
-                or self.now_ps == 0
-            )
+            assert self.least[pool] <= row["wanted"] <= self.pools["max_replicas"][pool] or self.now_ps == 0
             assert ready + starting <= max(
                 row["wanted"], self.pools["initial_replicas"][pool] * (row["scaled_down"] == 0)
             )
