@@ -249,7 +249,7 @@ def _steps(pool: PoolRow) -> np.ndarray:
 
 
 #: Fields of a step, in the order of StepRow's.
-STEP_FIELDS = ("stage", "stream", "waits_for", "links", "moved_bytes", "setup_ps", "artifact")
+STEP_FIELDS = ("stage", "stream", "waits_for", "links", "moved_bytes", "setup_ps", "artifact", "hit_ps")
 
 
 def _autoscaler(pool: PoolRow) -> np.ndarray:

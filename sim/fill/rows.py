@@ -150,6 +150,7 @@ class StepRow(NamedTuple):
     moved_bytes: int = 0
     setup_ps: int = 0  # before the first byte
     artifact: int = 0  # 1 + what it brings to its node
+    hit_ps: int = 0  # where the node has it
 
 
 class PoolRow(NamedTuple):

@@ -17,6 +17,7 @@ from sim.model.tables.node import (
     PLACEMENTS,
 )
 from sim.model.tables.pool import N_QUANTILE
+from sim.pack.coldstart import Artifact, artifacts_of
 from sim.scenario.cluster import DYNAMIC, WHOLE, NodeAutoscaler, NodeGroup, RandomFault
 from sim.scenario.dist import Dist
 from sim.scenario.geometry import cut_into, offered
@@ -34,8 +35,13 @@ NOTHING = {"memory_slices": 1, "compute_slices": 0, "starts": 0, "media": 0}
 CHANCE = 2**20
 
 
-def cluster_rows(scenario: Scenario, pools: Sequence[Pool]) -> dict[str, Rows]:
-    """Table of Params → its rows, for pools in the order in which they are packed; nothing without node groups."""
+def cluster_rows(
+    scenario: Scenario, pools: Sequence[Pool], artifacts: Sequence[Artifact] = ()
+) -> dict[str, Rows]:
+    """Table of Params → its rows, for pools in the order in which they are packed; nothing without node groups.
+
+    `artifacts` is what nodes may keep of what the pools' starts bring.
+    """
     cluster = scenario.cluster
     if not cluster.is_limited:
         return {}
@@ -45,7 +51,8 @@ def cluster_rows(scenario: Scenario, pools: Sequence[Pool]) -> dict[str, Rows]:
     droughts: Rows = []
     rows = []
     for group in groups:
-        rows.append(group_row(group, zones.index(group.zone), len(steps), len(droughts)))
+        row = group_row(group, zones.index(group.zone), len(steps), len(droughts))
+        rows.append(row | {"preloaded": preloaded(group, pools, artifacts)})
         steps += step_rows(group)
         droughts += [
             {"from_ps": s_to_ps(window.from_s), "to_ps": s_to_ps(window.to_s)}
@@ -70,6 +77,7 @@ def cluster_rows(scenario: Scenario, pools: Sequence[Pool]) -> dict[str, Rows]:
             {"priority": pool.priority_class, "n_member": pool.n_members, "member_gpus": pool.member_gpus}
             for pool in pools
         ],
+        "artifact": [{"size_bytes": max(1, round(one.n_bytes))} for one in artifacts],
     }
 
 
@@ -87,6 +95,12 @@ def with_node_price(pool: Pool, groups: Sequence[NodeGroup]) -> Pool:
         return pool
     own = replace(pool.price, usd_per_gpu_hour=sum(prices) / len(prices), source="its node groups")
     return replace(pool, price=own)
+
+
+def preloaded(group: NodeGroup, pools: Sequence[Pool], artifacts: Sequence[Artifact]) -> int:
+    """The artifacts, a bit each, that a group's nodes have as soon as they are ready."""
+    kept = artifacts_of([pool for pool in pools if pool.name in group.preloaded])
+    return sum(1 << artifacts.index(one) for one in kept)
 
 
 def zones_of(groups: Sequence[NodeGroup]) -> list[str]:
@@ -123,6 +137,7 @@ def group_row(group: NodeGroup, zone: int, first_step: int, first_drought: int) 
         "retry_ps": s_to_ps(group.no_capacity.retry_s),
         "first_drought": first_drought,
         "n_drought": len(group.no_capacity.windows),
+        "cache_bytes": round(group.cache_gb * 1e9),
         "create_ps": s_to_ps(group.mig_create_s) if group.mig == DYNAMIC else 0,
     }
 

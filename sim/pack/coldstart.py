@@ -50,6 +50,14 @@ class Subject(NamedTuple):
         return self.weight_bytes / self.rank_bytes if self.rank_bytes > 0 else float(self.ranks)
 
 
+class Artifact(NamedTuple):
+    """What a node keeps: the same for all pools whose starts bring the same thing."""
+
+    of: str  # weights, image, …
+    whose: str  # the model and its precision, or the cold start and its image
+    n_bytes: float
+
+
 class StageTime(NamedTuple):
     """One stage of a pool's cold starts, as it is packed."""
 
@@ -65,6 +73,8 @@ class StageTime(NamedTuple):
         0.0  # over that, for the whole replica: more than n_bytes where every rank reads for itself
     )
     setup_s: float = 0.0  # before the first byte
+    artifact: Artifact | None = None  # what a node may keep of it
+    hit_s: float = 0.0  # how long it takes where the node has that
 
 
 def subject_of(pool: Pool) -> Subject:
@@ -210,12 +220,30 @@ def stage_times(pool: Pool, has_nodes: bool = False) -> list[StageTime]:
         if isinstance(stage, Transfer):
             moved = copies_of(stage, subject) * bytes_of(stage, subject)
             made = made._replace(over=path_of(stage), moved_bytes=moved, setup_s=stage.setup_s)
+            if stage.cached and has_nodes and n_bytes:
+                hit_s = n_bytes / (stage.cached_gb_s * GB) if stage.cached_gb_s else 0.0
+                made = made._replace(artifact=artifact_of(pool, stage, n_bytes), hit_s=hit_s)
         times.append(made)
     return times
 
 
+def artifact_of(pool: Pool, stage: Transfer, n_bytes: float) -> Artifact:
+    """What a stage of a pool's starts brings to its node."""
+    whose = f"{pool.model.name}, {pool.precision}" if stage.of == "weights" else pool.coldstart.name
+    return Artifact(stage.of if stage.of != "other" else stage.name, whose, n_bytes)
+
+
+def artifacts_of(pools: Sequence[Pool]) -> list[Artifact]:
+    """All that nodes may keep, each once, in the order of the pools and their stages."""
+    brought = (stage.artifact for pool in pools for stage in stage_times(pool, has_nodes=True))
+    return list(dict.fromkeys(one for one in brought if one is not None))
+
+
 def step_rows(
-    pool: Pool, links: Sequence[str] = (), has_nodes: bool = False
+    pool: Pool,
+    links: Sequence[str] = (),
+    has_nodes: bool = False,
+    artifacts: Sequence[Artifact] = (),
 ) -> tuple[np.ndarray, tuple[StepRow, ...]]:
     """((step, N_QUANTILE) int64 ps, what each step is) of a pool's cold starts, in a fleet with links of these names, on
     nodes that are simulated or not.
@@ -230,16 +258,19 @@ def step_rows(
             stage=STAGE_SLICE + STAGES.index(stage.shown_as),
             draw=STREAMS[stage.name],
             after=sum(1 << names.index(name) for name in stage.after),
-            **moved_over(pool, stage, links),
+            **moved_over(pool, stage, links, artifacts),
         )
         for stage in times
     )
 
 
-def moved_over(pool: Pool, stage: StageTime, links: Sequence[str]) -> dict[str, int]:
-    """What a stage moves over links, as fields of its row; nothing where it shares none."""
+def moved_over(
+    pool: Pool, stage: StageTime, links: Sequence[str], artifacts: Sequence[Artifact]
+) -> dict[str, int]:
+    """What a stage moves over links or to a node that may keep it, as fields of its row; nothing where it does neither."""
     shared = sum(1 << links.index(name) for name in stage.over if name in links)
-    if not shared:
+    artifact = 1 + artifacts.index(stage.artifact) if stage.artifact in artifacts else 0
+    if not shared and not artifact:
         return {}
     if stage.moved_bytes > MOVED_MAX:
         key = f"pools.{pool.name}.coldstart.stages.{stage.name}"
@@ -249,6 +280,8 @@ def moved_over(pool: Pool, stage: StageTime, links: Sequence[str]) -> dict[str, 
         "links": shared,
         "moved_bytes": max(1, round(stage.moved_bytes)),
         "setup_ps": round(stage.setup_s * 1e12),
+        "artifact": artifact,
+        "hit_ps": round(stage.hit_s * 1e12),
     }
 
 

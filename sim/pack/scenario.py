@@ -7,6 +7,8 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from sim.errors import InputError, problem
 from sim.fill.by_name import fields_of
 from sim.fill.params import (
@@ -19,7 +21,7 @@ from sim.fill.params import (
     make_world,
     with_traffic,
 )
-from sim.fill.rows import AUTO_RUNS
+from sim.fill.rows import AUTO_RUNS, StepRow
 from sim.model.router.choose import KINDS, ROUTERS
 from sim.model.tables.codes import (
     BATCHINGS,
@@ -31,7 +33,7 @@ from sim.model.tables.run import Params
 from sim.pack.autoscaler import scaler_row, signal_rows
 from sim.pack.closed_loop import is_closed, lists_of
 from sim.pack.cluster import cluster_rows, with_node_prices, zones_of
-from sim.pack.coldstart import step_rows
+from sim.pack.coldstart import artifacts_of, step_rows
 from sim.pack.network import is_away, network_row, overhead_s
 from sim.pack.rollouts import rollout_rows
 from sim.pack.traffic import check_work, class_rows, front_row, tenant_rows
@@ -82,8 +84,14 @@ def outline(scenario: Scenario) -> Outline:
     tables = [make_step_table(pool) for pool in pools]
     links = [link.name for link in scenario.links]
     served = ("",) if scenario.pool_choice.across_models else models
+    artifacts = artifacts_of(pools) if scenario.cluster.is_limited else []
     rows = [
-        pool_row(pool, table, served_model_of(pool.model.name, served), links, scenario.cluster.is_limited)
+        pool_row(
+            pool,
+            table,
+            served_model_of(pool.model.name, served),
+            step_rows(pool, links, scenario.cluster.is_limited, artifacts),
+        )
         for pool, table in zip(pools, tables, strict=True)
     ]
     later = {deployment.to for deployment in scenario.deployments}
@@ -110,7 +118,7 @@ def outline(scenario: Scenario) -> Outline:
         tenants=tenant_rows(scenario),
         front=front,
         things=things_of(scenario, names_of(scenario, pools))
-        | cluster_rows(scenario, pools)
+        | cluster_rows(scenario, pools, artifacts)
         | rollout_rows(scenario.deployments, [pool.name for pool in pools]),
     )
     ordered = dataclasses.replace(scenario, pools=tuple(pools))
@@ -218,13 +226,13 @@ def sample_interval_s(scenario: Scenario) -> float:
 
 
 def pool_row(
-    pool: Pool, table: StepTable, served_model: int, links: Sequence[str] = (), has_nodes: bool = False
+    pool: Pool, table: StepTable, served_model: int, starts: tuple[np.ndarray, tuple[StepRow, ...]]
 ) -> PoolRow:
-    """A pool in numbers."""
+    """A pool in numbers, with the steps of its starts."""
     runtime = pool.runtime
     none = runtime.batching == "none"
     scaler, tick_ps, target, settings = scaler_row(pool)
-    stage_ps, steps = step_rows(pool, links, has_nodes)
+    stage_ps, steps = starts
     return PoolRow(
         base_ps=table.base_ps,
         slope_ps=table.slope_ps,

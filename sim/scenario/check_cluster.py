@@ -33,6 +33,7 @@ def cluster_problems(scenario: Scenario, said: Said) -> Iterator[str]:
         yield from provision_problems(key, group)
         yield from window_problems(key, group, scenario.duration_s + scenario.drain_s)
         yield from cut_problems(f"{key}.mig", group)
+        yield from preload_problems(f"{key}.preloaded", group, [pool.name for pool in scenario.pools])
     for place, fault in enumerate(scenario.cluster.random_faults):
         yield from random_fault_problems(f"cluster.random_faults.{place}", fault, groups)
     total = sum(group.max_nodes for group in groups)
@@ -87,6 +88,15 @@ def window_problems(key: str, group: NodeGroup, end_s: float) -> Iterator[str]:
         if after.from_s < before.to_s and before.from_s < before.to_s:
             where = f"{key}.no_capacity.windows.{place + 1}.from_s"
             yield problem(where, after.from_s, f"at least {before.to_s:g} s, when the window before it ends")
+
+
+def preload_problems(key: str, group: NodeGroup, pools: Sequence[str]) -> Iterator[str]:
+    """What nodes are preloaded with belongs to pools that there are, and they have a cache to keep it."""
+    for name in group.preloaded:
+        if name not in pools:
+            yield problem(key, name, f"names of pools: {', '.join(pools)}", nearest(name, pools))
+    if group.preloaded and group.cache_gb == 0:
+        yield problem(key, list(group.preloaded), f"nothing where cache_gb of {group.name} is 0")
 
 
 def random_fault_problems(key: str, fault: RandomFault, groups: Sequence[NodeGroup]) -> Iterator[str]:

@@ -15,6 +15,7 @@ from sim.scenario.types import (
     Flag,
     Int,
     Key,
+    NonNegative,
     PeriodS,
     Probability,
     Seconds,
@@ -27,6 +28,7 @@ NODES_MAX = 10_000  # of all groups together
 GPUS_MAX = 16  # of a node: the largest machines sold have 8, switched racks of baseboards 16
 WHOLE, DYNAMIC = "whole", "dynamic"
 
+CacheGb = Annotated[NonNegative, Field(le=1_000_000)]  # eight disks of 125 TB
 Nodes = Annotated[Int, Field(ge=0, le=NODES_MAX)]
 NodePriority = Annotated[Int, Field(ge=-1000, le=1000)]
 MigWord = Annotated[  # as dynamic, 1g.10gb or all-balanced
@@ -82,7 +84,8 @@ class NodeGroup:
     `gpu` is the name of an option of conf/gpu, or all that one says; the group serves pools whose GPU has the same name.
     `mig`: `whole`, `dynamic` (instances are made when a replica needs one), or what every GPU of the group is cut into:
     a list of profiles, or a name of mig-parted's, `all-balanced` or `all-1g.10gb`. Where it is `dynamic` an instance takes
-    `mig_create_s` to make, before its replica starts.
+    `mig_create_s` to make, before its replica starts. Of what starts bring to a node and mark as `cached`, it keeps
+    `cache_gb`, what was used last; what the starts of the `preloaded` pools bring is there as soon as a node is ready.
     """
 
     name: Key
@@ -99,6 +102,8 @@ class NodeGroup:
     mig_create_s: Seconds = (
         6.0  # a device handle's look-up takes 4 to 10 s: dra-driver-nvidia-gpu, comments in nvlib.go
     )
+    cache_gb: CacheGb = 0.0  # decimal; 0: nodes keep nothing
+    preloaded: Annotated[tuple[Key, ...], Field(max_length=100)] = ()  # names of pools
     provision: Provision = field(default_factory=Provision)
     no_capacity: NoCapacity = field(default_factory=NoCapacity)
     source: Text = ""

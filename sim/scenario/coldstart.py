@@ -8,7 +8,7 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass
 
 from sim.scenario.dist import Constant, Dist
-from sim.scenario.types import CONFIG, Count, Name, NonNegative, Number, Positive, Share, Text
+from sim.scenario.types import CONFIG, Count, Flag, Name, NonNegative, Number, Positive, Share, Text
 from sim.stages import FIRST_STEPS, START_STAGES, STEPS
 
 if TYPE_CHECKING:
@@ -68,6 +68,8 @@ class Transfer:
     rank_gb_s: Number | None = None
     ranks: Literal["share", "whole", "copies"] = "share"
     setup_s: NonNegative = 0.0
+    cached: Flag = False  # a node with a cache keeps what it brings …
+    cached_gb_s: Positive | None = None  # … from which later starts read it at this rate; null: in no time
     spread: Dist = SPREAD_ONE
     after: Waits | None = None
     source: Text = ""

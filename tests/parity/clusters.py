@@ -100,7 +100,11 @@ def with_artifacts(dice: ClusterDice, pools: list[PoolRow]) -> tuple[list[PoolRo
         steps = pool.steps or tuple(StepRow(i + 1, i + 1, (1 << i) >> 1) for i in range(n))
         brings = [dice.whole(0, len(sizes)) * dice.whole(0, 1) for _ in steps]
         rows = [
-            step._replace(artifact=what, moved_bytes=step.moved_bytes or sizes[what - 1] * 10**9)
+            step._replace(
+                artifact=what,
+                hit_ps=dice.ticks(0, 2),
+                moved_bytes=step.moved_bytes or sizes[what - 1] * 10**9,
+            )
             if what
             else step
             for step, what in zip(steps, brings, strict=True)

@@ -91,7 +91,7 @@ def continue_cold_start(params, state, r, t):
         state.step_ends[i] = end_ps
         if begin_ps <= t and t < end_ps:
             stage = min(stage, step.stage)
-            until_ps = min(until_ps, wake_ps if wake_ps > t else end_ps)
+            until_ps = min(until_ps, min(end_ps, wake_ps if wake_ps > t else NEVER))
     if stage == STAGE_READY:
         if pool.n_transfer > 0:
             note_start(params, state, r)

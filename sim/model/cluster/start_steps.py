@@ -7,7 +7,7 @@ from sim.model.base.histogram import N_BUCKET, bucket_of
 from sim.model.cluster.workloads import first_member
 from sim.model.tables.pool import N_QUANTILE_BITS
 from sim.model.transfers.links import begin_transfer, stop_transfer
-from sim.model.transfers.node_cache import fetch_or_join, find_cached, leave_fetch
+from sim.model.transfers.node_cache import fetch_or_join, find_cached, keep_artifact, leave_fetch
 from sim.rng import STREAM_STAGE, draw
 from sim.units import NEVER
 
@@ -51,8 +51,9 @@ def transfer_end(params, state, r, step, own_ps, begin_ps, t):
         return NEVER
     node_id = caching_node(params, state, r, step)
     is_asked = t == begin_ps - step.setup_ps or begin_ps <= t  # as the step begins, and before its first byte
+    transfer.hit_ps = step.hit_ps
     if node_id >= 0 and is_asked and find_cached(params, state, node_id, step.artifact, number, t):
-        return t
+        return transfer.end_ps
     if begin_ps <= t:
         if node_id >= 0:
             fetch_or_join(params, state, node_id, step.artifact, number, own_ps, t)
@@ -71,6 +72,17 @@ def caching_node(params, state, r, step):
     if params.node_group[state.node[node_id].group].cache_bytes == 0:
         return -1
     return node_id
+
+
+@jit_call
+def keep_what_it_brought(params, state, r):
+    """The node of replica r, which is ready from the beginning, has what its start would have brought."""
+    pool = params.pool[state.replica[r].pool]
+    for i in range(pool.n_step):
+        step = params.start_step[pool.first_step + i]
+        node_id = caching_node(params, state, r, step)
+        if node_id >= 0:
+            keep_artifact(params, state, node_id, step.artifact - 1, 0)
 
 
 @jit_call

@@ -12,6 +12,7 @@ from sim.model.base.min_tree import tree_build, tree_first, tree_first_key, tree
 from sim.model.cluster.nodes import begin_nodes
 from sim.model.cluster.placement import place_replica
 from sim.model.cluster.replica_lifecycle import become_ready, begin_cold_start
+from sim.model.cluster.start_steps import keep_what_it_brought
 from sim.model.faults.lost import on_stage
 from sim.model.faults.random_faults import begin_random_faults, set_next_fault
 from sim.model.gateway.hold_queue import release_if_room
@@ -142,6 +143,7 @@ def begin_pool(params, state, pool_id):
     for r in range(first, first + pool.initial_replicas):
         if params.n_cluster == 0 or place_replica(params, state, r, 0):
             state.replica[r].start = -1  # not a cold start
+            keep_what_it_brought(params, state, r)
             become_ready(params, state, r, 0)
         else:
             begin_cold_start(params, state, r, 0)

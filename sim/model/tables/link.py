@@ -42,6 +42,7 @@ class Transfer(Row):
     due_ps = Field("when it ends if no rate changes")
     prev = Field("the transfer in progress before it, by cap, then by number; −1 = none")
     next = Field("the one behind it; of one that waits for another's bytes: the next that does")
+    hit_ps = Field("how long its step takes where the node has what it brings")
     fetches = Field("1 + what it fetches for the cache of its node (a row of `cached`), 0 = nothing")
     is_joined = Field("1 = it waits for the bytes that another one fetches to the same node")
 

@@ -73,6 +73,7 @@ class StartStep(Row):
     moved_bytes = Field("bytes that it moves over them", unit="bytes")
     setup_ps = Field("the part of its duration before the first byte")
     artifact = Field("1 + the artifact that it brings to its node, which may have it already; 0 = none")
+    hit_ps = Field("how long it takes where the node has the artifact")
     quantile_ps = Array("its duration is one of these, equally likely", N_QUANTILE, unit="ps")
 
 

@@ -20,12 +20,14 @@ def cached_row(params, node_id, artifact):
 # ---- a start needs an artifact ----------------------------------------------------------------------
 @jit_call
 def find_cached(params, state, node_id, artifact, number, t):
-    """Whether a node has what a start's transfer would bring: then the transfer ends at t without a byte."""
+    """Whether a node has what a start's transfer would bring: then the transfer ends without a byte over a link, as soon as
+    the start has read it there.
+    """
     entry = state.cached[cached_row(params, node_id, artifact)]
     if entry.is_there == 0:
         return False
     entry.used_ps = t
-    state.transfer[number].end_ps = t
+    state.transfer[number].end_ps = t + state.transfer[number].hit_ps
     state.artifact[artifact - 1].hits += 1
     add_wide(state.artifact[artifact - 1].saved_bytes, state.transfer[number].moved_bytes)
     return True
@@ -73,12 +75,12 @@ def end_fetch(params, state, number, t):
 
 @jit_call
 def end_joined(params, state, number, t):
-    """A transfer that waited for another one has its bytes. Returns the next of those that wait, −1 = none."""
+    """What a transfer waited for is on its node, where its start reads it. Returns the next that waits, −1 = none."""
     transfer = state.transfer[number]
     artifact = (transfer.fetches - 1) % params.n_artifact
     transfer.fetches = 0
     transfer.is_joined = 0
-    transfer.end_ps = t
+    transfer.end_ps = t + transfer.hit_ps
     state.artifact[artifact].joins += 1
     add_wide(state.artifact[artifact].saved_bytes, transfer.moved_bytes)
     return transfer.next

@@ -31,12 +31,20 @@ def pool_of(n: int, seconds: float) -> PoolRow:
 
 
 def fleet(
-    pools: list[PoolRow], artifacts: list[int], sizes: list[int], cache_gb: int, **group: Any
+    pools: list[PoolRow],
+    artifacts: list[int],
+    sizes: list[int],
+    cache_gb: int,
+    hit_s: int = 0,
+    setup_s: int = 0,
+    **group: Any,
 ) -> Params:
     """One node of eight GPUs; a start of each pool brings one artifact, alone in the time that its stage says."""
-    end_ps = 1000 * PS_PER_S
+    end_ps, setup_ps = 1000 * PS_PER_S, setup_s * PS_PER_S
     made = [
-        pool._replace(steps=(StepRow(STAGE_WEIGHTS, 1, 0, 0, sizes[what] * GB, 0, 1 + what),))
+        pool._replace(
+            steps=(StepRow(STAGE_WEIGHTS, 1, 0, 0, sizes[what] * GB, setup_ps, 1 + what, hit_s * PS_PER_S),)
+        )
         for pool, what in zip(pools, artifacts, strict=True)
     ]
     things = {
@@ -129,3 +137,15 @@ def test_what_a_node_is_preloaded_with_is_there_from_the_beginning() -> None:
     made.run(100)
     assert counted(made)[0]["hits"] == 1
     assert ready_s(made, 1) == [0]
+
+
+def test_a_start_reads_what_its_node_has_in_a_time_of_its_own() -> None:
+    for setup_s in (0, 3, 20):
+        made = Fleet(fleet([pool_of(3, 40)], [0], [16], cache_gb=100, hit_s=7, setup_s=setup_s))
+        made.scale(0, 1)
+        made.run(30)
+        made.scale(0, 2)  # waits for the bytes of the first, and reads them
+        made.run(100)
+        made.scale(0, 3)
+        made.run(200)
+        assert ready_s(made, 3) == [40, 57 if setup_s == 20 else 47, 107]
