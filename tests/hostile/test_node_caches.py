@@ -1,4 +1,4 @@
-"""Disruptions and caches that make no sense are one clear line each; those that do change what happens."""
+"""Caches of nodes that make no sense are one clear line each; those that do become rows of the model."""
 
 from __future__ import annotations
 
@@ -10,10 +10,8 @@ from sim.errors import InputError
 from sim.pack.cluster import cluster_rows
 from sim.pack.coldstart import artifacts_of
 from sim.scenario.compose import load_scenario
-from sim.units import NEVER, PS_PER_S
 
 GROUP = "cluster.node_groups.0"
-STRIKE = {"every": 600, "zone": "zone_a"}
 
 
 def made(*words: str) -> Any:
@@ -31,12 +29,6 @@ def told(*words: str) -> list[str]:
 @pytest.mark.parametrize(
     ("word", "key"),
     [
-        ("cluster.disruptions=[{every: 600}]", "cluster.disruptions.0.zone"),
-        ("cluster.disruptions=[{every: 600, zone: zone_b}]", "cluster.disruptions.0.zone"),
-        ("cluster.disruptions=[{every: 600, node_group: dxg}]", "cluster.disruptions.0.node_group"),
-        ("cluster.disruptions=[{every: 0, zone: zone_a}]", "cluster.disruptions.0.every"),
-        ("cluster.disruptions=[{every: 600, zone: zone_a, outage: -1}]", "cluster.disruptions.0.outage"),
-        ("cluster.disruptions=[{every: 600, zone: zone_a, nodes: 0}]", "cluster.disruptions.0.nodes"),
         (f"{GROUP}.preloaded=[mian]", f"{GROUP}.preloaded"),
         (f"{GROUP}.cache_gb=-1", f"{GROUP}.cache_gb"),
     ],
@@ -55,18 +47,11 @@ def test_the_nearest_name_is_told() -> None:
     assert "main" in told(f"{GROUP}.preloaded=[mian]")[0]
 
 
-def test_disruptions_and_what_nodes_keep_become_rows() -> None:
-    scenario = made(
-        "cluster.disruptions=[{every: 600, zone: zone_a, nodes: 1, notice_s: 30}]",
-        f"{GROUP}.preloaded=[main]",
-    )
+def test_what_nodes_keep_becomes_rows() -> None:
+    scenario = made(f"{GROUP}.preloaded=[main]")
     artifacts = artifacts_of(scenario.pools)
     rows = cluster_rows(scenario, scenario.pools, artifacts)
-    strike = rows["random_fault"][0]
-    assert (strike["zone"], strike["node_group"], strike["nodes"]) == (1, 0, 1)
-    assert strike["notice_ps"] == 30 * PS_PER_S
-    assert set(strike["gap_ps"]) == {600 * PS_PER_S}
-    assert made("cluster.disruptions=[{every: 600, zone: zone_a}]").cluster.disruptions[0].nodes is None
     assert [one.of for one in artifacts] == ["image", "unpacked_image", "weights"]
     assert rows["node_group"][0]["preloaded"] == 0b111
-    assert NEVER not in [row["size_bytes"] for row in rows["artifact"]]
+    assert rows["node_group"][0]["cache_bytes"] == 30_720 * 10**9
+    assert [row["size_bytes"] for row in rows["artifact"]] == [round(one.n_bytes) for one in artifacts]
