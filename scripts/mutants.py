@@ -43,7 +43,7 @@ PROOFS = {
         *PYTEST,
         *(
             f"tests/oracle/test_{subject}.py"
-            for subject in ("stalls", "faults", "predict", "starts", "naive_blame")
+            for subject in ("stalls", "faults", "predict", "starts", "links", "cluster", "naive_blame")
         ),
     ),
     "oracle, routers and prefixes": (*PYTEST, "tests/oracle/test_routers.py", "tests/oracle/test_prefix.py"),

@@ -45,6 +45,15 @@ def test_a_nodes_stages_stand_in_the_place_of_a_starts_provision() -> None:
     assert stages(summary(*words, ROOM))["provision"] == 0
 
 
+def test_starts_are_shorter_where_their_node_has_the_image_and_the_weights() -> None:
+    words = ("spiky_hour", "output.records=false", "cluster=one_dgx_h100", "coldstart=object_store")
+    found = {gb: stages(summary(*words, f"cluster.node_groups.0.cache_gb={gb}")) for gb in (0, 30_720)}
+    assert found[0]["unpack"] > 200
+    assert found[30_720]["image"] == found[30_720]["unpack"] == 0
+    assert found[30_720]["weights"] == pytest.approx(16.06 / 1.8, rel=0.02)  # read from the node's disks
+    assert found[0]["weights"] > 25
+
+
 def test_seven_small_models_share_one_gpu() -> None:
     one = "cluster.node_groups=[{name: one, gpu: a100_80, gpus: 1, min_nodes: 1, max_nodes: 1, mig: all-1g.10gb}]"
     words = ["gpu=a100_80", "pool.slice=1g.10gb", "pool.initial_replicas=7", "pool.max_replicas=7", one]
