@@ -23,15 +23,21 @@ def _start(builder: Any, value: Any, world: type[World], table: Table) -> Any:
     return start
 
 
-@functools.cache
 def rows() -> Rows:
-    """The types, registered on first use; every row class must have been declared by then."""
+    """The types, of every row class that has been declared by now: modules that declare more may be imported later."""
+    made = _types()
+    made.add_constructors(row for row in all_rows() if row not in made.constructed)
+    return made
+
+
+@functools.cache
+def _types() -> Rows:
+    """The types, registered on first use, without the constructors of rows."""
     from numba import extending
     from numba.core import types
     from numba.core.typing import templates
 
     made = Rows(Target(types, extending, templates, 0, _same, _start))
-    made.add_constructors(all_rows())
     _take_from_python(made)
     return made
 

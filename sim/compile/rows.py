@@ -37,6 +37,7 @@ class Rows:
 
     def __init__(self, target: Target) -> None:
         self.target = target
+        self.constructed: set[type[Row]] = set()
         self.pointer = INT64.as_pointer(target.address_space)
         self.address = self._address_type()
         self.World = self._new_type("World", world=True)
@@ -227,6 +228,7 @@ class Rows:
         """Let rules write `BlockRange(state, at)`: the row that begins at an offset of a world's array, or of a slice."""
         for row in declared:
             self._add_constructor(row)
+            self.constructed.add(row)
 
     def _add_constructor(self, declared: type[Row]) -> None:
         rows, extending, types = self, self.target.extending, self.target.types
