@@ -98,7 +98,7 @@ def make_digest(state: State) -> int:
 _RENAMED = {"first_ps": "first_token_ps", "last_ps": "last_token_ps", "gap_max_ps": "itl_max_ps"}
 
 
-def _requests(params: Params, state: State, blame: bool) -> dict[str, np.ndarray]:
+def _requests(params: Params, state: State, blame: bool = True) -> dict[str, np.ndarray]:
     traffic, pools = traffic_of(params), pool_rows(params)
     columns = _recorded(params, state)
     replica = columns.pop("replica")

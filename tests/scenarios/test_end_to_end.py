@@ -39,6 +39,7 @@ SHORT = {
     ],
     "batch_and_chat": ["duration_s=90", "drain_s=60", "classes.batch.arrivals={requests:60,at_s:10}"],
     "replicas_lost": ["duration_s=60", "drain_s=60", "faults=[{at_s:20,replicas:1}]"],
+    "mig_packing": ["duration_s=900", "warmup_s=600", "drain_s=60"],
     "rolling_upgrade_under_load": ["duration_s=90", "drain_s=60", "deployments.0.at_s=20"],
 }
 SHORT["weights_from_one_store"] = [
