@@ -16,7 +16,7 @@ from sim.analysis.bills import class_usd, communities
 from sim.analysis.cost import bill_lines, token_cost, total_usd
 from sim.analysis.facts import facts_of_pools
 from sim.analysis.latency import MANY_OR_NONE, PER
-from sim.analysis.nodes import idle_usd
+from sim.analysis.nodes import beside_usd
 from sim.analysis.percentiles import Histograms, lost_in_proportion, middles_ps
 from sim.analysis.promises import KEPT, promises_anything
 from sim.analysis.summary import bucket_edges, rest_usd
@@ -155,7 +155,8 @@ class Summaries:
             usd = self._class_usd(pools[r], tokens[r], window)
             bought, tables = tuple(tokens[r][0]), self._tables
             end_ps = many.end_ps[r]
-            beside = idle_usd(self._scenario, many.node_groups[r], window[1] - window[0], end_ps)
+            elapsed_ps = window[1] - window[0]
+            beside = beside_usd(self._scenario, many.node_groups[r], pools[r], elapsed_ps, end_ps)
             facts = facts_of_pools(
                 self._scenario.pools, pools[r], sums[r][0], seen[r], bought, tables, window, end_ps, beside
             )

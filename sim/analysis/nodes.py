@@ -9,10 +9,11 @@ import numpy as np
 
 from sim.measures.listed import NODE_GROUP, SLICE_WAIT
 from sim.measures.measure import values
-from sim.records.cost import PS_PER_HOUR
+from sim.records.cost import PS_PER_HOUR, gpu_usd
 from sim.records.window import measured_window_ps
 
 PAID_ANYWAY = ("reserved", "owned")
+ROUNDING = 1e-9
 IDLE = ("free", "fragmented", "not_ready", "unused")
 
 
@@ -65,18 +66,42 @@ def node_facts(scenario: Any, result: Any, place: int, group: Any) -> dict[str, 
     }
 
 
-def idle_usd(
-    scenario: Any, groups: Sequence[Mapping[str, int]], elapsed_ps: int, end_ps: int
+def beside_usd(
+    scenario: Any,
+    groups: Sequence[Mapping[str, int]],
+    pools: Sequence[Mapping[str, int]],
+    elapsed_ps: int,
+    end_ps: int,
 ) -> tuple[float, float]:
-    """(in the window, in the whole run) what nodes cost beside what replicas held; `groups` is what each counted."""
+    """(in the window, in the whole run) what nodes cost beside what pools pay for GPUs: together they are the nodes' bill.
+    `groups` and `pools` are what each counted.
+    """
+    if not groups:
+        return 0.0, 0.0
     window = run = 0.0
-    for group, c in zip(scenario.cluster.node_groups if groups else (), groups, strict=True):
+    for group, c in zip(scenario.cluster.node_groups, groups, strict=True):
         price, is_kept = group.usd_per_hour / PS_PER_HOUR, group.market in PAID_ANYWAY
-        nodes_ps = c["n_node"] * elapsed_ps if is_kept else c["billed_ps"]
-        run_nodes_ps = c["n_node"] * end_ps if is_kept else c["run_billed_ps"]
-        window += (nodes_ps - c["used_ps"] / c["slices"]) * price
-        run += (run_nodes_ps - c["run_used_ps"] / c["slices"]) * price
+        window += (c["n_node"] * elapsed_ps if is_kept else c["billed_ps"]) * price
+        run += (c["n_node"] * end_ps if is_kept else c["run_billed_ps"]) * price
+    for pool, c in zip(scenario.pools, pools, strict=True):
+        window -= gpu_usd(pool, c["gpu_ps"])
+        run -= gpu_usd(pool, c["run_gpu_ps"])
     return window, run
+
+
+def beside_lines(scenario: Any, result: Any) -> list[dict[str, Any]]:
+    """Billing lines of what nodes cost beside what pools pay for GPUs: idle time by cause, then what is left, for a pool
+    that may run on groups of several prices pays their mean, and pays from when its start begins.
+    """
+    lines = idle_lines(scenario, result)
+    start_ps, end_ps = measured_window_ps(scenario, result)
+    whole, _ = beside_usd(scenario, result.node_groups, result.pools, end_ps - start_ps, int(result.end_ps))
+    rest = whole - sum(line["usd"] for line in lines)
+    hours = (end_ps - start_ps) / PS_PER_HOUR
+    if not result.node_groups or abs(rest) <= ROUNDING * abs(whole) or hours == 0:
+        return lines
+    left = {"gpu": None, "quantity_h": hours, "unit_usd_per_hour": rest / hours, "usd": rest}
+    return [*lines, {"pool": "nodes", "line": "beside the pools' price", **left}]
 
 
 def idle_lines(scenario: Any, result: Any) -> list[dict[str, Any]]:

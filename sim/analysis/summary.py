@@ -13,7 +13,7 @@ from sim.analysis.cost import bill_lines, token_cost, total_usd
 from sim.analysis.facts import pool_facts, request_facts, run_facts
 from sim.analysis.latency import count, latencies
 from sim.analysis.links import link_measures
-from sim.analysis.nodes import idle_lines, idle_usd, node_measures, wait_measures
+from sim.analysis.nodes import beside_lines, beside_usd, node_measures, wait_measures
 from sim.analysis.promises import kind_of, with_promises
 from sim.analysis.rollouts import rollout_measures
 from sim.analysis.starts import cold_start_times
@@ -96,7 +96,7 @@ def _fleet(
 ) -> dict[str, Any]:
     tokens = (count(result, "tokens_in", 0), count(result, "tokens_out", 0))
     start_ps, end_ps = measured_window_ps(scenario, result)
-    beside = idle_usd(scenario, result.node_groups, end_ps - start_ps, int(result.end_ps))
+    beside = beside_usd(scenario, result.node_groups, result.pools, end_ps - start_ps, int(result.end_ps))
     facts = pool_facts(scenario, result, range(len(scenario.pools)), tokens, step_tables, beside)
     idle = {"usd_idle": rest_usd(facts["usd"], sum(usd))}
     return {
@@ -183,7 +183,7 @@ def _lines(scenario: Any, result: Any) -> list[dict[str, Any]]:
     start_ps, end_ps = measured_window_ps(scenario, result)
     both = zip(scenario.pools, result.pools, strict=True)
     held = [line for pool, c in both for line in bill_lines(pool, c["gpu_ps"], end_ps - start_ps)]
-    return held + idle_lines(scenario, result)
+    return held + beside_lines(scenario, result)
 
 
 def rest_usd(whole: float, part: float) -> float:

@@ -45,6 +45,15 @@ def test_a_nodes_stages_stand_in_the_place_of_a_starts_provision() -> None:
     assert stages(summary(*words, ROOM))["provision"] == 0
 
 
+def test_lines_sum_to_the_nodes_bill_where_groups_cost_differently() -> None:
+    found = summary(
+        "spiky_hour", "output.records=false", "cluster=spot_and_on_demand", "coldstart=object_store"
+    )
+    bill = sum(group["usd"] for group in found["node_groups"].values())
+    assert found["usd"] == pytest.approx(bill)
+    assert sum(line["usd"] for line in found["usd_lines"]) == pytest.approx(bill)
+
+
 def test_starts_are_shorter_where_their_node_has_the_image_and_the_weights() -> None:
     words = ("spiky_hour", "output.records=false", "cluster=one_dgx_h100", "coldstart=object_store")
     found = {gb: stages(summary(*words, f"cluster.node_groups.0.cache_gb={gb}")) for gb in (0, 30_720)}
