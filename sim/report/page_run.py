@@ -27,6 +27,7 @@ from sim.report.terminal import (
     fleet_lines,
     link_lines,
     node_lines,
+    paid_for,
     station_lines,
     tries_lines,
 )
@@ -256,7 +257,7 @@ def cost(summary: Mapping[str, Any]) -> list[Html]:
     rows: list[list[Cell | str]] = [
         [
             line["pool"],
-            line["gpu"] or "whatever runs",
+            paid_for(line),
             Cell(number(line["quantity_h"]), line["quantity_h"]),
             Cell(f"{line['unit_usd_per_hour']:g} usd", line["unit_usd_per_hour"]),
             Cell(usd(line["usd"]), line["usd"]),

@@ -221,8 +221,17 @@ def bill_lines(summary: Mapping[str, Any]) -> list[str]:
 def _hours(line: Mapping[str, Any]) -> str:
     if line["gpu"]:
         return f"GPU hours ({line['gpu']})"
-    causes = {"free": "free", "fragmented": "useless", "not_ready": "not ready", "unused": "not asked for"}
-    return f"node hours, {causes[line['line']]}," if line["line"] in causes else "hours, whatever runs,"
+    return f"{'node hours' if line['line'] in IDLE_NODES else 'hours'}, {paid_for(line)},"
+
+
+#: Line of a bill → what of a node it is paid for.
+IDLE_NODES = {"free": "free", "fragmented": "useless", "not_ready": "not ready", "unused": "not asked for"}
+
+
+def paid_for(line: Mapping[str, Any]) -> str:
+    """What a line of the bill is for."""
+    others = {"fixed": "whatever runs", **IDLE_NODES}
+    return str(line["gpu"] or others.get(line["line"], line["line"]))
 
 
 def _came_out(summary: Mapping[str, Any], wall_s: float | None) -> Text:
