@@ -26,7 +26,7 @@ from sim.measures.listed import (  # noqa: E402
     TIMES,
     WHOLE,
 )
-from sim.measures.measure import COUNT, PER_SECOND, SECONDS, SHARE, TOKENS, Measure  # noqa: E402
+from sim.measures.measure import COUNT, ENERGY, PER_SECOND, SECONDS, SHARE, TOKENS, Measure  # noqa: E402
 from sim.records.schema import EVENTS as EVENT_COLUMNS  # noqa: E402
 from sim.records.schema import NODES as NODE_COLUMNS  # noqa: E402
 from sim.records.schema import REQUESTS as REQUEST_COLUMNS  # noqa: E402
@@ -73,6 +73,7 @@ def limits() -> str:
         "a count": (COUNT, TOKENS),
         "per second": (PER_SECOND,),
         "USD": ("usd", "usd/h", "usd/1e6 tokens"),
+        "kWh, kgCO2e, W or J/token": ENERGY,
     }
     statistics = f"a latency (`.{'`, `.'.join(LEVELS)}`), {times}"
     lines = ["| its number is | of all requests, or of a class | of the whole fleet |", "|---|---|---|"]

@@ -40,6 +40,7 @@ def as_table(name: str, overrides: Sequence[str], everything: bool = False) -> s
         columns(cells)
         + step_time_text(scenario.pools)
         + nodes
+        + energy_text(scenario.pools, has_nodes)
         + starts
         + f"\nconfig hash {config_hash(scenario)}\n"
     )
@@ -53,6 +54,27 @@ def step_time_text(pools: Sequence[Pool]) -> str:
         f"step times of {pool.name}: {pool_basis(pool).text}\n  {make_step_table(pool).source}\n"
         for pool in pools
     )
+
+
+def energy_text(pools: Sequence[Pool], has_nodes: bool) -> str:
+    """What each kind of GPU is taken to draw, and where it stands; on a cluster nodes say the latter."""
+    from sim.scenario.power import host_w, idle_w, max_w
+
+    lines: dict[str, None] = {}
+    for pool in pools:
+        gpu, power, site = pool.gpu, pool.gpu.power, pool.site
+        around = "" if has_nodes else f", {host_w(power, gpu.tdp_w):g} W around it"
+        lines[
+            f"watts of {gpu.name}: {idle_w(power, gpu.tdp_w):g} idle to {max_w(power, gpu.tdp_w):g}{around}\n"
+            f"  {power.confidence}\n"
+        ] = None
+        if not has_nodes:
+            lines[f"  around it: {power.host_confidence}\n"] = None
+            lines[
+                f"site {site.name}: PUE {site.pue:g} ({site.pue_confidence or 'given'}),"
+                f" {site.g_co2e_per_kwh:g} g CO2e per kWh ({site.confidence or 'given'})\n"
+            ] = None
+    return "".join(lines)
 
 
 def slice_text(pool: Pool) -> str:
@@ -110,6 +132,12 @@ def cluster_text(cluster: Cluster) -> str:
         price = "what its GPUs cost alone" if group.usd_per_node_hour is None else group.price_confidence
         said[f"  price of {group.name}: {price or 'given'}"] = None
         said[f"  provision: {group.provision.confidence or 'given'}"] = None
+        around = "given" if group.base_w is not None else group.gpu.power.host_confidence
+        said[f"  watts of {group.name} beside its GPUs: {group.host_w * group.gpus:g}: {around}"] = None
+        site = group.site
+        said[
+            f"  site {site.name}: PUE {site.pue:g}, {site.g_co2e_per_kwh:g} g CO2e per kWh: {site.confidence}"
+        ] = None
     return "\n" + columns(cells) + "".join(f"{line}\n" for line in said)
 
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from sim.analysis.cost import bill_lines, split_usd, token_cost, total_usd
+from sim.analysis.energy import Energy, energy_facts
 from sim.analysis.replicas import most_replicas
 from sim.analysis.use import at_each_time, kv_use, used_parts
 from sim.measures.formulas import Facts
@@ -47,9 +48,10 @@ def pool_facts(
     tokens: tuple[int, int],
     step_tables: Sequence[Any],
     beside: tuple[float, float] = (0.0, 0.0),
+    drawn: tuple[Energy | None, Energy | None] = (None, None),
 ) -> Facts:
     """Some pools together: sums of all their counters, what they used and had, and their bill; `tokens` (in, out) are
-    what it bought. `beside` is what else was paid, in the window and in the whole run."""
+    what it bought. `beside` is what else was paid, and `drawn` what else was drawn, in the window and in the whole run."""
     chosen = [result.pools[p] for p in pool_ids]
     window_ps = measured_window_ps(scenario, result)
     samples = at_each_time(result.samples, pool_ids, SEEN)
@@ -63,6 +65,7 @@ def pool_facts(
         window_ps,
         result.end_ps,
         beside,
+        drawn,
     )
 
 
@@ -76,6 +79,7 @@ def facts_of_pools(
     window_ps: tuple[int, int],
     end_ps: int,
     beside: tuple[float, float] = (0.0, 0.0),
+    drawn: tuple[Energy | None, Energy | None] = (None, None),
 ) -> Facts:
     """The same of some pools' counters, their sums, and what their samples have `seen`; `tables` are their step tables."""
     elapsed_ps = window_ps[1] - window_ps[0]
@@ -87,6 +91,7 @@ def facts_of_pools(
     return {
         **sums,
         **used_parts(counters, tables),
+        **energy_facts(pools, counters, tables, *drawn),
         "window_ps": elapsed_ps,
         "window_s": ps_to_s(elapsed_ps),
         "usd": usd,

@@ -14,12 +14,13 @@ import numpy as np
 
 from sim.analysis.bills import class_usd, communities
 from sim.analysis.cost import bill_lines, token_cost, total_usd
+from sim.analysis.energy import RUN, beside_energy, class_energy
 from sim.analysis.facts import facts_of_pools
 from sim.analysis.latency import MANY_OR_NONE, PER
 from sim.analysis.nodes import beside_usd
 from sim.analysis.percentiles import Histograms, lost_in_proportion, middles_ps
 from sim.analysis.promises import KEPT, promises_anything
-from sim.analysis.summary import bucket_edges, rest_usd
+from sim.analysis.summary import Bill, bill_of, bucket_edges, idle_facts
 from sim.analysis.verdicts import limits_of
 from sim.engine.many import N_HIST, Filled, Many
 from sim.engine.result import RESULT_METRICS
@@ -152,15 +153,27 @@ class Summaries:
                 scope: {**dict(zip(of_name, counted[scope][r], strict=True)), **self._shared(window)}
                 for scope in self.scopes
             }
-            usd = self._class_usd(pools[r], tokens[r], window)
+            bills = self._class_bills(pools[r], tokens[r], window)
             bought, tables = tuple(tokens[r][0]), self._tables
             end_ps = many.end_ps[r]
             elapsed_ps = window[1] - window[0]
             beside = beside_usd(self._scenario, many.node_groups[r], pools[r], elapsed_ps, end_ps)
+            drawn = [
+                beside_energy(self._scenario, many.node_groups[r], pools[r], prefix) for prefix in ("", RUN)
+            ]
             facts = facts_of_pools(
-                self._scenario.pools, pools[r], sums[r][0], seen[r], bought, tables, window, end_ps, beside
+                self._scenario.pools,
+                pools[r],
+                sums[r][0],
+                seen[r],
+                bought,
+                tables,
+                window,
+                end_ps,
+                beside,
+                (drawn[0], drawn[1]),
             )
-            facts = {**facts, "usd_idle": rest_usd(facts["usd"], sum(usd))}
+            facts = {**facts, **idle_facts(facts, bill_of(bills))}
             row = [
                 *(SCHEMA_VERSION, self._scenario.name, self._scenario.question),
                 *(seed, f"{many.digest[r] & (2**64 - 1):016x}"),
@@ -170,7 +183,7 @@ class Summaries:
                 *evaluated(FLEET, facts),
             ]
             of_class = {
-                name: (requests[scope], statistics[scope][r], usd[scope - 1])
+                name: (requests[scope], statistics[scope][r], bills[scope - 1])
                 for name, scope in self._named.items()
             }
             rows.append([*row, self._ok(row, of_class)])
@@ -190,20 +203,22 @@ class Summaries:
             "end_s": ps_to_s(end_ps),
         }
 
-    def _class_usd(
+    def _class_bills(
         self, pools: Sequence[Mapping[str, int]], tokens: Sequence[Sequence[int]], window: tuple[int, int]
-    ) -> list[float]:
-        """What each class costs."""
+    ) -> list[Bill]:
+        """What each class costs and draws."""
         both = list(zip(self._scenario.pools, pools, strict=True))
-        usd = [total_usd([bill_lines(pool, c["gpu_ps"], window[1] - window[0])]) for pool, c in both]
-        costs = [token_cost(u, c) for u, (_, c) in zip(usd, both, strict=True)]
-        return class_usd(tokens[1:], usd, costs, self._communities)
+        pool_usd = [total_usd([bill_lines(pool, c["gpu_ps"], window[1] - window[0])]) for pool, c in both]
+        costs = [token_cost(u, c) for u, (_, c) in zip(pool_usd, both, strict=True)]
+        usd = class_usd(tokens[1:], pool_usd, costs, self._communities)
+        drawn = class_energy(tokens[1:], self._scenario.pools, pools, self._tables, self._communities)
+        return [{"usd": u, "kwh": kwh, "kgco2e": kg} for u, (kwh, kg) in zip(usd, drawn, strict=True)]
 
     def _seen(self, many: Many) -> list[Facts]:
         start_ps, end_ps = np.array([window_ps(self._scenario, end) for end in many.window_end_ps]).T
         return seen_by_samples(many.samples, many.n_sample, start_ps, end_ps)
 
-    def _ok(self, row: Row, of_class: Mapping[str, tuple[Facts, Row, float]]) -> bool | None:
+    def _ok(self, row: Row, of_class: Mapping[str, tuple[Facts, Row, Bill]]) -> bool | None:
         """Whether every limit held; None without limits."""
         if not self._limits:
             return None
@@ -212,12 +227,12 @@ class Summaries:
             for limit, observed in ((limit, self._observed(limit, row, of_class)) for limit in self._limits)
         )
 
-    def _observed(self, limit: Limit, row: Row, of_class: Mapping[str, tuple[Facts, Row, float]]) -> Any:
+    def _observed(self, limit: Limit, row: Row, of_class: Mapping[str, tuple[Facts, Row, Bill]]) -> Any:
         if limit.scope is None:
             return row[self._place["_".join(limit.path)]]
-        facts, statistics, usd = of_class[limit.scope]
+        facts, statistics, bill = of_class[limit.scope]
         values = dict(zip(scope_names(), scope_values(facts, statistics), strict=True))
-        values |= {m.name: m.value({"usd": usd}) for m in CLASS}
+        values |= {m.name: m.value(bill) for m in CLASS}
         return values["_".join(limit.path[2:])]
 
 

@@ -10,6 +10,7 @@ import numpy as np
 
 from sim.analysis.bills import class_usd, communities
 from sim.analysis.cost import bill_lines, token_cost, total_usd
+from sim.analysis.energy import RUN, beside_energy, class_energy
 from sim.analysis.facts import pool_facts, request_facts, run_facts
 from sim.analysis.latency import count, latencies
 from sim.analysis.links import link_measures
@@ -19,6 +20,7 @@ from sim.analysis.rollouts import rollout_measures
 from sim.analysis.starts import cold_start_times
 from sim.analysis.stations import station_measures
 from sim.analysis.tenants import members, with_tenants
+from sim.measures.formulas import Facts
 from sim.measures.listed import CLASS, FLEET, POOL, POOLS, REQUESTS, TIMES
 from sim.measures.measure import values
 from sim.model.tables.codes import REASONS
@@ -26,6 +28,7 @@ from sim.records.version import SCHEMA_VERSION
 from sim.records.window import measured_window_ps
 
 ROUNDING = 1e-12
+Bill = dict[str, Any]  # usd, kwh and kgco2e of a class: facts of CLASS
 
 
 def summarize(
@@ -41,16 +44,18 @@ def summarize(
     per pool, give mfu and bandwidth_use.
     """
     edges = bucket_edges() if edges_ps is None else edges_ps
-    usd, result = _class_usd(scenario, result), with_promises(scenario, result)
+    bills, result = _class_bills(scenario, result, step_tables), with_promises(scenario, result)
     whole = with_tenants(scenario, result)
     first_tenant = 1 + len(scenario.classes)
     return {
-        **_fleet(scenario, result, step_tables, engine, edges, usd),
-        "classes": {c.name: _class(scenario, result, i, edges, usd) for i, c in enumerate(scenario.classes)},
+        **_fleet(scenario, result, step_tables, engine, edges, bills),
+        "classes": {
+            c.name: _class(scenario, result, i, edges, bills) for i, c in enumerate(scenario.classes)
+        },
         "tenants": {
             name: {
                 **_scope(scenario, whole, first_tenant + i, edges),
-                **values(CLASS, {"usd": sum(usd[c] for c in classes)}),
+                **values(CLASS, bill_of([bills[c] for c in classes])),
             }
             for i, (name, classes) in enumerate(members(scenario).items())
         },
@@ -70,19 +75,23 @@ def fleet_summary(
     scenario: Any, result: Any, step_tables: Sequence[Any], engine: str, classes: Collection[str] = ()
 ) -> dict[str, Any]:
     """The summary without its sections, but for the classes that are named: what a sweep keeps of a run."""
-    edges, usd, result = bucket_edges(), _class_usd(scenario, result), with_promises(scenario, result)
+    edges, bills, result = (
+        bucket_edges(),
+        _class_bills(scenario, result, step_tables),
+        with_promises(scenario, result),
+    )
     named = [i for i, c in enumerate(scenario.classes) if c.name in classes]
     return {
-        **_fleet(scenario, result, step_tables, engine, edges, usd),
-        "classes": {scenario.classes[i].name: _class(scenario, result, i, edges, usd) for i in named},
+        **_fleet(scenario, result, step_tables, engine, edges, bills),
+        "classes": {scenario.classes[i].name: _class(scenario, result, i, edges, bills) for i in named},
     }
 
 
-def _class(scenario: Any, result: Any, i: int, edges: np.ndarray, usd: Sequence[float]) -> dict[str, Any]:
+def _class(scenario: Any, result: Any, i: int, edges: np.ndarray, bills: Sequence[Bill]) -> dict[str, Any]:
     return {
         **kind_of(scenario, i),
         **_scope(scenario, result, 1 + i, edges),
-        **values(CLASS, {"usd": usd[i]}),
+        **values(CLASS, bills[i]),
     }
 
 
@@ -92,13 +101,15 @@ def _fleet(
     step_tables: Sequence[Any],
     engine: str,
     edges: np.ndarray,
-    usd: Sequence[float],
+    bills: Sequence[Bill],
 ) -> dict[str, Any]:
     tokens = (count(result, "tokens_in", 0), count(result, "tokens_out", 0))
     start_ps, end_ps = measured_window_ps(scenario, result)
     beside = beside_usd(scenario, result.node_groups, result.pools, end_ps - start_ps, int(result.end_ps))
-    facts = pool_facts(scenario, result, range(len(scenario.pools)), tokens, step_tables, beside)
-    idle = {"usd_idle": rest_usd(facts["usd"], sum(usd))}
+    drawn = [beside_energy(scenario, result.node_groups, result.pools, prefix) for prefix in ("", RUN)]
+    pools = range(len(scenario.pools))
+    facts = pool_facts(scenario, result, pools, tokens, step_tables, beside, (drawn[0], drawn[1]))
+    idle = idle_facts(facts, bill_of(bills))
     return {
         **_heading(scenario, result, engine),
         **values(TIMES, run_facts(scenario, result)),
@@ -165,8 +176,8 @@ def step_time(table: Any | None) -> dict[str, Any] | None:
     }
 
 
-def _class_usd(scenario: Any, result: Any) -> list[float]:
-    """What each class costs."""
+def _class_bills(scenario: Any, result: Any, step_tables: Sequence[Any]) -> list[Bill]:
+    """What each class costs and draws."""
     start_ps, end_ps = measured_window_ps(scenario, result)
     both = list(zip(scenario.pools, result.pools, strict=True))
     pool_usd = [total_usd([bill_lines(pool, c["gpu_ps"], end_ps - start_ps)]) for pool, c in both]
@@ -175,7 +186,10 @@ def _class_usd(scenario: Any, result: Any) -> list[float]:
         (count(result, "tokens_in", 1 + i), count(result, "tokens_out", 1 + i))
         for i in range(len(scenario.classes))
     ]
-    return class_usd(tokens, pool_usd, costs, communities(scenario))
+    together, tables = communities(scenario), list(step_tables) or [None] * len(scenario.pools)
+    usd = class_usd(tokens, pool_usd, costs, together)
+    drawn = class_energy(tokens, scenario.pools, result.pools, tables, together)
+    return [{"usd": u, "kwh": kwh, "kgco2e": kg} for u, (kwh, kg) in zip(usd, drawn, strict=True)]
 
 
 def _lines(scenario: Any, result: Any) -> list[dict[str, Any]]:
@@ -184,6 +198,18 @@ def _lines(scenario: Any, result: Any) -> list[dict[str, Any]]:
     both = zip(scenario.pools, result.pools, strict=True)
     held = [line for pool, c in both for line in bill_lines(pool, c["gpu_ps"], end_ps - start_ps)]
     return held + beside_lines(scenario, result)
+
+
+def bill_of(bills: Sequence[Bill]) -> Bill:
+    """Several classes together; None where it is not known of one."""
+    columns = {name: [bill[name] for bill in bills] for name in ("usd", "kwh", "kgco2e")}
+    return {name: None if None in column else sum(column) for name, column in columns.items()}
+
+
+def idle_facts(facts: Facts, classes: Bill) -> dict[str, float | None]:
+    """What no class costs and draws."""
+    kwh = None if facts["kwh"] is None else rest_usd(facts["kwh"], classes["kwh"])
+    return {"usd_idle": rest_usd(facts["usd"], classes["usd"]), "kwh_idle": kwh}
 
 
 def rest_usd(whole: float, part: float) -> float:

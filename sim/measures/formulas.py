@@ -14,6 +14,7 @@ from sim.units import PS_PER_S
 Facts = Mapping[str, Any]  # name → number; None or missing where it is not known
 S_PER_HOUR = 3600.0
 MILLION = 1_000_000
+J_PER_KWH = 3.6e6
 ROUNDING = 1e-9  # a share may pass 1 by so much
 
 
@@ -50,6 +51,16 @@ def per_hour(name: str) -> Formula:
 def per_million(usd: str, tokens: str, text: str) -> Formula:
     """Money for a million tokens, None where there are none."""
     return Formula(text, lambda facts: divided(facts[usd] * MILLION, facts[tokens]))
+
+
+def joules(name_kwh: str, by: str, text: str) -> Formula:
+    """Kilowatt-hours as joules, by something; None where there is none of it."""
+
+    def value(facts: Facts) -> float | None:
+        kwh = facts[name_kwh]
+        return divided(None if kwh is None else kwh * J_PER_KWH, facts[by])
+
+    return Formula(text, value)
 
 
 def seconds(name_ps: str, text: str) -> Formula:

@@ -11,6 +11,7 @@ from __future__ import annotations
 from sim.measures.formulas import (
     billions,
     fact,
+    joules,
     mean_seconds,
     per_hour,
     per_million,
@@ -25,6 +26,9 @@ from sim.measures.measure import (
     GB_PER_SECOND,
     GIGABYTES,
     HIGH,
+    JOULES_PER_TOKEN,
+    KG,
+    KWH,
     LOW,
     NEITHER,
     PER_SECOND,
@@ -34,6 +38,7 @@ from sim.measures.measure import (
     USD,
     USD_PER_HOUR,
     USD_PER_MILLION,
+    WATTS,
     Measure,
 )
 
@@ -115,6 +120,17 @@ POOLS = (
     Measure("run_gpu_seconds", SECONDS, "GPU seconds billed over the whole run",
             seconds("run_gpu_ps", "replica seconds × GPUs of a replica"), LOW),
     Measure("run_usd", USD, "cost of the whole run", fact("run_usd"), LOW),
+    Measure("gpu_kwh", KWH, "energy of the GPUs alone in the window, modelled", fact("gpu_kwh"), LOW),
+    Measure("kwh", KWH, "energy of the window with the GPUs' machines and the data centre's overhead, modelled",
+            fact("kwh", "(GPUs + machines) × `pue`"), LOW, "energy"),
+    Measure("kgco2e", KG, "CO2 that this electricity brings", fact("kgco2e", "`kwh` × `g_co2e_per_kwh` / 1000"), LOW,
+            "CO2e"),
+    Measure("watts_mean", WATTS, "mean of the window", joules("kwh", "window_s", "`kwh` / `window_s`"), LOW),
+    Measure("joules_per_output_token", JOULES_PER_TOKEN, "energy of a token of the answers that pay for everything",
+            joules("kwh", "tokens_out", "`kwh` / `output_tokens`"), LOW, "energy per token out"),
+    Measure("gpu_joules_per_output_token", JOULES_PER_TOKEN, "the same of the GPUs alone, as benchmarks measure it",
+            joules("gpu_kwh", "tokens_out", "`gpu_kwh` / `output_tokens`"), LOW),
+    Measure("run_kwh", KWH, "energy of the whole run", fact("run_kwh"), LOW),
     Measure("mfu", SHARE, "share of the GPUs' peak arithmetic that was used",
             used("flops", "peak_flops", "model FLOPs of the tokens computed / (peak × serving time)"), HIGH,
             "model FLOPs"),
@@ -146,10 +162,16 @@ POOLS = (
 FLEET = (
     Measure("usd_idle", USD, "cost of pools that served nobody", fact("usd_idle", "`usd` − what the classes cost"),
             LOW),
+    Measure("kwh_idle", KWH, "energy of pools that served nobody and of nodes that no replica held",
+            fact("kwh_idle", "`kwh` − what the classes drew"), LOW),
 )
 
 #: of a class or a tenant alone
-CLASS = (Measure("usd", USD, "its part of the cost of the window", fact("usd"), LOW),)
+CLASS = (
+    Measure("usd", USD, "its part of the cost of the window", fact("usd"), LOW),
+    Measure("kwh", KWH, "its part of the energy of the window", fact("kwh"), LOW),
+    Measure("kgco2e", KG, "its part of the CO2", fact("kgco2e"), LOW),
+)
 
 #: of one pool alone, before what it shares with the fleet
 POOL = (

@@ -9,6 +9,8 @@ from sim.measures.formulas import Facts, Formula
 COUNT, TOKENS, SECONDS, PER_SECOND = "1", "tokens", "s", "1/s"
 GIGABYTES, GB_PER_SECOND = "GB", "GB/s"
 SHARE = "share"  # a fraction in [0, 1], shown in percent; files call its unit "1"
+KWH, KG, WATTS, JOULES_PER_TOKEN = "kWh", "kgCO2e", "W", "J/token"
+ENERGY = (KWH, KG, WATTS, JOULES_PER_TOKEN)
 USD, USD_PER_HOUR, USD_PER_MILLION = "usd", "usd/h", "usd/1e6 tokens"
 LOW, HIGH, NEITHER = "low", "high", ""
 

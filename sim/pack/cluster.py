@@ -18,6 +18,7 @@ from sim.model.tables.node import (
 )
 from sim.model.tables.pool import N_QUANTILE
 from sim.pack.coldstart import Artifact, artifacts_of
+from sim.pack.node_power import with_node_power
 from sim.scenario.cluster import DYNAMIC, WHOLE, NodeAutoscaler, NodeGroup, RandomFault
 from sim.scenario.dist import Dist
 from sim.scenario.geometry import cut_into, offered
@@ -82,7 +83,9 @@ def cluster_rows(
 
 
 def with_node_prices(scenario: Scenario) -> Scenario:
-    """The scenario; on a cluster each pool pays for a GPU what its nodes cost: the mean of those that it may run on."""
+    """The scenario; on a cluster each pool pays for a GPU what its nodes cost, and draws what they draw around it: the mean
+    of those that it may run on.
+    """
     groups = scenario.cluster.node_groups
     pools = tuple(with_node_price(pool, groups) for pool in scenario.pools)
     return replace(scenario, pools=pools) if groups else scenario
@@ -90,11 +93,12 @@ def with_node_prices(scenario: Scenario) -> Scenario:
 
 def with_node_price(pool: Pool, groups: Sequence[NodeGroup]) -> Pool:
     """One pool."""
-    prices = [group.usd_per_hour / group.gpus for group in groups if ask_row(pool, group)["starts"]]
-    if not prices:
+    mine = [group for group in groups if ask_row(pool, group)["starts"]]
+    if not mine:
         return pool
+    prices = [group.usd_per_hour / group.gpus for group in mine]
     own = replace(pool.price, usd_per_gpu_hour=sum(prices) / len(prices), source="its node groups")
-    return replace(pool, price=own)
+    return with_node_power(replace(pool, price=own), mine)
 
 
 def preloaded(group: NodeGroup, pools: Sequence[Pool], artifacts: Sequence[Artifact]) -> int:

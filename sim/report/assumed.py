@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 from sim.report.heads import pools_of
 from sim.report.text import quantity, seconds
+from sim.scenario.power import HOST_PART, IDLE_PART
 
 MEASURED, MODELLED, SOURCED, ASSUMED, GIVEN = "measured", "modelled", "sourced", "assumed", "given"
 STEP_TIMES = {"measured": MEASURED, "kernels": MEASURED, "published": MODELLED, "modelled": MODELLED}
@@ -37,7 +38,7 @@ class Assumption(NamedTuple):
 
 
 def assumptions(config: Mapping[str, Any], summary: Mapping[str, Any]) -> list[Assumption]:
-    """Step times, cold starts, shared links, prices and traffic of a run, those that several pools share once.
+    """Step times, cold starts, shared links, prices, energy and traffic of a run, those that several pools share once.
 
     `config` is its config.json; `summary` says what its step times rest on.
     """
@@ -46,6 +47,7 @@ def assumptions(config: Mapping[str, Any], summary: Mapping[str, Any]) -> list[A
         *_cold_starts(config),
         *_links(config),
         *_prices(config),
+        *_energy(config),
         *_traffic(config),
     ]
     return list(dict.fromkeys(found))
@@ -124,6 +126,30 @@ def _prices(config: Mapping[str, Any]) -> Iterator[Assumption]:
         source, confidence = gpu.get("price_source", ""), gpu.get("price_confidence", "")
         kind = kind_of(confidence, source)
         yield Assumption(f"price of {gpu.get('name', 'a GPU')}", text, kind, _says(confidence, source))
+
+
+def _energy(config: Mapping[str, Any]) -> Iterator[Assumption]:
+    for pool in pools_of(config):
+        gpu, site = pool.get("gpu", {}), pool.get("site") or {}
+        power, name = gpu.get("power"), gpu.get("name", "a GPU")
+        if not power or not site:
+            continue  # a run of before there was energy
+        tdp_w = gpu.get("tdp_w", 0.0)
+        least, most, around = (
+            part * tdp_w if power.get(key) is None else power[key]
+            for key, part in (("idle_w", IDLE_PART), ("max_w", 1.0), ("host_w", HOST_PART))
+        )
+        yield _sourced(f"watts of {name}", f"{least:g} idle to {most:g}", power)
+        yield _sourced(f"watts around {name}", f"{around:g}", power, "host_")
+        place = site.get("name", "the site")
+        yield _sourced(f"overhead of {place}", f"PUE {site['pue']:g}", site, "pue_")
+        yield _sourced(f"CO2 of {place}", f"{site['g_co2e_per_kwh']:g} g/kWh", site)
+
+
+def _sourced(what: str, value: str, said: Mapping[str, Any], of: str = "") -> Assumption:
+    """A thing with a source and a confidence beside it."""
+    source, confidence = said.get(f"{of}source", ""), said.get(f"{of}confidence", "")
+    return Assumption(what, value, kind_of(confidence, source), _says(confidence, source))
 
 
 def _traffic(config: Mapping[str, Any]) -> Iterator[Assumption]:

@@ -215,7 +215,17 @@ def bill_lines(summary: Mapping[str, Any]) -> list[str]:
         f" · per million tokens in {usd(tokens_in)}, out {usd(tokens_out)}"
         f" (out alone, for all: {usd(summary['usd_per_million_output_tokens_all_in'])})"
     )
-    return [total, *lines]
+    return [total, *lines, *energy_lines(summary)]
+
+
+def energy_lines(summary: Mapping[str, Any]) -> list[str]:
+    """What was drawn, in a line; none where it is not known."""
+    kwh, gpu_kwh, kg = summary.get("kwh"), summary.get("gpu_kwh"), summary.get("kgco2e")
+    if kwh is None or gpu_kwh is None or kg is None:
+        return []
+    token, gpu_token = summary["joules_per_output_token"], summary["gpu_joules_per_output_token"]
+    each = "" if token is None else f" · {number(token)} J per token out ({number(gpu_token)} of GPUs)"
+    return [f"energy {number(kwh)} kWh (GPUs {number(gpu_kwh)}), {number(kg)} kg CO2e, modelled{each}"]
 
 
 def _hours(line: Mapping[str, Any]) -> str:

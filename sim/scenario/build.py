@@ -20,7 +20,7 @@ from sim.scenario.inherit import (
     models_of,
     with_model_name,
 )
-from sim.scenario.node_gpus import gpu_problems, with_gpus
+from sim.scenario.node_options import option_problems, with_shared_site
 from sim.scenario.problems import Path, error_lines, key_text, not_a_key
 from sim.scenario.scenario import Scenario
 from sim.scenario.types import KEY_PATTERN
@@ -40,7 +40,7 @@ def from_dict(raw: Mapping[str, Any]) -> Scenario:
     unknown = [not_a_key(str(key), TOP_LEVEL) for key in raw if key not in TOP_LEVEL]
     pools = merged_pools(raw)
     classes = {name: with_model_name(spec, models_of(pools)) for name, spec in merged_classes(raw).items()}
-    data = {key: value for key, value in with_gpus(raw).items() if key in OWN_KEYS}
+    data = {key: value for key, value in with_shared_site(raw).items() if key in OWN_KEYS}
     named = {"pools": pools, "classes": classes, "tenants": merged_tenants(raw)}
     data |= {group: list(entries.values()) for group, entries in named.items()}
     scenario, problems = validated(
@@ -79,7 +79,7 @@ def shape_problems(raw: Mapping[str, Any]) -> list[str]:
             own = entry.get("name", name) if isinstance(entry, Mapping) else name
             if own != name and group != "classes":  # of a class it is the preset's
                 lines.append(problem(f"{group}.{name}.name", own, f"{name}, as its key says, or no name"))
-    return [*lines, *name_problems(raw), *gpu_problems(raw)]
+    return [*lines, *name_problems(raw), *option_problems(raw)]
 
 
 def name_problems(raw: Mapping[str, Any]) -> list[str]:

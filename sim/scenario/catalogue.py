@@ -17,6 +17,7 @@ GROUPS = {
     "autoscaler": "who decides how many replicas there are",
     "metrics": "what the autoscaler sees, how often and how late",
     "price": "what a GPU hour costs",
+    "site": "where machines stand: the data centre's overhead and its electricity's CO2",
     "traffic": "when requests come and how long they are",
     "patience": "how long a client waits for an answer",
     "retry": "what a client does when there is none",

@@ -10,6 +10,8 @@ from pydantic.dataclasses import dataclass
 
 from sim.scenario.dist import Constant, Dist, Lognormal
 from sim.scenario.hardware import Gpu
+from sim.scenario.power import WattsOrNone, host_w
+from sim.scenario.site import Site
 from sim.scenario.types import (
     CONFIG,
     Flag,
@@ -82,6 +84,7 @@ class NodeGroup:
     (None: `min_nodes`).
 
     `gpu` is the name of an option of conf/gpu, or all that one says; the group serves pools whose GPU has the same name.
+    `site` is an option of conf/site or all that one says; what is not said stands where the scenario's `site` is.
     `mig`: `whole`, `dynamic` (instances are made when a replica needs one), or what every GPU of the group is cut into:
     a list of profiles, or a name of mig-parted's, `all-balanced` or `all-1g.10gb`. Where it is `dynamic` an instance takes
     `mig_create_s` to make, before its replica starts. Of what starts bring to a node and mark as `cached`, it keeps
@@ -98,6 +101,8 @@ class NodeGroup:
     initial_nodes: Nodes | None = None
     priority: NodePriority = 0  # for expander priority: the highest that can help goes first
     usd_per_node_hour: UsdPerHour | None = None  # None: its GPUs at usd_per_hour each
+    base_w: WattsOrNone | None = None  # a node beside its GPUs; None: the gpu's host_w for each of them
+    site: Site = field(default_factory=Site)
     mig: MigWord | Annotated[tuple[MigWord, ...], Field(min_length=1, max_length=8)] = WHOLE
     mig_create_s: Seconds = (
         6.0  # a device handle's look-up takes 4 to 10 s: dra-driver-nvidia-gpu, comments in nvlib.go
@@ -121,6 +126,12 @@ class NodeGroup:
         """The price of one node for one hour."""
         own = self.usd_per_node_hour
         return self.gpus * self.gpu.usd_per_hour if own is None else own
+
+    @property
+    def host_w(self) -> float:
+        """What a node draws beside its GPUs, for each of them, W."""
+        own = self.base_w
+        return host_w(self.gpu.power, self.gpu.tdp_w) if own is None else own / self.gpus
 
 
 @dataclass(frozen=True, kw_only=True, config=CONFIG)

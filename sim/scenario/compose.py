@@ -19,7 +19,7 @@ from sim.scenario.edit import Edit, edited
 from sim.scenario.inherit import POOL_GROUPS, merge
 from sim.scenario.left_over import left_over_problems, without_old_memory
 from sim.scenario.names import name_problems
-from sim.scenario.node_gpus import with_gpus
+from sim.scenario.node_options import with_options
 from sim.scenario.options import kind_of
 from sim.scenario.override import Override, read_override, swept
 from sim.scenario.problems import not_a_key
@@ -52,7 +52,7 @@ def compose(name_or_path: str, overrides: Sequence[str] = ()) -> dict[str, Any]:
     story = read_story(name_or_path)
     orders = read_orders(overrides)
     options, body = chosen(story.choices, orders.choices), still_meant(story, orders)
-    data = with_gpus(merge(options, body))
+    data = with_options(merge(options, body))
     problems = list(name_problems(story, orders.choices, orders.edits, data))
     if problems:
         raise InputError(problems)

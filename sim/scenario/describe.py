@@ -17,7 +17,7 @@ from sim.scenario.retry import Retry
 from sim.scenario.scenario import Scenario
 from sim.scenario.station import Visit
 
-SOURCES = ("source", "price_source", "price_confidence", "note")
+SOURCES = ("source", "price_source", "price_confidence", "pue_source", "host_source", "note")
 
 
 OF_ITSELF = (

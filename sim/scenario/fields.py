@@ -29,6 +29,7 @@ UNITS = {
     "gap": "s",
     "outage": "s",
     "_w": "W",
+    "_per_kwh": "g/kWh",
     "_b": "1e9 parameters",
     "_tokens": "tokens",
     "model_len": "tokens",

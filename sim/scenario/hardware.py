@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import field
 from itertools import pairwise
 from typing import Annotated, Literal
 
 from pydantic import Field, Strict, model_validator
 from pydantic.dataclasses import dataclass
 
+from sim.scenario.power import Power, Watts
 from sim.scenario.types import (
     CONFIG,
     TOKENS_MAX,
@@ -34,7 +36,6 @@ Gigabytes = Annotated[float, Strict(), Field(ge=0.5, le=100_000)]
 MemoryGbS = Annotated[float, Strict(), Field(ge=1, le=1_000_000)]
 LinkGbS = Annotated[float, Strict(), Field(ge=0.1, le=100_000)]
 Tflops = Annotated[float, Strict(), Field(ge=0.1, le=10_000_000)]
-Watts = Annotated[float, Strict(), Field(ge=1, le=1_000_000)]
 Billions = Annotated[Positive, Field(ge=1e-4, le=100_000)]
 Layers = Annotated[Count, Field(le=10_000)]
 LayersOrZero = Annotated[CountOrZero, Field(le=10_000)]
@@ -68,6 +69,7 @@ class Gpu:
     price_source: Text = ""
     price_confidence: Text = ""
     note: Text = ""
+    power: Power = field(default_factory=Power)
 
 
 @dataclass(frozen=True, kw_only=True, config=CONFIG)

@@ -9,7 +9,7 @@ from typing import Any, TypeGuard, get_args
 from sim.scenario.catalogue import own_options
 from sim.scenario.yaml_file import read_yaml
 
-POOL_GROUPS = ("gpu", "model", "runtime", "coldstart", "autoscaler", "metrics", "price")
+POOL_GROUPS = ("gpu", "model", "runtime", "coldstart", "autoscaler", "metrics", "price", "site")
 CLASS_GROUPS = ("patience", "retry")
 IDENTITY = ("name", "kind")
 USUAL_METRIC = {"hpa": "outstanding", "queue": "backlog"}  # of the autoscalers that follow metrics

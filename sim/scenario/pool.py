@@ -13,8 +13,10 @@ from sim.scenario.cluster import MigWord
 from sim.scenario.coldstart import ColdStart
 from sim.scenario.hardware import Gpu, KvPrecision, Law, Model, Precision, StepTime
 from sim.scenario.metrics import Metrics
+from sim.scenario.mig import MigKind, MigProfile
 from sim.scenario.price import Price
 from sim.scenario.runtime import Runtime
+from sim.scenario.site import Site
 from sim.scenario.slices import kind_for, parts_of, profile_named
 from sim.scenario.types import CONFIG, Int, Key, Name, Tags, Text, Tier
 
@@ -52,6 +54,7 @@ class Pool:
     autoscaler: Autoscaler
     metrics: Metrics = field(default_factory=Metrics)
     price: Price = field(default_factory=Price)
+    site: Site = field(default_factory=Site)
     tp: Parallel = 1
     pp: Parallel = 1
     ep: Parallel = 1
@@ -94,9 +97,21 @@ class Pool:
     @property
     def gpu_share(self) -> float:
         """The part of a GPU that a replica pays for each of its devices: 1, or its instance's part of the memory slices."""
+        cut = self._cut
+        return 1.0 if cut is None else parts_of(*cut).memory
+
+    @property
+    def watt_share(self) -> float:
+        """The part of a GPU's watts that each device draws: 1, or its instance's part of the compute slices."""
+        cut = self._cut
+        return 1.0 if cut is None else cut[1].compute_slices / cut[0].compute_slices
+
+    @property
+    def _cut(self) -> tuple[MigKind, MigProfile] | None:
+        """How its GPU is cut, and what a replica has of it; None of whole GPUs."""
         kind = None if self.slice is None else kind_for(self.gpu)
         profile = None if kind is None else profile_named(kind, str(self.slice))
-        return 1.0 if kind is None or profile is None else parts_of(kind, profile).memory
+        return None if kind is None or profile is None else (kind, profile)
 
     @property
     def usd_per_gpu_hour(self) -> float:

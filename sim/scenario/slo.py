@@ -10,7 +10,7 @@ from typing import NamedTuple
 from sim.errors import InputError, nearest
 from sim.measures.levels import STATISTICS, key_of
 from sim.measures.listed import LATENCIES, REQUESTS, WHOLE
-from sim.measures.measure import PER_SECOND, SHARE, Measure
+from sim.measures.measure import ENERGY, PER_SECOND, SHARE, Measure
 from sim.measures.measure import SECONDS as TIME
 from sim.units import HORIZON_MAX_S
 
@@ -26,7 +26,9 @@ OPERATORS: dict[str, Callable[[float, float], bool]] = {
 }
 PERCENT = 0.01
 MEASURE_MAX = 1e15  # of counts, tokens, dollars: no run comes near
-SHAPE = re.compile(r"^\s*([A-Za-z0-9_.\-]+?)\s*(<=|>=|<|>)\s*([0-9.eE+\-]+)\s*([A-Za-zµ%]*)\s*$")
+SHAPE = re.compile(
+    r"^\s*([A-Za-z0-9_.\-]+?)\s*(<=|>=|<|>)\s*([0-9.eE+\-]+)\s*((?:[A-Za-zµ%][A-Za-z0-9µ%/]*)?)\s*$"
+)
 HOW = "`metric.statistic < number unit`, as `ttft.p99 < 0.5 s`"
 
 
@@ -174,7 +176,7 @@ def factor_of(text: str, metric: str, unit: str) -> float:
         return SECONDS[unit]
     if measure.unit == SHARE and unit == "%":
         return PERCENT
-    if unit and not (is_money(measure) and unit.upper() == "USD"):
+    if unit and unit != named_unit(measure) and not (is_money(measure) and unit.upper() == "USD"):
         raise InputError(f"slo: {text!r}: {metric} is {own_unit(measure)}, not in {unit!r}")
     return 1.0
 
@@ -185,7 +187,14 @@ def own_unit(measure: Measure) -> str:
         return "a fraction, or in %"
     if is_money(measure):
         return "in USD"
+    if unit := named_unit(measure):
+        return f"in {unit}"
     return "per second" if measure.unit == PER_SECOND else "a count"
+
+
+def named_unit(measure: Measure) -> str | None:
+    """The unit of a measure of energy, which a limit may name; None of others."""
+    return measure.unit if measure.unit in ENERGY else None
 
 
 def is_money(measure: Measure) -> bool:

@@ -14,7 +14,7 @@ COUNT_MAX = 2**31 - 1
 
 #: keys that hold free text
 TEXTS = re.compile(
-    r"(^|\.)(source|price_source|price_confidence|confidence|over|note|question|version|error|look_at|kernels)$"
+    r"(^|\.)((price_|pue_|host_)?(source|confidence)|over|note|question|version|error|look_at|kernels)$"
 )
 #: keys that hold the name of a thing, of a file or of one choice among a few
 NAMES = re.compile(
@@ -35,7 +35,7 @@ FLAGS = re.compile(
 LISTS = re.compile(r"(^|\.)(after|before|cheap_hours|day|week|jumps|graph_sizes)$")
 #: keys that hold a part of a whole
 SHARES = re.compile(
-    r"(^|\.)(share|cacheable|blocked|match_min|gpu_memory_utilization|weibull_share|p|prefill_weight_share|[a-z_]*_use)$"
+    r"(^|\.)(share|cacheable|blocked|match_min|gpu_memory_utilization|weibull_share|p|prefill_weight_share|exponent|full_at_mfu|[a-z_]*_use)$"
 )
 #: keys that may hold something below zero
 SIGNED = re.compile(
