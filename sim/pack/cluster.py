@@ -10,16 +10,19 @@ import numpy as np
 
 from sim.model.placement.mig import COMPUTE_MAX, N_SLICE, START_CHOICES
 from sim.model.tables.node import (
+    BY_SCORES,
     EXPANDERS,
+    N_SHAPE_POINT,
     NODE_BOOTING,
     NODE_DRIVER,
     NODE_PROVISIONING,
+    NODE_SCORES,
     PLACEMENTS,
 )
 from sim.model.tables.pool import N_QUANTILE
 from sim.pack.coldstart import Artifact, artifacts_of
 from sim.pack.node_power import with_node_power
-from sim.scenario.cluster import DYNAMIC, WHOLE, NodeAutoscaler, NodeGroup, RandomFault
+from sim.scenario.cluster import DYNAMIC, WHOLE, Cluster, NodeAutoscaler, NodeGroup, RandomFault
 from sim.scenario.dist import Dist
 from sim.scenario.geometry import cut_into, offered
 from sim.scenario.mig import MigKind
@@ -34,6 +37,7 @@ STAGES = {"provisioning": NODE_PROVISIONING, "booting": NODE_BOOTING, "driver": 
 WHOLE_GPU = {"memory_slices": N_SLICE, "compute_slices": COMPUTE_MAX, "starts": 1, "media": 0}
 NOTHING = {"memory_slices": 1, "compute_slices": 0, "starts": 0, "media": 0}
 CHANCE = 2**20
+SHAPE_UNIT = 10  # a shape's scores go to 10, a node's to 100
 
 
 def cluster_rows(
@@ -62,7 +66,7 @@ def cluster_rows(
     return {
         "cluster": [
             {
-                "placement": PLACEMENTS.index(cluster.placement),
+                **placement_fields(cluster),
                 "mig_placement": START_CHOICES.index(cluster.mig_placement),
                 "preempts": int(cluster.preemption),
                 "grace_ps": s_to_ps(cluster.grace_s),
@@ -79,6 +83,25 @@ def cluster_rows(
             for pool in pools
         ],
         "artifact": [{"size_bytes": max(1, round(one.n_bytes))} for one in artifacts],
+    }
+
+
+def placement_fields(cluster: Cluster) -> dict[str, Any]:
+    """How nodes are chosen: a score that is named alone counts once."""
+    if cluster.placement in PLACEMENTS:
+        return {"placement": PLACEMENTS.index(cluster.placement)}
+    weights = [
+        getattr(cluster.scores, name) if cluster.placement == "weighted" else int(name == cluster.placement)
+        for name in NODE_SCORES
+    ]
+    points = [(point.utilization, SHAPE_UNIT * point.score) for point in cluster.capacity_shape]
+    shape = np.zeros(2 * N_SHAPE_POINT, dtype=np.int64)
+    shape[: 2 * len(points)] = np.ravel(points)
+    return {
+        "placement": BY_SCORES,
+        "score_weights": np.array(weights, dtype=np.int64),
+        "shape": shape,
+        "n_shape": len(points),
     }
 
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator, Sequence
+from dataclasses import fields
 
 from sim.errors import nearest, problem
 from sim.scenario.check_sense import too_long
-from sim.scenario.cluster import DYNAMIC, NODES_MAX, WHOLE, NodeGroup, RandomFault
+from sim.scenario.cluster import DYNAMIC, NODES_MAX, WHOLE, Cluster, NodeGroup, NodeScores, RandomFault
 from sim.scenario.faults import Fault
 from sim.scenario.geometry import ALL, BALANCED, cut_into, names_in, nearest_geometries, offered
 from sim.scenario.pool import Pool
@@ -34,6 +35,7 @@ def cluster_problems(scenario: Scenario, said: Said) -> Iterator[str]:
         yield from window_problems(key, group, scenario.duration_s + scenario.drain_s)
         yield from cut_problems(f"{key}.mig", group)
         yield from preload_problems(f"{key}.preloaded", group, [pool.name for pool in scenario.pools])
+    yield from score_problems(scenario.cluster)
     for place, fault in enumerate(scenario.cluster.random_faults):
         yield from random_fault_problems(f"cluster.random_faults.{place}", fault, groups)
     total = sum(group.max_nodes for group in groups)
@@ -44,6 +46,26 @@ def cluster_problems(scenario: Scenario, said: Said) -> Iterator[str]:
     for pool in scenario.pools:
         yield from gang_problems(pool, said)
         yield from room_problems(pool, groups, said)
+
+
+def score_problems(cluster: Cluster) -> Iterator[str]:
+    """Weights belong to `placement: weighted`, and some score counts; the places of a shape increase."""
+    is_weighted, is_none = cluster.placement == "weighted", cluster.scores == NodeScores()
+    if is_weighted and is_none:
+        names = ", ".join(one.name for one in fields(NodeScores))
+        yield f"cluster.scores: nothing counts; allowed where cluster.placement is weighted: a weight above 0 of {names}"
+    if not is_weighted and not is_none:
+        yield problem(
+            "cluster.scores",
+            "weights",
+            f"nothing where cluster.placement is {cluster.placement}; say weighted",
+        )
+    for place, (before, after) in enumerate(itertools.pairwise(cluster.capacity_shape)):
+        if after.utilization <= before.utilization:
+            key = f"cluster.capacity_shape.{place + 1}.utilization"
+            yield problem(
+                key, after.utilization, f"more than that of the point before ({before.utilization})"
+            )
 
 
 # ---- node groups ----------------------------------------------------------------------

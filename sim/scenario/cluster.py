@@ -37,7 +37,19 @@ MigWord = Annotated[  # as dynamic, 1g.10gb or all-balanced
     str, StringConstraints(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9][A-Za-z0-9_.+\-]*$")
 ]
 Market = Literal["on_demand", "reserved", "spot", "owned"]
-Placement = Literal["first_fit", "best_fit", "least_allocated", "most_allocated"]
+Placement = Literal[
+    "first_fit",
+    "best_fit",
+    "least_allocated",
+    "most_allocated",
+    "requested_to_capacity",
+    "fgd",
+    "topology_spread",
+    "weighted",
+]
+ScoreWeight = Annotated[Int, Field(ge=0, le=100)]
+Percent = Annotated[Int, Field(ge=0, le=100)]
+ShapeScore = Annotated[Int, Field(ge=0, le=10)]
 MigPlacement = Literal["first_fit", "last_fit", "best_fit", "fgd"]
 Expander = Literal["least_waste", "priority", "cheapest", "random"]
 
@@ -172,15 +184,40 @@ class RandomFault:
 
 
 @dataclass(frozen=True, kw_only=True, config=CONFIG)
+class NodeScores:
+    """What each score of a node counts where `placement: weighted`: the node with the highest sum takes the replica."""
+
+    least_allocated: ScoreWeight = 0
+    most_allocated: ScoreWeight = 0
+    requested_to_capacity: ScoreWeight = 0
+    fgd: ScoreWeight = 0
+    topology_spread: ScoreWeight = 0
+
+
+@dataclass(frozen=True, kw_only=True, config=CONFIG)
+class ShapePoint:
+    """A point of kube-scheduler's `requestedToCapacityRatio.shape`: the score of a node with so much of it in use."""
+
+    utilization: Percent
+    score: ShapeScore
+
+
+@dataclass(frozen=True, kw_only=True, config=CONFIG)
 class Cluster:
     """Where replicas find their GPUs. Without node groups every replica finds them, at once.
 
-    `placement` chooses among nodes, `mig_placement` among the places of a GPU where an instance can begin. With
+    `placement` chooses among nodes: `scores` are read where it is `weighted`, `capacity_shape` where
+    `requested_to_capacity` counts. `mig_placement` among the places of a GPU where an instance can begin. With
     `preemption` a replica that finds no GPUs takes those of replicas of a lower priority_class, which have `grace_s` to
     finish what they hold. Without an `autoscaler` (null) there are the nodes of the start, and no others.
     """
 
     placement: Placement = "best_fit"
+    scores: NodeScores = field(default_factory=NodeScores)
+    capacity_shape: Annotated[tuple[ShapePoint, ...], Field(min_length=1, max_length=10)] = (
+        ShapePoint(utilization=0, score=0),
+        ShapePoint(utilization=100, score=10),
+    )
     mig_placement: MigPlacement = "first_fit"
     preemption: Flag = True
     grace_s: Seconds = 30.0  # Kubernetes' terminationGracePeriodSeconds

@@ -143,6 +143,14 @@ WINDOWS = f"{GROUP}.no_capacity.windows"
         ([DGX, "cluster.autoscaler.scan_period_s=0"], "cluster.autoscaler.scan_period_s: 0 is not valid"),
         # words
         ([DGX, "cluster.placement=bestfit"], "did you mean 'best_fit'?"),
+        ([DGX, "cluster.placement=weighted"], "cluster.scores: nothing counts"),
+        ([DGX, "cluster.scores.fgd=2"], "nothing where cluster.placement is best_fit"),
+        ([DGX, "cluster.placement=weighted", "cluster.scores={fdg: 2}"], "did you mean 'fgd'?"),
+        (
+            [DGX, "cluster.capacity_shape=[{utilization: 9, score: 0}, {utilization: 9, score: 1}]"],
+            "cluster.capacity_shape.1.utilization: 9 is not valid; allowed: more than that of the point before",
+        ),
+        ([DGX, "cluster.capacity_shape=[{utilization: 9, score: 11}]"], "score: 11 is not valid"),
         ([DGX, "cluster.autoscaler.expander=least-waste"], "did you mean 'least_waste'?"),
         ([DGX, f"{GROUP}.market=spott"], "did you mean 'spot'?"),
         ([DGX, f"{GROUP}.max_node=2"], "did you mean 'max_nodes'?"),

@@ -108,6 +108,9 @@ class Case(NamedTuple):
             "cluster": [
                 {
                     "placement": policy.placement,
+                    "score_weights": np.array(policy.weights),
+                    "shape": np.ravel([*policy.shape, *[(0, 0)] * (10 - len(policy.shape))]),
+                    "n_shape": len(policy.shape),
                     "mig_placement": policy.mig,
                     "expander": policy.expander,
                     "scan_ps": policy.scan_ps,
@@ -209,6 +212,16 @@ def make_ask(dice: Dice) -> Ask:
     return Ask(memory, compute, kept, media, dice.whole(0, 3))
 
 
+def make_scores(dice: Dice) -> dict[str, Any]:
+    """What scores count, and a shape."""
+    weights = [dice.whole(0, 3) * dice.whole(0, 1) for _ in range(5)]
+    places = sorted({dice.whole(0, 100) for _ in range(dice.whole(1, 4))})
+    return {
+        "weights": tuple(weights),
+        "shape": tuple((place, 10 * dice.whole(0, 10)) for place in places),
+    }
+
+
 def make_group(dice: Dice, zone: int, n_pool: int) -> GroupKind:
     """A group of a few nodes."""
     n_node = dice.whole(1, 6)
@@ -305,7 +318,7 @@ def made(seed: int, is_scripted: bool = False) -> Case:
     dice = Dice(seed)
     n_pool = dice.whole(1, 4)
     policy = Policy(
-        placement=dice.whole(0, 3),
+        placement=dice.whole(0, 2),
         mig=dice.whole(0, 3),
         expander=dice.whole(0, 3),
         scan_ps=dice.ticks(1, 8) if dice.whole(0, 7) else FOREVER,
@@ -313,6 +326,7 @@ def made(seed: int, is_scripted: bool = False) -> Case:
         delay_ps=dice.ticks(0, 15) * dice.whole(0, 1),
         bulk=dice.whole(1, 3),
         preempts=dice.whole(0, 2) > 0,
+        **make_scores(Dice(seed + (1 << 40))),
     )
     zones: list[int] = []
     for _ in range(dice.whole(1, 4)):

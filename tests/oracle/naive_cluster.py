@@ -10,6 +10,7 @@ from collections import Counter
 from dataclasses import dataclass, replace
 from fractions import Fraction
 
+from .naive_scores import by_shape, fragmentation_change, least_allocated, most_allocated, spread
 from .philox import draw_below, philox
 
 FOREVER = 2**63 - 1
@@ -54,6 +55,8 @@ class Policy:
     delay_ps: int
     bulk: int
     preempts: bool = False
+    weights: tuple[int, int, int, int, int] = (0, 0, 0, 0, 0)  # least, most, by shape, FGD, spread
+    shape: tuple[tuple[int, int], ...] = ((0, 0), (100, 100))
 
 
 @dataclass(frozen=True)
@@ -209,12 +212,6 @@ class Machine:
         able = [i for i, card in enumerate(self.cards) if card.fits(ask)]
         able.sort(key=lambda i: (self.cards[i].free, i))
         return able[:n] if len(able) >= n else None
-
-    def score(self, how: int) -> int:
-        """How much a placement wants it."""
-        everything = 8 * len(self.cards)
-        used = everything - self.free
-        return [0, -self.free, self.free * 100 // everything, used * 100 // everything][how]
 
 
 class Group:
@@ -575,7 +572,7 @@ class Cluster:
             }
             members: list[list[Hold]] = []
             for _ in range(kind.members):
-                held = self.find_member(replica.pool, tried)
+                held = self.find_member(replica.pool, tried, members)
                 if held is None:
                     break
                 members.append(held)
@@ -585,17 +582,74 @@ class Cluster:
             self.seen["part of a gang found room"] += len(members) > 0
         return None
 
-    def find_member(self, pool: Pool, tried: dict[int, list[Card]]) -> list[Hold] | None:
-        """What a member takes of the best node, which is taken there; None where there is none."""
-        best: tuple[int, int] | None = None
+    def find_member(
+        self, pool: Pool, tried: dict[int, list[Card]], earlier: list[list[Hold]]
+    ) -> list[Hold] | None:
+        """What a member takes of the best node, which is taken there; None where there is none. `earlier` members of its
+        gang have found theirs.
+        """
+        able = []
         for number, cards in tried.items():
             node = Machine(number, self.nodes[number].group)
             node.cards = cards
             ask = node.group.kind.asks[pool.number]
             if ask.starts and node.pick(ask, pool.kind.gpus) is not None:
-                key = (-node.score(self.policy.placement), number)
-                best = key if best is None else min(best, key)
-        return None if best is None else self.take(self.nodes[best[1]], tried[best[1]], pool)
+                able.append(node)
+        if not able:
+            return None
+        how = self.policy.placement
+        if how < 2:
+            best = min(able, key=lambda node: (how * node.free, node.number))
+        else:
+            counts = {
+                node.group.kind.zone: self.n_in_zone(pool, node.group.kind.zone, earlier) for node in able
+            }
+            scores = {node.number: self.score(node, pool, counts) for node in able}
+            best = min(able, key=lambda node: (-scores[node.number], node.number))
+            self.seen["scores differ"] += len(set(scores.values())) > 1
+        return self.take(self.nodes[best.number], tried[best.number], pool)
+
+    def n_in_zone(self, pool: Pool, zone: int, earlier: list[list[Hold]]) -> int:
+        """Members of a pool in a zone that do not drain."""
+        members = [
+            member
+            for one in self.copies
+            if one.pool is pool and one.stage != DRAINS
+            for member in one.members
+        ]
+        return sum(member[0][0].group.kind.zone == zone for member in members + earlier)
+
+    def score(self, node: Machine, pool: Pool, counts: dict[int, int]) -> int:
+        """The weighted sum of a node's scores for one more member of a pool."""
+        asks, weights = node.group.kind.asks, self.policy.weights
+        there = 8 * len(node.cards)
+        asked = there - node.free + pool.kind.gpus * asks[pool.number].memory
+        scores = [
+            least_allocated(asked, there),
+            most_allocated(asked, there),
+            by_shape(asked, there, list(self.policy.shape)),
+            50,
+            spread(counts[node.group.kind.zone], list(counts.values())),
+        ]
+        if weights[3]:
+            then = Machine(node.number, node.group)
+            then.cards = copy.deepcopy(node.cards)
+            for i in node.pick(asks[pool.number], pool.kind.gpus) or []:
+                card = then.cards[i]
+                card.take(asks[pool.number], chosen_start(card, asks[pool.number], asks, self.policy.mig))
+            weight = sum(ask.weight for ask in asks)
+            scores[3] = fragmentation_change(self.fragments(node), self.fragments(then), weight)
+        return sum(weight * score for weight, score in zip(weights, scores, strict=True))
+
+    def fragments(self, node: Machine) -> int:
+        """A node's free slices that pools cannot use, by weight."""
+        total = 0
+        for pool, ask in zip(self.pools, node.group.kind.asks, strict=True):
+            if ask.starts and node.pick(ask, pool.kind.gpus) is not None:
+                total += sum(card.useless([ask]) for card in node.cards)
+            else:
+                total += ask.weight * node.free
+        return total
 
     def take(self, real: Machine, cards: list[Card], pool: Pool) -> list[Hold] | None:
         """A member takes slices of a node's GPUs; None where there is no room."""

@@ -11,7 +11,14 @@ import numpy as np
 
 from sim.fill.rows import FaultRow, PoolRow, StepRow
 from sim.model.placement.mig import START_CHOICES
-from sim.model.tables.node import EXPANDERS, NODE_PROVISIONING, NODE_READY, PLACEMENTS
+from sim.model.tables.node import (
+    EXPANDERS,
+    N_SHAPE_POINT,
+    NODE_PROVISIONING,
+    NODE_READY,
+    NODE_SCORES,
+    PLACEMENTS,
+)
 from sim.model.tables.pool import N_QUANTILE
 from sim.units import NEVER
 
@@ -58,8 +65,9 @@ def make_cluster(seed: int, grid_ps: int, pools: list[PoolRow]) -> tuple[dict[st
     asks = [make_ask(dice) for _ in groups for _ in pools]
     if not any(ask["starts"] for ask in asks):
         asks[0] = make_ask(dice, always=True)
-    cluster = {
+    cluster: dict[str, Any] = {
         "placement": dice.whole(0, len(PLACEMENTS) - 1),
+        **make_scores(np.random.default_rng([seed, 53])),
         "mig_placement": dice.whole(0, len(START_CHOICES) - 1),
         "expander": dice.whole(0, len(EXPANDERS) - 1),
         "scan_ps": dice.ticks(1, 6) if dice.whole(0, 3) else NEVER,
@@ -144,6 +152,25 @@ def make_group(dice: ClusterDice, steps: Rows, droughts: Rows) -> dict[str, Any]
         begin_ps = dice.ticks(0, 30)
         droughts.append({"from_ps": begin_ps, "to_ps": begin_ps + dice.ticks(1, 30)})
     return group
+
+
+def make_scores(rng: np.random.Generator) -> dict[str, Any]:
+    """What each score of a node counts, often nothing, and a shape."""
+    n_score = len(NODE_SCORES)
+    shape = np.zeros(2 * N_SHAPE_POINT, dtype=np.int64)
+    shape[:6] = [
+        rng.integers(30),
+        rng.integers(101),
+        rng.integers(30, 60),
+        rng.integers(101),
+        90,
+        rng.integers(101),
+    ]
+    return {
+        "score_weights": rng.integers(0, 4, n_score) * rng.integers(0, 2, n_score),
+        "shape": shape,
+        "n_shape": int(rng.integers(1, 4)),
+    }
 
 
 def make_ask(dice: ClusterDice, always: bool = False) -> dict[str, int]:

@@ -22,7 +22,7 @@ def stages(found: dict[str, Any]) -> dict[str, Any]:
     return found["pools"]["main"]["cold_start"]["stages"]
 
 
-@pytest.mark.parametrize("placement", ["first_fit", "best_fit", "least_allocated", "most_allocated"])
+@pytest.mark.parametrize("placement", ["first_fit", "best_fit", "least_allocated", "fgd"])
 def test_where_there_is_room_for_all_a_cluster_changes_nothing(placement: str) -> None:
     without = summary(*SPIKE)
     within = summary(*SPIKE, ROOM, f"cluster.placement={placement}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from sim.compile.jit import jit, jit_call
 from sim.model.base.min_tree import tree_set
+from sim.model.cluster.node_scores import members_in_zone, sum_of_scores
 from sim.model.cluster.preemption import is_being_cleared, preempt_for
 from sim.model.cluster.replica_lifecycle import continue_cold_start
 from sim.model.cluster.slices import ask_of, bind_member, holds_member, release_member
@@ -15,61 +16,97 @@ from sim.model.cluster.workloads import (
 )
 from sim.model.placement.mig import N_SLICE
 from sim.model.tables.node import (
-    BEST_FIT,
+    BY_SCORES,
     EVENT_REPLICA_PLACED,
     FIRST_FIT,
-    LEAST_ALLOCATED,
     NODE_READY,
+    TOPOLOGY_SPREAD,
 )
 from sim.model.telemetry.cluster_log import log_event
 from sim.units import NEVER
 
 ANY_ZONE = -1
-SCORE_MAX = 100  # as of kube-scheduler's plugins
+
+
+@jit
+def has_room(params, state, r, node_id):
+    """Whether a node is ready and has slices for a member of replica r's gang that are not promised to others."""
+    return (
+        state.node[node_id].stage == NODE_READY
+        and holds_member(params, state, state.replica[r].pool, node_id)
+        and not is_promised_to_others(params, state, node_id, r)
+    )
+
+
+@jit
+def is_open(params, pool_id, group_id, zone):
+    """Whether a pool's replicas can run in a group, and it lies in the zone that is asked for."""
+    is_there = zone == ANY_ZONE or params.node_group[group_id].zone == zone
+    return is_there and ask_of(params, pool_id, group_id).starts != 0
 
 
 @jit_call
-def score_node(params, state, node_id):
-    """How much a node is to be preferred to others that also have room: the highest score wins.
-
-    `best_fit` looks for the fewest free slices. The scores of `least_allocated` and `most_allocated` are those of
-    kube-scheduler's NodeResourcesFit, in whole percent, from what is held before the replica comes.
-    """
-    node = state.node[node_id]
-    slices = params.node_group[node.group].gpus * N_SLICE
-    policy = params.cluster[0].placement
-    if policy == FIRST_FIT:
-        return 0
-    if policy == BEST_FIT:
-        return node.used_slices - slices
-    if policy == LEAST_ALLOCATED:
-        return (slices - node.used_slices) * SCORE_MAX // slices
-    return node.used_slices * SCORE_MAX // slices
-
-
-@jit_call
-def choose_node(params, state, r, zone):
+def choose_node(params, state, r, number, zone, t):
     """The ready node that a member of replica r's gang goes to, the first of equals, or −1; in one zone, or in any."""
+    if params.cluster[0].placement == BY_SCORES:
+        return choose_by_scores(params, state, r, number, zone, t)
     pool_id = state.replica[r].pool
     best = -1
-    best_score = 0
+    fewest = NEVER  # free slices: best_fit looks for the fewest
     for group_id in range(params.n_node_group):
-        group = params.node_group[group_id]
-        if ask_of(params, pool_id, group_id).starts == 0 or (zone != ANY_ZONE and group.zone != zone):
+        if not is_open(params, pool_id, group_id, zone):
             continue
+        group = params.node_group[group_id]
         for node_id in range(group.first_node, group.first_node + group.n_node):
-            if state.node[node_id].stage != NODE_READY:
+            free = group.gpus * N_SLICE - state.node[node_id].used_slices
+            if free < fewest and has_room(params, state, r, node_id):
+                if params.cluster[0].placement == FIRST_FIT:
+                    return node_id
+                best = node_id
+                fewest = free
+    return best
+
+
+# ---- by scores ----------------------------------------------------------------------
+@jit
+def is_group_with_room(params, state, r, group_id):
+    """Whether some node of a group has room for a member of replica r's gang."""
+    group = params.node_group[group_id]
+    node_id = group.first_node
+    while node_id < group.first_node + group.n_node and not has_room(params, state, r, node_id):
+        node_id += 1
+    return node_id < group.first_node + group.n_node
+
+
+@jit_call
+def choose_by_scores(params, state, r, number, zone, t):
+    """The node with room and the highest sum of scores, the first of equals, or −1; in one zone, or in any."""
+    pool_id = state.replica[r].pool
+    weights = params.cluster[0].score_weights
+    least = NEVER
+    most = 0
+    if weights[TOPOLOGY_SPREAD] > 0:
+        for group_id in range(params.n_node_group):
+            if is_open(params, pool_id, group_id, zone) and is_group_with_room(params, state, r, group_id):
+                n = members_in_zone(params, state, pool_id, params.node_group[group_id].zone)
+                least = min(least, n)
+                most = max(most, n)
+    best = -1
+    best_score = -1
+    for group_id in range(params.n_node_group):
+        if not is_open(params, pool_id, group_id, zone):
+            continue
+        group = params.node_group[group_id]
+        in_zone = 0
+        if weights[TOPOLOGY_SPREAD] > 0:
+            in_zone = members_in_zone(params, state, pool_id, group.zone)
+        for node_id in range(group.first_node, group.first_node + group.n_node):
+            if not has_room(params, state, r, node_id):
                 continue
-            score = score_node(params, state, node_id)
-            if (
-                (best < 0 or score > best_score)
-                and holds_member(params, state, pool_id, node_id)
-                and not is_promised_to_others(params, state, node_id, r)
-            ):
+            score = sum_of_scores(params, state, r, number, node_id, in_zone, least, most, t)
+            if score > best_score:
                 best = node_id
                 best_score = score
-                if params.cluster[0].placement == FIRST_FIT:
-                    return best
     return best
 
 
@@ -87,7 +124,7 @@ def place_gang(params, state, r, zone, t):
     pool_id = state.replica[r].pool
     first = first_member(params, state, r)
     for number in range(first, first + params.pool_place[pool_id].n_member):
-        node_id = choose_node(params, state, r, zone)
+        node_id = choose_node(params, state, r, number, zone, t)
         if node_id < 0:
             release_gang(params, state, pool_id, first, t)
             return False

@@ -9,8 +9,12 @@ from sim.units import NEVER
 NODE_STAGES = ("absent", "provisioning", "booting", "driver", "ready", "cordoned")
 NODE_ABSENT, NODE_PROVISIONING, NODE_BOOTING, NODE_DRIVER, NODE_READY, NODE_CORDONED = range(6)
 
-PLACEMENTS = ("first_fit", "best_fit", "least_allocated", "most_allocated")
-FIRST_FIT, BEST_FIT, LEAST_ALLOCATED, MOST_ALLOCATED = range(4)
+PLACEMENTS = ("first_fit", "best_fit", "by_scores")
+FIRST_FIT, BEST_FIT, BY_SCORES = range(3)
+
+NODE_SCORES = ("least_allocated", "most_allocated", "requested_to_capacity", "fgd", "topology_spread")
+LEAST_ALLOCATED, MOST_ALLOCATED, REQUESTED_TO_CAPACITY, FGD, TOPOLOGY_SPREAD = range(5)
+N_SHAPE_POINT = 10  # points of a shape at most
 
 EXPANDERS = ("least_waste", "priority", "cheapest", "random")
 LEAST_WASTE, BY_PRIORITY, CHEAPEST, AT_RANDOM = range(4)
@@ -48,6 +52,14 @@ class ClusterParams(Row):
     """What holds for the whole cluster; a run without one has no row."""
 
     placement = Field("which node a replica goes to: FIRST_FIT …")
+    score_weights = Array(
+        "BY_SCORES: what each score counts, by its place in NODE_SCORES; the highest sum wins",
+        len(NODE_SCORES),
+    )
+    shape = Array(
+        "REQUESTED_TO_CAPACITY: per cent of a node in use, and the score there, by turns", 2 * N_SHAPE_POINT
+    )
+    n_shape = Field("points of the shape")
     mig_placement = Field("where on a GPU a new MIG instance starts: FIRST_START …")
     expander = Field("which group gets nodes: LEAST_WASTE …")
     scan_ps = Field("period of the node autoscaler, NEVER = there is none", begin=10 * 10**12)

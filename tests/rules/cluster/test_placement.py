@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from sim.model.tables.node import BEST_FIT, FIRST_FIT, LEAST_ALLOCATED, MOST_ALLOCATED
+from sim.model.tables.node import BEST_FIT, BY_SCORES, FIRST_FIT, LEAST_ALLOCATED, MOST_ALLOCATED
 from sim.units import PS_PER_S
 
 from .small import HALF, NOT_THERE, SMALL, WHOLE, group, nodes_of, pool, small, told
@@ -12,9 +12,15 @@ from .small import HALF, NOT_THERE, SMALL, WHOLE, group, nodes_of, pool, small, 
 
 # ---- nodes ---------------------------------------------------------------------------------------------------------
 @pytest.mark.parametrize(
-    ("policy", "node"), [(FIRST_FIT, 0), (BEST_FIT, 1), (LEAST_ALLOCATED, 2), (MOST_ALLOCATED, 1)]
+    ("policy", "score", "node"),
+    [
+        (FIRST_FIT, 0, 0),
+        (BEST_FIT, 0, 1),
+        (BY_SCORES, LEAST_ALLOCATED, 2),
+        (BY_SCORES, MOST_ALLOCATED, 1),
+    ],
 )
-def test_each_policy_chooses_its_node(policy: int, node: int) -> None:
+def test_each_policy_chooses_its_node(policy: int, score: int, node: int) -> None:
     """Node 0 has one slice taken, node 1 two, node 2 none."""
     fleet = small([group(3, 3)], [SMALL], [pool(4)], placement=FIRST_FIT)
     fleet.cordon(0)
@@ -28,6 +34,7 @@ def test_each_policy_chooses_its_node(policy: int, node: int) -> None:
     fleet.uncordon(1)
     fleet.uncordon(2)
     fleet.params.cluster[0].placement = policy
+    fleet.params.cluster[0].score_weights[score] = 1
     fleet.scale(0, 4)
     fleet.run(until_s=3)
     assert nodes_of(fleet) == [1, 1, 0, node]
