@@ -18,6 +18,12 @@ STREAM_GUARD = 19  # verdicts of guardrails; entity = request, index = attempt
 STREAM_RING = 20  # virtual nodes of a ring; entity = place in the group, index = node
 STREAM_KEY = 21  # keys on a ring; entity 0: index = session, entity 1: index = request
 STREAM_TIE = 22  # which of equally good replicas; entity = request, index = attempt from 0
+STREAM_ANSWER = 23  # whether an answer is bad; entity = request
+STREAM_EVALUATION = (
+    24  # what an evaluation of answers sees; entity = gate, index = sample, of all its measurements
+)
+STREAM_SPLIT = 25  # which version a request goes to; entity = request, index = deployment
+STREAM_SHADOW = 26  # whether a request is copied to a new version; likewise
 STREAM_NODE = (
     32  # whether the provider has a node, + 1 …: durations of its steps; entity = group, index = n-th request
 )

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
+from sim.compile.jit import plain
 from sim.model.base.histogram import wide
+from sim.model.record.versions import SHARE_SHIFT
 from sim.model.tables.run import Params, State
+from sim.rng import STREAM_ANSWER, draw
 
 _STATION_COLUMNS = {
     "time_ps": "time_ps",
@@ -60,10 +63,36 @@ def link_rows(params: Params, state: State) -> list[dict[str, int]]:
     ]
 
 
-_ROLLOUT_FIELDS = ("started_ps", "ended_ps", "timed_out_ps", "replicas", "step", "most", "least")
+_ROLLOUT_FIELDS = (
+    *("started_ps", "ended_ps", "timed_out_ps", "aborted_ps", "paused_ps", "because", "pool"),
+    *("replicas", "step", "most", "least"),
+)
 
 
 def rollout_rows(params: Params, state: State) -> list[dict[str, int]]:
     """What became of each deployment; −1 where something did not happen."""
     rows = state.rows("rollout", int(params.n_rollout))
     return [{name: int(row[name]) for name in _ROLLOUT_FIELDS} for row in rows]
+
+
+def version_rows(params: Params, state: State) -> list[dict[str, int]]:
+    """What each pool answered over the whole run; none where versions do not differ."""
+    rows = state.rows("version", int(params.n_version))
+    return [{name: int(row[name]) for name in ("answered", "bad", "failed")} for row in rows]
+
+
+def gate_rows(params: Params, state: State) -> list[dict[str, int]]:
+    """What became of each gate, of all deployments."""
+    return [{"measured": int(row["n_measured"])} for row in state.rows("gate", int(params.n_gate))]
+
+
+def bad_answers(params: Params, pool_id: np.ndarray, is_answered: np.ndarray) -> np.ndarray:
+    """Whether each request got a bad answer, (request,) of bool: `is_bad` of sim.model.record.versions."""
+    bad = np.zeros(len(pool_id), dtype=bool)
+    if params.n_version == 0:
+        return bad
+    share = params.rows("version", int(params.n_version))["bad_q30"]
+    asked = np.flatnonzero(is_answered & (share[np.maximum(pool_id, 0)] > 0))
+    drawn = plain(draw)(int(params.seed), STREAM_ANSWER, asked, 0) >> SHARE_SHIFT
+    bad[asked] = drawn < share[pool_id[asked]]
+    return bad

@@ -9,14 +9,31 @@ from typing import NamedTuple
 
 import numpy as np
 
-from sim.engine.around import link_rows, rollout_rows, station_rows, station_samples
+from sim.engine.around import (
+    bad_answers,
+    gate_rows,
+    link_rows,
+    rollout_rows,
+    station_rows,
+    station_samples,
+    version_rows,
+)
 from sim.engine.blame import blame_columns, network_ps
 from sim.engine.nodes import event_columns, group_rows, group_samples, wait_rows
 from sim.engine.starts import Starts, all_starts
 from sim.fill.params import traffic_of
 from sim.fill.state import pool_rows, table
 from sim.model.base.histogram import N_BUCKET, wide
-from sim.model.tables.codes import METRICS, MORE_METRICS, N_METRIC, N_MORE, OUTCOMES, REASONS, STAGE_NAMES
+from sim.model.tables.codes import (
+    COMPLETED,
+    METRICS,
+    MORE_METRICS,
+    N_METRIC,
+    N_MORE,
+    OUTCOMES,
+    REASONS,
+    STAGE_NAMES,
+)
 from sim.model.tables.pool import PoolParams, PoolState
 from sim.model.tables.record import AttemptRecord, ClassCounts, RequestRecord
 from sim.model.tables.run import DIGESTED, Params, State
@@ -49,6 +66,8 @@ class Result(NamedTuple):
     slice_waits: tuple[dict[str, int], ...] = ()  # of each pool, for GPUs of a cluster
     events: Mapping[str, np.ndarray] = MappingProxyType({})  # column → (event,) of the cluster
     rollouts: tuple[dict[str, int], ...] = ()  # what became of each deployment
+    versions: tuple[dict[str, int], ...] = ()  # what each pool answered, where versions differ
+    gates: tuple[dict[str, int], ...] = ()  # what became of each
     window_end_ps: int | None = None  # of the measured window; None: the scenario's duration
 
 
@@ -77,6 +96,8 @@ def make_result(
         slice_waits=tuple(wait_rows(params, state)),
         events=event_columns(params, state) if records else {},
         rollouts=tuple(rollout_rows(params, state)),
+        versions=tuple(version_rows(params, state)),
+        gates=tuple(gate_rows(params, state)),
         starts=all_starts(params, state) if classes else (),
         window_end_ps=int(window["time_ps"]),
     )
@@ -118,6 +139,8 @@ def _requests(params: Params, state: State, blame: bool = True) -> dict[str, np.
         "replica_id": np.where(served, replica - pools["first_replica"][np.maximum(pool, 0)], -1),
         "network_ps": network_ps(params, traffic.class_id, pool),
     }
+    is_answered = served & (columns["outcome"] == COMPLETED)
+    columns["bad_answer"] = bad_answers(params, pool, is_answered)
     if not params.has_attempts:
         columns |= {"attempts": nothing + 1, "taken_ps": arrival, "wasted_tokens": nothing}
     if blame:

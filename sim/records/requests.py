@@ -80,6 +80,9 @@ def _place(scenario: Any, rows: Mapping[str, np.ndarray]) -> dict[str, pa.Array]
         "gpu": lambda pool: pool.device,
     }
     made = {name: coded(pool_id, [read(pool) for pool in pools]) for name, read in of_pool.items()}
+    is_answered = (rows["outcome"] == COMPLETED) & (rows["replica_id"] >= 0)
+    bad = rows.get("bad_answer", np.zeros(len(is_answered), dtype=bool))
+    made["bad_answer"] = pa.array(bad, mask=~is_answered)
     made["version"] = coded(pool_id, [getattr(pool, "version", None) for pool in pools])
     return {**made, "replica": integers(replica, np.int32, null_below=0)}
 

@@ -90,6 +90,7 @@ REQUESTS: list[Column] = [
     Column("pool", NAME, "name", "pool that took the last attempt; null when never routed"),
     Column("version", NAME, "name", "version that the pool says it is; null when never routed or not said"),
     Column("replica", pa.int32(), "id", "replica inside the pool; null when never routed"),
+    Column("bad_answer", pa.bool_(), "bool", "its answer is bad; null where no replica answered"),
     Column("priority", pa.int32(), "1", "priority of the class, lower first"),
     Column("measured", pa.bool_(), "bool", "arrived inside the measured window"),
     Column("prompt_tokens", pa.int32(), "tokens", "tokens of the prompt"),

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from sim.errors import nearest, problem
 from sim.scenario.autoscaler import Fixed
 from sim.scenario.check_sense import replicas_max
-from sim.scenario.deployments import Deployment
+from sim.scenario.deployments import SAMPLES_MAX, SHARES, Deployment, Gate
 from sim.scenario.pool import Pool
 from sim.scenario.said import Said
 from sim.scenario.scenario import Scenario
@@ -28,6 +28,8 @@ def deployment_problems(scenario: Scenario, said: Said) -> Iterator[str]:
             yield from pair_problems(key, deployment, pools, said)
         yield from order_problems(key, deployment, scenario.deployments[:place])
         yield from step_problems(key, deployment)
+        for number, gate in enumerate(deployment.gates):
+            yield from gate_problems(f"{key}.gates.{number}", gate, deployment)
 
 
 def pair_problems(key: str, deployment: Deployment, pools: dict[str, Pool], said: Said) -> Iterator[str]:
@@ -71,3 +73,26 @@ def step_problems(key: str, deployment: Deployment) -> Iterator[str]:
         yield f"{key}.steps: is missing; a canary has some, as [{{weight: 20, pause_s: 300}}]"
     if deployment.strategy != "canary" and deployment.steps:
         yield problem(f"{key}.steps", len(deployment.steps), "none, unless strategy is canary")
+
+
+def gate_problems(key: str, gate: Gate, deployment: Deployment) -> Iterator[str]:
+    """A gate can hold and can fail, and says nothing that its measure has no use for."""
+    is_judged = gate.measure == "bad_answers"
+    if gate.measure in SHARES:
+        for name in ("at_most", "fail_above"):
+            value = getattr(gate, name)
+            if value is not None and value > 1:
+                yield problem(f"{key}.{name}", value, f"0 to 1: {gate.measure} is a share")
+        if gate.fail_above is None and gate.at_most == 1:
+            yield problem(
+                f"{key}.at_most", gate.at_most, "less than 1: no share is above it, the gate cannot fail"
+            )
+    if gate.fail_above is not None and gate.fail_above < gate.at_most:
+        yield problem(f"{key}.fail_above", gate.fail_above, f"at least at_most ({gate.at_most:g})")
+    if gate.count is not None and deployment.strategy != "canary":
+        yield problem(f"{key}.count", gate.count, "null, unless strategy is canary: nothing else has steps")
+    if is_judged and gate.samples > SAMPLES_MAX:
+        yield problem(f"{key}.samples", gate.samples, f"1 to {SAMPLES_MAX} answers that are looked at")
+    for name in () if is_judged else ("missed", "false_alarms"):
+        if getattr(gate, name) > 0:
+            yield problem(f"{key}.{name}", getattr(gate, name), "0, unless measure is bad_answers")

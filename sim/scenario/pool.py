@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import field
 from typing import Annotated
 
-from pydantic import Field
+from pydantic import Field, Strict
 from pydantic.dataclasses import dataclass
 
 from sim.scenario.autoscaler import Autoscaler
@@ -18,12 +18,13 @@ from sim.scenario.price import Price
 from sim.scenario.runtime import Runtime
 from sim.scenario.site import Site
 from sim.scenario.slices import kind_for, parts_of, profile_named
-from sim.scenario.types import CONFIG, Int, Key, Name, Tags, Text, Tier
+from sim.scenario.types import CONFIG, Int, Key, Name, Probability, Tags, Text, Tier
 
 REPLICAS_MAX = 10_000
 Replicas = Annotated[Int, Field(ge=1, le=REPLICAS_MAX)]
 ReplicasOrZero = Annotated[Int, Field(ge=0, le=REPLICAS_MAX)]
 Preference = Annotated[Int, Field(ge=-1000, le=1000)]
+Factor = Annotated[float, Strict(), Field(ge=0.01, le=100)]
 Parallel = Annotated[Int, Field(ge=1, le=128)]
 PriorityClass = Annotated[Int, Field(ge=-1_000_000_000, le=1_000_000_000)]  # Kubernetes' range for users
 
@@ -39,7 +40,8 @@ class Pool:
     GPUs. Where GPUs are short, replicas of a higher `priority_class` find theirs first; `node_groups` names those that a
     pool may run on (none: all that have its GPU).
 
-    A pool may be one `version` of what it serves, which a deployment replaces by another.
+    A pool may be one `version` of what it serves, which a deployment replaces by another. Versions may differ in anything:
+    also in `bad_answer_share`, and in `step_time_factor`, by which all step times are longer.
 
     Classes that ask for a tier, for tags of `compliance` or for users nearby find the pool by them; a lower
     `preference` comes before any price.
@@ -47,6 +49,8 @@ class Pool:
 
     name: Key
     version: Name | None = None
+    bad_answer_share: Probability = 0.0
+    step_time_factor: Factor = 1.0
     gpu: Gpu
     model: Model
     runtime: Runtime

@@ -198,7 +198,19 @@ def curve_of(
 def pool_curve(pool: PoolLike, max_num_seqs: int) -> Curve:
     """A pool's curve, in seconds, with its runtime's times; raises InputError when the model cannot be split as asked."""
     spec = law_of(pool) if isinstance(pool.steptime, Law) else pool.steptime
-    return curve_of(gang_of(pool), spec, max_num_seqs, host_of(pool))
+    curve = curve_of(gang_of(pool), spec, max_num_seqs, host_of(pool))
+    return slowed(curve, getattr(pool, "step_time_factor", 1.0))
+
+
+def slowed(curve: Curve, factor: float) -> Curve:
+    """A curve whose every time is longer by a factor."""
+    if factor == 1:
+        return curve
+    base_s, slope_s, work_s, attention_s, mixed_s, source = curve
+    note = f"{source}; times {factor:g} (step_time_factor)"
+    return Curve(
+        base_s * factor, slope_s * factor, work_s * factor, attention_s * factor, mixed_s * factor, note
+    )
 
 
 def pool_basis(pool: PoolLike) -> Basis:

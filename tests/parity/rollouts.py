@@ -11,6 +11,8 @@ import numpy as np
 
 from sim.fill.rows import PoolRow
 from sim.model.rollout.limits import CANARY, RECREATE, ROLLING
+from sim.model.tables.gate import GATE_ERRORS, GATE_MEASURES
+from sim.units import NEVER
 
 Rows = dict[str, list[dict[str, Any]]]
 
@@ -49,4 +51,40 @@ def make_rollouts(seed: int, grid_ps: int, last_ps: int, pools: list[PoolRow]) -
             {"weight": int(rng.integers(101)), "pause_ps": int(rng.integers(6)) * grid_ps}
             for _ in range(n_step)
         ]
-    return pools, {"rollout": rows, "rollout_step": steps}
+    return pools, {"rollout": rows, "rollout_step": steps, **make_gates(seed, grid_ps, rows, len(pools))}
+
+
+def make_gates(seed: int, grid_ps: int, rollouts: list[dict[str, Any]], n_pool: int) -> Rows:
+    """Gates of some deployments, which are written into their rows, and how good each pool's answers are."""
+    rng = np.random.default_rng([seed, 67])
+    gates: list[dict[str, Any]] = []
+    versions = [{"bad_q30": int(rng.integers(2) * rng.integers(2**29))} for _ in range(n_pool)]
+    for row in rollouts:
+        n_gate = int(rng.integers(4))
+        of_gates = {"first_gate": len(gates), "n_gate": n_gate}
+        row |= {**of_gates, "aborts_late": int(rng.integers(2))}
+        versions[row["to_pool"]] |= of_gates
+        gates += [make_gate(rng, grid_ps, row["strategy"] == CANARY) for _ in range(n_gate)]
+    return {"gate": gates, "version": versions if rng.integers(4) or gates else []}
+
+
+def make_gate(rng: np.random.Generator, grid_ps: int, has_steps: bool) -> dict[str, Any]:
+    """A gate that may hold, fail, find too little, or not be able to say."""
+    measure = int(rng.integers(len(GATE_MEASURES)))
+    at_most = int(rng.integers(4)) * grid_ps if measure < GATE_ERRORS else int(rng.integers(500_000))
+    return {
+        "measure": measure,
+        "percentile_milli": int(rng.choice((1, 50_000, 90_000, 99_999))),
+        "at_most": at_most,
+        "fail_above": NEVER if rng.integers(2) else at_most + int(rng.integers(1, 4)) * max(1, at_most),
+        "window_ps": int(rng.integers(1, 60)) * grid_ps,
+        "period_ps": int(rng.integers(1, 8)) * grid_ps,
+        "retry_ps": int(rng.integers(1, 4)) * grid_ps,
+        "delay_ps": int(rng.integers(3)) * grid_ps,
+        "samples": int(rng.integers(1, 5)),
+        "seen_q30": int(rng.integers(2**29)),
+        "count": int(rng.integers(3)) if has_steps else 0,
+        "failure_limit": int(rng.integers(4)),
+        "inconclusive_limit": int(rng.integers(4)),
+        "error_limit": int(rng.integers(8)),
+    }

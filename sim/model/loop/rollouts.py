@@ -2,25 +2,29 @@
 
 At a sync the controller counts the replicas of both versions, and the rules of `sim.model.rollout` say how many each is to
 have; starts and drains are those of any scaling. While a deployment is in progress neither bounds nor autoscalers hold for
-its two pools; when it is over the new version's autoscaler begins.
+its two pools; when it is over the autoscaler of the version that is left begins. A deployment that fails a gate goes back:
+the old version comes by the same rules by which the new one came.
 """
 
 from __future__ import annotations
 
 from sim.compile.jit import jit, jit_call
 from sim.model.cluster.replica_lifecycle import scale_to
-from sim.model.rollout.canary import at_desired_counts, canary_counts
-from sim.model.rollout.deployment import (
-    ACTION_NONE,
-    REASON_OTHER,
-    is_complete,
-    is_progressing,
-    is_timed_out,
-    rolling_sync,
+from sim.model.loop.rollout_gates import begin_gates, judge, step_is_passed
+from sim.model.loop.rollout_sight import (
+    coming_pool,
+    existing,
+    held,
+    keep_status,
+    leaving_pool,
+    look_at,
+    note_progress,
 )
+from sim.model.rollout.canary import at_desired_counts, canary_counts
+from sim.model.rollout.deployment import ACTION_NONE, is_complete, rolling_sync
+from sim.model.rollout.gates import FAILED, RUNNING
 from sim.model.rollout.limits import CANARY, ROLLING, max_surge, max_unavailable
-from sim.model.tables.codes import STAGE_READY
-from sim.model.tables.rollout import Canary, DeploymentStatus, ReplicaSet, RollingSync
+from sim.model.tables.rollout import LATE, Canary, DeploymentStatus, ReplicaSet, RollingSync
 from sim.units import NEVER
 
 
@@ -34,6 +38,10 @@ def begin_rollouts(params, state):
         own.ended_ps = -1
         own.timed_out_ps = -1
         own.pause_ps = -1
+        own.aborted_ps = -1
+        own.paused_ps = -1
+        own.available_ps = -1
+        begin_gates(params, state, number)
         hold_pool(state, params.rollout[number].to_pool)
 
 
@@ -75,124 +83,98 @@ def sync_rollouts(params, state, t):
 @jit_call
 def begin_rollout(params, state, number, t):
     """A deployment begins with as many replicas as the old version has now, unless the old version is itself still on its
-    way in: whether it does.
+    way in: whether it does. Where that one went back, the version before it is replaced.
     """
     rollout = params.rollout[number]
     own = state.rollout[number]
+    own.pool = rollout.pool
     for other in range(params.n_rollout):
-        if params.rollout[other].to_pool == rollout.pool and state.rollout[other].ended_ps < 0:
-            return False
+        if params.rollout[other].to_pool == rollout.pool:
+            if state.rollout[other].ended_ps < 0:
+                return False
+            if state.rollout[other].aborted_ps >= 0:
+                own.pool = state.rollout[other].pool
     own.started_ps = t
     own.progress_ps = t
-    own.replicas = state.pool[rollout.pool].wanted
+    own.replicas = state.pool[own.pool].wanted
     own.most = own.replicas
     own.least = own.replicas
-    hold_pool(state, rollout.pool)
+    hold_pool(state, own.pool)
     look_at(params, state, number, t)
     keep_status(own)
     return True
-
-
-# ---- what the controller sees ----------------------------------------------------------------------
-@jit_call
-def available_replicas(params, state, pool_id, min_ready_ps, t):
-    """Replicas of a pool that have been ready for at least so long."""
-    count = 0
-    first = params.pool[pool_id].first_replica
-    for r in range(first, first + params.pool[pool_id].n_replica):
-        replica = state.replica[r]
-        if replica.stage == STAGE_READY and replica.ready_ps + min_ready_ps <= t:
-            count += 1
-    return count
-
-
-@jit
-def existing(state, pool_id):
-    """Replicas of a pool that are ready or on their way; those that drain are as good as gone."""
-    return state.pool[pool_id].n_ready + state.pool[pool_id].n_starting
-
-
-@jit
-def held(state, pool_id):
-    """Replicas of a pool that take up room: those that drain too."""
-    return state.pool[pool_id].n_serving + state.pool[pool_id].n_starting
-
-
-@jit_call
-def look_at(params, state, number, t):
-    """Count the replicas of both versions."""
-    rollout = params.rollout[number]
-    own = state.rollout[number]
-    old = ReplicaSet(own.old, 0)
-    sync = RollingSync(own.sync, 0)
-    seen = DeploymentStatus(own.seen, 0)
-    old.replicas = state.pool[rollout.pool].wanted
-    old.available = available_replicas(params, state, rollout.pool, rollout.min_ready_ps, t)
-    sync.new = state.pool[rollout.to_pool].wanted
-    sync.new_available = available_replicas(params, state, rollout.to_pool, rollout.min_ready_ps, t)
-    seen.updated = existing(state, rollout.to_pool)
-    seen.replicas = existing(state, rollout.pool) + seen.updated
-    seen.ready = state.pool[rollout.pool].n_ready + state.pool[rollout.to_pool].n_ready
-    seen.available = old.available + sync.new_available
-    own.most = max(own.most, held(state, rollout.pool) + held(state, rollout.to_pool))
-    own.least = min(own.least, seen.available)
-
-
-@jit_call
-def keep_status(own):
-    """Remember what the controller sees, for the next sync."""
-    seen = DeploymentStatus(own.seen, 0)
-    status = DeploymentStatus(own.status, 0)
-    status.replicas = seen.replicas
-    status.updated = seen.updated
-    status.ready = seen.ready
-    status.available = seen.available
-
-
-@jit_call
-def note_progress(rollout, own, t):
-    """Note whether the deployment got nearer to its end since the last sync, or has not for too long. A pause of a canary
-    is no standstill.
-    """
-    if own.pause_ps >= 0 or is_progressing(DeploymentStatus(own.status, 0), DeploymentStatus(own.seen, 0)):
-        own.progress_ps = t
-    keep_status(own)
-    is_late = is_timed_out(rollout.progress_deadline_ps, t - own.progress_ps, REASON_OTHER)
-    if is_late and own.timed_out_ps < 0:
-        own.timed_out_ps = t
 
 
 # ---- what it does ----------------------------------------------------------------------
 @jit_call
 def sync_rollout(params, state, number, t):
     """One sync of a deployment in progress."""
-    rollout = params.rollout[number]
     own = state.rollout[number]
     look_at(params, state, number, t)
-    note_progress(rollout, own, t)
-    if rollout.strategy == CANARY:
-        is_over = sync_canary(params, state, number, t)
-    else:
-        is_over = is_complete(own.replicas, DeploymentStatus(own.seen, 0))
-        if rollout.strategy == ROLLING:
-            sync_rolling(params, state, number, t)
-        else:
-            sync_recreate(params, state, number, t)
+    note_progress(params.rollout[number], own, t)
+    if own.aborted_ps < 0 and own.paused_ps < 0:
+        decide(params, state, number, t)
+    if own.paused_ps >= 0:
+        return
+    is_over = act(params, state, number, t)
     look_at(params, state, number, t)
     if is_over:
         own.ended_ps = t
         own.next_sync_ps = NEVER
-        let_go(params, state, rollout.to_pool, t)
+        begin_gates(params, state, number)
+        let_go(params, state, own.pool if own.aborted_ps >= 0 else params.rollout[number].to_pool, t)
+
+
+@jit_call
+def decide(params, state, number, t):
+    """Whether a deployment goes on, goes back or waits: by its gates, then by its deadline."""
+    own = state.rollout[number]
+    verdict = judge(params, state, number, t)
+    if verdict == RUNNING and params.rollout[number].aborts_late == 1 and own.timed_out_ps >= 0:
+        own.because = LATE
+        verdict = FAILED
+    if verdict == FAILED:
+        go_back(params, state, number, t)
+    elif verdict != RUNNING:
+        own.paused_ps = t
+
+
+@jit_call
+def go_back(params, state, number, t):
+    """A deployment goes back from t on."""
+    own = state.rollout[number]
+    own.aborted_ps = t
+    own.progress_ps = t
+    own.pause_ps = -1
+    begin_gates(params, state, number)
+    look_at(params, state, number, t)
+    keep_status(own)
+
+
+@jit_call
+def act(params, state, number, t):
+    """Scale both versions by the rules of the strategy; whether the deployment is over."""
+    own = state.rollout[number]
+    strategy = params.rollout[number].strategy
+    if strategy == CANARY:
+        return sync_canary(params, state, number, t)
+    is_over = is_complete(own.replicas, DeploymentStatus(own.seen, 0))
+    if strategy == ROLLING:
+        sync_rolling(params, state, number, t)
+    else:
+        sync_recreate(params, state, number, t)
+    return is_over
 
 
 @jit_call
 def set_counts(params, state, number, old, new, t):
     """Scale both versions; what goes makes room before what comes."""
-    rollout = params.rollout[number]
-    if old != state.pool[rollout.pool].wanted:
-        scale_to(params, state, rollout.pool, old, t)
-    if new != state.pool[rollout.to_pool].wanted or existing(state, rollout.to_pool) < new:
-        scale_to(params, state, rollout.to_pool, new, t)
+    leaving = leaving_pool(params, state, number)
+    coming = coming_pool(params, state, number)
+    if old != state.pool[leaving].wanted or existing(state, leaving) < old:
+        scale_to(params, state, leaving, old, t)
+    if new != state.pool[coming].wanted or existing(state, coming) < new:
+        scale_to(params, state, coming, new, t)
 
 
 @jit_call
@@ -209,7 +191,7 @@ def sync_rolling(params, state, number, t):
 @jit_call
 def sync_recreate(params, state, number, t):
     """All old replicas go; when the last has drained, the new ones start."""
-    is_empty = held(state, params.rollout[number].pool) == 0
+    is_empty = held(state, leaving_pool(params, state, number)) == 0
     set_counts(params, state, number, 0, state.rollout[number].replicas if is_empty else 0, t)
 
 
@@ -225,13 +207,14 @@ def look_at_canary(params, state, number):
     canary.unavailable = max_unavailable(CANARY, rollout, own.replicas)
     canary.n_step = rollout.n_step
     canary.step = own.step
+    canary.is_aborted = (own.aborted_ps >= 0) * 1
     canary.has_canary = 1
     canary.has_stable = 1
     canary.canary = RollingSync(own.sync, 0).new
     canary.canary_available = RollingSync(own.sync, 0).new_available
     canary.stable = ReplicaSet(own.old, 0).replicas
     canary.stable_available = ReplicaSet(own.old, 0).available
-    canary.stable_created = existing(state, rollout.pool)
+    canary.stable_created = existing(state, own.pool)
 
 
 @jit_call
@@ -248,13 +231,24 @@ def sync_canary(params, state, number, t):
     set_counts(params, state, number, canary.wanted_stable, canary.wanted_canary, t)
     look_at(params, state, number, t)
     look_at_canary(params, state, number)
+    if own.aborted_ps >= 0:
+        return is_back(params, state, number)
     if own.pause_ps < 0 and not at_desired_counts(canary, steps):
         return False
     if own.step == rollout.n_step:
         return True
     if own.pause_ps < 0:
         own.pause_ps = t
-    if t >= own.pause_ps + params.rollout_step[rollout.first_step + own.step].pause_ps:
+    pause_ps = params.rollout_step[rollout.first_step + own.step].pause_ps
+    if t >= own.pause_ps + pause_ps and step_is_passed(params, state, number, t):
         own.step += 1
         own.pause_ps = -1
     return False
+
+
+@jit_call
+def is_back(params, state, number):
+    """Whether the old version is whole again, and nothing is left of the new one."""
+    own = state.rollout[number]
+    is_whole = ReplicaSet(own.old, 0).available >= own.replicas
+    return is_whole and existing(state, params.rollout[number].to_pool) == 0

@@ -13,12 +13,15 @@ from sim.model.admission.response_cache import content_of, keep_answer
 from sim.model.admission.tenant_shares import OUTPUT_WEIGHT, charge_tenant
 from sim.model.base.histogram import N_BUCKET, add_wide, bucket_of
 from sim.model.record.request_record import write_wasted_tokens
+from sim.model.record.versions import note_failure
 from sim.model.tables.codes import (
     CANCELLED,
     COMPLETED,
+    FAILED,
     LOST_HEDGE,
     MORE_ATTEMPT_TTFT,
     N_MORE,
+    TIMED_OUT,
     WANTED,
 )
 from sim.model.timers.hedge_lists import NOT_LISTED, is_listed, unlist_hedge
@@ -96,6 +99,8 @@ def end_of_attempt(params, state, s, outcome):
     slot = state.slot[s]
     disarm_all(params, state, s)
     end_concurrency(params, state, s)
+    if params.n_version > 0 and (outcome == FAILED or outcome == TIMED_OUT):
+        note_failure(params, state, slot.replica)
     if is_counted(params, state, s):
         k = slot.traffic_class
         state.counts[k].ended[outcome - 1] += 1

@@ -7,6 +7,7 @@ from sim.model.base.batch_queues import gap_longest
 from sim.model.base.histogram import add_wide, meets_objectives, observe
 from sim.model.record.latency_attribution import clear_spent
 from sim.model.record.request_record import note_cached, write_refused, write_request
+from sim.model.record.versions import note_answer, note_failure
 from sim.model.request.attempt import first_seen_ps, is_extra, take_over_waste
 from sim.model.tables.codes import (
     COMPLETED,
@@ -142,6 +143,8 @@ def complete_request(params, state, s, r, last, t, tried):
     if state.n_mark == 1:
         counts.done += 1
         counts.done_met += met
+    if params.n_version > 0:
+        note_answer(params, state, slot, r, first - asked, tpot, t - asked)
     count_tokens(state, s, output)
     slot.last_ps = t
     slot.replica = r
@@ -196,6 +199,8 @@ def fail_request(params, state, s, r, reason):
     if is_measured(params, slot.arrival_ps):
         counts.failed += 1
         counts.by_reason[reason] += 1
+    if params.n_version > 0:
+        note_failure(params, state, r)
     write_unserved(params, state, s, r, FAILED, reason)
 
 

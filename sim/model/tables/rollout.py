@@ -6,6 +6,7 @@ from sim.schema import Array, Field, Row
 
 NONE = -1  # a count, weight or instant that is not given
 UNREADABLE = -2  # a deadline that cannot be read
+LATE = -1  # RolloutState.because: it stood still for too long
 
 
 class Limits(Row):
@@ -141,14 +142,25 @@ class Rollout(Row):
     sync_ps = Field("how often its controller looks")
     first_step = Field("row of its first step of a canary")
     n_step = Field("steps of a canary")
+    first_gate = Field("row of its first gate")
+    n_gate = Field("gates")
+    aborts_late = Field("1 = it goes back once it has timed out (progressDeadlineAbort)")
 
 
 class RolloutState(Row):
     """What has become of a deployment."""
 
+    pool = Field("the pool of the version that it replaces: the one before, where that one went back")
     next_sync_ps = Field("when its controller looks next, NEVER = not again")
     started_ps = Field("when it began, −1 = it has not")
-    ended_ps = Field("when all replicas were of the new version, −1 = they are not")
+    ended_ps = Field("when all replicas were of the new version, or of the old one again, −1 = they are not")
+    aborted_ps = Field("since when it has gone back, −1 = it has not")
+    paused_ps = Field(
+        "since when it has waited for somebody, as an analysis was inconclusive, −1 = it has not"
+    )
+    because = Field("why: 1 + which of its gates, LATE, 0 = neither")
+    available_ps = Field("when the new version's first replica was available, −1 = none was")
+    is_analysed = Field("1 = gates look at the step in progress, whose pause is over")
     progress_ps = Field("when it last got nearer to that")
     timed_out_ps = Field("when that was first too long ago, −1 = it was not")
     replicas = Field("replicas that both versions are to have together")

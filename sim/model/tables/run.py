@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from sim.model.tables.codes import N_STEP_MAX
+from sim.model.tables.gate import Gate, GateState, Version, VersionState
 from sim.model.tables.link import Artifact, ArtifactState, Cached, LinkParams, LinkState, Transfer
 from sim.model.tables.node import (
     ClusterEvent,
@@ -85,6 +86,10 @@ class Params(World):
     rollout_at = Field("where they start in Params.m")
     n_rollout_step = Field("steps of canaries of all of them")
     rollout_step_at = Field("where these start in Params.m")
+    n_version = Field("pools, where versions answer differently or gates look at them, else 0")
+    version_at = Field("where their rows start in Params.m")
+    n_gate = Field("gates of all deployments")
+    gate_at = Field("where they start in Params.m")
     n_link = Field("links that transfers share")
     link_at = Field("where they start in Params.m")
     n_transfer = Field("transfers over links that can be in progress, of all replica places")
@@ -157,6 +162,8 @@ class Params(World):
         at="rollout_step_at",
         rows=("n_rollout_step",),
     )
+    version = Table(Version, "a row a pool, or none", at="version_at", rows=("n_version",))
+    gate = Table(Gate, "each deployment's behind one another", at="gate_at", rows=("n_gate",))
     link = Table(LinkParams, "links", at="link_at", rows=("n_link",), key="links")
     cluster = Table(ClusterParams, "one row, or none", at="cluster_at", rows=("n_cluster",))
     node_group = Table(NodeGroupParams, "groups of nodes", at="node_group_at", rows=("n_node_group",))
@@ -247,10 +254,7 @@ class State(World):
     replica = Table(Replica, "a row a replica place", rows=("n_replica",))
     mix = Words(
         "(replica, class) measured sequences in the decode set",
-        rows=(
-            "n_replica",
-            "n_class",
-        ),
+        rows=("n_replica", "n_class"),
     )
     boundary_tree = Words("nodes, then keys: the next boundary of each replica")
     stage_tree = Words("nodes, then keys: the next stage change of each replica")
@@ -266,6 +270,8 @@ class State(World):
     router_memory = Words("what routers remember: rows of the kinds in use, see sim.model.router.choose")
     link = Table(LinkState, "a row a link", rows=("n_link",))
     rollout = Table(RolloutState, "a row a deployment", rows=("n_rollout",))
+    version = Table(VersionState, "a row a pool, or none", rows=("n_version",))
+    gate = Table(GateState, "a row a gate", rows=("n_gate",))
     transfer = Table(Transfer, "each replica place's transfers", rows=("n_transfer",))
     node_group = Table(NodeGroupState, "a row a group", rows=("n_node_group",))
     node = Table(Node, "a row a node place", rows=("n_node",))
@@ -283,10 +289,7 @@ class State(World):
     queue = Table(
         TenantQueue,
         "(served model, n_queue) gateway queues",
-        rows=(
-            "n_served_model",
-            "n_queue",
-        ),
+        rows=("n_served_model", "n_queue"),
     )
     worker = Words("(worker,) of the CPU stations: when it is free, ps")
     station = Table(StationState, "a row a station", rows=("n_station",))
@@ -309,18 +312,12 @@ class State(World):
     sample = Table(
         PoolSample,
         "(sample, pool)",
-        rows=(
-            "n_sample",
-            "n_pool",
-        ),
+        rows=("n_sample", "n_pool"),
     )
     station_sample = Table(
         StationSample,
         "(sample, station)",
-        rows=(
-            "n_sample",
-            "n_station",
-        ),
+        rows=("n_sample", "n_station"),
     )
     group_mark = Table(NodeGroupMark, "(N_MARK, group)", rows=("n_group_mark",))
     group_sample = Table(NodeGroupSample, "(sample, group)", rows=("n_group_sample",))

@@ -18,10 +18,13 @@ from sim.model.tables.pool import N_QUANTILE
 from sim.model.tables.run import Params
 
 START_PS = 90
+Things = dict[str, list[dict[str, Any]]]
 ENGINES = pytest.mark.parametrize("engine", ["cpu", "simpy"])
 
 
-def params(steps: list[dict[str, int]], faults: list[FaultRow], **rollout: int) -> Params:
+def params(
+    steps: list[dict[str, int]], faults: list[FaultRow], more: Things | None = None, **rollout: int
+) -> Params:
     """Four replicas give way to four others from 500 on; a start takes 90 ps, a step 10, requests come all the time."""
     stages = np.zeros((N_START_STAGE, N_QUANTILE), dtype=np.int64)
     stages[-1] = START_PS
@@ -51,7 +54,7 @@ def params(steps: list[dict[str, int]], faults: list[FaultRow], **rollout: int) 
         [ServedModelRow()],
         [PoolRow(**pool, initial_replicas=4), PoolRow(**pool, initial_replicas=0)],
         faults,
-        things={"rollout": [{**row, "n_step": len(steps)}], "rollout_step": steps},
+        things={"rollout": [{**row, "n_step": len(steps)}], "rollout_step": steps, **(more or {})},
     )
 
 
