@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import sim
 from sim.errors import InputError
+from sim.report.deployments import deployment_lines
 from sim.scenario.compose import load_scenario
+from sim.steptime import make_step_table
 
 STORY = "rolling_upgrade_under_load"
 SHORT = ["duration_s=300", "drain_s=60", "pool.min_replicas=2", "deployments.0.at_s=60"]
@@ -92,3 +95,47 @@ def test_without_a_spare_gpu_a_surge_waits() -> None:
     tight = sim.run(STORY, [*words, *fewer, "pool.min_replicas=8"], out=None).summary["deployments"]
     assert tight["old to new"]["ended_s"] is not None
     assert tight["old to new"]["available_min"] == 7
+
+
+@pytest.mark.parametrize(
+    ("gate", "key", "says"),
+    [
+        ({"measure": "ttft"}, "measure", "as ttft.p99"),
+        ({"measure": "ttfx.p99"}, "measure", "as ttft.p99"),
+        ({"measure": "ttft.p0"}, "measure", "a percentile of"),
+        ({"at_most": 2, "measure": "errors"}, "at_most", "0 to 1: errors is a share"),
+        ({"at_most": 1, "measure": "bad_answers"}, "at_most", "the gate cannot fail"),
+        ({"fail_above": 0.5}, "fail_above", "at least at_most (1)"),
+        ({"count": 3}, "count", "unless strategy is canary"),
+        ({"samples": 20_000, "measure": "bad_answers", "at_most": 0.1}, "samples", "1 to 10000 answers"),
+        ({"missed": 0.1}, "missed", "unless measure is bad_answers"),
+        ({"interval_s": 0}, "interval_s", "0.001"),
+        ({"failure_limit": -1}, "failure_limit", "0"),
+        ({"failures": 1}, "failures", "failure_limit"),
+    ],
+)
+def test_each_mistake_in_a_gate_is_one_line(gate: dict[str, object], key: str, says: str) -> None:
+    row = {"measure": "ttft.p99", "at_most": 1, **gate}
+    text = "{" + ", ".join(f"{name}: {value}" for name, value in row.items()) + "}"
+    (line,) = lines_of(with_deployment(gates=f"[{text}]"))
+    assert line.replace("[0]", ".0").startswith(f"deployments.0.gates.0.{key}")
+    assert says in line
+
+
+def test_the_terminal_says_what_became_of_it() -> None:
+    gate = "[{measure: bad_answers, at_most: 0.2, samples: 50}]"
+    words = [*SHORT, "deployments.0.gates=" + gate]
+    for share, says in ((0.5, "went back at"), (0.0, "took")):
+        run = sim.run(STORY, [*words, f"pools.new.bad_answer_share={share}"], out=None)
+        (line,) = deployment_lines(run.summary)
+        assert says in line
+        assert ("for bad_answers" in line) == (share > 0)
+
+
+def test_a_step_time_factor_makes_every_time_longer() -> None:
+    old, new = (
+        make_step_table(pool) for pool in load_scenario(STORY, ["pools.new.step_time_factor=1.5"]).pools
+    )
+    for name in ("base_ps", "slope_ps", "work_ps", "mixed_ps", "attention_q16"):
+        assert np.all(np.abs(1.5 * getattr(old, name) - getattr(new, name)) <= 2), name
+    assert "times 1.5" in new.source
