@@ -11,7 +11,7 @@ BECAUSE = {"progress_deadline": "its progress deadline"}
 
 
 def deployment_lines(summary: Mapping[str, Any]) -> list[str]:
-    """A line for each deployment: how far it came, how many replicas there were meanwhile, what the new version answered."""
+    """A line for each deployment: how far it came, how many replicas there were, what the new version answered."""
     return [
         f"deployment {name} ({found['strategy']}): {_course(found)}"
         for name, found in summary.get("deployments", {}).items()

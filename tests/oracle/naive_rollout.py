@@ -369,7 +369,7 @@ class Controller:
 
     def act(self, t: int) -> None:
         """Scale both versions, and see whether that was the end."""
-        old, new = self.both
+        old = self.both[0]
         if self.plan.strategy == "canary":
             is_over = self.act_canary(t)
         else:
