@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sim.errors import InputError
-from sim.runner import Run, laws_of, simulate
+from sim.runner import Run, policies_for, simulate
 from sim.scenario.scenario import Scenario
 
 if TYPE_CHECKING:  # a run needs neither
@@ -298,10 +298,9 @@ def sensitivity(
 
 def fleet(scenario: str | Path | Scenario, overrides: Sequence[str] = ()) -> Any:
     """The scenario as a SimPy fleet that can be stepped, watched and joined by processes of your own."""
-    from sim.engine.host import Policies
     from sim.engine.simpy import Fleet
     from sim.pack.scenario import plan
 
     story = scenario if isinstance(scenario, Scenario) else load(scenario, overrides)
     packed = plan(story)
-    return Fleet(packed.params, Policies(laws_of(packed)))
+    return Fleet(packed.params, policies_for(packed))

@@ -10,8 +10,10 @@ from typing import Any
 
 from sim.analysis.summary import summarize
 from sim.analysis.verdicts import Verdict, verdicts, with_verdicts
-from sim.engine.host import Law, Policies
-from sim.engine.policies import load_law
+from sim.engine.host import Law as Asked
+from sim.engine.host import Policies
+from sim.engine.placing import Placer
+from sim.engine.policies import KEY, PLACING_KEY, Law, load_law
 from sim.engine.result import Result, make_result
 from sim.fill.params import n_own
 from sim.model.tables.run import State
@@ -135,10 +137,10 @@ def simulate(scenario: Scenario, progress: Tick | None = None) -> Run:
     """Run a scenario on the engine it asks for."""
     packed = plan(scenario)
     engine = choose_engine(scenario.engine.name)
-    laws = laws_of(packed)
-    get_ready(engine, progress, bool(laws))
+    policies = policies_for(packed)
+    get_ready(engine, progress, policies.are_some)
     begun = time.perf_counter()
-    state = ENGINES[engine](packed, Policies(laws), progress)
+    state = ENGINES[engine](packed, policies, progress)
     wall_s = time.perf_counter() - begun
     return finished_run(packed, state, engine, wall_s)
 
@@ -213,14 +215,22 @@ ENGINES: dict[str, Callable[[Plan, Policies, Tick | None], State]] = {
 
 
 # ---- users' own policies ----------------------------------------------------------------------
-def laws_of(packed: Plan) -> dict[int, Law]:
-    """The user's law of each pool that has one, each file read once."""
+def policies_for(packed: Plan) -> Policies:
+    """The user's law of each pool that has one, and the one that places replicas; each file read once."""
     found: dict[str, Law] = {}
-    laws: dict[int, Law] = {}
-    for i, pool in enumerate(packed.scenario.pools):
-        if pool.autoscaler.kind == "user":
-            text = pool.autoscaler.law
-            if text not in found:
-                found[text] = load_law(text)
-            laws[i] = found[text]
-    return laws
+
+    def law(text: str, key: str) -> Law:
+        if text not in found:
+            found[text] = load_law(text, key)
+        return found[text]
+
+    scenario = packed.scenario
+    laws: dict[int, Asked] = {
+        i: law(pool.autoscaler.law, KEY)
+        for i, pool in enumerate(scenario.pools)
+        if pool.autoscaler.kind == "user"
+    }
+    placing = scenario.cluster.law
+    names = [pool.name for pool in scenario.pools]
+    groups = [group.name for group in scenario.cluster.node_groups]
+    return Policies(laws, None if placing is None else Placer(law(placing, PLACING_KEY), names, groups))

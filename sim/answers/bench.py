@@ -18,14 +18,14 @@ from sim.analysis.summary import fleet_summary
 from sim.analysis.verdicts import evaluate
 from sim.answers.load import with_load
 from sim.answers.worlds import with_times
-from sim.engine.host import Policies, run_plan
+from sim.engine.host import run_plan
 from sim.engine.result import make_result
 from sim.errors import InputError
 from sim.measures.levels import key_of
 from sim.pack.closed_loop import check_sent
 from sim.pack.scenario import Outline, Plan, outline, with_seed
 from sim.records.summary import flat_summary
-from sim.runner import choose_engine, laws_of
+from sim.runner import choose_engine, policies_for
 from sim.scenario.compose import load_scenario
 from sim.scenario.scenario import Scenario
 from sim.scenario.slo import Limit, parse_slo
@@ -116,7 +116,7 @@ class Bencher:
     def _run(self, setting: Setting, seed: int) -> Trial:
         of = kept(self._packed, setting, lambda: self._outline(setting), SETTINGS_KEPT)
         packed = kept(self._requests, seed, OneSeed, SEEDS_KEPT)(of, seed)
-        policies = Policies(laws_of(packed))
+        policies = policies_for(packed)
         engine = choose_engine(packed.scenario.engine.name, 1)
         if engine == "simpy":
             from sim.engine.simpy import Fleet

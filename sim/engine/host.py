@@ -9,9 +9,18 @@ import numpy as np
 
 from sim.engine.act import ACT_BLOCKS, ACT_SIGNAL, ACT_TARGET
 from sim.engine.cpu import compiled_act, compiled_loop
+from sim.engine.placing import Placer
 from sim.engine.policies import targets
 from sim.fill.state import grow_slots, new_state, pool_rows
-from sim.model.tables.codes import DONE, NEED_POLICY, NEED_SLOTS, OK, STAGE_DRAINING, STAGE_READY
+from sim.model.tables.codes import (
+    DONE,
+    NEED_PLACEMENT,
+    NEED_POLICY,
+    NEED_SLOTS,
+    OK,
+    STAGE_DRAINING,
+    STAGE_READY,
+)
 from sim.model.tables.run import Params, State
 from sim.units import PS_PER_S
 
@@ -42,10 +51,16 @@ Law = Callable[[Observation], Any]
 class Policies:
     """The users' policies of a run, each called once an instant; what they answer is the same on every engine."""
 
-    def __init__(self, laws: dict[int, Law]) -> None:
+    def __init__(self, laws: dict[int, Law], placer: Placer | None = None) -> None:
         self.laws = laws  # pool → law
+        self.placer = placer
         self._asked_ps = -1
         self._answers: dict[int, np.ndarray] = {}
+
+    @property
+    def are_some(self) -> bool:
+        """Whether the host is asked for anything."""
+        return bool(self.laws) or self.placer is not None
 
     def answer(self, p: Params, st: State, pool: int, t: int) -> None:
         """Ask the policy of `pool` at t and carry out its answer."""
@@ -121,6 +136,9 @@ def serve(p: Params, st: State, status: int, policies: Policies) -> State:
         return grow_slots(p, st)
     if status == NEED_POLICY:
         policies.answer(p, st, int(st.policy_pool), int(st.now_ps))
+        return st
+    if status == NEED_PLACEMENT and policies.placer is not None:
+        policies.placer.answer(p, st)
         return st
     raise RuntimeError(f"the event loop stopped with status {status}")
 

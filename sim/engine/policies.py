@@ -1,4 +1,5 @@
-"""Users' policies (`autoscaler.law`): Python of theirs that is loaded and asked for whole numbers of replicas.
+"""Users' policies (`autoscaler.law`, `cluster.law`): Python of theirs that is loaded and asked for whole numbers of
+replicas, or of nodes.
 
 Whatever such code does instead is bad input, in one line with the policy, its file and line, and the simulated time.
 """
@@ -22,6 +23,7 @@ import numpy as np
 from sim.errors import InputError, nearest, problem
 
 KEY = "autoscaler.law"
+PLACING_KEY = "cluster.law"
 TARGET_MAX = 2**31 - 1  # beyond any fleet; a pool's own max_replicas is far below
 TEXT_MAX = 200  # characters of what a user's exception says
 PRINTED = (bool, int, float, complex, str, bytes, list, tuple, dict, set, np.ndarray, np.generic)
@@ -34,8 +36,10 @@ _real_exit = getattr(os, EXIT)
 class Law:
     """A user's function: `text` is `file.py:function`, `place` the file and line where it stands."""
 
-    def __init__(self, text: str, function: Callable[..., Any], file: str | None = None) -> None:
-        self.text, self.function, self.file = text, function, file
+    def __init__(
+        self, text: str, function: Callable[..., Any], file: str | None = None, key: str = KEY
+    ) -> None:
+        self.text, self.function, self.file, self.key = text, function, file, key
         line = getattr(getattr(function, "__code__", None), "co_firstlineno", None)
         self.place = f"{file}:{line}" if file and line else file or "where it is defined"
 
@@ -47,14 +51,39 @@ class Law:
 def targets(law: Callable[..., Any], seen: Any, n: int) -> np.ndarray:
     """(pool,) int64: the policy's answer to what is seen at `seen.time_s`; raises InputError where it gives none."""
     told = law if isinstance(law, Law) else Law(getattr(law, "__qualname__", repr(law)), law)
-    with told_by(told.text, told.file, told.place, f" at {seen.time_s:g} s"):
-        said = told(seen)
-        if inspect.iscoroutine(said):
-            said.close()  # else Python warns that nobody awaited it
+    with told_by(told, f" at {seen.time_s:g} s"):
+        said = answered(told, seen)
         whole = whole_numbers(said)
     if whole is None or len(whole) not in (1, n) or (len(whole) == 1 < n and not is_one(said)):
         raise InputError(refusal(told, said, seen.time_s, n))
     return np.broadcast_to(np.array(whole, dtype=np.int64), (n,))
+
+
+def answered(told: Law, seen: Any) -> Any:
+    """What a function says of what it sees."""
+    said = told(seen)
+    if inspect.iscoroutine(said):
+        said.close()  # else Python warns that nobody awaited it
+    return said
+
+
+def nodes_in_order(law: Law, seen: Any) -> list[int]:
+    """The nodes that a placing function wants for a replica, best first; raises InputError where it says anything else."""
+    with told_by(law, f" at {seen.time_s:g} s"):
+        said = answered(law, seen)
+        whole = [] if said is None else whole_numbers(said)
+    able = [node.node for node in seen.nodes]
+    if whole is None or len(set(whole)) < len(whole) or not set(whole) <= set(able):
+        allowed = f"numbers of nodes of seen.nodes ({few(able)}), best first and each once, one such number, or None"
+        raise InputError(
+            f"{law.key}: {law.text} ({law.place}) returned {shown(said)} at {seen.time_s:g} s; allowed: {allowed}"
+        )
+    return whole
+
+
+def few(numbers: list[int]) -> str:
+    """The first of them."""
+    return ", ".join(map(str, numbers[:8])) + (", …" if len(numbers) > 8 else "")
 
 
 def is_one(said: Any) -> bool:
@@ -77,7 +106,7 @@ def refusal(law: Law, said: Any, time_s: float, n: int) -> str:
     """The line for an answer that is no whole number of replicas."""
     each = f", or a list of {n}, one for each pool" if n > 1 else ""
     return (
-        f"{KEY}: {law.text} ({law.place}) returned {shown(said)} at {time_s:g} s; allowed: a whole number of replicas"
+        f"{law.key}: {law.text} ({law.place}) returned {shown(said)} at {time_s:g} s; allowed: a whole number of replicas"
         f" (an int from 0 to {TARGET_MAX}){each}"
     )
 
@@ -94,7 +123,7 @@ def shown(value: Any) -> str:
 
 
 # ---- reading the file ----------------------------------------------------------------------
-def load_law(text: str) -> Law:
+def load_law(text: str, key: str = KEY) -> Law:
     """The function that `file.py:function` names; one without parameters is a factory that returns the policy.
 
     Raises InputError with the file's line where its code fails.
@@ -102,23 +131,23 @@ def load_law(text: str) -> Law:
     file, _, name = text.rpartition(":")
     path = Path(file)
     if not path.is_file():
-        raise InputError(problem(KEY, text, "an existing file.py:function"))
-    module = loaded(path, text)
+        raise InputError(problem(key, text, "an existing file.py:function"))
+    module = loaded(path, text, key)
     law = getattr(module, name, None)
     if not callable(law):
         functions = [
             key for key, value in vars(module).items() if callable(value) and not key.startswith("_")
         ]
-        raise InputError(problem(KEY, text, f"a function of {file}", nearest(name, functions)))
-    told = Law(text, law, str(path))
-    with told_by(text, str(path), told.place, ""):
+        raise InputError(problem(key, text, f"a function of {file}", nearest(name, functions)))
+    told = Law(text, law, str(path), key)
+    with told_by(told, ""):
         if not parameters(law):
             law = law()
             if not callable(law):
                 raise TypeError(
                     f"takes no argument and returned {shown(law)}, where a factory returns the law"
                 )
-    return Law(text, law, str(path))
+    return Law(text, law, str(path), key)
 
 
 def parameters(law: Callable[..., Any]) -> bool:
@@ -129,20 +158,25 @@ def parameters(law: Callable[..., Any]) -> bool:
         return True
 
 
-def loaded(path: Path, text: str) -> ModuleType:
+def loaded(path: Path, text: str, key: str) -> ModuleType:
     """The file as a module of its own, run anew."""
     spec = importlib.util.spec_from_file_location(f"fleetsim_law_{path.stem}", path)
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
-    with told_by(text, str(path), str(path), " while it was read"):
+    with raised(key, text, str(path), str(path), " while it was read"):
         spec.loader.exec_module(module)
     return module
 
 
 # ---- whatever it does ----------------------------------------------------------------------
+def told_by(law: Law, when: str) -> contextlib.AbstractContextManager[None]:
+    """Around a call of a user's function."""
+    return raised(law.key, law.text, law.file, law.place, when)
+
+
 @contextlib.contextmanager
-def told_by(law: str, file: str | None, place: str, when: str) -> Iterator[None]:
+def raised(key: str, law: str, file: str | None, place: str, when: str) -> Iterator[None]:
     """Turns whatever a user's code raises, an exit of the whole process included, into one line of bad input."""
     try:
         with exits_caught():
@@ -151,7 +185,7 @@ def told_by(law: str, file: str | None, place: str, when: str) -> Iterator[None]
         raise
     except BaseException as error:
         where = failed_at(error, file) or place
-        raise InputError(f"{KEY}: {law} raised {named(error)} in {where}{when}") from None
+        raise InputError(f"{key}: {law} raised {named(error)} in {where}{when}") from None
 
 
 def named(error: BaseException) -> str:

@@ -31,6 +31,7 @@ from sim.fill.state import new_state
 from sim.model.tables.codes import (
     CLOSED,
     DONE,
+    NEED_PLACEMENT,
     NEED_POLICY,
     NEED_SLOTS,
     PHASE_ARRIVAL,
@@ -228,6 +229,8 @@ class Fleet:
             if self.is_over:
                 return
             self._act(self.params, self.state, ACT_CLUSTER, 0, 0, at_ps)
+            if self.state.status == NEED_PLACEMENT:
+                self.state = serve(self.params, self.state, NEED_PLACEMENT, self.policies)
             self._wake(-1)
 
     def _autoscalers(self) -> _Process:

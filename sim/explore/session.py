@@ -18,7 +18,7 @@ import numpy as np
 
 from sim.analysis.overtime import percentiles_over_time
 from sim.analysis.replicate import Replication, replicate
-from sim.engine.host import Policies, run_plan
+from sim.engine.host import run_plan
 from sim.explore.knobs import Knob, checked, knobs_of, overrides_of
 from sim.measures.shown import compared
 from sim.model.tables.codes import COMPLETED, INSIDE
@@ -31,7 +31,7 @@ from sim.report.page_run import key_figures, verdict_of
 from sim.report.series import fleet_samples
 from sim.report.sweep_terminal import amount, interval_text
 from sim.report.text import observed, share
-from sim.runner import Run, finished_run, get_ready, laws_of, simulate
+from sim.runner import Run, finished_run, get_ready, policies_for, simulate
 from sim.scenario.compose import load_scenario
 from sim.scenario.resolved import resolved, traffic_key
 from sim.scenario.scenario import Scenario
@@ -117,7 +117,7 @@ class Session:
         requests = self._requests.of(of, [story.seed])[story.seed]
         packed = with_seed(of, story.seed, requests)
         begun = time.perf_counter()
-        state = run_plan(packed.params, Policies(laws_of(packed)))
+        state = run_plan(packed.params, policies_for(packed))
         return finished_run(packed, state, "cpu", time.perf_counter() - begun, blame=False)
 
     def command(self, variant: Variant) -> str:

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from sim.engine.act import ACT_BLOCKS, ACT_BOUNDARY, ACT_CONTROL, ACT_INPUT
-from sim.engine.host import Policies, signals
+from sim.engine.host import signals
 from sim.engine.result import make_digest
 from sim.engine.simpy import Fleet
 from sim.errors import InputError, problem
@@ -23,7 +23,7 @@ from sim.model.tables.codes import COMPLETED, M_ITL, N_METRIC, STAGE_GONE, STAGE
 from sim.model.tables.run import Params
 from sim.outlets.families import VLLM_GAPS
 from sim.pack.scenario import plan
-from sim.runner import laws_of
+from sim.runner import policies_for
 from sim.scenario.build import from_dict
 from sim.scenario.scenario import Scenario
 from sim.units import PS_PER_S
@@ -108,7 +108,7 @@ def replay(config: Mapping[str, Any], digest: str, progress: Callable[..., None]
     scenario = scenario_of(config)
     packed = plan(scenario)
     watch = Watch(packed.params, scenario, progress)
-    fleet = Fleet(packed.params, Policies(laws_of(packed)))
+    fleet = Fleet(packed.params, policies_for(packed))
     watch.begin(fleet)
     fleet._act = watch  # every rule that the engine calls goes through it
     fleet.run()

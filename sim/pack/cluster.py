@@ -11,6 +11,7 @@ import numpy as np
 from sim.model.placement.mig import COMPUTE_MAX, N_SLICE, START_CHOICES
 from sim.model.tables.node import (
     BY_SCORES,
+    BY_USER,
     EXPANDERS,
     N_SHAPE_POINT,
     NODE_BOOTING,
@@ -88,6 +89,8 @@ def cluster_rows(
 
 def placement_fields(cluster: Cluster) -> dict[str, Any]:
     """How nodes are chosen: a score that is named alone counts once."""
+    if cluster.law is not None:
+        return {"placement": BY_USER}
     if cluster.placement in PLACEMENTS:
         return {"placement": PLACEMENTS.index(cluster.placement)}
     weights = [

@@ -4,13 +4,23 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field, StringConstraints
+from pydantic import Field
 from pydantic.dataclasses import dataclass
 
 from sim.scenario.metrics import SIGNALS_MAX, MetricSource
-from sim.scenario.types import CONFIG, Count, CountOrZero, Name, NonNegative, PeriodS, Positive, Seconds, Text
+from sim.scenario.types import (
+    CONFIG,
+    Count,
+    CountOrZero,
+    Law,
+    Name,
+    NonNegative,
+    PeriodS,
+    Positive,
+    Seconds,
+    Text,
+)
 
-Law = Annotated[str, StringConstraints(pattern=r"^.+\.py:[A-Za-z_][A-Za-z0-9_]*$")]
 Tolerance = Annotated[NonNegative, Field(lt=1)]  # at 1 nothing that falls to zero would be seen
 Activation = Annotated[NonNegative, Field(le=1e9)]
 SelectPolicy = Literal["max", "min", "disabled"]

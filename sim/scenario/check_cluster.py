@@ -50,6 +50,8 @@ def cluster_problems(scenario: Scenario, said: Said) -> Iterator[str]:
 
 def score_problems(cluster: Cluster) -> Iterator[str]:
     """Weights belong to `placement: weighted`, and some score counts; the places of a shape increase."""
+    if cluster.law is not None and not cluster.node_groups:
+        yield problem("cluster.law", cluster.law, "nothing where the cluster has no node groups")
     is_weighted, is_none = cluster.placement == "weighted", cluster.scores == NodeScores()
     if is_weighted and is_none:
         names = ", ".join(one.name for one in fields(NodeScores))

@@ -17,6 +17,7 @@ from sim.scenario.types import (
     Flag,
     Int,
     Key,
+    Law,
     NonNegative,
     PeriodS,
     Probability,
@@ -213,6 +214,7 @@ class Cluster:
     """
 
     placement: Placement = "best_fit"
+    law: Law | None = None  # a Python function of the user's in its place, file.py:function
     scores: NodeScores = field(default_factory=NodeScores)
     capacity_shape: Annotated[tuple[ShapePoint, ...], Field(min_length=1, max_length=10)] = (
         ShapePoint(utilization=0, score=0),

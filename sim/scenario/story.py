@@ -157,7 +157,7 @@ def refuse_code(body: Any, shown: str) -> None:
         raise InputError(f"{shown}: hydra: no such key")
     if "law" in all_keys(body):
         raise InputError(
-            f"{shown}: law: code is named on the command line alone: autoscaler.law=file.py:function"
+            f"{shown}: law: code is named on the command line alone: autoscaler.law=file.py:function or cluster.law=…"
         )
 
 

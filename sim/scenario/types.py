@@ -58,3 +58,4 @@ Key = Annotated[  # a name that stands in key paths and folder names, as `spiky_
 ]
 Clock = Annotated[str, StringConstraints(pattern=CLOCK_PATTERN)]  # a time of day, as `22:00`
 Tags = Annotated[tuple[Key, ...], Field(max_length=100)]
+Law = Annotated[str, StringConstraints(pattern=r"^.+\.py:[A-Za-z_][A-Za-z0-9_]*$")]  # code of the user's

@@ -17,7 +17,7 @@ from sim.fill.trace import Traffic
 from sim.model.tables.run import Params, State
 from sim.pack.closed_loop import check_sent
 from sim.pack.scenario import Outline, Plan, checked_traffic
-from sim.runner import laws_of
+from sim.runner import policies_for
 from sim.workload.requests import Requests, requests_of_seeds
 
 TRAFFICS_KEPT = 8  # of scenarios that see other requests with the same seeds
@@ -87,7 +87,7 @@ class Batch:
 
     def policies(self, params: Params) -> Policies:
         """The users' policies of a run."""
-        return Policies(laws_of(Plan(params, self._of.tables, self._of.scenario)))
+        return policies_for(Plan(params, self._of.tables, self._of.scenario))
 
     def state(self, params: Params, traffic: Traffic, engine: str, memory: Memory) -> State:
         """Run it on the compiled engine, in `memory`, or on SimPy."""

@@ -143,6 +143,8 @@ WINDOWS = f"{GROUP}.no_capacity.windows"
         ([DGX, "cluster.autoscaler.scan_period_s=0"], "cluster.autoscaler.scan_period_s: 0 is not valid"),
         # words
         ([DGX, "cluster.placement=bestfit"], "did you mean 'best_fit'?"),
+        (["cluster.law=a.py:place"], "allowed: nothing where the cluster has no node groups"),
+        ([DGX, "cluster.law=a.txt"], "cluster.law: 'a.txt' is not valid; allowed: file.py:function"),
         ([DGX, "cluster.placement=weighted"], "cluster.scores: nothing counts"),
         ([DGX, "cluster.scores.fgd=2"], "nothing where cluster.placement is best_fit"),
         ([DGX, "cluster.placement=weighted", "cluster.scores={fdg: 2}"], "did you mean 'fgd'?"),

@@ -18,6 +18,8 @@ import numpy as np
 
 from sim.engine.cpu import compiled_loop
 from sim.engine.host import Observation, Policies, run_plan, serve
+from sim.engine.placing import Placer, Placing
+from sim.engine.policies import Law as PolicyLaw
 from sim.engine.result import make_result
 from sim.fill.state import new_state
 from sim.model.tables.codes import DONE
@@ -50,7 +52,25 @@ class ByMemory:
 def laws_of(made: Fleet) -> Policies:
     """Fresh laws for the fleet's user pools, the two kinds in turn, neighbours sharing one."""
     laws: tuple[Callable[..., object], ...] = (by_arithmetic, ByMemory())
-    return Policies({pool: laws[(made.run.seed + n // 2) % 2] for n, pool in enumerate(made.user_pools)})
+    placer = Placer(PolicyLaw("placed", placed), [str(i) for i in range(999)], [str(i) for i in range(999)])
+    chosen = {pool: laws[(made.run.seed + n // 2) % 2] for n, pool in enumerate(made.user_pools)}
+    return Policies(chosen, placer)
+
+
+def placed(seen: Placing) -> list[int]:
+    """Nodes by what a placing function is told, in an order of no sense; sometimes not all, or none."""
+    key = int(seen.time_s * 1000) + int(seen.waited_s * 1000) + 7 * int(seen.pool) + seen.gang + seen.gpus
+    ranked = sorted(
+        seen.nodes,
+        key=lambda node: (
+            (key * (node.node + 3) + int(node.group) + node.zone) % 5,
+            node.idle_gpus,
+            node.free_gpus,
+            sum(node.replicas.values()),
+            -node.node,
+        ),
+    )
+    return [node.node for node in ranked][: 1 + key % 6] if key % 7 else []
 
 
 # ---- engines ----------------------------------------------------------------------

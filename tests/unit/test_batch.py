@@ -23,7 +23,7 @@ from sim.model.tables.run import Params, State
 from sim.pack.closed_loop import check_sent
 from sim.pack.scenario import Outline, outline, with_seed
 from sim.records.summary import flat_summary
-from sim.runner import laws_of
+from sim.runner import policies_for
 from sim.studies.estimate import trial
 from sim.studies.planning import make_plan
 from sim.studies.reading import load_study
@@ -70,7 +70,7 @@ STORIES: dict[str, tuple[str, list[str]]] = {
 def row_alone(of: Outline, seed: int) -> tuple[Row, Result]:
     """What `sim.run` does of a run, without its sections."""
     packed = with_seed(of, seed)
-    state = run_plan(packed.params, Policies(laws_of(packed)))
+    state = run_plan(packed.params, policies_for(packed))
     named = {limit.scope for limit in limits_of(packed.scenario) if limit.scope is not None}
     check_sent(packed.scenario, packed.params, state)
     result = make_result(packed.params, state, records=False, classes=bool(named))

@@ -14,13 +14,13 @@ from sim.answers.bench import Bencher, OneSeed, Setting, Sheet, Trial
 from sim.answers.measured import cost_measure
 from sim.answers.robust import OFF, compared_with, draw_worlds, robust, score, spans_of
 from sim.answers.worlds import times, with_times
-from sim.engine.host import Policies, run_plan
+from sim.engine.host import run_plan
 from sim.engine.starts import all_starts
 from sim.errors import InputError
 from sim.model.tables.pool import StartStep
 from sim.model.tables.run import Params
 from sim.pack.scenario import outline
-from sim.runner import laws_of
+from sim.runner import policies_for
 from sim.scenario.slo import parse_slo
 
 LIGHT = ["duration_s=200", "drain_s=60", "slo=none", "traffic.arrivals.rate_per_s=0.2"]
@@ -94,7 +94,7 @@ def test_starts_that_share_a_link_take_so_many_times_as_long(factor: float) -> N
     lengths = []
     for times_as_long in (1.0, factor):
         packed = OneSeed()(with_times(of, 1.0, times_as_long), 1)
-        state = run_plan(packed.params, Policies(laws_of(packed)))
+        state = run_plan(packed.params, policies_for(packed))
         (starts,) = all_starts(packed.params, state)
         lengths.append(starts.total_ps)
         assert np.any(state.link[0].full_ps)

@@ -6,8 +6,9 @@ from sim.compile.jit import jit, jit_call
 from sim.model.base.min_tree import tree_set
 from sim.model.cluster.node_scores import members_in_zone, sum_of_scores
 from sim.model.cluster.preemption import is_being_cleared, preempt_for
-from sim.model.cluster.replica_lifecycle import continue_cold_start
+from sim.model.cluster.replica_lifecycle import become_ready, continue_cold_start, number_start
 from sim.model.cluster.slices import ask_of, bind_member, holds_member, release_member
+from sim.model.cluster.start_steps import keep_what_it_brought
 from sim.model.cluster.workloads import (
     first_member,
     is_promised_to_others,
@@ -15,8 +16,10 @@ from sim.model.cluster.workloads import (
     wait_no_longer,
 )
 from sim.model.placement.mig import N_SLICE
+from sim.model.tables.codes import NEED_PLACEMENT
 from sim.model.tables.node import (
     BY_SCORES,
+    BY_USER,
     EVENT_REPLICA_PLACED,
     FIRST_FIT,
     NODE_READY,
@@ -48,7 +51,7 @@ def is_open(params, pool_id, group_id, zone):
 @jit_call
 def choose_node(params, state, r, number, zone, t):
     """The ready node that a member of replica r's gang goes to, the first of equals, or −1; in one zone, or in any."""
-    if params.cluster[0].placement == BY_SCORES:
+    if params.cluster[0].placement >= BY_SCORES:
         return choose_by_scores(params, state, r, number, zone, t)
     pool_id = state.replica[r].pool
     best = -1
@@ -103,7 +106,10 @@ def choose_by_scores(params, state, r, number, zone, t):
         for node_id in range(group.first_node, group.first_node + group.n_node):
             if not has_room(params, state, r, node_id):
                 continue
-            score = sum_of_scores(params, state, r, number, node_id, in_zone, least, most, t)
+            if params.cluster[0].placement == BY_USER:
+                score = state.node[node_id].rank - 1
+            else:
+                score = sum_of_scores(params, state, r, number, node_id, in_zone, least, most, t)
             if score > best_score:
                 best = node_id
                 best_score = score
@@ -156,18 +162,58 @@ def place_waiting(params, state, t):
     can be made free for it by preemption.
 
     All replicas of a pool ask for the same, and a placement only takes: where one finds nothing, the others of its pool
-    are not looked at.
+    are not looked at. Where a user's function places, the host is asked in the middle, and calls this again at t.
     """
+    r = state.asked_replica
+    if r < 0 or state.workload[r].is_waiting == 0:
+        state.n_pass += 1
+        state.is_answered = 0
+        r = state.first_waiting
     state.placement_ps = NEVER
-    state.n_pass += 1
-    r = state.first_waiting
+    state.asked_replica = -1
     while r >= 0:
         if state.pool_place[state.replica[r].pool].failed_pass != state.n_pass:
-            place_or_preempt(params, state, r, t)
+            if needs_host(params, state, r):
+                ask_host(state, r, t)
+                return
+            if state.is_answered == 1:
+                place_as_told(params, state, r, t)
+            else:
+                place_or_preempt(params, state, r, t)
         after = state.workload[r].next
         if state.workload[r].is_waiting == 1:
             state.workload[r].was_tried = 1
         r = after
+
+
+@jit_call
+def needs_host(params, state, r):
+    """Whether a user's function is to say where replica r goes: it has not yet, and some node has room. Notes which."""
+    if params.cluster[0].placement != BY_USER or state.is_answered == 1:
+        return False
+    is_some = False
+    for node_id in range(params.n_node):
+        is_open_there = is_open(params, state.replica[r].pool, state.node[node_id].group, ANY_ZONE)
+        is_able = is_open_there and has_room(params, state, r, node_id)
+        state.node[node_id].rank = int(is_able)
+        is_some = is_some or is_able
+    return is_some
+
+
+@jit
+def ask_host(state, r, t):
+    """The host is asked where replica r is to go, and the placement goes on at t."""
+    state.asked_replica = r
+    state.placement_ps = t
+    state.status = NEED_PLACEMENT
+
+
+@jit_call
+def place_as_told(params, state, r, t):
+    """Replica r goes to a node that the host has named, or it waits: where there is room nobody has to give way."""
+    state.is_answered = 0
+    if place_replica(params, state, r, t):
+        begin_on_slices(params, state, r, t)
 
 
 @jit_call
@@ -187,6 +233,17 @@ def place_or_preempt(params, state, r, t):
 
 
 @jit_call
+def begin_at_once(params, state, r, t):
+    """One of the initial replicas has slices: at time 0 it is ready and this says so, later on its start is cold."""
+    if t == 0:
+        keep_what_it_brought(params, state, r)
+        become_ready(params, state, r, t)
+        return True
+    number_start(params, state, r, t)
+    return False
+
+
+@jit_call
 def begin_on_slices(params, state, r, t):
     """Replica r has its slices: its start goes on as soon as its MIG instances are made."""
     replica = state.replica[r]
@@ -194,6 +251,8 @@ def begin_on_slices(params, state, r, t):
     state.pool_place[replica.pool].placed += 1
     node_id = state.member[first_member(params, state, r)].node
     log_event(params, state, EVENT_REPLICA_PLACED, node_id, r, t - state.workload[r].since_ps, t)
+    if replica.start < 0 and begin_at_once(params, state, r, t):
+        return
     replica.placed_ps = t + created_ps(params, state, r)
     if replica.placed_ps > t:
         tree_set(state.stage_tree, params.leaves, r, replica.placed_ps)

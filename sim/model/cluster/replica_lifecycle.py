@@ -102,14 +102,21 @@ def continue_cold_start(params, state, r, t):
 
 
 @jit_call
-def begin_cold_start(params, state, r, t):
-    """A replica is wanted: its cold start begins."""
+def number_start(params, state, r, t):
+    """Replica r's start is the next of its pool."""
     replica = state.replica[r]
     pool_state = state.pool[replica.pool]
     replica.started_ps = t
     replica.start = pool_state.started
     pool_state.started += 1
     clear_transfers(params, state, r)
+
+
+@jit_call
+def begin_cold_start(params, state, r, t):
+    """A replica is wanted: its cold start begins."""
+    replica = state.replica[r]
+    number_start(params, state, r, t)
     if params.n_cluster == 0:
         replica.placed_ps = t
         continue_cold_start(params, state, r, t)

@@ -11,8 +11,9 @@ from sim.model.admission.rate_limits import fill_limits
 from sim.model.base.min_tree import tree_build, tree_first, tree_first_key, tree_set
 from sim.model.cluster.nodes import begin_nodes
 from sim.model.cluster.placement import place_replica
-from sim.model.cluster.replica_lifecycle import become_ready, begin_cold_start
+from sim.model.cluster.replica_lifecycle import become_ready, begin_cold_start, enter_stage
 from sim.model.cluster.start_steps import keep_what_it_brought
+from sim.model.cluster.workloads import wait_for_slices
 from sim.model.faults.lost import on_stage
 from sim.model.faults.random_faults import begin_random_faults, set_next_fault
 from sim.model.gateway.hold_queue import release_if_room
@@ -25,7 +26,8 @@ from sim.model.replica.jump import settle
 from sim.model.request.attempt import drop_slot
 from sim.model.request.in_flight import leave_inside
 from sim.model.router.choose import refresh_load
-from sim.model.tables.codes import DONE, HORIZON, OK, SEQ_AWAY, SEQ_THINKING, STAGE_DRAINING
+from sim.model.tables.codes import DONE, HORIZON, OK, SEQ_AWAY, SEQ_THINKING, STAGE_DRAINING, STAGE_SLICE
+from sim.model.tables.node import BY_USER
 from sim.model.tables.sample import MARK_RUN
 from sim.model.telemetry.marks import set_mark
 from sim.model.transfers.links import settle_transfers
@@ -121,6 +123,7 @@ def begin_cluster(params, state):
     state.first_waiting = -1
     state.last_waiting = -1
     state.node_added_ps = -1
+    state.asked_replica = -1
     if params.n_cluster == 1:
         begin_nodes(params, state)
         begin_random_faults(params, state)
@@ -141,8 +144,11 @@ def begin_pool(params, state, pool_id):
     for r in range(first, first + pool.n_replica):
         state.replica[r].pool = pool_id
     for r in range(first, first + pool.initial_replicas):
-        if params.n_cluster == 0 or place_replica(params, state, r, 0):
-            state.replica[r].start = -1  # not a cold start
+        state.replica[r].start = -1  # not a cold start
+        if params.n_cluster == 1 and params.cluster[0].placement == BY_USER:
+            enter_stage(state, r, STAGE_SLICE, 0)
+            wait_for_slices(params, state, r, 0)
+        elif params.n_cluster == 0 or place_replica(params, state, r, 0):
             keep_what_it_brought(params, state, r)
             become_ready(params, state, r, 0)
         else:

@@ -6,7 +6,7 @@ from sim.stages import START_STAGES
 
 # ---- codes ----------------------------------------------------------------------
 # status of a run; closed: its last request was answered before its time was up, and it has yet to be finished
-NEW, OK, DONE, NEED_SLOTS, NEED_POLICY, CLOSED = range(6)
+NEW, OK, DONE, NEED_SLOTS, NEED_POLICY, CLOSED, NEED_PLACEMENT = range(7)
 
 PHASE_FAULT, PHASE_NODE, PHASE_STAGE, PHASE_SAMPLE, PHASE_TICK = 0, 1, 2, 3, 4
 PHASE_DEADLINE, PHASE_RETRY, PHASE_TURN, PHASE_ARRIVAL, PHASE_BOUNDARY = 5, 6, 7, 8, 9

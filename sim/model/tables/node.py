@@ -9,8 +9,8 @@ from sim.units import NEVER
 NODE_STAGES = ("absent", "provisioning", "booting", "driver", "ready", "cordoned")
 NODE_ABSENT, NODE_PROVISIONING, NODE_BOOTING, NODE_DRIVER, NODE_READY, NODE_CORDONED = range(6)
 
-PLACEMENTS = ("first_fit", "best_fit", "by_scores")
-FIRST_FIT, BEST_FIT, BY_SCORES = range(3)
+PLACEMENTS = ("first_fit", "best_fit", "by_scores", "by_user")
+FIRST_FIT, BEST_FIT, BY_SCORES, BY_USER = range(4)
 
 NODE_SCORES = ("least_allocated", "most_allocated", "requested_to_capacity", "fgd", "topology_spread")
 LEAST_ALLOCATED, MOST_ALLOCATED, REQUESTED_TO_CAPACITY, FGD, TOPOLOGY_SPREAD = range(5)
@@ -167,6 +167,7 @@ class Node(Row):
     idle_ps = Field("since when it has held nothing")
     cached_bytes = Field("what its cache holds", unit="bytes")
     is_doomed = Field("1 = it has been told that it will be lost")
+    rank = Field("BY_USER: how much it is wanted for the replica that is looked at, 0 = not at all")
     n_promised = Field("waiting replicas for which a preemption makes room here")
     first_held = Field("the first of the members that it holds, −1 = none", begin=-1)
 

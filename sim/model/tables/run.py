@@ -207,7 +207,7 @@ class State(World):
     counts, stacks of longest gaps, prefix caches.
     """
 
-    status = Field("NEW, OK, DONE, NEED_SLOTS, NEED_POLICY or CLOSED")
+    status = Field("NEW, OK, DONE, NEED_SLOTS, NEED_POLICY, NEED_PLACEMENT or CLOSED")
     now_ps = Field("the clock at the last control instant")
     cursor = Field("the next request of the table to arrive")
     next_input_ps = Field("the next timer, release or arrival")
@@ -241,6 +241,10 @@ class State(World):
     next_scan_ps = Field("when the node autoscaler looks next, or NEVER")
     placement_ps = Field("when replicas that wait for slices are placed, or NEVER")
     n_pass = Field("placements so far")
+    asked_replica = Field(
+        "the replica of which the host is to say where it goes, −1 = a placement is not in the middle"
+    )
+    is_answered = Field("1 = it has said so")
     n_waiting = Field("replicas that wait for slices")
     first_waiting = Field("the one that goes first, −1 = none waits")
     last_waiting = Field("the one that goes last")

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from sim.engine.host import Policies
 from sim.engine.simpy import Fleet
 from sim.fill.params import ClassRow, FaultRow, PoolRow, RunRow, ServedModelRow, Traffic, make_params
 from sim.model.tables.node import EVENT_NAMES
@@ -46,6 +47,7 @@ def small(
     faults: list[FaultRow] | None = None,
     steps: list[dict[str, Any]] | None = None,
     droughts: list[dict[str, int]] | None = None,
+    policies: Policies | None = None,
     **cluster: int,
 ) -> Fleet:
     """A run in SimPy; asks: (group, pool). There is no node autoscaler unless `scan_ps` is given."""
@@ -66,7 +68,7 @@ def small(
             "drought": droughts or [],
         },
     )
-    return Fleet(p)
+    return Fleet(p, policies)
 
 
 def told(fleet: Fleet, *names: str) -> list[tuple[float, str, int, int]]:
