@@ -31,6 +31,9 @@ STREAM_EXPANDER = 48  # which group gets nodes where the expander draws; index =
 STREAM_GAP = 49  # time to a random fault; entity = fault, index = n-th strike
 STREAM_OUTAGE = 50  # how long it lasts; likewise
 STREAM_VICTIM = 51  # which nodes it takes; entity = fault, index = 2¹⁶ · n-th strike + n-th node
+STREAM_EPISODE = 52  # time to a fault that lasts for a while; entity = fault, index = n-th time
+STREAM_LASTS = 53  # how long it lasts; likewise
+STREAM_STRUCK = 54  # which nodes or replicas; entity = fault, index = 2¹⁶ · n-th time + n-th of them
 
 _M0 = np.uint64(0xD2511F53)
 _M1 = np.uint64(0xCD9E8D57)

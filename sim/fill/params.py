@@ -12,6 +12,7 @@ import numpy as np
 
 from sim.errors import InputError
 from sim.fill.cluster import place_cluster
+from sim.fill.episodes import place_episodes
 from sim.fill.gateway_tables import gateway_tables, make_classes, starts_of
 from sim.fill.kinds import memory_starts, n_of, settings_words
 from sim.fill.knots import prompt_table
@@ -115,6 +116,8 @@ def make_world(
     lists = {"fault": [row._asdict() for row in faults or []], **(things or {})}
     if lists.get("cluster"):
         lists |= place_cluster(params, pools, lists)
+    if lists.get("episode"):
+        lists["episode"] = place_episodes(params, lists["episode"])
     of_things = lay_things(params, lists, starts[-1])
     at = starts[-1] + len(of_things)
     behind = gateway_tables(classes, models, tenants, front or FrontRow(), bool(lists["fault"]), params, at)

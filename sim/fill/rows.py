@@ -173,6 +173,7 @@ class PoolRow(NamedTuple):
     prefill_interval: int = 1  # a busy engine admits in every so many-th step
     batch_delay_ps: int = 0
     gpus: int = 1
+    tp: int = 1  # of these, how many compute each layer together
     min_replicas: int = 1
     max_replicas: int = 1
     initial_replicas: int = 1
@@ -259,6 +260,7 @@ OF_POOL = (
         "max_model_len",
         "attention_q16",
         "gpus",
+        "tp",
     ),
     *("min_replicas", "max_replicas", "initial_replicas", "autoscaler", "tick_ps", "target_milli"),
     *("request_overhead_ps", "prefix_runs"),

@@ -254,6 +254,7 @@ def pool_row(
         prefill_interval=runtime.prefill_schedule_interval,
         batch_delay_ps=s_to_ps(runtime.max_batch_delay_s),
         gpus=pool.gpus_per_replica,
+        tp=pool.tp,
         min_replicas=pool.min_replicas,
         max_replicas=pool.max_replicas,
         initial_replicas=pool.replicas_at_start,

@@ -62,6 +62,7 @@ from sim.model.tables.codes import (
     STAGE_ENGINE,
     STAGE_GONE,
 )
+from sim.model.tables.fault import SLOW_STEPS
 from sim.model.tables.run import Params, State
 from sim.model.telemetry.marks import pass_mark
 from sim.model.telemetry.samples import sample
@@ -69,7 +70,7 @@ from sim.units import NEVER
 
 from .naive import Run, run
 from .naive_gateway import CLASS_DEFAULTS, DAY_PS
-from .naive_replica import POOL_DEFAULTS
+from .naive_replica import POOL_DEFAULTS, slow_share
 from .random_cases import Case, later
 from .random_cases import case as random_case
 from .turns import with_lines, with_turns
@@ -154,9 +155,19 @@ def params_of(case: dict[str, Any]) -> tuple[Params, list[int], list[tuple[int, 
             for tenant in case.get("tenants") or []
         ],
         front=front_row(case.get("front") or {}),
+        things={"episode": episodes(pools)},
     )
     params.n_sample = len(looks or ())
     return params, place, sorted(changes + later, key=lambda change: (change[0], change[2] != "lose"))
+
+
+def episodes(pools: list[dict[str, Any]]) -> list[dict[str, int]]:
+    """When which pools are slow, in the product's rows."""
+    return [
+        {"kind": SLOW_STEPS, "pool": 1 + i, "at_ps": begin, "lasts_ps": end - begin, "factor_q20": factor}
+        for i, pool in enumerate(pools)
+        for begin, end, factor in pool["slow"]
+    ]
 
 
 def measured(case: dict[str, Any]) -> tuple[int, int]:
@@ -373,7 +384,26 @@ def seed_case(seed: int, calm: bool = False) -> Case:
     case = with_lines(case, seed) if seed % 4 == 3 and not (full or calm) else case
     if seed % 4 == 2 and not calm:
         case = with_promises(case, seed)
+    case = with_slowness(case, seed) if seed % 3 == 1 else case
     return case if seed % 2 else with_looks(case, 3 + seed % 20)
+
+
+def with_slowness(case: Case, seed: int) -> Case:
+    """The same case, its pools slower for a while, some several times at once and some at an end of a step."""
+    rng = np.random.default_rng([seed, 17])
+    arrivals = [at for at, *_ in case["requests"] if at is not None]
+    first_ps, span_ps = min(arrivals), 2 * (max(arrivals) - min(arrivals))
+    pools = []
+    for pool in case["pools"]:
+        unit_ps = int(pool["base_ps"][0])
+        begins = sorted(rng.integers(0, 2 + span_ps // unit_ps, size=rng.integers(4)).tolist())
+        found = [
+            (first_ps + begin * unit_ps, first_ps + (begin + int(rng.integers(1, 20))) * unit_ps, factor)
+            for begin in begins
+            for factor in [int(rng.integers(2**20, 2**22))]
+        ]
+        pools.append({**pool, "slow": found})
+    return {**case, "pools": pools}
 
 
 def with_promises(case: Case, seed: int) -> Case:
@@ -704,7 +734,9 @@ def tokens_told(case: Case, pool: dict[str, Any], log: list[dict[str, Any]]) -> 
             emitted[number, n] += chunk == left
         work["decode"] += decoding
         work["kv_read"] += attended
-        decode_ps = pool["base_ps"][decoding] + pool["slope_ps"][decoding] * attended if decoding else 0
+        share = slow_share(pool, step["start_ps"])
+        parts_ps = pool["base_ps"][decoding], pool["slope_ps"][decoding]
+        decode_ps = int(parts_ps[0] * share) + int(parts_ps[1] * share) * attended if decoding else 0
         work["decode_ps"] += decode_ps
         work["prefill_ps"] += step["dt_ps"] - decode_ps
     return work

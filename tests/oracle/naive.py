@@ -27,7 +27,8 @@ out):
                      prefill_ps_per_token=0, attention_q16=0, n_kv_blocks, block_size=16, max_num_seqs,
                      max_num_batched_tokens, max_model_len=10**9, long_prefill_token_threshold=0,
                      scheduling="fcfs" | "priority", batching="continuous" | "static" | "dynamic" | "none",
-                     max_batch_delay_ps=0, chunked_prefill=True}]; ready_at has one entry per replica
+                     max_batch_delay_ps=0, chunked_prefill=True, slow=() of (from_ps, until_ps, factor in 2**-20), by
+                     time: steps that begin then take that many times as long}]; ready_at has one entry per replica
     interventions  [(time_ps, replica, "ready" | "drain" | "lose")]; a replica's index counts through all pools
     tenants        [{limit=None, weight=1}]; default one
     front          {workers=() of each station, cache_entries=0, cache_life_ps=None, cache_ps=0}
@@ -106,7 +107,9 @@ Where the rules leave room, this model decides:
     last token is computed, or of a withheld answer.
 31. The predicted ttft is the stations' work and their lines as they are, the predicted wait, and what the prompt takes
     alone on an idle replica of the first pool that it fits; or, where a ready replica has some of it cached, what is
-    left takes on the one that has most (the first of them), if that is less.
+    left takes on the one that has most (the first of them), if that is less. It knows nothing of slow steps.
+32. A slowed step without prompts is its fixed part and its time a token, each multiplied and rounded down; one with
+    prompts is multiplied as a whole. A step in progress keeps its length.
 """
 
 from __future__ import annotations

@@ -6,6 +6,7 @@ Times are int picoseconds, -1 = has not happened. `naive.py` says what a pool ho
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from fractions import Fraction
 from itertools import pairwise
 from typing import Any
 
@@ -23,6 +24,7 @@ POOL_DEFAULTS: dict[str, Any] = {
     "max_batch_delay_ps": 0,
     "chunked_prefill": True,
     "prefill_schedule_interval": 1,
+    "slow": (),
 }
 
 
@@ -381,8 +383,12 @@ class Replica:
             else:
                 chunk_tokens += chunk
                 attended += chunk * (2 * seq.computed + chunk)
-        decode_ps = self.pool["base_ps"][decoding] + self.pool["slope_ps"][decoding] * kv_tokens
-        return int(decode_ps + prompts_ps(self.pool, decoding, chunk_tokens, attended))
+        share = slow_share(self.pool, self.now_ps)
+        base_ps, slope_ps = self.pool["base_ps"][decoding], self.pool["slope_ps"][decoding]
+        if chunk_tokens == 0:
+            return int(base_ps * share) + int(slope_ps * share) * kv_tokens
+        whole_ps = base_ps + slope_ps * kv_tokens + prompts_ps(self.pool, decoding, chunk_tokens, attended)
+        return int(whole_ps * share)
 
     def check_blocks(self) -> None:
         """No block is lost, made, held twice, or held for nothing."""
@@ -413,6 +419,15 @@ def waste(seq: Sequence) -> None:
     """A client leaves its attempt: unless it is the answer, what was computed by the last boundary is wasted."""
     if seq.outcome != "completed":
         seq.wasted = seq.computed
+
+
+def slow_share(pool: dict[str, Any], now_ps: int) -> Fraction:
+    """What the times of steps that begin now are multiplied by: what one fault leaves is cut to 2**-20, as the next sees it."""
+    share = Fraction(1)
+    for from_ps, until_ps, factor_q20 in pool["slow"]:
+        if from_ps <= now_ps < until_ps:
+            share = Fraction(int(share * factor_q20), 2**20)
+    return min(share, Fraction(1024))
 
 
 def prompts_ps(pool: dict[str, Any], decoding: int, tokens: int, attended: int) -> int:

@@ -61,6 +61,7 @@ from sim.model.tables.run import Params
 from sim.units import NEVER
 
 from .clusters import make_cluster
+from .episodes import make_episodes
 from .fronts import FrontDice, with_front
 from .prefixes import with_prefixes
 from .rollouts import make_rollouts
@@ -123,6 +124,7 @@ FIRST_WITH_SIGNALS = 4000
 FIRST_WITH_LINKS = 4000
 FIRST_WITH_CLUSTER = 4000
 FIRST_WITH_ROLLOUTS = 4000
+FIRST_WITH_EPISODES = 4000
 GRIDS_PS = (10**6, 10**9, 10**11 + 7)
 
 
@@ -143,11 +145,13 @@ class Fleet(NamedTuple):
     cluster: Mapping[str, list[dict[str, Any]]] = MappingProxyType({})  # table → rows
     rollouts: Mapping[str, list[dict[str, Any]]] = MappingProxyType({})  # table → rows
 
+    episodes: Mapping[str, list[dict[str, Any]]] = MappingProxyType({})  # table → rows
+
     @property
     def params(self) -> Params:
         """The fleet's arrays."""
         things = {"link": [{"bandwidth_q40": rate} for rate in self.links]}
-        things |= {**self.cluster, **self.rollouts}
+        things |= {**self.cluster, **self.rollouts, **self.episodes}
         return make_params(*self[:6], tenants=self.tenants, front=self.front, things=things)
 
     @property
@@ -178,6 +182,9 @@ class Dice:
         )
         self.on["rollouts"] = (
             seed >= FIRST_WITH_ROLLOUTS and int(np.random.default_rng([seed, 61]).integers(2)) == 1
+        )
+        self.on["episodes"] = (
+            seed >= FIRST_WITH_EPISODES and int(np.random.default_rng([seed, 67]).integers(2)) == 1
         )
         self.on["signals"] = seed >= FIRST_WITH_SIGNALS and bool(self.more.integers(2))
 
@@ -238,8 +245,21 @@ def fleet(seed: int, **changes: bool) -> Fleet:
     rollouts: Mapping[str, list[dict[str, Any]]] = {}
     if on["rollouts"]:
         pools, rollouts = make_rollouts(seed, dice.grid_ps, last_ps, pools)
+    episodes: Mapping[str, list[dict[str, Any]]] = {}
+    if on["episodes"]:
+        n_group = len(cluster.get("node_group", ()))
+        pools = with_tp(seed, pools)
+        episodes = make_episodes(seed, dice.grid_ps, len(pools), len(links), n_group)
     made = Fleet(run, traffic, classes, groups, pools, faults + node_faults, on, dice.grid_ps)
-    return made._replace(tenants=tenants, front=front, links=links, cluster=cluster, rollouts=rollouts)
+    return made._replace(
+        tenants=tenants, front=front, links=links, cluster=cluster, rollouts=rollouts, episodes=episodes
+    )
+
+
+def with_tp(seed: int, pools: list[PoolRow]) -> list[PoolRow]:
+    """The pools, in some of which two GPUs compute each layer together."""
+    rng = np.random.default_rng([seed, 73])
+    return [pool._replace(tp=int(rng.integers(1, 3))) for pool in pools]
 
 
 def with_links(dice: Dice, pools: list[PoolRow]) -> tuple[list[PoolRow], tuple[int, ...]]:

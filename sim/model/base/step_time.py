@@ -8,6 +8,7 @@ the same matrix products: its time depends on their number by a curve that is li
 from __future__ import annotations
 
 from sim.compile.jit import bit_length, jit
+from sim.model.tables.fault import FACTOR_BITS, FACTOR_ONE
 from sim.model.tables.pool import N_WORK, WORK_BITS
 
 
@@ -22,6 +23,12 @@ def decode_ps(params, pool, n, kv):
     """The time of a step in which n sequences decode and attend kv tokens together."""
     at = pool.table_at + n
     return params.base[at] + params.slope[at] * kv
+
+
+@jit
+def slowed(value, factor_q20):
+    """A time, or what a token adds to it, multiplied by a factor, rounded down. Of up to 2⁵⁰ ps and a factor of 2¹⁰."""
+    return (value >> FACTOR_BITS) * factor_q20 + (((value & (FACTOR_ONE - 1)) * factor_q20) >> FACTOR_BITS)
 
 
 @jit

@@ -152,6 +152,13 @@ def begin_nodes(params, state):
 
 
 @jit
+def strikes_group(params, fault, group_id):
+    """Whether a fault strikes nodes of a group."""
+    in_group = fault.node_group == 0 or fault.node_group == 1 + group_id
+    return in_group and (fault.zone == 0 or fault.zone == 1 + params.node_group[group_id].zone)
+
+
+@jit
 def is_upcoming(stage):
     """Whether a node in this stage is on its way to ready."""
     return NODE_ABSENT < stage < NODE_READY

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from sim.compile.jit import jit, jit_call
 from sim.model.base.min_tree import tree_set
+from sim.model.cluster.speed import set_speed
 from sim.model.cluster.start_steps import (
     clear_transfers,
     note_start,
@@ -137,6 +138,9 @@ def become_ready(params, state, r, t):
     replica.ready_ps = t
     replica.free_blocks = pool.n_blocks
     replica.batch_left = 0
+    replica.slow_q20 = 0
+    if params.n_episode > 0:
+        set_speed(params, state, r, t)
     clear_prefix(params, state, r)
     on_first_ready(state, g, t)
     insert_ready(params, state, g, r)

@@ -4,11 +4,11 @@ lost replica held fail, and its pool replaces it.
 
 from __future__ import annotations
 
-from sim.compile.jit import jit, jit_call
+from sim.compile.jit import jit_call
 from sim.model.base.histogram import add_wide
 from sim.model.base.min_tree import tree_set
 from sim.model.clients.give_up import fail_with_replica
-from sim.model.cluster.nodes import remove_node
+from sim.model.cluster.nodes import remove_node, strikes_group
 from sim.model.cluster.preemption import replace_replicas
 from sim.model.cluster.replica_lifecycle import continue_cold_start, drop_ready, remove_replica, scale_to
 from sim.model.cluster.slices import next_on_node
@@ -102,13 +102,6 @@ def on_stage(params, state, r, t):
 
 
 # ---- nodes ----------------------------------------------------------------------
-@jit
-def strikes_group(params, fault, group_id):
-    """Whether a fault takes nodes of a group."""
-    in_group = fault.node_group == 0 or fault.node_group == 1 + group_id
-    return in_group and (fault.zone == 0 or fault.zone == 1 + params.node_group[group_id].zone)
-
-
 @jit_call
 def shut_groups(params, state, fault, until_ps):
     """The groups that a fault strikes get no new nodes for a while."""

@@ -7,16 +7,16 @@ from __future__ import annotations
 
 from sim.compile.jit import jit, jit_call
 from sim.model.base.min_tree import tree_set
-from sim.model.cluster.nodes import cordon_node, next_node_step
+from sim.model.cluster.nodes import cordon_node, next_node_step, strikes_group
 from sim.model.cluster.replica_lifecycle import begin_drain, remove_replica
 from sim.model.cluster.slices import next_on_node
+from sim.model.faults.episodes import next_episode_ps, on_episode
 from sim.model.faults.lost import (
     lose_node,
     on_scripted_fault,
     replace_lost,
     shut_groups,
     strike_node,
-    strikes_group,
 )
 from sim.model.tables.codes import STAGE_READY
 from sim.model.tables.node import EVENT_NODE_NOTICE, NODE_ABSENT, NODE_READY
@@ -34,12 +34,14 @@ def set_next_fault(params, state):
     at_ps = params.fault[f].at_ps if f < params.n_fault else NEVER
     for i in range(params.n_random_fault):
         at_ps = min(at_ps, state.random_fault[i].next_ps)
-    state.next_fault_ps = at_ps
+    state.next_fault_ps = min(at_ps, next_episode_ps(params, state))
 
 
 @jit_call
 def on_fault(params, state, t):
-    """A fault strikes at t: the next scripted one, or else the first of the random ones that are due."""
+    """A fault strikes at t: the next scripted loss, or else the first random one that is due, or else an episode begins or
+    ends.
+    """
     if state.n_fault < params.n_fault and params.fault[state.n_fault].at_ps <= t:
         on_scripted_fault(params, state, t)
         set_next_fault(params, state)
@@ -48,6 +50,8 @@ def on_fault(params, state, t):
         if state.random_fault[i].next_ps <= t:
             on_random_fault(params, state, i, t)
             return
+    on_episode(params, state, t)
+    set_next_fault(params, state)
 
 
 # ---- random faults ----------------------------------------------------------------------

@@ -14,6 +14,7 @@ from sim.model.cluster.placement import place_replica
 from sim.model.cluster.replica_lifecycle import become_ready, begin_cold_start, enter_stage
 from sim.model.cluster.start_steps import keep_what_it_brought
 from sim.model.cluster.workloads import wait_for_slices
+from sim.model.faults.episodes import begin_episodes
 from sim.model.faults.lost import on_stage
 from sim.model.faults.random_faults import begin_random_faults, set_next_fault
 from sim.model.gateway.hold_queue import release_if_room
@@ -98,6 +99,7 @@ def begin(params, state):
     state.first_moving = -1
     state.rates_ps = NEVER
     begin_cluster(params, state)
+    begin_episodes(params, state)
     for pool in range(params.n_pool):
         begin_pool(params, state, pool)
     begin_rollouts(params, state)

@@ -16,7 +16,7 @@ from sim.model.base.batch_queues import (
 from sim.model.base.histogram import N_BUCKET, add_wide, bucket_of, observe_series
 from sim.model.base.kv_blocks import jump_blocks, step_blocks, steps_that_fit
 from sim.model.base.min_tree import tree_set
-from sim.model.base.step_time import decode_ps, prompt_step_ps, span_ps, steps_before, steps_reaching
+from sim.model.base.step_time import decode_ps, prompt_step_ps, slowed, span_ps, steps_before, steps_reaching
 from sim.model.prefix_cache.lookup import (
     leave_finished,
 )
@@ -185,6 +185,37 @@ def launch_step(params, state, r, t):
         prompt_step_ps(params, pool, n, kv, tokens, squares) if tokens > 0 else alone_ps,
         0,
     )
+    if replica.slow_q20 > 0:
+        slow_step(params, state, r, n, kv, tokens)
+
+
+@jit_call
+def slow_step(params, state, r, n, kv, tokens):
+    """The step that replica r has just begun takes longer: a fault slows it."""
+    replica = state.replica[r]
+    pool = params.pool[replica.pool]
+    alone_ps = slow_decode_ps(params, pool, n, kv, replica.slow_q20)
+    replica.jump_decode_ps = alone_ps if n > 0 else 0
+    took_ps = slowed(replica.jump_first_ps, replica.slow_q20) if tokens > 0 else alone_ps
+    launch(params, state, r, replica.jump_ps, 1, took_ps, 0)
+
+
+@jit
+def slow_decode_ps(params, pool, n, kv, slow_q20):
+    """The time of a step in which n sequences decode, slowed: still so much more with every attended token."""
+    at = pool.table_at + n
+    return slowed(params.base[at], slow_q20) + slowed(params.slope[at], slow_q20) * kv
+
+
+@jit_call
+def slow_jump(params, state, r):
+    """The steps of the jump that replica r has just begun take longer: a fault slows them."""
+    replica = state.replica[r]
+    pool = params.pool[replica.pool]
+    n = replica.n_decode
+    g = slow_decode_ps(params, pool, n, replica.kv, replica.slow_q20)
+    d = slowed(params.slope[pool.table_at + n], replica.slow_q20) * n
+    launch(params, state, r, replica.jump_ps, replica.jump_steps, g, d)
 
 
 @jit
@@ -204,6 +235,8 @@ def launch_jump(params, state, r, t, persistent):
         if k > 1 and replica.n_wait > 0 and step < replica.admit_step:
             k = min(k, replica.admit_step - step)
     launch(params, state, r, t, k, g, d)
+    if replica.slow_q20 > 0:
+        slow_jump(params, state, r)
 
 
 @jit

@@ -21,6 +21,8 @@ class LinkState(Row):
     moved_bytes = Wide("bytes of the transfers that have ended", unit="bytes")
     busy_ps = Wide("Σ time with a transfer in progress", unit="ps")
     full_ps = Wide("Σ time in which it held some back", unit="ps")
+    is_slow = Field("1 = it carries only a part of what it could")
+    factor_q20 = Field("how much of it, where it is slow; 0 = nothing")
     left_q40 = Field("scratch: what is not given out yet")
     waiting = Field("scratch: transfers over it that have no rate yet")
 

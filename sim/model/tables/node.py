@@ -26,6 +26,7 @@ EVENT_NAMES = (
     *("node_cordoned", "node_uncordoned"),
     *("replica_waits", "replica_placed", "replica_ready", "replica_drains", "replica_gone", "replica_lost"),
     *("pool_scaled", "node_notice", "replica_preempted"),
+    *("fault_begins", "fault_ends"),
 )
 (
     EVENT_NODE_REQUESTED,
@@ -45,7 +46,9 @@ EVENT_NAMES = (
     EVENT_POOL_SCALED,
     EVENT_NODE_NOTICE,
     EVENT_REPLICA_PREEMPTED,
-) = range(17)
+    EVENT_FAULT_BEGINS,
+    EVENT_FAULT_ENDS,
+) = range(19)
 
 
 class ClusterParams(Row):

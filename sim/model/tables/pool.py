@@ -40,6 +40,7 @@ class PoolParams(Row):
     attention_q16 = Field("time that a prompt token takes to attend one token before it")
     table_at = Field("where in `base` and `slope` its times by sequences start")
     gpus = Field("GPUs of a replica")
+    tp = Field("of these, how many compute each layer together", begin=1)
     min_replicas = Field("replicas at least")
     max_replicas = Field("replicas at most")
     initial_replicas = Field("replicas ready at time 0")

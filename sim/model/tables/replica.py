@@ -49,6 +49,7 @@ class Replica(Row):
     slot_ps = Wide("Σ running sequences · time", unit="ps")
     drain_ps = Field("when it began to drain")
     abandoned = Field("1 + the first slot of the running attempts whose client has gone, 0 = none")
+    slow_q20 = Field("what the time of its steps is multiplied by, 0 = they take as long as they should")
     prefix_at = Field("where its prefix cache starts in State.m, 0 = it has none")
 
 

@@ -12,6 +12,7 @@ import numpy as np
 
 from sim.model.tables.codes import N_STEP_MAX
 from sim.model.tables.gate import Gate, GateState, Version, VersionState
+from sim.model.tables.fault import Episode, EpisodeState, FaultClock, Victim
 from sim.model.tables.link import Artifact, ArtifactState, Cached, LinkParams, LinkState, Transfer
 from sim.model.tables.node import (
     ClusterEvent,
@@ -131,6 +132,11 @@ class Params(World):
     pool_place_at = Field("where their rows start in Params.m")
     n_random_fault = Field("faults that strike again and again")
     random_fault_at = Field("where they start in Params.m")
+    n_episode = Field("faults that last for a while")
+    episode_at = Field("where they start in Params.m")
+    n_fault_clock = Field("of these, those that come again and again")
+    fault_clock_at = Field("where their clocks start in Params.m")
+    n_victim = Field("nodes and replicas that they may strike at once, where not all are")
     n_artifact = Field("artifacts that nodes may keep")
     artifact_at = Field("where they start in Params.m")
     n_cached = Field("pairs of a node and an artifact")
@@ -182,6 +188,8 @@ class Params(World):
     random_fault = Table(
         RandomFault, "faults that strike again and again", at="random_fault_at", rows=("n_random_fault",)
     )
+    episode = Table(Episode, "faults that last for a while", at="episode_at", rows=("n_episode",))
+    fault_clock = Table(FaultClock, "when they come", at="fault_clock_at", rows=("n_fault_clock",))
     limit = Table(LimitParams, "limits of each class, then of each tenant", at="limit_at")
     tenant_weight = Words("weights of the tenants", at="weight_at")
     station = Table(StationParams, "CPU stations", at="station_at")
@@ -287,6 +295,8 @@ class State(World):
     cached = Table(Cached, "(node, artifact)", rows=("n_cached",))
     random_fault = Table(RandomFaultState, "a row a random fault", rows=("n_random_fault",))
     pool_place = Table(PoolPlaceState, "a row a pool, or none", rows=("n_pool_place",))
+    episode = Table(EpisodeState, "a row a fault that lasts for a while", rows=("n_episode",))
+    victim = Table(Victim, "what each of them strikes", rows=("n_victim",))
     start_hist = Words(
         "of each pool whose starts move bytes over links: (1 + step, N_BUCKET) durations of the whole, of steps"
     )

@@ -11,6 +11,7 @@ from __future__ import annotations
 from sim.compile.jit import jit, jit_call
 from sim.model.base.histogram import add_wide
 from sim.model.base.linked_list import link, unlink
+from sim.model.base.step_time import slowed
 from sim.units import NEVER
 
 SPEED_BITS = 30
@@ -43,6 +44,8 @@ def time_left(left_ps, speed):
     """How long a clock of that speed needs for what it has left, rounded up; NEVER where that is more than 53 days."""
     if speed == FULL_SPEED:
         return left_ps
+    if speed == 0:
+        return NEVER if left_ps > 0 else 0
     whole = left_ps // speed
     if whole >= TIME_MAX:
         return NEVER
@@ -52,7 +55,9 @@ def time_left(left_ps, speed):
 
 @jit
 def speed_of(rate, cap):
-    """How fast the clock of a transfer runs that moves at a rate up to its cap."""
+    """How fast the clock of a transfer runs that moves at a rate up to its cap; it stands still where none moves."""
+    if rate == 0:
+        return 0
     coarse = (rate << 20) // cap
     fine = (((rate << 20) - coarse * cap) << (SPEED_BITS - 20)) // cap
     return max(1, (coarse << (SPEED_BITS - 20)) + fine)
@@ -155,7 +160,7 @@ def share_out(params, state):
     """Give every transfer in progress its rate, as of the last change."""
     for i in range(params.n_link):
         carrier = state.link[i]
-        carrier.left_q40 = params.link[i].bandwidth_q40
+        carrier.left_q40 = capacity_of(params, state, i)
         carrier.waiting = carrier.n
         carrier.rate_q40 = 0
         carrier.is_full = 0
@@ -178,9 +183,22 @@ def share_out(params, state):
 
 
 @jit
+def is_down(state, i):
+    """Whether the i-th link carries nothing."""
+    return state.link[i].is_slow == 1 and state.link[i].factor_q20 == 0
+
+
+@jit
+def capacity_of(params, state, i):
+    """What the i-th link carries now: a fault may leave a part of it, or nothing."""
+    whole = params.link[i].bandwidth_q40
+    return slowed(whole, state.link[i].factor_q20) if state.link[i].is_slow == 1 else whole
+
+
+@jit
 def share_of(state, i):
-    """What each transfer without a rate would get of what the i-th link has left."""
-    return max(1, state.link[i].left_q40 // state.link[i].waiting)
+    """What each transfer without a rate would get of what the i-th link has left; of one that is down nothing."""
+    return 0 if is_down(state, i) else max(1, state.link[i].left_q40 // state.link[i].waiting)
 
 
 @jit_call

@@ -1,0 +1,156 @@
+"""Faults that begin and end: brown-outs, throttled GPUs, slow links.
+
+What they strike, when and for how long is drawn by fault and number, not by what happens in the run: every policy meets
+the same ones.
+"""
+
+from __future__ import annotations
+
+from sim.compile.jit import jit, jit_call
+from sim.model.cluster.nodes import strikes_group
+from sim.model.cluster.speed import is_victim, set_speeds, strikes_pool
+from sim.model.tables.codes import STAGE_READY
+from sim.model.tables.fault import SLOW_LINK
+from sim.model.tables.node import EVENT_FAULT_BEGINS, EVENT_FAULT_ENDS, NODE_ABSENT
+from sim.model.tables.pool import N_QUANTILE_BITS
+from sim.model.telemetry.cluster_log import log_event
+from sim.model.transfers.links import settle_transfers, wake_for_transfers
+from sim.rng import STREAM_EPISODE, STREAM_LASTS, STREAM_STRUCK, draw, draw_below
+from sim.units import NEVER
+
+
+# ---- when ----------------------------------------------------------------------
+@jit
+def drawn_ps(params, quantile_ps, stream, e, n):
+    """One of N_QUANTILE equally likely durations, of the n-th time of the e-th episode."""
+    return quantile_ps[draw(params.seed, stream, e, n) >> (63 - N_QUANTILE_BITS)]
+
+
+@jit_call
+def begin_episodes(params, state):
+    """Set when each episode begins first."""
+    for e in range(params.n_episode):
+        episode = params.episode[e]
+        at_ps = episode.at_ps
+        if episode.clock > 0:
+            clock = params.fault_clock[episode.clock - 1]
+            at_ps = drawn_ps(params, clock.gap_ps, STREAM_EPISODE, e, 0)
+        state.episode[e].next_ps = at_ps
+
+
+@jit_call
+def next_episode_ps(params, state):
+    """When the next of them begins or ends."""
+    at_ps = NEVER
+    for e in range(params.n_episode):
+        at_ps = min(at_ps, state.episode[e].next_ps)
+    return at_ps
+
+
+@jit_call
+def on_episode(params, state, t):
+    """Of the episodes that begin or end at t, the first does."""
+    for e in range(params.n_episode):
+        if state.episode[e].next_ps <= t:
+            if state.episode[e].is_on == 1:
+                end_episode(params, state, e, t)
+            else:
+                begin_episode(params, state, e, t)
+            return
+
+
+@jit_call
+def begin_episode(params, state, e, t):
+    """The e-th episode begins at t."""
+    episode = params.episode[e]
+    struck = state.episode[e]
+    lasts_ps = episode.lasts_ps
+    if episode.clock > 0:
+        clock = params.fault_clock[episode.clock - 1]
+        lasts_ps = drawn_ps(params, clock.lasts_ps, STREAM_LASTS, e, struck.n)
+    struck.is_on = 1
+    struck.next_ps = t + max(1, lasts_ps)
+    struck.n_struck = 0
+    if episode.units < NEVER:
+        choose_struck(params, state, e)
+    struck.n += 1
+    log_event(params, state, EVENT_FAULT_BEGINS, -1, -1, e, t)
+    take_effect(params, state, e, t)
+
+
+@jit_call
+def end_episode(params, state, e, t):
+    """The e-th episode is over at t; when it comes again is drawn."""
+    episode = params.episode[e]
+    struck = state.episode[e]
+    struck.is_on = 0
+    struck.next_ps = NEVER
+    if episode.clock > 0:
+        clock = params.fault_clock[episode.clock - 1]
+        struck.next_ps = t + max(1, drawn_ps(params, clock.gap_ps, STREAM_EPISODE, e, struck.n))
+    log_event(params, state, EVENT_FAULT_ENDS, -1, -1, e, t)
+    take_effect(params, state, e, t)
+
+
+@jit_call
+def take_effect(params, state, e, t):
+    """What the e-th episode changes is changed at t: it has begun, or is over."""
+    if params.episode[e].kind == SLOW_LINK:
+        slow_link(params, state, params.episode[e].link - 1, t)
+    else:
+        set_speeds(params, state, t)
+
+
+# ---- what is struck ----------------------------------------------------------------------
+@jit_call
+def could_strike(params, state, e, unit):
+    """Whether the e-th episode could strike a node, or a replica, that it does not strike yet."""
+    if params.episode[e].is_of_nodes == 1:
+        node = state.node[unit]
+        is_there = node.stage != NODE_ABSENT and strikes_group(params, params.episode[e], node.group)
+        return is_there and not is_victim(params, state, e, unit, node.request)
+    replica = state.replica[unit]
+    is_there = replica.stage >= STAGE_READY and strikes_pool(params, state, e, unit)
+    return is_there and not is_victim(params, state, e, unit, replica.start)
+
+
+@jit_call
+def choose_struck(params, state, e):
+    """Draw what the e-th episode strikes this time, as many as it takes or there are."""
+    episode = params.episode[e]
+    struck = state.episode[e]
+    n_unit = params.n_node if episode.is_of_nodes == 1 else params.n_replica
+    while struck.n_struck < episode.n_victim:
+        n = 0
+        for unit in range(n_unit):
+            n += int(could_strike(params, state, e, unit))
+        if n == 0:
+            return
+        which = draw_below(params.seed, STREAM_STRUCK, e, (struck.n << 16) + struck.n_struck, n)
+        unit = 0
+        while which > 0 or not could_strike(params, state, e, unit):
+            which -= int(could_strike(params, state, e, unit))
+            unit += 1
+        victim = state.victim[episode.first_victim + struck.n_struck]
+        victim.unit = unit
+        victim.birth = state.node[unit].request if episode.is_of_nodes == 1 else state.replica[unit].start
+        struck.n_struck += 1
+
+
+# ---- links ----------------------------------------------------------------------
+@jit_call
+def slow_link(params, state, i, t):
+    """The i-th link carries from t on what the episodes leave of it; the rates of all transfers follow."""
+    settle_transfers(params, state, t)
+    carrier = state.link[i]
+    carrier.is_slow = 0
+    carrier.factor_q20 = 0
+    for e in range(params.n_episode):
+        episode = params.episode[e]
+        if episode.kind == SLOW_LINK and episode.link == 1 + i and state.episode[e].is_on == 1:
+            is_less = carrier.is_slow == 0 or episode.factor_q20 < carrier.factor_q20
+            if is_less:
+                carrier.factor_q20 = episode.factor_q20
+            carrier.is_slow = 1
+    state.rates_ps = t
+    wake_for_transfers(state, t + 1)

@@ -1,0 +1,58 @@
+"""Faults that last for a while: slow GPUs, slow links. Once at a scripted time, or again and again at random ones."""
+
+from __future__ import annotations
+
+from sim.model.tables.pool import N_QUANTILE
+from sim.schema import Array, Field, Row
+from sim.units import NEVER
+
+FACTOR_BITS = 20
+FACTOR_ONE = 1 << FACTOR_BITS
+FACTOR_MAX = 1 << 30  # of several faults together: a thousand times as slow
+
+EPISODE_KINDS = ("slow", "link")
+SLOW_STEPS, SLOW_LINK = range(2)
+
+
+class Episode(Row):
+    """A fault that begins and ends: what it strikes and how hard. Of groups, zones, pools and links: 1 + which, 0 = any."""
+
+    kind = Field("SLOW_STEPS …")
+    pool = Field("1 + the pool of which replicas are struck, 0 = any")
+    node_group = Field("1 + the group of which nodes are struck, 0 = any")
+    zone = Field("1 + the zone in which they are struck, 0 = any")
+    link = Field("1 + the link that is struck")
+    is_of_nodes = Field("1 = it strikes nodes, with the replicas on them; 0 = replicas of a pool")
+    is_of_tp = Field("1 = it strikes only replicas whose GPUs exchange what they compute")
+    units = Field("how many nodes or replicas, drawn at random; NEVER = all", begin=NEVER)
+    factor_q20 = Field("what the time of a step, or the capacity of a link, is multiplied by")
+    at_ps = Field("when it begins first, NEVER = drawn", begin=NEVER)
+    lasts_ps = Field("how long it lasts, where it comes once")
+    clock = Field("1 + the row of its clock, 0 = it comes once")
+    first_victim = Field("row of the first of the nodes or replicas that it strikes, where not all are")
+    n_victim = Field("how many those are at most")
+
+
+class FaultClock(Row):
+    """When a fault that comes again and again does so, and how long it lasts."""
+
+    gap_ps = Array("from its end to its next beginning: one of these, equally likely", N_QUANTILE, unit="ps")
+    lasts_ps = Array("how long it lasts: one of these, equally likely", N_QUANTILE, unit="ps")
+
+
+class EpisodeState(Row):
+    """What has become of such a fault."""
+
+    next_ps = Field("when it begins or ends next, NEVER = not again")
+    is_on = Field("1 = it lasts")
+    n = Field("how often it has begun")
+    n_struck = Field("nodes or replicas that it strikes now, where not all are")
+
+
+class Victim(Row):
+    """A node or a replica that a fault strikes."""
+
+    unit = Field("its number")
+    birth = Field(
+        "which request of a node, or start of a replica, it is: one that takes its place is not struck"
+    )
