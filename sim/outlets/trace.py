@@ -192,7 +192,7 @@ def decision_events(seen: Replay, window: Window) -> Iterator[Event]:
 def fault_events(seen: Replay, window: Window) -> Iterator[Event]:
     """Scripted losses of replicas."""
     names = [pool.name for pool in seen.scenario.pools]
-    for fault in seen.scenario.faults:
+    for fault in seen.scenario.losses:
         t = round(fault.at_s * PS_PER_S)
         if window.has(t) and t <= seen.end_ps:
             pool = names.index(fault.pool) if fault.pool is not None else 0

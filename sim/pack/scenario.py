@@ -34,6 +34,7 @@ from sim.pack.autoscaler import scaler_row, signal_rows
 from sim.pack.closed_loop import is_closed, lists_of
 from sim.pack.cluster import cluster_rows, with_node_prices, zones_of
 from sim.pack.coldstart import artifacts_of, step_rows
+from sim.pack.faults import episode_rows
 from sim.pack.network import is_away, network_row, overhead_s
 from sim.pack.rollouts import rollout_rows
 from sim.pack.traffic import check_work, class_rows, front_row, tenant_rows
@@ -120,6 +121,8 @@ def outline(scenario: Scenario) -> Outline:
         things=things_of(scenario, names_of(scenario, pools))
         | cluster_rows(scenario, pools, artifacts)
         | rollout_rows(scenario.deployments, pools),
+        | episode_rows(scenario, pools)
+        | rollout_rows(scenario.deployments, [pool.name for pool in pools]),
     )
     ordered = dataclasses.replace(scenario, pools=tuple(pools))
     return Outline(world, tables, ordered, classes, front.cache_entries > 0, lists_of(ordered, tables))

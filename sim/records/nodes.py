@@ -9,6 +9,8 @@ import numpy as np
 import pyarrow as pa
 
 from sim.model.tables.node import (
+    EVENT_FAULT_BEGINS,
+    EVENT_FAULT_ENDS,
     EVENT_NAMES,
     EVENT_NODE_STAGE,
     EVENT_POOL_SCALED,
@@ -19,6 +21,7 @@ from sim.records.columns import coded, integers, moments, names_of
 from sim.records.cost import PS_PER_HOUR
 from sim.records.schema import EVENTS, NODES, schema
 from sim.records.timeseries import per_interval
+from sim.scenario.faults import Fault
 from sim.units import PS_PER_S
 
 COUNTED = ("requested", "refused", "lost", "removed")
@@ -48,6 +51,13 @@ def nodes_table(scenario: Any, result: Any, footer: Mapping[str, str] | None = N
     return pa.Table.from_arrays([made[column.name] for column in NODES], schema=schema(NODES, footer))
 
 
+def numbers_of_faults(scenario: Any, event: np.ndarray, value: np.ndarray) -> np.ndarray:
+    """Which of the scenario's faults begins or ends with each event, −1 = none."""
+    lasting = [place for place, fault in enumerate(scenario.faults) if not isinstance(fault, Fault)]
+    is_one = (event == EVENT_FAULT_BEGINS) | (event == EVENT_FAULT_ENDS)
+    return np.where(is_one, np.array([*lasting, -1])[np.where(is_one, value, -1)], -1)
+
+
 def events_table(scenario: Any, result: Any, footer: Mapping[str, str] | None = None) -> pa.Table:
     """What happened in the cluster (schema `EVENTS`), in order; no rows without a cluster, or without records."""
     rows = result.events
@@ -67,5 +77,6 @@ def events_table(scenario: Any, result: Any, footer: Mapping[str, str] | None = 
         "stage": coded(np.where(event == EVENT_NODE_STAGE, value, -1), list(NODE_STAGES)),
         "wanted": integers(np.where(event == EVENT_POOL_SCALED, value, -1), np.int32, null_below=0),
         "waited_s": pa.array(waited / PS_PER_S, mask=waited < 0),
+        "fault": integers(numbers_of_faults(scenario, event, value), np.int32, null_below=0),
     }
     return pa.Table.from_arrays([made[column.name] for column in EVENTS], schema=schema(EVENTS, footer))

@@ -242,6 +242,7 @@ EVENTS: list[Column] = [
     Column("stage", NAME, "name", "of node_stage: the stage that begins"),
     Column("wanted", pa.int32(), "replicas", "of pool_scaled: how many are wanted"),
     Column("waited_s", pa.float64(), "s", "of replica_placed: how long it had waited for GPUs"),
+    Column("fault", pa.int32(), "number", "of fault_begins and fault_ends: which of `faults`, from 0"),
 ]
 
 

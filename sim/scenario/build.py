@@ -10,6 +10,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from sim.errors import InputError, printable, problem
 from sim.scenario.check import problems_between, unreadable
+from sim.scenario.faults import with_kinds
 from sim.scenario.fields import child_of
 from sim.scenario.inherit import (
     CLASS_GROUPS,
@@ -41,6 +42,8 @@ def from_dict(raw: Mapping[str, Any]) -> Scenario:
     pools = merged_pools(raw)
     classes = {name: with_model_name(spec, models_of(pools)) for name, spec in merged_classes(raw).items()}
     data = {key: value for key, value in with_shared_site(raw).items() if key in OWN_KEYS}
+    if "faults" in data:
+        data["faults"] = with_kinds(data["faults"])
     named = {"pools": pools, "classes": classes, "tenants": merged_tenants(raw)}
     data |= {group: list(entries.values()) for group, entries in named.items()}
     scenario, problems = validated(

@@ -6,9 +6,10 @@ from collections.abc import Iterable, Iterator
 
 from sim.errors import InputError, nearest, problem
 from sim.scenario.autoscaler import Fixed, Queue, User, targets_of
-from sim.scenario.check_cluster import cluster_problems, lost_node_problems
+from sim.scenario.check_cluster import cluster_problems
 from sim.scenario.check_coldstart import start_problems
 from sim.scenario.check_deployments import deployment_problems
+from sim.scenario.check_faults import fault_problems
 from sim.scenario.check_sense import sense_problems
 from sim.scenario.check_stations import around_problems
 from sim.scenario.check_traffic import traffic_problems
@@ -67,21 +68,6 @@ def router_problems(scenario: Scenario) -> Iterator[str]:
     cached = any(pool.runtime.prefix_caching for pool in scenario.pools)
     if scenario.router.kind == "prefix_aware" and not cached:
         yield "router.kind: prefix_aware finds no prefix cache; set runtime.prefix_caching=true, or take another router"
-
-
-def fault_problems(scenario: Scenario) -> Iterator[str]:
-    """Every fault strikes a pool that there is, before the run is over."""
-    names = [pool.name for pool in scenario.pools]
-    for place, fault in enumerate(scenario.faults):
-        key = f"faults.{place}"
-        if fault.is_of_nodes or fault.nodes is not None or fault.outage_s > 0:
-            yield from lost_node_problems(key, fault, scenario)
-        elif fault.pool is None and len(names) > 1:
-            yield problem(f"{key}.pool", None, f"one of {', '.join(names)}")
-        if fault.pool is not None and fault.pool not in names:
-            yield problem(f"{key}.pool", fault.pool, ", ".join(names), nearest(fault.pool, names))
-        if fault.at_s >= scenario.duration_s:
-            yield problem(f"{key}.at_s", fault.at_s, f"less than duration_s ({scenario.duration_s:g} s)")
 
 
 def pool_problems(pool: Pool, said: Said) -> Iterator[str]:

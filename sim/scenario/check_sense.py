@@ -11,6 +11,7 @@ from sim.scenario.arrivals import Arrivals, Batch, Clients, Superposition
 from sim.scenario.autoscaler import Fixed, Hpa, targets_of
 from sim.scenario.coldstart import Fixed as FixedStage
 from sim.scenario.dist import Constant, Dist
+from sim.scenario.faults import Fault
 from sim.scenario.pool import Pool
 from sim.scenario.pool_choice import serving_pools
 from sim.scenario.problems import key_text
@@ -189,6 +190,8 @@ def lost_problems(scenario: Scenario) -> Iterator[str]:
     lost: Counter[tuple[str, float]] = Counter()
     pools = {pool.name: pool for pool in scenario.pools}
     for place, fault in enumerate(scenario.faults):
+        if not isinstance(fault, Fault):
+            continue
         name = fault.pool or scenario.pools[0].name
         if fault.is_of_nodes or name not in pools or (fault.pool is None and len(pools) > 1):
             continue  # a mistake of its own

@@ -1,13 +1,20 @@
-"""What breaks, when: replicas or nodes that are lost at a scripted time."""
+"""What breaks, when: replicas or nodes that are lost, GPUs and links that are slow for a while."""
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
+from sim.scenario.dist import Dist
 from sim.scenario.types import CONFIG, Count, Key, Seconds, SomeSeconds, Text
+
+SLOW_MAX = 1000.0
+
+SlowFactor = Annotated[float, Field(strict=True, ge=1, le=SLOW_MAX)]  # of the time of a step
+LinkFactor = Annotated[float, Field(strict=True, ge=0, lt=1)]  # of what a link carries
+LinkName = Annotated[str, Field(min_length=1, max_length=100)]
 
 
 @dataclass(frozen=True, kw_only=True, config=CONFIG)
@@ -18,6 +25,7 @@ class Fault:
     replica on them, and for `outage_s` those groups get no new ones.
     """
 
+    kind: Literal["lost"] = "lost"
     at_s: SomeSeconds
     pool: Key | None = None
     replicas: Count = 1
@@ -33,4 +41,53 @@ class Fault:
         return self.node_group is not None or self.zone is not None
 
 
-Faults = Annotated[tuple[Fault, ...], Field(max_length=1000)]
+@dataclass(frozen=True, kw_only=True, config=CONFIG)
+class Timed:
+    """When: once at `at_s`, or again and again, `gap` after it was over. It `lasts` for some seconds each time."""
+
+    at_s: SomeSeconds | None = None
+    gap: Dist | None = None
+    lasts: Dist
+    source: Text = ""
+    confidence: Text = ""
+
+
+@dataclass(frozen=True, kw_only=True, config=CONFIG)
+class Slow(Timed):
+    """Steps take `factor` times as long: a brown-out, throttled GPUs. What `pool`, `node_group` and `zone` name is struck;
+    of it only so many `nodes`, or `replicas`, drawn at random each time (None: all). With kind `nvlink` only replicas are
+    slow that compute each layer on several GPUs: those of pools with tp above 1.
+    """
+
+    kind: Literal["slow", "nvlink"]
+    factor: SlowFactor
+    pool: Key | None = None
+    replicas: Count | None = None
+    node_group: Key | None = None
+    zone: Key | None = None
+    nodes: Count | None = None
+
+    @property
+    def is_of_nodes(self) -> bool:
+        """Whether nodes are struck, with the replicas on them."""
+        return any(value is not None for value in (self.node_group, self.zone, self.nodes))
+
+
+@dataclass(frozen=True, kw_only=True, config=CONFIG)
+class SlowLink(Timed):
+    """A link carries `factor` of its bandwidth; with 0 it is down, and what goes over it stands still."""
+
+    kind: Literal["slow_link"]
+    link: LinkName
+    factor: LinkFactor
+
+
+def with_kinds(faults: Any) -> Any:
+    """A list of faults as it was written; those without a kind are losses."""
+    if not isinstance(faults, list | tuple):
+        return faults
+    return [{"kind": "lost", **fault} if isinstance(fault, dict) else fault for fault in faults]
+
+
+AnyFault = Annotated[Fault | Slow | SlowLink, Field(discriminator="kind")]
+Faults = Annotated[tuple[AnyFault, ...], Field(max_length=1000)]

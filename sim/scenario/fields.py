@@ -28,6 +28,7 @@ UNITS = {
     "duration": "s",
     "gap": "s",
     "outage": "s",
+    "lasts": "s",
     "_w": "W",
     "_per_kwh": "g/kWh",
     "_b": "1e9 parameters",

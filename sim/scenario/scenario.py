@@ -11,7 +11,7 @@ from pydantic.dataclasses import dataclass
 
 from sim.scenario.cluster import Cluster
 from sim.scenario.deployments import Deployments
-from sim.scenario.faults import Faults
+from sim.scenario.faults import Fault, Faults
 from sim.scenario.gateway import Gateway
 from sim.scenario.links import Links
 from sim.scenario.output import Engine, Output
@@ -59,6 +59,11 @@ class Scenario:
     def models(self) -> tuple[str, ...]:
         """Names of the models served, in the order of the pools."""
         return tuple(dict.fromkeys(pool.model.name for pool in self.pools))
+
+    @property
+    def losses(self) -> tuple[Fault, ...]:
+        """The faults that take replicas or nodes away at a scripted time."""
+        return tuple(fault for fault in self.faults if isinstance(fault, Fault))
 
     def with_seed(self, seed: int) -> Scenario:
         """The same story with another seed, which has been checked: a sweep asks for millions."""

@@ -32,7 +32,7 @@ def begin_episodes(params, state):
     for e in range(params.n_episode):
         episode = params.episode[e]
         at_ps = episode.at_ps
-        if episode.clock > 0:
+        if at_ps == NEVER and episode.clock > 0:
             clock = params.fault_clock[episode.clock - 1]
             at_ps = drawn_ps(params, clock.gap_ps, STREAM_EPISODE, e, 0)
         state.episode[e].next_ps = at_ps
@@ -85,7 +85,7 @@ def end_episode(params, state, e, t):
     struck = state.episode[e]
     struck.is_on = 0
     struck.next_ps = NEVER
-    if episode.clock > 0:
+    if episode.at_ps == NEVER and episode.clock > 0:
         clock = params.fault_clock[episode.clock - 1]
         struck.next_ps = t + max(1, drawn_ps(params, clock.gap_ps, STREAM_EPISODE, e, struck.n))
     log_event(params, state, EVENT_FAULT_ENDS, -1, -1, e, t)

@@ -26,15 +26,15 @@ class Episode(Row):
     is_of_tp = Field("1 = it strikes only replicas whose GPUs exchange what they compute")
     units = Field("how many nodes or replicas, drawn at random; NEVER = all", begin=NEVER)
     factor_q20 = Field("what the time of a step, or the capacity of a link, is multiplied by")
-    at_ps = Field("when it begins first, NEVER = drawn", begin=NEVER)
-    lasts_ps = Field("how long it lasts, where it comes once")
-    clock = Field("1 + the row of its clock, 0 = it comes once")
+    at_ps = Field("when it begins, once; NEVER = drawn, again and again", begin=NEVER)
+    lasts_ps = Field("how long it lasts, where that is not drawn")
+    clock = Field("1 + the row that its times are drawn from, 0 = none")
     first_victim = Field("row of the first of the nodes or replicas that it strikes, where not all are")
     n_victim = Field("how many those are at most")
 
 
 class FaultClock(Row):
-    """When a fault that comes again and again does so, and how long it lasts."""
+    """What the times of a fault that lasts for a while are drawn from."""
 
     gap_ps = Array("from its end to its next beginning: one of these, equally likely", N_QUANTILE, unit="ps")
     lasts_ps = Array("how long it lasts: one of these, equally likely", N_QUANTILE, unit="ps")

@@ -159,7 +159,7 @@ class Params(World):
     signal = Table(Signal, "a row a signal, each pool's behind one another")
 
     fault = Table(
-        Fault, "scripted faults, by time", at="fault_at", rows=("n_fault",), key="faults", by="at_ps"
+        Fault, "scripted losses, by time", at="fault_at", rows=("n_fault",), key="losses", by="at_ps"
     )
     rollout = Table(Rollout, "deployments", at="rollout_at", rows=("n_rollout",))
     rollout_step = Table(
