@@ -142,3 +142,27 @@ def closed_throughput(clients: int, mean_service: float, mean_think: float) -> f
         rate = n / (mean_service * (1 + waiting) + mean_think)
         waiting = rate * mean_service * (1 + waiting)
     return rate
+
+
+def modulated_mm1_wait(rate: float, speeds: tuple[float, float], leaves: tuple[float, float]) -> float:
+    """Mean wait in an M/M/1 whose service rate depends on the state of a two-state Markov chain.
+
+    `speeds` are the service rates in either state, `leaves` the rates at which the chain leaves them. Matrix-geometric
+    solution of the quasi-birth-death process (Neuts 1981): π_k = π_0 R^k, R the least solution of A_0 + R A_1 + R² A_2 = 0.
+    """
+    chain = np.array([[-leaves[0], leaves[0]], [leaves[1], -leaves[1]]])
+    up, down, one = rate * np.eye(2), np.diag(speeds), np.eye(2)
+    stay = chain - up - down
+    ratio = np.zeros((2, 2))
+    for _ in range(100_000):
+        better = -(up + ratio @ ratio @ down) @ np.linalg.inv(stay)
+        if np.allclose(better, ratio, rtol=0, atol=1e-15):
+            break
+        ratio = better
+    inverse = np.linalg.inv(one - ratio)
+    boundary = chain - up + ratio @ down
+    system = np.vstack([boundary.T, inverse.sum(axis=1)])
+    empty = np.linalg.lstsq(system, np.array([0.0, 0.0, 1.0]), rcond=None)[0]
+    inside = float(empty @ ratio @ inverse @ inverse @ np.ones(2))
+    waiting = inside - (1 - float(empty.sum()))
+    return waiting / rate

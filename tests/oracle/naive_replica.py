@@ -422,7 +422,7 @@ def waste(seq: Sequence) -> None:
 
 
 def slow_share(pool: dict[str, Any], now_ps: int) -> Fraction:
-    """What the times of steps that begin now are multiplied by: what one fault leaves is cut to 2**-20, as the next sees it."""
+    """What the times of steps that begin now are multiplied by; the product of some is cut to 2**-20 before the next."""
     share = Fraction(1)
     for from_ps, until_ps, factor_q20 in pool["slow"]:
         if from_ps <= now_ps < until_ps:

@@ -12,6 +12,7 @@ from sim.engine.simpy import Fleet
 from sim.fill.params import ClassRow, RunRow, ServedModelRow, Traffic, make_params
 from sim.fill.rows import StepRow
 from sim.model.tables.codes import STAGE_READY
+from sim.model.tables.fault import SLOW_LINK
 from sim.model.tables.run import Params, State
 
 from .test_starts import N_START, SECOND_PS, Steps, drawn, made, pool_of
@@ -39,6 +40,41 @@ def moves(seed: int, steps: Steps, tables: np.ndarray) -> tuple[list[Moved], lis
     return found, [int(rng.integers(1, 400)) * 10**9 for _ in range(n_link)]
 
 
+class Window(NamedTuple):
+    """A link carries only a part of what it could for a while, or nothing."""
+
+    link: int
+    from_ps: int
+    until_ps: int
+    factor_q20: int
+
+
+def windows_of(seed: int, n_link: int) -> list[Window]:
+    """A few of them, some at one time on one link, some on the grid that steps keep to."""
+    rng = np.random.default_rng([seed, 79])
+    found = []
+    for _ in range(int(rng.integers(1, 6))):
+        from_ps = int(rng.integers(1, 60)) * SECOND_PS // 20
+        factor_q20 = int(rng.integers(1 << 20)) * int(rng.integers(3) > 0)
+        until_ps = from_ps + int(rng.integers(1, 40)) * SECOND_PS // 20
+        found.append(Window(int(rng.integers(n_link)), from_ps, until_ps, factor_q20))
+    return found
+
+
+def carried_at(links: list[int], windows: list[Window], now_ps: int) -> list[int]:
+    """What each link carries: the least that is left of it by the windows of that time."""
+    found = []
+    for i, whole in enumerate(links):
+        factors = [w.factor_q20 for w in windows if w.link == i and w.from_ps <= now_ps < w.until_ps]
+        found.append(whole * min(factors, default=1 << 20) >> 20 if factors else whole)
+    return found
+
+
+def is_down(windows: list[Window], link: int, now_ps: int) -> bool:
+    """Whether a link carries nothing."""
+    return any(w.link == link and w.factor_q20 == 0 and w.from_ps <= now_ps < w.until_ps for w in windows)
+
+
 class Going:
     """A transfer in progress."""
 
@@ -54,15 +90,19 @@ class Going:
 
     def time_left(self) -> float:
         """How long it still takes."""
+        if not self.left_ps:
+            return 0
         return -(-self.left_ps * WHOLE // self.speed) if self.speed else float("inf")
 
 
-def share(going: list[Going], links: list[int]) -> None:
+def share(going: list[Going], links: list[int], down: list[bool]) -> None:
     """Rates: what is not given out of the link that has least for each is shared by those that could take more."""
     left, without = list(links), sorted(going, key=lambda one: (one.cap, one.name))
     while without:
         shares = {
-            i: max(1, left[i] // n) for i in range(len(links)) if (n := sum(i in one.over for one in without))
+            i: 0 if down[i] else max(1, left[i] // n)
+            for i in range(len(links))
+            if (n := sum(i in one.over for one in without))
         }
         tight = min(shares, key=lambda i: (shares[i], i))
         if without[0].cap <= shares[tight]:
@@ -70,14 +110,19 @@ def share(going: list[Going], links: list[int]) -> None:
         else:
             given = [(one, shares[tight]) for one in without if tight in one.over]
         for one, rate in given:
-            one.rate, one.speed = rate, max(1, rate * WHOLE // one.cap)
+            one.rate, one.speed = rate, max(1, rate * WHOLE // one.cap) if rate else 0
             without.remove(one)
             for i in one.over:
                 left[i] -= rate
 
 
 def naive(
-    seed: int, steps: Steps, moved: list[Moved], links: list[int], tables: np.ndarray
+    seed: int,
+    steps: Steps,
+    moved: list[Moved],
+    links: list[int],
+    tables: np.ndarray,
+    windows: list[Window] | None = None,
 ) -> tuple[dict[tuple[int, int], int], list[int]]:
     """((start, step) → when it ended, when each start was ready), ps, of starts that all begin at 0."""
     took = [
@@ -90,8 +135,10 @@ def naive(
     now_ps = changed_ps = (
         0  # clocks are brought up to date when what moves changes, as the documentation says
     )
+    windows = windows or []
+    edges = sorted({edge for w in windows for edge in (w.from_ps, w.until_ps)})
     while len(ends) < N_START * len(steps):
-        is_changed = False
+        is_changed = now_ps in edges
         began: list[Going] = []
         for one in [one for one in going if changed_ps + one.time_left() <= now_ps]:
             ends[one.name], is_changed = now_ps, True
@@ -125,13 +172,22 @@ def naive(
                 one.moves_on(now_ps - changed_ps)
             going += began
             changed_ps = now_ps
-            share(going, links)
-        waits = [at_ps for at_ps, _ in due.values()] + [changed_ps + one.time_left() for one in going]
+            down = [is_down(windows, i, now_ps) for i in range(len(links))]
+            share(going, carried_at(links, windows, now_ps), down)
+        waits = [edge for edge in edges if edge > now_ps][:1]
+        waits += [at_ps for at_ps, _ in due.values()] + [changed_ps + one.time_left() for one in going]
         now_ps = int(min(waits, default=now_ps))
     return ends, [max(ends[start, i] for i in range(len(steps))) for start in range(N_START)]
 
 
-def fleet(seed: int, steps: Steps, moved: list[Moved], links: list[int], tables: np.ndarray) -> Params:
+def fleet(
+    seed: int,
+    steps: Steps,
+    moved: list[Moved],
+    links: list[int],
+    tables: np.ndarray,
+    windows: list[Window] | None = None,
+) -> Params:
     """Replicas that all start at 0."""
     pool = pool_of(
         tables,
@@ -147,7 +203,19 @@ def fleet(seed: int, steps: Steps, moved: list[Moved], links: list[int], tables:
         [ClassRow()],
         [ServedModelRow()],
         [pool],
-        things={"link": [{"bandwidth_q40": rate} for rate in links]},
+        things={
+            "link": [{"bandwidth_q40": rate} for rate in links],
+            "episode": [
+                {
+                    "kind": SLOW_LINK,
+                    "link": 1 + window.link,
+                    "at_ps": window.from_ps,
+                    "lasts_ps": window.until_ps - window.from_ps,
+                    "factor_q20": window.factor_q20,
+                }
+                for window in windows or []
+            ],
+        },
     )
 
 
@@ -191,6 +259,27 @@ def test_starts_that_share_links_end_when_they_should(engine: str, seed: int) ->
     )
     carried = state.rows("link", len(links))["moved_bytes"]
     assert sum(int(low) + (int(high) << 62) for low, high in carried) == counted
+
+
+@pytest.mark.parametrize("engine", ["cpu", "simpy"])
+@pytest.mark.parametrize("seed", range(12))
+def test_links_that_are_slow_or_down_for_a_while(engine: str, seed: int) -> None:
+    steps, moved, links, tables = case(seed)
+    windows = windows_of(seed, len(links))
+    state = run(fleet(seed, steps, moved, links, tables, windows), engine)
+    _, ready = naive(seed, steps, moved, links, tables, windows)
+    assert state.rows("replica", N_START)["ready_ps"].tolist() == ready
+
+
+def test_the_windows_hold_starts_back() -> None:
+    """What is compared above waits for links that are slow, and for some that are down."""
+    later = 0
+    for seed in range(12):
+        steps, moved, links, tables = case(seed)
+        windows = windows_of(seed, len(links))
+        ready = [naive(seed, steps, moved, links, tables, some)[1] for some in (windows, [])]
+        later += sum(a != b for a, b in zip(*ready, strict=True))
+    assert later > 20
 
 
 @pytest.mark.parametrize("seed", range(8))
