@@ -120,9 +120,8 @@ def outline(scenario: Scenario) -> Outline:
         front=front,
         things=things_of(scenario, names_of(scenario, pools))
         | cluster_rows(scenario, pools, artifacts)
-        | rollout_rows(scenario.deployments, pools),
-        | episode_rows(scenario, pools)
-        | rollout_rows(scenario.deployments, [pool.name for pool in pools]),
+        | rollout_rows(scenario.deployments, pools)
+        | episode_rows(scenario, pools),
     )
     ordered = dataclasses.replace(scenario, pools=tuple(pools))
     return Outline(world, tables, ordered, classes, front.cache_entries > 0, lists_of(ordered, tables))
