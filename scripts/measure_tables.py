@@ -15,6 +15,7 @@ sys.path.insert(0, str(ROOT))
 from sim.measures.levels import LEVELS  # noqa: E402
 from sim.measures.listed import (  # noqa: E402
     FLEET,
+    JOB,
     LATENCIES,
     LINK,
     NODE_GROUP,
@@ -28,6 +29,7 @@ from sim.measures.listed import (  # noqa: E402
 )
 from sim.measures.measure import COUNT, ENERGY, PER_SECOND, SECONDS, SHARE, TOKENS, Measure  # noqa: E402
 from sim.records.schema import EVENTS as EVENT_COLUMNS  # noqa: E402
+from sim.records.schema import JOBS as JOB_COLUMNS  # noqa: E402
 from sim.records.schema import NODES as NODE_COLUMNS  # noqa: E402
 from sim.records.schema import REQUESTS as REQUEST_COLUMNS  # noqa: E402
 from sim.records.schema import STATIONS as STATION_COLUMNS  # noqa: E402
@@ -112,6 +114,7 @@ COLUMNS = {
     "stations": STATION_COLUMNS,
     "nodes": NODE_COLUMNS,
     "events": EVENT_COLUMNS,
+    "jobs": JOB_COLUMNS,
 }
 TABLES = {
     "times": lambda: table(TIMES),
@@ -123,6 +126,7 @@ TABLES = {
     "links": lambda: table(LINK),
     "node groups": lambda: table(NODE_GROUP),
     "slice waits": lambda: table(SLICE_WAIT),
+    "jobs": lambda: table(JOB),
     "limits": limits,
 }
 

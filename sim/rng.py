@@ -30,6 +30,7 @@ STREAM_NODE = (
 STREAM_EXPANDER = 48  # which group gets nodes where the expander draws; index = placements so far
 STREAM_GAP = 49  # time to a random fault; entity = fault, index = n-th strike
 STREAM_OUTAGE = 50  # how long it lasts; likewise
+STREAM_JOB = 52  # how long the work of a run takes; entity = job, index = n-th run
 STREAM_VICTIM = 51  # which nodes it takes; entity = fault, index = 2¹⁶ · n-th strike + n-th node
 STREAM_EPISODE = 52  # time to a fault that lasts for a while; entity = fault, index = n-th time
 STREAM_LASTS = 53  # how long it lasts; likewise

@@ -66,6 +66,11 @@ class Run:
         return self._all_tables().stations
 
     @property
+    def jobs(self) -> Any:
+        """One row per run of a batch job, as an Arrow table (empty without jobs)."""
+        return self._all_tables().jobs
+
+    @property
     def nodes(self) -> Any:
         """One row per sample and node group, as an Arrow table (empty without a cluster)."""
         return self._all_tables().nodes

@@ -14,7 +14,7 @@ from sim.records.window import measured_window_ps
 
 PAID_ANYWAY = ("reserved", "owned")
 ROUNDING = 1e-9
-IDLE = ("free", "fragmented", "not_ready", "unused")
+BESIDE = ("jobs", "free", "fragmented", "not_ready", "unused")
 
 
 def node_measures(scenario: Any, result: Any) -> dict[str, dict[str, Any]]:
@@ -39,9 +39,10 @@ def wait_measures(scenario: Any, result: Any) -> dict[str, dict[str, Any]]:
 def node_facts(scenario: Any, result: Any, place: int, group: Any) -> dict[str, Any]:
     """What the measures of a group are made of. Every node's time is in one of the parts of the bill:
 
-    used, the memory slices that replicas hold; of ready nodes' others, those that no replica of any pool could take
-    (`fragmented`, by the samples of the window) and those that some could (`free`); `not_ready`, from the request until a
-    node is ready; and of reserved and owned nodes the time in which they were not even asked for (`unused`).
+    `used`, the memory slices that replicas hold, and `jobs`, those that batch jobs do; of ready nodes' others, those that
+    no replica of any pool and no job could take (`fragmented`, by the samples of the window) and those that some could
+    (`free`); `not_ready`, from the request until a node is ready; and of reserved and owned nodes the time in which they
+    were not even asked for (`unused`).
     """
     counters = result.node_groups[place]
     start_ps, end_ps = measured_window_ps(scenario, result)
@@ -50,7 +51,8 @@ def node_facts(scenario: Any, result: Any, place: int, group: Any) -> dict[str, 
     useless = (ready - used) * useless_share(result.node_samples, place, start_ps, end_ps)
     absent = counters["n_node"] * (end_ps - start_ps) - counters["billed_ps"]
     parts = {
-        "used": used / slices,
+        "used": (used - counters["job_ps"]) / slices,
+        "jobs": counters["job_ps"] / slices,
         "free": (ready - used - useless) / slices,
         "fragmented": useless / slices,
         "not_ready": counters["billed_ps"] - counters["ready_ps"],
@@ -90,8 +92,8 @@ def beside_usd(
 
 
 def beside_lines(scenario: Any, result: Any) -> list[dict[str, Any]]:
-    """Billing lines of what nodes cost beside what pools pay for GPUs: idle time by cause, then what is left, for a pool
-    that may run on groups of several prices pays their mean, and pays from when its start begins.
+    """Billing lines of what nodes cost beside what pools pay for GPUs: jobs, idle time by cause, then what is left, for a
+    pool that may run on groups of several prices pays their mean, and pays from when its start begins.
     """
     lines = idle_lines(scenario, result)
     start_ps, end_ps = measured_window_ps(scenario, result)
@@ -105,11 +107,11 @@ def beside_lines(scenario: Any, result: Any) -> list[dict[str, Any]]:
 
 
 def idle_lines(scenario: Any, result: Any) -> list[dict[str, Any]]:
-    """Billing lines of what nodes cost beside what replicas held, by cause."""
+    """Billing lines of what nodes cost beside what replicas held: what batch jobs held, and idle time by cause."""
     lines = []
     for name, found in node_measures(scenario, result).items():
         group = next(group for group in scenario.cluster.node_groups if group.name == name)
-        for cause in IDLE:
+        for cause in BESIDE:
             if usd := found[f"usd_{cause}"]:
                 hours = usd / group.usd_per_hour
                 lines.append(

@@ -12,6 +12,7 @@ from sim.analysis.bills import class_usd, communities
 from sim.analysis.cost import bill_lines, token_cost, total_usd
 from sim.analysis.energy import RUN, beside_energy, class_energy
 from sim.analysis.facts import pool_facts, request_facts, run_facts
+from sim.analysis.jobs import job_measures
 from sim.analysis.latency import count, latencies
 from sim.analysis.links import link_measures
 from sim.analysis.nodes import beside_lines, beside_usd, node_measures, wait_measures
@@ -66,6 +67,7 @@ def summarize(
         "links": link_measures(scenario, result),
         "node_groups": node_measures(scenario, result),
         "slice_waits": wait_measures(scenario, result),
+        "jobs": job_measures(scenario, result),
         "deployments": rollout_measures(scenario, result),
         "usd_lines": _lines(scenario, result),
     }

@@ -11,7 +11,7 @@ from sim.model.tables.node import NODE_STAGES
 from sim.model.tables.run import Params, State
 from sim.model.tables.sample import MARK_RUN, MARK_WARM, MARK_WINDOW, N_MARK
 
-AREAS = ("billed_ps", "ready_ps", "used_ps")
+AREAS = ("billed_ps", "ready_ps", "used_ps", "job_ps")
 COUNTS = ("requested", "refused", "removed", "lost", "peak_nodes")
 SAMPLED = ("used_slices", "free_slices", "useless_slices", "waiting", *COUNTS[:4])
 
@@ -52,6 +52,9 @@ def group_samples(params: Params, state: State) -> dict[str, np.ndarray]:
     columns = {"time_ps": rows["time_ps"], "group_id": rows["group"]}
     columns |= {f"nodes_{name}": rows["by_stage"][:, i] for i, name in enumerate(NODE_STAGES[1:])}
     columns |= {name: rows[name] for name in SAMPLED}
+    columns["job_slices"] = np.zeros(len(rows), dtype=np.int64)
+    if params.n_job_run:
+        columns["job_slices"] = state.rows("job_sample", len(rows))["job_slices"]
     for name in ("billed_ps", "used_ps"):
         columns[name] = np.array([wide(low, high) for low, high in rows[name].tolist()], dtype=object)
     return columns
@@ -64,7 +67,11 @@ def event_columns(params: Params, state: State) -> dict[str, np.ndarray]:
         return {}
     rows, pools, nodes = state.rows("event", n), pool_rows(params), table_of_nodes(params)
     replica, node = rows["replica"], rows["node"]
-    pool = np.repeat(np.arange(len(pools)), pools["n_replica"])[np.maximum(replica, 0)]
+    n_replica, n_run = int(params.n_replica), int(params.n_job_run)
+    pool = np.repeat(np.arange(len(pools)), pools["n_replica"])
+    pool = np.append(pool, np.zeros(n_run, dtype=np.int64))[np.maximum(replica, 0)]
+    is_replica, is_run = (replica >= 0) & (replica < n_replica), replica >= n_replica
+    runs, run = params.rows("job_run", n_run), np.where(is_run, replica - n_replica, 0)
     group = nodes[np.maximum(node, 0)]
     first_node = np.array([int(params.node_group[g].first_node) for g in range(int(params.n_node_group))])
     return {
@@ -72,8 +79,10 @@ def event_columns(params: Params, state: State) -> dict[str, np.ndarray]:
         "event": rows["event"],
         "group_id": np.where(node >= 0, group, -1),
         "node": np.where(node >= 0, node - first_node[group], -1),
-        "pool_id": np.where(replica >= 0, pool, -1),
-        "replica_id": np.where(replica >= 0, replica - pools["first_replica"][pool], -1),
+        "pool_id": np.where(is_replica, pool, -1),
+        "replica_id": np.where(is_replica, replica - pools["first_replica"][pool], -1),
+        "job_id": np.where(is_run, runs["job"][run], -1) if n_run else np.full(n, -1),
+        "run_id": np.where(is_run, runs["number"][run], -1) if n_run else np.full(n, -1),
         "value": rows["value"],
     }
 

@@ -19,6 +19,7 @@ from sim.engine.around import (
     version_rows,
 )
 from sim.engine.blame import blame_columns, network_ps
+from sim.engine.jobs import run_columns
 from sim.engine.nodes import event_columns, group_rows, group_samples, wait_rows
 from sim.engine.starts import Starts, all_starts
 from sim.fill.params import traffic_of
@@ -65,6 +66,7 @@ class Result(NamedTuple):
     node_samples: Mapping[str, np.ndarray] = MappingProxyType({})  # column → (sample · group,)
     slice_waits: tuple[dict[str, int], ...] = ()  # of each pool, for GPUs of a cluster
     events: Mapping[str, np.ndarray] = MappingProxyType({})  # column → (event,) of the cluster
+    job_runs: Mapping[str, np.ndarray] = MappingProxyType({})  # column → (run,) of batch jobs
     rollouts: tuple[dict[str, int], ...] = ()  # what became of each deployment
     versions: tuple[dict[str, int], ...] = ()  # what each pool answered, where versions differ
     gates: tuple[dict[str, int], ...] = ()  # what became of each
@@ -95,6 +97,7 @@ def make_result(
         node_samples=group_samples(params, state),
         slice_waits=tuple(wait_rows(params, state)),
         events=event_columns(params, state) if records else {},
+        job_runs=run_columns(params, state),
         rollouts=tuple(rollout_rows(params, state)),
         versions=tuple(version_rows(params, state)),
         gates=tuple(gate_rows(params, state)),

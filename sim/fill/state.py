@@ -65,6 +65,7 @@ def _worked_out(params: Params) -> dict[str, int]:
         "gaps": 2 * (seqs + 2 * n_replica),
         "boundary_tree": 2 * int(params.leaves),
         "stage_tree": 2 * int(params.leaves),
+        "job_tree": 2 * int(params.job_leaves),
         "node_tree": 2 * int(params.node_leaves),
         "load": int(2 * models["leaves"].sum()),
         "autoscaler": n_pool * SCALER_STATE,

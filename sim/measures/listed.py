@@ -203,14 +203,15 @@ NODE_GROUP = (
     Measure("nodes_ready_mean", COUNT, "nodes that are ready, on average",
             ratio("ready_ps", "window_ps", "ready node time / window")),
     Measure("run_nodes_max", COUNT, "most nodes at one time that cost money", fact("peak_nodes")),
-    Measure("slice_use", SHARE, "share of ready nodes' GPUs that replicas held, by memory slices",
+    Measure("slice_use", SHARE, "share of ready nodes' GPUs that replicas and jobs held, by memory slices",
             ratio("used_ps", "room_ps", "slices held × time / slices × ready time")),
     Measure("run_requested", COUNT, "nodes that were asked for", fact("requested")),
     Measure("run_refused", COUNT, "of these, how often the provider had none", fact("refused"), LOW),
     Measure("run_removed", COUNT, "nodes that were given back", fact("removed")),
     Measure("run_lost", COUNT, "nodes that were lost", fact("lost"), LOW),
-    Measure("usd", USD, "cost of its nodes in the window", fact("bill_usd", "sum of the five below"), LOW),
+    Measure("usd", USD, "cost of its nodes in the window", fact("bill_usd", "sum of the six below"), LOW),
     Measure("usd_used", USD, "of that, for what replicas held", fact("used_usd")),
+    Measure("usd_jobs", USD, "… for what batch jobs held", fact("jobs_usd")),
     Measure("usd_free", USD, "… for free GPUs and slices that some replica could have taken", fact("free_usd"), LOW),
     Measure("usd_fragmented", USD, "… for free slices that no replica of any pool could have taken",
             fact("fragmented_usd", "the rest of ready nodes × the samples' share of useless slices"), LOW),
@@ -224,6 +225,24 @@ SLICE_WAIT = (
     Measure("run_wait_s", SECONDS, "time that replicas waited for GPUs, of all that no longer do",
             seconds("waited_ps", ""), LOW),
     Measure("run_wait_max_s", SECONDS, "the longest of these waits", seconds("waited_max_ps", ""), LOW),
+)
+
+#: of a batch job, over the whole run
+JOB = (
+    Measure("run_submitted", COUNT, "runs submitted", fact("submitted")),
+    Measure("run_finished", COUNT, "of these, finished", fact("finished"), HIGH),
+    Measure("run_failed", COUNT, "… given up, for they had begun again as often as they may", fact("failed"), LOW),
+    Measure("run_late", COUNT, "… not finished within `deadline_s`, of those whose time is over", fact("late"), LOW),
+    Measure("run_placed", COUNT, "times that a run got its GPUs", fact("placed")),
+    Measure("run_preempted", COUNT, "times that one had to give them up", fact("preempted"), LOW),
+    Measure("run_lost", COUNT, "times that one lost a node", fact("lost"), LOW),
+    Measure("run_start_mean_s", SECONDS, "mean time from submission to its first GPUs, of those that got them",
+            mean_seconds("start_ps", "started", "time / runs"), LOW),
+    Measure("run_turnaround_mean_s", SECONDS, "mean time from submission to the end, of those that finished",
+            mean_seconds("turnaround_ps", "finished", "time / `run_finished`"), LOW),
+    Measure("run_wait_max_s", SECONDS, "the longest wait for GPUs", seconds("wait_max_ps", ""), LOW),
+    Measure("run_gpu_s", SECONDS, "GPU time held, of all GPUs together", seconds("gpu_ps", "")),
+    Measure("run_lost_gpu_s", SECONDS, "of that, for work that was lost", seconds("lost_gpu_ps", ""), LOW),
 )
 
 #: of a link that starts share, over the whole run

@@ -26,6 +26,7 @@ from sim.pack.node_power import with_node_power
 from sim.scenario.cluster import DYNAMIC, WHOLE, Cluster, NodeAutoscaler, NodeGroup, RandomFault
 from sim.scenario.dist import Dist
 from sim.scenario.geometry import cut_into, offered
+from sim.scenario.jobs import Job
 from sim.scenario.mig import MigKind
 from sim.scenario.pool import Pool
 from sim.scenario.scenario import Scenario
@@ -78,11 +79,22 @@ def cluster_rows(
         "node_step": steps,
         "drought": droughts,
         "random_fault": [random_fault_row(fault, groups, zones) for fault in cluster.random_faults],
-        "slice_ask": [ask_row(pool, group) for group in groups for pool in pools],
-        "pool_place": [
-            {"priority": pool.priority_class, "n_member": pool.n_members, "member_gpus": pool.member_gpus}
-            for pool in pools
+        "slice_ask": [
+            row
+            for group in groups
+            for row in (*(ask_row(p, group) for p in pools), *(job_ask(j, group) for j in cluster.jobs))
         ],
+        "pool_place": [
+            *(
+                {"priority": p.priority_class, "n_member": p.n_members, "member_gpus": p.member_gpus}
+                for p in pools
+            ),
+            *(
+                {"priority": j.priority_class, "n_member": j.workers, "member_gpus": j.gpus}
+                for j in cluster.jobs
+            ),
+        ],
+        **job_rows(cluster.jobs, scenario.duration_s + scenario.drain_s),
         "artifact": [{"size_bytes": max(1, round(one.n_bytes))} for one in artifacts],
     }
 
@@ -209,14 +221,21 @@ def ask_row(pool: Pool, group: NodeGroup) -> dict[str, int]:
     """
     named = not pool.node_groups or group.name in pool.node_groups
     weight = {"weight": pool.max_replicas}
-    if not named or group.gpu.name != pool.gpu.name or (group.mig == WHOLE) != (pool.slice is None):
+    if not named or group.gpu.name != pool.gpu.name:
         return {**NOTHING, **weight}
-    if pool.slice is None:
-        return {**WHOLE_GPU, **weight}
+    return {**slice_row(pool.slice, group), **weight}
+
+
+def slice_row(name: str | None, group: NodeGroup) -> dict[str, int]:
+    """What a whole GPU (None), or an instance of a profile, takes of a GPU of a group; no starts where it has none."""
+    if (group.mig == WHOLE) != (name is None):
+        return NOTHING
+    if name is None:
+        return WHOLE_GPU
     kind = kind_for(group.gpu)
-    profile = None if kind is None else profile_named(kind, pool.slice)
+    profile = None if kind is None else profile_named(kind, name)
     if kind is None or profile is None or profile not in offered(group):
-        return {**NOTHING, **weight}
+        return NOTHING
     starts = profile.start_indices
     if group.mig != DYNAMIC:
         starts = tuple(start for start, one in cut_into(group) if one == profile)
@@ -226,8 +245,35 @@ def ask_row(pool: Pool, group: NodeGroup) -> dict[str, int]:
         "compute_slices": profile.compute_slices,
         "starts": sum(1 << scale * start for start in starts),
         "media": int(profile.is_media),
-        **weight,
     }
+
+
+# ---- batch jobs ----------------------------------------------------------------------
+def job_ask(job: Job, group: NodeGroup) -> dict[str, int]:
+    """What a worker of a job takes of each of its GPUs in a group; no starts where it cannot run there."""
+    named = not job.node_groups or group.name in job.node_groups
+    return {**(slice_row(job.slice, group) if named else NOTHING), "weight": job.count}
+
+
+def job_rows(jobs: Sequence[Job], end_s: float) -> dict[str, Rows]:
+    """The jobs and their runs; nothing without any."""
+    if not jobs:
+        return {}
+    rows = [
+        {
+            "startup_ps": s_to_ps(job.startup_s),
+            "checkpoint_ps": NEVER if job.checkpoint_s is None else s_to_ps(job.checkpoint_s),
+            "max_restarts": NEVER if job.max_restarts is None else job.max_restarts,
+            "work_ps": quantiles_ps(job.duration),
+        }
+        for job in jobs
+    ]
+    runs = [
+        {"job": j, "number": i, "submit_ps": s_to_ps(at_s)}
+        for j, job in enumerate(jobs)
+        for i, at_s in enumerate(job.times_s(end_s))
+    ]
+    return {"job": rows, "job_run": runs}
 
 
 def scale_of(kind: MigKind) -> int:

@@ -11,6 +11,7 @@ import pyarrow as pa
 from sim.model.tables.node import (
     EVENT_FAULT_BEGINS,
     EVENT_FAULT_ENDS,
+    EVENT_JOB_PLACED,
     EVENT_NAMES,
     EVENT_NODE_STAGE,
     EVENT_POOL_SCALED,
@@ -25,7 +26,7 @@ from sim.scenario.faults import Fault
 from sim.units import PS_PER_S
 
 COUNTED = ("requested", "refused", "lost", "removed")
-SEEN = ("used_slices", "free_slices", "useless_slices", "waiting")
+SEEN = ("used_slices", "job_slices", "free_slices", "useless_slices", "waiting")
 
 
 def nodes_table(scenario: Any, result: Any, footer: Mapping[str, str] | None = None) -> pa.Table:
@@ -64,7 +65,7 @@ def events_table(scenario: Any, result: Any, footer: Mapping[str, str] | None = 
     if not rows:
         return schema(EVENTS, footer).empty_table()
     event, value = rows["event"], rows["value"]
-    waited = np.where(event == EVENT_REPLICA_PLACED, value, -1)
+    waited = np.where(np.isin(event, (EVENT_REPLICA_PLACED, EVENT_JOB_PLACED)), value, -1)
     made = {
         **moments("time", rows["time_ps"]),
         "event": coded(event, list(EVENT_NAMES)),
@@ -78,5 +79,7 @@ def events_table(scenario: Any, result: Any, footer: Mapping[str, str] | None = 
         "wanted": integers(np.where(event == EVENT_POOL_SCALED, value, -1), np.int32, null_below=0),
         "waited_s": pa.array(waited / PS_PER_S, mask=waited < 0),
         "fault": integers(numbers_of_faults(scenario, event, value), np.int32, null_below=0),
+        "job": coded(rows["job_id"], names_of(scenario.cluster.jobs)),
+        "run": integers(rows["run_id"], np.int32, null_below=0),
     }
     return pa.Table.from_arrays([made[column.name] for column in EVENTS], schema=schema(EVENTS, footer))

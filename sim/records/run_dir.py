@@ -13,10 +13,11 @@ import pyarrow as pa
 from sim.errors import InputError, nearest, problem
 from sim.records.config import config_hash, config_record, read_json, to_json
 from sim.records.files import whole_folder
+from sim.records.jobs import jobs_table
 from sim.records.nodes import events_table, nodes_table
 from sim.records.parquet import read_table, write_table
 from sim.records.requests import requests_table
-from sim.records.schema import EVENTS, NODES, REQUESTS, STATIONS, TIMESERIES, Column, schema
+from sim.records.schema import EVENTS, JOBS, NODES, REQUESTS, STATIONS, TIMESERIES, Column, schema
 from sim.records.stations import stations_table
 from sim.records.summary import summary_table
 from sim.records.timeseries import timeseries_table
@@ -27,6 +28,7 @@ TIMESERIES_FILE = "timeseries.parquet"
 STATIONS_FILE = "stations.parquet"
 NODES_FILE = "nodes.parquet"
 EVENTS_FILE = "events.parquet"
+JOBS_FILE = "jobs.parquet"
 SUMMARY_FILE = "summary.parquet"
 SUMMARY_JSON = "summary.json"
 CONFIG_JSON = "config.json"
@@ -34,7 +36,7 @@ CONFIG_JSON = "config.json"
 
 class RunTables(NamedTuple):
     """What a run leaves as Arrow tables; `requests` has no rows when records were off, `stations` without any, `nodes` and
-    `events` without a cluster.
+    `events` without a cluster, `jobs` without batch jobs.
     """
 
     requests: pa.Table
@@ -43,6 +45,7 @@ class RunTables(NamedTuple):
     stations: pa.Table
     nodes: pa.Table = schema(NODES).empty_table()
     events: pa.Table = schema(EVENTS).empty_table()
+    jobs: pa.Table = schema(JOBS).empty_table()
 
 
 class RunFiles(NamedTuple):
@@ -64,6 +67,7 @@ def run_tables(scenario: Any, result: Any, summary: Mapping[str, Any]) -> RunTab
         stations=stations_table(scenario, result, footer),
         nodes=nodes_table(scenario, result, footer),
         events=events_table(scenario, result, footer),
+        jobs=jobs_table(scenario, result, footer),
     )
 
 
@@ -94,6 +98,8 @@ def write_run(
             write_table(tables.nodes, folder / NODES_FILE)
         if tables.events.num_rows:
             write_table(tables.events, folder / EVENTS_FILE)
+        if tables.jobs.num_rows:
+            write_table(tables.jobs, folder / JOBS_FILE)
         write_table(tables.summary, folder / SUMMARY_FILE)
         (folder / SUMMARY_JSON).write_text(to_json(summary) + "\n", encoding="utf-8")
         record = config_record(scenario, about)
@@ -147,6 +153,7 @@ def _read_whole(folder: Path) -> RunFiles:
         stations=_read_table(folder / STATIONS_FILE, STATIONS),
         nodes=_read_table(folder / NODES_FILE, NODES),
         events=_read_table(folder / EVENTS_FILE, EVENTS),
+        jobs=_read_table(folder / JOBS_FILE, JOBS),
     )
     return RunFiles(folder, config, summary, tables)
 

@@ -220,10 +220,13 @@ NODES: list[Column] = [
     Column("nodes_driver", pa.int32(), "nodes", "until driver and device plugin show their GPUs"),
     Column("nodes_ready", pa.int32(), "nodes", "that take replicas"),
     Column("nodes_cordoned", pa.int32(), "nodes", "that take no new replicas"),
-    Column("used_slices", pa.int32(), "slices", "memory slices (a GPU has 8) that replicas hold"),
+    Column("used_slices", pa.int32(), "slices", "memory slices (a GPU has 8) that replicas and jobs hold"),
+    Column("job_slices", pa.int32(), "slices", "of these, those that batch jobs hold"),
     Column("free_slices", pa.int32(), "slices", "memory slices of ready nodes that nobody holds"),
     Column("useless_slices", pa.int32(), "slices", "of these, those that no replica of any pool could take"),
-    Column("waiting", pa.int32(), "replicas", "that wait for GPUs and could run in this group"),
+    Column(
+        "waiting", pa.int32(), "replicas", "and runs of jobs that wait for GPUs and could run in this group"
+    ),
     Column("requested", pa.int64(), "nodes", "asked for in the interval"),
     Column("refused", pa.int64(), "nodes", "of these, how often the provider had none"),
     Column("lost", pa.int64(), "nodes", "lost in the interval"),
@@ -241,8 +244,36 @@ EVENTS: list[Column] = [
     Column("replica", pa.int32(), "number", "which replica place of it, from 0"),
     Column("stage", NAME, "name", "of node_stage: the stage that begins"),
     Column("wanted", pa.int32(), "replicas", "of pool_scaled: how many are wanted"),
-    Column("waited_s", pa.float64(), "s", "of replica_placed: how long it had waited for GPUs"),
+    Column(
+        "waited_s", pa.float64(), "s", "of replica_placed and job_placed: how long it had waited for GPUs"
+    ),
     Column("fault", pa.int32(), "number", "of fault_begins and fault_ends: which of `faults`, from 0"),
+    Column("job", NAME, "name", "of which batch job; null where it is of no run of one"),
+    Column("run", pa.int32(), "number", "which run of it, from 0"),
+]
+
+JOBS: list[Column] = [
+    Column("job", NAME, "name", "batch job"),
+    Column("run", pa.int32(), "number", "which run of it, from 0"),
+    Column(
+        "state", NAME, "name", "what it was at the end: not_submitted, waiting, running, finished, failed"
+    ),
+    Column("submitted_s", pa.float64(), "s", "when it was submitted"),
+    Column("submitted_ps", pa.int64(), "ps", "when it was submitted, exact"),
+    Column("placed_s", pa.float64(), "s", "when it first got its GPUs"),
+    Column("placed_ps", pa.int64(), "ps", "when it first got its GPUs, exact"),
+    Column("ended_s", pa.float64(), "s", "when it was finished, or given up"),
+    Column("ended_ps", pa.int64(), "ps", "when it was finished, or given up, exact"),
+    Column("due_s", pa.float64(), "s", "its deadline"),
+    Column("due_ps", pa.int64(), "ps", "its deadline, exact"),
+    Column("placements", pa.int32(), "times", "that it got its GPUs"),
+    Column("preemptions", pa.int32(), "times", "that it had to give them up to others"),
+    Column("losses", pa.int32(), "times", "that it lost a node"),
+    Column("work_s", pa.float64(), "s", "how long its work takes, without start-up"),
+    Column("done_s", pa.float64(), "s", "of that, what was done and safe when it last gave its GPUs back"),
+    Column("gpus", pa.float64(), "GPUs", "that its gang holds; of an instance of MIG its memory slices"),
+    Column("gpu_s", pa.float64(), "s", "GPU seconds held"),
+    Column("lost_gpu_s", pa.float64(), "s", "of these, for work that was lost"),
 ]
 
 

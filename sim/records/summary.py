@@ -19,6 +19,7 @@ NOT_FLAT = (
     "links",
     "node_groups",
     "slice_waits",
+    "jobs",
     "deployments",
     "traces",
     "unsent",

@@ -164,11 +164,13 @@ def link_lines(summary: Mapping[str, Any]) -> list[str]:
 
 
 def node_lines(summary: Mapping[str, Any]) -> list[str]:
-    """A line for each node group: its nodes, what was held of them, their cost; and for each pool that waited for GPUs."""
+    """A line for each node group: its nodes, what was held of them, their cost; for each pool that waited for GPUs; for
+    each batch job.
+    """
     groups = [
         f"nodes {name}: {number(found['nodes_mean'])} on average, up to {number(found['run_nodes_max'])};"
         f" GPUs {share(found['slice_use'])} held · {usd(found['usd'])}, of which idle"
-        f" {usd(found['usd'] - found['usd_used'])}"
+        f" {usd(found['usd'] - found['usd_used'] - found['usd_jobs'])}"
         f" · {number(found['run_requested'])} asked for, {number(found['run_refused'])} refused"
         f"{f', {number(lost)} lost' if (lost := found['run_lost']) else ''}"
         for name, found in summary.get("node_groups", {}).items()
@@ -178,7 +180,15 @@ def node_lines(summary: Mapping[str, Any]) -> list[str]:
         for name, found in summary.get("slice_waits", {}).items()
         if found["run_wait_max_s"]
     ]
-    return groups + waits
+    jobs = [
+        f"job {name}: {number(found['run_submitted'])} runs, {number(found['run_finished'])} finished"
+        f"{f', {number(failed)} given up' if (failed := found['run_failed']) else ''}"
+        f"{f', {number(late)} late' if (late := found['run_late']) else ''}"
+        f" · preempted {number(found['run_preempted'])} times, {number(found['run_lost'])} times with a node"
+        f" · {number(found['run_gpu_s'] / 3600)} GPU hours, {number(found['run_lost_gpu_s'] / 3600)} of them for lost work"
+        for name, found in summary.get("jobs", {}).items()
+    ]
+    return groups + waits + jobs
 
 
 def who_lines(summary: Mapping[str, Any]) -> list[str]:
@@ -235,7 +245,13 @@ def _hours(line: Mapping[str, Any]) -> str:
 
 
 #: Line of a bill → what of a node it is paid for.
-IDLE_NODES = {"free": "free", "fragmented": "useless", "not_ready": "not ready", "unused": "not asked for"}
+IDLE_NODES = {
+    "jobs": "held by jobs",
+    "free": "free",
+    "fragmented": "useless",
+    "not_ready": "not ready",
+    "unused": "not asked for",
+}
 
 
 def paid_for(line: Mapping[str, Any]) -> str:

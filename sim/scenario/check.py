@@ -10,6 +10,7 @@ from sim.scenario.check_cluster import cluster_problems
 from sim.scenario.check_coldstart import start_problems
 from sim.scenario.check_deployments import deployment_problems
 from sim.scenario.check_faults import fault_problems
+from sim.scenario.check_jobs import job_problems
 from sim.scenario.check_sense import sense_problems
 from sim.scenario.check_stations import around_problems
 from sim.scenario.check_traffic import traffic_problems
@@ -42,6 +43,7 @@ def problems_between(scenario: Scenario, said: Said) -> list[str]:
         *fault_problems(scenario),
         *deployment_problems(scenario, said),
         *cluster_problems(scenario, said),
+        *job_problems(scenario),
         *link_problems(scenario),
         *slo_problems(scenario),
     ]

@@ -5,11 +5,12 @@ from __future__ import annotations
 from dataclasses import field
 from typing import Annotated, Literal
 
-from pydantic import Field, StringConstraints
+from pydantic import Field
 from pydantic.dataclasses import dataclass
 
 from sim.scenario.dist import Constant, Dist, Lognormal
 from sim.scenario.hardware import Gpu
+from sim.scenario.jobs import Job
 from sim.scenario.power import WattsOrNone, host_w
 from sim.scenario.site import Site
 from sim.scenario.types import (
@@ -18,6 +19,7 @@ from sim.scenario.types import (
     Int,
     Key,
     Law,
+    MigWord,
     NonNegative,
     PeriodS,
     Probability,
@@ -34,9 +36,6 @@ WHOLE, DYNAMIC = "whole", "dynamic"
 CacheGb = Annotated[NonNegative, Field(le=1_000_000)]  # eight disks of 125 TB
 Nodes = Annotated[Int, Field(ge=0, le=NODES_MAX)]
 NodePriority = Annotated[Int, Field(ge=-1000, le=1000)]
-MigWord = Annotated[  # as dynamic, 1g.10gb or all-balanced
-    str, StringConstraints(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9][A-Za-z0-9_.+\-]*$")
-]
 Market = Literal["on_demand", "reserved", "spot", "owned"]
 Placement = Literal[
     "first_fit",
@@ -210,7 +209,8 @@ class Cluster:
     `placement` chooses among nodes: `scores` are read where it is `weighted`, `capacity_shape` where
     `requested_to_capacity` counts. `mig_placement` among the places of a GPU where an instance can begin. With
     `preemption` a replica that finds no GPUs takes those of replicas of a lower priority_class, which have `grace_s` to
-    finish what they hold. Without an `autoscaler` (null) there are the nodes of the start, and no others.
+    finish what they hold. `jobs` are batch jobs that want GPUs too. Without an `autoscaler` (null) there are the nodes of
+    the start, and no others.
     """
 
     placement: Placement = "best_fit"
@@ -226,6 +226,7 @@ class Cluster:
     autoscaler: NodeAutoscaler | None = field(default_factory=NodeAutoscaler)
     node_groups: Annotated[tuple[NodeGroup, ...], Field(max_length=60)] = ()
     random_faults: Annotated[tuple[RandomFault, ...], Field(max_length=100)] = ()
+    jobs: Annotated[tuple[Job, ...], Field(max_length=1000)] = ()
     source: Text = ""
 
     @property

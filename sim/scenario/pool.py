@@ -9,7 +9,6 @@ from pydantic import Field, Strict
 from pydantic.dataclasses import dataclass
 
 from sim.scenario.autoscaler import Autoscaler
-from sim.scenario.cluster import MigWord
 from sim.scenario.coldstart import ColdStart
 from sim.scenario.hardware import Gpu, KvPrecision, Law, Model, Precision, StepTime
 from sim.scenario.metrics import Metrics
@@ -18,7 +17,7 @@ from sim.scenario.price import Price
 from sim.scenario.runtime import Runtime
 from sim.scenario.site import Site
 from sim.scenario.slices import kind_for, parts_of, profile_named
-from sim.scenario.types import CONFIG, Int, Key, Name, Probability, Tags, Text, Tier
+from sim.scenario.types import CONFIG, Int, Key, MigWord, Name, PriorityClass, Probability, Tags, Text, Tier
 
 REPLICAS_MAX = 10_000
 Replicas = Annotated[Int, Field(ge=1, le=REPLICAS_MAX)]
@@ -26,7 +25,6 @@ ReplicasOrZero = Annotated[Int, Field(ge=0, le=REPLICAS_MAX)]
 Preference = Annotated[Int, Field(ge=-1000, le=1000)]
 Factor = Annotated[float, Strict(), Field(ge=0.01, le=100)]
 Parallel = Annotated[Int, Field(ge=1, le=128)]
-PriorityClass = Annotated[Int, Field(ge=-1_000_000_000, le=1_000_000_000)]  # Kubernetes' range for users
 
 
 @dataclass(frozen=True, kw_only=True, config=CONFIG)

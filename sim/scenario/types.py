@@ -59,3 +59,9 @@ Key = Annotated[  # a name that stands in key paths and folder names, as `spiky_
 Clock = Annotated[str, StringConstraints(pattern=CLOCK_PATTERN)]  # a time of day, as `22:00`
 Tags = Annotated[tuple[Key, ...], Field(max_length=100)]
 Law = Annotated[str, StringConstraints(pattern=r"^.+\.py:[A-Za-z_][A-Za-z0-9_]*$")]  # code of the user's
+MigWord = Annotated[  # as dynamic, 1g.10gb or all-balanced
+    str, StringConstraints(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9][A-Za-z0-9_.+\-]*$")
+]
+PriorityClass = Annotated[
+    int, Strict(), Field(ge=-1_000_000_000, le=1_000_000_000)
+]  # Kubernetes' range for users

@@ -14,6 +14,7 @@ from parity.fleets import Fleet
 from sim.engine import simpy
 from sim.model.tables import node as codes
 from sim.model.tables.codes import STAGE_DRAINING, STAGE_ENGINE, STAGE_GONE, STAGE_READY, STAGE_SLICE
+from sim.model.tables.job import RUN_FAILED, RUN_FINISHED
 from sim.model.tables.node import NODE_ABSENT, NODE_CORDONED, NODE_READY, NODE_STAGES
 from sim.model.tables.run import Params, State
 from sim.model.tables.sample import MARK_RUN, N_MARK
@@ -32,7 +33,20 @@ OF_REPLICAS = {
     codes.EVENT_REPLICA_READY: STAGE_READY,
     codes.EVENT_REPLICA_DRAINS: STAGE_DRAINING,
     codes.EVENT_REPLICA_GONE: STAGE_GONE,
+    codes.EVENT_JOB_SUBMITTED: WAITING,
+    codes.EVENT_JOB_PLACED: STARTING,
+    codes.EVENT_JOB_PREEMPTED: WAITING,
+    codes.EVENT_JOB_LOST: WAITING,
+    codes.EVENT_JOB_FINISHED: STAGE_GONE,
+    codes.EVENT_JOB_FAILED: STAGE_GONE,
 }
+BEGIN_TO_WAIT = (
+    codes.EVENT_REPLICA_WAITS,
+    codes.EVENT_JOB_SUBMITTED,
+    codes.EVENT_JOB_PREEMPTED,
+    codes.EVENT_JOB_LOST,
+)
+PLACED = (codes.EVENT_REPLICA_PLACED, codes.EVENT_JOB_PLACED)
 #: What an event finds its node or replica as.
 COMES_FROM = {
     codes.EVENT_NODE_REMOVED: {NODE_READY},
@@ -47,6 +61,12 @@ COMES_FROM = {
     codes.EVENT_REPLICA_DRAINS: {STAGE_READY},
     codes.EVENT_REPLICA_GONE: {WAITING, STARTING, STAGE_READY, STAGE_DRAINING},
     codes.EVENT_REPLICA_LOST: {STARTING, STAGE_READY, STAGE_DRAINING},
+    codes.EVENT_JOB_SUBMITTED: {STAGE_GONE},
+    codes.EVENT_JOB_PLACED: {WAITING},
+    codes.EVENT_JOB_PREEMPTED: {STARTING},
+    codes.EVENT_JOB_LOST: {STARTING},
+    codes.EVENT_JOB_FINISHED: {STARTING},
+    codes.EVENT_JOB_FAILED: {WAITING},
 }
 
 
@@ -75,12 +95,13 @@ class ClusterWalk:
     def __init__(self, made: Fleet) -> None:
         self.fleet = simpy.Fleet(made.params, laws_of(made))
         self.p = p = self.fleet.params
-        n_pool = int(p.n_pool)
+        n_pool, n_place = int(p.n_pool), int(p.n_pool_place)
+        job_of = [int(p.job_run[i].job) for i in range(int(p.n_job_run))]
         self.groups = [
             Group(
                 *(int(row.first_node), int(row.n_node), int(row.min_nodes), int(row.gpus)),
                 *(int(row.first_gpu), int(row.zone)),
-                [ask_of(p, g * n_pool + pool) for pool in range(n_pool)],
+                [ask_of(p, g * n_place + place) for place in range(n_place)],
             )
             for g in range(int(p.n_node_group))
             for row in [p.node_group[g]]
@@ -88,16 +109,21 @@ class ClusterWalk:
         self.group_of = [g for g, group in enumerate(self.groups) for _ in range(group.n_node)]
         rows = [(p.pool[i], p.pool_place[i]) for i in range(n_pool)]
         self.pool_of = [i for i, (pool, _) in enumerate(rows) for _ in range(int(pool.n_replica))]
-        self.n_member = [int(place.n_member) for _, place in rows]
-        self.member_gpus = [int(place.member_gpus) for _, place in rows]
-        self.priority = [int(place.priority) for _, place in rows]
+        self.pool_of += [n_pool + job for job in job_of]
+        places = [p.pool_place[i] for i in range(n_place)]
+        self.n_member = [int(place.n_member) for place in places]
+        self.member_gpus = [int(place.member_gpus) for place in places]
+        self.priority = [int(place.priority) for place in places]
         self.first_member = [
             int(place.first_member) + i * int(place.n_member)
             for pool, place in rows
             for i in range(int(pool.n_replica))
         ]
+        for i, job in enumerate(job_of):
+            place = places[n_pool + job]
+            self.first_member.append(int(place.first_member) + int(p.job_run[i].number) * int(place.n_member))
         self.nodes = [NODE_ABSENT] * int(p.n_node)
-        self.replicas = [STAGE_GONE] * int(p.n_replica)
+        self.replicas = [STAGE_GONE] * int(p.n_workload)  # then the runs of jobs
         self.told = 0
         self.since: dict[int, int] = {}
         self.now_ps = self.last_event_ps = 0
@@ -147,9 +173,9 @@ class ClusterWalk:
                 self.replicas[replica] = OF_REPLICAS[event]
             if event == codes.EVENT_NODE_REMOVED:
                 self.check_removed(node)
-            elif event == codes.EVENT_REPLICA_WAITS:
+            elif event in BEGIN_TO_WAIT:
                 self.since[replica] = time_ps
-            elif event == codes.EVENT_REPLICA_PLACED:
+            elif event in PLACED:
                 assert value == time_ps - self.since[replica]
                 self.seen["waited"] += value > 0
         self.told = n
@@ -165,14 +191,14 @@ class ClusterWalk:
         """Whatever holds at any time."""
         stages = self.st.rows("node", len(self.nodes))["stage"].tolist()
         assert stages == self.nodes, "a node has changed its stage, and no event tells of it"
-        self.check_replicas(self.st.rows("replica", len(self.replicas))["stage"].tolist())
+        self.check_replicas(self.st.rows("replica", int(self.p.n_replica))["stage"].tolist())
         self.check_gangs()
         self.check_waiting()
         self.check_counts()
 
     def check_replicas(self, stages: list[int]) -> None:
         """The events of replicas tell what they are."""
-        for stage, told in zip(stages, self.replicas, strict=True):
+        for stage, told in zip(stages, self.replicas[: len(stages)], strict=True):
             if told == WAITING:
                 assert stage == STAGE_SLICE
             elif told == STARTING:
@@ -292,11 +318,37 @@ class ClusterWalk:
             g = self.group_of[number]
             self.areas[NODE_STAGES[stage], g] += span_ps
             self.areas["used", g] += span_ps * used[number]
+        for i in range(int(self.p.n_job_run)):
+            self.add_run(int(self.p.n_replica) + i, span_ps)
+
+    def add_run(self, w: int, span_ps: int) -> None:
+        """What a run of a job holds, over a span in which nothing happens."""
+        if self.replicas[w] != STARTING:
+            return
+        self.areas["held", w] += span_ps
+        for number in range(self.first_member[w], self.first_member[w] + self.n_member[self.pool_of[w]]):
+            g = self.group_of[int(self.st.member[number].node)]
+            slices = self.groups[g].asks[self.pool_of[w]].memory * self.member_gpus[self.pool_of[w]]
+            self.areas["jobs", g] += span_ps * slices
+
+    def check_runs(self) -> None:
+        """A run has held its slices as long as its events say; what it held them for is work, work lost, or a start-up."""
+        create_ps = max(int(self.p.node_group[g].create_ps) for g in range(len(self.groups)))
+        for i, row in enumerate(self.st.rows("job_run", int(self.p.n_job_run))):
+            job = self.p.job[int(self.p.job_run[i].job)]
+            assert row["held_ps"] == self.areas["held", int(self.p.n_replica) + i]
+            assert row["n_placed"] <= 1 + min(int(job.max_restarts), row["n_placed"])
+            if row["stage"] in (RUN_FINISHED, RUN_FAILED):
+                own = row["kept_ps"] + row["lost_ps"]
+                assert own <= row["held_ps"] <= own + row["n_placed"] * (1 + job.startup_ps + create_ps)
+                assert row["stage"] == RUN_FAILED or row["kept_ps"] == row["work_ps"]
 
     def check_sums(self) -> None:
         """Every node is in one stage at any time; what its group counts is the sum of the stages that cost money."""
+        self.check_runs()
         rows = self.st.rows("group_mark", N_MARK * len(self.groups)).reshape(N_MARK, -1)[MARK_RUN]
         for g, row in enumerate(rows):
+            assert big(row["job_ps"]) == self.areas["jobs", g]
             of = {name: self.areas[name, g] for name in (*NODE_STAGES, "used")}
             assert sum(of[name] for name in NODE_STAGES) == self.groups[g].n_node * int(self.st.now_ps)
             assert big(row["billed_ps"]) == sum(of[name] for name in NODE_STAGES[1:])

@@ -24,6 +24,7 @@ from .naive_cluster import (
     Policy,
     PoolKind,
 )
+from .naive_jobs import JobKind
 
 TICK_PS = 10**12
 END_PS = 120 * TICK_PS
@@ -62,6 +63,7 @@ class Case(NamedTuple):
     every_ps: int
     mark_ps: int
     chances: list[AgainAndAgain]
+    jobs: list[JobKind]
 
     @property
     def params(self) -> Params:
@@ -137,7 +139,13 @@ class Case(NamedTuple):
             ],
             "pool_place": [
                 {"priority": pool.priority, "n_member": pool.members, "member_gpus": pool.gpus}
-                for pool in self.pools
+                for pool in [*self.pools, *self.jobs]
+            ],
+            "job": [job_row(job) for job in self.jobs],
+            "job_run": [
+                {"job": j, "number": nth, "submit_ps": at_ps}
+                for j, job in enumerate(self.jobs)
+                for nth, at_ps in enumerate(sorted(job.submits))
             ],
         }
 
@@ -154,6 +162,16 @@ def pool_row(pool: PoolKind) -> PoolRow:
         stage_ps=np.array([took for *_, took in pool.steps], dtype=np.int64).reshape(-1, N_QUANTILE),
         steps=tuple(StepRow(stage, stream, (1 << i) >> 1) for i, (stage, stream, _) in enumerate(pool.steps)),
     )
+
+
+def job_row(job: JobKind) -> dict[str, Any]:
+    """A job as the product takes it."""
+    return {
+        "startup_ps": job.startup_ps,
+        "checkpoint_ps": job.checkpoint_ps,
+        "max_restarts": job.most_restarts,
+        "work_ps": np.array(job.work),
+    }
 
 
 def fault_row(fault: NodesLost) -> FaultRow:
@@ -185,8 +203,8 @@ def chance_row(chance: AgainAndAgain) -> dict[str, Any]:
 class Dice:
     """Whole numbers and times of one seed."""
 
-    def __init__(self, seed: int) -> None:
-        self.rng = np.random.default_rng([seed, 47])
+    def __init__(self, seed: int, stream: int = 47) -> None:
+        self.rng = np.random.default_rng([seed, stream])
         self.is_loose = self.whole(0, 3) == 0
 
     def whole(self, low: int, high: int) -> int:
@@ -302,6 +320,24 @@ def make_chance(dice: Dice, n_group: int) -> AgainAndAgain:
     )
 
 
+def make_jobs(seed: int) -> list[JobKind]:
+    """Jobs of a few runs, or none; drawn from dice of their own."""
+    dice = Dice(seed, 48)
+    return [
+        JobKind(
+            priority=dice.whole(-2, 2) if dice.whole(0, 3) == 0 else -3,
+            members=1 + dice.whole(0, 2) * dice.whole(0, 1),
+            gpus=1 + dice.whole(0, 1) * dice.whole(0, 1),
+            submits=[dice.ticks(0, 80) * dice.whole(0, 1) for _ in range(dice.whole(1, 5))],
+            work=[dice.ticks(0, 60) for _ in range(N_QUANTILE)],
+            startup_ps=dice.ticks(0, 3) * dice.whole(0, 1),
+            checkpoint_ps=dice.ticks(1, 9) if dice.whole(0, 2) else FOREVER,
+            most_restarts=dice.whole(0, 2) if dice.whole(0, 1) else FOREVER,
+        )
+        for _ in range(dice.whole(1, 3) * dice.whole(0, 1))
+    ]
+
+
 def make_deeds(dice: Dice, pools: list[PoolKind], n_node: int) -> list[Deed]:
     """A user's deeds: those of one instant before all else of it, then those after all else."""
     deeds = []
@@ -332,6 +368,7 @@ def made(seed: int, is_scripted: bool = False) -> Case:
     for _ in range(dice.whole(1, 4)):
         zones.append(dice.whole(0, len(set(zones))))  # they are numbered from 0 without gaps
     groups = [make_group(dice, zone, n_pool) for zone in zones]
+    jobs = make_jobs(seed)
     pools = [make_pool(dice) for _ in range(n_pool)]
     if policy.preempts and dice.whole(0, 3):
         pools = with_ranks(dice, pools)
@@ -342,7 +379,10 @@ def made(seed: int, is_scripted: bool = False) -> Case:
     every_ps = dice.ticks(1, 9) if dice.whole(0, 1) else FOREVER
     mark_ps = dice.ticks(0, 60)
     chances = [make_chance(dice, len(groups)) for _ in range(dice.whole(0, 3) // 2)]
-    return Case(seed, policy, groups, pools, faults, [] if is_scripted else deeds, every_ps, mark_ps, chances)
+    more = Dice(seed, 49)
+    groups = [replace(group, asks=[*group.asks, *(make_ask(more) for _ in jobs)]) for group in groups]
+    deeds = [] if is_scripted else deeds
+    return Case(seed, policy, groups, pools, faults, deeds, every_ps, mark_ps, chances, jobs)
 
 
 # ---- both models -----------------------------------------------------------------------------------------------------
@@ -373,6 +413,7 @@ def run_naive(case: Case) -> Cluster:
         case.every_ps,
         case.mark_ps,
         case.chances,
+        case.jobs,
     )
     for deed in case.deeds:
         cluster.run_before(deed.at_ps)

@@ -10,6 +10,19 @@ from collections import Counter
 from dataclasses import dataclass, replace
 from fractions import Fraction
 
+from .naive_jobs import (
+    FAILED,
+    FINISHED,
+    RUN_LOST,
+    RUN_PLACED,
+    RUN_PREEMPTED,
+    STREAM_WORK,
+    SUBMITTED,
+    Job,
+    JobKind,
+    Work,
+    runs_of,
+)
 from .naive_scores import by_shape, fragmentation_change, least_allocated, most_allocated, spread
 from .philox import draw_below, philox
 
@@ -222,7 +235,7 @@ class Group:
         self.machines = [Machine(first + i, self) for i in range(kind.n_node)]
         self.requested = self.refused = self.removed = self.lost = self.peak = 0
         self.retry_ps = 0
-        self.billed_ps = self.ready_ps = self.used_ps = 0
+        self.billed_ps = self.ready_ps = self.used_ps = self.job_ps = 0
 
     @property
     def billed(self) -> int:
@@ -283,13 +296,14 @@ class Cluster:
         every_ps: int = FOREVER,
         mark_ps: int = FOREVER,
         chances: list[AgainAndAgain] | None = None,
+        jobs: list[JobKind] | None = None,
     ) -> None:
         self.chances = chances or []
         self.struck = [0] * len(self.chances)
         self.seed, self.policy, self.every_ps, self.mark_ps = seed, policy, every_ps, mark_ps
         self.sample_ps = FOREVER if every_ps == FOREVER else 0
         self.samples: list[tuple[int, ...]] = []
-        self.marks: list[list[tuple[int, int, int]]] = []
+        self.marks: list[list[tuple[int, ...]]] = []
         self.now_ps = 0
         self.groups: list[Group] = []
         for number, kind in enumerate(groups):
@@ -299,6 +313,10 @@ class Cluster:
             self.pools.append(Pool(number, pool, sum(one.kind.most for one in self.pools)))
         self.nodes = [node for group in self.groups for node in group.machines]
         self.copies = [replica for pool in self.pools for replica in pool.copies]
+        self.jobs = [Job(len(pools) + i, i, job) for i, job in enumerate(jobs or [])]
+        self.runs = runs_of(self.jobs, len(self.copies))
+        self.everybody: list[Copy | Work] = [*self.copies, *self.runs]
+        self.job_samples: list[tuple[int, ...]] = []
         self.faults = list(faults)  # by time
         self.events: list[tuple[int, int, int, int, int]] = []
         self.is_due = False
@@ -336,7 +354,7 @@ class Cluster:
     # ---- time --------------------------------------------------------------------------------------------------------
     def next_ps(self) -> int:
         """When something happens next."""
-        times = [node.due_ps for node in self.nodes]
+        times = [node.due_ps for node in self.nodes] + [run.due_ps for run in self.runs]
         times += [one.due_ps for one in self.copies if one.stage not in (GONE, UP) and not one.waits]
         times += [fault.at_ps for fault in self.faults[:1]] + self.strike_ps
         times += [pool.kind.tick[0] for pool in self.pools if pool.kind.tick is not None]
@@ -349,6 +367,7 @@ class Cluster:
             group.billed_ps += span * group.billed
             group.ready_ps += span * sum(node.stage >= READY for node in group.machines)
             group.used_ps += span * sum(8 * group.kind.gpus - node.free for node in group.machines)
+            group.job_ps += span * self.held_by_jobs(group)
         self.now_ps = t
 
     def run_before(self, t: int) -> None:
@@ -391,6 +410,10 @@ class Cluster:
             if replica.stage not in (GONE, UP) and not replica.waits and replica.due_ps <= t:
                 self.change(replica)
                 return True
+        for run in self.runs:
+            if run.due_ps <= t:
+                self.submit(run) if run.state == "new" else self.end_run(run, "finished", FINISHED)
+                return True
         if self.is_due:
             self.place()
             return True
@@ -419,9 +442,9 @@ class Cluster:
                 self.scale(pool, wanted)
         return was_due
 
-    def sums(self) -> list[tuple[int, int, int]]:
+    def sums(self) -> list[tuple[int, ...]]:
         """Of each group."""
-        return [(group.billed_ps, group.ready_ps, group.used_ps) for group in self.groups]
+        return [(group.billed_ps, group.ready_ps, group.used_ps, group.job_ps) for group in self.groups]
 
     def sample(self) -> None:
         """A row a group of the time series."""
@@ -439,9 +462,11 @@ class Cluster:
             ]
             free = sum(card.free for card in ready)
             waiting = sum(
-                one.waits and len(group.kind.asks[one.pool.number].starts) > 0 for one in self.copies
+                one.waits and len(group.kind.asks[one.pool.number].starts) > 0 for one in self.everybody
             )
             used = sum(8 * group.kind.gpus - node.free for node in group.machines)
+            if self.runs:
+                self.sample_jobs(group)
             self.samples.append(
                 (
                     *(self.now_ps, group.number, *stages, used, free, free - sum(map(len, useful)), waiting),
@@ -508,7 +533,9 @@ class Cluster:
         if replica.waits:
             self.seen["gave up waiting"] += 1
             self.waited(replica)
-        replica.members, replica.stage = [], GONE
+        replica.members = []
+        if isinstance(replica, Copy):
+            replica.stage = GONE
 
     def waited(self, replica: Copy) -> None:
         """Its wait is over, whether it has slices or is not wanted any longer."""
@@ -519,7 +546,7 @@ class Cluster:
     @property
     def anyone_waits(self) -> bool:
         """Whether a replica waits."""
-        return any(replica.waits for replica in self.copies)
+        return any(one.waits for one in self.everybody)
 
     def scale(self, pool: Pool, wanted: int) -> None:
         """So many replicas are wanted."""
@@ -613,7 +640,7 @@ class Cluster:
         """Members of a pool in a zone that do not drain."""
         members = [
             member
-            for one in self.copies
+            for one in self.everybody
             if one.pool is pool and one.stage != DRAINS
             for member in one.members
         ]
@@ -644,7 +671,7 @@ class Cluster:
     def fragments(self, node: Machine) -> int:
         """A node's free slices that pools cannot use, by weight."""
         total = 0
-        for pool, ask in zip(self.pools, node.group.kind.asks, strict=True):
+        for pool, ask in zip([*self.pools, *self.jobs], node.group.kind.asks, strict=True):
             if ask.starts and node.pick(ask, pool.kind.gpus) is not None:
                 total += sum(card.useless([ask]) for card in node.cards)
             else:
@@ -683,7 +710,7 @@ class Cluster:
 
     def waiting(self) -> list[Copy]:
         """Who waits, in order."""
-        return sorted((one for one in self.copies if one.waits), key=lambda one: one.rank)
+        return sorted((one for one in self.everybody if one.waits), key=lambda one: one.rank)
 
     def place(self) -> None:
         """Everybody who waits looks for slices."""
@@ -710,7 +737,7 @@ class Cluster:
     def settle_down(self, replica: Copy, members: list[list[Hold]]) -> None:
         """A replica that waited takes its slices, and its start goes on."""
         waited = self.now_ps - replica.since_ps
-        earlier = [one for one in self.copies if one.waits and one.since_ps < replica.since_ps]
+        earlier = [one for one in self.everybody if one.waits and one.since_ps < replica.since_ps]
         self.seen["overtook by priority"] += any(one.pool.priority < replica.pool.priority for one in earlier)
         self.seen["placed after a wait"] += waited > 0
         self.seen["placed"] += 1
@@ -719,9 +746,75 @@ class Cluster:
         self.waited(replica)
         replica.pool.placed += 1
         first = members[0][0][0]
+        if isinstance(replica, Work):
+            self.note(RUN_PLACED, first.number, replica.number, waited)
+            self.work(replica, first.group.kind.create_ps)
+            return
         self.note(PLACED, first.number, replica.number, waited)
         replica.placed_ps = self.now_ps + first.group.kind.create_ps
         self.set_out(replica, replica.placed_ps)
+
+    # ---- runs of jobs ------------------------------------------------------------------------------------------------
+    def submit(self, run: Work) -> None:
+        """A run comes."""
+        word = dice(self.seed, STREAM_WORK, run.pool.index, run.nth)
+        run.work_ps, run.due_ps = run.pool.kind.work[word >> 53], FOREVER
+        self.note(SUBMITTED, -1, run.number, run.nth)
+        self.queue(run)
+
+    def queue(self, run: Work) -> None:
+        """It waits for slices."""
+        run.state, run.waits, run.was_tried, run.since_ps = "waits", True, False, self.now_ps
+        self.is_due = True
+
+    def work(self, run: Work, create_ps: int) -> None:
+        """It has its slices, and will have them until its work is done."""
+        run.state, run.got_ps, run.placed_ps = "runs", self.now_ps, self.now_ps + create_ps
+        run.starts += 1
+        run.first_ps = run.got_ps if run.first_ps < 0 else run.first_ps
+        rest = run.work_ps - run.safe_ps
+        run.due_ps = max(self.now_ps + 1, run.placed_ps + run.pool.kind.startup_ps + rest)
+        self.seen["runs that go on from a checkpoint"] += run.safe_ps > 0
+
+    def end_run(self, run: Work, state: str, what: int) -> None:
+        """It is over."""
+        run.give_back(self.now_ps)
+        self.leave(run)
+        run.state, run.ended_ps, run.due_ps = state, self.now_ps, FOREVER
+        self.note(what, -1, run.number)
+        self.seen["runs finished"] += 1
+
+    def interrupt(self, run: Work, what: int, node: Machine) -> None:
+        """It loses what it holds, and begins again if it may."""
+        run.give_back(self.now_ps)
+        run.due_ps = FOREVER
+        run.n_lost += what == RUN_LOST
+        run.n_preempted += what == RUN_PREEMPTED
+        run.pool.preempted += what == RUN_PREEMPTED
+        self.note(what, node.number, run.number)
+        self.seen["runs lost" if what == RUN_LOST else "runs preempted"] += 1
+        self.leave(run)
+        if run.starts > run.pool.kind.most_restarts:
+            run.state, run.ended_ps = "failed", self.now_ps
+            self.note(FAILED, -1, run.number)
+            self.seen["runs given up"] += 1
+        else:
+            self.queue(run)
+
+    def held_by_jobs(self, group: Group) -> int:
+        """Memory slices of a group."""
+        return sum(
+            group.kind.asks[run.pool.number].memory
+            for run in self.runs
+            for member in run.members
+            for node, *_ in member
+            if node.group is group
+        )
+
+    def sample_jobs(self, group: Group) -> None:
+        """A row of what jobs hold and ask for of a group."""
+        waiting = sum(run.waits and len(group.kind.asks[run.pool.number].starts) > 0 for run in self.runs)
+        self.job_samples.append((self.now_ps, group.number, self.held_by_jobs(group), waiting))
 
     # ---- preemption --------------------------------------------------------------------------------------------------
     def promised_on(self, node: Machine, replica: Copy) -> list[Copy]:
@@ -740,7 +833,7 @@ class Cluster:
         """(whose, its number in the gang, what it holds) of every member on a node."""
         return [
             (replica, i, member)
-            for replica in self.copies
+            for replica in self.everybody
             for i, member in enumerate(replica.members)
             if member[0][0] is node
         ]
@@ -756,7 +849,7 @@ class Cluster:
         replica.promised = None
         if not self.policy.preempts or replica.pool.kind.members > 1:
             return False
-        if all(pool.priority >= own for pool in self.pools):
+        if all(pool.priority >= own for pool in [*self.pools, *self.jobs]):
             return False
         options = []
         for node in self.nodes:
@@ -775,6 +868,9 @@ class Cluster:
         for one in dict.fromkeys(
             one for one, *_ in victims
         ):  # once, though two of its members may be victims
+            if isinstance(one, Work):
+                self.interrupt(one, RUN_PREEMPTED, self.nodes[number])
+                continue
             one.pool.preempted += 1
             self.note(PREEMPTED, number, one.number)
             self.seen["preempted"] += 1
@@ -895,8 +991,11 @@ class Cluster:
         """A node is lost with all that it holds."""
         node.group.lost += 1
         self.seen["nodes lost"] += 1
-        for replica in self.copies:
+        for replica in self.everybody:
             if any(hold[0] is node for member in replica.members for hold in member):
+                if isinstance(replica, Work):
+                    self.interrupt(replica, RUN_LOST, node)
+                    continue
                 self.seen["replicas lost"] += 1
                 self.seen["starts lost"] += replica.stage < UP
                 self.note(REPLICA_LOST, node.number, replica.number)
@@ -967,9 +1066,12 @@ class Cluster:
         node.is_doomed, node.due_ps = True, self.now_ps + notice_ps
         self.note(NOTICE, node.number, -1, notice_ps)
         self.seen["told before"] += 1
-        for replica in self.copies:
+        for replica in self.everybody:
             if replica.stage != DRAINS and any(member[0][0] is node for member in replica.members):
-                self.stop(replica)
+                if isinstance(replica, Work):
+                    self.interrupt(replica, RUN_LOST, node)
+                else:
+                    self.stop(replica)
 
     # ---- the node autoscaler -----------------------------------------------------------------------------------------
     def pack(self, waiting: list[Copy], nodes: list[Machine]) -> tuple[list[Copy], set[int], int]:

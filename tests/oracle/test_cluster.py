@@ -15,8 +15,9 @@ from sim.engine.host import run_plan
 from sim.model.tables.run import State
 from sim.model.tables.sample import MARK_RUN, MARK_WARM, N_MARK
 
-from .cluster_cases import Case, made, run_naive, run_product
+from .cluster_cases import END_PS, Case, made, run_naive, run_product
 from .naive_cluster import FOREVER, READY, Cluster, Machine
+from .naive_jobs import Work
 
 SEEDS, SCRIPTED = range(110), range(1000, 1040)
 BLOCKS = 4
@@ -84,20 +85,20 @@ def of_naive_gpus(cluster: Cluster) -> list[tuple[int, ...]]:
 
 
 def of_naive_members(cluster: Cluster) -> list[tuple[int, ...]]:
-    """What each member of each replica place holds: node, GPUs, first slices by GPU."""
+    """What each member of each replica place, then of each job's runs, holds: node, GPUs, first slices by GPU."""
     found = []
-    for pool in cluster.pools:
-        for replica in pool.copies:
-            for i in range(pool.kind.members):
-                held = replica.members[i] if replica.members else []
-                node: Machine | None = held[0][0] if held else None
-                found.append(
-                    (
-                        -1 if node is None else node.number,
-                        sum(1 << gpu for _, gpu, _ in held),
-                        sum(start << 3 * gpu for _, gpu, start in held),
-                    )
+    by_place = sorted(cluster.everybody, key=lambda one: one.pool.number)  # stable: in a place by number
+    for one in by_place:
+        for i in range(one.pool.kind.members):
+            held = one.members[i] if one.members else []
+            node: Machine | None = held[0][0] if held else None
+            found.append(
+                (
+                    -1 if node is None else node.number,
+                    sum(1 << gpu for _, gpu, _ in held),
+                    sum(start << 3 * gpu for _, gpu, start in held),
                 )
+            )
     return found
 
 
@@ -139,8 +140,25 @@ def differences(case: Case, state: State, cluster: Cluster) -> list[str]:
             [replica.stage for replica in cluster.copies],
         ),
         "waiting": (
-            state.rows("workload", n_replica)["is_waiting"].tolist(),
-            [int(replica.waits) for replica in cluster.copies],
+            state.rows("workload", int(p.n_workload))["is_waiting"].tolist(),
+            [int(one.waits) for one in cluster.everybody],
+        ),
+        "runs": (runs_of(state, int(p.n_job_run)), [of_naive_run(run) for run in cluster.runs]),
+        "jobs' places": (
+            [
+                (int(row["placed"]), big(row["waited_ps"]), int(row["preempted"]))
+                for row in state.rows("pool_place", int(p.n_pool_place))[n_pool:]
+            ],
+            [(job.placed, job.waited_ps, job.preempted) for job in cluster.jobs],
+        ),
+        "jobs' samples": (
+            [
+                tuple(int(row[name]) for name in ("time_ps", "group", "job_slices", "waiting"))
+                for row in state.rows(
+                    "job_sample", int(state.n_sample) * len(case.groups) * bool(cluster.runs)
+                )
+            ],
+            cluster.job_samples,
         ),
         "pools": (
             [
@@ -166,9 +184,30 @@ def differences(case: Case, state: State, cluster: Cluster) -> list[str]:
     return [f"{name}: {one}, expected {other}" for name, (one, other) in both.items() if one != other]
 
 
-def mark_sums(rows: np.ndarray) -> list[tuple[int, int, int]]:
+RUN_STATES = ("new", "queued", "waits", "runs", "finished", "failed")
+OF_RUN = ("kept_ps", "first_placed_ps", "ended_ps", "n_placed", "n_preempted", "n_lost", "held_ps", "lost_ps")
+
+
+def runs_of(state: State, n: int) -> list[tuple[Any, ...]]:
+    """What has become of each run of a job."""
+    return [
+        (RUN_STATES[int(row["stage"])], *(int(row[name]) for name in OF_RUN))
+        for row in state.rows("job_run", n)
+    ]
+
+
+def of_naive_run(run: Work) -> tuple[Any, ...]:
+    """The same of the plain model: a run that still runs has held its slices up to now."""
+    held_ps = run.held_ps + (END_PS - run.got_ps if run.state == "runs" else 0)
+    return (
+        *(run.state, run.safe_ps, run.first_ps, run.ended_ps, run.starts, run.n_preempted, run.n_lost),
+        *(held_ps, run.lost_ps),
+    )
+
+
+def mark_sums(rows: np.ndarray) -> list[tuple[int, ...]]:
     """Of each group."""
-    return [(big(row["billed_ps"]), big(row["ready_ps"]), big(row["used_ps"])) for row in rows]
+    return [tuple(big(row[name]) for name in ("billed_ps", "ready_ps", "used_ps", "job_ps")) for row in rows]
 
 
 def samples_of(state: State, case: Case) -> list[tuple[int, ...]]:
@@ -265,6 +304,11 @@ AT_LEAST = {
     "starts lost": 25,
     "cordoned": 80,
     "uncordoned": 10,
+    "runs finished": 200,
+    "runs lost": 60,
+    "runs preempted": 5,
+    "runs given up": 4,
+    "runs that go on from a checkpoint": 8,
 }
 
 

@@ -22,6 +22,8 @@ from sim.model.tables.node import (
 from sim.model.tables.pool import N_QUANTILE
 from sim.units import NEVER
 
+from .jobs import with_jobs
+
 Rows = list[dict[str, Any]]
 #: (memory slices, compute slices, starts, media) of instances as an A100 has them, and the GPU as a whole.
 PROFILES = (
@@ -38,8 +40,8 @@ PROFILES = (
 class ClusterDice:
     """Whole numbers and times for the cluster of one seed's fleet."""
 
-    def __init__(self, seed: int, grid_ps: int) -> None:
-        self.rng = np.random.default_rng([seed, 43])
+    def __init__(self, seed: int, grid_ps: int, stream: int = 43) -> None:
+        self.rng = np.random.default_rng([seed, stream])
         self.grid_ps = grid_ps
         self.is_loose = bool(self.rng.integers(3) == 0)
 
@@ -96,7 +98,8 @@ def make_cluster(seed: int, grid_ps: int, pools: list[PoolRow]) -> tuple[dict[st
                 "cache_bytes": dice.whole(0, 100) * 10**9,
                 "preloaded": dice.whole(0, 7) & dice.whole(0, 7),
             }
-    return pools, things, faults
+    more = ClusterDice(seed, grid_ps, 6115)
+    return pools, with_jobs(seed, grid_ps, things, lambda: make_ask(more)), faults
 
 
 def with_artifacts(dice: ClusterDice, pools: list[PoolRow]) -> tuple[list[PoolRow], Rows]:

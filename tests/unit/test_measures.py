@@ -21,6 +21,7 @@ from sim.measures.levels import STATISTICS
 from sim.measures.listed import (
     CLASS,
     FLEET,
+    JOB,
     LATENCIES,
     LINK,
     NODE_GROUP,
@@ -38,7 +39,7 @@ from sim.scenario.slo import METRICS, parse_slo
 
 ROOT = Path(__file__).parents[2]
 COLUMNS = ROOT / "tests" / "unit" / "data" / "summary_columns.tsv"
-SCOPES = (TIMES, REQUESTS, POOLS, FLEET, CLASS, POOL, STATION, LINK, NODE_GROUP, SLICE_WAIT)
+SCOPES = (TIMES, REQUESTS, POOLS, FLEET, CLASS, POOL, STATION, LINK, NODE_GROUP, SLICE_WAIT, JOB)
 
 
 def names(measures: tuple[Measure, ...]) -> list[str]:

@@ -41,12 +41,12 @@ def on_scan(params, state, t):
 # ---- packing what waits into nodes ----------------------------------------------------------------------
 @jit_call
 def pack_member(params, state, r, number, group_id, t):
-    """Let a member of replica r's gang take slices of the first node that has them: of those on their way (UPCOMING), or of
-    the absent nodes of a group; whether one has.
+    """Let a member of workload r's gang take slices of the first node that has them: of those on their way (UPCOMING), or
+    of the absent nodes of a group; whether one has.
 
-    A packing only takes, so a node that had nothing for one replica of a pool has nothing for the next.
+    A packing only takes, so a node that had nothing for one workload of a pool or job has nothing for the next.
     """
-    pool_id = state.replica[r].pool
+    pool_id = state.workload[r].place
     place = state.pool_place[pool_id]
     while place.cursor < params.n_node:
         node = state.node[place.cursor]
@@ -62,8 +62,8 @@ def pack_member(params, state, r, number, group_id, t):
 
 @jit_call
 def pack_gang(params, state, r, group_id, t):
-    """Let all members of replica r's gang take slices as a plan; whether that was possible."""
-    pool_id = state.replica[r].pool
+    """Let all members of workload r's gang take slices as a plan; whether that was possible."""
+    pool_id = state.workload[r].place
     first = first_member(params, state, r)
     for number in range(first, first + params.pool_place[pool_id].n_member):
         if not pack_member(params, state, r, number, group_id, t):
@@ -74,19 +74,19 @@ def pack_gang(params, state, r, group_id, t):
 
 @jit_call
 def pack_waiting(params, state, group_id, t):
-    """Pack the replicas that a placement has found nothing for and that no plan holds; how many found room.
+    """Pack the workloads that a placement has found nothing for and that no plan holds; how many found room.
 
     As in a placement, the others of a pool are not looked at once one of it finds none.
     """
     state.n_pass += 1
-    for pool_id in range(params.n_pool):
+    for pool_id in range(params.n_pool_place):
         state.pool_place[pool_id].cursor = (
             0 if group_id == UPCOMING else params.node_group[group_id].first_node
         )
     packed = 0
     r = state.first_waiting
     while r >= 0:
-        place = state.pool_place[state.replica[r].pool]
+        place = state.pool_place[state.workload[r].place]
         if (
             state.workload[r].was_tried == 1
             and state.workload[r].is_planned == 0
@@ -123,7 +123,7 @@ def undo_plans(params, state, t):
     r = state.first_waiting
     while r >= 0:
         if state.workload[r].is_planned == 0:
-            release_gang(params, state, state.replica[r].pool, first_member(params, state, r), t)
+            release_gang(params, state, state.workload[r].place, first_member(params, state, r), t)
         r = state.workload[r].next
 
 
@@ -132,7 +132,7 @@ def clear_plans(params, state, t):
     """All waiting replicas give back what was planned for them."""
     r = state.first_waiting
     while r >= 0:
-        release_gang(params, state, state.replica[r].pool, first_member(params, state, r), t)
+        release_gang(params, state, state.workload[r].place, first_member(params, state, r), t)
         r = state.workload[r].next
 
 

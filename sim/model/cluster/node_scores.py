@@ -64,11 +64,11 @@ def useless_slices(params, state, pool_id, node_id):
 
 @jit_call
 def fragmentation_of(params, state, node_id):
-    """A node's fragmentation, in thousandths of a GPU: for each pool what its replicas could not use, times their number at
-    most.
+    """A node's fragmentation, in thousandths of a GPU: for each pool and job what its workloads could not use, times
+    their number at most.
     """
     total = 0
-    for pool_id in range(params.n_pool):
+    for pool_id in range(params.n_pool_place):
         weight = ask_of(params, pool_id, state.node[node_id].group).weight
         total += weight * useless_slices(params, state, pool_id, node_id) * SLICE_MILLI
     return total
@@ -76,9 +76,9 @@ def fragmentation_of(params, state, node_id):
 
 @jit_call
 def fragmentation_score(params, state, r, number, node_id, t):
-    """FGD's score of a node for a member of replica r's gang, by what fragmentation would be with it there."""
+    """FGD's score of a node for a member of workload r's gang, by what fragmentation would be with it there."""
     weight_sum = 0
-    for pool_id in range(params.n_pool):
+    for pool_id in range(params.n_pool_place):
         weight_sum += ask_of(params, pool_id, state.node[node_id].group).weight
     before = fragmentation_of(params, state, node_id)
     bind_member(params, state, r, number, node_id, t)
@@ -90,11 +90,17 @@ def fragmentation_score(params, state, r, number, node_id, t):
 # ---- spreading over zones ----------------------------------------------------------------------
 @jit_call
 def members_in_zone(params, state, pool_id, zone):
-    """How many members of a pool's gangs hold slices in a zone, without those that drain."""
+    """How many members of the gangs of a pool, or of a job, hold slices in a zone, without those that drain."""
     n = 0
-    pool = params.pool[pool_id]
-    for r in range(pool.first_replica, pool.first_replica + pool.n_replica):
-        if state.replica[r].stage == STAGE_DRAINING:
+    begin = params.n_replica
+    end = params.n_workload
+    if pool_id < params.n_pool:
+        begin = params.pool[pool_id].first_replica
+        end = begin + params.pool[pool_id].n_replica
+    for r in range(begin, end):
+        if state.workload[r].place != pool_id:
+            continue
+        if r < params.n_replica and state.replica[r].stage == STAGE_DRAINING:
             continue
         first = first_member(params, state, r)
         for number in range(first, first + params.pool_place[pool_id].n_member):
@@ -106,11 +112,11 @@ def members_in_zone(params, state, pool_id, zone):
 
 @jit
 def sum_of_scores(params, state, r, number, node_id, in_zone, least, most, t):
-    """The weighted sum of all scores of a node for a member of replica r's gang. `in_zone` of its pool's members are in the
-    node's zone; the zones with room have from `least` to `most`.
+    """The weighted sum of all scores of a node for a member of workload r's gang. `in_zone` of its pool's members are in
+    the node's zone; the zones with room have from `least` to `most`.
     """
     weights = params.cluster[0].score_weights
-    score = capacity_score(params, state, state.replica[r].pool, node_id)
+    score = capacity_score(params, state, state.workload[r].place, node_id)
     if weights[FGD] > 0:
         score += weights[FGD] * fragmentation_score(params, state, r, number, node_id, t)
     if weights[TOPOLOGY_SPREAD] > 0:

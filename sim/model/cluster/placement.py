@@ -1,9 +1,12 @@
-"""Placement: which node a replica goes to. All members of a gang find their slices, in one zone, or none takes any."""
+"""Placement: which node a workload goes to, a replica or a run of a job. All members of a gang find their slices, in one
+zone, or none takes any.
+"""
 
 from __future__ import annotations
 
 from sim.compile.jit import jit, jit_call
 from sim.model.base.min_tree import tree_set
+from sim.model.cluster.batch_jobs import begin_run, is_run
 from sim.model.cluster.node_scores import members_in_zone, sum_of_scores
 from sim.model.cluster.preemption import is_being_cleared, preempt_for
 from sim.model.cluster.replica_lifecycle import become_ready, continue_cold_start, number_start
@@ -13,6 +16,7 @@ from sim.model.cluster.workloads import (
     first_member,
     is_promised_to_others,
     nominate,
+    place_of,
     wait_no_longer,
 )
 from sim.model.placement.mig import N_SLICE
@@ -20,6 +24,7 @@ from sim.model.tables.codes import NEED_PLACEMENT
 from sim.model.tables.node import (
     BY_SCORES,
     BY_USER,
+    EVENT_JOB_PLACED,
     EVENT_REPLICA_PLACED,
     FIRST_FIT,
     NODE_READY,
@@ -33,10 +38,10 @@ ANY_ZONE = -1
 
 @jit
 def has_room(params, state, r, node_id):
-    """Whether a node is ready and has slices for a member of replica r's gang that are not promised to others."""
+    """Whether a node is ready and has slices for a member of workload r's gang that are not promised to others."""
     return (
         state.node[node_id].stage == NODE_READY
-        and holds_member(params, state, state.replica[r].pool, node_id)
+        and holds_member(params, state, state.workload[r].place, node_id)
         and not is_promised_to_others(params, state, node_id, r)
     )
 
@@ -50,10 +55,10 @@ def is_open(params, pool_id, group_id, zone):
 
 @jit_call
 def choose_node(params, state, r, number, zone, t):
-    """The ready node that a member of replica r's gang goes to, the first of equals, or −1; in one zone, or in any."""
+    """The ready node that a member of workload r's gang goes to, the first of equals, or −1; in one zone, or in any."""
     if params.cluster[0].placement >= BY_SCORES:
         return choose_by_scores(params, state, r, number, zone, t)
-    pool_id = state.replica[r].pool
+    pool_id = state.workload[r].place
     best = -1
     fewest = NEVER  # free slices: best_fit looks for the fewest
     for group_id in range(params.n_node_group):
@@ -73,7 +78,7 @@ def choose_node(params, state, r, number, zone, t):
 # ---- by scores ----------------------------------------------------------------------
 @jit
 def is_group_with_room(params, state, r, group_id):
-    """Whether some node of a group has room for a member of replica r's gang."""
+    """Whether some node of a group has room for a member of workload r's gang."""
     group = params.node_group[group_id]
     node_id = group.first_node
     while node_id < group.first_node + group.n_node and not has_room(params, state, r, node_id):
@@ -84,7 +89,7 @@ def is_group_with_room(params, state, r, group_id):
 @jit_call
 def choose_by_scores(params, state, r, number, zone, t):
     """The node with room and the highest sum of scores, the first of equals, or −1; in one zone, or in any."""
-    pool_id = state.replica[r].pool
+    pool_id = state.workload[r].place
     weights = params.cluster[0].score_weights
     least = NEVER
     most = 0
@@ -106,7 +111,7 @@ def choose_by_scores(params, state, r, number, zone, t):
         for node_id in range(group.first_node, group.first_node + group.n_node):
             if not has_room(params, state, r, node_id):
                 continue
-            if params.cluster[0].placement == BY_USER:
+            if params.cluster[0].placement == BY_USER and not is_run(params, r):
                 score = state.node[node_id].rank - 1
             else:
                 score = sum_of_scores(params, state, r, number, node_id, in_zone, least, most, t)
@@ -126,8 +131,8 @@ def release_gang(params, state, pool_id, first, t):
 
 @jit_call
 def place_gang(params, state, r, zone, t):
-    """Find slices for all members of replica r's gang, in one zone or in any; whether that was possible."""
-    pool_id = state.replica[r].pool
+    """Find slices for all members of workload r's gang, in one zone or in any; whether that was possible."""
+    pool_id = state.workload[r].place
     first = first_member(params, state, r)
     for number in range(first, first + params.pool_place[pool_id].n_member):
         node_id = choose_node(params, state, r, number, zone, t)
@@ -140,8 +145,8 @@ def place_gang(params, state, r, zone, t):
 
 @jit_call
 def place_replica(params, state, r, t):
-    """Find slices for replica r: a gang of one member anywhere, a larger one in the first zone that has room for it."""
-    if params.pool_place[state.replica[r].pool].n_member == 1:
+    """Find slices for workload r: a gang of one member anywhere, a larger one in the first zone that has room for it."""
+    if place_of(params, state, r).n_member == 1:
         return place_gang(params, state, r, ANY_ZONE, t)
     zone = 0
     while zone < params.n_node_group and not place_gang(params, state, r, zone, t):
@@ -151,18 +156,19 @@ def place_replica(params, state, r, t):
 
 @jit
 def created_ps(params, state, r):
-    """How long it takes to make the MIG instances that replica r has been given."""
+    """How long it takes to make the MIG instances that workload r has been given."""
     node_id = state.member[first_member(params, state, r)].node
     return params.node_group[state.node[node_id].group].create_ps
 
 
 @jit_call
 def place_waiting(params, state, t):
-    """One placement: every replica that waits is looked at, in order, and takes slices if there are any for it, or if some
+    """One placement: every workload that waits is looked at, in order, and takes slices if there are any for it, or if some
     can be made free for it by preemption.
 
-    All replicas of a pool ask for the same, and a placement only takes: where one finds nothing, the others of its pool
-    are not looked at. Where a user's function places, the host is asked in the middle, and calls this again at t.
+    All replicas of a pool, and all runs of a job, ask for the same, and a placement only takes: where one finds nothing,
+    the others of its pool or job are not looked at. Where a user's function places, the host is asked in the middle, and
+    calls this again at t.
     """
     r = state.asked_replica
     if r < 0 or state.workload[r].is_waiting == 0:
@@ -172,7 +178,7 @@ def place_waiting(params, state, t):
     state.placement_ps = NEVER
     state.asked_replica = -1
     while r >= 0:
-        if state.pool_place[state.replica[r].pool].failed_pass != state.n_pass:
+        if state.pool_place[state.workload[r].place].failed_pass != state.n_pass:
             if needs_host(params, state, r):
                 ask_host(state, r, t)
                 return
@@ -189,11 +195,11 @@ def place_waiting(params, state, t):
 @jit_call
 def needs_host(params, state, r):
     """Whether a user's function is to say where replica r goes: it has not yet, and some node has room. Notes which."""
-    if params.cluster[0].placement != BY_USER or state.is_answered == 1:
+    if params.cluster[0].placement != BY_USER or state.is_answered == 1 or is_run(params, r):
         return False
     is_some = False
     for node_id in range(params.n_node):
-        is_open_there = is_open(params, state.replica[r].pool, state.node[node_id].group, ANY_ZONE)
+        is_open_there = is_open(params, state.workload[r].place, state.node[node_id].group, ANY_ZONE)
         is_able = is_open_there and has_room(params, state, r, node_id)
         state.node[node_id].rank = int(is_able)
         is_some = is_some or is_able
@@ -218,8 +224,8 @@ def place_as_told(params, state, r, t):
 
 @jit_call
 def place_or_preempt(params, state, r, t):
-    """Replica r, which waits, takes slices, or makes some free and waits for them; or nobody of its pool is looked at again
-    in this placement.
+    """Workload r, which waits, takes slices, or makes some free and waits for them; or nobody of its pool or job is looked
+    at again in this placement.
     """
     if place_replica(params, state, r, t):
         begin_on_slices(params, state, r, t)
@@ -227,7 +233,7 @@ def place_or_preempt(params, state, r, t):
         return
     elif not preempt_for(params, state, r, t):
         nominate(state, r, -1)
-        state.pool_place[state.replica[r].pool].failed_pass = state.n_pass
+        state.pool_place[state.workload[r].place].failed_pass = state.n_pass
     elif place_replica(params, state, r, t):
         begin_on_slices(params, state, r, t)
 
@@ -245,11 +251,15 @@ def begin_at_once(params, state, r, t):
 
 @jit_call
 def begin_on_slices(params, state, r, t):
-    """Replica r has its slices: its start goes on as soon as its MIG instances are made."""
-    replica = state.replica[r]
+    """Workload r has its slices: a replica's start, or a run's work, goes on as soon as its MIG instances are made."""
     wait_no_longer(state, r, t)
-    state.pool_place[replica.pool].placed += 1
+    state.pool_place[state.workload[r].place].placed += 1
     node_id = state.member[first_member(params, state, r)].node
+    if is_run(params, r):
+        log_event(params, state, EVENT_JOB_PLACED, node_id, r, t - state.workload[r].since_ps, t)
+        begin_run(params, state, r, created_ps(params, state, r), t)
+        return
+    replica = state.replica[r]
     log_event(params, state, EVENT_REPLICA_PLACED, node_id, r, t - state.workload[r].since_ps, t)
     if replica.start < 0 and begin_at_once(params, state, r, t):
         return

@@ -1,8 +1,9 @@
-"""Preemption: a replica that finds no slices takes them from replicas of lower priority, as kube-scheduler does.
+"""Preemption: a workload that finds no slices takes them from those of lower priority, as kube-scheduler does.
 
 On each node those of lower priority give way, then as many as possible are spared, the most important first. The node is
 chosen whose most important victim matters least, then the one with the fewest victims, then the one whose victim began
-last. Victims drain; after a time of grace they are lost with what they still hold. Gangs that spread over several nodes
+last. Replicas drain; after a time of grace they are lost with what they still hold. Runs of jobs give way at
+once. Gangs that spread over several nodes
 preempt nobody, and disruption budgets are not looked at.
 """
 
@@ -10,6 +11,7 @@ from __future__ import annotations
 
 from sim.compile.jit import jit, jit_call
 from sim.model.base.min_tree import tree_set
+from sim.model.cluster.batch_jobs import interrupt_run, is_run
 from sim.model.cluster.replica_lifecycle import begin_drain, remove_replica, scale_to
 from sim.model.cluster.slices import (
     ask_of,
@@ -20,10 +22,11 @@ from sim.model.cluster.slices import (
     release_member,
     slices_of,
 )
-from sim.model.cluster.workloads import first_member, nominate
+from sim.model.cluster.workloads import first_member, nominate, place_of
 from sim.model.placement.mig import mig_fits
 from sim.model.tables.codes import STAGE_DRAINING, STAGE_READY
-from sim.model.tables.node import EVENT_REPLICA_PREEMPTED, NODE_READY
+from sim.model.tables.job import RUN_RUNNING
+from sim.model.tables.node import EVENT_JOB_PREEMPTED, EVENT_REPLICA_PREEMPTED, NODE_READY
 from sim.model.telemetry.cluster_log import log_event
 from sim.units import NEVER
 
@@ -32,8 +35,22 @@ NO_NODE = -1
 
 @jit
 def priority_of(params, state, r):
-    """The priority of replica r."""
-    return params.pool_place[state.replica[r].pool].priority
+    """The priority of workload r."""
+    return place_of(params, state, r).priority
+
+
+@jit
+def drains(params, state, w):
+    """Whether a workload is a replica that drains."""
+    return w < params.n_replica and state.replica[w].stage == STAGE_DRAINING
+
+
+@jit
+def held_since_ps(params, state, w):
+    """Since when a workload has held its slices."""
+    if is_run(params, w):
+        return state.job_run[w - params.n_replica].begun_ps
+    return state.replica[w].placed_ps
 
 
 # ---- one node ----------------------------------------------------------------------
@@ -58,7 +75,7 @@ def change_member(params, state, number, is_freed):
     """A member's slices are free, or held again, while a preemption is tried."""
     member = state.member[number]
     node = state.node[member.node]
-    pool_id = state.replica[member.replica].pool
+    pool_id = state.workload[member.replica].place
     if is_freed:
         free_slices(params, state, pool_id, member)
         node.used_slices -= slices_of(params, pool_id, node.group)
@@ -69,12 +86,12 @@ def change_member(params, state, number, is_freed):
 
 @jit_call
 def clear_node(params, state, r, node_id):
-    """Free what those hold that drain or matter less than replica r; how many of the latter there are, the victims."""
+    """Free what those hold that drain or matter less than workload r; how many of the latter there are, the victims."""
     n = 0
     number = state.node[node_id].first_held
     while number >= 0:
         member = state.member[number]
-        is_leaving = state.replica[member.replica].stage == STAGE_DRAINING
+        is_leaving = drains(params, state, member.replica)
         matters_less = priority_of(params, state, member.replica) < priority_of(params, state, r)
         member.is_victim = int(matters_less and not is_leaving)
         if is_leaving or matters_less:
@@ -109,14 +126,14 @@ def is_spared_before(params, state, number, other):
     b = state.member[other].replica
     if priority_of(params, state, a) != priority_of(params, state, b):
         return priority_of(params, state, a) > priority_of(params, state, b)
-    if state.replica[a].placed_ps != state.replica[b].placed_ps:
-        return state.replica[a].placed_ps < state.replica[b].placed_ps
+    if held_since_ps(params, state, a) != held_since_ps(params, state, b):
+        return held_since_ps(params, state, a) < held_since_ps(params, state, b)
     return number < other
 
 
 @jit_call
 def promise_slices(params, state, r, node_id, is_bound, t):
-    """Let the others for whom room is made on a node, and that matter no less than replica r, take it, or give it back,
+    """Let the others for whom room is made on a node, and that matter no less than workload r, take it, or give it back,
     while a preemption is tried.
     """
     other = state.first_waiting
@@ -127,7 +144,7 @@ def promise_slices(params, state, r, node_id, is_bound, t):
             and priority_of(params, state, other) >= priority_of(params, state, r)
         ):
             number = first_member(params, state, other)
-            if is_bound and holds_member(params, state, state.replica[other].pool, node_id):
+            if is_bound and holds_member(params, state, state.workload[other].place, node_id):
                 bind_member(params, state, other, number, node_id, t)
             elif not is_bound and state.member[number].node >= 0:
                 release_member(params, state, number, t)
@@ -139,7 +156,7 @@ def can_return(params, state, number):
     """Whether the slices of a member that were freed while a preemption is tried are still free."""
     member = state.member[number]
     node = state.node[member.node]
-    ask = ask_of(params, state.replica[member.replica].pool, node.group)
+    ask = ask_of(params, state.workload[member.replica].place, node.group)
     for i in range(params.node_group[node.group].gpus):
         if (member.gpus >> i) & 1 == 1:
             gpu = state.gpu[node.first_gpu + i]
@@ -167,8 +184,8 @@ def spare_members(params, state, pool_id, node_id):
 
 @jit_call
 def find_victims(params, state, r, node_id, t):
-    """Mark the members on a node that replica r would have to preempt; how many, −1 where even that would not do."""
-    pool_id = state.replica[r].pool
+    """Mark the members on a node that workload r would have to preempt; how many, −1 where even that would not do."""
+    pool_id = state.workload[r].place
     node = state.node[node_id]
     used_slices = node.used_slices
     keep_gpus(params, state, node_id, False)
@@ -186,16 +203,15 @@ def find_victims(params, state, r, node_id, t):
 
 @jit_call
 def is_being_cleared(params, state, r):
-    """Whether those still drain that replica r preempts on its node."""
+    """Whether those still drain that workload r preempts on its node."""
     node_id = state.workload[r].nominated - 1
     if node_id < 0 or state.node[node_id].stage != NODE_READY:
         return False
     number = state.node[node_id].first_held
     while number >= 0:
         other = state.member[number].replica
-        if state.replica[other].stage == STAGE_DRAINING and priority_of(params, state, other) < priority_of(
-            params, state, r
-        ):
+        matters_less = priority_of(params, state, other) < priority_of(params, state, r)
+        if matters_less and drains(params, state, other):
             return True
         number = state.member[number].next
     return False
@@ -204,14 +220,14 @@ def is_being_cleared(params, state, r):
 # ---- the nodes ----------------------------------------------------------------------
 @jit_call
 def choose_victim_node(params, state, r, t):
-    """The node on which replica r preempts, or NO_NODE."""
+    """The node on which workload r preempts, or NO_NODE."""
     best = NO_NODE
     best_n = 0
     best_priority = 0
     best_ps = 0
     for node_id in range(params.n_node):
         node = state.node[node_id]
-        if node.stage != NODE_READY or ask_of(params, state.replica[r].pool, node.group).starts == 0:
+        if node.stage != NODE_READY or ask_of(params, state.workload[r].place, node.group).starts == 0:
             continue
         n = find_victims(params, state, r, node_id, t)
         if n < 0:
@@ -220,7 +236,7 @@ def choose_victim_node(params, state, r, t):
             return node_id  # those that drain there make room enough
         first = most_important_victim(params, state, node_id, -1)
         priority = priority_of(params, state, state.member[first].replica)
-        placed_ps = state.replica[state.member[first].replica].placed_ps
+        placed_ps = held_since_ps(params, state, state.member[first].replica)
         is_better = priority < best_priority
         if priority == best_priority:
             is_better = n < best_n or (n == best_n and placed_ps > best_ps)
@@ -234,9 +250,9 @@ def choose_victim_node(params, state, r, t):
 
 @jit
 def has_lower_priority(params, pool_id):
-    """Whether any pool is of lower priority than one."""
+    """Whether any pool or job is of lower priority than one."""
     is_lower = False
-    for other in range(params.n_pool):
+    for other in range(params.n_pool_place):
         if params.pool_place[other].priority < params.pool_place[pool_id].priority:
             is_lower = True
     return is_lower
@@ -244,8 +260,8 @@ def has_lower_priority(params, pool_id):
 
 @jit_call
 def preempt_for(params, state, r, t):
-    """Make room for replica r, which waits: its victims are removed, or drain; whether there was any to be made."""
-    pool_id = state.replica[r].pool
+    """Make room for workload r, which waits: its victims are removed, or drain; whether there was any to be made."""
+    pool_id = state.workload[r].place
     if params.cluster[0].preempts == 0 or params.pool_place[pool_id].n_member > 1:
         return False
     if not has_lower_priority(params, pool_id):
@@ -258,7 +274,10 @@ def preempt_for(params, state, r, t):
     while number >= 0:
         state.member[number].is_victim = 0
         victim = state.member[number].replica
-        if (
+        if is_run(params, victim):
+            if state.job_run[victim - params.n_replica].stage == RUN_RUNNING:
+                interrupt_run(params, state, victim, EVENT_JOB_PREEMPTED, node_id, t)
+        elif (
             state.replica[victim].stage != STAGE_DRAINING
         ):  # else another member of its gang is on this node too
             preempt(params, state, victim, node_id, t)

@@ -1,4 +1,4 @@
-"""Slices of a node's GPUs: which of them a replica could take, and who holds what."""
+"""Slices of a node's GPUs: which of them a workload could take, and who holds what."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from sim.model.telemetry.cluster_log import settle_nodes
 
 @jit
 def ask_of(params, pool_id, group_id):
-    """What a replica of a pool takes of each of its GPUs in a group."""
-    return params.slice_ask[group_id * params.n_pool + pool_id]
+    """What a workload of a pool, or of a job, takes of each of its GPUs in a group."""
+    return params.slice_ask[group_id * params.n_pool_place + pool_id]
 
 
 # ---- which GPUs could hold a slice ----------------------------------------------------------------------
@@ -20,9 +20,9 @@ def ask_of(params, pool_id, group_id):
 def start_on_gpu(params, state, pool_id, group_id, u):
     """Where on the u-th GPU a slice for a pool could start, or −1."""
     gpu = state.gpu[u]
-    first = params.slice_ask[group_id * params.n_pool]
+    first = params.slice_ask[group_id * params.n_pool_place]
     policy = params.cluster[0].mig_placement
-    return choose_start(policy, gpu.busy, gpu.compute, gpu.media, first, params.n_pool, pool_id)
+    return choose_start(policy, gpu.busy, gpu.compute, gpu.media, first, params.n_pool_place, pool_id)
 
 
 @jit_call
@@ -63,7 +63,7 @@ def fullest_gpu(params, state, pool_id, node_id, taken):
 
 @jit_call
 def next_on_node(state, node_id, r):
-    """The lowest replica above r that holds slices of a node, or −1."""
+    """The lowest workload above r that holds slices of a node, or −1."""
     best = -1
     number = state.node[node_id].first_held
     while number >= 0:
@@ -109,8 +109,8 @@ def slices_of(params, pool_id, group_id):
 
 @jit_call
 def bind_member(params, state, r, number, node_id, t):
-    """A member of replica r's gang takes its slices on a node that has them."""
-    pool_id = state.replica[r].pool
+    """A member of workload r's gang takes its slices on a node that has them."""
+    pool_id = state.workload[r].place
     node = state.node[node_id]
     ask = ask_of(params, pool_id, node.group)
     member = state.member[number]
@@ -132,7 +132,7 @@ def bind_member(params, state, r, number, node_id, t):
     node.n_member += 1
     link(state.member, -1, number, node.first_held)
     node.first_held = number
-    change_used(state, node_id, slices_of(params, pool_id, node.group), t)
+    change_used(params, state, node_id, pool_id, slices_of(params, pool_id, node.group), t)
 
 
 @jit_call
@@ -141,21 +141,23 @@ def release_member(params, state, number, t):
     member = state.member[number]
     node_id = member.node
     node = state.node[node_id]
-    pool_id = state.replica[member.replica].pool
+    pool_id = state.workload[member.replica].place
     free_slices(params, state, pool_id, member)
     member.node = -1
     node.n_member -= 1
     unlink(state.member, number)
     if member.prev < 0:
         node.first_held = member.next
-    change_used(state, node_id, -slices_of(params, pool_id, node.group), t)
+    change_used(params, state, node_id, pool_id, -slices_of(params, pool_id, node.group), t)
 
 
 @jit_call
-def change_used(state, node_id, slices, t):
-    """Replicas hold so many memory slices more of a node from t on. Of one that is not ready this is a plan."""
+def change_used(params, state, node_id, pool_id, slices, t):
+    """Those of a pool, or a job, hold so many memory slices more of a node from t on. Of one not ready it is a plan."""
     node = state.node[node_id]
     node.used_slices += slices
     if node.stage >= NODE_READY:
         settle_nodes(state, node.group, t)
         state.node_group[node.group].used_slices += slices
+        if pool_id >= params.n_pool:
+            state.node_group[node.group].job_slices += slices

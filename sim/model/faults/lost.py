@@ -8,6 +8,7 @@ from sim.compile.jit import jit_call
 from sim.model.base.histogram import add_wide
 from sim.model.base.min_tree import tree_set
 from sim.model.clients.give_up import fail_with_replica
+from sim.model.cluster.batch_jobs import interrupt_run, is_run
 from sim.model.cluster.nodes import remove_node, strikes_group
 from sim.model.cluster.preemption import replace_replicas
 from sim.model.cluster.replica_lifecycle import continue_cold_start, drop_ready, remove_replica, scale_to
@@ -17,6 +18,7 @@ from sim.model.replica.jump import settle
 from sim.model.request.in_flight import fail_request
 from sim.model.tables.codes import REPLICA_LOST, STAGE_DRAINING, STAGE_READY
 from sim.model.tables.node import (
+    EVENT_JOB_LOST,
     EVENT_NODE_LOST,
     EVENT_REPLICA_LOST,
     NODE_ABSENT,
@@ -135,15 +137,18 @@ def replace_lost(params, state, t):
 
 @jit_call
 def lose_node(params, state, node_id, t):
-    """A node is gone at t, and every replica whose gang has a member on it is lost. Its pool is not told yet."""
+    """A node is gone at t, and every replica and run whose gang has a member on it is lost. Its pool is not told yet."""
     node = state.node[node_id]
     r = next_on_node(state, node_id, -1)
     while r >= 0:
-        log_event(params, state, EVENT_REPLICA_LOST, node_id, r, 0, t)
-        if state.replica[r].stage >= STAGE_READY:
-            lose_replica(params, state, r, t)
+        if is_run(params, r):
+            interrupt_run(params, state, r, EVENT_JOB_LOST, node_id, t)
         else:
-            remove_replica(params, state, r, t)
+            log_event(params, state, EVENT_REPLICA_LOST, node_id, r, 0, t)
+            if state.replica[r].stage >= STAGE_READY:
+                lose_replica(params, state, r, t)
+            else:
+                remove_replica(params, state, r, t)
         r = next_on_node(state, node_id, r)
     state.node_group[node.group].lost += 1
     remove_node(params, state, node_id, EVENT_NODE_LOST, t)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from sim.compile.jit import jit, jit_call
 from sim.model.base.min_tree import tree_set
+from sim.model.cluster.batch_jobs import interrupt_run, is_run
 from sim.model.cluster.nodes import cordon_node, next_node_step, strikes_group
 from sim.model.cluster.replica_lifecycle import begin_drain, remove_replica
 from sim.model.cluster.slices import next_on_node
@@ -19,7 +20,7 @@ from sim.model.faults.lost import (
     strike_node,
 )
 from sim.model.tables.codes import STAGE_READY
-from sim.model.tables.node import EVENT_NODE_NOTICE, NODE_ABSENT, NODE_READY
+from sim.model.tables.node import EVENT_JOB_LOST, EVENT_NODE_NOTICE, NODE_ABSENT, NODE_READY
 from sim.model.tables.pool import N_QUANTILE_BITS
 from sim.model.telemetry.cluster_log import log_event
 from sim.rng import STREAM_GAP, STREAM_OUTAGE, STREAM_VICTIM, draw, draw_below
@@ -129,7 +130,8 @@ def nth_struck(params, state, fault, which):
 def take_node(params, state, node_id, notice_ps, t):
     """A node is told at t that it will be lost; one that is not ready, or without notice, is lost at once.
 
-    From the notice on it takes nothing new; what is ready there drains, and what starts there is removed.
+    From the notice on it takes nothing new; what is ready there drains, what starts there is removed, and
+    runs of jobs go elsewhere.
     """
     node = state.node[node_id]
     if notice_ps == 0 or node.stage < NODE_READY:
@@ -141,7 +143,9 @@ def take_node(params, state, node_id, notice_ps, t):
     tree_set(state.node_tree, params.node_leaves, node_id, t + notice_ps)
     r = next_on_node(state, node_id, -1)
     while r >= 0:
-        if state.replica[r].stage == STAGE_READY:
+        if is_run(params, r):
+            interrupt_run(params, state, r, EVENT_JOB_LOST, node_id, t)
+        elif state.replica[r].stage == STAGE_READY:
             begin_drain(params, state, r, t)
         elif state.replica[r].stage < STAGE_READY:
             remove_replica(params, state, r, t)

@@ -9,11 +9,12 @@ from __future__ import annotations
 from sim.compile.jit import jit, jit_call
 from sim.model.admission.rate_limits import fill_limits
 from sim.model.base.min_tree import tree_build, tree_first, tree_first_key, tree_set
+from sim.model.cluster.batch_jobs import begin_jobs, finish_jobs
 from sim.model.cluster.nodes import begin_nodes
 from sim.model.cluster.placement import place_replica
 from sim.model.cluster.replica_lifecycle import become_ready, begin_cold_start, enter_stage
 from sim.model.cluster.start_steps import keep_what_it_brought
-from sim.model.cluster.workloads import wait_for_slices
+from sim.model.cluster.workloads import begin_workloads, wait_for_slices
 from sim.model.faults.episodes import begin_episodes
 from sim.model.faults.lost import on_stage
 from sim.model.faults.random_faults import begin_random_faults, set_next_fault
@@ -127,7 +128,9 @@ def begin_cluster(params, state):
     state.node_added_ps = -1
     state.asked_replica = -1
     if params.n_cluster == 1:
+        begin_workloads(params, state)
         begin_nodes(params, state)
+        begin_jobs(params, state)
         begin_random_faults(params, state)
         if params.cluster[0].scan_ps < NEVER:
             state.next_scan_ps = params.cluster[0].scan_ps
@@ -165,6 +168,7 @@ def finish(params, state):
     for r in range(params.n_replica):
         settle(params, state, r, t)
     settle_transfers(params, state, t)
+    finish_jobs(params, state, t)
     set_mark(params, state, MARK_RUN, t)
     for number in range(params.n_served_model * params.n_queue):
         queue = state.queue[number]

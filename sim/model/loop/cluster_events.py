@@ -1,6 +1,6 @@
 """What the cluster does next. Of what is due at one instant, first a fault strikes, then nodes change their stages, links
-are shared out anew, transfers end, replicas change their stages, those that wait for slices are placed, and the node
-autoscaler looks.
+are shared out anew, transfers end, replicas change their stages, runs of jobs come or end, those that wait for slices are
+placed, and the node autoscaler looks.
 """
 
 from __future__ import annotations
@@ -8,6 +8,7 @@ from __future__ import annotations
 from sim.compile.jit import jit_call
 from sim.model.base.histogram import add_wide
 from sim.model.base.min_tree import tree_first, tree_first_key
+from sim.model.cluster.batch_jobs import on_run
 from sim.model.cluster.node_autoscaler import on_scan
 from sim.model.cluster.placement import place_waiting
 from sim.model.cluster.replica_lifecycle import continue_cold_start
@@ -31,6 +32,8 @@ def set_next_cluster(params, state):
     if params.n_cluster == 1:
         at_ps = min(at_ps, min(state.next_scan_ps, state.placement_ps))
         at_ps = min(at_ps, tree_first_key(state.node_tree))
+    if params.n_job_run > 0:
+        at_ps = min(at_ps, tree_first_key(state.job_tree))
     state.next_cluster_ps = at_ps
 
 
@@ -54,11 +57,13 @@ def on_cluster(params, state, t):
 
 @jit_call
 def place_or_scan(params, state, t):
-    """What comes last at t: replicas change their stages, those that wait for slices are placed, and the node autoscaler
-    looks, for it asks for nodes only where a placement has found nothing.
+    """What comes last at t: replicas change their stages, runs of jobs come or end, those that wait for slices are placed,
+    and the node autoscaler looks, for it asks for nodes only where a placement has found nothing.
     """
     if tree_first_key(state.stage_tree) <= t:
         on_stage(params, state, tree_first(state.stage_tree, params.leaves), t)
+    elif params.n_job_run > 0 and tree_first_key(state.job_tree) <= t:
+        on_run(params, state, tree_first(state.job_tree, params.job_leaves), t)
     elif state.placement_ps <= t:
         place_waiting(params, state, t)
     elif state.next_scan_ps <= t:

@@ -27,6 +27,7 @@ EVENT_NAMES = (
     *("replica_waits", "replica_placed", "replica_ready", "replica_drains", "replica_gone", "replica_lost"),
     *("pool_scaled", "node_notice", "replica_preempted"),
     *("fault_begins", "fault_ends"),
+    *("job_submitted", "job_placed", "job_preempted", "job_lost", "job_finished", "job_failed"),
 )
 (
     EVENT_NODE_REQUESTED,
@@ -48,7 +49,13 @@ EVENT_NAMES = (
     EVENT_REPLICA_PREEMPTED,
     EVENT_FAULT_BEGINS,
     EVENT_FAULT_ENDS,
-) = range(19)
+    EVENT_JOB_SUBMITTED,
+    EVENT_JOB_PLACED,
+    EVENT_JOB_PREEMPTED,
+    EVENT_JOB_LOST,
+    EVENT_JOB_FINISHED,
+    EVENT_JOB_FAILED,
+) = range(25)
 
 
 class ClusterParams(Row):
@@ -126,12 +133,12 @@ class RandomFault(Row):
 
 
 class PoolPlace(Row):
-    """How a pool's replicas are placed."""
+    """How a pool's replicas, or a job's runs, are placed. Both are workloads: what is said of replicas holds for runs."""
 
     priority = Field("the highest goes first where slices are short")
     n_member = Field("nodes that a replica's gang may spread over: pp", begin=1)
     member_gpus = Field("GPUs of one node that each of its members takes: tp · dp", begin=1)
-    first_member = Field("row of the first member of its first replica")
+    first_member = Field("row of the first member of its first replica or run")
 
 
 class NodeGroupState(Row):
@@ -140,10 +147,12 @@ class NodeGroupState(Row):
     area_ps = Field("when the sums below were last brought up to date")
     billed_ps = Wide("Σ nodes that cost money · time", unit="ps")
     ready_ps = Wide("Σ ready or cordoned nodes · time", unit="ps")
-    used_ps = Wide("Σ memory slices that replicas hold · time", unit="ps")
+    used_ps = Wide("Σ memory slices that replicas and jobs hold · time", unit="ps")
+    job_ps = Wide("Σ memory slices that jobs hold · time", unit="ps")
     n_billed = Field("nodes that cost money now: from the request on")
     n_ready = Field("nodes ready or cordoned now")
-    used_slices = Field("memory slices that replicas hold now")
+    used_slices = Field("memory slices that replicas and jobs hold now")
+    job_slices = Field("of these, those that jobs hold")
     peak_nodes = Field("the most nodes at once that cost money")
     requested = Field("requests for a node so far: the number of the next one")
     refused = Field("of these, how often the provider had none")
@@ -192,15 +201,17 @@ class Member(Row):
     node = Field("the node, −1 = it holds nothing", begin=-1)
     gpus = Field("bit i: a slice of the node's i-th GPU")
     starts = Field("3 bits a GPU: the first memory slice of its slice")
-    replica = Field("whose member it is")
+    replica = Field("the workload whose member it is")
     is_victim = Field("scratch: 1 = a preemption would take its slices")
     prev = Field("the member before it on its node, −1 = none", begin=-1)
     next = Field("the one behind it", begin=-1)
 
 
 class Workload(Row):
-    """A replica place as somebody who waits for slices."""
+    """A replica place as somebody who waits for slices, by its number; behind all of them the runs of jobs."""
 
+    place = Field("its row of `pool_place`: its pool, or the number of pools + its job")
+    first_member = Field("the first member of its gang")
     is_waiting = Field("1 = it waits")
     was_tried = Field("1 = a placement has found nothing for it")
     nominated = Field("1 + the node on which a preemption makes room for it, 0 = none")
@@ -237,6 +248,16 @@ class NodeGroupMark(Row):
     billed_ps = Wide("Σ nodes that cost money · time", unit="ps")
     ready_ps = Wide("Σ ready or cordoned nodes · time", unit="ps")
     used_ps = Wide("Σ memory slices that replicas hold · time", unit="ps")
+    job_ps = Wide("Σ memory slices that jobs hold · time", unit="ps")
+
+
+class JobSample(Row):
+    """What jobs hold of a group at one instant of the time series."""
+
+    time_ps = Field("when")
+    group = Field("which group")
+    job_slices = Field("memory slices that jobs hold")
+    waiting = Field("runs that wait for slices and could run in this group")
 
 
 class NodeGroupSample(Row):
@@ -248,7 +269,7 @@ class NodeGroupSample(Row):
     used_slices = Field("memory slices that replicas hold")
     free_slices = Field("memory slices of ready nodes that nobody holds")
     useless_slices = Field("of these, those that no replica of any pool could take")
-    waiting = Field("replicas that wait for slices and could run in this group")
+    waiting = Field("replicas and runs of jobs that wait for slices and could run in this group")
     requested = Field("nodes asked for")
     refused = Field("of these, how often the provider had none")
     lost = Field("nodes lost")
@@ -263,11 +284,12 @@ class ClusterEvent(Row):
     time_ps = Field("when")
     event = Field("EVENT_…")
     node = Field("which node, −1 = none")
-    replica = Field("which replica place, −1 = none")
+    replica = Field("which replica place, or the number of those + which run of a job; −1 = none")
     value = Field(
         "of a replica that was placed how long it had waited, of a scaling how many replicas are wanted"
     )
 
 
 CLUSTER_EVENT_SIZE = ClusterEvent.SIZE
+JOB_SAMPLE_SIZE = JobSample.SIZE
 NODE_GROUP_SAMPLE_SIZE = NodeGroupSample.SIZE

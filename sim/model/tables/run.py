@@ -11,14 +11,16 @@ from typing import Any
 import numpy as np
 
 from sim.model.tables.codes import N_STEP_MAX
-from sim.model.tables.gate import Gate, GateState, Version, VersionState
 from sim.model.tables.fault import Episode, EpisodeState, FaultClock, Victim
+from sim.model.tables.gate import Gate, GateState, Version, VersionState
+from sim.model.tables.job import JobParams, JobRun, JobRunState
 from sim.model.tables.link import Artifact, ArtifactState, Cached, LinkParams, LinkState, Transfer
 from sim.model.tables.node import (
     ClusterEvent,
     ClusterParams,
     Drought,
     Gpu,
+    JobSample,
     Member,
     Node,
     NodeGroupMark,
@@ -126,9 +128,9 @@ class Params(World):
     node_step_at = Field("where they start in Params.m")
     n_drought = Field("times in which a provider has no node")
     drought_at = Field("where they start in Params.m")
-    n_slice_ask = Field("pairs of a group and a pool")
+    n_slice_ask = Field("pairs of a group and a pool, or a job")
     slice_ask_at = Field("where what pools ask of groups starts in Params.m")
-    n_pool_place = Field("pools whose replicas are placed")
+    n_pool_place = Field("pools whose replicas are placed, then jobs")
     pool_place_at = Field("where their rows start in Params.m")
     n_random_fault = Field("faults that strike again and again")
     random_fault_at = Field("where they start in Params.m")
@@ -143,8 +145,14 @@ class Params(World):
     n_node = Field("node places of all groups")
     node_leaves = Field("leaves of the node tree, a power of two ≥ 2; 0 without a cluster")
     n_gpu = Field("GPUs of all of them")
-    n_member = Field("members of the gangs of all replica places")
-    n_workload = Field("replica places that may wait for slices")
+    n_member = Field("members of the gangs of all replica places, then of all runs of jobs")
+    n_workload = Field("replica places and runs of jobs that may wait for slices")
+    n_job = Field("batch jobs")
+    job_at = Field("where they start in Params.m")
+    n_job_run = Field("runs of all of them")
+    job_run_at = Field("where these start in Params.m, by time")
+    job_leaves = Field("leaves of the job tree, a power of two ≥ 2; 0 without jobs")
+    n_job_sample = Field("rows of the time series of what jobs hold that there is room for")
     n_event = Field("rows for events of the cluster: all but the last keep one")
     n_group_mark = Field("marks of the groups")
     n_group_sample = Field("rows of the groups' time series that there is room for")
@@ -179,17 +187,21 @@ class Params(World):
     drought = Table(Drought, "each group's droughts behind one another", at="drought_at", rows=("n_drought",))
     slice_ask = Table(
         SliceProfile,
-        "(group, pool) what a replica takes of each of its GPUs; no starts: the pool cannot run in that group",
+        "(group, pool or job) what it takes of each of its GPUs; no starts: it cannot run in that group",
         at="slice_ask_at",
         rows=("n_slice_ask",),
     )
-    pool_place = Table(PoolPlace, "a row a pool, or none", at="pool_place_at", rows=("n_pool_place",))
+    pool_place = Table(
+        PoolPlace, "a row a pool, then a row a job; or none", at="pool_place_at", rows=("n_pool_place",)
+    )
     artifact = Table(Artifact, "artifacts that nodes may keep", at="artifact_at", rows=("n_artifact",))
     random_fault = Table(
         RandomFault, "faults that strike again and again", at="random_fault_at", rows=("n_random_fault",)
     )
     episode = Table(Episode, "faults that last for a while", at="episode_at", rows=("n_episode",))
     fault_clock = Table(FaultClock, "when they come", at="fault_clock_at", rows=("n_fault_clock",))
+    job = Table(JobParams, "batch jobs", at="job_at", rows=("n_job",))
+    job_run = Table(JobRun, "runs of all jobs, by time", at="job_run_at", rows=("n_job_run",))
     limit = Table(LimitParams, "limits of each class, then of each tenant", at="limit_at")
     tenant_weight = Words("weights of the tenants", at="weight_at")
     station = Table(StationParams, "CPU stations", at="station_at")
@@ -247,13 +259,13 @@ class State(World):
     n_looped = Field("requests of closed loops that are over")
     n_slot = Field("slots that there is room for")
     next_scan_ps = Field("when the node autoscaler looks next, or NEVER")
-    placement_ps = Field("when replicas that wait for slices are placed, or NEVER")
+    placement_ps = Field("when those that wait for slices are placed, or NEVER")
     n_pass = Field("placements so far")
     asked_replica = Field(
         "the replica of which the host is to say where it goes, −1 = a placement is not in the middle"
     )
     is_answered = Field("1 = it has said so")
-    n_waiting = Field("replicas that wait for slices")
+    n_waiting = Field("replicas and runs of jobs that wait for slices")
     first_waiting = Field("the one that goes first, −1 = none waits")
     last_waiting = Field("the one that goes last")
     n_event = Field("events of the cluster so far, those for which there was no room included")
@@ -264,10 +276,7 @@ class State(World):
     served_model = Table(ServedModelState, "a row a served model", rows=("n_served_model",))
     route = Table(Route, "a row a served model: what its router was asked last", rows=("n_served_model",))
     replica = Table(Replica, "a row a replica place", rows=("n_replica",))
-    mix = Words(
-        "(replica, class) measured sequences in the decode set",
-        rows=("n_replica", "n_class"),
-    )
+    mix = Words("(replica, class) measured sequences in the decode set", rows=("n_replica", "n_class"))
     boundary_tree = Words("nodes, then keys: the next boundary of each replica")
     stage_tree = Words("nodes, then keys: the next stage change of each replica")
     load = Words(
@@ -289,22 +298,22 @@ class State(World):
     node = Table(Node, "a row a node place", rows=("n_node",))
     node_tree = Words("nodes of the tree, then keys: when each node's step ends")
     gpu = Table(Gpu, "each node's GPUs behind one another", rows=("n_gpu",))
-    member = Table(Member, "each replica place's gang", rows=("n_member",))
-    workload = Table(Workload, "a row a replica place, or none", rows=("n_workload",))
+    member = Table(Member, "each replica place's gang, then each run's", rows=("n_member",))
+    job_run = Table(JobRunState, "a row a run of a job", rows=("n_job_run",))
+    job_tree = Words("nodes of the tree, then keys: when each run is submitted, or its work is done")
+    workload = Table(
+        Workload, "a row a replica place, then a row a run of a job; or none", rows=("n_workload",)
+    )
     artifact = Table(ArtifactState, "a row an artifact", rows=("n_artifact",))
     cached = Table(Cached, "(node, artifact)", rows=("n_cached",))
     random_fault = Table(RandomFaultState, "a row a random fault", rows=("n_random_fault",))
-    pool_place = Table(PoolPlaceState, "a row a pool, or none", rows=("n_pool_place",))
+    pool_place = Table(PoolPlaceState, "a row a pool, then a row a job; or none", rows=("n_pool_place",))
     episode = Table(EpisodeState, "a row a fault that lasts for a while", rows=("n_episode",))
     victim = Table(Victim, "what each of them strikes", rows=("n_victim",))
     start_hist = Words(
         "of each pool whose starts move bytes over links: (1 + step, N_BUCKET) durations of the whole, of steps"
     )
-    queue = Table(
-        TenantQueue,
-        "(served model, n_queue) gateway queues",
-        rows=("n_served_model", "n_queue"),
-    )
+    queue = Table(TenantQueue, "(served model, n_queue) gateway queues", rows=("n_served_model", "n_queue"))
     worker = Words("(worker,) of the CPU stations: when it is free, ps")
     station = Table(StationState, "a row a station", rows=("n_station",))
     answer = Table(CachedAnswer, "a row a question", rows=("n_content",))
@@ -323,18 +332,11 @@ class State(World):
         "(N_SPENT, request) parts of its time, ps, or nothing; memory is touched where one is not 0"
     )
     arrived = Words("(request,) when the turns of sessions came, 0 = not at all; or nothing")
-    sample = Table(
-        PoolSample,
-        "(sample, pool)",
-        rows=("n_sample", "n_pool"),
-    )
-    station_sample = Table(
-        StationSample,
-        "(sample, station)",
-        rows=("n_sample", "n_station"),
-    )
+    sample = Table(PoolSample, "(sample, pool)", rows=("n_sample", "n_pool"))
+    station_sample = Table(StationSample, "(sample, station)", rows=("n_sample", "n_station"))
     group_mark = Table(NodeGroupMark, "(N_MARK, group)", rows=("n_group_mark",))
     group_sample = Table(NodeGroupSample, "(sample, group)", rows=("n_group_sample",))
+    job_sample = Table(JobSample, "(sample, group)", rows=("n_job_sample",))
     event = Table(ClusterEvent, "what happened in the cluster, the first of it", rows=("n_event",))
     slot = Table(Slot, "(slot,), then (slot + 3,) timers where attempts are: last, so that they can grow")
 

@@ -9,6 +9,7 @@ from sim.model.placement.mig import N_SLICE, count_slices, useful_slices
 from sim.model.record.request_record import hash_of
 from sim.model.tables.node import (
     CLUSTER_EVENT_SIZE,
+    JOB_SAMPLE_SIZE,
     NODE_ABSENT,
     NODE_GROUP_SAMPLE_SIZE,
     NODE_READY,
@@ -17,7 +18,7 @@ from sim.model.tables.node import (
 
 @jit_call
 def log_event(params, state, event, node_id, r, value, t):
-    """Write down what happened to a node, to replica r or to both at t; in a run without a cluster, nothing.
+    """Write down what happened to a node, to workload r or to both at t; in a run without a cluster, nothing.
 
     The first events are kept, as many as there are rows but one; those behind them share the last row, and only their
     number and the digest tell of them.
@@ -43,6 +44,7 @@ def settle_nodes(state, group_id, t):
     add_wide(group.billed_ps, group.n_billed * dt)
     add_wide(group.ready_ps, group.n_ready * dt)
     add_wide(group.used_ps, group.used_slices * dt)
+    add_wide(group.job_ps, group.job_slices * dt)
     group.area_ps = t
 
 
@@ -57,6 +59,7 @@ def mark_groups(params, state, number, t):
             mark.billed_ps[j] = group.billed_ps[j]
             mark.ready_ps[j] = group.ready_ps[j]
             mark.used_ps[j] = group.used_ps[j]
+            mark.job_ps[j] = group.job_ps[j]
 
 
 # ---- samples ----------------------------------------------------------------------
@@ -67,6 +70,24 @@ def sample_groups(params, state, number, t):
         row = state.group_sample[number * params.n_node_group + group_id]
         sample_group(params, state, group_id, row, t)
         state.digest += finished(hash_of(row.words, NODE_GROUP_SAMPLE_SIZE))
+        if params.n_job_run > 0:
+            sample_jobs(params, state, group_id, state.job_sample[number * params.n_node_group + group_id], t)
+
+
+@jit_call
+def sample_jobs(params, state, group_id, row, t):
+    """Write what jobs hold of a group, and how many of their runs wait, and fold it into the digest."""
+    row.time_ps = t
+    row.group = group_id
+    row.job_slices = state.node_group[group_id].job_slices
+    row.waiting = 0
+    w = state.first_waiting
+    while w >= 0:
+        place = state.workload[w].place
+        if w >= params.n_replica and params.slice_ask[group_id * params.n_pool_place + place].starts != 0:
+            row.waiting += 1
+        w = state.workload[w].next
+    state.digest += finished(hash_of(row.words, JOB_SAMPLE_SIZE))
 
 
 @jit_call
@@ -94,7 +115,7 @@ def sample_group(params, state, group_id, row, t):
             sample_gpus(params, state, node_id, row)
     r = state.first_waiting
     while r >= 0:
-        if params.slice_ask[group_id * params.n_pool + state.replica[r].pool].starts != 0:
+        if params.slice_ask[group_id * params.n_pool_place + state.workload[r].place].starts != 0:
             row.waiting += 1
         r = state.workload[r].next
 
@@ -106,8 +127,8 @@ def sample_gpus(params, state, node_id, row):
     for u in range(node.first_gpu, node.first_gpu + params.node_group[node.group].gpus):
         gpu = state.gpu[u]
         useful = 0
-        for pool_id in range(params.n_pool):
-            ask = params.slice_ask[node.group * params.n_pool + pool_id]
+        for pool_id in range(params.n_pool_place):
+            ask = params.slice_ask[node.group * params.n_pool_place + pool_id]
             useful |= useful_slices(gpu.busy, gpu.compute, gpu.media, ask)
         free = N_SLICE - count_slices(gpu.busy)
         row.free_slices += free
