@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import fields
 
 from sim.errors import nearest, problem
+from sim.scenario.check_room import gang_room_problems, lost_count_problems
 from sim.scenario.check_sense import too_long
 from sim.scenario.cluster import DYNAMIC, NODES_MAX, WHOLE, Cluster, NodeGroup, NodeScores, RandomFault
 from sim.scenario.faults import Fault, Slow
@@ -37,7 +38,7 @@ def cluster_problems(scenario: Scenario, said: Said) -> Iterator[str]:
         yield from preload_problems(f"{key}.preloaded", group, [pool.name for pool in scenario.pools])
     yield from score_problems(scenario.cluster)
     for place, fault in enumerate(scenario.cluster.random_faults):
-        yield from random_fault_problems(f"cluster.random_faults.{place}", fault, groups)
+        yield from random_fault_problems(f"cluster.random_faults.{place}", fault, scenario.cluster)
     total = sum(group.max_nodes for group in groups)
     if total > NODES_MAX:
         yield problem(
@@ -45,7 +46,7 @@ def cluster_problems(scenario: Scenario, said: Said) -> Iterator[str]:
         )
     for pool in scenario.pools:
         yield from gang_problems(pool, said)
-        yield from room_problems(pool, groups, said)
+        yield from room_problems(pool, scenario.cluster, said)
 
 
 def score_problems(cluster: Cluster) -> Iterator[str]:
@@ -123,12 +124,14 @@ def preload_problems(key: str, group: NodeGroup, pools: Sequence[str]) -> Iterat
         yield problem(key, list(group.preloaded), f"nothing where cache_gb of {group.name} is 0")
 
 
-def random_fault_problems(key: str, fault: RandomFault, groups: Sequence[NodeGroup]) -> Iterator[str]:
+def random_fault_problems(key: str, fault: RandomFault, cluster: Cluster) -> Iterator[str]:
     """It strikes nodes that there are, and some time passes between one outage and the next."""
+    groups = cluster.node_groups
     if not groups:
         yield f"{key}: strikes nothing: the cluster has no node groups"
         return
     yield from where_problems(key, fault, groups)
+    yield from lost_count_problems(key, fault, cluster)
     for name in ("gap", "outage"):
         dist = getattr(fault, name)
         if lowest(dist) < 0:
@@ -164,6 +167,8 @@ def lost_node_problems(key: str, fault: Fault, scenario: Scenario) -> Iterator[s
     elif fault.pool is not None:
         allowed = "null where nodes are lost: all that they hold is lost with them"
         yield problem(f"{key}.pool", fault.pool, allowed)
+    else:
+        yield from lost_count_problems(key, fault, scenario.cluster)
 
 
 def cut_problems(key: str, group: NodeGroup) -> Iterator[str]:
@@ -205,8 +210,9 @@ def gang_problems(pool: Pool, said: Said) -> Iterator[str]:
             yield problem(said.key(pool.name, name), getattr(pool, name), allowed)
 
 
-def room_problems(pool: Pool, groups: Sequence[NodeGroup], said: Said) -> Iterator[str]:
+def room_problems(pool: Pool, cluster: Cluster, said: Said) -> Iterator[str]:
     """Some node group could hold a replica of the pool; the first of a pool's mistakes alone."""
+    groups = cluster.node_groups
     names = [group.name for group in groups]
     for place, name in enumerate(pool.node_groups):
         if name not in names:
@@ -234,9 +240,12 @@ def room_problems(pool: Pool, groups: Sequence[NodeGroup], said: Said) -> Iterat
         how = f"null, or mig: dynamic in {', '.join(group.name for group in same)}, whose GPUs are whole"
         yield problem(said.key(pool.name, "slice"), pool.slice, how)
     elif pool.slice is not None:
-        yield from slice_problems(pool, cut, said)
+        wrong = [*slice_problems(pool, cut, said)]
+        yield from wrong or gang_room_problems(pool, cut, cluster, said)
     elif max(group.gpus for group in cut) < pool.member_gpus:
         yield from too_wide(pool, cut, said)
+    else:
+        yield from gang_room_problems(pool, cut, cluster, said)
 
 
 def slice_problems(pool: Pool, groups: Sequence[NodeGroup], said: Said) -> Iterator[str]:

@@ -62,13 +62,16 @@ _lost_s = [0.0]  # so far
 def functions() -> Any:
     """scipy's extension module of special functions; all of scipy.special where that cannot be loaded alone."""
     if "scipy.special" in sys.modules:
-        return sys.modules["scipy.special"]
+        return special()
     alone = _extension()
     if all(hasattr(alone, name) for name in NEEDED):
         return alone
-    import scipy.special
+    return special()
 
-    return scipy.special
+
+def special() -> Any:
+    """All of scipy.special, waited for where another thread is importing it: until then it lies there half made."""
+    return import_module("scipy.special")
 
 
 def _extension() -> Any:
@@ -112,8 +115,7 @@ def ndtri(u: Floats) -> Floats:
         _lost_s[0] += CALL_S + VALUE_S * u.size
         if _lost_s[0] < IMPORT_S:
             return own_ndtri(u)
-        import_module("scipy.special")
-    return sys.modules["scipy.special"].ndtri(u)  # type: ignore[no-any-return]
+    return special().ndtri(u)  # type: ignore[no-any-return]
 
 
 def own_ndtri(u: Floats) -> Floats:

@@ -30,6 +30,39 @@ WINDOWS = f"{GROUP}.no_capacity.windows"
         ([DGX, f"{GROUP}.gpu=h10"], "did you mean 'h100'?"),
         ([DGX, f"{GROUP}.gpu=no.yaml"], f"{GROUP}.gpu: no.yaml"),
         ([DGX, f"{GROUP}.gpus=17"], "cluster.node_groups[0].gpus: 17 is not valid"),
+        # gangs of several nodes, and nodes that are not to be
+        (
+            [DGX, "pool.tp=8", "pool.pp=2"],
+            "pool.pp: 2 is not valid; allowed: at most 1: a replica of main takes 8 GPUs of one node for each stage,",
+        ),
+        (
+            ["cluster=three_zones", "pool.tp=8", "pool.pp=4"],
+            "pool.pp: 4 is not valid; allowed: at most 3",
+        ),
+        (
+            ["cluster=three_zones", "pool.tp=4", "pool.pp=4", "cluster.autoscaler=null"],
+            "pool.pp: 4 is not valid; allowed: at most 2",
+        ),
+        (
+            [DGX, f"{GROUP}.min_nodes=0", f"{GROUP}.max_nodes=0"],
+            f"{GROUP}.max_nodes: 0 is not valid; allowed: 1 or more in one of dgx: pool main has no other nodes",
+        ),
+        (
+            [DGX, f"{GROUP}.min_nodes=0", "cluster.autoscaler=null"],
+            f"{GROUP}.initial_nodes: 0 is not valid; allowed: 1 or more in one of dgx",
+        ),
+        (
+            [*MIG, "pool.slice=3g.40gb", f"{GROUP}.min_nodes=0", f"{GROUP}.max_nodes=0"],
+            f"{GROUP}.max_nodes: 0 is not valid; allowed: 1 or more in one of a100_mig",
+        ),
+        (
+            [DGX, "faults=[{at_s: 9, zone: zone_a, nodes: 2}]"],
+            "faults.0.nodes: 2 is not valid; allowed: at most 1, all that dgx can have, or null for all",
+        ),
+        (
+            ["cluster=three_zones", "cluster.random_faults=[{zone: zone_b, nodes: 4, gap: 60}]"],
+            "cluster.random_faults.0.nodes: 4 is not valid; allowed: at most 3, all that h100_b can have",
+        ),
         # slices
         (["pool.slice=1g.10gb"], "pool.slice: '1g.10gb' is not valid; allowed: null without a cluster"),
         ([DGX, "pool.slice=1g.10gb"], "allowed: null, or mig: dynamic in dgx, whose GPUs are whole"),
