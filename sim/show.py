@@ -9,6 +9,7 @@ from io import StringIO
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from sim.pack.coldstart import StageTime
     from sim.scenario.cluster import Cluster, NodeGroup
     from sim.scenario.links import Link
     from sim.scenario.pool import Pool
@@ -164,6 +165,11 @@ def group_cells(group: NodeGroup) -> tuple[str, ...]:
     )
 
 
+def again_text(stage: StageTime) -> list[str]:
+    """How long it takes where its node has kept what an earlier start brought or made."""
+    return [] if stage.artifact is None else [f"{stage.hit_s:.3g} s where a node's cache has it"]
+
+
 def cold_start_text(pool: Pool, links: Sequence[Link] = (), has_nodes: bool = False) -> str:
     """A pool's cold start, stage by stage: bytes, bandwidth, seconds and what decides them; empty where it has none. A
     transfer over one of the links may be slower.
@@ -196,7 +202,7 @@ def cold_start_text(pool: Pool, links: Sequence[Link] = (), has_nodes: bool = Fa
                 gb_s,
                 f"{median:.3g} s",
                 f"{most:.3g} s",
-                "; ".join([stage.why, *shared]),
+                "; ".join([stage.why, *shared, *again_text(stage)]),
             )
         )
     title = f"\ncold start of {pool.name}: {typical_s(times):.3g} s where every stage takes its median; {weights}\n"

@@ -11,7 +11,17 @@ from sim.errors import InputError, problem
 from sim.fill.rows import StepRow
 from sim.model.tables.codes import STAGE_SLICE
 from sim.model.tables.pool import N_QUANTILE
-from sim.scenario.coldstart import SHOWN_AS, STAGES, Compute, Fixed, Transfer, in_order, path_of, waits_for
+from sim.scenario.coldstart import (
+    SHOWN_AS,
+    STAGES,
+    Compute,
+    Fixed,
+    Kept,
+    Transfer,
+    in_order,
+    path_of,
+    waits_for,
+)
 from sim.scenario.pool import Pool
 from sim.stages import STREAMS
 from sim.steptime.gang import Gang
@@ -223,8 +233,27 @@ def stage_times(pool: Pool, has_nodes: bool = False) -> list[StageTime]:
             if stage.cached and has_nodes and n_bytes:
                 hit_s = n_bytes / (stage.cached_gb_s * GB) if stage.cached_gb_s else 0.0
                 made = made._replace(artifact=artifact_of(pool, stage, n_bytes), hit_s=hit_s)
+        if stage.kept is not None and has_nodes and seconds.max() > 0:
+            made = made._replace(artifact=kept_of(pool, stage, subject), hit_s=hit_s_of(stage.kept, subject))
         times.append(made)
     return times
+
+
+def kept_bytes(kept: Kept, subject: Subject) -> float:
+    """The bytes in a node's cache of what a stage leaves there."""
+    return kept.times * subject.weight_bytes + kept.plus_gb * GB
+
+
+def hit_s_of(kept: Kept, subject: Subject) -> float:
+    """How long a start takes for a stage of which its node has kept what there is."""
+    rates = [kept.gb_s] if kept.gb_s else []
+    rates += [subject.at_once * kept.rank_gb_s] if kept.rank_gb_s else []
+    return kept.setup_s + (kept_bytes(kept, subject) / (min(rates) * GB) if rates else 0.0)
+
+
+def kept_of(pool: Pool, stage: Any, subject: Subject) -> Artifact:
+    """What a stage of a pool's starts leaves on its node: it is for replicas of this pool alone."""
+    return Artifact(f"{stage.name} kept", f"pool {pool.name}", kept_bytes(stage.kept, subject))
 
 
 def artifact_of(pool: Pool, stage: Transfer, n_bytes: float) -> Artifact:
@@ -278,7 +307,7 @@ def moved_over(
         raise InputError(problem(key, f"{stage.moved_bytes / GB:,.0f} GB", allowed))
     return {
         "links": shared,
-        "moved_bytes": max(1, round(stage.moved_bytes)),
+        "moved_bytes": max(1, round(stage.moved_bytes)),  # no bytes of what a node makes itself
         "setup_ps": round(stage.setup_s * 1e12),
         "artifact": artifact,
         "hit_ps": round(stage.hit_s * 1e12),

@@ -51,6 +51,22 @@ def time_problems(pool: Pool, place: int, stage: Any, said: Said) -> Iterator[st
         yield f"{key}: can be negative ({low:g}{' s' if kind == 'duration' else ''}); give it `min: 0`"
     if isinstance(stage, Transfer):
         yield from transfer_problems(pool, place, stage, said)
+    if stage.kept is not None:
+        yield from kept_problems(pool, place, stage, said)
+
+
+def kept_problems(pool: Pool, place: int, stage: Any, said: Said) -> Iterator[str]:
+    """What a node keeps is read at a rate that some machine has, and a stage says once what that is."""
+    key = said.key(pool.name, "coldstart", "stages", place, "kept")
+    if isinstance(stage, Transfer) and stage.cached:
+        yield f"{key}: stands beside `cached: true`; allowed: one of the two"
+    for name in ("gb_s", "rank_gb_s"):
+        gb_s = getattr(stage.kept, name)
+        if gb_s is not None and not BANDWIDTH_MIN_GB_S <= gb_s <= BANDWIDTH_MAX_GB_S:
+            allowed = (
+                f"{BANDWIDTH_MIN_GB_S:g} to {BANDWIDTH_MAX_GB_S:g}, in GB/s: no machine is slower or faster"
+            )
+            yield problem(f"{key}.{name}", gb_s, allowed)
 
 
 def transfer_problems(pool: Pool, place: int, stage: Transfer, said: Said) -> Iterator[str]:

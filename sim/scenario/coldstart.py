@@ -30,12 +30,30 @@ SPREAD_ONE = Constant(value=1)
 
 
 @dataclass(frozen=True, kw_only=True, config=CONFIG)
+class Kept:
+    """What the first start on a node leaves there for later ones: compiled kernels, or a server that sleeps.
+
+    It has `times` · weights + `plus_gb` in the node's cache, GB decimal. A start that finds it takes, in the place of the
+    stage, `setup_s` and its bytes over the least of `gb_s`, which the replica's ranks share, and `rank_gb_s` of each rank.
+    """
+
+    times: NonNegative = 0.0
+    plus_gb: NonNegative = 0.0
+    setup_s: NonNegative = 0.0
+    gb_s: Positive | None = None  # null: no limit
+    rank_gb_s: Positive | None = None
+    source: Text = ""
+    confidence: Text = ""
+
+
+@dataclass(frozen=True, kw_only=True, config=CONFIG)
 class Fixed:
     """A stage of which the time was measured: `duration` is a distribution of seconds, whatever the model."""
 
     kind: Literal["fixed"] = "fixed"
     name: StageName
     duration: Dist
+    kept: Kept | None = None  # a node with a cache keeps what it makes
     after: Waits | None = None  # what it waits for; null: the stage before it
     source: Text = ""
     confidence: Text = ""
@@ -70,6 +88,7 @@ class Transfer:
     setup_s: NonNegative = 0.0
     cached: Flag = False  # a node with a cache keeps what it brings …
     cached_gb_s: Positive | None = None  # … from which later starts read it at this rate; null: in no time
+    kept: Kept | None = None  # in the place of `cached`: what it keeps is of another size, or read otherwise
     spread: Dist = SPREAD_ONE
     after: Waits | None = None
     source: Text = ""
@@ -94,6 +113,7 @@ class Compute:
     graph_sizes: tuple[Count, ...] | None = None  # null: vLLM's, from the runtime's max_num_seqs
     matmul_use: Share = 0.65
     spread: Dist = SPREAD_ONE
+    kept: Kept | None = None
     after: Waits | None = None
     source: Text = ""
     confidence: Text = ""

@@ -178,3 +178,19 @@ def test_seven_models_on_one_gpu_cost_a_seventh_and_slices_that_stay_empty_cost_
         "an eighth of the bandwidth, and overheads that stay"
     )
     assert cut["e2e"]["p99_s"] > 4 * whole["e2e"]["p99_s"]
+
+
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_models_that_sleep_on_their_node_share_few_gpus_and_those_that_are_loaded_anew_do_not(
+    seed: int,
+) -> None:
+    def median_s(*words: str) -> float:
+        return float(summary("scale_to_zero_fleet", f"seed={seed}", *words)["ttft"]["p50_s"])
+
+    asleep = median_s()
+    assert asleep < 4
+    assert 3 * asleep < median_s("coldstart=snapshot") < 20
+    assert 20 * asleep < median_s("coldstart=local_nvme")
+    assert 10 * asleep < median_s("cluster.node_groups.0.cache_gb=200"), (
+        "their weights are read from disk again"
+    )

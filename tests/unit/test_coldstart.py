@@ -31,9 +31,11 @@ from sim.errors import InputError
 from sim.fill.rows import StepRow
 from sim.pack.coldstart import (
     Subject,
+    artifacts_of,
     bytes_of,
     compute_s,
     graph_sizes,
+    hit_s_of,
     stage_times,
     step_rows,
     subject_of,
@@ -42,6 +44,7 @@ from sim.pack.coldstart import (
 )
 from sim.report.starts import start_lines
 from sim.report.text import seconds
+from sim.runner import simulate
 from sim.scenario.coldstart import SHOWN_AS, STAGES, Compute, Fixed, Transfer, circle, in_order, waits_for
 from sim.scenario.compose import load_scenario
 from sim.scenario.dist import Constant
@@ -326,6 +329,15 @@ REFUSED = [
         "coldstart.stages=[{name: weights, duration: 1, after: [image]}]",
         "after: 'image' is not valid; allowed: stages",
     ),
+    (
+        "coldstart.stages=[{name: weights, kind: transfer, rank_gb_s: 1, cached: true, kept: {}}]",
+        "stages[0].kept: stands beside `cached: true`",
+    ),
+    (
+        "coldstart.stages=[{name: engine, duration: 1, kept: {gb_s: 1e9}}]",
+        "stages[0].kept.gb_s: 1000000000.0 is not",
+    ),
+    ("coldstart.stages=[{name: engine, duration: 1, kept: {seconds: 3}}]", "kept.seconds"),
     ("coldstart.stages=[{name: engine, duration: 1, after: [engien]}]", "did you mean 'engine'?"),
 ]
 
@@ -382,3 +394,49 @@ def test_a_run_loads_as_long_as_its_weights_take(model: list[str], weights_s: fl
     assert loading_s == pytest.approx(found["stages"]["weights"], abs=1.0)
     assert f"cold start of main: median {seconds(found['median_s'])}" in "\n".join(start_lines(run.summary))
     assert max(run.timeseries["ready"].to_pylist()) == 3
+
+
+# ---- what a node keeps ----------------------------------------------------------------------
+def hits(*words: str) -> dict[str, float]:
+    """Seconds of each stage of the main pool's start where its node has what there is."""
+    found = load_scenario("spiky_hour", ["cluster=one_dgx_h100", *words]).pools[0]
+    return {stage.name: stage.hit_s for stage in stage_times(found, has_nodes=True) if stage.artifact}
+
+
+@pytest.mark.parametrize(
+    ("model", "measured_s"),
+    [
+        (["model=qwen3_coder_30b_a3b"], 2.87),
+        (["model=qwen3_235b_a22b", "pool.precision=fp8", "pool.tp=4"], 5.41),
+    ],
+)
+def test_a_sleeping_server_wakes_as_long_as_was_measured(model: list[str], measured_s: float) -> None:
+    """vLLM 0.11, level 1, on A100 (vllm-project.github.io 2025-10-26)."""
+    found = hits("coldstart=sleep", *model)
+    assert sum(found.values()) == pytest.approx(measured_s, rel=0.1)
+    assert set(found) == {"server", "weights", "compile", "warmup", "graphs"}
+
+
+def test_the_fixed_part_of_a_wake_up_is_that_of_a_small_model() -> None:
+    """Qwen3-0.6B: 0.25 and 0.28 s (the same)."""
+    kept = load_scenario("first_run", ["coldstart=sleep"]).pools[0].coldstart.stages[1].kept
+    assert kept is not None
+    assert hit_s_of(kept, Subject(1.2e9)) == pytest.approx(0.265, rel=0.1)
+
+
+def test_what_is_kept_is_a_pools_own_and_as_large_as_it_says() -> None:
+    words = ["coldstart=local_nvme", "coldstart.stages.2.kept={times: 0.5, plus_gb: 2, setup_s: 3, gb_s: 4}"]
+    found = load_scenario("two_models", ["cluster=one_dgx_h100", "gpu@pools.chat.gpu=h100", *words]).pools
+    kept = artifacts_of(found)
+    sizes = [subject_of(one).weight_bytes / 2 + 2e9 for one in found]
+    assert [one.n_bytes for one in kept] == sizes
+    assert len({one.whose for one in kept}) == 2
+    assert [stage_times(one, True)[2].hit_s for one in found] == [3 + size / 4e9 for size in sizes]
+
+
+def test_the_second_start_on_a_node_is_a_wake_up_and_one_without_a_cache_is_not() -> None:
+    words = ["coldstart=sleep", "cluster=one_dgx_h100", "pool.max_replicas=8"]
+    first = simulate(load_scenario("spiky_hour", words)).summary["pools"]["main"]["cold_start"]
+    without = [*words, "cluster.node_groups.0.cache_gb=0"]
+    other = simulate(load_scenario("spiky_hour", without)).summary["pools"]["main"]["cold_start"]
+    assert first["median_s"] < 2 < 40 < other["median_s"]
