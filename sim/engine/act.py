@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from sim.model.cluster.evictions import STAYS, drain_node
 from sim.model.cluster.nodes import cordon_node, uncordon_node
 from sim.model.cluster.replica_lifecycle import become_ready, begin_drain, scale_to
 from sim.model.faults.lost import on_stage, strike_node
@@ -29,7 +30,8 @@ from sim.model.telemetry.samples import signal_milli
     ACT_CORDON,
     ACT_UNCORDON,
     ACT_LOSE_NODE,
-) = range(16)
+    ACT_DRAIN_NODE,
+) = range(17)
 
 
 def act(params, state, what, which, value, t):  # type: ignore[no-untyped-def]
@@ -59,6 +61,9 @@ def act(params, state, what, which, value, t):  # type: ignore[no-untyped-def]
         set_next_cluster(params, state)
     elif what == ACT_LOSE_NODE:
         strike_node(params, state, which, t)
+        set_next_cluster(params, state)
+    elif what == ACT_DRAIN_NODE:
+        drain_node(params, state, which, STAYS, t)
         set_next_cluster(params, state)
     elif what == ACT_READY:
         become_ready(params, state, which, t)

@@ -39,6 +39,10 @@ def wait_rows(params: Params, state: State) -> list[dict[str, int]]:
             "placed": int(state.pool_place[i].placed),
             "waited_ps": wide(state.pool_place[i].waited_ps[0], state.pool_place[i].waited_ps[1]),
             "waited_max_ps": int(state.pool_place[i].waited_max_ps),
+            "preempted": int(state.pool_place[i].preempted),
+            "evicted": int(state.pool_place[i].evicted),
+            "refused": int(state.pool_place[i].refused),
+            "broken": int(state.budget[i].broken) if params.n_budget else 0,
         }
         for i in range(n)
     ]

@@ -17,6 +17,7 @@ from sim.engine.act import (
     ACT_CLUSTER,
     ACT_CONTROL,
     ACT_CORDON,
+    ACT_DRAIN_NODE,
     ACT_FINISH,
     ACT_INPUT,
     ACT_LOSE_NODE,
@@ -133,6 +134,12 @@ class Fleet:
     def cordon(self, node: int) -> None:
         """Let a node take no new replicas; those that it holds stay."""
         self._act_on_node(ACT_CORDON, node)
+
+    def drain(self, node: int) -> None:
+        """Cordon a node and evict what it holds, as far as disruption budgets allow; what they forbid is tried again. It
+        stays cordoned; `uncordon` ends the drain.
+        """
+        self._act_on_node(ACT_DRAIN_NODE, node)
 
     def uncordon(self, node: int) -> None:
         """Let a cordoned node take replicas again."""

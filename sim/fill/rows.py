@@ -200,6 +200,7 @@ class FaultRow(NamedTuple):
     zone: int = 0
     nodes: int = NEVER
     outage_ps: int = 0
+    drains: int = 0
 
 
 class RunRow(NamedTuple):

@@ -225,6 +225,12 @@ SLICE_WAIT = (
     Measure("run_wait_s", SECONDS, "time that replicas waited for GPUs, of all that no longer do",
             seconds("waited_ps", ""), LOW),
     Measure("run_wait_max_s", SECONDS, "the longest of these waits", seconds("waited_max_ps", ""), LOW),
+    Measure("run_preempted", COUNT, "replicas preempted by others of a higher priority class", fact("preempted"), LOW),
+    Measure("run_evicted", COUNT, "replicas evicted from nodes that were drained", fact("evicted")),
+    Measure("run_evictions_refused", COUNT, "evictions that its disruption budget forbade, each try", fact("refused")),
+    Measure(
+        "run_budget_broken", COUNT, "preemptions against its disruption budget that nothing avoided", fact("broken"), LOW
+    ),
 )
 
 #: of a batch job, over the whole run

@@ -23,6 +23,7 @@ from sim.model.tables.node import (
 from sim.model.tables.pool import N_QUANTILE
 from sim.pack.coldstart import Artifact, artifacts_of
 from sim.pack.node_power import with_node_power
+from sim.scenario.amounts import amount_of
 from sim.scenario.cluster import DYNAMIC, WHOLE, Cluster, NodeAutoscaler, NodeGroup, RandomFault
 from sim.scenario.dist import Dist
 from sim.scenario.geometry import cut_into, offered
@@ -95,8 +96,30 @@ def cluster_rows(
             ),
         ],
         **job_rows(cluster.jobs, scenario.duration_s + scenario.drain_s),
+        "budget": budget_rows(pools),
         "artifact": [{"size_bytes": max(1, round(one.n_bytes))} for one in artifacts],
     }
+
+
+def budget_rows(pools: Sequence[Pool]) -> Rows:
+    """The pools' disruption budgets; nothing where none has one."""
+    rows: Rows = []
+    for pool in pools:
+        budget = pool.disruption_budget
+        if budget is None:
+            rows.append({"is_set": 0})
+            continue
+        is_max = budget.max_unavailable is not None
+        amount = amount_of(budget.max_unavailable if is_max else budget.min_available)
+        rows.append(
+            {
+                "is_set": 1,
+                "is_max": int(is_max),
+                "bound": amount.value,
+                "is_percent": int(amount.is_percent),
+            }
+        )
+    return rows if any(row["is_set"] for row in rows) else []
 
 
 def placement_fields(cluster: Cluster) -> dict[str, Any]:

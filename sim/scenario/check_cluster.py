@@ -161,6 +161,8 @@ def lost_node_problems(key: str, fault: Fault, scenario: Scenario) -> Iterator[s
     wrong = list(where_problems(key, fault, scenario.cluster.node_groups))
     if wrong:
         yield from wrong
+    elif fault.drains and fault.outage_s > 0:
+        yield problem(f"{key}.outage_s", fault.outage_s, "0 where nodes are drained: nothing fails")
     elif not fault.is_of_nodes:
         name, value = ("nodes", fault.nodes) if fault.nodes is not None else ("outage_s", fault.outage_s)
         yield problem(f"{key}.{name}", value, "with node_group or zone, of which nodes are lost")

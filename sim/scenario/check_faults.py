@@ -34,7 +34,7 @@ def fault_problems(scenario: Scenario) -> Iterator[str]:
 def loss_problems(key: str, fault: Fault, scenario: Scenario) -> Iterator[str]:
     """Replicas are lost of one pool, or nodes of a group or a zone."""
     names = [pool.name for pool in scenario.pools]
-    if fault.is_of_nodes or fault.nodes is not None or fault.outage_s > 0:
+    if fault.is_of_nodes or fault.nodes is not None or fault.outage_s > 0 or fault.drains:
         yield from lost_node_problems(key, fault, scenario)
     elif fault.pool is None and len(names) > 1:
         yield problem(f"{key}.pool", None, f"one of {', '.join(names)}")

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field
 from pydantic.dataclasses import dataclass
 
-from sim.scenario.amounts import amount_of
+from sim.scenario.amounts import CountOrPercent
 from sim.scenario.types import (
     CONFIG,
-    INT_MAX,
     Count,
     CountOrZero,
     Flag,
@@ -25,21 +24,6 @@ from sim.scenario.types import (
     Text,
 )
 
-
-def _amount(value: Any) -> Any:
-    allowed = f"{value!r} is not valid; allowed: a count of replicas as 1, or a percentage as 25%"
-    if isinstance(value, bool) or not isinstance(value, (int, str)):
-        raise ValueError(allowed)
-    try:
-        amount = amount_of(value)
-    except ValueError:
-        raise ValueError(allowed) from None
-    if not 0 <= amount.value <= (100 if amount.is_percent else INT_MAX):
-        raise ValueError(allowed)
-    return value
-
-
-CountOrPercent = Annotated[Any, AfterValidator(_amount)]
 Weight = Annotated[Int, Field(ge=0, le=100)]
 
 

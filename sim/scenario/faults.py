@@ -8,7 +8,7 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass
 
 from sim.scenario.dist import Dist
-from sim.scenario.types import CONFIG, Count, Key, Seconds, SomeSeconds, Text
+from sim.scenario.types import CONFIG, Count, Flag, Key, Seconds, SomeSeconds, Text
 
 SLOW_MAX = 1000.0
 
@@ -22,7 +22,8 @@ class Fault:
     """At `at_s` so many replicas of a pool are lost; the requests they held fail, and the pool replaces them.
 
     `pool` None means the only pool. With `node_group`, `zone` or both, `nodes` of these (None: all) are lost with every
-    replica on them, and for `outage_s` those groups get no new ones.
+    replica on them, and for `outage_s` those groups get no new ones. With `drains` they are not lost but drained, as for
+    maintenance, within the pools' disruption budgets, and given back when they hold nothing.
     """
 
     kind: Literal["lost"] = "lost"
@@ -33,6 +34,7 @@ class Fault:
     zone: Key | None = None
     nodes: Count | None = None
     outage_s: Seconds = 0.0
+    drains: Flag = False
     source: Text = ""
 
     @property

@@ -10,6 +10,7 @@ from pydantic.dataclasses import dataclass
 
 from sim.scenario.autoscaler import Autoscaler
 from sim.scenario.coldstart import ColdStart
+from sim.scenario.disruption import DisruptionBudget
 from sim.scenario.hardware import Gpu, KvPrecision, Law, Model, Precision, StepTime
 from sim.scenario.metrics import Metrics
 from sim.scenario.mig import MigKind, MigProfile
@@ -37,6 +38,8 @@ class Pool:
     With `slice` a replica has one MIG instance of that profile, or of the smallest that holds the model, instead of whole
     GPUs. Where GPUs are short, replicas of a higher `priority_class` find theirs first; `node_groups` names those that a
     pool may run on (none: all that have its GPU).
+
+    What takes replicas away on purpose, a drain or a preemption that can be avoided, keeps to the `disruption_budget`.
 
     A pool may be one `version` of what it serves, which a deployment replaces by another. Versions may differ in anything:
     also in `bad_answer_share`, and in `step_time_factor`, by which all step times are longer.
@@ -72,6 +75,7 @@ class Pool:
     region: Key | None = None
     preference: Preference = 0
     priority_class: PriorityClass = 0
+    disruption_budget: DisruptionBudget | None = None
     node_groups: Tags = ()
     steptime: StepTime = field(default_factory=Law)
     source: Text = ""

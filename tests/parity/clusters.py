@@ -91,6 +91,7 @@ def make_cluster(seed: int, grid_ps: int, pools: list[PoolRow]) -> tuple[dict[st
         "random_fault": [random_fault(dice, len(groups)) for _ in range(dice.whole(0, 2))],
     }
     faults = [lost(dice, len(groups)) for _ in range(dice.whole(0, 3))]
+    faults += with_budgets(seed, dice.grid_ps, things, len(pools))
     if dice.whole(0, 1):
         pools, things["artifact"] = with_artifacts(dice, pools)
         for group in groups:
@@ -100,6 +101,35 @@ def make_cluster(seed: int, grid_ps: int, pools: list[PoolRow]) -> tuple[dict[st
             }
     more = ClusterDice(seed, grid_ps, 6115)
     return pools, with_jobs(seed, grid_ps, things, lambda: make_ask(more)), faults
+
+
+def with_budgets(seed: int, grid_ps: int, things: dict[str, Rows], n_pool: int) -> list[FaultRow]:
+    """Nodes that are drained; some pools get disruption budgets. From dice of their own."""
+    rng = np.random.default_rng([seed, 73])
+    things["cluster"][0]["retry_ps"] = int(rng.integers(1, 6)) * grid_ps
+    if rng.integers(3):
+        things["budget"] = [
+            {
+                "is_set": int(rng.integers(2)),
+                "is_max": int(rng.integers(2)),
+                "bound": int(rng.integers(3)),
+                "is_percent": 0,
+            }
+            | ({"bound": int(rng.integers(101)), "is_percent": 1} if rng.integers(2) else {})
+            for _ in range(n_pool)
+        ]
+    n_group = len(things["node_group"])
+    return [
+        FaultRow(
+            int(rng.integers(1, 60)) * grid_ps,
+            0,
+            0,
+            int(rng.integers(1, n_group, endpoint=True)),
+            nodes=int(rng.integers(1, 3)),
+            drains=1,
+        )
+        for _ in range(rng.integers(3))
+    ]
 
 
 def with_artifacts(dice: ClusterDice, pools: list[PoolRow]) -> tuple[list[PoolRow], Rows]:

@@ -98,3 +98,29 @@ def test_the_same_mistake_is_told_once_with_the_pools_own_key() -> None:
         load_scenario("two_models", ["cluster=one_dgx_h100", "pool.slice=1g.10gb"])
     assert len(refused.value.problems) == len(set(refused.value.problems))
     assert all(line.startswith(("pool.slice", "pools.", "gpu")) for line in refused.value.problems)
+
+
+@pytest.mark.parametrize(
+    ("budget", "says"),
+    [
+        ("{}", "one of min_available and max_unavailable"),
+        ("{min_available: 1, max_unavailable: 1}", "one of min_available and max_unavailable"),
+        ("{min_available: 101%}", "a percentage as 25%"),
+        ("{max_unavailable: -1}", "a count of replicas"),
+        ("{max_missing: 1}", "max_unavailable"),
+    ],
+)
+def test_each_mistake_in_a_disruption_budget_is_one_line(budget: str, says: str) -> None:
+    with pytest.raises(InputError) as raised:
+        load_scenario("spiky_hour", ["cluster=one_dgx_h100", f"pool.disruption_budget={budget}"])
+    assert all(
+        line.startswith("pool") and says in line.replace("allowed: min_available, ", "")
+        for line in raised.value.problems
+    )
+
+
+def test_a_drain_has_no_outage() -> None:
+    with pytest.raises(InputError) as raised:
+        words = "faults=[{at_s: 60, node_group: dgx, drains: true, outage_s: 5}]"
+        load_scenario("spiky_hour", ["cluster=one_dgx_h100", words])
+    assert raised.value.problems[0].startswith("faults.0.outage_s: 5")

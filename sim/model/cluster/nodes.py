@@ -109,6 +109,7 @@ def remove_node(params, state, node_id, event, t):
     """A node that holds nothing is given back to the provider, or is lost: the event says which."""
     log_event(params, state, event, node_id, -1, 0, t)
     state.node[node_id].is_doomed = 0
+    state.node[node_id].is_draining = 0
     enter_node_stage(state, node_id, NODE_ABSENT, t)
     tree_set(state.node_tree, params.node_leaves, node_id, NEVER)
 
@@ -126,6 +127,8 @@ def uncordon_node(params, state, node_id, t):
     """A cordoned node takes replicas again, unless it has been told that it will be lost."""
     if state.node[node_id].stage == NODE_CORDONED and state.node[node_id].is_doomed == 0:
         log_event(params, state, EVENT_NODE_UNCORDONED, node_id, -1, 0, t)
+        state.node[node_id].is_draining = 0
+        tree_set(state.node_tree, params.node_leaves, node_id, NEVER)
         enter_node_stage(state, node_id, NODE_READY, t)
         place_soon(state, t)
 

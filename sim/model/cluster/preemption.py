@@ -1,10 +1,10 @@
 """Preemption: a workload that finds no slices takes them from those of lower priority, as kube-scheduler does.
 
-On each node those of lower priority give way, then as many as possible are spared, the most important first. The node is
-chosen whose most important victim matters least, then the one with the fewest victims, then the one whose victim began
-last. Replicas drain; after a time of grace they are lost with what they still hold. Runs of jobs give way at
-once. Gangs that spread over several nodes
-preempt nobody, and disruption budgets are not looked at.
+On each node those of lower priority give way, then as many as possible are spared, first those whose disruption budget
+forbids it, each time the most important first. The node is chosen on which the fewest budgets are broken, then the one
+whose most important victim matters least, then the one with the fewest victims, then the one whose victim began last.
+Replicas drain; after a time of grace they are lost with what they still hold. Runs of jobs give way at once. Gangs that
+spread over several nodes preempt nobody.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from sim.model.cluster.slices import (
 )
 from sim.model.cluster.workloads import first_member, nominate, place_of
 from sim.model.placement.mig import mig_fits
+from sim.model.rollout.disruption_budget import budget_status
 from sim.model.tables.codes import STAGE_DRAINING, STAGE_READY
 from sim.model.tables.job import RUN_RUNNING
 from sim.model.tables.node import EVENT_JOB_PREEMPTED, EVENT_REPLICA_PREEMPTED, NODE_READY
@@ -31,6 +32,7 @@ from sim.model.telemetry.cluster_log import log_event
 from sim.units import NEVER
 
 NO_NODE = -1
+ANY, VICTIM, BREAKS = 0, 1, 2  # of victims: whichever; those that may be taken, those whose budget forbids it
 
 
 @jit
@@ -102,21 +104,82 @@ def clear_node(params, state, r, node_id):
 
 
 @jit_call
-def most_important_victim(params, state, node_id, below):
-    """The member on a node that would be spared first: of the highest priority, then the oldest, then the lowest. `below`
-    is the one that was looked at before, −1 at first.
+def most_important_victim(params, state, node_id, kind, below):
+    """The member on a node that would be spared first, of a kind of victims: of the highest priority, then the oldest, then
+    the lowest. `below` is the one that was looked at before, −1 at first.
     """
     best = -1
     number = state.node[node_id].first_held
     while number >= 0:
         if (
-            state.member[number].is_victim == 1
+            is_of(state.member[number].is_victim, kind)
             and (below < 0 or is_spared_before(params, state, below, number))
             and (best < 0 or is_spared_before(params, state, number, best))
         ):
             best = number
         number = state.member[number].next
     return best
+
+
+@jit
+def is_of(victim, kind):
+    """Whether Member.is_victim says that a member is a victim of a kind."""
+    return victim > 0 and (kind == ANY or victim == kind)
+
+
+# ---- disruption budgets ----------------------------------------------------------------------
+@jit_call
+def refresh_budget(params, state, pool_id):
+    """Bring the budget of a pool up to date: replicas that drain are not counted."""
+    asked = params.budget[pool_id]
+    budget = state.budget[pool_id]
+    budget.bound = asked.bound
+    budget.is_percent = asked.is_percent
+    budget.is_max = asked.is_max
+    pool = state.pool[pool_id]
+    budget_status(budget, pool.n_ready + pool.n_starting, pool.n_ready, pool.wanted)
+    budget.left = budget.allowed
+
+
+@jit_call
+def mark_broken(params, state, node_id):
+    """Mark the victims on a node whose budget does not allow them all to go: the most important use up what it allows. As
+    upstream, for which a pod that is not ready counts like others (filterPodsWithPDBViolation).
+    """
+    for pool_id in range(params.n_budget):
+        refresh_budget(params, state, pool_id)
+    number = most_important_victim(params, state, node_id, ANY, -1)
+    while number >= 0:
+        if not is_run(params, state.member[number].replica):  # jobs have no budgets
+            mark_member(params, state, node_id, number)
+        number = most_important_victim(params, state, node_id, ANY, number)
+
+
+@jit_call
+def mark_member(params, state, node_id, number):
+    """Mark a member of a replica; of a gang that has several members on the node the first one counts."""
+    member = state.member[number]
+    pool_id = state.replica[member.replica].pool
+    first = first_member(params, state, member.replica)
+    while state.member[first].node != node_id:
+        first += 1
+    if first < number:
+        member.is_victim = state.member[first].is_victim
+    elif params.budget[pool_id].is_set == 1:
+        state.budget[pool_id].left -= 1
+        if state.budget[pool_id].left < 0:
+            member.is_victim = BREAKS
+
+
+@jit_call
+def count_broken(state, node_id):
+    """How many victims on a node would break a budget."""
+    n = 0
+    number = state.node[node_id].first_held
+    while number >= 0:
+        n += (state.member[number].is_victim == BREAKS) * 1
+        number = state.member[number].next
+    return n
 
 
 @jit_call
@@ -166,10 +229,10 @@ def can_return(params, state, number):
 
 
 @jit_call
-def spare_members(params, state, pool_id, node_id):
-    """Let as many victims on a node stay as leave room for a replica of a pool; how many those are."""
+def spare_members(params, state, pool_id, node_id, kind):
+    """Let as many victims of a kind on a node stay as leave room for a replica of a pool; how many those are."""
     n = 0
-    number = most_important_victim(params, state, node_id, -1)
+    number = most_important_victim(params, state, node_id, kind, -1)
     while number >= 0:
         if can_return(params, state, number):
             change_member(params, state, number, False)
@@ -178,7 +241,7 @@ def spare_members(params, state, pool_id, node_id):
                 n += 1
             else:
                 change_member(params, state, number, True)
-        number = most_important_victim(params, state, node_id, number)
+        number = most_important_victim(params, state, node_id, kind, number)
     return n
 
 
@@ -192,7 +255,10 @@ def find_victims(params, state, r, node_id, t):
     n = clear_node(params, state, r, node_id)
     promise_slices(params, state, r, node_id, True, t)
     if holds_member(params, state, pool_id, node_id):
-        n -= spare_members(params, state, pool_id, node_id)
+        if params.n_budget > 0:
+            mark_broken(params, state, node_id)
+            n -= spare_members(params, state, pool_id, node_id, BREAKS)
+        n -= spare_members(params, state, pool_id, node_id, VICTIM)
     else:
         n = -1
     promise_slices(params, state, r, node_id, False, t)
@@ -223,6 +289,7 @@ def choose_victim_node(params, state, r, t):
     """The node on which workload r preempts, or NO_NODE."""
     best = NO_NODE
     best_n = 0
+    best_broken = 0
     best_priority = 0
     best_ps = 0
     for node_id in range(params.n_node):
@@ -234,15 +301,19 @@ def choose_victim_node(params, state, r, t):
             continue
         if n == 0:
             return node_id  # those that drain there make room enough
-        first = most_important_victim(params, state, node_id, -1)
+        broken = count_broken(state, node_id)
+        first = most_important_victim(params, state, node_id, ANY, -1)
         priority = priority_of(params, state, state.member[first].replica)
         placed_ps = held_since_ps(params, state, state.member[first].replica)
         is_better = priority < best_priority
         if priority == best_priority:
             is_better = n < best_n or (n == best_n and placed_ps > best_ps)
+        if broken != best_broken:
+            is_better = broken < best_broken
         if best == NO_NODE or is_better:
             best = node_id
             best_n = n
+            best_broken = broken
             best_priority = priority
             best_ps = placed_ps
     return best
@@ -270,8 +341,9 @@ def preempt_for(params, state, r, t):
     if node_id == NO_NODE:
         return False
     find_victims(params, state, r, node_id, t)
-    number = most_important_victim(params, state, node_id, -1)
+    number = most_important_victim(params, state, node_id, ANY, -1)
     while number >= 0:
+        breaks = state.member[number].is_victim == BREAKS
         state.member[number].is_victim = 0
         victim = state.member[number].replica
         if is_run(params, victim):
@@ -280,20 +352,28 @@ def preempt_for(params, state, r, t):
         elif (
             state.replica[victim].stage != STAGE_DRAINING
         ):  # else another member of its gang is on this node too
+            if breaks:
+                state.budget[state.replica[victim].pool].broken += 1
             preempt(params, state, victim, node_id, t)
-        number = most_important_victim(params, state, node_id, -1)
+        number = most_important_victim(params, state, node_id, ANY, -1)
     nominate(state, r, node_id)
     return True
 
 
 @jit_call
 def preempt(params, state, r, node_id, t):
+    """Replica r has to go, for one that matters more."""
+    state.pool_place[state.replica[r].pool].preempted += 1
+    log_event(params, state, EVENT_REPLICA_PREEMPTED, node_id, r, 0, t)
+    send_away(params, state, r, t)
+
+
+@jit_call
+def send_away(params, state, r, t):
     """Replica r has to go: it drains for as long as it is given grace, or is removed if it was not ready yet. Its pool asks
     for another one.
     """
     pool_id = state.replica[r].pool
-    state.pool_place[pool_id].preempted += 1
-    log_event(params, state, EVENT_REPLICA_PREEMPTED, node_id, r, 0, t)
     if state.replica[r].stage == STAGE_READY:
         begin_drain(params, state, r, t)
         grace_ps = params.cluster[0].grace_ps

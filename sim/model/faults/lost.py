@@ -9,6 +9,7 @@ from sim.model.base.histogram import add_wide
 from sim.model.base.min_tree import tree_set
 from sim.model.clients.give_up import fail_with_replica
 from sim.model.cluster.batch_jobs import interrupt_run, is_run
+from sim.model.cluster.evictions import drain_nodes
 from sim.model.cluster.nodes import remove_node, strikes_group
 from sim.model.cluster.preemption import replace_replicas
 from sim.model.cluster.replica_lifecycle import continue_cold_start, drop_ready, remove_replica, scale_to
@@ -32,7 +33,9 @@ def on_scripted_fault(params, state, t):
     """The next scripted fault strikes at t."""
     fault = params.fault[state.n_fault]
     state.n_fault += 1
-    if fault.node_group > 0 or fault.zone > 0:
+    if fault.drains == 1:
+        drain_nodes(params, state, fault, t)
+    elif fault.node_group > 0 or fault.zone > 0:
         lose_nodes(params, state, fault, t)
     else:
         lose_replicas(params, state, fault, t)

@@ -8,6 +8,7 @@ from __future__ import annotations
 from sim.compile.jit import jit, jit_call
 from sim.model.base.min_tree import tree_set
 from sim.model.cluster.batch_jobs import interrupt_run, is_run
+from sim.model.cluster.evictions import evict_all
 from sim.model.cluster.nodes import cordon_node, next_node_step, strikes_group
 from sim.model.cluster.replica_lifecycle import begin_drain, remove_replica
 from sim.model.cluster.slices import next_on_node
@@ -139,6 +140,7 @@ def take_node(params, state, node_id, notice_ps, t):
         return
     cordon_node(params, state, node_id, t)
     node.is_doomed = 1
+    node.is_draining = 0
     log_event(params, state, EVENT_NODE_NOTICE, node_id, -1, notice_ps, t)
     tree_set(state.node_tree, params.node_leaves, node_id, t + notice_ps)
     r = next_on_node(state, node_id, -1)
@@ -154,8 +156,10 @@ def take_node(params, state, node_id, notice_ps, t):
 
 @jit_call
 def on_node(params, state, node_id, t):
-    """What a node waits for is over at t: a step on its way to ready, or its notice."""
+    """What a node waits for is over at t: a step on its way to ready, its notice, or a while after a refused eviction."""
     if state.node[node_id].is_doomed == 1:
         strike_node(params, state, node_id, t)
+    elif state.node[node_id].is_draining > 0:
+        evict_all(params, state, node_id, t)
     else:
         next_node_step(params, state, node_id, t)

@@ -28,6 +28,7 @@ EVENT_NAMES = (
     *("pool_scaled", "node_notice", "replica_preempted"),
     *("fault_begins", "fault_ends"),
     *("job_submitted", "job_placed", "job_preempted", "job_lost", "job_finished", "job_failed"),
+    *("node_drained", "replica_evicted", "eviction_refused"),
 )
 (
     EVENT_NODE_REQUESTED,
@@ -55,7 +56,10 @@ EVENT_NAMES = (
     EVENT_JOB_LOST,
     EVENT_JOB_FINISHED,
     EVENT_JOB_FAILED,
-) = range(25)
+    EVENT_NODE_DRAINED,
+    EVENT_REPLICA_EVICTED,
+    EVENT_EVICTION_REFUSED,
+) = range(28)
 
 
 class ClusterParams(Row):
@@ -77,7 +81,8 @@ class ClusterParams(Row):
     delay_after_add_ps = Field("no node goes so soon after one was asked for", begin=600 * 10**12)
     bulk_delete_max = Field("nodes that go in one scan at most", begin=10)
     preempts = Field("1 = a replica takes slices from those of lower priority where it finds none", begin=1)
-    grace_ps = Field("how long a preempted replica may finish what it holds", begin=30 * 10**12)
+    grace_ps = Field("how long a preempted or evicted replica may finish what it holds", begin=30 * 10**12)
+    retry_ps = Field("how long after an eviction that a budget forbade it is tried again", begin=5 * 10**12)
 
 
 class NodeGroupParams(Row):
@@ -178,6 +183,7 @@ class Node(Row):
     used_slices = Field("memory slices that they hold")
     idle_ps = Field("since when it has held nothing")
     cached_bytes = Field("what its cache holds", unit="bytes")
+    is_draining = Field("1 = what it holds is evicted; 2 = and then it is given back")
     is_doomed = Field("1 = it has been told that it will be lost")
     rank = Field("BY_USER: how much it is wanted for the replica that is looked at, 0 = not at all")
     n_promised = Field("waiting replicas for which a preemption makes room here")
@@ -202,7 +208,7 @@ class Member(Row):
     gpus = Field("bit i: a slice of the node's i-th GPU")
     starts = Field("3 bits a GPU: the first memory slice of its slice")
     replica = Field("the workload whose member it is")
-    is_victim = Field("scratch: 1 = a preemption would take its slices")
+    is_victim = Field("scratch: 1 = a preemption would take its slices; 2 = and break a disruption budget")
     prev = Field("the member before it on its node, −1 = none", begin=-1)
     next = Field("the one behind it", begin=-1)
 
@@ -237,6 +243,8 @@ class PoolPlaceState(Row):
     waited_max_ps = Field("the longest of these waits")
     placed = Field("replicas placed")
     preempted = Field("replicas that were preempted")
+    evicted = Field("replicas that were evicted")
+    refused = Field("evictions that its disruption budget forbade")
     is_owed = Field(
         "1 = replicas that drain could not be replaced yet, for all places of the pool are in use"
     )

@@ -47,8 +47,9 @@ class RollingSync(Row):
 
 
 class Budget(Row):
-    """A PodDisruptionBudget: what it asks for, and its status."""
+    """A PodDisruptionBudget: what it asks for, and its status. Params have the first, State has a copy and the second."""
 
+    is_set = Field("1 = there is one")
     bound = Field("minAvailable or maxUnavailable, a count or percent")
     is_percent = Field("1 = the bound is a percentage")
     is_max = Field("1 = the bound is maxUnavailable")
@@ -56,6 +57,8 @@ class Budget(Row):
     desired = Field("healthy pods that there must be")
     healthy = Field("healthy pods that there are")
     allowed = Field("disruptions allowed now")
+    left = Field("scratch: of these, what a preemption has left")
+    broken = Field("replicas that were preempted although none was allowed")
 
 
 class CanaryStep(Row):

@@ -38,7 +38,7 @@ from sim.model.tables.placement import SliceProfile
 from sim.model.tables.pool import PoolParams, PoolState, Signal, SignalSample, SignalState, StartStep
 from sim.model.tables.record import AttemptRecord, ClassCounts, RequestRecord
 from sim.model.tables.replica import Replica
-from sim.model.tables.rollout import CanaryStep, Rollout, RolloutState
+from sim.model.tables.rollout import Budget, CanaryStep, Rollout, RolloutState
 from sim.model.tables.sample import PoolMark, PoolSample, StationSample
 from sim.model.tables.served_model import (
     HedgeList,
@@ -91,6 +91,8 @@ class Params(World):
     rollout_step_at = Field("where these start in Params.m")
     n_version = Field("pools, where versions answer differently or gates look at them, else 0")
     version_at = Field("where their rows start in Params.m")
+    n_budget = Field("pools, where some have a disruption budget, else 0")
+    budget_at = Field("where their rows start in Params.m")
     n_gate = Field("gates of all deployments")
     gate_at = Field("where they start in Params.m")
     n_link = Field("links that transfers share")
@@ -177,6 +179,7 @@ class Params(World):
         rows=("n_rollout_step",),
     )
     version = Table(Version, "a row a pool, or none", at="version_at", rows=("n_version",))
+    budget = Table(Budget, "a row a pool, or none", at="budget_at", rows=("n_budget",))
     gate = Table(Gate, "each deployment's behind one another", at="gate_at", rows=("n_gate",))
     link = Table(LinkParams, "links", at="link_at", rows=("n_link",), key="links")
     cluster = Table(ClusterParams, "one row, or none", at="cluster_at", rows=("n_cluster",))
@@ -292,6 +295,7 @@ class State(World):
     link = Table(LinkState, "a row a link", rows=("n_link",))
     rollout = Table(RolloutState, "a row a deployment", rows=("n_rollout",))
     version = Table(VersionState, "a row a pool, or none", rows=("n_version",))
+    budget = Table(Budget, "a row a pool, or none", rows=("n_budget",))
     gate = Table(GateState, "a row a gate", rows=("n_gate",))
     transfer = Table(Transfer, "each replica place's transfers", rows=("n_transfer",))
     node_group = Table(NodeGroupState, "a row a group", rows=("n_node_group",))

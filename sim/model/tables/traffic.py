@@ -170,3 +170,4 @@ class Fault(Row):
     zone = Field("1 + the zone in which nodes are lost, 0 = any; where both are 0 replicas are lost")
     nodes = Field("how many nodes, NEVER = all", begin=NEVER)
     outage_ps = Field("for how long the groups of those nodes then get no new ones")
+    drains = Field("1 = the nodes are not lost: they are drained, within disruption budgets, and given back")

@@ -48,6 +48,7 @@ def small(
     steps: list[dict[str, Any]] | None = None,
     droughts: list[dict[str, int]] | None = None,
     policies: Policies | None = None,
+    budgets: list[dict[str, int]] | None = None,
     **cluster: int,
 ) -> Fleet:
     """A run in SimPy; asks: (group, pool). There is no node autoscaler unless `scan_ps` is given."""
@@ -66,6 +67,7 @@ def small(
             "pool_place": places or [{} for _ in pools],
             "node_step": steps or [],
             "drought": droughts or [],
+            "budget": [{"is_set": int(bool(row)), **row} for row in budgets or []],
         },
     )
     return Fleet(p, policies)
