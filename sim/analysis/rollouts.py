@@ -31,7 +31,7 @@ def _measures(scenario: Any, result: Any, number: int) -> Row:
         "because": _because(deployment, found),
         **{
             f"{name}_s": _seconds(found[f"{name}_ps"])
-            for name in ("started", "ended", "timed_out", "aborted", "paused")
+            for name in ("started", "promoted", "ended", "timed_out", "aborted", "paused")
         },
         "took_s": _seconds(found["ended_ps"] - found["started_ps"]) if found["ended_ps"] >= 0 else None,
         "replicas": found["replicas"],

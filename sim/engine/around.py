@@ -64,7 +64,7 @@ def link_rows(params: Params, state: State) -> list[dict[str, int]]:
 
 
 _ROLLOUT_FIELDS = (
-    *("started_ps", "ended_ps", "timed_out_ps", "aborted_ps", "paused_ps", "because", "pool"),
+    *("started_ps", "ended_ps", "timed_out_ps", "aborted_ps", "paused_ps", "because", "pool", "promoted_ps"),
     *("replicas", "step", "most", "least"),
 )
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from sim.model.rollout.limits import STRATEGIES
 from sim.model.tables.gate import GATE_BAD, GATE_MEASURES, MILLION
+from sim.model.tables.rollout import NONE
 from sim.scenario.amounts import amount_of
 from sim.scenario.deployments import SHARES, Deployment, Gate, measure_parts
 from sim.scenario.pool import Pool
@@ -82,5 +83,11 @@ def rollout_row(deployment: Deployment, pools: Sequence[str]) -> dict[str, int]:
         "progress_deadline_ps": s_to_ps(deployment.progress_deadline_s),
         "aborts_late": int(deployment.progress_deadline_abort),
         "sync_ps": s_to_ps(deployment.sync_s),
+        "routed": int(deployment.traffic == "router"),
+        "preview": NONE if deployment.preview_replicas is None else deployment.preview_replicas,
+        "auto_promotion": int(deployment.auto_promotion),
+        "auto_promotion_ps": s_to_ps(deployment.auto_promotion_s),
+        "scale_down_delay_ps": s_to_ps(deployment.scale_down_delay_s),
+        "abort_delay_ps": s_to_ps(deployment.abort_scale_down_delay_s),
         "n_step": len(deployment.steps),
     }

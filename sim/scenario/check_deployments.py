@@ -73,6 +73,16 @@ def step_problems(key: str, deployment: Deployment) -> Iterator[str]:
         yield f"{key}.steps: is missing; a canary has some, as [{{weight: 20, pause_s: 300}}]"
     if deployment.strategy != "canary" and deployment.steps:
         yield problem(f"{key}.steps", len(deployment.steps), "none, unless strategy is canary")
+    if deployment.strategy != "canary" and deployment.traffic != "replicas":
+        yield problem(f"{key}.traffic", deployment.traffic, "replicas, unless strategy is canary")
+    if deployment.strategy != "blue_green":
+        nothing = (("preview_replicas", None), ("auto_promotion", True), ("auto_promotion_s", 0))
+        for name, default in nothing:
+            if getattr(deployment, name) != default:
+                allowed = (
+                    f"{'null' if default is None else str(default).lower()}, unless strategy is blue_green"
+                )
+                yield problem(f"{key}.{name}", getattr(deployment, name), allowed)
 
 
 def gate_problems(key: str, gate: Gate, deployment: Deployment) -> Iterator[str]:

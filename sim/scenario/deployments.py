@@ -29,7 +29,9 @@ Weight = Annotated[Int, Field(ge=0, le=100)]
 
 @dataclass(frozen=True, kw_only=True, config=CONFIG)
 class Step:
-    """A canary's step: `weight` percent of the replicas are of the new version, for `pause_s` once they are there."""
+    """A canary's step: `weight` percent of the replicas, or of the requests, are the new version's, for `pause_s` once its
+    replicas are there.
+    """
 
     weight: Weight
     pause_s: Seconds = 0.0
@@ -88,18 +90,29 @@ class Gate:
 class Deployment:
     """From `at_s` on the replicas of `pool` give way to those of `to`, which serves the same model and has none before.
 
-    The defaults are those of Kubernetes' Deployments. A replica is available when it has been ready for `min_ready_s`; the
-    controller looks every `sync_s`. A deployment goes back when a gate fails, and with `progress_deadline_abort` when it
+    The defaults are those of Kubernetes' Deployments. A replica is available when it has been ready for `min_ready_s`;
+    the controller looks every `sync_s`. With `traffic: router` the router gives a canary its weight of the requests,
+    and the old version stays whole. Blue-green's new version comes whole, or with `preview_replicas`, before all
+    requests go to it: at once, after `auto_promotion_s`, or without `auto_promotion` never. The old one stays for
+    `scale_down_delay_s` more, and of a deployment that goes back the new one for `abort_scale_down_delay_s`.
+
+    A deployment goes back when a gate fails, and with `progress_deadline_abort` when it
     has stood still for `progress_deadline_s`.
     """
 
     at_s: SomeSeconds
     pool: Key
     to: Key
-    strategy: Literal["rolling", "recreate", "canary"] = "rolling"
+    strategy: Literal["rolling", "recreate", "canary", "blue_green"] = "rolling"
     max_surge: CountOrPercent = "25%"
     max_unavailable: CountOrPercent = "25%"
     steps: Annotated[tuple[Step, ...], Field(max_length=100)] = ()
+    traffic: Literal["replicas", "router"] = "replicas"
+    preview_replicas: Annotated[Count, Field(le=10_000)] | None = None
+    auto_promotion: Flag = True
+    auto_promotion_s: Seconds = 0.0
+    scale_down_delay_s: Seconds = 30.0
+    abort_scale_down_delay_s: SomeSeconds = 30.0
     min_ready_s: Seconds = 0.0
     gates: Annotated[tuple[Gate, ...], Field(max_length=20)] = ()
     progress_deadline_s: SomeSeconds = 600.0

@@ -50,6 +50,12 @@ class Plan:
     sync_ps: int
     steps: list[tuple[int, int]]
     gates: list[tuple[int, GateKind]]  # with its number among all gates
+    routed: bool = False
+    preview: int | None = None
+    auto: bool = True
+    auto_ps: int = 0
+    stays_ps: int = 0
+    abort_stays_ps: int = 0
 
 
 @dataclass
@@ -276,7 +282,9 @@ class Controller:
         self.aborted: int | None = None
         self.paused: int | None = None
         self.pause: int | None = None
-        self.served = self.analysed = False
+        self.served = self.analysed = self.paused_before = self.checked = False
+        self.promoted: int | None = None
+        self.deadline: int | None = None
         self.because = 0
         self.progress = self.most = self.least = 0
         self.status = (0, 0, 0, 0)
@@ -286,7 +294,11 @@ class Controller:
     def both(self) -> tuple[Set, Set]:
         """(what goes, what comes)."""
         old, new = self.sets[self.pool], self.sets[self.plan.to]
-        return (new, old) if self.aborted is not None and self.plan.strategy != "canary" else (old, new)
+        return (
+            (new, old)
+            if self.aborted is not None and self.plan.strategy in ("rolling", "recreate")
+            else (old, new)
+        )
 
     def counts(self, t: int) -> tuple[list[int], list[int]]:
         """(wanted, available) of what goes and of what comes."""
@@ -313,7 +325,8 @@ class Controller:
             return
         self.counts(t)
         now = self.seen(t)
-        if self.pause is not None or self.paused is not None or self.is_nearer(now):
+        waits = self.pause is not None or self.paused is not None or self.promoted is not None
+        if waits or self.is_nearer(now):
             self.progress = t
         self.status = now
         if t - self.progress > self.plan.deadline_ps and self.late is None:
@@ -355,7 +368,7 @@ class Controller:
             found, self.because = "failed", -1
         if found == "failed":
             self.aborted = self.progress = t
-            self.pause = None
+            self.pause = self.promoted = None
             self.stop()
             self.counts(t)
             self.status = self.seen(t)
@@ -370,7 +383,13 @@ class Controller:
     def act(self, t: int) -> None:
         """Scale both versions, and see whether that was the end."""
         old = self.both[0]
-        if self.plan.strategy == "canary":
+        if self.promoted is not None:
+            is_left = t >= self.promoted + self.plan.stays_ps
+            self.scale(0 if is_left else self.replicas, self.replicas, t)
+            is_over = is_left and not self.sets[self.pool].units
+        elif self.plan.strategy == "blue_green":
+            is_over = self.act_blue_green(t)
+        elif self.plan.strategy == "canary":
             is_over = self.act_canary(t)
         else:
             now = self.seen(t)
@@ -395,21 +414,73 @@ class Controller:
         steps = self.plan.steps
         weight = 100 if self.step == len(steps) else steps[self.step][0]
         weight = 0 if self.aborted is not None else weight
-        self.scale(*canary(self.plan, self.replicas, weight, *self.counts(t)), t)
+        self.scale(*self.canary_counts(weight, t), t)
         stable, new = self.counts(t)
         if self.aborted is not None:
             return stable[1] >= self.replicas and not self.sets[self.plan.to].units
         if self.pause is None:
-            want_stable, want_new = canary(self.plan, self.replicas, weight, stable, new)
+            want_stable, want_new = self.canary_counts(weight, t)
             is_there = new == [want_new, want_new] and stable[0] == want_stable
             if not is_there or len(self.sets[self.pool].units) != want_stable:
                 return False
         if self.step == len(steps):
-            return True
+            if self.plan.routed:
+                self.promoted, self.pause = t, None
+            return not self.plan.routed
         self.pause = t if self.pause is None else self.pause
         if t >= self.pause + steps[self.step][1] and self.is_passed(t):
             self.step, self.pause = self.step + 1, None
         return False
+
+    def canary_counts(self, weight: int, t: int) -> tuple[int, int]:
+        """(stable, new) that a canary asks for; with a router the stable version stays whole."""
+        stable, new = self.counts(t)
+        if not self.plan.routed:
+            return canary(self.plan, self.replicas, weight, stable, new)
+        stays = self.plan.abort_stays_ps
+        if self.aborted is not None and (stays == 0 or t < self.aborted + stays):
+            return self.replicas, new[0]
+        return self.replicas, -(-self.replicas * weight // 100)
+
+    def act_blue_green(self, t: int) -> bool:
+        """Blue-green until requests go to the new version, or on the way back; whether it is over."""
+        auto_ps = self.plan.auto_ps
+        if self.pause is not None and auto_ps > 0 and t - self.pause > auto_ps:
+            self.pause = None
+        stable, new = self.counts(t)
+        if self.aborted is not None and self.plan.abort_stays_ps > 0:
+            if self.deadline is not None:
+                want = new[0] if self.deadline > t else 0
+            else:
+                want = new[0]
+                if stable[1] == self.replicas:
+                    self.deadline = t + self.plan.abort_stays_ps
+        else:
+            want = self.preview_or_all()
+        self.scale(self.replicas, want, t)
+        if self.aborted is not None:
+            return self.counts(t)[0][1] >= self.replicas and not self.sets[self.plan.to].units
+        _, new = self.counts(t)
+        is_whole = new == [self.replicas, self.replicas]
+        if new == [self.preview_or_all()] * 2:
+            needs_pause = (not self.plan.auto or auto_ps > 0) and not self.checked
+            if needs_pause and self.pause is None and not self.paused_before:
+                self.pause, self.paused_before = t, True
+            elif is_whole and not (needs_pause and self.pause is not None):
+                self.promote_blue_green(t)
+                return False
+        if self.plan.preview is not None and self.pause is None and new[1] == self.plan.preview:
+            self.checked = True
+        return False
+
+    def promote_blue_green(self, t: int) -> None:
+        """All requests change over."""
+        self.promoted, self.pause = t, None
+
+    def preview_or_all(self) -> int:
+        """Replicas of blue-green's new version."""
+        is_running = self.pause is None and self.checked
+        return self.replicas if self.plan.preview is None or is_running else self.plan.preview
 
     def is_passed(self, t: int) -> bool:
         """Whether the gates of a step are done."""

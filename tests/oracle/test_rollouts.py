@@ -20,6 +20,7 @@ from sim.model.rollout.limits import STRATEGIES
 from sim.model.tables.codes import N_START_STAGE
 from sim.model.tables.gate import GATE_BAD, MILLION
 from sim.model.tables.pool import N_QUANTILE
+from sim.model.tables.rollout import NONE
 from sim.model.tables.run import Params
 from sim.units import NEVER
 
@@ -59,7 +60,7 @@ class Case:
 
     def rollout(self, pool: int) -> dict[str, int]:
         """The row of one deployment; its steps and gates are added to the others'."""
-        strategy = str(self.rng.choice(["rolling", "recreate", "canary"]))
+        strategy = str(self.rng.choice(["rolling", "recreate", "canary", "blue_green"]))
         n_step = self.whole(0, 3) if strategy == "canary" else 0
         n_gate = self.whole(0, 2)
         row = {
@@ -79,6 +80,12 @@ class Case:
             "n_step": n_step,
             "first_gate": len(self.gates),
             "n_gate": n_gate,
+            "routed": int(strategy == "canary") * self.whole(0, 1),
+            "preview": self.whole(1, 3) if self.whole(0, 1) else NONE,
+            "auto_promotion": self.whole(0, 3) and 1,
+            "auto_promotion_ps": self.ticks(0, 20) * self.whole(0, 1),
+            "scale_down_delay_ps": self.ticks(0, 20),
+            "abort_delay_ps": self.ticks(0, 20),
         }
         for name in ("surge", "unavailable"):
             if self.whole(0, 1):
@@ -177,6 +184,12 @@ class Case:
                     (number, kind_of(self.gates[number]))
                     for number in range(row["first_gate"], row["first_gate"] + row["n_gate"])
                 ],
+                routed=bool(row["routed"]),
+                preview=None if row["preview"] == NONE else row["preview"],
+                auto=bool(row["auto_promotion"]),
+                auto_ps=row["auto_promotion_ps"],
+                stays_ps=row["scale_down_delay_ps"],
+                abort_stays_ps=row["abort_delay_ps"],
             )
             for row in self.rollouts
         ]
@@ -198,7 +211,16 @@ def told_by_product(case: Case) -> tuple[list[Any], list[Any]]:
     n_pool = len(case.most)
     wanted, ready = (found.samples[name].reshape(-1, n_pool) for name in ("wanted", "ready"))
     samples = [list(zip(w, r, strict=True)) for w, r in zip(wanted.tolist(), ready.tolist(), strict=True)]
-    names = ("started_ps", "ended_ps", "timed_out_ps", "aborted_ps", "paused_ps", "because", "step")
+    names = (
+        "started_ps",
+        "ended_ps",
+        "timed_out_ps",
+        "aborted_ps",
+        "paused_ps",
+        "promoted_ps",
+        "because",
+        "step",
+    )
     rows = [tuple(row[name] for name in (*names, "most", "least")) for row in found.rollouts]
     measured = [gate["measured"] for gate in found.gates]
     return [rows, measured], samples
@@ -213,7 +235,10 @@ def told_by_naive(case: Case) -> tuple[list[Any], list[Any]]:
     controllers, samples = simulate(case.seed, sets, case.plans, case.losses, END_PS, SAMPLE_PS)
     rows = [
         (
-            *(-1 if at is None else at for at in (c.started, c.ended, c.late, c.aborted, c.paused)),
+            *(
+                -1 if at is None else at
+                for at in (c.started, c.ended, c.late, c.aborted, c.paused, c.promoted)
+            ),
             *(c.because, c.step, c.most, c.least),
         )
         for c in controllers
@@ -240,7 +265,7 @@ def test_deployments_are_those_of_the_plain_model(first: int) -> None:
 
 def test_cases_have_every_outcome() -> None:
     rows = [row for seed in range(100) for row in told_by_naive(Case(seed))[0][0]]
-    for place in range(5):  # begun, ended, late, gone back, paused
+    for place in range(6):  # begun, ended, late, gone back, paused, promoted
         assert sum(row[place] >= 0 for row in rows) >= 5
     assert sum(row[1] >= 0 and row[3] >= 0 for row in rows) >= 20
 

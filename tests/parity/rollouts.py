@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 
 from sim.fill.rows import PoolRow
-from sim.model.rollout.limits import CANARY, RECREATE, ROLLING
+from sim.model.rollout.limits import BLUE_GREEN, CANARY, RECREATE, ROLLING
 from sim.model.tables.gate import GATE_ERRORS, GATE_MEASURES
+from sim.model.tables.rollout import NONE
 from sim.units import NEVER
 
 Rows = dict[str, list[dict[str, Any]]]
@@ -51,6 +52,18 @@ def make_rollouts(seed: int, grid_ps: int, last_ps: int, pools: list[PoolRow]) -
             {"weight": int(rng.integers(101)), "pause_ps": int(rng.integers(6)) * grid_ps}
             for _ in range(n_step)
         ]
+    more = np.random.default_rng([seed, 79])
+    for row in rows:
+        row["routed"] = int(more.integers(2)) if row["strategy"] == CANARY else 0
+        if more.integers(3) == 0 and not row["n_step"]:
+            row["strategy"] = BLUE_GREEN
+        row |= {
+            "preview": int(more.integers(-1, 3)) or NONE,
+            "auto_promotion": int(more.integers(4) > 0),
+            "auto_promotion_ps": int(more.integers(3)) * grid_ps,
+            "scale_down_delay_ps": int(more.integers(5)) * grid_ps,
+            "abort_delay_ps": int(more.integers(4)) * grid_ps,
+        }
     return pools, {"rollout": rows, "rollout_step": steps, **make_gates(seed, grid_ps, rows, len(pools))}
 
 

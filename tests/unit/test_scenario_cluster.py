@@ -120,7 +120,7 @@ def test_each_mistake_in_a_disruption_budget_is_one_line(budget: str, says: str)
 
 
 def test_a_drain_has_no_outage() -> None:
+    words = "faults=[{at_s: 60, node_group: dgx, drains: true, outage_s: 5}]"
     with pytest.raises(InputError) as raised:
-        words = "faults=[{at_s: 60, node_group: dgx, drains: true, outage_s: 5}]"
         load_scenario("spiky_hour", ["cluster=one_dgx_h100", words])
     assert raised.value.problems[0].startswith("faults.0.outage_s: 5")

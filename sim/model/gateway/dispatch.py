@@ -42,6 +42,11 @@ def find_replica(params, state, route, fitting):
     g = route.served_model
     if state.served_model[g].n_ready == 0:
         return -1
-    if fitting == params.served_model[g].n_pool and not has_pool_list(params, g, route.request):
+    is_split = state.served_model[g].n_split > 0
+    if (
+        fitting == params.served_model[g].n_pool
+        and not is_split
+        and not has_pool_list(params, g, route.request)
+    ):
         return choose_replica(params, state, route)
     return choose_fitting(params, state, route, NEVER)

@@ -49,7 +49,7 @@ def find_room(params, state, route, fitting):
         return -1
     if most == NEVER:
         return find_replica(params, state, route, fitting)
-    listed = has_pool_list(params, g, route.request)
+    listed = has_pool_list(params, g, route.request) or state.served_model[g].n_split > 0
     if model.router == LEAST_OUTSTANDING and fitting == model.n_pool and not listed:
         return choose_replica(params, state, route)  # which holds the least, so it has room if any has
     return choose_fitting(params, state, route, most)

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from sim.compile.jit import jit, jit_call
 from sim.model.rollout.deployment import REASON_OTHER, is_progressing, is_timed_out
-from sim.model.rollout.limits import CANARY
+from sim.model.rollout.limits import BLUE_GREEN
 from sim.model.tables.codes import STAGE_READY
 from sim.model.tables.rollout import DeploymentStatus, ReplicaSet, RollingSync
 
 
 @jit
 def leaving_pool(params, state, number):
-    """The pool whose replicas go: the old version's; of a deployment that goes back, the new version's. A canary that goes
-    back is a canary with a weight of nothing.
+    """The pool whose replicas go: the old version's; of a deployment that goes back, the new version's. Canaries and
+    blue-green know by themselves how to go back.
     """
-    if state.rollout[number].aborted_ps >= 0 and params.rollout[number].strategy != CANARY:
+    if state.rollout[number].aborted_ps >= 0 and params.rollout[number].strategy < BLUE_GREEN:
         return params.rollout[number].to_pool
     return state.rollout[number].pool
 
@@ -89,7 +89,7 @@ def note_progress(rollout, own, t):
     """Note whether the deployment got nearer to its end since the last sync, or has not for too long. A pause is no
     standstill.
     """
-    is_pausing = own.pause_ps >= 0 or own.paused_ps >= 0
+    is_pausing = own.pause_ps >= 0 or own.paused_ps >= 0 or own.promoted_ps >= 0
     if is_pausing or is_progressing(DeploymentStatus(own.status, 0), DeploymentStatus(own.seen, 0)):
         own.progress_ps = t
     keep_status(own)

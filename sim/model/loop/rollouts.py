@@ -9,22 +9,19 @@ the old version comes by the same rules by which the new one came.
 from __future__ import annotations
 
 from sim.compile.jit import jit, jit_call
-from sim.model.cluster.replica_lifecycle import scale_to
-from sim.model.loop.rollout_gates import begin_gates, judge, step_is_passed
-from sim.model.loop.rollout_sight import (
-    coming_pool,
-    existing,
-    held,
-    keep_status,
-    leaving_pool,
-    look_at,
-    note_progress,
+from sim.model.loop.rollout_beside import (
+    leave_old,
+    set_counts,
+    set_weight,
+    sync_blue_green,
+    sync_canary,
 )
-from sim.model.rollout.canary import at_desired_counts, canary_counts
+from sim.model.loop.rollout_gates import begin_gates, judge
+from sim.model.loop.rollout_sight import held, keep_status, leaving_pool, look_at, note_progress
 from sim.model.rollout.deployment import ACTION_NONE, is_complete, rolling_sync
 from sim.model.rollout.gates import FAILED, RUNNING
-from sim.model.rollout.limits import CANARY, ROLLING, max_surge, max_unavailable
-from sim.model.tables.rollout import LATE, Canary, DeploymentStatus, ReplicaSet, RollingSync
+from sim.model.rollout.limits import BLUE_GREEN, CANARY, ROLLING
+from sim.model.tables.rollout import LATE, NONE, BlueGreen, DeploymentStatus, ReplicaSet, RollingSync
 from sim.units import NEVER
 
 
@@ -41,6 +38,9 @@ def begin_rollouts(params, state):
         own.aborted_ps = -1
         own.paused_ps = -1
         own.available_ps = -1
+        own.promoted_ps = -1
+        own.weight = NONE
+        BlueGreen(own.blue_green, 0).new_deadline_ps = NONE
         begin_gates(params, state, number)
         hold_pool(state, params.rollout[number].to_pool)
 
@@ -96,6 +96,8 @@ def begin_rollout(params, state, number, t):
                 own.pool = state.rollout[other].pool
     own.started_ps = t
     own.progress_ps = t
+    if rollout.strategy == BLUE_GREEN or rollout.routed == 1:
+        set_weight(params, state, number, 0)
     own.replicas = state.pool[own.pool].wanted
     own.most = own.replicas
     own.least = own.replicas
@@ -122,6 +124,7 @@ def sync_rollout(params, state, number, t):
         own.ended_ps = t
         own.next_sync_ps = NEVER
         begin_gates(params, state, number)
+        set_weight(params, state, number, NONE)
         let_go(params, state, own.pool if own.aborted_ps >= 0 else params.rollout[number].to_pool, t)
 
 
@@ -146,6 +149,9 @@ def go_back(params, state, number, t):
     own.aborted_ps = t
     own.progress_ps = t
     own.pause_ps = -1
+    own.promoted_ps = -1
+    if own.weight > 0:
+        set_weight(params, state, number, 0)
     begin_gates(params, state, number)
     look_at(params, state, number, t)
     keep_status(own)
@@ -156,25 +162,18 @@ def act(params, state, number, t):
     """Scale both versions by the rules of the strategy; whether the deployment is over."""
     own = state.rollout[number]
     strategy = params.rollout[number].strategy
+    if own.promoted_ps >= 0:
+        return leave_old(params, state, number, t)
     if strategy == CANARY:
         return sync_canary(params, state, number, t)
+    if strategy == BLUE_GREEN:
+        return sync_blue_green(params, state, number, t)
     is_over = is_complete(own.replicas, DeploymentStatus(own.seen, 0))
     if strategy == ROLLING:
         sync_rolling(params, state, number, t)
     else:
         sync_recreate(params, state, number, t)
     return is_over
-
-
-@jit_call
-def set_counts(params, state, number, old, new, t):
-    """Scale both versions; what goes makes room before what comes."""
-    leaving = leaving_pool(params, state, number)
-    coming = coming_pool(params, state, number)
-    if old != state.pool[leaving].wanted or existing(state, leaving) < old:
-        scale_to(params, state, leaving, old, t)
-    if new != state.pool[coming].wanted or existing(state, coming) < new:
-        scale_to(params, state, coming, new, t)
 
 
 @jit_call
@@ -193,62 +192,3 @@ def sync_recreate(params, state, number, t):
     """All old replicas go; when the last has drained, the new ones start."""
     is_empty = held(state, leaving_pool(params, state, number)) == 0
     set_counts(params, state, number, 0, state.rollout[number].replicas if is_empty else 0, t)
-
-
-@jit_call
-def look_at_canary(params, state, number):
-    """Fill in the canary's numbers from what the controller sees."""
-    rollout = params.rollout[number]
-    own = state.rollout[number]
-    canary = Canary(own.canary, 0)
-    canary.replicas = own.replicas
-    canary.max_weight = 100
-    canary.surge = max_surge(CANARY, rollout, own.replicas)
-    canary.unavailable = max_unavailable(CANARY, rollout, own.replicas)
-    canary.n_step = rollout.n_step
-    canary.step = own.step
-    canary.is_aborted = (own.aborted_ps >= 0) * 1
-    canary.has_canary = 1
-    canary.has_stable = 1
-    canary.canary = RollingSync(own.sync, 0).new
-    canary.canary_available = RollingSync(own.sync, 0).new_available
-    canary.stable = ReplicaSet(own.old, 0).replicas
-    canary.stable_available = ReplicaSet(own.old, 0).available
-    canary.stable_created = existing(state, own.pool)
-
-
-@jit_call
-def sync_canary(params, state, number, t):
-    """One reconciliation of a canary; whether it is over. Its next step begins when the replicas of the one before have
-    been there for its pause.
-    """
-    rollout = params.rollout[number]
-    own = state.rollout[number]
-    canary = Canary(own.canary, 0)
-    steps = params.rollout_step[rollout.first_step]
-    look_at_canary(params, state, number)
-    canary_counts(canary, steps)
-    set_counts(params, state, number, canary.wanted_stable, canary.wanted_canary, t)
-    look_at(params, state, number, t)
-    look_at_canary(params, state, number)
-    if own.aborted_ps >= 0:
-        return is_back(params, state, number)
-    if own.pause_ps < 0 and not at_desired_counts(canary, steps):
-        return False
-    if own.step == rollout.n_step:
-        return True
-    if own.pause_ps < 0:
-        own.pause_ps = t
-    pause_ps = params.rollout_step[rollout.first_step + own.step].pause_ps
-    if t >= own.pause_ps + pause_ps and step_is_passed(params, state, number, t):
-        own.step += 1
-        own.pause_ps = -1
-    return False
-
-
-@jit_call
-def is_back(params, state, number):
-    """Whether the old version is whole again, and nothing is left of the new one."""
-    own = state.rollout[number]
-    is_whole = ReplicaSet(own.old, 0).available >= own.replicas
-    return is_whole and existing(state, params.rollout[number].to_pool) == 0

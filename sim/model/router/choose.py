@@ -27,7 +27,7 @@ from sim.model.router.weighted_score import Snapshot, WeightedScoreSettings, wei
 from sim.model.tables.codes import STAGE_READY
 from sim.model.tables.kinds import REPLICA, SESSION, Kind, names_of_kinds
 from sim.model.tables.served_model import PLACE_BITS, PLACES_MAX
-from sim.rng import STREAM_ROUTE, draw_below
+from sim.rng import STREAM_ROUTE, STREAM_SPLIT, draw_below
 from sim.units import NEVER
 
 ROUND_ROBIN, RANDOM, LEAST_OUTSTANDING, POWER_OF_TWO, LEAST_KV = 0, 1, 2, 3, 4
@@ -243,10 +243,55 @@ def choose_fitting(params, state, route, most):
     """The replica for an attempt where not every pool may take it, its class orders the pools, or a replica may hold fewer
     than `most`; −1 when no replica that may take it is ready.
     """
+    if state.served_model[route.served_model].n_split > 0:
+        return choose_version(params, state, route, most)
     ordered = params.klass[class_of(params, route.request)].is_ordered == 1
     if ordered and most == NEVER and has_pool_list(params, route.served_model, route.request):
         return choose_in_order(params, state, route)
     return choose_narrowed(params, state, route, most)
+
+
+@jit_call
+def choose_version(params, state, route, most):
+    """The router's choice where deployments say which share of the requests each version gets: whose a request is, is drawn
+    by request. Where its version has no ready replica that may serve it, the other one does.
+    """
+    avoid_others(params, state, route)
+    if not is_served(params, state, route):
+        clear_avoided(params, state)
+    r = choose_narrowed(params, state, route, most)
+    clear_avoided(params, state)
+    return r
+
+
+@jit_call
+def avoid_others(params, state, route):
+    """Draw which version of each deployment a request goes to: it avoids the other."""
+    for number in range(params.n_rollout):
+        own = state.rollout[number]
+        if own.weight >= 0:
+            drawn = draw_below(params.seed, STREAM_SPLIT, route.request, number, 100)
+            other = own.pool if drawn < own.weight else params.rollout[number].to_pool
+            state.pool[other].is_avoided = 1
+
+
+@jit_call
+def clear_avoided(params, state):
+    """No pool is avoided."""
+    for pool in range(params.n_pool):
+        state.pool[pool].is_avoided = 0
+
+
+@jit_call
+def is_served(params, state, route):
+    """Whether a pool that is not avoided has ready replicas for a request."""
+    model = params.served_model[route.served_model]
+    found = False
+    for pool in range(model.first_pool, model.first_pool + model.n_pool):
+        is_open = state.pool[pool].is_avoided == 0 and state.pool[pool].n_ready > 0
+        if is_open and may_serve(params, pool, route.request):
+            found = True
+    return found
 
 
 @jit_call
@@ -260,7 +305,9 @@ def choose_narrowed(params, state, route, most):
     kept = 0
     for j in range(n):
         r = state.ready[first + j]
-        if outstanding_of(state, r) < most and may_serve(params, state.replica[r].pool, route.request):
+        pool = state.replica[r].pool
+        is_open = state.pool[pool].is_avoided == 0 and outstanding_of(state, r) < most
+        if is_open and may_serve(params, pool, route.request):
             swap_in(state, first, kept, j)
             kept += 1
     r = -1

@@ -104,6 +104,7 @@ class PoolState(Row):
     in_rollout = Field(
         "1 = a deployment says how many replicas it has: neither its bounds nor its autoscaler do"
     )
+    is_avoided = Field("scratch: 1 = the request that is routed goes to another version")
     ranges_dropped = Field("block ranges evicted early, not kept or not found because all ranges were in use")
 
 

@@ -147,12 +147,24 @@ class Rollout(Row):
     n_step = Field("steps of a canary")
     first_gate = Field("row of its first gate")
     n_gate = Field("gates")
+    routed = Field("1 = of a canary: the router gives it its weight of the requests")
+    preview = Field("of blue-green: replicas before requests come to it, NONE = all", begin=NONE)
+    auto_promotion = Field("of blue-green: 1 = it is promoted without somebody's leave", begin=1)
+    auto_promotion_ps = Field("of blue-green: how long it is complete before it is promoted")
+    scale_down_delay_ps = Field(
+        "how long the old version stays once all requests go to the new one", begin=30 * 10**12
+    )
+    abort_delay_ps = Field(
+        "how long the new version stays when its deployment goes back, 0 = for ever", begin=30 * 10**12
+    )
     aborts_late = Field("1 = it goes back once it has timed out (progressDeadlineAbort)")
 
 
 class RolloutState(Row):
     """What has become of a deployment."""
 
+    weight = Field("percent of the requests that go to the new version, NONE = whichever replica", begin=NONE)
+    promoted_ps = Field("since when all requests have gone to the new version, −1 = they do not")
     pool = Field("the pool of the version that it replaces: the one before, where that one went back")
     next_sync_ps = Field("when its controller looks next, NEVER = not again")
     started_ps = Field("when it began, −1 = it has not")
@@ -174,5 +186,6 @@ class RolloutState(Row):
     old = Array("a ReplicaSet: the old version", ReplicaSet.SIZE)
     sync = Array("a RollingSync: the new version", RollingSync.SIZE)
     canary = Array("a Canary", Canary.SIZE)
+    blue_green = Array("a BlueGreen", BlueGreen.SIZE)
     status = Array("a DeploymentStatus: as the controller saw it last", DeploymentStatus.SIZE)
     seen = Array("a DeploymentStatus: as it sees it now", DeploymentStatus.SIZE)

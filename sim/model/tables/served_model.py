@@ -41,6 +41,7 @@ class ServedModelState(Row):
     done_gap_ps = Field("the smoothed time between two of them")
     closed_ps = Field("how long it had no ready replica, up to closed_since_ps")
     closed_since_ps = Field("since when it has had none")
+    n_split = Field("deployments of its pools that say which share of the requests each version gets")
     snapshot = Field("weighted_score: number of the last snapshot + 1")
 
 
