@@ -1,4 +1,4 @@
-"""Strategies that bring the new version beside the old one, canaries and blue-green, and which requests each version gets."""
+"""Strategies that bring the new version beside the old one: canaries, blue-green, and which requests each version gets."""
 
 from __future__ import annotations
 
