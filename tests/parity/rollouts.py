@@ -55,8 +55,8 @@ def make_rollouts(seed: int, grid_ps: int, last_ps: int, pools: list[PoolRow]) -
     more = np.random.default_rng([seed, 79])
     for row in rows:
         row["routed"] = int(more.integers(2)) if row["strategy"] == CANARY else 0
-        if more.integers(3) == 0 and not row["n_step"]:
-            row["strategy"] = BLUE_GREEN
+        if more.integers(3) == 0:
+            row |= {"strategy": BLUE_GREEN, "routed": 0}
         row |= {
             "preview": int(more.integers(-1, 3)) or NONE,
             "auto_promotion": int(more.integers(4) > 0),

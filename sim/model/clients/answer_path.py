@@ -20,7 +20,7 @@ from sim.model.request.attempt import (
 )
 from sim.model.request.in_flight import complete_request
 from sim.model.request.session_turns import schedule_next_turn
-from sim.model.router.choose import n_fitting_pools
+from sim.model.router.fitting import n_fitting_pools
 from sim.model.tables.codes import BLOCKED, COMPLETED, REJECTED, SEQ_AFTER
 from sim.rng import STREAM_GUARD, draw_below
 

@@ -24,7 +24,8 @@ from sim.model.record.latency_attribution import held_from
 from sim.model.request.attempt import begin_first_attempt, drop_slot, end_of_attempt, is_counted
 from sim.model.request.in_flight import clear_attempt, take_slot, write_unserved
 from sim.model.request.session_turns import schedule_next_turn
-from sim.model.router.choose import ask, n_fitting_pools
+from sim.model.router.choose import ask
+from sim.model.router.fitting import n_fitting_pools
 from sim.model.tables.codes import (
     BLOCKED,
     EQUAL_JITTER,

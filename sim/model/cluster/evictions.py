@@ -8,13 +8,16 @@ from __future__ import annotations
 
 from sim.compile.jit import jit, jit_call
 from sim.model.base.min_tree import tree_set
+from sim.model.cluster.batch_jobs import interrupt_run, is_run
 from sim.model.cluster.nodes import cordon_node, remove_node, strikes_group
-from sim.model.cluster.preemption import refresh_budget, send_away
+from sim.model.cluster.preemption import send_away
 from sim.model.cluster.slices import next_on_node
+from sim.model.cluster.victims import refresh_budget
 from sim.model.rollout.disruption_budget import POD_PENDING, POD_RUNNING, may_evict
 from sim.model.tables.codes import STAGE_DRAINING, STAGE_READY, STAGE_WEIGHTS
 from sim.model.tables.node import (
     EVENT_EVICTION_REFUSED,
+    EVENT_JOB_PREEMPTED,
     EVENT_NODE_DRAINED,
     EVENT_NODE_REMOVED,
     EVENT_REPLICA_EVICTED,
@@ -75,7 +78,9 @@ def evict_all(params, state, node_id, t):
     """
     r = next_on_node(state, node_id, -1)
     while r >= 0:
-        if state.replica[r].stage != STAGE_DRAINING:
+        if is_run(params, r):
+            interrupt_run(params, state, r, EVENT_JOB_PREEMPTED, node_id, t)
+        elif state.replica[r].stage != STAGE_DRAINING:
             evict(params, state, r, node_id, t)
         r = next_on_node(state, node_id, r)
     node = state.node[node_id]

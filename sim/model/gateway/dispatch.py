@@ -6,7 +6,8 @@ from sim.compile.jit import jit, jit_call
 from sim.model.base.batch_queues import insert_waiting, push_waiting
 from sim.model.record.latency_attribution import queued_from
 from sim.model.replica.engine import on_enqueued
-from sim.model.router.choose import choose_fitting, choose_replica, has_pool_list, refresh_load
+from sim.model.router.choose import choose_fitting, choose_replica, refresh_load
+from sim.model.router.fitting import has_pool_list
 from sim.model.tables.codes import PRIORITY, SEQ_WAITING
 from sim.units import NEVER
 

@@ -20,9 +20,8 @@ from sim.model.router.choose import (
     ask,
     choose_fitting,
     choose_replica,
-    has_pool_list,
-    n_fitting_pools,
 )
+from sim.model.router.fitting import has_pool_list, n_fitting_pools
 from sim.model.tables.codes import HOLD_FAIR, HOLD_PRIORITY, SEQ_HELD
 from sim.model.tables.served_model import PLACE_BITS
 from sim.units import NEVER

@@ -11,7 +11,7 @@ from sim.compile.jit import jit, jit_call
 from sim.model.admission.cpu_stations import n_before, next_worker, visit_of, work_ps
 from sim.model.base.step_time import prompt_step_ps
 from sim.model.request.in_flight import class_of
-from sim.model.router.choose import fits, has_pool_list, may_serve
+from sim.model.router.fitting import fits, has_pool_list, may_serve
 from sim.model.router.prefix_aware import cached_tokens
 from sim.units import NEVER
 

@@ -9,7 +9,8 @@ from sim.model.gateway.dispatch import enqueue, find_replica
 from sim.model.gateway.hold_queue import hold, release
 from sim.model.record.latency_attribution import held_from
 from sim.model.request.in_flight import class_of, count_arrival, reject_on_arrival, take_slot
-from sim.model.router.choose import ask, n_fitting_pools
+from sim.model.router.choose import ask
+from sim.model.router.fitting import n_fitting_pools
 from sim.model.tables.codes import GATEWAY_FULL, NEED_SLOTS, TOO_LONG
 from sim.model.timers.timer_heap import next_timer_ps
 from sim.units import NEVER

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from sim.compile.jit import jit, jit_call
-from sim.model.base.kv_blocks import blocks_of
 from sim.model.base.min_tree import tree_first_key, tree_next, tree_set
 from sim.model.replica.jump import blocks_used
-from sim.model.request.in_flight import class_of, output_of, prompt_of
+from sim.model.request.in_flight import class_of
+from sim.model.router.fitting import avoid_others, clear_avoided, fits, has_pool_list, is_served, may_serve
 from sim.model.router.load import (
     first_looked_at,
     least_outstanding,
@@ -27,7 +27,7 @@ from sim.model.router.weighted_score import Snapshot, WeightedScoreSettings, wei
 from sim.model.tables.codes import STAGE_READY
 from sim.model.tables.kinds import REPLICA, SESSION, Kind, names_of_kinds
 from sim.model.tables.served_model import PLACE_BITS, PLACES_MAX
-from sim.rng import STREAM_ROUTE, STREAM_SPLIT, draw_below
+from sim.rng import STREAM_ROUTE, draw_below
 from sim.units import NEVER
 
 ROUND_ROBIN, RANDOM, LEAST_OUTSTANDING, POWER_OF_TWO, LEAST_KV = 0, 1, 2, 3, 4
@@ -44,62 +44,6 @@ KINDS = (
     Kind(PREFIX_AWARE, "prefix_aware", PrefixAwareSettings),
 )
 ROUTERS = names_of_kinds(KINDS)
-
-
-@jit
-def fits(params, pool_id, i):
-    """Whether request i alone fits a replica of the pool: its context and its KV blocks."""
-    pool = params.pool[pool_id]
-    prompt = prompt_of(params, i)
-    output = output_of(params, i) if output_of(params, i) > 0 else 1
-    return (
-        prompt + output_of(params, i) <= pool.max_model_len
-        and blocks_of(pool, prompt + output - 1) <= pool.n_blocks
-    )
-
-
-@jit
-def n_fitting_pools(params, g, i):
-    """In how many pools of the served model that may serve it request i fits."""
-    if has_pool_list(params, g, i):
-        return n_listed_pools(params, i)
-    model = params.served_model[g]
-    if params.all_fit == 1:
-        return model.n_pool
-    n = 0
-    for pool in range(model.first_pool, model.first_pool + model.n_pool):
-        if fits(params, pool, i):
-            n += 1
-    return n
-
-
-@jit
-def has_pool_list(params, g, i):
-    """Whether the class of request i names or orders the pools of served model g; never for a fallback."""
-    klass = params.klass[class_of(params, i)]
-    return klass.n_pool > 0 and klass.served_model == g
-
-
-@jit_call
-def n_listed_pools(params, i):
-    """In how many pools of its class's list request i fits."""
-    klass = params.klass[class_of(params, i)]
-    n = 0
-    for j in range(klass.n_pool):
-        if fits(params, params.m[klass.pools_at + j], i):
-            n += 1
-    return n
-
-
-@jit
-def may_serve(params, pool, i):
-    """Whether request i fits a pool that may serve it."""
-    klass = params.klass[class_of(params, i)]
-    listed = not has_pool_list(params, params.pool[pool].served_model, i)
-    for j in range(klass.n_pool):
-        if params.m[klass.pools_at + j] == pool:
-            listed = True
-    return listed and fits(params, pool, i)
 
 
 @jit
@@ -262,36 +206,6 @@ def choose_version(params, state, route, most):
     r = choose_narrowed(params, state, route, most)
     clear_avoided(params, state)
     return r
-
-
-@jit_call
-def avoid_others(params, state, route):
-    """Draw which version of each deployment a request goes to: it avoids the other."""
-    for number in range(params.n_rollout):
-        own = state.rollout[number]
-        if own.weight >= 0:
-            drawn = draw_below(params.seed, STREAM_SPLIT, route.request, number, 100)
-            other = own.pool if drawn < own.weight else params.rollout[number].to_pool
-            state.pool[other].is_avoided = 1
-
-
-@jit_call
-def clear_avoided(params, state):
-    """No pool is avoided."""
-    for pool in range(params.n_pool):
-        state.pool[pool].is_avoided = 0
-
-
-@jit_call
-def is_served(params, state, route):
-    """Whether a pool that is not avoided has ready replicas for a request."""
-    model = params.served_model[route.served_model]
-    found = False
-    for pool in range(model.first_pool, model.first_pool + model.n_pool):
-        is_open = state.pool[pool].is_avoided == 0 and state.pool[pool].n_ready > 0
-        if is_open and may_serve(params, pool, route.request):
-            found = True
-    return found
 
 
 @jit_call
