@@ -154,7 +154,7 @@ def check_evictions(seed: int) -> int:
     n = 0
     for row in state.rows("event", min(int(state.n_event), int(params.n_event) - 1)):
         name, r = EVENT_NAMES[row["event"]], int(row["replica"])
-        if r < 0:
+        if not 0 <= r < len(pool_of):  # of a node, or of a job
             continue
         pool_id = pool_of[r]
         if name == "pool_scaled":
