@@ -77,7 +77,7 @@ class Placer:
         gpus = int(p.node_group[group].gpus)
         first = int(node.first_gpu)
         there: dict[str, int] = {}
-        for r in replicas_on(st, i):
+        for r in replicas_on(p, st, i):
             name = self.pools[int(st.replica[r].pool)]
             there[name] = there.get(name, 0) + 1
         return NodeWithRoom(
@@ -91,11 +91,12 @@ class Placer:
         )
 
 
-def replicas_on(st: State, node: int) -> set[int]:
-    """The replicas that hold slices of a node."""
+def replicas_on(p: Params, st: State, node: int) -> set[int]:
+    """The replicas that hold slices of a node; runs of jobs are none."""
     found = set()
     number = int(st.node[node].first_held)
     while number >= 0:
-        found.add(int(st.member[number].replica))
+        if int(st.member[number].replica) < int(p.n_replica):
+            found.add(int(st.member[number].replica))
         number = int(st.member[number].next)
     return found
