@@ -43,6 +43,7 @@ def lacks(body: str) -> list[str]:
         "docs/autoscalers.md",
         "docs/cluster.md",
         "docs/placement.md",
+        pytest.param("docs/deployments.md", marks=SLOW),
         pytest.param("README.md", marks=SLOW),
         pytest.param("docs/studies.md", marks=SLOW),
         pytest.param("docs/answers.md", marks=SLOW),

@@ -26,7 +26,7 @@ def shares(found: Result, begin: int, end: int) -> float:
     """The part of the requests that came in a time and that the new version got."""
     arrival, pool = found.requests["arrival_ps"], found.requests["pool_id"]
     mine = (arrival >= begin) & (arrival < end) & (pool >= 0)
-    return float((pool[mine] == 1).mean())
+    return float((pool[mine] == 1).mean()) if mine.any() else 0.0
 
 
 # ---- blue-green ----------------------------------------------------------------------
