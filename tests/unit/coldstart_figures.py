@@ -381,7 +381,7 @@ EXPLAINED = {
 LEFT_OUT = {
     "dyngms_nvme": "a bound, and no size for each model",
     "dynsnap_kv_release": "sizes of images, no time",
-    "sleep": "sleep and wake: neither bytes nor a link are stated, and whole starts without their disk",
+    "sleep": "sleep and wake have a table of their own above; of whole starts the disk is not stated",
     "sllm_lora": "a ratio",
     "pega": "pinning host memory: a host KV cache is not simulated",
     "spark": "a range from a forum; neither model nor bytes",

@@ -1,4 +1,4 @@
-"""What docs/scenarios.md, docs/traffic.md and the stories show works as it stands."""
+"""What docs/scenarios.md, docs/traffic.md, the cluster's pages and the stories show works as it stands."""
 
 from __future__ import annotations
 
@@ -20,6 +20,13 @@ BLOCKS = re.findall(r"```yaml\n(.*?)```", TEXT, re.DOTALL)
 COMMANDS = re.findall(r"^    fleetsim (?:run|compare) (.+)$", TEXT, re.MULTILINE)
 TRAFFIC_BLOCKS = re.findall(r"```yaml\n(.*?)```", TRAFFIC, re.DOTALL)
 TRAFFIC_COMMANDS = re.findall(r"^    fleetsim (?:run|compare) (.+)$", TRAFFIC, re.MULTILINE)
+CLUSTER_COMMANDS = [
+    command
+    for page in ("cluster", "cold-starts", "deployments")
+    for command in re.findall(
+        r"^    fleetsim (?:run|compare) (.+)$", (DOCS / f"{page}.md").read_text(), re.MULTILINE
+    )
+]
 STORY_COMMANDS = [  # what a story suggests to try; two blanks end a command
     command
     for path in sorted((ROOT / "scenarios").glob("*.yaml"))
@@ -49,7 +56,7 @@ def test_example_of_what_stands_around_the_gpu(block: str, tmp_path: Path) -> No
     assert [visit.station for visit in scenario.classes[0].before] == ["tokeniser", "lookup"]
 
 
-@pytest.mark.parametrize("command", [*COMMANDS, *TRAFFIC_COMMANDS])
+@pytest.mark.parametrize("command", [*COMMANDS, *TRAFFIC_COMMANDS, *CLUSTER_COMMANDS])
 def test_example_command(command: str) -> None:
     name, *words = shlex.split(command)
     seeds, overrides = seeds_and_rest(words)
@@ -73,3 +80,4 @@ def test_example_limit(text: str) -> None:
 def test_there_are_examples() -> None:
     assert (len(BLOCKS), len(COMMANDS), len(LIMITS)) == (2, 8, 6)
     assert (len(TRAFFIC_BLOCKS), len(TRAFFIC_COMMANDS)) == (1, 18)
+    assert len(CLUSTER_COMMANDS) >= 4
