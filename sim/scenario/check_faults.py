@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from sim.errors import nearest, problem
 from sim.scenario.check_cluster import GAP_MIN_S, lost_node_problems, where_problems
 from sim.scenario.check_sense import too_long
-from sim.scenario.faults import Fault, Slow, SlowLink, Timed
+from sim.scenario.faults import Crash, Fault, Hang, Slow, SlowLink, Timed
 from sim.scenario.ranges import highest, lowest, mean
 from sim.scenario.scenario import Scenario
 
@@ -22,6 +22,8 @@ def fault_problems(scenario: Scenario) -> Iterator[str]:
             yield from time_problems(key, fault)
         if isinstance(fault, Slow):
             yield from slow_problems(key, fault, scenario)
+        elif isinstance(fault, Crash | Hang):
+            yield from pool_problems(key, fault.pool, scenario)
         elif isinstance(fault, SlowLink):
             names = [link.name for link in scenario.links]
             if fault.link not in names:
@@ -48,19 +50,19 @@ def pool_problems(key: str, pool: str | None, scenario: Scenario) -> Iterator[st
         yield problem(f"{key}.pool", pool, ", ".join(names), nearest(pool, names))
 
 
-def time_problems(key: str, fault: Timed) -> Iterator[str]:
+def time_problems(key: str, fault: Timed | Crash | Hang) -> Iterator[str]:
     """It comes once or again and again, and lasts some time."""
     if (fault.at_s is None) == (fault.gap is None):
         both = "both" if fault.gap is not None else "neither"
         yield f"{key}: has {both} of at_s and gap; allowed: at_s, when it comes once, or gap, when it comes again and again"
     for name in ("gap", "lasts"):
-        dist = getattr(fault, name)
+        dist = getattr(fault, name, None)
         if dist is None:
             continue
         if lowest(dist) < 0:
             yield f"{key}.{name}: can be negative ({lowest(dist):g} s); give it `min: 0`"
         yield from too_long(f"{key}.{name}", dist)
-    if highest(fault.lasts) <= 0:
+    if isinstance(fault, Timed) and highest(fault.lasts) <= 0:
         yield f"{key}.lasts: is never more than 0 s; allowed: some seconds, or a distribution of them"
     if fault.gap is not None and mean(fault.gap) < GAP_MIN_S and lowest(fault.gap) >= 0:
         yield f"{key}.gap: has a mean of {mean(fault.gap):g} s; allowed: a mean of at least {GAP_MIN_S:g} s"

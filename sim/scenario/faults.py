@@ -9,6 +9,7 @@ from pydantic.dataclasses import dataclass
 
 from sim.scenario.dist import Dist
 from sim.scenario.types import CONFIG, Count, Flag, Key, Seconds, SomeSeconds, Text
+from sim.scenario.types import CONFIG, Count, Int, Key, PeriodS, Seconds, SomeSeconds, Text
 
 SLOW_MAX = 1000.0
 
@@ -84,6 +85,38 @@ class SlowLink(Timed):
     factor: LinkFactor
 
 
+@dataclass(frozen=True, kw_only=True, config=CONFIG)
+class Crash:
+    """The process of so many replicas of a pool (None: of any), drawn at random, is gone with all that it held, once at
+    `at_s` or again and again, `gap` after it was over. It starts again in place, with the kubelet's waits.
+    """
+
+    kind: Literal["crash", "out_of_memory"]
+    at_s: SomeSeconds | None = None
+    gap: Dist | None = None
+    pool: Key | None = None
+    replicas: Count = 1
+    source: Text = ""
+    confidence: Text = ""
+
+
+@dataclass(frozen=True, kw_only=True, config=CONFIG)
+class Hang:
+    """So many replicas stand still and look ready, until a health check every `period_s` has failed `failures` times; then
+    they are killed and start again in place.
+    """
+
+    kind: Literal["hang"]
+    at_s: SomeSeconds | None = None
+    gap: Dist | None = None
+    pool: Key | None = None
+    replicas: Count = 1
+    period_s: PeriodS = 10.0  # Kubernetes: periodSeconds
+    failures: Annotated[Int, Field(ge=1, le=1000)] = 3  # … failureThreshold
+    source: Text = ""
+    confidence: Text = ""
+
+
 def with_kinds(faults: Any) -> Any:
     """A list of faults as it was written; those without a kind are losses."""
     if not isinstance(faults, list | tuple):
@@ -91,5 +124,5 @@ def with_kinds(faults: Any) -> Any:
     return [{"kind": "lost", **fault} if isinstance(fault, dict) else fault for fault in faults]
 
 
-AnyFault = Annotated[Fault | Slow | SlowLink, Field(discriminator="kind")]
+AnyFault = Annotated[Fault | Slow | SlowLink | Crash | Hang, Field(discriminator="kind")]
 Faults = Annotated[tuple[AnyFault, ...], Field(max_length=1000)]

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from sim.model.tables.fault import SLOW_LINK, SLOW_STEPS
+from sim.model.tables.fault import CRASH, HANG, SLOW_LINK, SLOW_STEPS
 from sim.model.tables.pool import N_QUANTILE
 from sim.units import NEVER
 
@@ -41,6 +41,8 @@ def make_episodes(seed: int, grid_ps: int, n_pool: int, n_link: int, n_group: in
             }
         else:
             row |= slow_row(rng, n_pool, n_group)
+        if row["kind"] == SLOW_STEPS and not row.get("is_of_nodes") and rng.integers(2):
+            row["kind"] = int(rng.choice((CRASH, HANG)))
         rows.append(row)
     return {"episode": rows, "fault_clock": clocks}
 

@@ -24,7 +24,14 @@ from sim.model.prefix_cache.block_ranges import clear_prefix
 from sim.model.record.latency_attribution import on_first_ready, on_last_ready_gone
 from sim.model.replica.engine import on_enqueued
 from sim.model.router.choose import refresh_load
-from sim.model.tables.codes import STAGE_DRAINING, STAGE_ENGINE, STAGE_GONE, STAGE_READY, STAGE_SLICE
+from sim.model.tables.codes import (
+    STAGE_DRAINING,
+    STAGE_ENGINE,
+    STAGE_GONE,
+    STAGE_READY,
+    STAGE_SLICE,
+    STAGE_WEIGHTS,
+)
 from sim.model.tables.node import (
     EVENT_POOL_SCALED,
     EVENT_REPLICA_DRAINS,
@@ -84,6 +91,8 @@ def continue_cold_start(params, state, r, t):
         step = params.start_step[pool.first_step + i]
         begin_ps = step_begin(state, step, i, replica.placed_ps)
         own_ps = step_ps(params, step, replica.pool, replica.start)
+        if replica.is_in_place == 1 and step.stage < STAGE_WEIGHTS:
+            own_ps = 0  # the node is there, with its image
         end_ps = begin_ps + own_ps if begin_ps < NEVER else NEVER
         wake_ps = end_ps
         if step.transfer > 0 and begin_ps <= t and own_ps - step.setup_ps >= BRIEF_PS:
@@ -110,6 +119,8 @@ def number_start(params, state, r, t):
     replica.started_ps = t
     replica.start = pool_state.started
     pool_state.started += 1
+    replica.is_in_place = 0
+    replica.n_crash = 0
     clear_transfers(params, state, r)
 
 
@@ -139,6 +150,7 @@ def become_ready(params, state, r, t):
     replica.free_blocks = pool.n_blocks
     replica.batch_left = 0
     replica.slow_q20 = 0
+    replica.is_hung = 0
     if params.n_episode > 0:
         set_speed(params, state, r, t)
     clear_prefix(params, state, r)

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from sim.compile.jit import jit, jit_call
 from sim.model.cluster.nodes import strikes_group
-from sim.model.cluster.speed import is_victim, set_speeds, strikes_pool
+from sim.model.cluster.speed import is_victim, set_speeds, strikes_place, strikes_pool
+from sim.model.faults.restarts import crash_replica, hang_replica
 from sim.model.tables.codes import STAGE_READY
-from sim.model.tables.fault import SLOW_LINK
+from sim.model.tables.fault import CRASH, HANG, SLOW_LINK, SLOW_STEPS
 from sim.model.tables.node import EVENT_FAULT_BEGINS, EVENT_FAULT_ENDS, NODE_ABSENT
 from sim.model.tables.pool import N_QUANTILE_BITS
 from sim.model.telemetry.cluster_log import log_event
@@ -76,6 +77,10 @@ def begin_episode(params, state, e, t):
     struck.n += 1
     log_event(params, state, EVENT_FAULT_BEGINS, -1, -1, e, t)
     take_effect(params, state, e, t)
+    if episode.kind == CRASH:
+        crash_struck(params, state, e, t)
+    elif episode.kind == HANG:
+        hang_struck(params, state, e, t)
 
 
 @jit_call
@@ -90,15 +95,45 @@ def end_episode(params, state, e, t):
         struck.next_ps = t + max(1, drawn_ps(params, clock.gap_ps, STREAM_EPISODE, e, struck.n))
     log_event(params, state, EVENT_FAULT_ENDS, -1, -1, e, t)
     take_effect(params, state, e, t)
+    if params.episode[e].kind == HANG:
+        crash_struck(params, state, e, t)
 
 
 @jit_call
 def take_effect(params, state, e, t):
-    """What the e-th episode changes is changed at t: it has begun, or is over."""
+    """What is as it is while the e-th episode lasts is so from t on, or no longer."""
     if params.episode[e].kind == SLOW_LINK:
         slow_link(params, state, params.episode[e].link - 1, t)
-    else:
+    elif params.episode[e].kind == SLOW_STEPS:
         set_speeds(params, state, t)
+
+
+# ---- processes ----------------------------------------------------------------------
+@jit
+def is_struck(params, state, e, r):
+    """Whether the e-th episode strikes replica r, which serves, now."""
+    return (
+        state.replica[r].stage >= STAGE_READY
+        and strikes_pool(params, state, e, r)
+        and strikes_place(params, state, e, r)
+    )
+
+
+@jit_call
+def crash_struck(params, state, e, t):
+    """What the e-th episode strikes crashes at t; where it made replicas hang, those that still do."""
+    for r in range(params.n_replica):
+        was_hung = params.episode[e].kind == CRASH or state.replica[r].is_hung == 1
+        if was_hung and is_struck(params, state, e, r):
+            crash_replica(params, state, r, t)
+
+
+@jit_call
+def hang_struck(params, state, e, t):
+    """What the e-th episode strikes stands still from t on."""
+    for r in range(params.n_replica):
+        if is_struck(params, state, e, r):
+            hang_replica(params, state, r, t)
 
 
 # ---- what is struck ----------------------------------------------------------------------

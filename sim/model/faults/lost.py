@@ -71,6 +71,13 @@ def choose_lost_replica(params, state, pool):
 @jit_call
 def lose_replica(params, state, r, t):
     """A replica is gone at t, in the middle of whatever it did: all that it held fails."""
+    drop_all(params, state, r, t)
+    remove_replica(params, state, r, t)
+
+
+@jit_call
+def drop_all(params, state, r, t):
+    """A replica serves no longer at t, in the middle of whatever it did: all that it held fails."""
     replica = state.replica[r]
     settle(params, state, r, t)
     if replica.jump_steps > 0:
@@ -87,7 +94,6 @@ def lose_replica(params, state, r, t):
     fail_list(params, state, r, replica.wait_head, t)
     fail_list(params, state, r, replica.run_head, t)
     clear_engine(params, state, r)
-    remove_replica(params, state, r, t)
 
 
 @jit_call
@@ -183,6 +189,7 @@ def clear_engine(params, state, r):
     """Empty an engine; its step count and its totals stay."""
     replica = state.replica[r]
     replica.jump_steps = 0
+    replica.is_hung = 0
     replica.n_run = 0
     replica.n_wait = 0
     replica.n_decode = 0

@@ -30,7 +30,7 @@ def gate_opens_ps(params, state, r, t):
     """When an idle replica may start: now, at the end of its batching delay, or not before more requests come (NEVER)."""
     replica = state.replica[r]
     pool = params.pool[replica.pool]
-    if replica.n_wait == 0:
+    if replica.n_wait == 0 or replica.is_hung == 1:
         return NEVER
     batching = pool.batching
     full = replica.n_wait >= pool.max_num_seqs

@@ -10,8 +10,7 @@ FACTOR_BITS = 20
 FACTOR_ONE = 1 << FACTOR_BITS
 FACTOR_MAX = 1 << 30  # of several faults together: a thousand times as slow
 
-EPISODE_KINDS = ("slow", "link")
-SLOW_STEPS, SLOW_LINK = range(2)
+SLOW_STEPS, SLOW_LINK, CRASH, HANG = range(4)
 
 
 class Episode(Row):

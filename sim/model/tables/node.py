@@ -29,6 +29,7 @@ EVENT_NAMES = (
     *("fault_begins", "fault_ends"),
     *("job_submitted", "job_placed", "job_preempted", "job_lost", "job_finished", "job_failed"),
     *("node_drained", "replica_evicted", "eviction_refused"),
+    *("fault_begins", "fault_ends", "replica_crashed", "replica_hangs"),
 )
 (
     EVENT_NODE_REQUESTED,
@@ -60,6 +61,10 @@ EVENT_NAMES = (
     EVENT_REPLICA_EVICTED,
     EVENT_EVICTION_REFUSED,
 ) = range(28)
+) = range(25)
+    EVENT_REPLICA_CRASHED,
+    EVENT_REPLICA_HANGS,
+) = range(21)
 
 
 class ClusterParams(Row):

@@ -50,6 +50,9 @@ class Replica(Row):
     drain_ps = Field("when it began to drain")
     abandoned = Field("1 + the first slot of the running attempts whose client has gone, 0 = none")
     slow_q20 = Field("what the time of its steps is multiplied by, 0 = they take as long as they should")
+    is_hung = Field("1 = it stands still: no step ends or begins")
+    n_crash = Field("how often it has crashed since it was last ready for long")
+    is_in_place = Field("1 = it starts again where it was: what has come to its node is there")
     prefix_at = Field("where its prefix cache starts in State.m, 0 = it has none")
 
 
