@@ -37,6 +37,7 @@ from sim.fill.trace import Traffic, Turns, checked_sessions, checked_turns, line
 from sim.model.loop.control import SCALER_PAR
 from sim.model.router.choose import KINDS, LEAST_OUTSTANDING
 from sim.model.router.hash_ring import make_rings
+from sim.model.tables.fault import LOSING
 from sim.model.tables.pool import StartStep
 from sim.model.tables.run import Params
 from sim.model.tables.served_model import ServedModelParams
@@ -120,7 +121,7 @@ def make_world(
         lists["episode"] = place_episodes(params, lists["episode"])
     of_things = lay_things(params, lists, starts[-1])
     at = starts[-1] + len(of_things)
-    behind = gateway_tables(classes, models, tenants, front or FrontRow(), bool(lists["fault"]), params, at)
+    behind = gateway_tables(classes, models, tenants, front or FrontRow(), has_losses(lists), params, at)
     tables["klass"], of_clients = make_classes(classes, at + sum(len(table) for table in behind))
     settings = [settings_words(KINDS[model.router], model.settings) for model in models]
     at += sum(len(table) for table in (*behind, of_clients))
@@ -128,6 +129,11 @@ def make_world(
     rows["settings_at"] = at + np.array(starts_of([len(words) for words in settings]))
     parts = [params.m, *tables.values(), of_things, *behind, of_clients, *settings]
     return World(m=np.concatenate(parts).astype(np.int64), n_class=len(classes))
+
+
+def has_losses(things: Things) -> bool:
+    """Whether replicas may be lost with what they hold, at a scripted time or by an episode."""
+    return bool(things["fault"]) or any(row["kind"] in LOSING for row in things.get("episode", ()))
 
 
 def lay_things(params: Params, things: Things, at: int) -> np.ndarray:

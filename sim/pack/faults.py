@@ -5,16 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from sim.model.tables.fault import CRASH, FACTOR_ONE, HANG, SLOW_LINK, SLOW_STEPS
+from sim.model.tables.fault import CRASH, FACTOR_ONE, GPU_LOST, HANG, SLOW_LINK, SLOW_STEPS
 from sim.pack.cluster import quantiles_ps, zones_of
 from sim.scenario.dist import Constant, Dist
-from sim.scenario.faults import Crash, Fault, Hang, Slow, SlowLink
+from sim.scenario.faults import Crash, Fault, GpuLost, Hang, Slow, SlowLink
 from sim.scenario.pool import Pool
 from sim.scenario.scenario import Scenario
 from sim.units import NEVER, s_to_ps
 
 Rows = list[dict[str, Any]]
-Lasting = Slow | SlowLink | Crash | Hang
+Lasting = Slow | SlowLink | Crash | Hang | GpuLost
 
 
 def episode_rows(scenario: Scenario, pools: Sequence[Pool]) -> dict[str, Rows]:
@@ -27,6 +27,8 @@ def episode_rows(scenario: Scenario, pools: Sequence[Pool]) -> dict[str, Rows]:
         row = time_row(fault, lasts_of(fault), clocks)
         if isinstance(fault, Slow):
             row |= slow_row(fault, scenario, pools)
+        elif isinstance(fault, GpuLost):
+            row |= {"kind": GPU_LOST, "units": fault.gpus, **of_nodes(fault, scenario)}
         elif isinstance(fault, SlowLink):
             names = [link.name for link in scenario.links]
             factor_q20 = round(fault.factor * FACTOR_ONE)
@@ -58,17 +60,24 @@ def time_row(fault: Lasting, lasts: Dist, clocks: Rows) -> dict[str, int]:
 
 def slow_row(fault: Slow, scenario: Scenario, pools: Sequence[Pool]) -> dict[str, int]:
     """Where steps are slow."""
-    groups = scenario.cluster.node_groups
     units = fault.nodes if fault.is_of_nodes else fault.replicas
     return {
         "kind": SLOW_STEPS,
         "pool": place_of(fault.pool, [pool.name for pool in pools]),
-        "node_group": place_of(fault.node_group, [group.name for group in groups]),
-        "zone": place_of(fault.zone, zones_of(groups)),
-        "is_of_nodes": int(fault.is_of_nodes),
+        **(of_nodes(fault, scenario) if fault.is_of_nodes else {}),
         "is_of_tp": int(fault.kind == "nvlink"),
         "units": NEVER if units is None else units,
         "factor_q20": round(fault.factor * FACTOR_ONE),
+    }
+
+
+def of_nodes(fault: Slow | GpuLost, scenario: Scenario) -> dict[str, int]:
+    """Of which group and zone nodes are struck."""
+    groups = scenario.cluster.node_groups
+    return {
+        "is_of_nodes": 1,
+        "node_group": place_of(fault.node_group, [group.name for group in groups]),
+        "zone": place_of(fault.zone, zones_of(groups)),
     }
 
 

@@ -10,7 +10,7 @@ from sim.errors import nearest, problem
 from sim.scenario.check_room import gang_room_problems, lost_count_problems
 from sim.scenario.check_sense import too_long
 from sim.scenario.cluster import DYNAMIC, NODES_MAX, WHOLE, Cluster, NodeGroup, NodeScores, RandomFault
-from sim.scenario.faults import Fault, Slow
+from sim.scenario.faults import Fault, GpuLost, Slow
 from sim.scenario.geometry import ALL, BALANCED, cut_into, names_in, nearest_geometries, offered
 from sim.scenario.pool import Pool
 from sim.scenario.ranges import lowest, mean
@@ -141,7 +141,9 @@ def random_fault_problems(key: str, fault: RandomFault, cluster: Cluster) -> Ite
         yield f"{key}.gap: has a mean of {mean(fault.gap):g} s; allowed: a mean of at least {GAP_MIN_S:g} s"
 
 
-def where_problems(key: str, fault: Fault | RandomFault | Slow, groups: Sequence[NodeGroup]) -> Iterator[str]:
+def where_problems(
+    key: str, fault: Fault | RandomFault | Slow | GpuLost, groups: Sequence[NodeGroup]
+) -> Iterator[str]:
     """Nodes are lost of a group and a zone that there are."""
     for name, there in (("node_group", [g.name for g in groups]), ("zone", [g.zone for g in groups])):
         value = getattr(fault, name)

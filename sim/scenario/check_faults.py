@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from sim.errors import nearest, problem
 from sim.scenario.check_cluster import GAP_MIN_S, lost_node_problems, where_problems
 from sim.scenario.check_sense import too_long
-from sim.scenario.faults import Crash, Fault, Hang, Slow, SlowLink, Timed
+from sim.scenario.faults import Crash, Fault, GpuLost, Hang, Slow, SlowLink, Timed
 from sim.scenario.ranges import highest, lowest, mean
 from sim.scenario.scenario import Scenario
 
@@ -22,6 +22,10 @@ def fault_problems(scenario: Scenario) -> Iterator[str]:
             yield from time_problems(key, fault)
         if isinstance(fault, Slow):
             yield from slow_problems(key, fault, scenario)
+        elif isinstance(fault, GpuLost) and not scenario.cluster.node_groups:
+            yield f"{key}.kind: gpu_lost strikes nothing: the cluster has no node groups; allowed: crash, or a cluster"
+        elif isinstance(fault, GpuLost):
+            yield from where_problems(key, fault, scenario.cluster.node_groups)
         elif isinstance(fault, Crash | Hang):
             yield from pool_problems(key, fault.pool, scenario)
         elif isinstance(fault, SlowLink):

@@ -117,6 +117,18 @@ class Hang:
     confidence: Text = ""
 
 
+@dataclass(frozen=True, kw_only=True, config=CONFIG)
+class GpuLost(Timed):
+    """So many GPUs of a node group, a zone or any are lost with the replicas on them (an Xid error), drawn at random; their
+    nodes keep them and place nothing there until they are repaired: that `lasts` so long.
+    """
+
+    kind: Literal["gpu_lost"]
+    gpus: Count = 1
+    node_group: Key | None = None
+    zone: Key | None = None
+
+
 def with_kinds(faults: Any) -> Any:
     """A list of faults as it was written; those without a kind are losses."""
     if not isinstance(faults, list | tuple):
@@ -124,5 +136,5 @@ def with_kinds(faults: Any) -> Any:
     return [{"kind": "lost", **fault} if isinstance(fault, dict) else fault for fault in faults]
 
 
-AnyFault = Annotated[Fault | Slow | SlowLink | Crash | Hang, Field(discriminator="kind")]
+AnyFault = Annotated[Fault | Slow | SlowLink | Crash | Hang | GpuLost, Field(discriminator="kind")]
 Faults = Annotated[tuple[AnyFault, ...], Field(max_length=1000)]

@@ -226,8 +226,13 @@ class ClusterWalk:
                 assert self.nodes[node] in (NODE_READY, NODE_CORDONED)
                 held[node] += 1
                 self.take(cards, node, pool, member[at["gpus"]], member[at["starts"]])
-        found = [(sum(1 << s for s in card.held), card.compute, card.media) for card in cards]
         rows = self.st.rows("gpu", len(cards))
+        found = []
+        for card, is_lost in zip(cards, rows["is_lost"].tolist(), strict=True):
+            assert not (is_lost and card.held), "a lost GPU holds nobody"
+            held_slices = 255 if is_lost else sum(1 << s for s in card.held)
+            found.append((held_slices, card.compute, card.media))
+            self.seen["lost GPUs"] += is_lost
         gpus = list(zip(*(rows[name].tolist() for name in ("busy", "compute", "media")), strict=True))
         assert gpus == found
         assert self.st.rows("node", len(held))["n_member"].tolist() == held

@@ -14,14 +14,19 @@ from sim.fill.params import ClassRow, PoolRow, RunRow, ServedModelRow, Traffic, 
 from sim.fill.signals import SignalRow
 from sim.model.faults.restarts import backoff_ps
 from sim.model.tables.codes import N_START_STAGE, OUTCOMES
-from sim.model.tables.fault import CRASH, HANG
+from sim.model.tables.fault import CRASH, GPU_LOST, HANG
 from sim.model.tables.pool import N_QUANTILE
+from sim.units import NEVER
 
 S = 10**12
 
 
 def run(
-    engine: str, requests: list[tuple[int, int, int]], episodes: list[dict[str, int]], **more: Any
+    engine: str,
+    requests: list[tuple[int, int, int]],
+    episodes: list[dict[str, int]],
+    things: dict[str, Any] | None = None,
+    **more: Any,
 ) -> tuple[Result, Any]:
     """One replica with steps of 1 s; a start has an image of 50 s and an engine of 7 s."""
     stages = np.zeros((N_START_STAGE, N_QUANTILE), dtype=np.int64)
@@ -47,7 +52,7 @@ def run(
                 **{"min_replicas": 1, "max_replicas": 1, "initial_replicas": 1, **more},
             )
         ],
-        things={"episode": episodes},
+        things={**(things or {}), "episode": episodes},
     )
     state = run_plan(p) if engine == "cpu" else Fleet(p).run()
     return make_result(p, state), state
@@ -97,3 +102,21 @@ def test_a_jump_stops_at_the_last_boundary_before_the_hang(engine: str) -> None:
     found, state = run(engine, [(0, 4, 9)], [hang])
     assert found.requests["itl_max_ps"][0] == S
     assert state.replica[0].decode_tokens == 1, "the step that would end at 3 does not"
+
+
+@pytest.mark.parametrize("engine", ["cpu", "simpy"])
+def test_a_lost_gpu_takes_its_replica_and_holds_nobody_until_it_is_repaired(engine: str) -> None:
+    # two replicas on a node of two GPUs; one is lost at 5 with its replica, whose successor waits until the repair at 35
+    # and starts in 57 s; the other GPU's replica goes on
+    cluster = {
+        "cluster": [{"scan_ps": NEVER}],
+        "node_group": [{"n_node": 1, "min_nodes": 1, "initial_nodes": 1, "gpus": 2}],
+        "slice_ask": [{"memory_slices": 8, "compute_slices": 7, "starts": 1, "media": 0}],
+    }
+    lost = {"kind": GPU_LOST, "at_ps": 5 * S, "lasts_ps": 30 * S, "units": 1, "is_of_nodes": 1}
+    pair = {"min_replicas": 2, "max_replicas": 2, "initial_replicas": 2}
+    found, state = run(engine, [(0, 4, 9), (0, 4, 9)], [lost], cluster, **pair)
+    assert sorted(OUTCOMES[x] for x in found.requests["outcome"]) == ["completed", "failed"]
+    assert max(state.replica[r].ready_ps for r in range(2)) == (35 + 57) * S
+    assert [state.gpu[u].is_lost for u in range(2)] == [0, 0]
+    assert [state.gpu[u].busy for u in range(2)] == [255, 255], "both held again, by replicas"

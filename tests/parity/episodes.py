@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from sim.model.tables.fault import CRASH, HANG, SLOW_LINK, SLOW_STEPS
+from sim.model.tables.fault import CRASH, GPU_LOST, HANG, SLOW_LINK, SLOW_STEPS
 from sim.model.tables.pool import N_QUANTILE
 from sim.units import NEVER
 
@@ -43,6 +43,10 @@ def make_episodes(seed: int, grid_ps: int, n_pool: int, n_link: int, n_group: in
             row |= slow_row(rng, n_pool, n_group)
         if row["kind"] == SLOW_STEPS and not row.get("is_of_nodes") and rng.integers(2):
             row["kind"] = int(rng.choice((CRASH, HANG)))
+        elif (
+            row["kind"] == SLOW_STEPS and row.get("is_of_nodes") and row["units"] < NEVER and rng.integers(2)
+        ):
+            row["kind"] = GPU_LOST
         rows.append(row)
     return {"episode": rows, "fault_clock": clocks}
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from sim.compile.jit import jit, jit_call
 from sim.model.base.min_tree import tree_build, tree_set
 from sim.model.cluster.workloads import place_soon
+from sim.model.placement.mig import N_SLICE
 from sim.model.tables.node import (
     EVENT_NODE_CORDONED,
     EVENT_NODE_READY,
@@ -23,6 +24,7 @@ from sim.rng import STREAM_NODE, draw
 from sim.units import NEVER
 
 CAPACITY_BITS = 20
+NO_SLICE_FREE = (1 << N_SLICE) - 1
 
 
 @jit_call
@@ -110,8 +112,29 @@ def remove_node(params, state, node_id, event, t):
     log_event(params, state, event, node_id, -1, 0, t)
     state.node[node_id].is_doomed = 0
     state.node[node_id].is_draining = 0
+    forget_lost_gpus(params, state, node_id)
     enter_node_stage(state, node_id, NODE_ABSENT, t)
     tree_set(state.node_tree, params.node_leaves, node_id, NEVER)
+
+
+@jit_call
+def node_of_gpu(params, u):
+    """The number of the node that the u-th GPU is of."""
+    group_id = params.n_node_group - 1
+    while params.node_group[group_id].first_gpu > u:
+        group_id -= 1
+    group = params.node_group[group_id]
+    return group.first_node + (u - group.first_gpu) // group.gpus
+
+
+@jit_call
+def forget_lost_gpus(params, state, node_id):
+    """A node is gone, with what did not work: the one that takes its place is whole."""
+    node = state.node[node_id]
+    for u in range(node.first_gpu, node.first_gpu + params.node_group[node.group].gpus):
+        if state.gpu[u].is_lost == 1:
+            state.gpu[u].is_lost = 0
+            state.gpu[u].busy = 0
 
 
 @jit_call

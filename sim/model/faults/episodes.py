@@ -7,11 +7,12 @@ the same ones.
 from __future__ import annotations
 
 from sim.compile.jit import jit, jit_call
-from sim.model.cluster.nodes import strikes_group
+from sim.model.cluster.nodes import node_of_gpu, strikes_group
 from sim.model.cluster.speed import is_victim, set_speeds, strikes_place, strikes_pool
+from sim.model.faults.gpu_lost import can_lose_gpu, lose_gpus, repair_gpus
 from sim.model.faults.restarts import crash_replica, hang_replica
 from sim.model.tables.codes import STAGE_READY
-from sim.model.tables.fault import CRASH, HANG, SLOW_LINK, SLOW_STEPS
+from sim.model.tables.fault import CRASH, GPU_LOST, HANG, SLOW_LINK, SLOW_STEPS
 from sim.model.tables.node import EVENT_FAULT_BEGINS, EVENT_FAULT_ENDS, NODE_ABSENT
 from sim.model.tables.pool import N_QUANTILE_BITS
 from sim.model.telemetry.cluster_log import log_event
@@ -81,6 +82,8 @@ def begin_episode(params, state, e, t):
         crash_struck(params, state, e, t)
     elif episode.kind == HANG:
         hang_struck(params, state, e, t)
+    elif episode.kind == GPU_LOST:
+        lose_gpus(params, state, e, t)
 
 
 @jit_call
@@ -97,6 +100,8 @@ def end_episode(params, state, e, t):
     take_effect(params, state, e, t)
     if params.episode[e].kind == HANG:
         crash_struck(params, state, e, t)
+    elif params.episode[e].kind == GPU_LOST:
+        repair_gpus(params, state, e, t)
 
 
 @jit_call
@@ -139,7 +144,10 @@ def hang_struck(params, state, e, t):
 # ---- what is struck ----------------------------------------------------------------------
 @jit_call
 def could_strike(params, state, e, unit):
-    """Whether the e-th episode could strike a node, or a replica, that it does not strike yet."""
+    """Whether the e-th episode could strike a GPU, a node or a replica that it does not strike yet."""
+    if params.episode[e].kind == GPU_LOST:
+        birth = state.node[node_of_gpu(params, unit)].request
+        return can_lose_gpu(params, state, e, unit) and not is_victim(params, state, e, unit, birth)
     if params.episode[e].is_of_nodes == 1:
         node = state.node[unit]
         is_there = node.stage != NODE_ABSENT and strikes_group(params, params.episode[e], node.group)
@@ -150,11 +158,21 @@ def could_strike(params, state, e, unit):
 
 
 @jit_call
+def birth_of(params, state, e, unit):
+    """Which request of a node, or start of a replica, a unit is, or that of a GPU's node."""
+    if params.episode[e].kind == GPU_LOST:
+        return state.node[node_of_gpu(params, unit)].request
+    return state.node[unit].request if params.episode[e].is_of_nodes == 1 else state.replica[unit].start
+
+
+@jit_call
 def choose_struck(params, state, e):
     """Draw what the e-th episode strikes this time, as many as it takes or there are."""
     episode = params.episode[e]
     struck = state.episode[e]
     n_unit = params.n_node if episode.is_of_nodes == 1 else params.n_replica
+    if episode.kind == GPU_LOST:
+        n_unit = params.n_gpu
     while struck.n_struck < episode.n_victim:
         n = 0
         for unit in range(n_unit):
@@ -168,7 +186,7 @@ def choose_struck(params, state, e):
             unit += 1
         victim = state.victim[episode.first_victim + struck.n_struck]
         victim.unit = unit
-        victim.birth = state.node[unit].request if episode.is_of_nodes == 1 else state.replica[unit].start
+        victim.birth = birth_of(params, state, e, unit)
         struck.n_struck += 1
 
 

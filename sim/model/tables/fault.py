@@ -1,4 +1,4 @@
-"""Faults that last for a while: slow GPUs, slow links. Once at a scripted time, or again and again at random ones."""
+"""Faults that last for a while: slow GPUs and links, crashed and hung processes, lost GPUs. Once at a scripted time, or again and again at random ones."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ FACTOR_BITS = 20
 FACTOR_ONE = 1 << FACTOR_BITS
 FACTOR_MAX = 1 << 30  # of several faults together: a thousand times as slow
 
-SLOW_STEPS, SLOW_LINK, CRASH, HANG = range(4)
+SLOW_STEPS, SLOW_LINK, CRASH, HANG, GPU_LOST = range(5)
+LOSING = (CRASH, HANG, GPU_LOST)  # what is held fails
 
 
 class Episode(Row):
@@ -23,7 +24,7 @@ class Episode(Row):
     link = Field("1 + the link that is struck")
     is_of_nodes = Field("1 = it strikes nodes, with the replicas on them; 0 = replicas of a pool")
     is_of_tp = Field("1 = it strikes only replicas whose GPUs exchange what they compute")
-    units = Field("how many nodes or replicas, drawn at random; NEVER = all", begin=NEVER)
+    units = Field("how many nodes, GPUs or replicas, drawn at random; NEVER = all", begin=NEVER)
     factor_q20 = Field("what the time of a step, or the capacity of a link, is multiplied by")
     at_ps = Field("when it begins, once; NEVER = drawn, again and again", begin=NEVER)
     lasts_ps = Field("how long it lasts, where that is not drawn")

@@ -30,6 +30,7 @@ EVENT_NAMES = (
     *("job_submitted", "job_placed", "job_preempted", "job_lost", "job_finished", "job_failed"),
     *("node_drained", "replica_evicted", "eviction_refused"),
     *("fault_begins", "fault_ends", "replica_crashed", "replica_hangs"),
+    *("gpu_lost", "gpu_repaired"),
 )
 (
     EVENT_NODE_REQUESTED,
@@ -64,7 +65,9 @@ EVENT_NAMES = (
 ) = range(25)
     EVENT_REPLICA_CRASHED,
     EVENT_REPLICA_HANGS,
-) = range(21)
+    EVENT_GPU_LOST,
+    EVENT_GPU_REPAIRED,
+) = range(23)
 
 
 class ClusterParams(Row):
@@ -201,7 +204,8 @@ class Gpu(Row):
     busy = Field("bit i: somebody holds its i-th memory slice")
     compute = Field("compute slices that somebody holds")
     media = Field("1 = somebody holds its media extensions")
-    kept_busy = Field("scratch: the three above, while a preemption is tried")
+    is_lost = Field("1 = it does not work: all its slices count as held, by nobody")
+    kept_busy = Field("scratch: what is held, while a preemption is tried")
     kept_compute = Field("scratch")
     kept_media = Field("scratch")
 
