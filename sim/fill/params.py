@@ -133,7 +133,7 @@ def make_world(
 
 def has_losses(things: Things) -> bool:
     """Whether replicas may be lost with what they hold, at a scripted time or by an episode."""
-    return bool(things["fault"]) or any(row["kind"] in LOSING for row in things.get("episode", ()))
+    return bool(things["fault"]) or any(row.get("kind") in LOSING for row in things.get("episode", ()))
 
 
 def lay_things(params: Params, things: Things, at: int) -> np.ndarray:

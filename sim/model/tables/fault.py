@@ -1,4 +1,4 @@
-"""Faults that last for a while: slow GPUs and links, crashed and hung processes, lost GPUs. Once at a scripted time, or again and again at random ones."""
+"""Faults that last for a while, or come again and again: slow GPUs and links, crashes, hangs, lost GPUs."""
 
 from __future__ import annotations
 
