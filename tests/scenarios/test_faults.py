@@ -39,3 +39,10 @@ def test_nvlink_strikes_only_replicas_on_several_gpus() -> None:
         summary(*words, "pool.tp=2", fault)["tpot"]["p50_s"]
         > 2 * summary(*words, "pool.tp=2")["tpot"]["p50_s"]
     )
+
+
+def test_a_hang_costs_more_than_a_crash_and_neither_a_cold_start() -> None:
+    words = ("first_run", "duration_s=120", "coldstart=object_store")
+    crashed, hung = (summary(*words, f"faults=[{{kind: {kind}, at_s: 30}}]") for kind in ("crash", "hang"))
+    assert hung["failed"] > crashed["failed"] > 0, "more is sent there until its health check finds it"
+    assert crashed["pools"]["main"]["cold_starts"] == hung["pools"]["main"]["cold_starts"] == 0

@@ -103,7 +103,7 @@ def continue_cold_start(params, state, r, t):
             stage = min(stage, step.stage)
             until_ps = min(until_ps, min(end_ps, wake_ps if wake_ps > t else NEVER))
     if stage == STAGE_READY:
-        if pool.n_transfer > 0:
+        if pool.n_transfer > 0 and replica.is_in_place == 0:
             note_start(params, state, r)
         become_ready(params, state, r, t)
     else:

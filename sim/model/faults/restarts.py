@@ -21,6 +21,9 @@ from sim.units import NEVER
 BACKOFF_PS = 10 * 10**12  # kubelet: the first wait
 BACKOFF_MAX_PS = 300 * 10**12  # … and the longest
 CALM_PS = 600 * 10**12  # … and after how long without a crash the waits begin anew
+FIRST_RESTART = (
+    1 << 40
+)  # restarts draw from numbers of their own: other starts draw what they would without them
 DOUBLINGS_MAX = 5  # 10 s · 2⁵ is more than 300 s
 
 
@@ -51,8 +54,8 @@ def crash_replica(params, state, r, t):
     replica.n_crash += 1
     replica.is_in_place = 1
     replica.started_ps = t
-    replica.start = state.pool[replica.pool].started
-    state.pool[replica.pool].started += 1
+    replica.start = FIRST_RESTART + state.pool[replica.pool].crashed
+    state.pool[replica.pool].crashed += 1
     clear_transfers(params, state, r)
     enter_stage(state, r, STAGE_ENGINE, t)
     if replica.placed_ps > t:

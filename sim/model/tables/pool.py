@@ -105,6 +105,7 @@ class PoolState(Row):
         "1 = a deployment says how many replicas it has: neither its bounds nor its autoscaler do"
     )
     is_avoided = Field("scratch: 1 = the request that is routed goes to another version")
+    crashed = Field("processes of its replicas that crashed: the number of the next restart in place")
     ranges_dropped = Field("block ranges evicted early, not kept or not found because all ranges were in use")
 
 
