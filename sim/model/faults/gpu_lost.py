@@ -8,11 +8,9 @@ from __future__ import annotations
 
 from sim.compile.jit import jit, jit_call
 from sim.model.cluster.nodes import NO_SLICE_FREE, node_of_gpu, strikes_group
-from sim.model.cluster.replica_lifecycle import remove_replica
 from sim.model.cluster.workloads import place_soon
-from sim.model.faults.lost import lose_replica, replace_lost
-from sim.model.tables.codes import STAGE_READY
-from sim.model.tables.node import EVENT_GPU_LOST, EVENT_GPU_REPAIRED, EVENT_REPLICA_LOST, NODE_READY
+from sim.model.faults.lost import lose_workload, replace_lost
+from sim.model.tables.node import EVENT_GPU_LOST, EVENT_GPU_REPAIRED, NODE_READY
 from sim.model.telemetry.cluster_log import log_event
 
 
@@ -29,7 +27,7 @@ def can_lose_gpu(params, state, e, u):
 
 @jit_call
 def next_on_gpu(state, node_id, i, r):
-    """The lowest replica above r that holds a slice of a node's i-th GPU, or −1."""
+    """The lowest workload above r that holds a slice of a node's i-th GPU, or −1."""
     best = -1
     number = state.node[node_id].first_held
     while number >= 0:
@@ -42,17 +40,13 @@ def next_on_gpu(state, node_id, i, r):
 
 @jit_call
 def lose_gpu(params, state, u, t):
-    """The u-th GPU is lost at t, and every replica that holds some of it. Their pools are not told yet."""
+    """The u-th GPU is lost at t, and every replica and run that holds some of it. Their pools are not told yet."""
     node_id = node_of_gpu(params, u)
     i = u - state.node[node_id].first_gpu
     log_event(params, state, EVENT_GPU_LOST, node_id, -1, i, t)
     r = next_on_gpu(state, node_id, i, -1)
     while r >= 0:
-        log_event(params, state, EVENT_REPLICA_LOST, node_id, r, 0, t)
-        if state.replica[r].stage >= STAGE_READY:
-            lose_replica(params, state, r, t)
-        else:
-            remove_replica(params, state, r, t)
+        lose_workload(params, state, r, node_id, t)
         r = next_on_gpu(state, node_id, i, r)
     state.gpu[u].is_lost = 1
     state.gpu[u].busy = NO_SLICE_FREE

@@ -145,19 +145,25 @@ def replace_lost(params, state, t):
 
 
 @jit_call
+def lose_workload(params, state, r, node_id, t):
+    """A replica, or a run of a job, is lost at t with what it had on a node. Its pool is not told yet."""
+    if is_run(params, r):
+        interrupt_run(params, state, r, EVENT_JOB_LOST, node_id, t)
+        return
+    log_event(params, state, EVENT_REPLICA_LOST, node_id, r, 0, t)
+    if state.replica[r].stage >= STAGE_READY:
+        lose_replica(params, state, r, t)
+    else:
+        remove_replica(params, state, r, t)
+
+
+@jit_call
 def lose_node(params, state, node_id, t):
     """A node is gone at t, and every replica and run whose gang has a member on it is lost. Its pool is not told yet."""
     node = state.node[node_id]
     r = next_on_node(state, node_id, -1)
     while r >= 0:
-        if is_run(params, r):
-            interrupt_run(params, state, r, EVENT_JOB_LOST, node_id, t)
-        else:
-            log_event(params, state, EVENT_REPLICA_LOST, node_id, r, 0, t)
-            if state.replica[r].stage >= STAGE_READY:
-                lose_replica(params, state, r, t)
-            else:
-                remove_replica(params, state, r, t)
+        lose_workload(params, state, r, node_id, t)
         r = next_on_node(state, node_id, r)
     state.node_group[node.group].lost += 1
     remove_node(params, state, node_id, EVENT_NODE_LOST, t)

@@ -31,6 +31,7 @@ EVENT_NAMES = (
     *("node_drained", "replica_evicted", "eviction_refused"),
     *("fault_begins", "fault_ends", "replica_crashed", "replica_hangs"),
     *("gpu_lost", "gpu_repaired"),
+    *("replica_crashed", "replica_hangs", "gpu_lost", "gpu_repaired"),
 )
 (
     EVENT_NODE_REQUESTED,
@@ -67,7 +68,7 @@ EVENT_NAMES = (
     EVENT_REPLICA_HANGS,
     EVENT_GPU_LOST,
     EVENT_GPU_REPAIRED,
-) = range(23)
+) = range(29)
 
 
 class ClusterParams(Row):
