@@ -8,8 +8,7 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass
 
 from sim.scenario.dist import Dist
-from sim.scenario.types import CONFIG, Count, Flag, Key, Seconds, SomeSeconds, Text
-from sim.scenario.types import CONFIG, Count, Int, Key, PeriodS, Seconds, SomeSeconds, Text
+from sim.scenario.types import CONFIG, Count, Flag, Int, Key, PeriodS, Seconds, SomeSeconds, Text
 
 SLOW_MAX = 1000.0
 

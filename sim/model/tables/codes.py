@@ -16,7 +16,6 @@ N_STAGE = len(STAGE_NAMES)
 N_START_STAGE = len(START_STAGES)  # the timed ones, stages 1 … N_START_STAGE
 STAGE_GONE, STAGE_SLICE = 0, 1
 STAGE_WEIGHTS = 1 + START_STAGES.index("weight_load")
-STAGE_WEIGHTS = N_START_STAGE - 1
 STAGE_ENGINE, STAGE_READY, STAGE_DRAINING = N_START_STAGE, N_START_STAGE + 1, N_START_STAGE + 2
 N_STEP_MAX = 14  # steps of a start; each draws from a stream of its own (sim.rng)
 

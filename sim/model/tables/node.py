@@ -29,8 +29,6 @@ EVENT_NAMES = (
     *("fault_begins", "fault_ends"),
     *("job_submitted", "job_placed", "job_preempted", "job_lost", "job_finished", "job_failed"),
     *("node_drained", "replica_evicted", "eviction_refused"),
-    *("fault_begins", "fault_ends", "replica_crashed", "replica_hangs"),
-    *("gpu_lost", "gpu_repaired"),
     *("replica_crashed", "replica_hangs", "gpu_lost", "gpu_repaired"),
 )
 (
@@ -62,13 +60,11 @@ EVENT_NAMES = (
     EVENT_NODE_DRAINED,
     EVENT_REPLICA_EVICTED,
     EVENT_EVICTION_REFUSED,
-) = range(28)
-) = range(25)
     EVENT_REPLICA_CRASHED,
     EVENT_REPLICA_HANGS,
     EVENT_GPU_LOST,
     EVENT_GPU_REPAIRED,
-) = range(29)
+) = range(32)
 
 
 class ClusterParams(Row):
