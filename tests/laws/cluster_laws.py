@@ -49,7 +49,7 @@ BEGIN_TO_WAIT = (
 PLACED = (codes.EVENT_REPLICA_PLACED, codes.EVENT_JOB_PLACED)
 #: What an event finds its node or replica as.
 COMES_FROM = {
-    codes.EVENT_NODE_REMOVED: {NODE_READY},
+    codes.EVENT_NODE_REMOVED: {NODE_READY, NODE_CORDONED},  # the latter by a drain
     codes.EVENT_NODE_CORDONED: {NODE_READY},
     codes.EVENT_NODE_UNCORDONED: {NODE_CORDONED},
     codes.EVENT_NODE_REQUESTED: {NODE_ABSENT},
@@ -171,7 +171,7 @@ class ClusterWalk:
                 self.nodes[node] = OF_NODES[event]
             elif event in OF_REPLICAS:
                 self.replicas[replica] = OF_REPLICAS[event]
-            if event == codes.EVENT_NODE_REMOVED:
+            if event == codes.EVENT_NODE_REMOVED and was == NODE_READY:  # not by a drain
                 self.check_removed(node)
             elif event in BEGIN_TO_WAIT:
                 self.since[replica] = time_ps
