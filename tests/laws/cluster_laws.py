@@ -15,7 +15,7 @@ from sim.engine import simpy
 from sim.model.tables import node as codes
 from sim.model.tables.codes import STAGE_DRAINING, STAGE_ENGINE, STAGE_GONE, STAGE_READY, STAGE_SLICE
 from sim.model.tables.job import RUN_FAILED, RUN_FINISHED
-from sim.model.tables.node import NODE_ABSENT, NODE_CORDONED, NODE_READY, NODE_STAGES
+from sim.model.tables.node import BY_USER, NODE_ABSENT, NODE_CORDONED, NODE_READY, NODE_STAGES
 from sim.model.tables.run import Params, State
 from sim.model.tables.sample import MARK_RUN, N_MARK
 
@@ -283,6 +283,8 @@ class ClusterWalk:
         if not pools:
             return
         assert int(self.st.placement_ps) > self.now_ps
+        if int(self.p.cluster[0].placement) == BY_USER:
+            return  # a user's function may leave anybody waiting
         nodes = self.st.rows("node", len(self.nodes))
         for pool in pools:
             self.seen["looked for room"] += 1

@@ -84,7 +84,7 @@ def roomy(seed: int, pools: list[PoolRow]) -> dict[str, list[dict[str, int]]]:
     n_node = sum(pool.max_replicas * place["n_member"] for pool, place in zip(pools, places, strict=True))
     whole = {"memory_slices": 8, "compute_slices": 7, "starts": 1, "weight": 1}
     groups = [{"n_node": n_node, "initial_nodes": n_node, "gpus": 2, "zone": g} for g in range(2)]
-    policy = {"placement": int(rng.integers(4)), "mig_placement": int(rng.integers(4)), "scan_ps": NEVER}
+    policy = {"placement": int(rng.integers(3)), "mig_placement": int(rng.integers(4)), "scan_ps": NEVER}
     return {
         "cluster": [policy],
         "node_group": groups,
