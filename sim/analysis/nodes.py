@@ -14,7 +14,7 @@ from sim.records.window import measured_window_ps
 
 PAID_ANYWAY = ("reserved", "owned")
 ROUNDING = 1e-9
-BESIDE = ("jobs", "free", "fragmented", "not_ready", "unused")
+BESIDE = ("jobs", "free", "fragmented", "not_ready", "rounding", "unused")
 
 
 def node_measures(scenario: Any, result: Any) -> dict[str, dict[str, Any]]:
@@ -41,8 +41,8 @@ def node_facts(scenario: Any, result: Any, place: int, group: Any) -> dict[str, 
 
     `used`, the memory slices that replicas hold, and `jobs`, those that batch jobs do; of ready nodes' others, those that
     no replica of any pool and no job could take (`fragmented`, by the samples of the window) and those that some could
-    (`free`); `not_ready`, from the request until a node is ready; and of reserved and owned nodes the time in which they
-    were not even asked for (`unused`).
+    (`free`); `not_ready`, from when it is paid until a node is ready; what the provider rounds up when it is gone (`rounding`);
+    and of reserved and owned nodes, which are paid all the time, that in which they were not even asked for (`unused`).
     """
     counters = result.node_groups[place]
     start_ps, end_ps = measured_window_ps(scenario, result)
@@ -50,13 +50,16 @@ def node_facts(scenario: Any, result: Any, place: int, group: Any) -> dict[str, 
     ready, used = counters["ready_ps"] * slices, counters["used_ps"]
     useless = (ready - used) * useless_share(result.node_samples, place, start_ps, end_ps)
     absent = counters["n_node"] * (end_ps - start_ps) - counters["billed_ps"]
+    is_kept = group.market in PAID_ANYWAY
+    paid = counters["billed_ps" if is_kept else "paid_ps"]
     parts = {
         "used": (used - counters["job_ps"]) / slices,
         "jobs": counters["job_ps"] / slices,
         "free": (ready - used - useless) / slices,
         "fragmented": useless / slices,
-        "not_ready": counters["billed_ps"] - counters["ready_ps"],
-        "unused": absent if group.market in PAID_ANYWAY else 0,
+        "not_ready": paid - counters["ready_ps"],
+        "rounding": 0 if is_kept else counters["rounded_ps"],
+        "unused": absent if is_kept else 0,
     }
     bill = {f"{name}_usd": node_ps / PS_PER_HOUR * group.usd_per_hour for name, node_ps in parts.items()}
     return {
@@ -83,8 +86,8 @@ def beside_usd(
     window = run = 0.0
     for group, c in zip(scenario.cluster.node_groups, groups, strict=True):
         price, is_kept = group.usd_per_hour / PS_PER_HOUR, group.market in PAID_ANYWAY
-        window += (c["n_node"] * elapsed_ps if is_kept else c["billed_ps"]) * price
-        run += (c["n_node"] * end_ps if is_kept else c["run_billed_ps"]) * price
+        window += (c["n_node"] * elapsed_ps if is_kept else c["paid_ps"] + c["rounded_ps"]) * price
+        run += (c["n_node"] * end_ps if is_kept else c["run_paid_ps"] + c["run_rounded_ps"]) * price
     for pool, c in zip(scenario.pools, pools, strict=True):
         window -= gpu_usd(pool, c["gpu_ps"])
         run -= gpu_usd(pool, c["run_gpu_ps"])

@@ -11,7 +11,7 @@ from sim.model.tables.node import NODE_STAGES
 from sim.model.tables.run import Params, State
 from sim.model.tables.sample import MARK_RUN, MARK_WARM, MARK_WINDOW, N_MARK
 
-AREAS = ("billed_ps", "ready_ps", "used_ps", "job_ps")
+AREAS = ("billed_ps", "paid_ps", "rounded_ps", "ready_ps", "used_ps", "job_ps")
 COUNTS = ("requested", "refused", "removed", "lost", "peak_nodes")
 SAMPLED = ("used_slices", "free_slices", "useless_slices", "waiting", *COUNTS[:4])
 

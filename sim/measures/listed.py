@@ -198,24 +198,25 @@ STATION = (
 
 #: of a group of nodes: their time and cost in the window, their counts over the whole run
 NODE_GROUP = (
-    Measure("nodes_mean", COUNT, "nodes that cost money, on average",
+    Measure("nodes_mean", COUNT, "nodes asked for and not gone, on average",
             ratio("billed_ps", "window_ps", "node time / window")),
     Measure("nodes_ready_mean", COUNT, "nodes that are ready, on average",
             ratio("ready_ps", "window_ps", "ready node time / window")),
-    Measure("run_nodes_max", COUNT, "most nodes at one time that cost money", fact("peak_nodes")),
+    Measure("run_nodes_max", COUNT, "most nodes at one time that were asked for and not gone", fact("peak_nodes")),
     Measure("slice_use", SHARE, "share of ready nodes' GPUs that replicas and jobs held, by memory slices",
             ratio("used_ps", "room_ps", "slices held × time / slices × ready time")),
     Measure("run_requested", COUNT, "nodes that were asked for", fact("requested")),
     Measure("run_refused", COUNT, "of these, how often the provider had none", fact("refused"), LOW),
     Measure("run_removed", COUNT, "nodes that were given back", fact("removed")),
     Measure("run_lost", COUNT, "nodes that were lost", fact("lost"), LOW),
-    Measure("usd", USD, "cost of its nodes in the window", fact("bill_usd", "sum of the six below"), LOW),
+    Measure("usd", USD, "cost of its nodes in the window", fact("bill_usd", "sum of the seven below"), LOW),
     Measure("usd_used", USD, "of that, for what replicas held", fact("used_usd")),
     Measure("usd_jobs", USD, "… for what batch jobs held", fact("jobs_usd")),
     Measure("usd_free", USD, "… for free GPUs and slices that some replica could have taken", fact("free_usd"), LOW),
     Measure("usd_fragmented", USD, "… for free slices that no replica of any pool could have taken",
             fact("fragmented_usd", "the rest of ready nodes × the samples' share of useless slices"), LOW),
-    Measure("usd_not_ready", USD, "… for nodes from their request until they were ready", fact("not_ready_usd"), LOW),
+    Measure("usd_not_ready", USD, "… for nodes that were paid for and not ready yet", fact("not_ready_usd"), LOW),
+    Measure("usd_rounding", USD, "… beyond their time, for a provider's units and minimum", fact("rounding_usd"), LOW),
     Measure("usd_unused", USD, "… for reserved or owned nodes that nobody asked for", fact("unused_usd"), LOW),
 )
 

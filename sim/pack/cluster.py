@@ -203,6 +203,9 @@ def group_row(group: NodeGroup, zone: int, first_step: int, first_drought: int) 
         "first_drought": first_drought,
         "n_drought": len(group.no_capacity.windows),
         "cache_bytes": round(group.cache_gb * 1e9),
+        "paid_from": NODE_BOOTING if group.billing.starts == "running" else NODE_PROVISIONING,
+        "unit_ps": 1 if group.billing.unit_s is None else s_to_ps(group.billing.unit_s),
+        "least_ps": s_to_ps(group.billing.minimum_s),
         "create_ps": s_to_ps(group.mig_create_s) if group.mig == DYNAMIC else 0,
     }
 

@@ -250,6 +250,7 @@ IDLE_NODES = {
     "free": "free",
     "fragmented": "useless",
     "not_ready": "not ready",
+    "rounding": "rounded up",
     "unused": "not asked for",
 }
 

@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
+from sim.scenario.billing import Billing
 from sim.scenario.dist import Constant, Dist, Lognormal
 from sim.scenario.hardware import Gpu
 from sim.scenario.jobs import Job
@@ -115,6 +116,7 @@ class NodeGroup:
     usd_per_node_hour: UsdPerHour | None = None  # None: its GPUs at usd_per_hour each
     base_w: WattsOrNone | None = None  # a node beside its GPUs; None: the gpu's host_w for each of them
     site: Site = field(default_factory=Site)
+    billing: Billing = field(default_factory=Billing)  # or an option of conf/billing
     mig: MigWord | Annotated[tuple[MigWord, ...], Field(min_length=1, max_length=8)] = WHOLE
     mig_create_s: Seconds = (
         6.0  # a device handle's look-up takes 4 to 10 s: dra-driver-nvidia-gpu, comments in nvlib.go

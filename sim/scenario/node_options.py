@@ -1,5 +1,5 @@
-"""A node group says its GPU and its site by the name of an option, as `h100`, or in full: here a name becomes the option's
-keys.
+"""A node group says its GPU, its site and its billing by the name of an option, as `h100`, or in full: here a name becomes
+the option's keys.
 """
 
 from __future__ import annotations
@@ -12,11 +12,15 @@ from sim.scenario.catalogue import is_file, option_file, option_files
 from sim.scenario.inherit import is_list, merge
 from sim.scenario.options import option_body
 
-NAMED = ("gpu", "site")  # keys of a node group that an option's name may stand for, and the groups of these
+NAMED = (
+    "gpu",
+    "site",
+    "billing",
+)  # keys of a node group that an option's name may stand for, and the groups of these
 
 
 def with_options(raw: Mapping[str, Any]) -> dict[str, Any]:
-    """A scenario's data with the GPU and the site of each node group in full; what is no option's name stays as it is."""
+    """A scenario's data with what node groups name in full; what is no option's name stays as it is."""
     groups = groups_of(raw)
     if not groups:
         return dict(raw)
@@ -70,7 +74,7 @@ def why_no_option(key: str, group: str, name: str) -> str | None:
 
 
 def option_problems(raw: Mapping[str, Any]) -> Iterator[str]:
-    """A line for each node group whose GPU or site has a name that there is not."""
+    """A line for each node group that names an option that there is not."""
     for place, group in enumerate(groups_of(raw)):
         for key in NAMED if isinstance(group, Mapping) else ():
             name = group.get(key)

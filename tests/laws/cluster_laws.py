@@ -359,6 +359,10 @@ class ClusterWalk:
             of = {name: self.areas[name, g] for name in (*NODE_STAGES, "used")}
             assert sum(of[name] for name in NODE_STAGES) == self.groups[g].n_node * int(self.st.now_ps)
             assert big(row["billed_ps"]) == sum(of[name] for name in NODE_STAGES[1:])
+            assert big(row["paid_ps"]) == sum(
+                of[name] for name in NODE_STAGES[int(self.p.node_group[g].paid_from) :]
+            )
+            assert big(row["rounded_ps"]) >= 0
             assert big(row["ready_ps"]) == of["ready"] + of["cordoned"]
             assert big(row["used_ps"]) == of["used"] <= 8 * self.groups[g].gpus * big(row["ready_ps"])
 

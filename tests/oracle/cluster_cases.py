@@ -97,6 +97,9 @@ class Case(NamedTuple):
                     "no_capacity_q20": kind.refused_q20,
                     "retry_ps": kind.retry_ps,
                     "create_ps": kind.create_ps,
+                    "paid_from": kind.paid_from,
+                    "unit_ps": kind.unit_ps,
+                    "least_ps": kind.least_ps,
                     "first_step": len(steps),
                     "n_step": len(kind.steps),
                     "first_drought": len(droughts),
@@ -265,6 +268,20 @@ def make_group(dice: Dice, zone: int, n_pool: int) -> GroupKind:
     )
 
 
+def with_bills(seed: int, groups: list[GroupKind]) -> list[GroupKind]:
+    """Some groups' providers charge in units, at least so much, or from a later stage on."""
+    rng = np.random.default_rng([seed, 71])
+    return [
+        replace(
+            group,
+            paid_from=int(rng.integers(1, 4)),
+            unit_ps=int(rng.integers(1, 9 * TICK_PS)) if rng.integers(2) else 1,
+            least_ps=int(rng.integers(0, 40 * TICK_PS)) * int(rng.integers(2)),
+        )
+        for group in groups
+    ]
+
+
 def make_pool(dice: Dice) -> PoolKind:
     """A pool of a few replicas, one or several members each."""
     most = dice.whole(1, 9)
@@ -373,6 +390,7 @@ def made(seed: int, is_scripted: bool = False) -> Case:
     if policy.preempts and dice.whole(0, 3):
         pools = with_ranks(dice, pools)
         groups = [replace(group, initial=group.n_node) for group in groups[: dice.whole(1, 2)]]
+    groups = with_bills(seed, groups)
     faults = [make_fault(dice, len(groups)) for _ in range(dice.whole(0, 5))]
     faults.sort(key=fault_row)
     deeds = make_deeds(dice, pools, sum(group.n_node for group in groups))

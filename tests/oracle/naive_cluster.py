@@ -89,6 +89,9 @@ class GroupKind:
     steps: list[tuple[int, list[int]]]
     droughts: list[tuple[int, int]]
     asks: list[Ask]
+    paid_from: int = 1  # a stage
+    unit_ps: int = 1
+    least_ps: int = 0
 
 
 @dataclass(frozen=True)
@@ -202,6 +205,7 @@ class Machine:
     def __init__(self, number: int, group: Group) -> None:
         self.number, self.group = number, group
         self.stage = ABSENT
+        self.bill_ps = 0
         self.cards = [Card() for _ in range(group.kind.gpus)]
         self.n_member = 0
         self.idle_ps = 0
@@ -236,6 +240,7 @@ class Group:
         self.requested = self.refused = self.removed = self.lost = self.peak = 0
         self.retry_ps = 0
         self.billed_ps = self.ready_ps = self.used_ps = self.job_ps = 0
+        self.paid_ps = self.rounded_ps = 0
 
     @property
     def billed(self) -> int:
@@ -365,6 +370,10 @@ class Cluster:
         span = t - self.now_ps
         for group in self.groups:
             group.billed_ps += span * group.billed
+            for node in group.machines:
+                if node.stage >= group.kind.paid_from:
+                    node.bill_ps += span
+                    group.paid_ps += span
             group.ready_ps += span * sum(node.stage >= READY for node in group.machines)
             group.used_ps += span * sum(8 * group.kind.gpus - node.free for node in group.machines)
             group.job_ps += span * self.held_by_jobs(group)
@@ -444,7 +453,10 @@ class Cluster:
 
     def sums(self) -> list[tuple[int, ...]]:
         """Of each group."""
-        return [(group.billed_ps, group.ready_ps, group.used_ps, group.job_ps) for group in self.groups]
+        return [
+            (group.billed_ps, group.paid_ps, group.rounded_ps, group.ready_ps, group.used_ps, group.job_ps)
+            for group in self.groups
+        ]
 
     def sample(self) -> None:
         """A row a group of the time series."""
@@ -967,6 +979,13 @@ class Cluster:
     def drop(self, node: Machine) -> None:
         """A node is not there any longer."""
         self.seen["lost on their way"] += node.is_coming
+        kind = node.group.kind
+        if node.stage >= kind.paid_from:
+            begun, over = divmod(node.bill_ps, kind.unit_ps)
+            asked_ps = max((begun + (over > 0)) * kind.unit_ps, kind.least_ps)
+            node.group.rounded_ps += asked_ps - node.bill_ps
+            self.seen["bills rounded up"] += asked_ps > node.bill_ps
+        node.bill_ps = 0
         node.stage, node.due_ps, node.is_doomed = ABSENT, FOREVER, False
 
     def cordon(self, number: int) -> None:

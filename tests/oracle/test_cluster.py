@@ -41,13 +41,14 @@ def of_groups(state: State, n: int) -> list[tuple[int, ...]]:
     """Sums and counts of each group."""
     return [
         (
-            *(big(row[name]) for name in ("billed_ps", "ready_ps", "used_ps")),
+            *(big(row[name]) for name in SUMMED),
             *(int(row[name]) for name in COUNTS),
         )
         for row in state.rows("node_group", n)
     ]
 
 
+SUMMED = ("billed_ps", "paid_ps", "rounded_ps", "ready_ps", "used_ps", "job_ps")
 COUNTS = ("n_billed", "n_ready", "used_slices", "peak_nodes", "requested", "refused", "removed", "lost")
 
 
@@ -55,7 +56,7 @@ def of_naive_groups(cluster: Cluster) -> list[tuple[int, ...]]:
     """The same of the plain model."""
     return [
         (
-            *(group.billed_ps, group.ready_ps, group.used_ps),
+            *(group.billed_ps, group.paid_ps, group.rounded_ps, group.ready_ps, group.used_ps, group.job_ps),
             *(group.billed, sum(node.stage >= READY for node in group.machines)),
             sum(8 * group.kind.gpus - node.free for node in group.machines),
             *(group.peak, group.requested, group.refused, group.removed, group.lost),
@@ -207,7 +208,7 @@ def of_naive_run(run: Work) -> tuple[Any, ...]:
 
 def mark_sums(rows: np.ndarray) -> list[tuple[int, ...]]:
     """Of each group."""
-    return [tuple(big(row[name]) for name in ("billed_ps", "ready_ps", "used_ps", "job_ps")) for row in rows]
+    return [tuple(big(row[name]) for name in SUMMED) for row in rows]
 
 
 def samples_of(state: State, case: Case) -> list[tuple[int, ...]]:
@@ -309,6 +310,7 @@ AT_LEAST = {
     "runs preempted": 5,
     "runs given up": 4,
     "runs that go on from a checkpoint": 8,
+    "bills rounded up": 100,
 }
 
 

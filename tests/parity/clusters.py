@@ -61,6 +61,13 @@ def make_cluster(seed: int, grid_ps: int, pools: list[PoolRow]) -> tuple[dict[st
     steps, droughts, groups = [], [], []
     for _ in range(dice.whole(1, 3)):
         groups.append(make_group(dice, steps, droughts))
+    bills = np.random.default_rng([seed, 71])
+    for group in groups:
+        group |= {
+            "paid_from": int(bills.integers(1, 3)),
+            "unit_ps": int(bills.integers(1, 9 * grid_ps)) if bills.integers(2) else 1,
+            "least_ps": int(bills.integers(0, 40 * grid_ps)) * int(bills.integers(2)),
+        }
     zones = sorted({group["zone"] for group in groups})
     for group in groups:
         group["zone"] = zones.index(group["zone"])  # they are numbered from 0 without gaps

@@ -50,7 +50,19 @@ MODEL_IMPORTS = {
     ),
 }
 #: parts of the catalogue whose numbers come from somewhere
-SOURCED = ("gpu", "model", "coldstart", "autoscaler", "price", "traffic", "station", "cluster", "mig", "site")
+SOURCED = (
+    "gpu",
+    "model",
+    "coldstart",
+    "autoscaler",
+    "price",
+    "traffic",
+    "station",
+    "cluster",
+    "mig",
+    "site",
+    "billing",
+)
 #: what must not stay behind; the patterns are written so that they do not match themselves
 LEFTOVERS = {
     "a path of one machine": r"(?<![\w.}*-])/(?:work|root)/[\w.]",

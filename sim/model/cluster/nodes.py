@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from sim.compile.jit import jit, jit_call
 from sim.model.base.min_tree import tree_build, tree_set
+from sim.model.cluster.billing import charge_node
 from sim.model.cluster.workloads import place_soon
 from sim.model.placement.mig import N_SLICE
 from sim.model.tables.node import (
@@ -28,8 +29,10 @@ NO_SLICE_FREE = (1 << N_SLICE) - 1
 
 
 @jit_call
-def enter_node_stage(state, node_id, stage, t):
-    """Move a node to a stage and keep the counts of its group. A node costs money from its request until it is gone."""
+def enter_node_stage(params, state, node_id, stage, t):
+    """Move a node to a stage and keep the counts of its group. It counts as billed from its request until it is gone; from
+    when the provider charges for it, `charge_node` says.
+    """
     node = state.node[node_id]
     group = state.node_group[node.group]
     was = node.stage
@@ -38,6 +41,7 @@ def enter_node_stage(state, node_id, stage, t):
     group.n_ready += (stage >= NODE_READY) * 1 - (was >= NODE_READY) * 1
     if group.n_billed > group.peak_nodes:
         group.peak_nodes = group.n_billed
+    charge_node(params, state, node_id, was, stage, t)
     node.stage = stage
 
 
@@ -86,7 +90,7 @@ def next_node_step(params, state, node_id, t):
         word = draw(params.seed, STREAM_NODE + 1 + node.step, node.group, node.request)
         took_ps = step.quantile_ps[word >> (63 - N_QUANTILE_BITS)]
         if took_ps > 0:
-            enter_node_stage(state, node_id, step.stage, t)
+            enter_node_stage(params, state, node_id, step.stage, t)
             log_event(params, state, EVENT_NODE_STAGE, node_id, -1, step.stage, t)
             tree_set(state.node_tree, params.node_leaves, node_id, t + took_ps)
             return
@@ -96,7 +100,7 @@ def next_node_step(params, state, node_id, t):
 def become_ready_node(params, state, node_id, t):
     """A node takes replicas from t on."""
     node = state.node[node_id]
-    enter_node_stage(state, node_id, NODE_READY, t)
+    enter_node_stage(params, state, node_id, NODE_READY, t)
     tree_set(state.node_tree, params.node_leaves, node_id, NEVER)
     node.ready_ps = t
     node.idle_ps = t
@@ -113,7 +117,7 @@ def remove_node(params, state, node_id, event, t):
     state.node[node_id].is_doomed = 0
     state.node[node_id].is_draining = 0
     forget_lost_gpus(params, state, node_id)
-    enter_node_stage(state, node_id, NODE_ABSENT, t)
+    enter_node_stage(params, state, node_id, NODE_ABSENT, t)
     tree_set(state.node_tree, params.node_leaves, node_id, NEVER)
 
 
@@ -142,7 +146,7 @@ def cordon_node(params, state, node_id, t):
     """A ready node takes no new replicas from t on; those that it holds stay."""
     if state.node[node_id].stage == NODE_READY:
         log_event(params, state, EVENT_NODE_CORDONED, node_id, -1, 0, t)
-        enter_node_stage(state, node_id, NODE_CORDONED, t)
+        enter_node_stage(params, state, node_id, NODE_CORDONED, t)
 
 
 @jit_call
@@ -152,7 +156,7 @@ def uncordon_node(params, state, node_id, t):
         log_event(params, state, EVENT_NODE_UNCORDONED, node_id, -1, 0, t)
         state.node[node_id].is_draining = 0
         tree_set(state.node_tree, params.node_leaves, node_id, NEVER)
-        enter_node_stage(state, node_id, NODE_READY, t)
+        enter_node_stage(params, state, node_id, NODE_READY, t)
         place_soon(state, t)
 
 

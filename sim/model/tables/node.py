@@ -111,6 +111,11 @@ class NodeGroupParams(Row):
     create_ps = Field("how long it takes to make a MIG instance")
     cache_bytes = Field("what a node can keep of images and weights, 0 = it keeps nothing", unit="bytes")
     preloaded = Field("bit i: a node has the i-th artifact as soon as it is ready")
+    paid_from = Field(
+        "the first stage in which the provider charges for a node: NODE_…", begin=NODE_PROVISIONING
+    )
+    unit_ps = Field("it charges for whole units of so long", begin=1)
+    least_ps = Field("and for no less than this")
 
 
 class NodeStep(Row):
@@ -155,15 +160,18 @@ class NodeGroupState(Row):
     """What has become of a group."""
 
     area_ps = Field("when the sums below were last brought up to date")
-    billed_ps = Wide("Σ nodes that cost money · time", unit="ps")
+    billed_ps = Wide("Σ nodes from their request until they are gone · time", unit="ps")
     ready_ps = Wide("Σ ready or cordoned nodes · time", unit="ps")
     used_ps = Wide("Σ memory slices that replicas and jobs hold · time", unit="ps")
     job_ps = Wide("Σ memory slices that jobs hold · time", unit="ps")
-    n_billed = Field("nodes that cost money now: from the request on")
+    paid_ps = Wide("Σ nodes that the provider charges for · time", unit="ps")
+    rounded_ps = Wide("Σ time that it charged beyond that for nodes that are gone", unit="ps")
+    n_billed = Field("nodes asked for and not gone now")
+    n_paid = Field("nodes that the provider charges for now")
     n_ready = Field("nodes ready or cordoned now")
     used_slices = Field("memory slices that replicas and jobs hold now")
     job_slices = Field("of these, those that jobs hold")
-    peak_nodes = Field("the most nodes at once that cost money")
+    peak_nodes = Field("the most of them at once")
     requested = Field("requests for a node so far: the number of the next one")
     refused = Field("of these, how often the provider had none")
     removed = Field("nodes that the node autoscaler removed")
@@ -181,6 +189,7 @@ class Node(Row):
     stage = Field("NODE_…")
     first_gpu = Field("number of its first GPU")
     requested_ps = Field("when it was asked for")
+    paid_ps = Field("since when the provider has charged for it")
     request = Field("which request of its group it is, −1 = ready from the beginning")
     ready_ps = Field("since when it has been ready")
     step = Field("the step of its way to ready that is in progress")
@@ -259,7 +268,9 @@ class PoolPlaceState(Row):
 class NodeGroupMark(Row):
     """What a group's nodes have been by the end of warm-up, of the measured window, or of the run."""
 
-    billed_ps = Wide("Σ nodes that cost money · time", unit="ps")
+    billed_ps = Wide("Σ nodes from their request until they are gone · time", unit="ps")
+    paid_ps = Wide("Σ nodes that the provider charges for · time", unit="ps")
+    rounded_ps = Wide("Σ time that it charged beyond that for nodes that are gone", unit="ps")
     ready_ps = Wide("Σ ready or cordoned nodes · time", unit="ps")
     used_ps = Wide("Σ memory slices that replicas hold · time", unit="ps")
     job_ps = Wide("Σ memory slices that jobs hold · time", unit="ps")
@@ -288,7 +299,7 @@ class NodeGroupSample(Row):
     refused = Field("of these, how often the provider had none")
     lost = Field("nodes lost")
     removed = Field("nodes given back")
-    billed_ps = Wide("Σ nodes that cost money · time", unit="ps")
+    billed_ps = Wide("Σ nodes from their request until they are gone · time", unit="ps")
     used_ps = Wide("Σ memory slices that replicas hold · time", unit="ps")
 
 

@@ -42,6 +42,7 @@ def settle_nodes(state, group_id, t):
     group = state.node_group[group_id]
     dt = t - group.area_ps
     add_wide(group.billed_ps, group.n_billed * dt)
+    add_wide(group.paid_ps, group.n_paid * dt)
     add_wide(group.ready_ps, group.n_ready * dt)
     add_wide(group.used_ps, group.used_slices * dt)
     add_wide(group.job_ps, group.job_slices * dt)
@@ -57,6 +58,8 @@ def mark_groups(params, state, number, t):
         group = state.node_group[group_id]
         for j in range(2):
             mark.billed_ps[j] = group.billed_ps[j]
+            mark.paid_ps[j] = group.paid_ps[j]
+            mark.rounded_ps[j] = group.rounded_ps[j]
             mark.ready_ps[j] = group.ready_ps[j]
             mark.used_ps[j] = group.used_ps[j]
             mark.job_ps[j] = group.job_ps[j]
