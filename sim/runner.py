@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from sim.analysis.energy import with_watts
 from sim.analysis.summary import summarize
 from sim.analysis.verdicts import Verdict, verdicts, with_verdicts
 from sim.engine.host import Law as Asked
@@ -154,6 +155,7 @@ def finished_run(packed: Plan, state: State, engine: str, wall_s: float, blame: 
     """What a final state came to; without `blame` its requests do not say what their time was spent on."""
     check_sent(packed.scenario, packed.params, state)
     result = make_result(packed.params, state, blame=blame)
+    result = with_watts(packed.scenario, result, packed.tables)
     summary = summarize(packed.scenario, result, packed.tables, engine)
     summary["traces"] = packed.traces or {}
     summary["unsent"] = unsent(packed.scenario, packed.params, state)

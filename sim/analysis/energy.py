@@ -10,12 +10,16 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from sim.analysis.bills import class_usd
 from sim.analysis.cost import token_cost
-from sim.scenario.power import host_w, idle_w, watts
+from sim.scenario.power import host_w, idle_w, max_w, watts
 from sim.units import PS_PER_S
 
 J_PER_KWH = 3.6e6
+#: counters that a sample has too
+WORK = ("prefill_ps", "decode_ps", "prefill_tokens", "prefill_squares", "decode_tokens", "kv_read_tokens")
 RUN = "run_"  # how counters of the whole run begin
 
 
@@ -45,7 +49,7 @@ def pool_energy(pool: Any, counters: Mapping[str, int], table: Any | None, prefi
     return at_site(pool.site, joules, around)
 
 
-def parts_of(counters: Mapping[str, int], table: Any, prefix: str) -> tuple[tuple[int, float], ...]:
+def parts_of(counters: Mapping[str, Any], table: Any, prefix: str) -> tuple[tuple[Any, Any], ...]:
     """(time of steps in ps, FLOPs) of prompts, and of answers."""
     squares, read = counters[f"{prefix}prefill_squares"] // 2, counters[f"{prefix}kv_read_tokens"]
     each, attended = float(table.flops_per_token), float(table.flops_per_attended_token)
@@ -67,6 +71,46 @@ def added(parts: Sequence[Energy | None]) -> Energy | None:
     if len(known) < len(parts):
         return None
     return Energy(*(float(sum(column)) for column in zip(*known, strict=True))) if known else None
+
+
+def with_watts(scenario: Any, result: Any, tables: Sequence[Any | None]) -> Any:
+    """The result; each sample has what its pool drew in the mean since the one before, W, with the machines and the data
+    centre's overhead (NaN where that is not known, or no time went by).
+    """
+    samples = result.samples
+    if "prefill_squares" not in samples or not len(samples["time_ps"]):
+        return result
+    drawn = np.full(len(samples["time_ps"]), np.nan)
+    for number, (pool, table) in enumerate(zip(scenario.pools, tables, strict=True)):
+        mine = np.flatnonzero(np.asarray(samples["pool_id"]) == number)
+        mine = mine[np.argsort(np.asarray(samples["time_ps"])[mine], kind="stable")]
+        if table is not None and table.peak_flops:
+            since = {
+                name: np.diff(np.asarray(samples[name])[mine], prepend=0)
+                for name in ("time_ps", "gpu_ps", *WORK)
+            }
+            gpus = int(result.pools[number]["gpus_per_replica"])
+            drawn[mine] = pool_watts(pool, {**since, "gpus_per_replica": gpus}, table)
+    return result._replace(samples={**samples, "watts": drawn})
+
+
+def pool_watts(pool: Any, since: Mapping[str, Any], table: Any) -> np.ndarray:
+    """(interval,) W of a pool: `pool_energy` of each of many intervals, over their `time_ps`."""
+    power, tdp_w = pool.gpu.power, float(pool.gpu.tdp_w)
+    least, most = idle_w(power, tdp_w), max_w(power, tdp_w)
+    joules = (least + host_w(power, tdp_w)) * since["gpu_ps"].astype(float) / PS_PER_S
+    for step_ps, flops in parts_of(since, table, ""):
+        step_s = step_ps.astype(float) / PS_PER_S
+        mfu = flops.astype(float) / table.peak_flops / np.where(step_s > 0, step_s, 1.0)
+        rise = np.minimum(1.0, np.maximum(0.0, mfu) / power.full_at_mfu) ** power.exponent
+        joules += (most - least) * rise * step_s * since["gpus_per_replica"]
+    elapsed_s = since["time_ps"].astype(float) / PS_PER_S
+    return np.asarray(
+        np.where(elapsed_s > 0, joules, np.nan)
+        * pool.watt_share
+        * pool.site.pue
+        / np.where(elapsed_s > 0, elapsed_s, 1.0)
+    )
 
 
 def beside_energy(

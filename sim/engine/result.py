@@ -197,7 +197,21 @@ def _samples(params: Params, state: State, with_billed: bool) -> dict[str, np.nd
         columns["gpu_ps"] = np.array(
             [b * g for b, g in zip(billed, gpus.tolist(), strict=True)], dtype=object
         )
+        columns |= _work(state, len(rows))
     return columns
+
+
+def _work(state: State, n: int) -> dict[str, np.ndarray]:
+    """What engines had done by each sample, of which watts are worked out: columns of the names that a pool's have."""
+    rows = state.rows("work_sample", n)
+    columns = {
+        name: np.array([wide(low, high) for low, high in rows[name].tolist()], dtype=object)
+        for name in ("prefill_ps", "decode_ps")
+    }
+    return columns | {
+        PLAIN_OF[name]: rows[name]
+        for name in ("prefill_tokens", "prefill_squares", "decode_tokens", "kv_read")
+    }
 
 
 def _histograms(params: Params, state: State, with_classes: bool) -> np.ndarray:
@@ -290,6 +304,9 @@ PLAIN_MARKS = {
     "cached_tokens": "cached_tokens",
     "prefix_runs_dropped": "ranges_dropped",
 }
+
+
+PLAIN_OF = {field: name for name, field in PLAIN_MARKS.items()}
 
 
 def _pools(params: Params, state: State) -> list[dict[str, int]]:

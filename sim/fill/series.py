@@ -20,7 +20,7 @@ SEED, N_REQUEST, ALL_FIT = (Params.FIELDS[name].offset for name in ("seed", "n_r
 #: How many slots there may be room for at first.
 SLOTS = (64, 256, SLOTS_AT_FIRST)
 #: Tables of which a run writes a row a sample, from the first on.
-SAMPLED = ("sample", "station_sample")
+SAMPLED = ("sample", "station_sample", "work_sample")
 
 
 class Layout:
@@ -34,7 +34,8 @@ class Layout:
         self.at = np.flatnonzero(fresh.m)
         self.values = fresh.m[self.at]
         self._tables = []  # (first word, words a sample, end) of what is written sample by sample
-        sizes = {"sample": int(params.n_pool), "station_sample": int(params.n_station)}
+        n_pool = int(params.n_pool)
+        sizes = {"sample": n_pool, "station_sample": int(params.n_station), "work_sample": n_pool}
         for name in SAMPLED:
             row = State.TABLES[name].row
             assert row is not None

@@ -193,6 +193,12 @@ TIMESERIES: list[Column] = [
     ),
     Column("gpu_s", pa.float64(), "s", "GPU seconds billed in the interval"),
     Column("usd", pa.float64(), "usd", "cost of the interval"),
+    Column(
+        "watts",
+        pa.float64(),
+        "W",
+        "mean of the interval, with machines and the data centre's overhead, modelled; null where it is not known",
+    ),
 ]
 
 STATIONS: list[Column] = [

@@ -78,4 +78,7 @@ def _intervals(scenario: Any, rows: Mapping[str, np.ndarray]) -> dict[str, pa.Ar
         "interval_s": pa.array(elapsed_ps / PS_PER_S),
         "gpu_s": pa.array(gpu_ps / PS_PER_S),
         "usd": pa.array(usd, type=pa.float64()),
+        "watts": pa.array(rows["watts"], from_pandas=True)
+        if "watts" in rows
+        else pa.nulls(len(pool_id), pa.float64()),
     }

@@ -166,3 +166,29 @@ def test_the_fitted_curves_are_as_far_off_as_the_page_says() -> None:
         found = study.errors(mine, gpu(option).power, gpu(option).tdp_w)
         assert abs(found).mean() < most
         assert math.isfinite(found.sum())
+
+
+# ---- over time ----------------------------------------------------------------------
+def test_watts_over_time_add_up_to_the_runs_energy() -> None:
+    run = sim.run("first_run", [*SHORT, "output.sample_interval_s=5"])
+    rows = run.timeseries.to_pylist()
+    joules = sum(row["watts"] * row["interval_s"] for row in rows if row["watts"] is not None)
+    kwh = run.summary["run_kwh"]
+    assert joules / 3.6e6 == pytest.approx(kwh, rel=0.02), "but for the curve, which is concave"
+    assert joules / 3.6e6 <= kwh * (1 + 1e-9)
+
+
+def test_what_samples_count_ends_as_the_marks_do() -> None:
+    run = sim.run("first_run", [*SHORT, "output.sample_interval_s=7"])
+    samples, pool = run.result.samples, run.result.pools[0]
+    for name in (
+        "prefill_ps",
+        "decode_ps",
+        "prefill_tokens",
+        "prefill_squares",
+        "decode_tokens",
+        "kv_read_tokens",
+    ):
+        column = [int(value) for value in samples[name]]
+        assert column == sorted(column), name
+        assert column[-1] == pool[f"run_{name}"], name

@@ -39,7 +39,7 @@ from sim.model.tables.pool import PoolParams, PoolState, Signal, SignalSample, S
 from sim.model.tables.record import AttemptRecord, ClassCounts, RequestRecord
 from sim.model.tables.replica import Replica
 from sim.model.tables.rollout import Budget, CanaryStep, Rollout, RolloutState
-from sim.model.tables.sample import PoolMark, PoolSample, StationSample
+from sim.model.tables.sample import PoolMark, PoolSample, StationSample, WorkSample
 from sim.model.tables.served_model import (
     HedgeList,
     Route,
@@ -338,6 +338,8 @@ class State(World):
     arrived = Words("(request,) when the turns of sessions came, 0 = not at all; or nothing")
     sample = Table(PoolSample, "(sample, pool)", rows=("n_sample", "n_pool"))
     station_sample = Table(StationSample, "(sample, station)", rows=("n_sample", "n_station"))
+    work_sample = Table(WorkSample, "(sample, pool)", rows=("n_sample", "n_pool"))
+    work = Table(PoolMark, "scratch: a row a pool, what a sample reads of its replicas", rows=("n_pool",))
     group_mark = Table(NodeGroupMark, "(N_MARK, group)", rows=("n_group_mark",))
     group_sample = Table(NodeGroupSample, "(sample, group)", rows=("n_group_sample",))
     job_sample = Table(JobSample, "(sample, group)", rows=("n_job_sample",))

@@ -72,6 +72,17 @@ class PoolMark(Row):
     ranges_dropped = Field("block ranges given up early")
 
 
+class WorkSample(Row):
+    """What a pool's engines had done by a sample: what its watts are worked out from. Like `PoolMark`, since the start."""
+
+    prefill_ps = Wide("time of steps that prompt chunks took", unit="ps")
+    decode_ps = Wide("time of steps that decoding took", unit="ps")
+    prefill_tokens = Field("prompt tokens computed")
+    prefill_squares = Field("Σ chunk · (2 · context + chunk)", unit="tokens²")
+    decode_tokens = Field("tokens decoded")
+    kv_read = Field("Σ KV tokens attended", unit="tokens")
+
+
 POOL_SAMPLE_SIZE = PoolSample.SIZE
 STATION_SAMPLE_SIZE = StationSample.SIZE
 POOL_MARK_SIZE = PoolMark.SIZE

@@ -77,6 +77,23 @@ def mark_replica(state, r, mark, t):
 
 
 @jit_call
+def sample_work(params, state, pool_id, row, t):
+    """Write down what a pool's engines have done by t, as a mark would."""
+    pool = params.pool[pool_id]
+    work = state.work[pool_id]
+    clear_row(work.words, POOL_MARK_SIZE)
+    for r in range(pool.first_replica, pool.first_replica + pool.n_replica):
+        mark_replica(state, r, work, t)
+    for j in range(2):
+        row.prefill_ps[j] = work.prefill_ps[j]
+        row.decode_ps[j] = work.decode_ps[j]
+    row.prefill_tokens = work.prefill_tokens
+    row.prefill_squares = work.prefill_squares
+    row.decode_tokens = work.decode_tokens
+    row.kv_read = work.kv_read
+
+
+@jit_call
 def mark_jump(state, r, mark, span):
     """Add what the jump in progress has done in its first `span` ps."""
     replica = state.replica[r]
