@@ -7,6 +7,7 @@ that is from measurements. Around the GPUs come the rest of their machines and t
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -14,6 +15,7 @@ import numpy as np
 
 from sim.analysis.bills import class_usd
 from sim.analysis.cost import token_cost
+from sim.model.placement.mig import N_SLICE
 from sim.scenario.power import host_w, idle_w, max_w, watts
 from sim.units import PS_PER_S
 
@@ -120,14 +122,17 @@ def beside_energy(
     prefix: str = "",
 ) -> Energy:
     """What nodes draw beside what pools are given of it: together it is every node's idle watts, from its request until it
-    is gone, and what steps add. Nodes that are paid but were not asked for are off.
+    is gone, and what steps add. GPUs that batch jobs hold draw their most: what jobs compute is not known. Nodes that are paid
+    but were not asked for are off.
     """
     total = Energy(0.0, 0.0, 0.0)
     if not groups:
         return total
     for group, c in zip(scenario.cluster.node_groups, groups, strict=True):
         gpu_s = c[f"{prefix}billed_ps"] / PS_PER_S * group.gpus
-        own = at_site(group.site, idle_w(group.gpu.power, group.gpu.tdp_w) * gpu_s, group.host_w * gpu_s)
+        least, most = idle_w(group.gpu.power, group.gpu.tdp_w), max_w(group.gpu.power, group.gpu.tdp_w)
+        job_s = c.get(f"{prefix}job_ps", 0) / PS_PER_S / N_SLICE
+        own = at_site(group.site, least * gpu_s + (most - least) * job_s, group.host_w * gpu_s)
         total = Energy(*(a + b for a, b in zip(total, own, strict=True)))
     for pool, c in zip(scenario.pools, pools, strict=True):
         power, held_s = pool.gpu.power, c[f"{prefix}gpu_ps"] / PS_PER_S * pool.watt_share
@@ -151,9 +156,14 @@ def energy_facts(
     return {
         "gpu_kwh": window and window.gpu_kwh,
         "kwh": window and window.kwh,
-        "kgco2e": window and window.kgco2e,
+        "kgco2e": window and known(window.kgco2e),
         "run_kwh": whole and whole.kwh,
     }
+
+
+def known(kg: float) -> float | None:
+    """Kilograms, None where an intensity is not known."""
+    return None if math.isnan(kg) else kg
 
 
 def class_energy(
@@ -171,4 +181,4 @@ def class_energy(
     for amounts in ([part.kwh for part in mine if part], [part.kgco2e for part in mine if part]):
         costs = [token_cost(amount, c) for amount, c in zip(amounts, counters, strict=True)]
         found.append(class_usd(tokens, amounts, costs, together))
-    return list(zip(*found, strict=True))
+    return [(kwh, known(kg)) for kwh, kg in zip(*found, strict=True)]

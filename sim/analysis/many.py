@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from sim.analysis.bills import class_usd, communities
+from sim.analysis.carbon import without_hours
 from sim.analysis.cost import bill_lines, token_cost, total_usd
 from sim.analysis.energy import RUN, beside_energy, class_energy
 from sim.analysis.facts import facts_of_pools
@@ -119,7 +120,7 @@ class Summaries:
     """The rows of many runs of one scenario: `names` are its columns, in the order of a flat summary."""
 
     def __init__(self, scenario: Any, step_tables: Sequence[Any], named: Collection[str] = ()) -> None:
-        self._scenario = scenario
+        self._scenario = scenario = without_hours(scenario)
         self._tables = list(step_tables) or [None] * len(scenario.pools)
         self._named = {c.name: 1 + i for i, c in enumerate(scenario.classes) if c.name in named}
         self._communities = communities(scenario)

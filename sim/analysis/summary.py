@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from sim.analysis.bills import class_usd, communities
+from sim.analysis.carbon import without_hours
 from sim.analysis.cost import bill_lines, token_cost, total_usd
 from sim.analysis.energy import RUN, beside_energy, class_energy
 from sim.analysis.facts import pool_facts, request_facts, run_facts
@@ -45,6 +46,7 @@ def summarize(
     per pool, give mfu and bandwidth_use.
     """
     edges = bucket_edges() if edges_ps is None else edges_ps
+    scenario = without_hours(scenario, result)
     bills, result = _class_bills(scenario, result, step_tables), with_promises(scenario, result)
     whole = with_tenants(scenario, result)
     first_tenant = 1 + len(scenario.classes)
@@ -77,6 +79,7 @@ def fleet_summary(
     scenario: Any, result: Any, step_tables: Sequence[Any], engine: str, classes: Collection[str] = ()
 ) -> dict[str, Any]:
     """The summary without its sections, but for the classes that are named: what a sweep keeps of a run."""
+    scenario = without_hours(scenario)
     edges, bills, result = (
         bucket_edges(),
         _class_bills(scenario, result, step_tables),

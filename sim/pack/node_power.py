@@ -23,4 +23,16 @@ def mean_site(sites: Sequence[Site]) -> Site:
         return sites[0]
     pue = sum(site.pue for site in sites) / len(sites)
     grams = sum(site.pue * site.g_co2e_per_kwh for site in sites) / len(sites)
-    return replace(sites[0], name="mean of several", pue=pue, g_co2e_per_kwh=grams / pue)
+    hours = by_hour(sites, pue)
+    return replace(
+        sites[0], name="mean of several", pue=pue, g_co2e_per_kwh=grams / pue, g_co2e_by_hour=hours
+    )
+
+
+def by_hour(sites: Sequence[Site], pue: float) -> tuple[float, ...]:
+    """The same of each hour, up to the longest of the series; nothing where no site has one."""
+    n = max(len(site.g_co2e_by_hour) for site in sites)
+    hours = [(site.g_co2e_by_hour or (site.g_co2e_per_kwh,), site.pue) for site in sites]
+    return tuple(
+        sum(own * grams[i % len(grams)] for grams, own in hours) / len(sites) / pue for i in range(n)
+    )

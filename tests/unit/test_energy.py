@@ -192,3 +192,19 @@ def test_what_samples_count_ends_as_the_marks_do() -> None:
         column = [int(value) for value in samples[name]]
         assert column == sorted(column), name
         assert column[-1] == pool[f"run_{name}"], name
+
+
+def test_carbon_by_the_hour_follows_when_energy_is_drawn() -> None:
+    hours = "site.g_co2e_by_hour=[100, 700]"
+    long = ["duration_s=7200", "traffic.arrivals.rate_per_s=1", "output.sample_interval_s=60"]
+    run = sim.run("first_run", [*long, hours])
+    rows = [row for row in run.timeseries.to_pylist() if 0 < row["time_s"] <= 7200]
+    kg = sum(
+        row["watts"] * row["interval_s"] / 3.6e6 * (0.1 if row["time_s"] <= 3600 else 0.7) for row in rows
+    )
+    kwh = sum(row["watts"] * row["interval_s"] for row in rows) / 3.6e6
+    assert run.summary["kgco2e"] == pytest.approx(kg * run.summary["kwh"] / kwh, rel=1e-9)
+    same = sim.run("first_run", [*long, "site.g_co2e_by_hour=[475]"]).summary
+    assert same["kgco2e"] == pytest.approx(sim.run("first_run", long).summary["kgco2e"])
+    sweep = sim.sweep(sim.load("first_run", [*SHORT, hours]), seeds=[1])
+    assert sweep.rows[0]["kgco2e"] is None, "a sweep keeps no watts over time"
