@@ -122,8 +122,8 @@ def beside_energy(
     prefix: str = "",
 ) -> Energy:
     """What nodes draw beside what pools are given of it: together it is every node's idle watts, from its request until it
-    is gone, and what steps add. GPUs that batch jobs hold draw their most: what jobs compute is not known. Nodes that are paid
-    but were not asked for are off.
+    is gone, and what steps add. GPUs that batch jobs hold draw their most: what jobs compute is not known. Nodes that are
+    paid but were not asked for are off.
     """
     total = Energy(0.0, 0.0, 0.0)
     if not groups:
