@@ -42,7 +42,8 @@ def node_facts(scenario: Any, result: Any, place: int, group: Any) -> dict[str, 
     `used`, the memory slices that replicas hold, and `jobs`, those that batch jobs do; of ready nodes' others, those that
     no replica of any pool and no job could take (`fragmented`, by the samples of the window) and those that some could
     (`free`); `not_ready`, from when it is paid until a node is ready; what the provider rounds up when it is gone
-    (`rounding`); and of reserved and owned nodes, which are paid all the time, that in which they were not even asked for (`unused`).
+    (`rounding`); and of reserved and owned nodes, which are paid all the time, that in which they were not even asked for
+    (`unused`).
     """
     counters = result.node_groups[place]
     start_ps, end_ps = measured_window_ps(scenario, result)
