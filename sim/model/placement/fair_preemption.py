@@ -9,11 +9,10 @@ Source: kubernetes-sigs/kueue pkg/scheduler/preemption, fairsharing.
 from __future__ import annotations
 
 from sim.compile.jit import jit, jit_call
-from sim.model.placement.preemption import (
+from sim.model.placement.quota_preemption import (
     AGAIN,
     BY_PLACE,
     FAIR_SHARING,
-    IN_OWN_QUEUE,
     IN_QUEUE,
     LOOKED_AT,
     RECLAIM,
@@ -21,13 +20,13 @@ from sim.model.placement.preemption import (
     add_victim,
     goes_before,
     insert_candidate,
+    insert_own,
     lowest_common,
     policy_allows,
     preempt_classical,
     put_back_spared,
     put_back_victims,
     same_tree,
-    uses_contested,
 )
 from sim.model.placement.quotas import (
     add_usage,
@@ -57,13 +56,10 @@ def find_fair_candidates(params, state):
     node = params.quota_node[queue]
     wanting.n_candidate = 0
     for w in range(params.n_quota_workload):
-        workload = state.quota_workload[w]
-        if workload.queue < 0 or not uses_contested(params, state, w):
+        if not insert_own(params, state, w):
             continue
-        if workload.queue == queue:
-            if policy_allows(node.within, wanting, workload):
-                insert_candidate(state, w, IN_OWN_QUEUE, -1)
-        elif (
+        workload = state.quota_workload[w]
+        if (
             node.reclaim != PREEMPT_NEVER
             and same_tree(params, queue, workload.queue)
             and not within_nominal(params, state, workload.queue)

@@ -168,6 +168,22 @@ def put_candidate(candidate, w, variant, ancestor):
 
 
 @jit_call
+def insert_own(params, state, w):
+    """Look at a workload that may have to go: one of the own queue becomes a candidate if its policy allows that. Returns
+    whether it is of another queue and uses something contested: that is for the caller to judge.
+    """
+    wanting = state.preemption[0]
+    workload = state.quota_workload[w]
+    if workload.queue < 0 or not uses_contested(params, state, w):
+        return False
+    if workload.queue != wanting.queue:
+        return True
+    if policy_allows(params.quota_node[wanting.queue].within, wanting, workload):
+        insert_candidate(state, w, IN_OWN_QUEUE, -1)
+    return False
+
+
+@jit_call
 def find_candidates(params, state):
     """Find the workloads that may have to go, in the order in which they are tried."""
     wanting = state.preemption[0]
@@ -176,13 +192,9 @@ def find_candidates(params, state):
     wanting.n_candidate = 0
     find_advantages(params, state, queue)
     for w in range(params.n_quota_workload):
+        if not insert_own(params, state, w):
+            continue
         workload = state.quota_workload[w]
-        if workload.queue < 0 or not uses_contested(params, state, w):
-            continue
-        if workload.queue == queue:
-            if policy_allows(node.within, wanting, workload):
-                insert_candidate(state, w, IN_OWN_QUEUE, -1)
-            continue
         ancestor = lowest_common(params, queue, workload.queue)
         if ancestor < 0 or node.reclaim == PREEMPT_NEVER:
             continue
