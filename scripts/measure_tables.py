@@ -28,9 +28,10 @@ from sim.measures.listed import (  # noqa: E402
     WHOLE,
 )
 from sim.measures.measure import COUNT, ENERGY, PER_SECOND, SECONDS, SHARE, TOKENS, Measure  # noqa: E402
-from sim.records.schema import EVENTS as EVENT_COLUMNS  # noqa: E402
-from sim.records.schema import JOBS as JOB_COLUMNS  # noqa: E402
-from sim.records.schema import NODES as NODE_COLUMNS  # noqa: E402
+from sim.records.cluster_schema import EVENTS as EVENT_COLUMNS  # noqa: E402
+from sim.records.cluster_schema import JOBS as JOB_COLUMNS  # noqa: E402
+from sim.records.cluster_schema import NODES as NODE_COLUMNS  # noqa: E402
+from sim.records.cluster_schema import STARTS as START_COLUMNS  # noqa: E402
 from sim.records.schema import REQUESTS as REQUEST_COLUMNS  # noqa: E402
 from sim.records.schema import STATIONS as STATION_COLUMNS  # noqa: E402
 from sim.records.schema import TIMESERIES, Column  # noqa: E402
@@ -115,6 +116,7 @@ COLUMNS = {
     "nodes": NODE_COLUMNS,
     "events": EVENT_COLUMNS,
     "jobs": JOB_COLUMNS,
+    "starts": START_COLUMNS,
 }
 TABLES = {
     "times": lambda: table(TIMES),

@@ -81,6 +81,13 @@ class Run:
         """One row per event of the cluster, as an Arrow table (empty without a cluster, or when records are off)."""
         return self._all_tables().events
 
+    @property
+    def starts(self) -> Any:
+        """One row per step of each cold start that is over, as an Arrow table (empty without nodes and links, or when
+        records are off).
+        """
+        return self._all_tables().starts
+
     def _all_tables(self) -> Any:
         if "tables" not in self._tables:
             from sim.records.run_dir import run_tables

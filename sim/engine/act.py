@@ -11,6 +11,8 @@ from sim.model.loop.cluster_events import on_cluster, set_next_cluster
 from sim.model.loop.control import apply_policy, control
 from sim.model.loop.inputs import on_input
 from sim.model.replica.jump import blocks_used
+from sim.model.tables.cause import CAUSE_USER, NO_EVENT
+from sim.model.telemetry.causes import act_because
 from sim.model.telemetry.samples import signal_milli
 
 (
@@ -45,6 +47,7 @@ def act(params, state, what, which, value, t):  # type: ignore[no-untyped-def]
     elif what == ACT_CONTROL:
         control(params, state, t)
     elif what == ACT_SCALE:
+        act_because(state, CAUSE_USER, 0, NO_EVENT)
         scale_to(params, state, which, value, t)
     elif what == ACT_TARGET:
         apply_policy(params, state, which, value, t)
@@ -55,14 +58,18 @@ def act(params, state, what, which, value, t):  # type: ignore[no-untyped-def]
     elif what == ACT_CLUSTER:
         on_cluster(params, state, t)
     elif what == ACT_CORDON:
+        act_because(state, CAUSE_USER, 0, NO_EVENT)
         cordon_node(params, state, which, t)
     elif what == ACT_UNCORDON:
+        act_because(state, CAUSE_USER, 0, NO_EVENT)
         uncordon_node(params, state, which, t)
         set_next_cluster(params, state)
     elif what == ACT_LOSE_NODE:
+        act_because(state, CAUSE_USER, 0, NO_EVENT)
         strike_node(params, state, which, t)
         set_next_cluster(params, state)
     elif what == ACT_DRAIN_NODE:
+        act_because(state, CAUSE_USER, 0, NO_EVENT)
         drain_node(params, state, which, STAYS, t)
         set_next_cluster(params, state)
     elif what == ACT_READY:

@@ -65,15 +65,17 @@ def group_samples(params: Params, state: State) -> dict[str, np.ndarray]:
 
 
 def event_columns(params: Params, state: State) -> dict[str, np.ndarray]:
-    """Column → (event,): what happened, in order, as far as there was room; −1 where it was to no node or no replica."""
+    """Column → (event,): what happened, in order, as far as there was room; −1 where it was to no node or no replica. Of
+    `replica_names` (replica place, 2): the pool of each, and which place of it.
+    """
     n = min(int(state.n_event), int(params.n_event) - 1) if params.n_cluster and params.keeps_records else 0
     if n <= 0:
         return {}
     rows, pools, nodes = state.rows("event", n), pool_rows(params), table_of_nodes(params)
     replica, node = rows["replica"], rows["node"]
     n_replica, n_run = int(params.n_replica), int(params.n_job_run)
-    pool = np.repeat(np.arange(len(pools)), pools["n_replica"])
-    pool = np.append(pool, np.zeros(n_run, dtype=np.int64))[np.maximum(replica, 0)]
+    all_pools = np.repeat(np.arange(len(pools)), pools["n_replica"])
+    pool = np.append(all_pools, np.zeros(n_run, dtype=np.int64))[np.maximum(replica, 0)]
     is_replica, is_run = (replica >= 0) & (replica < n_replica), replica >= n_replica
     runs, run = params.rows("job_run", n_run), np.where(is_run, replica - n_replica, 0)
     group = nodes[np.maximum(node, 0)]
@@ -87,8 +89,22 @@ def event_columns(params: Params, state: State) -> dict[str, np.ndarray]:
         "replica_id": np.where(is_replica, replica - pools["first_replica"][pool], -1),
         "job_id": np.where(is_run, runs["job"][run], -1) if n_run else np.full(n, -1),
         "run_id": np.where(is_run, runs["number"][run], -1) if n_run else np.full(n, -1),
-        "value": rows["value"],
+        **{name: rows[name] for name in ("value", "cause", "cause_id", "because", "gpus", "starts")},
+        "place": replica,
+        "slices": asked_slices(params)[
+            group, np.where(is_run, len(pools) + runs["job"][run], pool) if n_run else pool
+        ],
+        "replica_names": np.stack(
+            [all_pools, np.arange(len(all_pools)) - pools["first_replica"][all_pools]], 1
+        ),
+        "run_names": np.stack([runs["job"], runs["number"]], 1),
     }
+
+
+def asked_slices(params: Params) -> np.ndarray:
+    """(group, pool) memory slices that a replica of a pool takes of each of its GPUs in a group."""
+    n_group, n_pool = int(params.n_node_group), int(params.n_pool_place)
+    return params.rows("slice_ask", n_group * n_pool)["memory_slices"].reshape(n_group, n_pool)
 
 
 def table_of_nodes(params: Params) -> np.ndarray:

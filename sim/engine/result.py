@@ -21,7 +21,7 @@ from sim.engine.around import (
 from sim.engine.blame import blame_columns, network_ps
 from sim.engine.jobs import run_columns
 from sim.engine.nodes import event_columns, group_rows, group_samples, wait_rows
-from sim.engine.starts import Starts, all_starts
+from sim.engine.starts import Starts, all_starts, taken_columns
 from sim.fill.params import traffic_of
 from sim.fill.state import pool_rows, table
 from sim.model.base.histogram import N_BUCKET, wide
@@ -67,6 +67,7 @@ class Result(NamedTuple):
     slice_waits: tuple[dict[str, int], ...] = ()  # of each pool, for GPUs of a cluster
     events: Mapping[str, np.ndarray] = MappingProxyType({})  # column → (event,) of the cluster
     job_runs: Mapping[str, np.ndarray] = MappingProxyType({})  # column → (run,) of batch jobs
+    steps_taken: Mapping[str, np.ndarray] = MappingProxyType({})  # column → (step,) of starts that are over
     rollouts: tuple[dict[str, int], ...] = ()  # what became of each deployment
     versions: tuple[dict[str, int], ...] = ()  # what each pool answered, where versions differ
     gates: tuple[dict[str, int], ...] = ()  # what became of each
@@ -102,6 +103,7 @@ def make_result(
         versions=tuple(version_rows(params, state)),
         gates=tuple(gate_rows(params, state)),
         starts=all_starts(params, state) if classes else (),
+        steps_taken=taken_columns(params, state) if records else {},
         window_end_ps=int(window["time_ps"]),
     )
 

@@ -9,6 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from sim.compile.jit import plain
+from sim.fill.state import pool_rows
 from sim.model.base.histogram import N_BUCKET, bucket_edges_ps
 from sim.model.tables.pool import N_QUANTILE_BITS
 from sim.model.tables.run import Params, State
@@ -56,6 +57,27 @@ def counted_starts(params: Params, state: State, pool: int) -> Starts:
     edges_ps = bucket_edges_ps()
     total, *steps = (middles(edges_ps, counts) for counts in hist)
     return Starts(np.array(steps).reshape(len(steps), len(total)), total)
+
+
+def taken_columns(params: Params, state: State) -> dict[str, np.ndarray]:
+    """Column → (step,) of the starts that came to their end, in that order, as far as there was room; nothing where starts
+    depend neither on nodes nor on links. `pool_id`, `replica_id` (its place in the pool), `start`, `step` (its pool's),
+    `how` (HOW_NAMES), `link_id` (−1 = none), instants and bytes.
+    """
+    n = min(int(state.n_taken), int(params.n_taken) - 1)
+    if n <= 0:
+        return {}
+    rows, pools = state.rows("taken", n), pool_rows(params)
+    pool = np.repeat(np.arange(len(pools)), pools["n_replica"])[rows["replica"]]
+    named = ("start", "step", "wanted_ps", "got_ps", "placed_ps", "begin_ps", "end_ps", "how", "moved_bytes")
+    return {
+        "pool_id": pool,
+        "replica_id": rows["replica"] - pools["first_replica"][pool],
+        "place": rows["replica"],
+        "link_id": rows["link"] - 1,
+        "bound_ps": rows["bound_ps"],
+        **{name: rows[name] for name in named},
+    }
 
 
 def middles(edges_ps: np.ndarray, counts: np.ndarray) -> np.ndarray:

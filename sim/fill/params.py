@@ -45,6 +45,7 @@ from sim.model.tables.traffic import CLASS_BITS, CLASSES_MAX, TOKEN_BITS, TOKENS
 from sim.units import NEVER
 
 REPLICAS_MAX = 100_000
+STEPS_KEPT = 1 << 16  # 6 MB
 #: Table of Params → its rows, each field → value.
 Things = Mapping[str, Sequence[Mapping[str, Any]]]
 
@@ -120,6 +121,8 @@ def make_world(
     if lists.get("episode"):
         lists["episode"] = place_episodes(params, lists["episode"])
     of_things = lay_things(params, lists, starts[-1])
+    params.n_bound = params.n_transfer * params.n_link
+    params.n_taken = has_steps_kept(params) * (STEPS_KEPT * params.keeps_records + 1)
     at = starts[-1] + len(of_things)
     behind = gateway_tables(classes, models, tenants, front or FrontRow(), has_losses(lists), params, at)
     tables["klass"], of_clients = make_classes(classes, at + sum(len(table) for table in behind))
@@ -134,6 +137,11 @@ def make_world(
 def has_losses(things: Things) -> bool:
     """Whether replicas may be lost with what they hold, at a scripted time or by an episode."""
     return bool(things["fault"]) or any(row.get("kind") in LOSING for row in things.get("episode", ()))
+
+
+def has_steps_kept(params: Params) -> bool:
+    """Whether a run keeps the steps of its starts: where they depend on what else happens, on nodes or on links."""
+    return int(params.n_cluster) > 0 or int(params.n_transfer) > 0
 
 
 def lay_things(params: Params, things: Things, at: int) -> np.ndarray:

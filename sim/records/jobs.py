@@ -9,8 +9,9 @@ import numpy as np
 import pyarrow as pa
 
 from sim.model.tables.job import RUN_NOT_SUBMITTED, RUN_STAGES
+from sim.records.cluster_schema import JOBS
 from sim.records.columns import coded, integers, moments, names_of
-from sim.records.schema import JOBS, schema
+from sim.records.schema import schema
 from sim.units import PS_PER_S, s_to_ps
 
 

@@ -11,13 +11,16 @@ from typing import Any, NamedTuple
 import pyarrow as pa
 
 from sim.errors import InputError, nearest, problem
+from sim.records.cluster_schema import EVENTS, JOBS, NODES, STARTS
 from sim.records.config import config_hash, config_record, read_json, to_json
+from sim.records.events import events_table
 from sim.records.files import whole_folder
 from sim.records.jobs import jobs_table
-from sim.records.nodes import events_table, nodes_table
+from sim.records.nodes import nodes_table
 from sim.records.parquet import read_table, write_table
 from sim.records.requests import requests_table
-from sim.records.schema import EVENTS, JOBS, NODES, REQUESTS, STATIONS, TIMESERIES, Column, schema
+from sim.records.schema import REQUESTS, STATIONS, TIMESERIES, Column, schema
+from sim.records.starts import starts_table
 from sim.records.stations import stations_table
 from sim.records.summary import summary_table
 from sim.records.timeseries import timeseries_table
@@ -29,6 +32,7 @@ STATIONS_FILE = "stations.parquet"
 NODES_FILE = "nodes.parquet"
 EVENTS_FILE = "events.parquet"
 JOBS_FILE = "jobs.parquet"
+STARTS_FILE = "starts.parquet"
 SUMMARY_FILE = "summary.parquet"
 SUMMARY_JSON = "summary.json"
 CONFIG_JSON = "config.json"
@@ -36,7 +40,7 @@ CONFIG_JSON = "config.json"
 
 class RunTables(NamedTuple):
     """What a run leaves as Arrow tables; `requests` has no rows when records were off, `stations` without any, `nodes` and
-    `events` without a cluster, `jobs` without batch jobs.
+    `events` without a cluster, `jobs` without batch jobs, `starts` without nodes and links.
     """
 
     requests: pa.Table
@@ -46,6 +50,7 @@ class RunTables(NamedTuple):
     nodes: pa.Table = schema(NODES).empty_table()
     events: pa.Table = schema(EVENTS).empty_table()
     jobs: pa.Table = schema(JOBS).empty_table()
+    starts: pa.Table = schema(STARTS).empty_table()
 
 
 class RunFiles(NamedTuple):
@@ -68,6 +73,7 @@ def run_tables(scenario: Any, result: Any, summary: Mapping[str, Any]) -> RunTab
         nodes=nodes_table(scenario, result, footer),
         events=events_table(scenario, result, footer),
         jobs=jobs_table(scenario, result, footer),
+        starts=starts_table(scenario, result, footer),
     )
 
 
@@ -100,6 +106,8 @@ def write_run(
             write_table(tables.events, folder / EVENTS_FILE)
         if tables.jobs.num_rows:
             write_table(tables.jobs, folder / JOBS_FILE)
+        if tables.starts.num_rows:
+            write_table(tables.starts, folder / STARTS_FILE)
         write_table(tables.summary, folder / SUMMARY_FILE)
         (folder / SUMMARY_JSON).write_text(to_json(summary) + "\n", encoding="utf-8")
         record = config_record(scenario, about)
@@ -154,6 +162,7 @@ def _read_whole(folder: Path) -> RunFiles:
         nodes=_read_table(folder / NODES_FILE, NODES),
         events=_read_table(folder / EVENTS_FILE, EVENTS),
         jobs=_read_table(folder / JOBS_FILE, JOBS),
+        starts=_read_table(folder / STARTS_FILE, STARTS),
     )
     return RunFiles(folder, config, summary, tables)
 

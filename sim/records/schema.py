@@ -23,7 +23,7 @@ class Column(NamedTuple):
     means: str
 
 
-def _moment(event: str, means: str) -> list[Column]:
+def moment(event: str, means: str) -> list[Column]:
     """The two columns of an instant: seconds for people, picoseconds for exact arithmetic."""
     return [
         Column(f"{event}_s", pa.float64(), "s", means),
@@ -31,7 +31,7 @@ def _moment(event: str, means: str) -> list[Column]:
     ]
 
 
-def _duration(name: str, means: str) -> Column:
+def duration(name: str, means: str) -> Column:
     return Column(f"{name}_s", pa.float64(), "s", means)
 
 
@@ -48,7 +48,7 @@ def _recorded(name: str, kind: pa.DataType) -> Column:
 
 def _instant(event: str, name: str) -> list[Column]:
     """The columns of an instant that the model writes down."""
-    return _moment(event, RECORDED[name].about)
+    return moment(event, RECORDED[name].about)
 
 
 BLAME = {  # what each part of a request's time was spent on
@@ -99,7 +99,7 @@ REQUESTS: list[Column] = [
     Column(
         "from_cache", pa.bool_(), "bool", "answered by the gateway's response cache, which no replica saw"
     ),
-    *_moment("arrival", "when the first attempt reached the gateway"),
+    *moment("arrival", "when the first attempt reached the gateway"),
     *_instant("taken", "taken_ps"),
     *_instant("routed", "routed_ps"),
     *_instant("scheduled", "scheduled_ps"),
@@ -110,21 +110,21 @@ REQUESTS: list[Column] = [
     _recorded("preemptions", pa.int32()),
     Column("outcome", NAME, "name", "completed, rejected, timed_out, failed, or inside at the drain limit"),
     Column("reason", NAME, "name", "why it was not completed; null when it was"),
-    _duration("queue_wait", "first scheduled - when the gateway took that attempt"),
-    _duration("ttft", "first token of the answering attempt - arrival of the first attempt, and the network"),
-    _duration("attempt_ttft", "first token - when the gateway took that attempt"),
-    _duration(
+    duration("queue_wait", "first scheduled - when the gateway took that attempt"),
+    duration("ttft", "first token of the answering attempt - arrival of the first attempt, and the network"),
+    duration("attempt_ttft", "first token - when the gateway took that attempt"),
+    duration(
         "tpot",
         "(last token of the replica - first token) / (tokens - 1), in whole picoseconds, time at stations behind the GPU "
         "left out; null below two tokens",
     ),
-    _duration("itl_max", f"{RECORDED['gap_max_ps'].about}; null below two tokens"),
+    duration("itl_max", f"{RECORDED['gap_max_ps'].about}; null below two tokens"),
     Column("itl_max_ps", pa.int64(), "ps", f"{RECORDED['gap_max_ps'].about}; null below two tokens, exact"),
-    _duration(
+    duration(
         "network",
         "to the pool that took it and back, the gateway's own time, and the server's beside its steps; 0 when never routed",
     ),
-    _duration("e2e", "last token - arrival, and the network"),
+    duration("e2e", "last token - arrival, and the network"),
     *_blame(),
 ]
 #: Further fields that the model writes down: each is a column of its name, an instant two, behind all others.
@@ -213,73 +213,6 @@ STATIONS: list[Column] = [
     Column("visits", pa.int64(), "visits", "that joined the line in the interval"),
     Column("busy_s", pa.float64(), "s", "work done in the interval, of all workers together"),
     Column("use", pa.float64(), "1", "busy_s / (workers x interval_s); null for the first sample"),
-]
-
-NODES: list[Column] = [
-    Column("time_s", pa.float64(), "s", "when the sample was taken: the end of its interval"),
-    Column("time_ps", pa.int64(), "ps", "when the sample was taken, exact"),
-    Column("interval_s", pa.float64(), "s", "time since the sample before; 0 for the first"),
-    Column("node_group", NAME, "name", "node group"),
-    Column("zone", NAME, "name", "its zone"),
-    Column("nodes_provisioning", pa.int32(), "nodes", "asked for, until the provider has them running"),
-    Column("nodes_booting", pa.int32(), "nodes", "until they have joined the cluster"),
-    Column("nodes_driver", pa.int32(), "nodes", "until driver and device plugin show their GPUs"),
-    Column("nodes_ready", pa.int32(), "nodes", "that take replicas"),
-    Column("nodes_cordoned", pa.int32(), "nodes", "that take no new replicas"),
-    Column("used_slices", pa.int32(), "slices", "memory slices (a GPU has 8) that replicas and jobs hold"),
-    Column("job_slices", pa.int32(), "slices", "of these, those that batch jobs hold"),
-    Column("free_slices", pa.int32(), "slices", "memory slices of ready nodes that nobody holds"),
-    Column("useless_slices", pa.int32(), "slices", "of these, those that no replica of any pool could take"),
-    Column(
-        "waiting", pa.int32(), "replicas", "and runs of jobs that wait for GPUs and could run in this group"
-    ),
-    Column("requested", pa.int64(), "nodes", "asked for in the interval"),
-    Column("refused", pa.int64(), "nodes", "of these, how often the provider had none"),
-    Column("lost", pa.int64(), "nodes", "lost in the interval"),
-    Column("removed", pa.int64(), "nodes", "given back in the interval"),
-    Column("usd", pa.float64(), "usd", "cost of the interval, from the nodes' requests on"),
-]
-
-EVENTS: list[Column] = [
-    Column("time_s", pa.float64(), "s", "when"),
-    Column("time_ps", pa.int64(), "ps", "when, exact"),
-    Column("event", NAME, "name", "what happened, in the order in which it did"),
-    Column("node_group", NAME, "name", "of which node group; null where it is of no node"),
-    Column("node", pa.int32(), "number", "which node of it, from 0"),
-    Column("pool", NAME, "name", "of which pool; null where it is of no replica"),
-    Column("replica", pa.int32(), "number", "which replica place of it, from 0"),
-    Column("stage", NAME, "name", "of node_stage: the stage that begins"),
-    Column("wanted", pa.int32(), "replicas", "of pool_scaled: how many are wanted"),
-    Column(
-        "waited_s", pa.float64(), "s", "of replica_placed and job_placed: how long it had waited for GPUs"
-    ),
-    Column("fault", pa.int32(), "number", "of fault_begins and fault_ends: which of `faults`, from 0"),
-    Column("job", NAME, "name", "of which batch job; null where it is of no run of one"),
-    Column("run", pa.int32(), "number", "which run of it, from 0"),
-]
-
-JOBS: list[Column] = [
-    Column("job", NAME, "name", "batch job"),
-    Column("run", pa.int32(), "number", "which run of it, from 0"),
-    Column(
-        "state", NAME, "name", "what it was at the end: not_submitted, waiting, running, finished, failed"
-    ),
-    Column("submitted_s", pa.float64(), "s", "when it was submitted"),
-    Column("submitted_ps", pa.int64(), "ps", "when it was submitted, exact"),
-    Column("placed_s", pa.float64(), "s", "when it first got its GPUs"),
-    Column("placed_ps", pa.int64(), "ps", "when it first got its GPUs, exact"),
-    Column("ended_s", pa.float64(), "s", "when it was finished, or given up"),
-    Column("ended_ps", pa.int64(), "ps", "when it was finished, or given up, exact"),
-    Column("due_s", pa.float64(), "s", "its deadline"),
-    Column("due_ps", pa.int64(), "ps", "its deadline, exact"),
-    Column("placements", pa.int32(), "times", "that it got its GPUs"),
-    Column("preemptions", pa.int32(), "times", "that it had to give them up to others"),
-    Column("losses", pa.int32(), "times", "that it lost a node"),
-    Column("work_s", pa.float64(), "s", "how long its work takes, without start-up"),
-    Column("done_s", pa.float64(), "s", "of that, what was done and safe when it last gave its GPUs back"),
-    Column("gpus", pa.float64(), "GPUs", "that its gang holds; of an instance of MIG its memory slices"),
-    Column("gpu_s", pa.float64(), "s", "GPU seconds held"),
-    Column("lost_gpu_s", pa.float64(), "s", "of these, for work that was lost"),
 ]
 
 

@@ -13,6 +13,20 @@ from parity.fleets import Fleet
 
 from sim.engine import simpy
 from sim.model.tables import node as codes
+from sim.model.tables.cause import (
+    CAUSE_AUTOSCALER,
+    CAUSE_BEGIN,
+    CAUSE_DEPLOYMENT,
+    CAUSE_FAULT,
+    CAUSE_JOB,
+    CAUSE_LASTING_FAULT,
+    CAUSE_NAMES,
+    CAUSE_NODE_AUTOSCALER,
+    CAUSE_PREEMPTION,
+    CAUSE_RANDOM_FAULT,
+    CAUSE_USER,
+    NO_CAUSE,
+)
 from sim.model.tables.codes import STAGE_DRAINING, STAGE_ENGINE, STAGE_GONE, STAGE_READY, STAGE_SLICE
 from sim.model.tables.job import RUN_FAILED, RUN_FINISHED
 from sim.model.tables.node import BY_USER, NODE_ABSENT, NODE_CORDONED, NODE_READY, NODE_STAGES
@@ -56,8 +70,8 @@ COMES_FROM = {
     codes.EVENT_NODE_REFUSED: {NODE_ABSENT},
     codes.EVENT_NODE_LOST: set(range(1, len(NODE_STAGES))),
     codes.EVENT_REPLICA_WAITS: {STAGE_GONE},
-    codes.EVENT_REPLICA_PLACED: {WAITING},
-    codes.EVENT_REPLICA_READY: {STARTING, STAGE_GONE},  # GONE: those that are there from the beginning
+    codes.EVENT_REPLICA_PLACED: {WAITING, STAGE_GONE},  # GONE: those that are there from the beginning
+    codes.EVENT_REPLICA_READY: {STARTING},
     codes.EVENT_REPLICA_DRAINS: {STAGE_READY},
     codes.EVENT_REPLICA_GONE: {WAITING, STARTING, STAGE_READY, STAGE_DRAINING},
     codes.EVENT_REPLICA_LOST: {STARTING, STAGE_READY, STAGE_DRAINING},
@@ -68,6 +82,78 @@ COMES_FROM = {
     codes.EVENT_JOB_FINISHED: {STARTING},
     codes.EVENT_JOB_FAILED: {WAITING},
 }
+
+
+CEDES = {codes.EVENT_JOB_PREEMPTED, codes.EVENT_JOB_LOST}
+ROOM = {
+    codes.EVENT_NODE_READY,
+    codes.EVENT_NODE_UNCORDONED,
+    codes.EVENT_REPLICA_GONE,
+    codes.EVENT_JOB_FINISHED,
+    *CEDES,
+}
+ASKS = {codes.EVENT_REPLICA_WAITS, codes.EVENT_JOB_SUBMITTED, *CEDES}
+LOSES = {codes.EVENT_FAULT_STRUCK, codes.EVENT_NODE_NOTICE, codes.EVENT_FAULT_BEGINS}
+STRIKES = (
+    codes.EVENT_REPLICA_CRASHED,
+    codes.EVENT_REPLICA_HANGS,
+    codes.EVENT_GPU_LOST,
+    codes.EVENT_GPU_REPAIRED,
+)
+STARTS = {codes.EVENT_REPLICA_PLACED, codes.EVENT_REPLICA_STAGE, codes.EVENT_REPLICA_CRASHED}
+ROLLS = {codes.EVENT_ROLLOUT_STARTED, codes.EVENT_ROLLOUT_BACK}
+SCALES = {codes.EVENT_POOL_SCALED, *ROLLS}
+LEAVES = {
+    codes.EVENT_REPLICA_LOST,
+    codes.EVENT_REPLICA_PREEMPTED,
+    codes.EVENT_REPLICA_DRAINS,
+    codes.EVENT_REPLICA_EVICTED,
+}
+#: Which events set an event off, in the course of things.
+SET_OFF_BY = {
+    codes.EVENT_NODE_REQUESTED: ASKS,
+    codes.EVENT_NODE_REFUSED: ASKS,
+    codes.EVENT_NODE_STAGE: {codes.EVENT_NODE_REQUESTED, codes.EVENT_NODE_STAGE},
+    codes.EVENT_NODE_READY: {codes.EVENT_NODE_REQUESTED, codes.EVENT_NODE_STAGE},
+    codes.EVENT_NODE_REMOVED: ROOM | {codes.EVENT_FAULT_STRUCK, codes.EVENT_NODE_CORDONED},
+    codes.EVENT_NODE_LOST: LOSES,
+    codes.EVENT_NODE_NOTICE: {codes.EVENT_FAULT_STRUCK},
+    codes.EVENT_NODE_CORDONED: {codes.EVENT_FAULT_STRUCK},
+    codes.EVENT_REPLICA_WAITS: SCALES | LOSES | LEAVES | {codes.EVENT_REPLICA_GONE},
+    codes.EVENT_REPLICA_PLACED: ROOM | {codes.EVENT_REPLICA_WAITS},
+    codes.EVENT_MEMBER_PLACED: set(PLACED),
+    codes.EVENT_JOB_PLACED: ROOM | ASKS,
+    codes.EVENT_JOB_PREEMPTED: ASKS | {codes.EVENT_FAULT_STRUCK, codes.EVENT_NODE_CORDONED},
+    codes.EVENT_JOB_LOST: LOSES,
+    codes.EVENT_JOB_FINISHED: {codes.EVENT_JOB_PLACED},
+    codes.EVENT_JOB_FAILED: CEDES,
+    codes.EVENT_REPLICA_STAGE: STARTS,
+    codes.EVENT_REPLICA_READY: STARTS,
+    codes.EVENT_REPLICA_PREEMPTED: ASKS,
+    codes.EVENT_REPLICA_DRAINS: SCALES | LOSES | {codes.EVENT_REPLICA_EVICTED, codes.EVENT_REPLICA_PREEMPTED},
+    codes.EVENT_REPLICA_LOST: LOSES | LEAVES,
+    codes.EVENT_REPLICA_GONE: SCALES | LOSES | LEAVES | {codes.EVENT_REPLICA_GONE},
+    codes.EVENT_POOL_SCALED: {*ROLLS, codes.EVENT_FAULT_STRUCK},
+    codes.EVENT_NODE_DRAINED: {codes.EVENT_FAULT_STRUCK, codes.EVENT_NODE_CORDONED},
+    codes.EVENT_REPLICA_EVICTED: {codes.EVENT_FAULT_STRUCK, codes.EVENT_NODE_CORDONED},
+    codes.EVENT_EVICTION_REFUSED: {codes.EVENT_FAULT_STRUCK, codes.EVENT_NODE_CORDONED},
+    **{event: {codes.EVENT_FAULT_BEGINS, codes.EVENT_REPLICA_HANGS} for event in STRIKES},
+    codes.EVENT_FAULT_ENDS: {codes.EVENT_FAULT_BEGINS},
+    codes.EVENT_ROLLOUT_ENDED: ROLLS,
+    codes.EVENT_ROLLOUT_BACK: {codes.EVENT_ROLLOUT_STARTED},
+    codes.EVENT_ROLLOUT_PAUSED: {codes.EVENT_ROLLOUT_STARTED},
+    **{
+        event: STARTS | {codes.EVENT_NODE_REQUESTED, codes.EVENT_NODE_STAGE, codes.EVENT_MEMBER_PLACED}
+        for event in range(codes.EVENT_CACHE_FILLED, codes.EVENT_CACHE_EVICTED + 1)
+    },
+}
+#: Who may decide something without an earlier event.
+FIRST = {CAUSE_JOB, CAUSE_BEGIN, CAUSE_AUTOSCALER, CAUSE_DEPLOYMENT, CAUSE_USER}
+#: Who decides something in answer to what another one decided.
+ANSWERS = {
+    CAUSE_NODE_AUTOSCALER: {codes.EVENT_NODE_REQUESTED, codes.EVENT_NODE_REFUSED, codes.EVENT_NODE_REMOVED}
+}
+ANSWERS[CAUSE_PREEMPTION] = {codes.EVENT_REPLICA_PREEMPTED, codes.EVENT_JOB_PREEMPTED}
 
 
 class Group(NamedTuple):
@@ -126,6 +212,7 @@ class ClusterWalk:
         self.replicas = [STAGE_GONE] * int(p.n_workload)  # then the runs of jobs
         self.told = 0
         self.since: dict[int, int] = {}
+        self.waits_event: dict[int, int] = {}
         self.now_ps = self.last_event_ps = 0
         self.areas: Counter[tuple[str, int]] = Counter()
         self.seen: Counter[str] = Counter()
@@ -158,12 +245,16 @@ class ClusterWalk:
         """Follow the events that are new: each finds what it changes as it should."""
         n = int(self.st.n_event)
         assert n < int(self.p.n_event), "there is no room for more"
-        for row in self.st.rows("event", n)[self.told :].tolist():
-            time_ps, event, node, replica, value = row
+        rows = self.st.rows("event", n)
+        for number in range(self.told, n):
+            row = rows[number].tolist()
+            time_ps, event, node, replica, value = row[:5]
             assert time_ps == self.now_ps
+            self.check_cause(rows, number)
             self.seen[codes.EVENT_NAMES[event]] += 1
-            of = replica if event in OF_REPLICAS or event == codes.EVENT_REPLICA_LOST else node
-            was = (self.replicas if of == replica else self.nodes)[of] if of >= 0 else None
+            is_replica = event in OF_REPLICAS or event == codes.EVENT_REPLICA_LOST
+            of, told = (replica, self.replicas) if is_replica else (node, self.nodes)
+            was = told[of] if of >= 0 else None
             assert event not in COMES_FROM or was in COMES_FROM[event], (row, was)
             if event == codes.EVENT_NODE_STAGE:
                 self.nodes[node] = value
@@ -175,10 +266,48 @@ class ClusterWalk:
                 self.check_removed(node)
             elif event in BEGIN_TO_WAIT:
                 self.since[replica] = time_ps
+                self.waits_event[replica] = number
             elif event in PLACED:
-                assert value == time_ps - self.since[replica]
+                assert value == time_ps - self.since.get(replica, time_ps)
                 self.seen["waited"] += value > 0
         self.told = n
+
+    def check_cause(self, rows: np.ndarray, number: int) -> None:
+        """An event has a cause, and an earlier event set it off, unless somebody decided it of his own accord."""
+        row = rows[number]
+        event, cause, after = int(row["event"]), int(row["cause"]), int(row["because"])
+        told = (codes.EVENT_NAMES[event], CAUSE_NAMES[cause], after)
+        assert cause != NO_CAUSE, told
+        many = {
+            CAUSE_AUTOSCALER: self.p.n_pool,
+            CAUSE_DEPLOYMENT: self.p.n_rollout,
+            CAUSE_FAULT: self.p.n_fault,
+        }
+        many |= {
+            CAUSE_LASTING_FAULT: self.p.n_episode,
+            CAUSE_RANDOM_FAULT: self.p.n_random_fault,
+            CAUSE_JOB: self.p.n_job,
+            CAUSE_PREEMPTION: self.p.n_workload,
+        }
+        assert 0 <= row["cause_id"] < int(many.get(cause, 1)), told
+        if after < 0:
+            assert event in (codes.EVENT_FAULT_STRUCK, codes.EVENT_FAULT_BEGINS) or cause in FIRST, told
+            self.seen["decided first"] += 1
+            return
+        assert after < number, told
+        earlier = rows[after]
+        assert int(earlier["event"]) in SET_OFF_BY[event], (*told, codes.EVENT_NAMES[earlier["event"]])
+        self.seen["set off"] += 1
+        same = tuple(earlier[["cause", "cause_id"]]) == (cause, row["cause_id"])
+        if event in ANSWERS.get(cause, ()):
+            self.seen["answered"] += 1
+        elif event in PLACED:
+            waits = rows[max(self.waits_event.get(int(row["replica"]), after), 0)]
+            assert cause in (CAUSE_BEGIN, int(waits["cause"])), told
+            assert after >= self.waits_event.get(int(row["replica"]), 0), told
+            self.seen["names what it waited for"] += int(earlier["event"]) in ROOM and row["value"] > 0
+        elif event != codes.EVENT_REPLICA_WAITS or int(earlier["event"]) != codes.EVENT_REPLICA_GONE:
+            assert same, told  # but for those that are replaced when a place is free
 
     def check_removed(self, node: int) -> None:
         """The node autoscaler keeps the minimum."""

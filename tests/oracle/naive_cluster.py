@@ -35,7 +35,10 @@ STREAM_STEP, STREAM_NODE, STREAM_EXPANDER = 1, 32, 48
 STREAM_GAP, STREAM_OUTAGE, STREAM_VICTIM = 49, 50, 51
 (REQUESTED, REFUSED, STAGED, NODE_READY, REMOVED, LOST, CORDON, UNCORDON) = range(8)
 (WAITS, PLACED, REPLICA_READY, DRAIN, REPLICA_GONE, REPLICA_LOST, SCALED) = range(8, 15)
-NOTICE, PREEMPTED = 15, 16
+NOTICE, PREEMPTED, MOVED_ON, MEMBER, STRUCK = 15, 16, 32, 33, 34
+OF_NODE = (REQUESTED, REFUSED, STAGED, NODE_READY, REMOVED, LOST, CORDON, UNCORDON, NOTICE)
+(AT_BEGIN, BY_AUTOSCALER, _, BY_FAULT, BY_CHANCE, BY_NODES, BY_PREEMPTION, BY_USER) = range(1, 9)
+BY_JOB = 10
 
 
 def dice(seed: int, stream: int, entity: int, index: int) -> int:
@@ -199,6 +202,15 @@ def chosen_start(card: Card, ask: Ask, asks: list[Ask], how: int) -> int:
 
 
 # ---- nodes -----------------------------------------------------------------------------------------------------------
+@dataclass(frozen=True)
+class Why:
+    """Who decided that something happens, the one of that number, and the event after which."""
+
+    who: int
+    which: int = 0
+    after: int = -1
+
+
 class Machine:
     """A node place."""
 
@@ -213,6 +225,8 @@ class Machine:
         self.step = -1
         self.due_ps = FOREVER
         self.is_doomed = False
+        self.why = Why(0)
+        self.room_since = 0  # the event that last made room on it
 
     @property
     def free(self) -> int:
@@ -264,6 +278,8 @@ class Copy:
         self.ends: list[int] = []
         self.promised: Machine | None = None  # a node on which a preemption makes room for it
         self.placed_ps = 0
+        self.why = Why(0)
+        self.has_to_go = False
 
     @property
     def rank(self) -> tuple[int, int, int]:
@@ -279,6 +295,7 @@ class Pool:
         self.copies = [Copy(first + i, self) for i in range(kind.most)]
         self.wanted = kind.initial
         self.is_owed = False
+        self.owed = Why(0)
         self.started = self.placed = self.waited_ps = self.longest_ps = self.preempted = 0
 
     @property
@@ -323,7 +340,9 @@ class Cluster:
         self.everybody: list[Copy | Work] = [*self.copies, *self.runs]
         self.job_samples: list[tuple[int, ...]] = []
         self.faults = list(faults)  # by time
-        self.events: list[tuple[int, int, int, int, int]] = []
+        self.n_scripted = len(faults)
+        self.events: list[tuple[int, ...]] = []
+        self.why = Why(AT_BEGIN)
         self.is_due = False
         self.passes = 0
         self.added_ps: int | None = None
@@ -334,9 +353,41 @@ class Cluster:
         ]
         self.begin()
 
-    def note(self, what: int, node: int = -1, replica: int = -1, value: int = 0) -> None:
-        """An event."""
-        self.events.append((self.now_ps, what, node, replica, value))
+    def note(
+        self, what: int, node: int = -1, replica: int = -1, value: int = 0, held: list[Hold] | None = None
+    ) -> None:
+        """An event, and why it happens. What its node or replica comes to next comes of that."""
+        why, number = self.why, len(self.events)
+        gpus = sum(1 << i for _, i, _ in held or [])
+        starts = sum(start << 3 * i for _, i, start in held or [])
+        if what == FAILED or (what in (DRAIN, REPLICA_GONE) and self.everybody[replica].has_to_go):
+            why = replace(why, after=self.everybody[replica].why.after)
+        row = (self.now_ps, what, node, replica, value, why.who, why.which, why.after, gpus, starts)
+        self.events.append(row)
+        if what in OF_NODE:
+            self.nodes[node].why = replace(why, after=number)
+            if what in (NODE_READY, UNCORDON):
+                self.nodes[node].room_since = number
+        elif what not in (SCALED, MEMBER, STRUCK):
+            self.everybody[replica].why = replace(why, after=number)
+            self.everybody[replica].has_to_go = what in (DRAIN, REPLICA_LOST, PREEMPTED)
+
+    @property
+    def last(self) -> int:
+        """The number of the last event."""
+        return len(self.events) - 1
+
+    def note_gang(self, replica: Copy | Work, waited_ps: int) -> None:
+        """A replica has its slices: it waited for the last thing that made room on its nodes since it was wanted."""
+        why = replica.why if replica.waits else self.why
+        nodes = [member[0][0] for member in replica.members]
+        self.why = replace(why, after=max(why.after, *(node.room_since for node in nodes)))
+        placed = RUN_PLACED if isinstance(replica, Work) else PLACED
+        self.note(placed, nodes[0].number, replica.number, waited_ps, replica.members[0])
+        self.why = replace(self.why, after=self.last)
+        for i, member in enumerate(replica.members[1:], 1):
+            self.note(MEMBER, nodes[i].number, replica.number, i, member)
+        self.why = replica.why
 
     def begin(self) -> None:
         """Time 0."""
@@ -347,6 +398,7 @@ class Cluster:
             group.peak = group.billed
         for pool in self.pools:
             for replica in pool.copies[: pool.kind.initial]:
+                self.why = Why(AT_BEGIN)
                 members = self.find(replica)
                 if members is None:
                     self.start(replica)
@@ -354,6 +406,7 @@ class Cluster:
                 else:
                     self.hold(replica, members)
                     replica.start = -1
+                    self.note_gang(replica, 0)
                     self.make_ready(replica)
 
     # ---- time --------------------------------------------------------------------------------------------------------
@@ -410,9 +463,11 @@ class Cluster:
                 return True
         for node in self.nodes:
             if node.due_ps <= t and node.is_doomed:
-                self.lose_node(node.number)
+                self.why = node.why
+                self.lose_with(node)
                 return True
             if node.due_ps <= t:
+                self.why = node.why
                 self.enter(node)
                 return True
         for replica in self.copies:
@@ -448,7 +503,7 @@ class Cluster:
                 was_due = True
                 wanted = pool.kind.tick[1]
                 pool.kind = replace(pool.kind, tick=None)
-                self.scale(pool, wanted)
+                self.rescale(pool, wanted, Why(BY_AUTOSCALER, pool.number))
         return was_due
 
     def sums(self) -> list[tuple[int, ...]]:
@@ -509,14 +564,19 @@ class Cluster:
 
     def change(self, replica: Copy) -> None:
         """A step of its start ends, or its draining."""
+        self.why = replica.why
         if replica.stage == DRAINS:
             self.remove(replica)
             if replica.pool.is_owed:
+                self.why = replace(replica.pool.owed, after=self.last)
                 self.seen["replaced when a place was free"] += 1
                 self.replace(replica.pool)
             return
         for (stage, *_), end_ps in zip(replica.pool.kind.steps, replica.ends[1:], strict=True):
             if end_ps > self.now_ps:
+                if stage != replica.stage:
+                    self.note(MOVED_ON, -1, replica.number, stage)
+                    self.why = replica.why
                 replica.stage, replica.due_ps = stage, end_ps
                 return
         self.make_ready(replica)
@@ -528,8 +588,8 @@ class Cluster:
 
     def remove(self, replica: Copy) -> None:
         """It is gone, or does not wait any longer."""
-        self.leave(replica)
         self.note(REPLICA_GONE, -1, replica.number)
+        self.leave(replica)
 
     def leave(self, replica: Copy) -> None:
         """Its slices are free."""
@@ -538,6 +598,7 @@ class Cluster:
             for node, i, start in member:
                 node.cards[i].give(node.group.kind.asks[ask_of], start)
             node.n_member -= 1
+            node.room_since = replica.why.after
             if node.n_member == 0:
                 node.idle_ps = self.now_ps
         if replica.members and self.anyone_waits:
@@ -561,10 +622,16 @@ class Cluster:
         return any(one.waits for one in self.everybody)
 
     def scale(self, pool: Pool, wanted: int) -> None:
+        """A user wants so many replicas."""
+        self.rescale(pool, wanted, Why(BY_USER))
+
+    def rescale(self, pool: Pool, wanted: int, why: Why) -> None:
         """So many replicas are wanted."""
+        self.why = why
         wanted = min(max(wanted, pool.kind.least), pool.kind.most)
         if wanted != pool.wanted:
             self.note(SCALED, -1, pool.copies[0].number, wanted)
+            self.why = replace(why, after=self.last)
         pool.wanted = wanted
         self.top_up(pool)
         while len(self.active(pool)) > wanted:
@@ -755,14 +822,13 @@ class Cluster:
         self.seen["placed"] += 1
         self.seen["placed where room was made"] += members[0][0][0] is replica.promised
         self.hold(replica, members)
+        self.note_gang(replica, waited)
         self.waited(replica)
         replica.pool.placed += 1
         first = members[0][0][0]
         if isinstance(replica, Work):
-            self.note(RUN_PLACED, first.number, replica.number, waited)
             self.work(replica, first.group.kind.create_ps)
             return
-        self.note(PLACED, first.number, replica.number, waited)
         replica.placed_ps = self.now_ps + first.group.kind.create_ps
         self.set_out(replica, replica.placed_ps)
 
@@ -771,6 +837,7 @@ class Cluster:
         """A run comes."""
         word = dice(self.seed, STREAM_WORK, run.pool.index, run.nth)
         run.work_ps, run.due_ps = run.pool.kind.work[word >> 53], FOREVER
+        self.why = Why(BY_JOB, run.pool.index)
         self.note(SUBMITTED, -1, run.number, run.nth)
         self.queue(run)
 
@@ -791,9 +858,10 @@ class Cluster:
     def end_run(self, run: Work, state: str, what: int) -> None:
         """It is over."""
         run.give_back(self.now_ps)
+        self.why = run.why
+        self.note(what, -1, run.number)
         self.leave(run)
         run.state, run.ended_ps, run.due_ps = state, self.now_ps, FOREVER
-        self.note(what, -1, run.number)
         self.seen["runs finished"] += 1
 
     def interrupt(self, run: Work, what: int, node: Machine) -> None:
@@ -880,11 +948,13 @@ class Cluster:
         for one in dict.fromkeys(
             one for one, *_ in victims
         ):  # once, though two of its members may be victims
+            self.why = Why(BY_PREEMPTION, replica.number, replica.why.after)
             if isinstance(one, Work):
                 self.interrupt(one, RUN_PREEMPTED, self.nodes[number])
                 continue
             one.pool.preempted += 1
             self.note(PREEMPTED, number, one.number)
+            self.why = replace(self.why, after=self.last)
             self.seen["preempted"] += 1
             self.seen["preempted on their way"] += one.stage != UP
             self.stop(one)
@@ -895,7 +965,10 @@ class Cluster:
     def replace(self, pool: Pool) -> None:
         """A pool starts what it has lost to others; for what it has no place now it does so when it has."""
         self.top_up(pool)
-        pool.is_owed = len(self.active(pool)) < pool.wanted
+        is_short = len(self.active(pool)) < pool.wanted
+        if is_short and not pool.is_owed:
+            pool.owed = self.why
+        pool.is_owed = is_short
 
     def victims_on(self, node: Machine, replica: Copy) -> list[tuple[Copy, int, list[Hold]]] | None:
         """Who would have to leave a node for a replica, the most important first; None where that would not do."""
@@ -941,8 +1014,9 @@ class Cluster:
         return True
 
     # ---- nodes -------------------------------------------------------------------------------------------------------
-    def request(self, node: Machine) -> bool:
-        """Ask for a node; whether the provider has one."""
+    def request(self, node: Machine, wanted_by: Copy) -> bool:
+        """Ask for a node for a replica that waits; whether the provider has one."""
+        self.why = Why(BY_NODES, 0, wanted_by.why.after)
         group, kind, t = node.group, node.group.kind, self.now_ps
         number = group.requested
         group.requested += 1
@@ -950,11 +1024,12 @@ class Cluster:
         if is_dry or dice(self.seed, STREAM_NODE, group.number, number) >> 43 < kind.refused_q20:
             group.refused += 1
             group.retry_ps = t + kind.retry_ps
-            self.note(REFUSED, node.number, -1, number)
+            self.note(REFUSED, node.number, wanted_by.number, number)
             self.seen["drought"] += is_dry
             self.seen["refused"] += not is_dry
             return False
-        self.note(REQUESTED, node.number, -1, number)
+        self.note(REQUESTED, node.number, wanted_by.number, number)
+        self.why = node.why
         node.request, node.step = number, -1
         self.enter(node)
         return True
@@ -990,7 +1065,12 @@ class Cluster:
 
     def cordon(self, number: int) -> None:
         """It takes nobody new."""
-        node = self.nodes[number]
+        self.why = Why(BY_USER)
+        self.close(self.nodes[number])
+
+    def close(self, node: Machine) -> None:
+        """It is cordoned."""
+        number = node.number
         if node.stage == READY:
             node.stage = CORDONED
             self.note(CORDON, number)
@@ -1001,6 +1081,7 @@ class Cluster:
         node = self.nodes[number]
         if node.stage == CORDONED and not node.is_doomed:
             node.stage = READY
+            self.why = Why(BY_USER)
             self.note(UNCORDON, number)
             self.seen["uncordoned"] += 1
             if self.anyone_waits:
@@ -1024,13 +1105,22 @@ class Cluster:
 
     def lose_node(self, number: int) -> None:
         """A user takes a node away."""
-        if self.nodes[number].stage != ABSENT:
-            self.lose(self.nodes[number])
+        self.why = Why(BY_USER)
+        self.lose_with(self.nodes[number])
+
+    def lose_with(self, node: Machine) -> None:
+        """A node is lost, and pools replace what they lost with it."""
+        if node.stage != ABSENT:
+            self.lose(node)
             for pool in self.pools:
                 self.replace(pool)
 
     def strike(self, fault: NodesLost) -> None:
         """A scripted fault."""
+        number = self.n_scripted - len(self.faults) - 1
+        self.why = Why(BY_FAULT, number)
+        self.note(STRUCK, -1, -1, number)
+        self.why = replace(self.why, after=self.last)
         left = fault.most
         for group in self.groups:
             if fault.group not in (None, group.number) or fault.zone not in (None, group.kind.zone):
@@ -1049,6 +1139,9 @@ class Cluster:
         """A fault that strikes again and again strikes: what it strikes is drawn."""
         chance, n, t = self.chances[number], self.struck[number], self.now_ps
         outage_ps = chance.outages[dice(self.seed, STREAM_OUTAGE, number, n) >> 53]
+        self.why = Why(BY_CHANCE, number)
+        self.note(STRUCK, -1, -1, n)
+        struck = replace(self.why, after=self.last)
         groups = [
             group
             for group in self.groups
@@ -1069,7 +1162,9 @@ class Cluster:
             which = 0
             if chance.most != FOREVER:
                 which = draw_below(self.seed, STREAM_VICTIM, number, (n << 16) + i, len(there))
+            self.why = struck
             self.take_away(there[which], chance.notice_ps)
+        self.why = struck
         for pool in self.pools:
             self.replace(pool)
         self.struck[number] += 1
@@ -1081,9 +1176,10 @@ class Cluster:
         if notice_ps == 0 or node.stage < READY:
             self.lose(node)
             return
-        self.cordon(node.number)
+        self.close(node)
         node.is_doomed, node.due_ps = True, self.now_ps + notice_ps
         self.note(NOTICE, node.number, -1, notice_ps)
+        self.why = node.why
         self.seen["told before"] += 1
         for replica in self.everybody:
             if replica.stage != DRAINS and any(member[0][0] is node for member in replica.members):
@@ -1093,11 +1189,11 @@ class Cluster:
                     self.stop(replica)
 
     # ---- the node autoscaler -----------------------------------------------------------------------------------------
-    def pack(self, waiting: list[Copy], nodes: list[Machine]) -> tuple[list[Copy], set[int], int]:
-        """(who finds room on such nodes while they hold nothing, how many of the nodes they need, of how many slices)."""
+    def pack(self, waiting: list[Copy], nodes: list[Machine]) -> tuple[list[Copy], dict[int, Copy], int]:
+        """(who finds room on such nodes while they hold nothing, for whom each node is needed, of how many slices)."""
         self.passes += 1
         cards = {node.number: [Card() for _ in node.cards] for node in nodes}
-        found, failed, slices = [], set(), 0
+        found, failed, slices, used = [], set(), 0, {}
         for replica in waiting:
             pool = replica.pool
             if pool.number in failed:
@@ -1114,10 +1210,11 @@ class Cluster:
                 continue
             cards = tried
             found.append(replica)
+            for member in members:
+                used.setdefault(member[0][0].number, replica)
             slices += sum(
                 node.group.kind.asks[pool.number].memory for member in members for node, _, _ in member
             )
-        used = {number for number, some in cards.items() if any(card.held for card in some)}
         return found, used, slices
 
     def scan(self) -> None:
@@ -1134,6 +1231,7 @@ class Cluster:
     def grow(self, rest: list[Copy]) -> None:
         """Ask for nodes for those that will find no room otherwise."""
         options: list[tuple[Group, int, int]] = []
+        wanted_by: dict[int, Copy] = {}
         for group in self.groups:
             if group.retry_ps > self.now_ps:
                 self.seen["left alone for now"] += 1
@@ -1142,6 +1240,7 @@ class Cluster:
             _, used, slices = self.pack(rest, absent)
             if used:
                 options.append((group, len(used), slices))
+                wanted_by |= used
         if not options:
             return
         self.seen[f"expander {self.policy.expander} chose of several"] += len(options) > 1
@@ -1149,7 +1248,7 @@ class Cluster:
         self.seen["not the first option"] += group is not options[0][0]
         for node in [node for node in group.machines if node.stage == ABSENT][:n]:
             self.added_ps = self.now_ps
-            if not self.request(node):
+            if not self.request(node, wanted_by[node.number]):
                 break
 
     def expand(self, options: list[tuple[Group, int, int]]) -> tuple[Group, int, int]:
@@ -1181,6 +1280,7 @@ class Cluster:
             else:
                 left -= 1
                 node.group.removed += 1
-                self.note(REMOVED, node.number)
+                self.why = Why(BY_NODES, 0, node.room_since)
+                self.note(REMOVED, node.number, -1, t - node.idle_ps)
                 self.drop(node)
                 self.seen["removed"] += 1

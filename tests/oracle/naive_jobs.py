@@ -54,6 +54,8 @@ class Work:
         self.held_ps = self.lost_ps = 0
         self.starts = self.n_preempted = self.n_lost = 0
         self.ended_ps = self.first_ps = -1
+        self.why: Any = None  # of its last event
+        self.has_to_go = False
 
     @property
     def rank(self) -> tuple[int, int, int]:

@@ -1,6 +1,6 @@
 """Nodes, their autoscaler and placement of replicas on slices, against a model of their own in plain Python.
 
-Every event is compared with its instant, node, replica and value, and every node, GPU, gang and sum at the end.
+Every event is compared with all that it says, its cause included, and every node, GPU, gang and sum at the end.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from sim.engine.host import run_plan
+from sim.model.tables.node import ClusterEvent
 from sim.model.tables.run import State
 from sim.model.tables.sample import MARK_RUN, MARK_WARM, N_MARK
 
@@ -32,9 +33,7 @@ def big(pair: Any) -> int:
 def events_of(state: State) -> list[tuple[int, ...]]:
     """Every event of the product."""
     rows = state.rows("event", int(state.n_event))
-    return list(
-        zip(*(rows[name].tolist() for name in ("time_ps", "event", "node", "replica", "value")), strict=True)
-    )
+    return list(zip(*(rows[name].tolist() for name in ClusterEvent.FIELDS), strict=True))
 
 
 def of_groups(state: State, n: int) -> list[tuple[int, ...]]:

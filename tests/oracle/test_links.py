@@ -83,10 +83,14 @@ class Going:
         self.over = [i for i in range(3) if moved.links >> i & 1]
         self.cap = min(max(1, moved.n_bytes * 2**16 // (own_ps // 2**24)), 2**42 - 1)
         self.rate = 0
+        self.held_by: int | None = None
+        self.held_ps = [0, 0, 0]  # how long each link has held it back
 
     def moves_on(self, span_ps: int) -> None:
         """Let its clock run."""
         self.left_ps -= min(self.left_ps, span_ps * self.speed // WHOLE)
+        if self.held_by is not None:
+            self.held_ps[self.held_by] += span_ps
 
     def time_left(self) -> float:
         """How long it still takes."""
@@ -105,11 +109,13 @@ def share(going: list[Going], links: list[int], down: list[bool]) -> None:
             if (n := sum(i in one.over for one in without))
         }
         tight = min(shares, key=lambda i: (shares[i], i))
-        if without[0].cap <= shares[tight]:
+        is_free = without[0].cap <= shares[tight]
+        if is_free:
             given = [(without[0], without[0].cap)]
         else:
             given = [(one, shares[tight]) for one in without if tight in one.over]
         for one, rate in given:
+            one.held_by = None if is_free else tight
             one.rate, one.speed = rate, max(1, rate * WHOLE // one.cap) if rate else 0
             without.remove(one)
             for i in one.over:
@@ -123,8 +129,11 @@ def naive(
     links: list[int],
     tables: np.ndarray,
     windows: list[Window] | None = None,
-) -> tuple[dict[tuple[int, int], int], list[int]]:
-    """((start, step) → when it ended, when each start was ready), ps, of starts that all begin at 0."""
+) -> tuple[dict[tuple[int, int], int], list[int], dict[tuple[int, int], list[int]]]:
+    """((start, step) → when it ended, when each start was ready, (start, step) → how long each link held its bytes back),
+    ps, of starts that all begin at 0.
+    """
+    held: dict[tuple[int, int], list[int]] = {}
     took = [
         [int(tables[i, drawn(seed, steps[i][1], start)]) for i in range(len(steps))]
         for start in range(N_START)
@@ -142,6 +151,8 @@ def naive(
         began: list[Going] = []
         for one in [one for one in going if changed_ps + one.time_left() <= now_ps]:
             ends[one.name], is_changed = now_ps, True
+            one.moves_on(now_ps - changed_ps)
+            held[one.name] = one.held_ps
             going.remove(one)
         is_new = True
         while is_new:  # at one instant a step that takes no time lets the next one begin
@@ -177,7 +188,7 @@ def naive(
         waits = [edge for edge in edges if edge > now_ps][:1]
         waits += [at_ps for at_ps, _ in due.values()] + [changed_ps + one.time_left() for one in going]
         now_ps = int(min(waits, default=now_ps))
-    return ends, [max(ends[start, i] for i in range(len(steps))) for start in range(N_START)]
+    return ends, [max(ends[start, i] for i in range(len(steps))) for start in range(N_START)], held
 
 
 def fleet(
@@ -237,7 +248,7 @@ def test_starts_that_share_links_end_when_they_should(engine: str, seed: int) ->
     steps, moved, links, tables = case(seed)
     p = fleet(seed, steps, moved, links, tables)
     state = run(p, engine)
-    ends, ready = naive(seed, steps, moved, links, tables)
+    ends, ready, held = naive(seed, steps, moved, links, tables)
     replicas = state.rows("replica", N_START)
     assert replicas["stage"].tolist() == [STAGE_READY] * N_START
     assert replicas["ready_ps"].tolist() == ready
@@ -248,6 +259,8 @@ def test_starts_that_share_links_end_when_they_should(engine: str, seed: int) ->
             row = rows[start, place]
             if row["end_ps"] >= 0:  # it was long enough to share
                 assert row["end_ps"] == ends[start, i], (start, i)
+    if over:
+        check_taken(state, len(steps), ends, held, moved)
     counted = sum(
         sum(
             moved[i].n_bytes
@@ -267,7 +280,7 @@ def test_links_that_are_slow_or_down_for_a_while(engine: str, seed: int) -> None
     steps, moved, links, tables = case(seed)
     windows = windows_of(seed, len(links))
     state = run(fleet(seed, steps, moved, links, tables, windows), engine)
-    _, ready = naive(seed, steps, moved, links, tables, windows)
+    _, ready, _ = naive(seed, steps, moved, links, tables, windows)
     assert state.rows("replica", N_START)["ready_ps"].tolist() == ready
 
 
@@ -280,6 +293,26 @@ def test_the_windows_hold_starts_back() -> None:
         ready = [naive(seed, steps, moved, links, tables, some)[1] for some in (windows, [])]
         later += sum(a != b for a, b in zip(*ready, strict=True))
     assert later > 20
+
+
+def check_taken(
+    state: State,
+    n_step: int,
+    ends: dict[tuple[int, int], int],
+    held: dict[tuple[int, int], list[int]],
+    moved: list[Moved],
+) -> None:
+    """What is kept of every step: when it ended, what it moved, the link that held it back longest."""
+    rows = state.rows("taken", int(state.n_taken))
+    assert len(rows) == N_START * n_step
+    for row in rows:
+        name = int(row["start"]), int(row["step"])
+        assert row["end_ps"] == ends[name]
+        held_ps = held.get(name, [0])
+        assert row["bound_ps"] == max(held_ps)
+        assert row["link"] == (1 + held_ps.index(max(held_ps)) if max(held_ps) else 0)
+        assert row["moved_bytes"] == (moved[name[1]].n_bytes if name in held else 0)
+        assert row["end_ps"] >= row["begin_ps"] >= row["placed_ps"] >= row["wanted_ps"]
 
 
 @pytest.mark.parametrize("seed", range(8))
@@ -296,8 +329,8 @@ def test_the_made_starts_share() -> None:
     later = at_cap = 0
     for seed in range(20):
         steps, moved, links, tables = case(seed)
-        _, ready = naive(seed, steps, moved, links, tables)
-        _, free = naive(seed, steps, moved, [1 << 55] * len(links), tables)
+        _, ready, _ = naive(seed, steps, moved, links, tables)
+        _, free, _ = naive(seed, steps, moved, [1 << 55] * len(links), tables)
         later += sum(a > b for a, b in zip(ready, free, strict=True))
         at_cap += sum(a == b for a, b in zip(ready, free, strict=True))
     assert later > 100

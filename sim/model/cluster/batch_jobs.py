@@ -10,6 +10,7 @@ from __future__ import annotations
 from sim.compile.jit import jit, jit_call
 from sim.model.base.min_tree import tree_build, tree_set
 from sim.model.cluster.workloads import leave_cluster, wait_for_slices
+from sim.model.tables.cause import CAUSE_JOB, NO_EVENT
 from sim.model.tables.job import (
     RUN_FAILED,
     RUN_FINISHED,
@@ -24,6 +25,7 @@ from sim.model.tables.node import (
     EVENT_JOB_SUBMITTED,
 )
 from sim.model.tables.pool import N_QUANTILE_BITS
+from sim.model.telemetry.causes import act_because, go_on_with_replica
 from sim.model.telemetry.cluster_log import log_event
 from sim.rng import STREAM_JOB, draw
 from sim.units import NEVER
@@ -55,11 +57,13 @@ def on_run(params, state, i, t):
     w = params.n_replica + i
     run = state.job_run[i]
     if run.stage != RUN_NOT_SUBMITTED:
+        go_on_with_replica(params, state, w)
         end_run(params, state, w, RUN_FINISHED, t)
         return
     about = params.job_run[i]
     word = draw(params.seed, STREAM_JOB, about.job, about.number)
     run.work_ps = params.job[about.job].work_ps[word >> (63 - N_QUANTILE_BITS)]
+    act_because(state, CAUSE_JOB, about.job, NO_EVENT)
     log_event(params, state, EVENT_JOB_SUBMITTED, -1, w, about.number, t)
     tree_set(state.job_tree, params.job_leaves, i, NEVER)
     enqueue_run(params, state, w, t)
@@ -115,11 +119,11 @@ def end_run(params, state, w, stage, t):
     i = w - params.n_replica
     if state.job_run[i].stage == RUN_RUNNING:
         settle_run(params, state, i, t)
+    event = EVENT_JOB_FINISHED if stage == RUN_FINISHED else EVENT_JOB_FAILED
+    log_event(params, state, event, -1, w, 0, t)
     leave_cluster(params, state, w, t)
     state.job_run[i].stage = stage
     state.job_run[i].ended_ps = t
-    event = EVENT_JOB_FINISHED if stage == RUN_FINISHED else EVENT_JOB_FAILED
-    log_event(params, state, event, -1, w, 0, t)
     tree_set(state.job_tree, params.job_leaves, i, NEVER)
 
 

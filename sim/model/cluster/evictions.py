@@ -57,7 +57,10 @@ def evict(params, state, r, node_id, t):
         return False
     place.evicted += 1
     log_event(params, state, EVENT_REPLICA_EVICTED, node_id, r, 0, t)
+    because = state.because
+    state.because = state.n_event - 1
     send_away(params, state, r, t)
+    state.because = because
     return True
 
 

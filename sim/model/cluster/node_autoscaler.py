@@ -12,6 +12,7 @@ from sim.model.cluster.placement import release_gang
 from sim.model.cluster.slices import bind_member, holds_member
 from sim.model.cluster.workloads import first_member
 from sim.model.placement.mig import N_SLICE
+from sim.model.tables.cause import CAUSE_NODE_AUTOSCALER
 from sim.model.tables.node import (
     AT_RANDOM,
     BY_PRIORITY,
@@ -20,6 +21,7 @@ from sim.model.tables.node import (
     NODE_ABSENT,
     NODE_READY,
 )
+from sim.model.telemetry.causes import act_because
 from sim.rng import STREAM_EXPANDER, draw_below
 
 UPCOMING = -1  # instead of a group: the nodes that are on their way
@@ -182,6 +184,10 @@ def count_planned(params, state, g):
         if node.stage == NODE_ABSENT and node.n_member > 0:
             option.opened += 1
             option.held_slices += node.used_slices
+            number = node.first_held
+            while state.member[number].next >= 0:
+                number = state.member[number].next
+            node.wanted_by = state.member[number].replica
 
 
 @jit_call
@@ -222,6 +228,8 @@ def request_nodes(params, state, group_id, t):
         if missing > 0 and state.node[node_id].stage == NODE_ABSENT:
             missing -= 1
             state.node_added_ps = t
+            wanted_by = state.node[node_id].wanted_by
+            act_because(state, CAUSE_NODE_AUTOSCALER, 0, state.workload[wanted_by].event)
             if not request_node(params, state, node_id, t):
                 return
 
@@ -245,5 +253,6 @@ def scale_down(params, state, t):
             and state.node_group[node.group].n_billed > params.node_group[node.group].min_nodes
         ):
             state.node_group[node.group].removed += 1
+            act_because(state, CAUSE_NODE_AUTOSCALER, 0, node.freed_event)
             remove_node(params, state, node_id, EVENT_NODE_REMOVED, t)
             left -= 1

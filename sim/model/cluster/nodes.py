@@ -11,6 +11,7 @@ from sim.model.tables.node import (
     EVENT_NODE_CORDONED,
     EVENT_NODE_READY,
     EVENT_NODE_REFUSED,
+    EVENT_NODE_REMOVED,
     EVENT_NODE_REQUESTED,
     EVENT_NODE_STAGE,
     EVENT_NODE_UNCORDONED,
@@ -67,9 +68,10 @@ def request_node(params, state, node_id, t):
     if is_refused(params, node.group, node.request, t):
         group.refused += 1
         group.retry_ps = t + params.node_group[node.group].retry_ps
-        log_event(params, state, EVENT_NODE_REFUSED, node_id, -1, node.request, t)
+        log_event(params, state, EVENT_NODE_REFUSED, node_id, node.wanted_by, node.request, t)
         return False
-    log_event(params, state, EVENT_NODE_REQUESTED, node_id, -1, node.request, t)
+    log_event(params, state, EVENT_NODE_REQUESTED, node_id, node.wanted_by, node.request, t)
+    state.because = node.event
     node.requested_ps = t
     node.step = -1
     next_node_step(params, state, node_id, t)
@@ -112,8 +114,11 @@ def become_ready_node(params, state, node_id, t):
 # ---- from ready to absent ----------------------------------------------------------------------
 @jit_call
 def remove_node(params, state, node_id, event, t):
-    """A node that holds nothing is given back to the provider, or is lost: the event says which."""
-    log_event(params, state, event, node_id, -1, 0, t)
+    """A node that holds nothing is given back to the provider, or is lost: the event says which, and since when it has held
+    nothing.
+    """
+    idle_ps = t - state.node[node_id].idle_ps
+    log_event(params, state, event, node_id, -1, idle_ps if event == EVENT_NODE_REMOVED else 0, t)
     state.node[node_id].is_doomed = 0
     state.node[node_id].is_draining = 0
     forget_lost_gpus(params, state, node_id)

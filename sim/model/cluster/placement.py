@@ -11,7 +11,7 @@ from sim.model.cluster.node_scores import members_in_zone, sum_of_scores
 from sim.model.cluster.preemption import is_being_cleared, preempt_for
 from sim.model.cluster.replica_lifecycle import become_ready, continue_cold_start, number_start
 from sim.model.cluster.slices import ask_of, bind_member, holds_member, release_member
-from sim.model.cluster.start_steps import keep_what_it_brought
+from sim.model.cluster.start_steps import created_ps, keep_what_it_brought
 from sim.model.cluster.workloads import (
     first_member,
     is_promised_to_others,
@@ -25,12 +25,14 @@ from sim.model.tables.node import (
     BY_SCORES,
     BY_USER,
     EVENT_JOB_PLACED,
+    EVENT_MEMBER_PLACED,
     EVENT_REPLICA_PLACED,
     FIRST_FIT,
     NODE_READY,
     TOPOLOGY_SPREAD,
 )
-from sim.model.telemetry.cluster_log import log_event
+from sim.model.telemetry.causes import go_on_with_replica
+from sim.model.telemetry.cluster_log import log_member
 from sim.units import NEVER
 
 ANY_ZONE = -1
@@ -154,13 +156,6 @@ def place_replica(params, state, r, t):
     return zone < params.n_node_group
 
 
-@jit
-def created_ps(params, state, r):
-    """How long it takes to make the MIG instances that workload r has been given."""
-    node_id = state.member[first_member(params, state, r)].node
-    return params.node_group[state.node[node_id].group].create_ps
-
-
 @jit_call
 def place_waiting(params, state, t):
     """One placement: every workload that waits is looked at, in order, and takes slices if there are any for it, or if some
@@ -250,17 +245,33 @@ def begin_at_once(params, state, r, t):
 
 
 @jit_call
+def log_gang(params, state, event, r, waited_ps, t):
+    """Write down that workload r has its slices: because of the last event that made room on one of its nodes, if that came
+    after it was wanted. Further members of a gang are events of their own.
+    """
+    first = first_member(params, state, r)
+    n_member = place_of(params, state, r).n_member
+    for number in range(first, first + n_member):
+        state.because = max(state.because, state.node[state.member[number].node].freed_event)
+    log_member(params, state, event, first, r, waited_ps, t)
+    state.because = state.n_event - 1
+    for number in range(first + 1, first + n_member):
+        log_member(params, state, EVENT_MEMBER_PLACED, number, r, number - first, t)
+
+
+@jit_call
 def begin_on_slices(params, state, r, t):
     """Workload r has its slices: a replica's start, or a run's work, goes on as soon as its MIG instances are made."""
     wait_no_longer(state, r, t)
     state.pool_place[state.workload[r].place].placed += 1
-    node_id = state.member[first_member(params, state, r)].node
+    go_on_with_replica(params, state, r)
+    waited_ps = t - state.workload[r].since_ps
     if is_run(params, r):
-        log_event(params, state, EVENT_JOB_PLACED, node_id, r, t - state.workload[r].since_ps, t)
+        log_gang(params, state, EVENT_JOB_PLACED, r, waited_ps, t)
         begin_run(params, state, r, created_ps(params, state, r), t)
         return
     replica = state.replica[r]
-    log_event(params, state, EVENT_REPLICA_PLACED, node_id, r, t - state.workload[r].since_ps, t)
+    log_gang(params, state, EVENT_REPLICA_PLACED, r, waited_ps, t)
     if replica.start < 0 and begin_at_once(params, state, r, t):
         return
     replica.placed_ps = t + created_ps(params, state, r)

@@ -35,9 +35,11 @@ from sim.model.cluster.victims import (
 )
 from sim.model.cluster.workloads import first_member, nominate
 from sim.model.placement.mig import mig_fits
+from sim.model.tables.cause import CAUSE_PREEMPTION
 from sim.model.tables.codes import STAGE_DRAINING, STAGE_READY
 from sim.model.tables.job import RUN_RUNNING
 from sim.model.tables.node import EVENT_JOB_PREEMPTED, EVENT_REPLICA_PREEMPTED, NODE_READY
+from sim.model.telemetry.causes import act_because
 from sim.model.telemetry.cluster_log import log_event
 from sim.units import NEVER
 
@@ -244,6 +246,7 @@ def preempt_for(params, state, r, t):
         breaks = state.member[number].is_victim == BREAKS
         state.member[number].is_victim = 0
         victim = state.member[number].replica
+        act_because(state, CAUSE_PREEMPTION, r, state.workload[r].event)
         if is_run(params, victim):
             if state.job_run[victim - params.n_replica].stage == RUN_RUNNING:
                 interrupt_run(params, state, victim, EVENT_JOB_PREEMPTED, node_id, t)
@@ -263,6 +266,7 @@ def preempt(params, state, r, node_id, t):
     """Replica r has to go, for one that matters more."""
     state.pool_place[state.replica[r].pool].preempted += 1
     log_event(params, state, EVENT_REPLICA_PREEMPTED, node_id, r, 0, t)
+    state.because = state.n_event - 1
     send_away(params, state, r, t)
 
 
@@ -288,6 +292,10 @@ def replace_replicas(params, state, pool_id, t):
     as soon as one is free.
     """
     pool_state = state.pool[pool_id]
+    place = state.pool_place[pool_id]
     scale_to(params, state, pool_id, pool_state.wanted, t)
     is_short = pool_state.n_ready + pool_state.n_starting < pool_state.wanted
-    state.pool_place[pool_id].is_owed = is_short * 1
+    if is_short and place.is_owed == 0:
+        place.owed_cause = state.cause
+        place.owed_id = state.cause_id
+    place.is_owed = is_short * 1

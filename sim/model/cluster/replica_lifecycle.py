@@ -13,6 +13,7 @@ from sim.model.base.min_tree import tree_set
 from sim.model.cluster.speed import set_speed
 from sim.model.cluster.start_steps import (
     clear_transfers,
+    keep_steps,
     note_start,
     step_begin,
     step_ps,
@@ -37,7 +38,9 @@ from sim.model.tables.node import (
     EVENT_REPLICA_DRAINS,
     EVENT_REPLICA_GONE,
     EVENT_REPLICA_READY,
+    EVENT_REPLICA_STAGE,
 )
+from sim.model.telemetry.causes import go_on_with_replica
 from sim.model.telemetry.cluster_log import log_event
 from sim.model.telemetry.replica_time import settle_areas
 from sim.model.transfers.links import BRIEF_PS
@@ -85,6 +88,7 @@ def continue_cold_start(params, state, r, t):
     """
     replica = state.replica[r]
     pool = params.pool[replica.pool]
+    go_on_with_replica(params, state, r)
     stage = STAGE_READY
     until_ps = NEVER
     for i in range(pool.n_step):
@@ -105,8 +109,12 @@ def continue_cold_start(params, state, r, t):
     if stage == STAGE_READY:
         if pool.n_transfer > 0 and replica.is_in_place == 0:
             note_start(params, state, r)
+        if params.n_taken > 0:
+            keep_steps(params, state, r)
         become_ready(params, state, r, t)
     else:
+        if stage != replica.stage:
+            log_event(params, state, EVENT_REPLICA_STAGE, -1, r, stage, t)
         enter_stage(state, r, stage, t)
         tree_set(state.stage_tree, params.leaves, r, until_ps)
 
@@ -210,10 +218,10 @@ def begin_drain(params, state, r, t):
 def remove_replica(params, state, r, t):
     """A replica is gone: its place is free for a later start."""
     stop_transfers(params, state, r, t)
+    log_event(params, state, EVENT_REPLICA_GONE, -1, r, 0, t)
     if params.n_cluster == 1:
         leave_cluster(params, state, r, t)
     enter_stage(state, r, STAGE_GONE, t)
-    log_event(params, state, EVENT_REPLICA_GONE, -1, r, 0, t)
     tree_set(state.stage_tree, params.leaves, r, NEVER)
 
 
@@ -264,6 +272,7 @@ def scale_to(params, state, pool_id, wanted, t):
         pool_state.scaled_down += 1
     if wanted != pool_state.wanted:
         log_event(params, state, EVENT_POOL_SCALED, -1, pool.first_replica, wanted, t)
+        state.because = state.n_event - 1
     pool_state.wanted = wanted
     active = pool_state.n_ready + pool_state.n_starting
     while active < wanted:

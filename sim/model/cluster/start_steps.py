@@ -6,7 +6,8 @@ from sim.compile.jit import jit, jit_call
 from sim.model.base.histogram import N_BUCKET, bucket_of
 from sim.model.cluster.workloads import first_member
 from sim.model.tables.pool import N_QUANTILE_BITS
-from sim.model.transfers.links import begin_transfer, stop_transfer
+from sim.model.tables.start import BY_TIME, MOVED
+from sim.model.transfers.links import begin_transfer, binding_link, clear_bound, stop_transfer
 from sim.model.transfers.node_cache import fetch_or_join, find_cached, keep_artifact, leave_fetch
 from sim.rng import STREAM_STAGE, draw
 from sim.units import NEVER
@@ -95,6 +96,8 @@ def clear_transfers(params, state, r):
             transfer = state.transfer[first_transfer(params, state, r) + step.transfer - 1]
             transfer.replica = r
             transfer.end_ps = -1
+            transfer.how = BY_TIME
+            clear_bound(params, state, first_transfer(params, state, r) + step.transfer - 1)
             transfer.links = step.links
             transfer.moved_bytes = step.moved_bytes
 
@@ -108,6 +111,55 @@ def stop_transfers(params, state, r, t):
             leave_fetch(params, state, number, t)
         elif state.transfer[number].is_moving == 1:
             stop_transfer(params, state, number, t)
+
+
+@jit_call
+def keep_steps(params, state, r):
+    """Keep what the steps of replica r's start were, which have all ended: the first of a run, as many as there are rows
+    but one; those behind them share the last.
+    """
+    replica = state.replica[r]
+    pool = params.pool[replica.pool]
+    for i in range(pool.n_step):
+        step = params.start_step[pool.first_step + i]
+        row = state.taken[min(state.n_taken, params.n_taken - 1)]
+        state.n_taken += 1
+        row.replica = r
+        row.start = replica.start
+        row.step = i
+        row.wanted_ps = replica.started_ps
+        row.got_ps = replica.placed_ps
+        if params.n_cluster == 1:
+            row.got_ps -= created_ps(params, state, r)
+        row.placed_ps = replica.placed_ps
+        row.begin_ps = step_begin(state, step, i, replica.placed_ps)
+        row.end_ps = state.step_ends[i]
+        row.how = BY_TIME
+        row.moved_bytes = 0
+        row.link = 0
+        row.bound_ps = 0
+        if step.transfer > 0:
+            keep_transfer(params, state, row, first_transfer(params, state, r) + step.transfer - 1)
+
+
+@jit_call
+def keep_transfer(params, state, row, number):
+    """Keep how a step got what it brings, and what held its transfer back."""
+    transfer = state.transfer[number]
+    row.how = transfer.how
+    if transfer.how == MOVED:
+        row.moved_bytes = transfer.moved_bytes
+    link = binding_link(params, state, number)
+    if link >= 0:
+        row.link = 1 + link
+        row.bound_ps = min(state.bound_ps[number * params.n_link + link], row.end_ps - row.begin_ps)
+
+
+@jit
+def created_ps(params, state, r):
+    """How long it takes to make the MIG instances that replica r has been given."""
+    node_id = state.member[first_member(params, state, r)].node
+    return params.node_group[state.node[node_id].group].create_ps
 
 
 @jit_call

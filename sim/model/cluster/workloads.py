@@ -137,6 +137,7 @@ def leave_cluster(params, state, r, t):
         node_id = state.member[number].node
         if node_id >= 0:
             release_member(params, state, number, t)
+            state.node[node_id].freed_event = state.workload[r].event
             if state.node[node_id].n_member == 0:
                 state.node[node_id].idle_ps = t
     place_soon(state, t)

@@ -11,10 +11,12 @@ from sim.model.cluster.nodes import node_of_gpu, strikes_group
 from sim.model.cluster.speed import is_victim, set_speeds, strikes_place, strikes_pool
 from sim.model.faults.gpu_lost import can_lose_gpu, lose_gpus, repair_gpus
 from sim.model.faults.restarts import crash_replica, hang_replica
+from sim.model.tables.cause import CAUSE_LASTING_FAULT, NO_EVENT
 from sim.model.tables.codes import STAGE_READY
 from sim.model.tables.fault import CRASH, GPU_LOST, HANG, SLOW_LINK, SLOW_STEPS
 from sim.model.tables.node import EVENT_FAULT_BEGINS, EVENT_FAULT_ENDS, NODE_ABSENT
 from sim.model.tables.pool import N_QUANTILE_BITS
+from sim.model.telemetry.causes import act_because
 from sim.model.telemetry.cluster_log import log_event
 from sim.model.transfers.links import settle_transfers, wake_for_transfers
 from sim.rng import STREAM_EPISODE, STREAM_LASTS, STREAM_STRUCK, draw, draw_below
@@ -76,7 +78,10 @@ def begin_episode(params, state, e, t):
     if episode.units < NEVER:
         choose_struck(params, state, e)
     struck.n += 1
+    act_because(state, CAUSE_LASTING_FAULT, e, NO_EVENT)
     log_event(params, state, EVENT_FAULT_BEGINS, -1, -1, e, t)
+    struck.event = state.n_event - 1
+    state.because = struck.event
     take_effect(params, state, e, t)
     if episode.kind == CRASH:
         crash_struck(params, state, e, t)
@@ -96,6 +101,7 @@ def end_episode(params, state, e, t):
     if episode.at_ps == NEVER and episode.clock > 0:
         clock = params.fault_clock[episode.clock - 1]
         struck.next_ps = t + max(1, drawn_ps(params, clock.gap_ps, STREAM_EPISODE, e, struck.n))
+    act_because(state, CAUSE_LASTING_FAULT, e, struck.event)
     log_event(params, state, EVENT_FAULT_ENDS, -1, -1, e, t)
     take_effect(params, state, e, t)
     if params.episode[e].kind == HANG:

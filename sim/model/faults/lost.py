@@ -17,13 +17,16 @@ from sim.model.cluster.slices import next_on_node
 from sim.model.record.latency_attribution import on_last_ready_gone
 from sim.model.replica.jump import settle
 from sim.model.request.in_flight import fail_request
+from sim.model.tables.cause import CAUSE_FAULT, NO_EVENT
 from sim.model.tables.codes import REPLICA_LOST, STAGE_DRAINING, STAGE_READY
 from sim.model.tables.node import (
+    EVENT_FAULT_STRUCK,
     EVENT_JOB_LOST,
     EVENT_NODE_LOST,
     EVENT_REPLICA_LOST,
     NODE_ABSENT,
 )
+from sim.model.telemetry.causes import act_because, go_on_with_replica
 from sim.model.telemetry.cluster_log import log_event
 from sim.units import NEVER
 
@@ -32,6 +35,9 @@ from sim.units import NEVER
 def on_scripted_fault(params, state, t):
     """The next scripted fault strikes at t."""
     fault = params.fault[state.n_fault]
+    act_because(state, CAUSE_FAULT, state.n_fault, NO_EVENT)
+    log_event(params, state, EVENT_FAULT_STRUCK, -1, -1, state.n_fault, t)
+    state.because = state.n_event - 1
     state.n_fault += 1
     if fault.drains == 1:
         drain_nodes(params, state, fault, t)
@@ -103,12 +109,15 @@ def on_stage(params, state, r, t):
     if replica.stage != STAGE_DRAINING:
         continue_cold_start(params, state, r, t)
         return
+    go_on_with_replica(params, state, r)
     if replica.n_run + replica.n_wait == 0:
         remove_replica(params, state, r, t)
     else:
         log_event(params, state, EVENT_REPLICA_LOST, -1, r, 0, t)
         lose_replica(params, state, r, t)
     if params.n_cluster == 1 and state.pool_place[replica.pool].is_owed == 1:
+        place = state.pool_place[replica.pool]
+        act_because(state, place.owed_cause, place.owed_id, state.workload[r].event)
         replace_replicas(params, state, replica.pool, t)
 
 

@@ -20,9 +20,17 @@ from sim.model.faults.lost import (
     shut_groups,
     strike_node,
 )
+from sim.model.tables.cause import CAUSE_RANDOM_FAULT, NO_EVENT
 from sim.model.tables.codes import STAGE_READY
-from sim.model.tables.node import EVENT_JOB_LOST, EVENT_NODE_NOTICE, NODE_ABSENT, NODE_READY
+from sim.model.tables.node import (
+    EVENT_FAULT_STRUCK,
+    EVENT_JOB_LOST,
+    EVENT_NODE_NOTICE,
+    NODE_ABSENT,
+    NODE_READY,
+)
 from sim.model.tables.pool import N_QUANTILE_BITS
+from sim.model.telemetry.causes import act_because, go_on_with_node
 from sim.model.telemetry.cluster_log import log_event
 from sim.rng import STREAM_GAP, STREAM_OUTAGE, STREAM_VICTIM, draw, draw_below
 from sim.units import NEVER
@@ -80,6 +88,9 @@ def on_random_fault(params, state, i, t):
     outage_ps = quantile_of(fault.outage_ps, params.seed, STREAM_OUTAGE, i, struck.n)
     if outage_ps > 0:
         shut_groups(params, state, fault, t + outage_ps)
+    act_because(state, CAUSE_RANDOM_FAULT, i, NO_EVENT)
+    log_event(params, state, EVENT_FAULT_STRUCK, -1, -1, struck.n, t)
+    struck_event = state.n_event - 1
     takes_all = fault.nodes == NEVER
     left = params.n_node if takes_all else min(fault.nodes, params.n_node)
     number = 0
@@ -90,9 +101,11 @@ def on_random_fault(params, state, i, t):
         which = 0
         if not takes_all:
             which = draw_below(params.seed, STREAM_VICTIM, i, (struck.n << 16) + number, n)
+        state.because = struck_event
         take_node(params, state, nth_struck(params, state, fault, which), fault.notice_ps, t)
         number += 1
         left -= 1
+    state.because = struck_event
     replace_lost(params, state, t)
     struck.n += 1
     gap_ps = quantile_of(fault.gap_ps, params.seed, STREAM_GAP, i, struck.n)
@@ -142,6 +155,7 @@ def take_node(params, state, node_id, notice_ps, t):
     node.is_doomed = 1
     node.is_draining = 0
     log_event(params, state, EVENT_NODE_NOTICE, node_id, -1, notice_ps, t)
+    state.because = node.event
     tree_set(state.node_tree, params.node_leaves, node_id, t + notice_ps)
     r = next_on_node(state, node_id, -1)
     while r >= 0:
@@ -157,6 +171,7 @@ def take_node(params, state, node_id, notice_ps, t):
 @jit_call
 def on_node(params, state, node_id, t):
     """What a node waits for is over at t: a step on its way to ready, its notice, or a while after a refused eviction."""
+    go_on_with_node(state, node_id)
     if state.node[node_id].is_doomed == 1:
         strike_node(params, state, node_id, t)
     elif state.node[node_id].is_draining > 0:

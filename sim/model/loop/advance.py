@@ -11,7 +11,7 @@ from sim.model.admission.rate_limits import fill_limits
 from sim.model.base.min_tree import tree_build, tree_first, tree_first_key, tree_set
 from sim.model.cluster.batch_jobs import begin_jobs, finish_jobs
 from sim.model.cluster.nodes import begin_nodes
-from sim.model.cluster.placement import place_replica
+from sim.model.cluster.placement import log_gang, place_replica
 from sim.model.cluster.replica_lifecycle import become_ready, begin_cold_start, enter_stage
 from sim.model.cluster.start_steps import keep_what_it_brought
 from sim.model.cluster.workloads import begin_workloads, wait_for_slices
@@ -28,9 +28,11 @@ from sim.model.replica.jump import settle
 from sim.model.request.attempt import drop_slot
 from sim.model.request.in_flight import leave_inside
 from sim.model.router.choose import refresh_load
+from sim.model.tables.cause import CAUSE_BEGIN, NO_EVENT
 from sim.model.tables.codes import DONE, HORIZON, OK, SEQ_AWAY, SEQ_THINKING, STAGE_DRAINING, STAGE_SLICE
-from sim.model.tables.node import BY_USER
+from sim.model.tables.node import BY_USER, EVENT_REPLICA_PLACED
 from sim.model.tables.sample import MARK_RUN
+from sim.model.telemetry.causes import act_because, go_on_with_replica
 from sim.model.telemetry.marks import set_mark
 from sim.model.transfers.links import settle_transfers
 from sim.units import NEVER
@@ -129,6 +131,7 @@ def begin_cluster(params, state):
     state.asked_replica = -1
     if params.n_cluster == 1:
         begin_workloads(params, state)
+        act_because(state, CAUSE_BEGIN, 0, NO_EVENT)
         begin_nodes(params, state)
         begin_jobs(params, state)
         begin_random_faults(params, state)
@@ -149,12 +152,16 @@ def begin_pool(params, state, pool_id):
     for r in range(first, first + pool.n_replica):
         state.replica[r].pool = pool_id
     for r in range(first, first + pool.initial_replicas):
+        act_because(state, CAUSE_BEGIN, 0, NO_EVENT)
         state.replica[r].start = -1  # not a cold start
         if params.n_cluster == 1 and params.cluster[0].placement == BY_USER:
             enter_stage(state, r, STAGE_SLICE, 0)
             wait_for_slices(params, state, r, 0)
         elif params.n_cluster == 0 or place_replica(params, state, r, 0):
+            if params.n_cluster == 1:
+                log_gang(params, state, EVENT_REPLICA_PLACED, r, 0, 0)
             keep_what_it_brought(params, state, r)
+            go_on_with_replica(params, state, r)
             become_ready(params, state, r, 0)
         else:
             begin_cold_start(params, state, r, 0)

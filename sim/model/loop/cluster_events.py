@@ -14,6 +14,7 @@ from sim.model.cluster.placement import place_waiting
 from sim.model.cluster.replica_lifecycle import continue_cold_start
 from sim.model.faults.lost import on_stage
 from sim.model.faults.random_faults import on_fault, on_node
+from sim.model.telemetry.causes import go_on_with_replica
 from sim.model.transfers.links import goes_over, share_out, stop_transfer
 from sim.model.transfers.node_cache import end_fetch, end_joined
 from sim.units import NEVER
@@ -93,9 +94,11 @@ def end_transfer(params, state, number, t):
     for i in range(params.n_link):
         if goes_over(transfer, i):
             add_wide(state.link[i].moved_bytes, transfer.moved_bytes)
+    go_on_with_replica(params, state, transfer.replica)
     other = end_fetch(params, state, number, t) if transfer.fetches > 0 else -1
     continue_cold_start(params, state, transfer.replica, t)
     while other >= 0:
-        after = end_joined(params, state, other, t)
+        go_on_with_replica(params, state, state.transfer[other].replica)
+        after = end_joined(params, state, other, number, t)
         continue_cold_start(params, state, state.transfer[other].replica, t)
         other = after

@@ -14,8 +14,10 @@ from sim.model.cluster.replica_lifecycle import scale_to
 from sim.model.faults.lost import on_stage
 from sim.model.loop.inputs import next_arrival_ps
 from sim.model.loop.rollouts import next_sync_ps, sync_rollouts
+from sim.model.tables.cause import CAUSE_AUTOSCALER, NO_EVENT
 from sim.model.tables.codes import DONE, FIXED, HPA, NEED_POLICY, OK, QUEUE, USER
 from sim.model.tables.kinds import POOL, Kind, names_of_kinds
+from sim.model.telemetry.causes import act_because
 from sim.model.telemetry.marks import pass_mark
 from sim.model.telemetry.samples import sample, scrape, signal_milli
 from sim.units import NEVER
@@ -129,7 +131,9 @@ def run_ticks(params, state, t):
                 state.status = NEED_POLICY
                 state.policy_pool = pool
                 return
-            scale_to(params, state, pool, desired_replicas(params, state, pool, t), t)
+            wanted = desired_replicas(params, state, pool, t)
+            act_because(state, CAUSE_AUTOSCALER, pool, NO_EVENT)
+            scale_to(params, state, pool, wanted, t)
             stages_now(params, state, t)
 
 
@@ -137,6 +141,7 @@ def run_ticks(params, state, t):
 def apply_policy(params, state, pool, wanted, t):
     """Carry out the host's answer for a pool whose policy it called."""
     state.pool[pool].next_tick_ps = t + params.pool[pool].tick_ps
+    act_because(state, CAUSE_AUTOSCALER, pool, NO_EVENT)
     scale_to(params, state, pool, wanted, t)
     stages_now(params, state, t)
 

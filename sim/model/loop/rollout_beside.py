@@ -16,7 +16,9 @@ from sim.model.rollout.blue_green import (
 )
 from sim.model.rollout.canary import at_desired_counts, canary_counts
 from sim.model.rollout.limits import CANARY, max_surge, max_unavailable
+from sim.model.tables.cause import CAUSE_DEPLOYMENT
 from sim.model.tables.rollout import NONE, BlueGreen, Canary, ReplicaSet, RollingSync
+from sim.model.telemetry.causes import act_because
 
 
 # ---- replicas and requests ----------------------------------------------------------------------
@@ -25,8 +27,10 @@ def set_counts(params, state, number, old, new, t):
     """Scale both versions; what goes makes room before what comes."""
     leaving = leaving_pool(params, state, number)
     coming = coming_pool(params, state, number)
+    act_because(state, CAUSE_DEPLOYMENT, number, state.rollout[number].event)
     if old != state.pool[leaving].wanted or existing(state, leaving) < old:
         scale_to(params, state, leaving, old, t)
+    act_because(state, CAUSE_DEPLOYMENT, number, state.rollout[number].event)
     if new != state.pool[coming].wanted or existing(state, coming) < new:
         scale_to(params, state, coming, new, t)
 

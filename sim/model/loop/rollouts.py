@@ -21,7 +21,16 @@ from sim.model.loop.rollout_sight import held, keep_status, leaving_pool, look_a
 from sim.model.rollout.deployment import ACTION_NONE, is_complete, rolling_sync
 from sim.model.rollout.gates import FAILED, RUNNING
 from sim.model.rollout.limits import BLUE_GREEN, CANARY, ROLLING
+from sim.model.tables.cause import CAUSE_DEPLOYMENT, NO_EVENT
+from sim.model.tables.node import (
+    EVENT_ROLLOUT_BACK,
+    EVENT_ROLLOUT_ENDED,
+    EVENT_ROLLOUT_PAUSED,
+    EVENT_ROLLOUT_STARTED,
+)
 from sim.model.tables.rollout import LATE, NONE, BlueGreen, DeploymentStatus, ReplicaSet, RollingSync
+from sim.model.telemetry.causes import act_because
+from sim.model.telemetry.cluster_log import log_event
 from sim.units import NEVER
 
 
@@ -41,6 +50,7 @@ def begin_rollouts(params, state):
         own.promoted_ps = -1
         own.weight = NONE
         BlueGreen(own.blue_green, 0).new_deadline_ps = NONE
+        own.event = NO_EVENT
         begin_gates(params, state, number)
         hold_pool(state, params.rollout[number].to_pool)
 
@@ -95,6 +105,7 @@ def begin_rollout(params, state, number, t):
             if state.rollout[other].aborted_ps >= 0:
                 own.pool = state.rollout[other].pool
     own.started_ps = t
+    log_rollout(params, state, number, EVENT_ROLLOUT_STARTED, t)
     own.progress_ps = t
     if rollout.strategy == BLUE_GREEN or rollout.routed == 1:
         set_weight(params, state, number, 0)
@@ -105,6 +116,15 @@ def begin_rollout(params, state, number, t):
     look_at(params, state, number, t)
     keep_status(own)
     return True
+
+
+@jit_call
+def log_rollout(params, state, number, event, t):
+    """Write down what a deployment comes to, in a cluster: what it does from now on it does because of that."""
+    own = state.rollout[number]
+    act_because(state, CAUSE_DEPLOYMENT, number, own.event)
+    log_event(params, state, event, -1, params.pool[params.rollout[number].to_pool].first_replica, number, t)
+    own.event = state.n_event - 1
 
 
 # ---- what it does ----------------------------------------------------------------------
@@ -122,6 +142,7 @@ def sync_rollout(params, state, number, t):
     look_at(params, state, number, t)
     if is_over:
         own.ended_ps = t
+        log_rollout(params, state, number, EVENT_ROLLOUT_ENDED, t)
         own.next_sync_ps = NEVER
         begin_gates(params, state, number)
         set_weight(params, state, number, NONE)
@@ -140,6 +161,7 @@ def decide(params, state, number, t):
         go_back(params, state, number, t)
     elif verdict != RUNNING:
         own.paused_ps = t
+        log_rollout(params, state, number, EVENT_ROLLOUT_PAUSED, t)
 
 
 @jit_call
@@ -147,6 +169,7 @@ def go_back(params, state, number, t):
     """A deployment goes back from t on."""
     own = state.rollout[number]
     own.aborted_ps = t
+    log_rollout(params, state, number, EVENT_ROLLOUT_BACK, t)
     own.progress_ps = t
     own.pause_ps = -1
     own.promoted_ps = -1

@@ -45,6 +45,7 @@ class EpisodeState(Row):
 
     next_ps = Field("when it begins or ends next, NEVER = not again")
     is_on = Field("1 = it lasts")
+    event = Field("the number of the event of its beginning")
     n = Field("how often it has begun")
     n_struck = Field("nodes or replicas that it strikes now, where not all are")
 

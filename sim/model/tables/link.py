@@ -47,6 +47,8 @@ class Transfer(Row):
     hit_ps = Field("how long its step takes where the node has what it brings")
     fetches = Field("1 + what it fetches for the cache of its node (a row of `cached`), 0 = nothing")
     is_joined = Field("1 = it waits for the bytes that another one fetches to the same node")
+    how = Field("how its step got what it brings: BY_TIME …")
+    bound = Field("1 + the link that holds it back now, 0 = none does")
 
 
 class Artifact(Row):

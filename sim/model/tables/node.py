@@ -30,6 +30,9 @@ EVENT_NAMES = (
     *("job_submitted", "job_placed", "job_preempted", "job_lost", "job_finished", "job_failed"),
     *("node_drained", "replica_evicted", "eviction_refused"),
     *("replica_crashed", "replica_hangs", "gpu_lost", "gpu_repaired"),
+    *("replica_stage", "member_placed", "fault_struck", "rollout_started", "rollout_ended"),
+    *("rollout_back", "rollout_paused"),
+    *("cache_filled", "cache_hit", "cache_joined", "cache_evicted"),
 )
 (
     EVENT_NODE_REQUESTED,
@@ -64,7 +67,18 @@ EVENT_NAMES = (
     EVENT_REPLICA_HANGS,
     EVENT_GPU_LOST,
     EVENT_GPU_REPAIRED,
-) = range(32)
+    EVENT_REPLICA_STAGE,
+    EVENT_MEMBER_PLACED,
+    EVENT_FAULT_STRUCK,
+    EVENT_ROLLOUT_STARTED,
+    EVENT_ROLLOUT_ENDED,
+    EVENT_ROLLOUT_BACK,
+    EVENT_ROLLOUT_PAUSED,
+    EVENT_CACHE_FILLED,
+    EVENT_CACHE_HIT,
+    EVENT_CACHE_JOINED,
+    EVENT_CACHE_EVICTED,
+) = range(43)
 
 
 class ClusterParams(Row):
@@ -202,6 +216,11 @@ class Node(Row):
     rank = Field("BY_USER: how much it is wanted for the replica that is looked at, 0 = not at all")
     n_promised = Field("waiting replicas for which a preemption makes room here")
     first_held = Field("the first of the members that it holds, −1 = none", begin=-1)
+    cause = Field("why the last of its events happened: CAUSE_…")
+    cause_id = Field("… of which number")
+    event = Field("the number of that event")
+    freed_event = Field("the number of the last event that made room on it")
+    wanted_by = Field("scratch: the first of the waiting replicas that a plan puts on it, −1 = none")
 
 
 class Gpu(Row):
@@ -238,6 +257,10 @@ class Workload(Row):
     nominated = Field("1 + the node on which a preemption makes room for it, 0 = none")
     is_planned = Field("scratch: 1 = nodes that are on their way will hold it")
     since_ps = Field("since when it has waited")
+    cause = Field("why the last of its events happened: CAUSE_…")
+    cause_id = Field("… of which number")
+    event = Field("the number of that event")
+    is_leaving = Field("1 = that event says that it has to go")
     prev = Field("the one that goes before it, −1 = none", begin=-1)
     next = Field("the one behind it", begin=-1)
 
@@ -263,6 +286,8 @@ class PoolPlaceState(Row):
     is_owed = Field(
         "1 = replicas that drain could not be replaced yet, for all places of the pool are in use"
     )
+    owed_cause = Field("why they have to be replaced: CAUSE_…")
+    owed_id = Field("… of which number")
 
 
 class NodeGroupMark(Row):
@@ -310,9 +335,12 @@ class ClusterEvent(Row):
     event = Field("EVENT_…")
     node = Field("which node, −1 = none")
     replica = Field("which replica place, or the number of those + which run of a job; −1 = none")
-    value = Field(
-        "of a replica that was placed how long it had waited, of a scaling how many replicas are wanted"
-    )
+    value = Field("what else is to be said of it: see sim.records.events")
+    cause = Field("who decided it: CAUSE_…")
+    cause_id = Field("… of which number")
+    because = Field("the number of the earlier event that set it off, −1 = none did")
+    gpus = Field("of a placement: bit i: a slice of the node's i-th GPU")
+    starts = Field("of a placement: 3 bits a GPU: the first memory slice of its slice")
 
 
 CLUSTER_EVENT_SIZE = ClusterEvent.SIZE

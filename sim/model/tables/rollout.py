@@ -183,6 +183,7 @@ class RolloutState(Row):
     pause_ps = Field("when the step's replicas were there, −1 = they are not")
     most = Field("the most replicas there were of both versions, draining ones included")
     least = Field("the fewest that were available together")
+    event = Field("the number of the last of its events")
     old = Array("a ReplicaSet: the old version", ReplicaSet.SIZE)
     sync = Array("a RollingSync: the new version", RollingSync.SIZE)
     canary = Array("a Canary", Canary.SIZE)

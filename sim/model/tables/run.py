@@ -48,6 +48,7 @@ from sim.model.tables.served_model import (
     TenantQueue,
 )
 from sim.model.tables.slot import Slot, Timer
+from sim.model.tables.start import StepTaken
 from sim.model.tables.traffic import (
     CachedAnswer,
     Fault,
@@ -158,6 +159,8 @@ class Params(World):
     n_event = Field("rows for events of the cluster: all but the last keep one")
     n_group_mark = Field("marks of the groups")
     n_group_sample = Field("rows of the groups' time series that there is room for")
+    n_bound = Field("pairs of a transfer and a link")
+    n_taken = Field("rows for steps of starts that are over: all but the last keep one")
 
     klass = Table(TrafficClass, "a row a class")
     served_model = Table(ServedModelParams, "a row a served model")
@@ -172,21 +175,14 @@ class Params(World):
         Fault, "scripted losses, by time", at="fault_at", rows=("n_fault",), key="losses", by="at_ps"
     )
     rollout = Table(Rollout, "deployments", at="rollout_at", rows=("n_rollout",))
-    rollout_step = Table(
-        CanaryStep,
-        "steps of canaries, each deployment's behind one another",
-        at="rollout_step_at",
-        rows=("n_rollout_step",),
-    )
+    rollout_step = Table(CanaryStep, "steps of canaries", at="rollout_step_at", rows=("n_rollout_step",))
     version = Table(Version, "a row a pool, or none", at="version_at", rows=("n_version",))
     budget = Table(Budget, "a row a pool, or none", at="budget_at", rows=("n_budget",))
     gate = Table(Gate, "each deployment's behind one another", at="gate_at", rows=("n_gate",))
     link = Table(LinkParams, "links", at="link_at", rows=("n_link",), key="links")
     cluster = Table(ClusterParams, "one row, or none", at="cluster_at", rows=("n_cluster",))
     node_group = Table(NodeGroupParams, "groups of nodes", at="node_group_at", rows=("n_node_group",))
-    node_step = Table(
-        NodeStep, "each group's steps behind one another", at="node_step_at", rows=("n_node_step",)
-    )
+    node_step = Table(NodeStep, "steps of nodes, by group", at="node_step_at", rows=("n_node_step",))
     drought = Table(Drought, "each group's droughts behind one another", at="drought_at", rows=("n_drought",))
     slice_ask = Table(
         SliceProfile,
@@ -213,9 +209,7 @@ class Params(World):
     line = Table(Line, "lines of closed loops", at="line_at", of="trace")
     leaf = Words("the segment that each request's prompt ends in, −1 = none", at="leaf_at", of="trace")
     shared_tokens = Words("tokens of each request that lie in segments", at="shared_at", of="trace")
-    content = Words(
-        "what each request asks for, −1 = nothing that is asked again", at="content_at", of="trace"
-    )
+    content = Words("what each request asks for, −1 = nothing asked again", at="content_at", of="trace")
 
     def __init__(self, m: np.ndarray, trace: np.ndarray) -> None:
         super().__init__(m)
@@ -264,14 +258,16 @@ class State(World):
     next_scan_ps = Field("when the node autoscaler looks next, or NEVER")
     placement_ps = Field("when those that wait for slices are placed, or NEVER")
     n_pass = Field("placements so far")
-    asked_replica = Field(
-        "the replica of which the host is to say where it goes, −1 = a placement is not in the middle"
-    )
+    asked_replica = Field("the replica that the host is asked about, −1 = in no placement")
     is_answered = Field("1 = it has said so")
     n_waiting = Field("replicas and runs of jobs that wait for slices")
     first_waiting = Field("the one that goes first, −1 = none waits")
     last_waiting = Field("the one that goes last")
     n_event = Field("events of the cluster so far, those for which there was no room included")
+    cause = Field("who decided what happens now in the cluster: CAUSE_…")
+    cause_id = Field("… of which number")
+    because = Field("the event that set it off, −1 = none did")
+    n_taken = Field("steps of starts that are over, those for which there was no room included")
     node_added_ps = Field("when the node autoscaler last asked for a node, −1 = it has not")
     step_ends = Array("scratch: when the steps of one start end", N_STEP_MAX, unit="ps")
 
@@ -343,6 +339,8 @@ class State(World):
     group_mark = Table(NodeGroupMark, "(N_MARK, group)", rows=("n_group_mark",))
     group_sample = Table(NodeGroupSample, "(sample, group)", rows=("n_group_sample",))
     job_sample = Table(JobSample, "(sample, group)", rows=("n_job_sample",))
+    bound_ps = Words("(transfer, link) how long a link has held a transfer back", rows=("n_bound",))
+    taken = Table(StepTaken, "steps of starts that are over, the first of them", rows=("n_taken",))
     event = Table(ClusterEvent, "what happened in the cluster, the first of it", rows=("n_event",))
     slot = Table(Slot, "(slot,), then (slot + 3,) timers where attempts are: last, so that they can grow")
 

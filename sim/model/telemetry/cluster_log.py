@@ -2,13 +2,27 @@
 
 from __future__ import annotations
 
-from sim.compile.jit import jit_call
+from sim.compile.jit import jit, jit_call
 from sim.model.base.histogram import add_wide, finished
 from sim.model.base.words import clear_row
 from sim.model.placement.mig import N_SLICE, count_slices, useful_slices
 from sim.model.record.request_record import hash_of
 from sim.model.tables.node import (
     CLUSTER_EVENT_SIZE,
+    EVENT_JOB_FAILED,
+    EVENT_JOB_SUBMITTED,
+    EVENT_NODE_NOTICE,
+    EVENT_NODE_READY,
+    EVENT_NODE_UNCORDONED,
+    EVENT_REPLICA_CRASHED,
+    EVENT_REPLICA_DRAINS,
+    EVENT_REPLICA_EVICTED,
+    EVENT_REPLICA_GONE,
+    EVENT_REPLICA_HANGS,
+    EVENT_REPLICA_LOST,
+    EVENT_REPLICA_PREEMPTED,
+    EVENT_REPLICA_STAGE,
+    EVENT_REPLICA_WAITS,
     JOB_SAMPLE_SIZE,
     NODE_ABSENT,
     NODE_GROUP_SAMPLE_SIZE,
@@ -23,16 +37,71 @@ def log_event(params, state, event, node_id, r, value, t):
     The first events are kept, as many as there are rows but one; those behind them share the last row, and only their
     number and the digest tell of them.
     """
-    if params.n_cluster == 0:
-        return
+    if params.n_cluster == 1:
+        write_event(params, state, event, node_id, r, value, 0, 0, t)
+
+
+@jit_call
+def log_member(params, state, event, number, r, value, t):
+    """Write down that a member of replica r's gang has its slices."""
+    member = state.member[number]
+    write_event(params, state, event, member.node, r, value, member.gpus, member.starts, t)
+
+
+@jit_call
+def write_event(params, state, event, node_id, r, value, gpus, starts, t):
+    """Write down an event with its cause, which its node or replica keeps for what follows from it."""
     row = state.event[min(state.n_event, params.n_event - 1)]
     row.time_ps = t
     row.event = event
     row.node = node_id
     row.replica = r
     row.value = value
+    row.gpus = gpus
+    row.starts = starts
+    row.cause = state.cause
+    row.cause_id = state.cause_id
+    row.because = state.because
+    if event <= EVENT_NODE_UNCORDONED or event == EVENT_NODE_NOTICE:
+        keep_cause_of_node(state, event, node_id)
+    elif is_of_replica(event):
+        workload = state.workload[r]
+        goes = event == EVENT_REPLICA_DRAINS or event == EVENT_REPLICA_GONE
+        if event == EVENT_JOB_FAILED or (goes and workload.is_leaving == 1):
+            row.because = workload.event
+        workload.is_leaving = int(event == EVENT_REPLICA_DRAINS or has_to_go(event))
+        workload.cause = state.cause
+        workload.cause_id = state.cause_id
+        workload.event = state.n_event
     state.digest += finished(hash_of(row.words, CLUSTER_EVENT_SIZE))
     state.n_event += 1
+
+
+@jit
+def is_of_replica(event):
+    """Whether an event is one of the life of a replica, or of a run of a job."""
+    is_early = EVENT_REPLICA_WAITS <= event <= EVENT_REPLICA_LOST
+    is_stopped = event == EVENT_REPLICA_CRASHED or event == EVENT_REPLICA_HANGS
+    is_of_run = EVENT_JOB_SUBMITTED <= event <= EVENT_JOB_FAILED
+    is_other = is_stopped or event == EVENT_REPLICA_STAGE
+    return is_early or is_of_run or is_other or has_to_go(event)
+
+
+@jit
+def has_to_go(event):
+    """Whether a replica has to go after an event."""
+    return event == EVENT_REPLICA_LOST or event == EVENT_REPLICA_PREEMPTED or event == EVENT_REPLICA_EVICTED
+
+
+@jit_call
+def keep_cause_of_node(state, event, node_id):
+    """A node keeps the cause of its last event, and which was the last that made room on it."""
+    node = state.node[node_id]
+    node.cause = state.cause
+    node.cause_id = state.cause_id
+    node.event = state.n_event
+    if event == EVENT_NODE_READY or event == EVENT_NODE_UNCORDONED:
+        node.freed_event = state.n_event
 
 
 # ---- sums ----------------------------------------------------------------------

@@ -12,6 +12,7 @@ from sim.compile.jit import jit, jit_call
 from sim.model.base.histogram import add_wide
 from sim.model.base.linked_list import link, unlink
 from sim.model.base.step_time import slowed
+from sim.model.tables.start import MOVED
 from sim.units import NEVER
 
 SPEED_BITS = 30
@@ -81,6 +82,8 @@ def settle_transfers(params, state, t):
     while u >= 0:
         transfer = state.transfer[u]
         transfer.left_ps -= min(transfer.left_ps, progress_ps(span_ps, transfer.speed_q30))
+        if transfer.bound > 0:
+            state.bound_ps[u * params.n_link + transfer.bound - 1] += span_ps
         u = transfer.next
     for i in range(params.n_link):
         carrier = state.link[i]
@@ -108,6 +111,8 @@ def begin_moving(params, state, number, cap_q40, left_ps, t):
     settle_transfers(params, state, t)
     transfer = state.transfer[number]
     transfer.is_moving = 1
+    transfer.bound = 0
+    transfer.how = MOVED
     transfer.cap_q40 = cap_q40
     transfer.rate_q40 = 0
     transfer.speed_q30 = 0
@@ -120,6 +125,25 @@ def begin_moving(params, state, number, cap_q40, left_ps, t):
             state.link[i].n_max = max(state.link[i].n_max, state.link[i].n)
     state.rates_ps = t
     wake_for_transfers(state, t + 1)
+
+
+@jit_call
+def clear_bound(params, state, number):
+    """No link has held a transfer back."""
+    for i in range(params.n_link):
+        state.bound_ps[number * params.n_link + i] = 0
+
+
+@jit_call
+def binding_link(params, state, number):
+    """The link that has held a transfer back longest, the first of equals; −1 where none has."""
+    best = -1
+    most_ps = 0
+    for i in range(params.n_link):
+        if state.bound_ps[number * params.n_link + i] > most_ps:
+            best = i
+            most_ps = state.bound_ps[number * params.n_link + i]
+    return best
 
 
 @jit_call
@@ -167,6 +191,7 @@ def share_out(params, state):
     u = state.first_moving
     while u >= 0:
         state.transfer[u].rate_q40 = -1
+        state.transfer[u].bound = 0
         u = state.transfer[u].next
     u = state.first_moving
     while u >= 0:
@@ -219,6 +244,7 @@ def fill_link(params, state, u, tight):
     while u >= 0:
         transfer = state.transfer[u]
         if transfer.rate_q40 < 0 and goes_over(transfer, tight):
+            transfer.bound = 1 + tight
             give_rate(params, state, u, share)
         u = transfer.next
 

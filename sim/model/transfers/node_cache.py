@@ -8,6 +8,14 @@ from __future__ import annotations
 
 from sim.compile.jit import jit, jit_call
 from sim.model.base.histogram import add_wide
+from sim.model.tables.node import (
+    EVENT_CACHE_EVICTED,
+    EVENT_CACHE_FILLED,
+    EVENT_CACHE_HIT,
+    EVENT_CACHE_JOINED,
+)
+from sim.model.tables.start import FOUND, JOINED
+from sim.model.telemetry.cluster_log import log_event
 from sim.model.transfers.links import begin_moving, begin_transfer, stop_transfer
 
 
@@ -28,6 +36,8 @@ def find_cached(params, state, node_id, artifact, number, t):
         return False
     entry.used_ps = t
     state.transfer[number].end_ps = t + state.transfer[number].hit_ps
+    state.transfer[number].how = FOUND
+    log_event(params, state, EVENT_CACHE_HIT, node_id, state.transfer[number].replica, artifact - 1, t)
     state.artifact[artifact - 1].hits += 1
     add_wide(state.artifact[artifact - 1].saved_bytes, state.transfer[number].moved_bytes)
     return True
@@ -45,6 +55,7 @@ def fetch_or_join(params, state, node_id, artifact, number, own_ps, t):
         begin_transfer(params, state, number, own_ps, t)
         return
     transfer.is_joined = 1
+    log_event(params, state, EVENT_CACHE_JOINED, node_id, transfer.replica, artifact - 1, t)
     transfer.next = -1
     if entry.first_joined == 0:
         entry.first_joined = 1 + number
@@ -74,9 +85,14 @@ def end_fetch(params, state, number, t):
 
 
 @jit_call
-def end_joined(params, state, number, t):
-    """What a transfer waited for is on its node, where its start reads it. Returns the next that waits, −1 = none."""
+def end_joined(params, state, number, fetcher, t):
+    """What a transfer waited for, which the fetcher brought, is on its node, where its start reads it. Returns the next
+    that waits, −1 = none.
+    """
     transfer = state.transfer[number]
+    transfer.how = JOINED
+    for i in range(params.n_link):
+        state.bound_ps[number * params.n_link + i] = state.bound_ps[fetcher * params.n_link + i]
     artifact = (transfer.fetches - 1) % params.n_artifact
     transfer.fetches = 0
     transfer.is_joined = 0
@@ -129,14 +145,15 @@ def keep_artifact(params, state, node_id, artifact, t):
     if size_bytes > room or entry.is_there == 1:
         return
     while node.cached_bytes + size_bytes > room:
-        drop_oldest(params, state, node_id)
+        drop_oldest(params, state, node_id, t)
+    log_event(params, state, EVENT_CACHE_FILLED, node_id, -1, artifact, t)
     node.cached_bytes += size_bytes
     entry.is_there = 1
     entry.used_ps = t
 
 
 @jit_call
-def drop_oldest(params, state, node_id):
+def drop_oldest(params, state, node_id, t):
     """The artifact that was used longest ago leaves a node, the first of equals."""
     first = node_id * params.n_artifact
     oldest = -1
@@ -144,6 +161,7 @@ def drop_oldest(params, state, node_id):
         entry = state.cached[first + i]
         if entry.is_there == 1 and (oldest < 0 or entry.used_ps < state.cached[first + oldest].used_ps):
             oldest = i
+    log_event(params, state, EVENT_CACHE_EVICTED, node_id, -1, oldest, t)
     state.cached[first + oldest].is_there = 0
     state.node[node_id].cached_bytes -= params.artifact[oldest].size_bytes
     state.artifact[oldest].evictions += 1
