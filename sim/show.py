@@ -36,7 +36,8 @@ def as_table(name: str, overrides: Sequence[str], everything: bool = False) -> s
     cells += [(row.key, value_text(row.value), row.unit, cut(row.source, WIDTH_SOURCE)) for row in rows]
     has_nodes = scenario.cluster.is_limited
     starts = "".join(cold_start_text(pool, scenario.links, has_nodes) for pool in scenario.pools)
-    nodes = "".join(map(slice_text, scenario.pools)) + cluster_text(scenario.cluster)
+    slices = "".join(slice_text(pool, scenario.cluster.node_groups) for pool in scenario.pools)
+    nodes = slices + cluster_text(scenario.cluster)
     return (
         columns(cells)
         + step_time_text(scenario.pools)
@@ -78,20 +79,26 @@ def energy_text(pools: Sequence[Pool], has_nodes: bool) -> str:
     return "".join(lines)
 
 
-def slice_text(pool: Pool) -> str:
-    """What an instance of MIG gives a pool's replicas, beside the whole GPU; empty where they have whole GPUs."""
+def slice_text(pool: Pool, groups: Sequence[NodeGroup]) -> str:
+    """What an instance of MIG, or a place of a shared GPU, gives a pool's replicas, beside the whole GPU; empty where they
+    have whole GPUs.
+    """
     from dataclasses import replace
 
     import numpy as np
 
     from sim.errors import InputError
     from sim.fill.knots import knot_tokens
+    from sim.scenario.check_cluster import groups_of
+    from sim.scenario.sharing import is_shared
     from sim.scenario.slices import parts_of
     from sim.steptime import make_step_table
     from sim.steptime.slices import profile_of
 
     if pool.slice is None:
         return ""
+    if is_shared(pool.slice):
+        return "".join(share_text(pool, group) for group in groups_of(pool, groups))
     kind, profile = profile_of(pool)
     parts, most = parts_of(kind, profile), pool.runtime.max_num_seqs
     cells: list[tuple[str, ...]] = [
@@ -120,6 +127,36 @@ def slice_text(pool: Pool) -> str:
     )
 
 
+def share_text(pool: Pool, group: NodeGroup) -> str:
+    """What a place of a group's shared GPUs gives a pool's replicas: memory, and steps beside as many busy neighbours."""
+    import numpy as np
+
+    from sim.fill.knots import knot_tokens
+    from sim.scenario.check_sharing import memory_gib
+    from sim.steptime import make_step_table
+
+    sharing, table = group.sharing, make_step_table(pool)
+    assert sharing is not None
+    most, part = pool.runtime.max_num_seqs, pool.runtime.gpu_memory_utilization
+    prompt_ps = table.base_ps[0] + np.interp(1024, knot_tokens(), table.work_ps)
+    cells: list[tuple[str, ...]] = [
+        ("busy neighbours", "step of 1", f"step of {most}", "1,024 prompt tokens", "because of")
+    ]
+    for others in range(group.places):
+        decode, prompt, why = sharing.factors(1 + others, pool.active_thread_percentage or 100)
+        times = (table.base_ps[1] * decode, table.base_ps[most] * decode, prompt_ps * prompt)
+        cells.append((str(others), *(f"{t / 1e9:.4g} ms" for t in times), why))
+    threads = pool.active_thread_percentage
+    of_threads = "" if threads is None else f", {threads} % of the multiprocessors (active_thread_percentage)"
+    gib = memory_gib(group.gpu)
+    return (
+        f"\nshare of {pool.name}: one of {group.places} places of {group.gpu.name} in {group.name} by {sharing.name};"
+        f" {part * gib:.4g} of its {gib:.4g} GiB (gpu_memory_utilization) with KV for"
+        f" {table.n_kv_blocks * pool.runtime.block_size:,} tokens{of_threads}; 1/{group.places} of its price"
+        f" ({sharing.way.confidence})\n" + columns(cells)
+    )
+
+
 def cluster_text(cluster: Cluster) -> str:
     """The node groups of a cluster, and what is assumed of them; empty without any."""
     if not cluster.is_limited:
@@ -139,6 +176,8 @@ def cluster_text(cluster: Cluster) -> str:
         said[
             f"  site {site.name}: PUE {site.pue:g}, {site.g_co2e_per_kwh:g} g CO2e per kWh: {site.confidence}"
         ] = None
+        if group.sharing is not None:
+            said[f"  sharing of {group.name}: {group.sharing.way.confidence}"] = None
     return "\n" + columns(cells) + "".join(f"{line}\n" for line in said)
 
 
@@ -149,6 +188,8 @@ def group_cells(group: NodeGroup) -> tuple[str, ...]:
     from sim.scenario.ranges import mean
 
     cut = {WHOLE: "whole", DYNAMIC: "cut as replicas need"}.get(str(group.mig))
+    if group.sharing is not None:
+        cut = f"shared by {group.places} replicas each, {group.sharing.name}"
     if cut is None:
         cut = "cut into " + ", ".join(profile.profile for _, profile in cut_into(group))
     stages = (group.provision.provisioning, group.provision.booting, group.provision.driver)

@@ -40,13 +40,13 @@ def pool_energy(pool: Any, counters: Mapping[str, int], table: Any | None, prefi
     power, tdp_w = pool.gpu.power, float(pool.gpu.tdp_w)
     held_s = counters[f"{prefix}gpu_ps"] / PS_PER_S
     rest_w = idle_w(power, tdp_w)
-    joules = rest_w * held_s
+    joules = rest_w * held_s * pool.watt_share
     for step_ps, flops in parts_of(counters, table, prefix):
         if step_ps > 0:
             step_s = step_ps / PS_PER_S
             mfu = flops / (table.peak_flops * step_s)
-            joules += (watts(power, tdp_w, mfu) - rest_w) * step_s * counters["gpus_per_replica"]
-    joules *= pool.watt_share
+            more_w = (watts(power, tdp_w, mfu) - rest_w) * pool.step_watt_share
+            joules += more_w * step_s * counters["gpus_per_replica"]
     around = host_w(power, tdp_w) * held_s * pool.watt_share
     return at_site(pool.site, joules, around)
 

@@ -14,6 +14,8 @@ from sim.model.tables.slot import (
     SPENT_CPU_AFTER,
     SPENT_CPU_BEFORE,
     SPENT_INTERFERED,
+    SPENT_NEIGHBOUR,
+    SPENT_NEIGHBOUR_FIRST,
     SPENT_PREEMPTED,
     SPENT_PREEMPTED_FIRST,
     SPENT_PREFILL,
@@ -32,6 +34,7 @@ def blame_columns(rows: Mapping[str, np.ndarray], parts: np.ndarray) -> dict[str
     network = rows.get("network_ps", np.zeros(len(arrival), dtype=np.int64))
     held, queued = parts[SPENT_COLD_HELD], parts[SPENT_COLD_QUEUE]
     prefill, preempted, withheld = parts[SPENT_PREFILL], parts[SPENT_PREEMPTED_FIRST], parts[SPENT_WITHHELD]
+    neighbour = parts[SPENT_NEIGHBOUR_FIRST]
     before, after = parts[SPENT_CPU_BEFORE], parts[SPENT_CPU_AFTER]
     at_once = first == last  # nothing was shown before the answer was complete and checked
     checked = np.where(at_once, after, 0)
@@ -45,14 +48,17 @@ def blame_columns(rows: Mapping[str, np.ndarray], parts: np.ndarray) -> dict[str
         held + queued,
         scheduled - routed - queued,
         prefill,
-        first - scheduled - prefill - preempted - withheld - checked - looked_up,
+        first - scheduled - prefill - neighbour - preempted - withheld - checked - looked_up,
+        neighbour,
         preempted,
         withheld,
     )
-    interfered, later, after = (
-        np.where(at_once, 0, part) for part in (parts[SPENT_INTERFERED], parts[SPENT_PREEMPTED], after)
+    interfered, taken_away, later, after = (
+        np.where(at_once, 0, part)
+        for part in (parts[SPENT_INTERFERED], parts[SPENT_NEIGHBOUR], parts[SPENT_PREEMPTED], after)
     )
-    of_stream = (interfered, later, last - first - interfered - later - after, after)
+    decoding = last - first - interfered - taken_away - later - after
+    of_stream = (interfered, taken_away, later, decoding, after)
     return {
         **{
             name: np.where(first >= 0, part, -1)

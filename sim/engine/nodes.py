@@ -6,7 +6,6 @@ import numpy as np
 
 from sim.fill.state import pool_rows
 from sim.model.base.histogram import wide
-from sim.model.placement.mig import N_SLICE
 from sim.model.tables.node import NODE_STAGES
 from sim.model.tables.run import Params, State
 from sim.model.tables.sample import MARK_RUN, MARK_WARM, MARK_WINDOW, N_MARK
@@ -23,7 +22,11 @@ def group_rows(params: Params, state: State) -> list[dict[str, int]]:
     found = []
     for i in range(n):
         group, of_group = params.node_group[i], state.node_group[i]
-        row = {"gpus": int(group.gpus), "n_node": int(group.n_node), "slices": int(group.gpus) * N_SLICE}
+        row = {
+            "gpus": int(group.gpus),
+            "n_node": int(group.n_node),
+            "slices": int(group.gpus) * int(group.slices),
+        }
         for name in AREAS:
             warm, window, run = (wide(*marks[mark, i][name]) for mark in (MARK_WARM, MARK_WINDOW, MARK_RUN))
             row[name], row[f"run_{name}"] = window - warm, run

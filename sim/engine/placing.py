@@ -7,7 +7,6 @@ from typing import NamedTuple
 import numpy as np
 
 from sim.engine.policies import Law, nodes_in_order
-from sim.model.placement.mig import N_SLICE
 from sim.model.tables.codes import OK
 from sim.model.tables.run import Params, State
 from sim.units import PS_PER_S
@@ -85,7 +84,7 @@ class Placer:
             group=self.groups[group],
             zone=int(p.node_group[group].zone),
             gpus=gpus,
-            free_gpus=gpus - int(node.used_slices) / N_SLICE,
+            free_gpus=gpus - int(node.used_slices) / int(p.node_group[group].slices),
             idle_gpus=sum(int(st.gpu[u].busy) == 0 for u in range(first, first + gpus)),
             replicas=there,
         )

@@ -38,6 +38,7 @@ def place_cluster(params: Params, pools: Sequence[PoolRow], things: Mapping[str,
             f"{len(things['slice_ask'])} rows of slice_ask for {len(groups)} groups, {len(counts)} pools and jobs"
         )
     params.n_node, params.n_gpu, params.n_member = node, gpu, member
+    params.n_gpu_share = gpu if any(group.get("sharing") for group in groups) else 0
     params.node_leaves = power_of_two(max(node, 1))
     params.n_workload = params.n_replica + len(runs)
     params.job_leaves = power_of_two(len(runs)) if runs else 0

@@ -14,7 +14,7 @@ from sim.model.tables.codes import N_METRIC, N_MORE, OK
 from sim.model.tables.record import AttemptRecord, RequestRecord
 from sim.model.tables.run import Params, State
 from sim.model.tables.sample import N_MARK
-from sim.model.tables.slot import N_SPENT, TIMERS_TO_SPARE, Slot, Timer
+from sim.model.tables.slot import N_SPENT, TIMERS_TO_SPARE, Slot, SlotNeighbour, Timer
 
 LINE = 8  # words of a cache line
 #: Words behind the slots, so that the four timers below the first begin a line.
@@ -115,7 +115,7 @@ def new_state(params: Params, n_slot: int = SLOTS_AT_FIRST) -> State:
     state = State(line_of_zeros(starts["slot"] + slot_words(params, n_slot)))
     for name in State.fixed():
         state.m[State.TABLES[name].start] = starts[name]
-    state.n_slot, state.timer_at = n_slot, starts["slot"] + n_slot * Slot.SIZE + TIMERS_AFTER
+    place_slot_tables(params, state, starts["slot"], n_slot)
     place_replica_tables(params, state, starts)
     for name, row in (("record", RequestRecord), ("attempt", AttemptRecord)):
         if words[name]:  # in one pass: there may be millions of rows
@@ -152,8 +152,19 @@ def line_of_zeros(words: int) -> np.ndarray:
 
 def slot_words(params: Params, n_slot: int) -> int:
     """Words that so many slots take, with their rows of the heap of timers."""
-    n_timer = n_slot + TIMERS_TO_SPARE if params.has_attempts else 0
-    return n_slot * Slot.SIZE + TIMERS_AFTER + n_timer * Timer.SIZE
+    neighbours = n_slot * SlotNeighbour.SIZE if params.n_gpu_share else 0
+    return n_slot * Slot.SIZE + TIMERS_AFTER + timer_words(params, n_slot) + neighbours
+
+
+def timer_words(params: Params, n_slot: int) -> int:
+    """Words that the heap of timers of so many slots takes, nothing where attempts are not kept apart."""
+    return (n_slot + TIMERS_TO_SPARE) * Timer.SIZE if params.has_attempts else 0
+
+
+def place_slot_tables(params: Params, state: State, start: int, n_slot: int) -> None:
+    """Say how many slots there are from `start` on, and where the tables begin that grow with them."""
+    state.n_slot, state.timer_at = n_slot, start + n_slot * Slot.SIZE + TIMERS_AFTER
+    state.neighbour_at = int(state.timer_at) + timer_words(params, n_slot)
 
 
 def slot_start(state: State) -> int:
@@ -168,7 +179,12 @@ def slot_rows(state: State) -> np.ndarray:
 
 def timer_rows(state: State) -> np.ndarray:
     """The heap of timers as records, (slot + 3,), or no rows where attempts are not kept apart."""
-    return Timer.rows(state.m[int(state.timer_at) :])
+    return Timer.rows(state.m[int(state.timer_at) : int(state.neighbour_at)])
+
+
+def neighbour_rows(state: State) -> np.ndarray:
+    """What neighbours took from the slots' requests as records, (slot,), or no rows where no GPU is shared."""
+    return SlotNeighbour.rows(state.m[int(state.neighbour_at) :])
 
 
 def link_free(slots: np.ndarray, first: int, after: int) -> None:
@@ -179,14 +195,16 @@ def link_free(slots: np.ndarray, first: int, after: int) -> None:
 
 def grow_slots(params: Params, state: State) -> State:
     """The same run with twice as many slots for requests in flight."""
-    n_slot, timers, start = int(state.n_slot), timer_rows(state), slot_start(state)
+    n_slot, start = int(state.n_slot), slot_start(state)
+    timers, neighbours = timer_rows(state), neighbour_rows(state)
     room = 2 * n_slot
     if params.has_attempts == 0:  # else a request can have more slots than one: abandoned attempts and hedges
         room = min(room, int(params.n_request))
     grown = State(line_of_zeros(start + slot_words(params, room)))
     n_word = start + n_slot * Slot.SIZE
     grown.m[:n_word] = state.m[:n_word]
-    grown.n_slot, grown.timer_at = room, start + room * Slot.SIZE + TIMERS_AFTER
+    place_slot_tables(params, grown, start, room)
+    neighbour_rows(grown)[: len(neighbours)] = neighbours
     timer_rows(grown)[: len(timers)] = timers
     timer_rows(grown)["time_ps"][len(timers) :] = Timer.FIELDS["time_ps"].begin
     link_free(slot_rows(grown), n_slot, int(state.free_slot))

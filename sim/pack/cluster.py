@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
@@ -13,17 +14,20 @@ from sim.model.tables.node import (
     BY_SCORES,
     BY_USER,
     EXPANDERS,
+    MPS,
     N_SHAPE_POINT,
     NODE_BOOTING,
     NODE_DRIVER,
     NODE_PROVISIONING,
     NODE_SCORES,
     PLACEMENTS,
+    TIME_SLICING,
 )
 from sim.model.tables.pool import N_QUANTILE
 from sim.pack.coldstart import Artifact, artifacts_of
 from sim.pack.node_power import with_node_power
 from sim.scenario.amounts import amount_of
+from sim.scenario.check_sharing import has_places
 from sim.scenario.cluster import DYNAMIC, WHOLE, Cluster, NodeAutoscaler, NodeGroup, RandomFault
 from sim.scenario.dist import Dist
 from sim.scenario.geometry import cut_into, offered
@@ -31,6 +35,7 @@ from sim.scenario.jobs import Job
 from sim.scenario.mig import MigKind
 from sim.scenario.pool import Pool
 from sim.scenario.scenario import Scenario
+from sim.scenario.sharing import is_shared
 from sim.scenario.slices import kind_for, profile_named
 from sim.units import HORIZON_MAX_S, NEVER, PS_PER_S, s_to_ps
 from sim.workload.dists import quantile_table
@@ -87,7 +92,12 @@ def cluster_rows(
         ],
         "pool_place": [
             *(
-                {"priority": p.priority_class, "n_member": p.n_members, "member_gpus": p.member_gpus}
+                {
+                    "priority": p.priority_class,
+                    "n_member": p.n_members,
+                    "member_gpus": p.member_gpus,
+                    "thread_percent": p.active_thread_percentage or 100,
+                }
                 for p in pools
             ),
             *(
@@ -207,6 +217,18 @@ def group_row(group: NodeGroup, zone: int, first_step: int, first_drought: int) 
         "unit_ps": 1 if group.billing.unit_s is None else s_to_ps(group.billing.unit_s),
         "least_ps": s_to_ps(group.billing.minimum_s),
         "create_ps": s_to_ps(group.mig_create_s) if group.mig == DYNAMIC else 0,
+        **share_fields(group),
+    }
+
+
+def share_fields(group: NodeGroup) -> dict[str, int]:
+    """How the GPUs of a group are shared, in numbers; nothing where they are not."""
+    if group.sharing is None:
+        return {}
+    return {
+        "slices": group.places,
+        "sharing": MPS if group.sharing.mps is not None else TIME_SLICING,
+        "beside_q10": math.ceil(round(group.sharing.longer * 1024, 6)),
     }
 
 
@@ -249,12 +271,17 @@ def ask_row(pool: Pool, group: NodeGroup) -> dict[str, int]:
     weight = {"weight": pool.max_replicas}
     if not named or group.gpu.name != pool.gpu.name:
         return {**NOTHING, **weight}
+    if group.sharing is not None or is_shared(pool.slice):
+        if not has_places(group, pool.slice):
+            return {**NOTHING, **weight}
+        return {**NOTHING, "starts": (1 << group.places) - 1, **weight}
+        return {**NOTHING, **weight}
     return {**slice_row(pool.slice, group), **weight}
 
 
 def slice_row(name: str | None, group: NodeGroup) -> dict[str, int]:
     """What a whole GPU (None), or an instance of a profile, takes of a GPU of a group; no starts where it has none."""
-    if (group.mig == WHOLE) != (name is None):
+    if group.sharing is not None or (group.mig == WHOLE) != (name is None):
         return NOTHING
     if name is None:
         return WHOLE_GPU

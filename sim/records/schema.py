@@ -60,6 +60,7 @@ BLAME = {  # what each part of a request's time was spent on
     "queue": "queued at its replica behind others, the cold start's part left out",
     "prefill": "its prompt's chunks, as long as each would have taken alone in a step",
     "interference": "the rest of the time it was being computed: others' prompts and tokens in its steps",
+    "neighbour": "what steps took longer because others used the same GPU, by time-slicing or MPS",
     "preemption": "from being preempted until all it had lost was computed again",
     "withheld": "an answer that came and was not shown before it was complete and checked",
     "decode": "the rest: the steps that computed its tokens",

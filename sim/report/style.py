@@ -81,6 +81,7 @@ CAUSE_COLOURS = {  # what a request's time went to: waiting in warm colours, com
     "queue behind others": RED,
     "prefill": GREEN,
     "interference": BLUE,
+    "neighbours on the GPU": "#D37295",
     "preemption": "#555555",
     "withheld": "#A6761D",
     "decode": SKY,

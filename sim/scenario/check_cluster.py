@@ -9,6 +9,13 @@ from dataclasses import fields
 from sim.errors import nearest, problem
 from sim.scenario.check_room import gang_room_problems, lost_count_problems
 from sim.scenario.check_sense import too_long
+from sim.scenario.check_sharing import (
+    has_places,
+    memory_problems,
+    number_problems,
+    percentage_problems,
+    sharing_problems,
+)
 from sim.scenario.cluster import DYNAMIC, NODES_MAX, WHOLE, Cluster, NodeGroup, NodeScores, RandomFault
 from sim.scenario.faults import Fault, GpuLost, Slow
 from sim.scenario.geometry import ALL, BALANCED, cut_into, names_in, nearest_geometries, offered
@@ -16,6 +23,7 @@ from sim.scenario.pool import Pool
 from sim.scenario.ranges import lowest, mean
 from sim.scenario.said import Said
 from sim.scenario.scenario import Scenario
+from sim.scenario.sharing import SHARED, SHARED_BY, is_shared
 from sim.scenario.slices import SMALLEST, kind_for, profile_named
 
 PRICE_MAX = 1000.0  # USD/h, as of a pool's price.usd_per_gpu_hour
@@ -35,6 +43,7 @@ def cluster_problems(scenario: Scenario, said: Said) -> Iterator[str]:
         yield from provision_problems(key, group)
         yield from window_problems(key, group, scenario.duration_s + scenario.drain_s)
         yield from cut_problems(f"{key}.mig", group)
+        yield from sharing_problems(f"{key}.sharing", group)
         yield from preload_problems(f"{key}.preloaded", group, [pool.name for pool in scenario.pools])
     yield from score_problems(scenario.cluster)
     for place, fault in enumerate(scenario.cluster.random_faults):
@@ -47,6 +56,7 @@ def cluster_problems(scenario: Scenario, said: Said) -> Iterator[str]:
     for pool in scenario.pools:
         yield from gang_problems(pool, said)
         yield from room_problems(pool, scenario.cluster, said)
+        yield from share_problems(pool, scenario, said)
 
 
 def score_problems(cluster: Cluster) -> Iterator[str]:
@@ -210,7 +220,12 @@ def gang_problems(pool: Pool, said: Said) -> Iterator[str]:
         return
     for name in ("tp", "pp", "dp"):
         if getattr(pool, name) > 1:
-            allowed = f"1 with slice {pool.slice}: instances of MIG have no links between them"
+            why = (
+                "a share is of one GPU"
+                if is_shared(pool.slice)
+                else "instances of MIG have no links between them"
+            )
+            allowed = f"1 with slice {pool.slice}: {why}"
             yield problem(said.key(pool.name, name), getattr(pool, name), allowed)
 
 
@@ -228,28 +243,66 @@ def room_problems(pool: Pool, cluster: Cluster, said: Said) -> Iterator[str]:
     if not groups:
         if pool.slice is not None:
             how = "null without a cluster, or one whose GPUs are cut, as cluster=mig_a100_pool gpu=a100_80"
+            if is_shared(pool.slice):
+                how = "null without a cluster, or one with a node group that has sharing"
             yield problem(said.key(pool.name, "slice"), pool.slice, how)
         return
     allowed = [group for group in groups if not pool.node_groups or group.name in pool.node_groups]
     same = [group for group in allowed if group.gpu.name == pool.gpu.name]
-    cut = [group for group in same if (group.mig == WHOLE) == (pool.slice is None)]
+    cut = [group for group in same if gives(group, pool)]
     if not same:
         there = ", ".join(dict.fromkeys(group.gpu.name for group in allowed))
         of = "its node groups" if pool.node_groups else "the cluster"
         yield problem(said.key(pool.name, "gpu", "name"), pool.gpu.name, f"a GPU that {of} has: {there}")
+    elif not cut and is_shared(pool.slice):
+        there = ", ".join(f"{SHARED_BY}{group.places}" for group in same if group.sharing is not None)
+        how = there or f"null or a profile, or sharing in {', '.join(group.name for group in same)}"
+        yield problem(said.key(pool.name, "slice"), pool.slice, how)
+    elif not cut and any(group.sharing is not None for group in same):
+        how = f"{SHARED}: GPUs of {', '.join(group.name for group in same)} are shared"
+        yield problem(said.key(pool.name, "slice"), pool.slice, how)
     elif not cut and pool.slice is None:
         how = f"a profile, or {SMALLEST}: MIG is on in {', '.join(group.name for group in same)}"
         yield problem(said.key(pool.name, "slice"), None, how)
     elif not cut:
         how = f"null, or mig: dynamic in {', '.join(group.name for group in same)}, whose GPUs are whole"
         yield problem(said.key(pool.name, "slice"), pool.slice, how)
-    elif pool.slice is not None:
+    elif pool.slice is not None and not is_shared(pool.slice):
         wrong = [*slice_problems(pool, cut, said)]
         yield from wrong or gang_room_problems(pool, cut, cluster, said)
     elif max(group.gpus for group in cut) < pool.member_gpus:
         yield from too_wide(pool, cut, said)
     else:
         yield from gang_room_problems(pool, cut, cluster, said)
+
+
+def gives(group: NodeGroup, pool: Pool) -> bool:
+    """Whether a group has the kind of thing that a pool asks for: whole GPUs, instances of MIG or places of shared GPUs."""
+    if group.sharing is not None:
+        return has_places(group, pool.slice)
+    return not is_shared(pool.slice) and (group.mig == WHOLE) == (pool.slice is None)
+
+
+def groups_of(pool: Pool, groups: Sequence[NodeGroup]) -> list[NodeGroup]:
+    """The groups on which a replica of the pool may find room."""
+    named = [group for group in groups if not pool.node_groups or group.name in pool.node_groups]
+    return [group for group in named if group.gpu.name == pool.gpu.name and gives(group, pool)]
+
+
+def share_problems(pool: Pool, scenario: Scenario, said: Said) -> Iterator[str]:
+    """What a pool asks for of shared GPUs, the first of its mistakes with memory alone."""
+    groups = scenario.cluster.node_groups
+    mine = groups_of(pool, groups)
+    yield from number_problems(pool, mine, said)
+    yield from percentage_problems(pool, mine, said)
+    lines = (
+        line
+        for group in mine
+        for line in memory_problems(
+            pool, [other for other in scenario.pools if group in groups_of(other, groups)], group, said
+        )
+    )
+    yield from itertools.islice(lines, 1)
 
 
 def slice_problems(pool: Pool, groups: Sequence[NodeGroup], said: Said) -> Iterator[str]:

@@ -13,6 +13,7 @@ from sim.scenario.dist import Constant, Dist, Lognormal
 from sim.scenario.hardware import Gpu
 from sim.scenario.jobs import Job
 from sim.scenario.power import WattsOrNone, host_w
+from sim.scenario.sharing import Sharing
 from sim.scenario.site import Site
 from sim.scenario.types import (
     CONFIG,
@@ -100,7 +101,8 @@ class NodeGroup:
     `site` is an option of conf/site or all that one says; what is not said stands where the scenario's `site` is.
     `mig`: `whole`, `dynamic` (instances are made when a replica needs one), or what every GPU of the group is cut into:
     a list of profiles, or a name of mig-parted's, `all-balanced` or `all-1g.10gb`. Where it is `dynamic` an instance takes
-    `mig_create_s` to make, before its replica starts. Of what starts bring to a node and mark as `cached`, it keeps
+    `mig_create_s` to make, before its replica starts. With `sharing` each whole GPU has several places, one for a replica
+    of a pool with slice: shared. Of what starts bring to a node and mark as `cached`, it keeps
     `cache_gb`, what was used last; what the starts of the `preloaded` pools bring is there as soon as a node is ready.
     """
 
@@ -121,6 +123,7 @@ class NodeGroup:
     mig_create_s: Seconds = (
         6.0  # a device handle's look-up takes 4 to 10 s: dra-driver-nvidia-gpu, comments in nvlib.go
     )
+    sharing: Sharing | None = None  # several replicas on each of its GPUs
     cache_gb: CacheGb = 0.0  # decimal; 0: nodes keep nothing
     preloaded: Annotated[tuple[Key, ...], Field(max_length=100)] = ()  # names of pools
     provision: Provision = field(default_factory=Provision)
@@ -134,6 +137,11 @@ class NodeGroup:
     def nodes_at_start(self) -> int:
         """Nodes ready at t = 0."""
         return self.min_nodes if self.initial_nodes is None else self.initial_nodes
+
+    @property
+    def places(self) -> int:
+        """Replicas that share one of its GPUs; 1 where they do not."""
+        return 1 if self.sharing is None else self.sharing.replicas
 
     @property
     def usd_per_hour(self) -> float:

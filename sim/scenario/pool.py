@@ -16,6 +16,7 @@ from sim.scenario.metrics import Metrics
 from sim.scenario.mig import MigKind, MigProfile
 from sim.scenario.price import Price
 from sim.scenario.runtime import Runtime
+from sim.scenario.sharing import Percentage, is_shared, places_in
 from sim.scenario.site import Site
 from sim.scenario.slices import kind_for, parts_of, profile_named
 from sim.scenario.types import CONFIG, Int, Key, MigWord, Name, PriorityClass, Probability, Tags, Text, Tier
@@ -36,8 +37,8 @@ class Pool:
     each. With `dp` > 1 each group of `tp` GPUs attends to its own share of the sequences (--data-parallel-size).
 
     With `slice` a replica has one MIG instance of that profile, or of the smallest that holds the model, instead of whole
-    GPUs. Where GPUs are short, replicas of a higher `priority_class` find theirs first; `node_groups` names those that a
-    pool may run on (none: all that have its GPU).
+    GPUs; with `slice: shared` it has a place of a GPU that others share. Where GPUs are short, replicas of a higher
+    `priority_class` find theirs first; `node_groups` names those that a pool may run on (none: all that have its GPU).
 
     What takes replicas away on purpose, a drain or a preemption that can be avoided, keeps to the `disruption_budget`.
 
@@ -65,6 +66,7 @@ class Pool:
     ep: Parallel = 1
     dp: Parallel = 1
     slice: MigWord | None = None
+    active_thread_percentage: Percentage | None = None  # of an MPS client; None: its node group's
     precision: Precision = "bf16"
     kv_precision: KvPrecision = "bf16"
     min_replicas: ReplicasOrZero = 1
@@ -102,15 +104,28 @@ class Pool:
 
     @property
     def gpu_share(self) -> float:
-        """The part of a GPU that a replica pays for each of its devices: 1, or its instance's part of the memory slices."""
+        """The part of a GPU that a replica pays for each of its devices: 1, its instance's part of the memory slices, or
+        its place among those who share it.
+        """
         cut = self._cut
+        if is_shared(self.slice):
+            return 1 / (places_in(self.slice) or 1)
         return 1.0 if cut is None else parts_of(*cut).memory
 
     @property
     def watt_share(self) -> float:
-        """The part of a GPU's watts that each device draws: 1, or its instance's part of the compute slices."""
+        """The part of a GPU's watts that each device draws while it is held: 1, its instance's part of the compute slices,
+        or its place among those who share it.
+        """
         cut = self._cut
+        if is_shared(self.slice):
+            return self.gpu_share
         return 1.0 if cut is None else cut[1].compute_slices / cut[0].compute_slices
+
+    @property
+    def step_watt_share(self) -> float:
+        """The part of what a GPU's steps draw beside: who shares it has it for itself while a step's own time lasts."""
+        return 1.0 if is_shared(self.slice) else self.watt_share
 
     @property
     def _cut(self) -> tuple[MigKind, MigProfile] | None:

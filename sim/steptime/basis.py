@@ -47,15 +47,17 @@ def basis_of(
     spec: Law | Coefficients | Grid,
     kernels_source: str,
     is_eager: bool = False,
-    is_slice: bool = False,
+    part_of_gpu: str | None = None,
 ) -> Basis:
-    """The basis of a pool's step times; `kernels_source` is the source of the kernels that the law chose."""
+    """The basis of a pool's step times; `kernels_source` is the source of the kernels that the law chose, `part_of_gpu`
+    what its replicas have instead of whole GPUs.
+    """
     if isinstance(spec, Grid):
         return Basis("measured", None, ())
     if isinstance(spec, Coefficients):
         return Basis("published", None, ())
     kind = "modelled" if kernels_source == "roofline" else "kernels"
-    beside = ["instances of MIG"] if is_slice else []
+    beside = [] if part_of_gpu is None else [part_of_gpu]
     return Basis(kind, EXPECTED[kind, bool(gang.model.experts)], (*beside, *unchecked(gang, is_eager)))
 
 

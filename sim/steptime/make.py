@@ -10,6 +10,7 @@ import numpy as np
 from sim.errors import InputError, problem
 from sim.fill.knots import knot_tokens
 from sim.scenario.hardware import Coefficients, Gpu, Grid, Law, Model
+from sim.scenario.sharing import is_shared
 from sim.steptime.basis import Basis, basis_of
 from sim.steptime.formats import format_of, peak_flops
 from sim.steptime.gang import Gang
@@ -23,7 +24,7 @@ from sim.steptime.params import (
     kv_bytes_per_token,
     weight_bytes,
 )
-from sim.steptime.slices import check_fits, gpu_of, limits_of
+from sim.steptime.slices import check_fits, check_share_fits, gpu_of, limits_of
 from sim.steptime.table import Curve, StepTable, check_fits_clock, linear_work_s, rounded
 
 EAGER_US_PER_LAYER = 500.0  # a layer's launches from Python, A100 hosts: docs/step-time.md
@@ -91,6 +92,8 @@ class PoolLike(Protocol):
     def kv_precision(self) -> str: ...
     @property
     def slice(self) -> str | None: ...
+    @property
+    def active_thread_percentage(self) -> int | None: ...
     @property
     def steptime(self) -> Law | Coefficients | Grid: ...
 
@@ -217,7 +220,8 @@ def pool_basis(pool: PoolLike) -> Basis:
     """What a pool's step times rest on."""
     gang, spec = gang_of(pool), pool.steptime
     source = choose_kernels(gang, law_of(pool)).kernels.source if isinstance(spec, Law) else ""
-    return basis_of(gang, spec, source, pool.runtime.enforce_eager, pool.slice is not None)
+    part = None if pool.slice is None else "shared GPUs" if is_shared(pool.slice) else "instances of MIG"
+    return basis_of(gang, spec, source, pool.runtime.enforce_eager, part)
 
 
 def make_step_table(pool: PoolLike) -> StepTable:
@@ -228,7 +232,9 @@ def make_step_table(pool: PoolLike) -> StepTable:
     key, runtime = f"pools.{pool.name}", pool.runtime
     gang = gang_of(pool)
     longest = max_model_len(pool)
-    if pool.slice is not None:
+    if is_shared(pool.slice):
+        check_share_fits(pool)
+    elif pool.slice is not None:
         check_fits(pool)
     blocks = runtime.num_kv_blocks or kv_blocks(key, gang, limits_of(pool))
     table = rounded(pool_curve(pool, runtime.max_num_seqs), blocks)._replace(

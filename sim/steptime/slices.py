@@ -8,9 +8,11 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from sim.errors import InputError, nearest, problem
+from sim.scenario.check_sharing import has_places, percentage_of
 from sim.scenario.geometry import offered
 from sim.scenario.hardware import Gpu
 from sim.scenario.mig import MigKind, MigProfile
+from sim.scenario.sharing import SHARED_BY, is_shared
 from sim.scenario.slices import SMALLEST, kind_for, profile_named, slice_gpu
 from sim.steptime.gang import Gang
 from sim.steptime.memory import (
@@ -44,14 +46,32 @@ def limits_of(pool: PoolLike) -> ServerLimits:
 
 
 def gpu_of(pool: PoolLike) -> Gpu:
-    """What a pool's replicas run on: its GPU or, with `slice`, an instance of it.
+    """What a pool's replicas run on: its GPU, shared or not, or with `slice` an instance of it.
 
     Raises InputError where the GPU has no such profile; the smallest one that fits is sought among all that it has.
     """
     if pool.slice is None:
         return pool.gpu
+    if is_shared(pool.slice):
+        return with_threads(pool.gpu, pool.active_thread_percentage)
     kind, profile = profile_of(pool)
     return slice_gpu(pool.gpu, kind, profile)
+
+
+def with_threads(gpu: Gpu, percentage: int | None) -> Gpu:
+    """A GPU of which an MPS client may use so many percent of the multiprocessors: that part of the peaks of matrix
+    products, all of the bandwidth. No kernels were measured so.
+    """
+    if percentage is None or percentage == 100:
+        return gpu
+    part = percentage / 100
+    return replace(
+        gpu,
+        dense_bf16_tflops=gpu.dense_bf16_tflops * part,
+        dense_fp8_tflops=gpu.dense_fp8_tflops and gpu.dense_fp8_tflops * part,
+        dense_fp4_tflops=gpu.dense_fp4_tflops and gpu.dense_fp4_tflops * part,
+        kernels=None,
+    )
 
 
 def profile_of(pool: PoolLike) -> tuple[MigKind, MigProfile]:
@@ -102,13 +122,15 @@ def first_enough(
 
 
 def with_slices(scenario: Scenario) -> Scenario:
-    """The scenario with a profile wherever a pool asks for the smallest that fits, of those that its node groups have.
+    """The scenario with a profile wherever a pool asks for the smallest that fits, of those that its node groups have; and
+    with what its node groups say of sharing where a pool asks for a place of a shared GPU.
 
     Raises InputError where none fits.
     """
-    if all(pool.slice != SMALLEST for pool in scenario.pools):
+    if not any(pool.slice == SMALLEST or is_shared(pool.slice) for pool in scenario.pools):
         return scenario
-    pools = tuple(with_slice(pool, scenario.cluster.node_groups) for pool in scenario.pools)
+    groups = scenario.cluster.node_groups
+    pools = tuple(with_share(with_slice(pool, groups), groups) for pool in scenario.pools)
     return replace(scenario, pools=pools)
 
 
@@ -120,6 +142,22 @@ def with_slice(pool: Pool, groups: Sequence[NodeGroup]) -> Pool:
     mine = [group for group in groups if not pool.node_groups or group.name in pool.node_groups]
     there = {one for group in mine if group.gpu.name == pool.gpu.name for one in offered(group)}
     return replace(pool, slice=smallest(pool, kind, tuple(there)).profile)
+
+
+def with_share(pool: Pool, groups: Sequence[NodeGroup]) -> Pool:
+    """One pool, which may ask for a place of a shared GPU: how many share it, and what MPS lets it use."""
+    if not is_shared(pool.slice):
+        return pool
+    mine = [group for group in groups if not pool.node_groups or group.name in pool.node_groups]
+    shared = [group for group in mine if group.gpu.name == pool.gpu.name and has_places(group, pool.slice)]
+    if not shared:
+        return pool
+    percentage = pool.active_thread_percentage
+    return replace(
+        pool,
+        slice=f"{SHARED_BY}{shared[0].places}",
+        active_thread_percentage=percentage_of(shared[0]) if percentage is None else percentage,
+    )
 
 
 def longest_served(pool: PoolLike) -> int:
@@ -151,6 +189,27 @@ def check_fits(pool: PoolLike) -> None:
     kind, profile = profile_of(pool)
     if missing_bytes(pool, slice_gpu(pool.gpu, kind, profile), pool.runtime.block_size) > 0:
         raise InputError(too_small(pool, kind, profile, is_asked=True))
+
+
+def check_share_fits(pool: PoolLike) -> None:
+    """Raise InputError where what a replica sets aside of a shared GPU's memory does not hold the model and some KV."""
+    gang, limits = gang_on(pool, pool.gpu), limits_of(pool)
+    missing = missing_bytes(pool, pool.gpu, limits.block_size)
+    if missing <= 0:
+        return
+    whole, own = device_bytes(pool.gpu), limits.gpu_memory_utilization
+    least = own + missing / whole
+    allowed = f"at least {math.ceil(least * 100) / 100:g}" if least <= 1 else "no share of this GPU"
+    needs = weight_bytes_per_gpu(gang) + state_bytes_per_gpu(gang, limits) + overhead_bytes(gang, limits)
+    raise InputError(
+        problem(
+            f"pools.{pool.name}.runtime.gpu_memory_utilization",
+            own,
+            f"{allowed} for {pool.model.name} in {pool.precision} on a shared {pool.gpu.name}:"
+            f" {own * whole / GIB:.1f} GiB are too little by {missing / GIB:.1f} GiB for weights and a step"
+            f" ({needs / GIB:.1f} GiB) and a block of KV",
+        )
+    )
 
 
 def too_small(pool: PoolLike, kind: MigKind, profile: MigProfile, is_asked: bool) -> str:

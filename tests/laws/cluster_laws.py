@@ -166,6 +166,7 @@ class Group(NamedTuple):
     first_gpu: int
     zone: int
     asks: list[Ask]
+    places: int
 
 
 def ask_of(p: Params, number: int) -> Ask:
@@ -188,6 +189,7 @@ class ClusterWalk:
                 *(int(row.first_node), int(row.n_node), int(row.min_nodes), int(row.gpus)),
                 *(int(row.first_gpu), int(row.zone)),
                 [ask_of(p, g * n_place + place) for place in range(n_place)],
+                int(row.slices),
             )
             for g in range(int(p.n_node_group))
             for row in [p.node_group[g]]
@@ -432,7 +434,7 @@ class ClusterWalk:
         first = group.first_gpu + (node - group.first) * group.gpus
         ask, cards = group.asks[pool], []
         for row in self.st.rows("gpu", int(self.p.n_gpu))[first : first + group.gpus]:
-            card = Card()
+            card = Card(group.places)
             card.held = {s for s in range(8) if int(row["busy"]) >> s & 1}
             card.compute, card.media = int(row["compute"]), int(row["media"])
             cards.append(card)
@@ -493,7 +495,11 @@ class ClusterWalk:
             )
             assert big(row["rounded_ps"]) >= 0
             assert big(row["ready_ps"]) == of["ready"] + of["cordoned"]
-            assert big(row["used_ps"]) == of["used"] <= 8 * self.groups[g].gpus * big(row["ready_ps"])
+            assert (
+                big(row["used_ps"])
+                == of["used"]
+                <= self.groups[g].places * self.groups[g].gpus * big(row["ready_ps"])
+            )
 
 
 def big(pair: np.ndarray) -> int:

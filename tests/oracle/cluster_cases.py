@@ -100,6 +100,8 @@ class Case(NamedTuple):
                     "paid_from": kind.paid_from,
                     "unit_ps": kind.unit_ps,
                     "least_ps": kind.least_ps,
+                    "slices": kind.places,
+                    "sharing": int(kind.is_shared),
                     "first_step": len(steps),
                     "n_step": len(kind.steps),
                     "first_drought": len(droughts),
@@ -312,6 +314,21 @@ def with_ranks(dice: Dice, pools: list[PoolKind]) -> list[PoolKind]:
     ]
 
 
+def shared(rng: np.random.Generator, group: GroupKind, pools: list[PoolKind]) -> GroupKind:
+    """The group, its GPUs shared by so many replicas: of pools whose replicas want one GPU."""
+    places = int(rng.integers(2, 9))
+    asks = [
+        Ask(1, 0, frozenset(range(places if pool.gpus == 1 == pool.members else 0)), 0, ask.weight)
+        for pool, ask in zip(pools, group.asks, strict=True)
+    ]
+    return replace(group, asks=asks, places=places, is_shared=True, create_ps=0)
+
+
+def without_places(ask: Ask, group: GroupKind) -> Ask:
+    """What a job asks for: nothing of GPUs that are shared."""
+    return replace(ask, starts=frozenset()) if group.is_shared else ask
+
+
 def make_fault(dice: Dice, n_group: int) -> NodesLost:
     """Some nodes of a group, of a zone, or of both are lost."""
     how = dice.whole(0, 2)
@@ -391,6 +408,8 @@ def made(seed: int, is_scripted: bool = False) -> Case:
         pools = with_ranks(dice, pools)
         groups = [replace(group, initial=group.n_node) for group in groups[: dice.whole(1, 2)]]
     groups = with_bills(seed, groups)
+    if (rng := np.random.default_rng([seed, 61])).integers(12) == 0:
+        groups = [shared(rng, group, pools) if rng.integers(3) else group for group in groups]
     faults = [make_fault(dice, len(groups)) for _ in range(dice.whole(0, 5))]
     faults.sort(key=fault_row)
     deeds = make_deeds(dice, pools, sum(group.n_node for group in groups))
@@ -398,7 +417,10 @@ def made(seed: int, is_scripted: bool = False) -> Case:
     mark_ps = dice.ticks(0, 60)
     chances = [make_chance(dice, len(groups)) for _ in range(dice.whole(0, 3) // 2)]
     more = Dice(seed, 49)
-    groups = [replace(group, asks=[*group.asks, *(make_ask(more) for _ in jobs)]) for group in groups]
+    groups = [
+        replace(group, asks=[*group.asks, *(without_places(make_ask(more), group) for _ in jobs)])
+        for group in groups
+    ]
     deeds = [] if is_scripted else deeds
     return Case(seed, policy, groups, pools, faults, deeds, every_ps, mark_ps, chances, jobs)
 

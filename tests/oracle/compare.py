@@ -35,6 +35,7 @@ from sim.fill.rows import LimitRow, VisitRow
 from sim.fill.state import grow_slots, new_state, pool_rows, table
 from sim.fill.trace import Chains, Turns
 from sim.model.base.histogram import N_BUCKET, bucket_edges_ps, wide
+from sim.model.cluster.placement import place_replica
 from sim.model.cluster.replica_lifecycle import become_ready, begin_drain, enter_stage
 from sim.model.faults.lost import lose_replica
 from sim.model.loop.advance import advance, begin, finish
@@ -63,6 +64,7 @@ from sim.model.tables.codes import (
     STAGE_GONE,
 )
 from sim.model.tables.fault import SLOW_STEPS
+from sim.model.tables.node import SHARINGS, TENANTS_MAX
 from sim.model.tables.run import Params, State
 from sim.model.telemetry.marks import pass_mark
 from sim.model.telemetry.samples import sample
@@ -155,9 +157,10 @@ def params_of(case: dict[str, Any]) -> tuple[Params, list[int], list[tuple[int, 
             for tenant in case.get("tenants") or []
         ],
         front=front_row(case.get("front") or {}),
-        things={"episode": episodes(pools)},
+        things={"episode": episodes(pools), **cards_of(pools)},
     )
     params.n_sample = len(looks or ())
+    params.n_group_sample = params.n_sample * params.n_node_group
     return params, place, sorted(changes + later, key=lambda change: (change[0], change[2] != "lose"))
 
 
@@ -168,6 +171,32 @@ def episodes(pools: list[dict[str, Any]]) -> list[dict[str, int]]:
         for i, pool in enumerate(pools)
         for begin, end, factor in pool["slow"]
     ]
+
+
+def cards_of(pools: list[dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:
+    """The GPUs that pools share: each is a group of one node of one GPU, which the pools that name it may run on."""
+    cards = {pool["card"]: pool for pool in pools if pool.get("card") is not None}
+    if not cards:
+        return {}
+    place = {"memory_slices": 1, "compute_slices": 0, "media": 0, "starts": 0}
+    return {
+        "cluster": [{"scan_ps": NEVER}],
+        "node_group": [
+            {
+                "n_node": 1,
+                "initial_nodes": 1,
+                "gpus": 1,
+                "slices": TENANTS_MAX,
+                "sharing": SHARINGS.index(pool["sharing"]),
+                "beside_q10": pool["beside_q10"],
+            }
+            for pool in cards.values()
+        ],
+        "slice_ask": [
+            {**place, "starts": 255 * (pool.get("card") == card)} for card in cards for pool in pools
+        ],
+        "pool_place": [{"thread_percent": pool.get("threads", 100)} for pool in pools],
+    }
 
 
 def measured(case: dict[str, Any]) -> tuple[int, int]:
@@ -271,6 +300,8 @@ def move(p, st, what, r, t):  # type: ignore[no-untyped-def]
     elif what == ADVANCE:
         advance(p, st, t)
     elif what == READY:
+        if p.n_cluster == 1:
+            place_replica(p, st, r, t)
         become_ready(p, st, r, t)
     elif what == DRAIN:
         begin_drain(p, st, r, t)
@@ -738,7 +769,7 @@ def tokens_told(case: Case, pool: dict[str, Any], log: list[dict[str, Any]]) -> 
         parts_ps = pool["base_ps"][decoding], pool["slope_ps"][decoding]
         decode_ps = int(parts_ps[0] * share) + int(parts_ps[1] * share) * attended if decoding else 0
         work["decode_ps"] += decode_ps
-        work["prefill_ps"] += step["dt_ps"] - decode_ps
+        work["prefill_ps"] += step.get("alone_ps", step["dt_ps"]) - decode_ps
     return work
 
 

@@ -16,8 +16,19 @@ from .random_cases import Case
 
 Span = tuple[int, int]  # from, until, ps
 FOREVER = 10**30
-TTFT = ("retry", "gateway", "cpu", "network", "cold_start", "queue", "prefill", "interference", "preemption")
-STREAM = ("stream_interference", "stream_preemption", "stream_decode")
+TTFT = (
+    "retry",
+    "gateway",
+    "cpu",
+    "network",
+    "cold_start",
+    "queue",
+    "prefill",
+    "interference",
+    "neighbour",
+    "preemption",
+)
+STREAM = ("stream_interference", "stream_neighbour", "stream_preemption", "stream_decode")
 
 
 def blame(case: Case, told: Run, starts: list[tuple[int, int]]) -> list[dict[str, int]]:
@@ -96,7 +107,8 @@ def walk(case: Case, told: Run, pool: dict[str, Any], row: dict[str, Any], parts
                 idle_ps = begin_ps - max(last_end_ps, answer["scheduled_ps"])
                 assert i in lost or idle_ps == 0, "idle with a request in it"
                 parts[i][("stream_" if emitted[i] else "") + "preemption"] += idle_ps
-                share_out(pool, step["dt_ps"], of_step.get(i), i in lost, emitted[i], decoding, parts[i])
+                times = (step["dt_ps"], step.get("alone_ps", step["dt_ps"]))
+                share_out(pool, times, of_step.get(i), i in lost, emitted[i], decoding, parts[i])
         for i, (computed, chunk) in of_step.items():
             if i in lost and computed + chunk >= lost[i]:
                 del lost[i]
@@ -106,15 +118,20 @@ def walk(case: Case, told: Run, pool: dict[str, Any], row: dict[str, Any], parts
 
 def share_out(
     pool: dict[str, Any],
-    dt_ps: int,
+    times: tuple[int, int],
     chunk: tuple[int, int] | None,
     is_lost: bool,
     emitted: int,
     decoding: list[tuple[int, int]],
     parts: Counter[str],
 ) -> None:
-    """Share out one step for one request: its computed tokens and chunk in it, if any."""
+    """Share out one step for one request: its computed tokens and chunk in it, if any.
+
+    `times` are how long it took, and how long it would have taken without neighbours on the GPU: the rest was theirs, for
+    who has part in the step.
+    """
     stage = "stream_" if emitted else ""
+    dt_ps, own_ps = times
     if is_lost:
         parts[stage + "preemption"] += dt_ps
     elif chunk is None:
@@ -123,9 +140,11 @@ def share_out(
         attended = sum(computed + 1 for _, computed in decoding)
         without_ps = pool["base_ps"][len(decoding)] + pool["slope_ps"][len(decoding)] * attended
         parts["stream_decode"] += without_ps
-        parts["stream_interference"] += dt_ps - without_ps
+        parts["stream_interference"] += own_ps - without_ps
+        parts["stream_neighbour"] += dt_ps - own_ps
     else:
         computed, tokens = chunk
         alone_ps = pool["base_ps"][0] + prompts_ps(pool, 0, tokens, tokens * (2 * computed + tokens))
-        parts["prefill"] += min(alone_ps, dt_ps)
-        parts["interference"] += dt_ps - min(alone_ps, dt_ps)
+        parts["prefill"] += min(alone_ps, own_ps)
+        parts["interference"] += own_ps - min(alone_ps, own_ps)
+        parts["neighbour"] += dt_ps - own_ps

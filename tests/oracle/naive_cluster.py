@@ -95,6 +95,8 @@ class GroupKind:
     paid_from: int = 1  # a stage
     unit_ps: int = 1
     least_ps: int = 0
+    places: int = 8  # of each GPU: memory slices, or replicas that share it
+    is_shared: bool = False
 
 
 @dataclass(frozen=True)
@@ -138,14 +140,15 @@ class AgainAndAgain:
 class Card:
     """A GPU: which slices are held, and by what they are used up."""
 
-    def __init__(self) -> None:
+    def __init__(self, places: int = 8) -> None:
+        self.places = places
         self.held: set[int] = set()
         self.compute = self.media = 0
 
     @property
     def free(self) -> int:
         """Free memory slices."""
-        return len(SLICES) - len(self.held)
+        return self.places - len(self.held)
 
     def fits(self, ask: Ask) -> list[int]:
         """Where an instance could start."""
@@ -170,7 +173,7 @@ class Card:
 
     def after(self, ask: Ask, start: int) -> Card:
         """What it would be with one more instance."""
-        other = Card()
+        other = Card(self.places)
         other.held, other.compute, other.media = set(self.held), self.compute, self.media
         other.take(ask, start)
         return other
@@ -218,7 +221,7 @@ class Machine:
         self.number, self.group = number, group
         self.stage = ABSENT
         self.bill_ps = 0
-        self.cards = [Card() for _ in range(group.kind.gpus)]
+        self.cards = [Card(group.kind.places) for _ in range(group.kind.gpus)]
         self.n_member = 0
         self.idle_ps = 0
         self.request = -1
@@ -428,7 +431,9 @@ class Cluster:
                     node.bill_ps += span
                     group.paid_ps += span
             group.ready_ps += span * sum(node.stage >= READY for node in group.machines)
-            group.used_ps += span * sum(8 * group.kind.gpus - node.free for node in group.machines)
+            group.used_ps += span * sum(
+                group.kind.places * group.kind.gpus - node.free for node in group.machines
+            )
             group.job_ps += span * self.held_by_jobs(group)
         self.now_ps = t
 
@@ -531,7 +536,7 @@ class Cluster:
             waiting = sum(
                 one.waits and len(group.kind.asks[one.pool.number].starts) > 0 for one in self.everybody
             )
-            used = sum(8 * group.kind.gpus - node.free for node in group.machines)
+            used = sum(group.kind.places * group.kind.gpus - node.free for node in group.machines)
             if self.runs:
                 self.sample_jobs(group)
             self.samples.append(
@@ -728,7 +733,7 @@ class Cluster:
     def score(self, node: Machine, pool: Pool, counts: dict[int, int]) -> int:
         """The weighted sum of a node's scores for one more member of a pool."""
         asks, weights = node.group.kind.asks, self.policy.weights
-        there = 8 * len(node.cards)
+        there = node.group.kind.places * len(node.cards)
         asked = there - node.free + pool.kind.gpus * asks[pool.number].memory
         scores = [
             least_allocated(asked, there),
@@ -744,7 +749,9 @@ class Cluster:
                 card = then.cards[i]
                 card.take(asks[pool.number], chosen_start(card, asks[pool.number], asks, self.policy.mig))
             weight = sum(ask.weight for ask in asks)
-            scores[3] = fragmentation_change(self.fragments(node), self.fragments(then), weight)
+            scores[3] = fragmentation_change(
+                self.fragments(node), self.fragments(then), weight, node.group.kind.places
+            )
         return sum(weight * score for weight, score in zip(weights, scores, strict=True))
 
     def fragments(self, node: Machine) -> int:
@@ -784,6 +791,7 @@ class Cluster:
         self.seen["gangs on several nodes"] += len({member[0][0].number for member in members}) > 1
         self.seen["members on one node"] += len(members) > len({member[0][0].number for member in members})
         self.seen["several GPUs"] += replica.pool.kind.gpus > 1
+        self.seen["shared by configuration"] += members[0][0][0].group.kind.is_shared
         node, i, _ = members[0][0]
         self.seen["shared GPUs"] += node.cards[i].compute > node.group.kind.asks[replica.pool.number].compute
 
@@ -1192,7 +1200,7 @@ class Cluster:
     def pack(self, waiting: list[Copy], nodes: list[Machine]) -> tuple[list[Copy], dict[int, Copy], int]:
         """(who finds room on such nodes while they hold nothing, for whom each node is needed, of how many slices)."""
         self.passes += 1
-        cards = {node.number: [Card() for _ in node.cards] for node in nodes}
+        cards = {node.number: [Card(card.places) for card in node.cards] for node in nodes}
         found, failed, slices, used = [], set(), 0, {}
         for replica in waiting:
             pool = replica.pool
@@ -1255,7 +1263,9 @@ class Cluster:
         """Which group gets nodes: min takes the first of equals."""
         how = self.policy.expander
         if how == 0:
-            return min(options, key=lambda one: 1 - Fraction(one[2], 8 * one[0].kind.gpus * one[1]))
+            return min(
+                options, key=lambda one: 1 - Fraction(one[2], one[0].kind.places * one[0].kind.gpus * one[1])
+            )
         if how == 1:
             return min(options, key=lambda one: -one[0].kind.priority)
         if how == 2:

@@ -28,11 +28,13 @@ def by_shape(asked: int, there: int, shape: list[tuple[int, int]]) -> int:
     return shape[-1][1]
 
 
-def fragmentation_change(before: int, after: int, weight: int) -> int:
-    """FGD: 100 times the logistic function of how many whole GPUs of fragmentation, of eight slices, a placement saves."""
+def fragmentation_change(before: int, after: int, weight: int, places: int = 8) -> int:
+    """FGD: 100 times the logistic function of how many whole GPUs of fragmentation a placement saves; a GPU has so many
+    places, and each is counted in whole thousandths of it.
+    """
     if before == after or weight == 0:
         return 50 if before == after else 99 if before > after else 0
-    saved = (before - after) / 8 / weight
+    saved = (before - after) * (1000 // places) / 1000 / weight
     return min(99, max(0, math.floor(100 / (1 + math.exp(-saved)))))
 
 

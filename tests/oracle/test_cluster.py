@@ -57,7 +57,7 @@ def of_naive_groups(cluster: Cluster) -> list[tuple[int, ...]]:
         (
             *(group.billed_ps, group.paid_ps, group.rounded_ps, group.ready_ps, group.used_ps, group.job_ps),
             *(group.billed, sum(node.stage >= READY for node in group.machines)),
-            sum(8 * group.kind.gpus - node.free for node in group.machines),
+            sum(group.kind.places * group.kind.gpus - node.free for node in group.machines),
             *(group.peak, group.requested, group.refused, group.removed, group.lost),
         )
         for group in cluster.groups
@@ -72,7 +72,7 @@ def of_nodes(state: State, n: int) -> list[tuple[int, ...]]:
 
 def of_naive_nodes(cluster: Cluster) -> list[tuple[int, ...]]:
     """The same of the plain model."""
-    return [(node.stage, node.n_member, 8 * len(node.cards) - node.free) for node in cluster.nodes]
+    return [(node.stage, node.n_member, sum(len(card.held) for card in node.cards)) for node in cluster.nodes]
 
 
 def of_naive_gpus(cluster: Cluster) -> list[tuple[int, ...]]:
@@ -275,6 +275,7 @@ AT_LEAST = {
     "no room at the start": 200,
     "shared GPUs": 500,
     "several GPUs": 200,
+    "shared by configuration": 5,
     "not at the lowest start": 1000,
     "gangs on several nodes": 60,
     "members on one node": 150,
@@ -292,7 +293,7 @@ AT_LEAST = {
     "outages": 30,
     **{f"expander {i} chose of several": 15 for i in range(4)},
     "not the first option": 50,
-    "nodes on their way will do": 60,
+    "nodes on their way will do": 50,
     "removed": 100,
     "kept for the minimum": 300,
     "kept for another scan": 10,

@@ -18,6 +18,7 @@ from sim.model.tables.node import (
     NODE_READY,
     NODE_SCORES,
     PLACEMENTS,
+    TENANTS_MAX,
 )
 from sim.model.tables.pool import N_QUANTILE
 from sim.units import NEVER
@@ -88,6 +89,7 @@ def make_cluster(seed: int, grid_ps: int, pools: list[PoolRow]) -> tuple[dict[st
         {"priority": dice.whole(-1, 1), "n_member": dice.whole(1, 2), "member_gpus": dice.whole(1, 2)}
         for _ in pools
     ]
+    share_gpus(seed, groups, asks, places)
     things = {
         "cluster": [cluster],
         "node_group": groups,
@@ -107,7 +109,18 @@ def make_cluster(seed: int, grid_ps: int, pools: list[PoolRow]) -> tuple[dict[st
                 "preloaded": dice.whole(0, 7) & dice.whole(0, 7),
             }
     more = ClusterDice(seed, grid_ps, 6115)
-    return pools, with_jobs(seed, grid_ps, things, lambda: make_ask(more)), faults
+    things = with_jobs(seed, grid_ps, things, lambda: make_ask(more))
+    keep_jobs_off(things, len(pools))
+    return pools, things, faults
+
+
+def keep_jobs_off(things: dict[str, Rows], n_pool: int) -> None:
+    """Jobs take whole GPUs or instances, no places of GPUs that are shared."""
+    n_place = len(things["pool_place"])
+    for number, group in enumerate(things["node_group"]):
+        for ask in things["slice_ask"][number * n_place : (number + 1) * n_place][n_pool:]:
+            if group.get("sharing"):
+                ask["starts"] = 0
 
 
 def with_budgets(seed: int, grid_ps: int, things: dict[str, Rows], n_pool: int) -> list[FaultRow]:
@@ -137,6 +150,36 @@ def with_budgets(seed: int, grid_ps: int, things: dict[str, Rows], n_pool: int) 
         )
         for _ in range(rng.integers(3))
     ]
+
+
+def share_gpus(seed: int, groups: Rows, asks: Rows, places: Rows) -> None:
+    """In some groups of some seeds replicas share GPUs; then every replica takes one GPU, or one place of it. From dice of
+    its own.
+    """
+    rng = np.random.default_rng([seed, 61])
+    if rng.integers(2):
+        return
+    for place in places:
+        place |= {"n_member": 1, "member_gpus": 1, "thread_percent": int(rng.integers(20, 101))}
+    for number, group in enumerate(groups):
+        k = int(rng.integers(2, TENANTS_MAX + 1))
+        if rng.integers(4) == 0:
+            continue
+        group |= {
+            "slices": k,
+            "sharing": int(rng.integers(1, 3)),
+            "beside_q10": int(rng.integers(3)) * 50,
+            "create_ps": 0,
+        }
+        if rng.integers(4):
+            group["initial_nodes"] = group[
+                "n_node"
+            ]  # most are there from the beginning: their replicas have work
+        for ask in asks[number * len(places) : (number + 1) * len(places)]:
+            able = rng.integers(6) > 0
+            ask |= {"memory_slices": 1, "compute_slices": 0, "media": 0, "starts": ((1 << k) - 1) * int(able)}
+    if not any(ask["starts"] for ask in asks):
+        asks[0]["starts"] = 1
 
 
 def with_artifacts(dice: ClusterDice, pools: list[PoolRow]) -> tuple[list[PoolRow], Rows]:

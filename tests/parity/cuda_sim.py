@@ -45,7 +45,7 @@ def words_different(state: State, expected: State) -> int:
     it where timers begin.
     """
     ours, theirs = State(state.m[: slot_start(state)].copy()), expected.m[: slot_start(expected)]
-    ours.n_slot, ours.timer_at = expected.n_slot, expected.timer_at
+    ours.n_slot, ours.timer_at, ours.neighbour_at = expected.n_slot, expected.timer_at, expected.neighbour_at
     return int(np.count_nonzero(ours.m != theirs))
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import pyarrow.compute as pc
 import pytest
 
 from sim.api import run
@@ -194,3 +195,38 @@ def test_models_that_sleep_on_their_node_share_few_gpus_and_those_that_are_loade
     assert 10 * asleep < median_s("cluster.node_groups.0.cache_gb=200"), (
         "their weights are read from disk again"
     )
+
+
+APART = ("pools.chat.slice=4g.40gb", "pools.summaries.slice=3g.40gb")
+ALL_OF_IT = tuple(f"pools.{name}.runtime.gpu_memory_utilization=0.9" for name in ("chat", "summaries"))
+
+
+def test_a_noisy_neighbour_costs_the_tail_and_saves_a_gpu_and_mig_costs_every_token() -> None:
+    found = {
+        name: summary("noisy_neighbour", "output.records=false", *words)
+        for name, words in {
+            "turns": (),
+            "mps": ("cluster.node_groups.0.sharing={time_slicing: null, mps: {replicas: 2}}",),
+            "mig": (*APART, *ALL_OF_IT),
+            "whole": ("pool.slice=null",),
+        }.items()
+    }
+    tpot = {name: one["classes"]["chat"]["tpot"] for name, one in found.items()}
+    for name in ("turns", "mps", "mig"):
+        assert found[name]["usd"] == pytest.approx(found["whole"]["usd"] / 2, rel=0.02)
+    assert tpot["turns"]["p50_s"] < 1.1 * tpot["whole"]["p50_s"]
+    assert 2 < tpot["turns"]["p99_s"] / tpot["whole"]["p99_s"] < 3
+    assert tpot["whole"]["p99_s"] < tpot["mps"]["p99_s"] < tpot["turns"]["p99_s"]
+    assert 2 < tpot["mig"]["p50_s"] / tpot["whole"]["p50_s"] < 2.4
+    waits = {name: one["classes"]["documents"]["e2e"]["p50_s"] for name, one in found.items()}
+    assert 1.9 < waits["turns"] / waits["whole"] < 2.2
+
+
+def test_why_names_the_neighbour() -> None:
+    one = run("noisy_neighbour", ["duration_s=1500"])
+    rows = one.requests.filter(pc.equal(one.requests["class"].cast("string"), "chat"))
+    lost = pc.sum(rows["blame_stream_neighbour_ps"]).as_py()
+    assert lost > 0.05 * pc.sum(rows["blame_stream_decode_ps"]).as_py()
+    alone = run("noisy_neighbour", ["duration_s=1500", "pool.slice=null"]).requests
+    assert pc.max(alone["blame_neighbour_ps"]).as_py() == 0
+    assert pc.max(alone["blame_stream_neighbour_ps"]).as_py() == 0

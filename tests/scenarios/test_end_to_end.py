@@ -40,6 +40,7 @@ SHORT = {
     "batch_and_chat": ["duration_s=90", "drain_s=60", "classes.batch.arrivals={requests:60,at_s:10}"],
     "replicas_lost": ["duration_s=60", "drain_s=60", "faults=[{at_s:20,replicas:1}]"],
     "brown_out": ["duration_s=90", "drain_s=60", "faults.0.at_s=20", "faults.0.lasts=30"],
+    "noisy_neighbour": ["duration_s=900", "warmup_s=600", "drain_s=120"],
     "mig_packing": ["duration_s=900", "warmup_s=600", "drain_s=60"],
     "scale_to_zero_fleet": ["duration_s=300", "warmup_s=60", "drain_s=60"],
     "rolling_upgrade_under_load": ["duration_s=90", "drain_s=60", "deployments.0.at_s=20"],

@@ -63,6 +63,7 @@ STORIES: dict[str, tuple[str, list[str]]] = {
     "autoscaled": ("quiet_day", [*SHORT, "autoscaler=queue"]),
     "a cluster": ("spiky_hour", ["warmup_s=60", "coldstart=local_nvme", "cluster=three_zones", "pool.tp=4"]),
     "slices": ("mig_packing", ["duration_s=400", "warmup_s=300"]),
+    "shared GPUs": ("noisy_neighbour", ["duration_s=700", "warmup_s=500"]),
     "long without samples": ("first_run", [*SHORT, "output.sample_interval_s=1000"]),
 }
 

@@ -255,7 +255,7 @@ def next_attempt(params, state, s):
     """Make slot s that of the next attempt at its request."""
     slot = state.slot[s]
     list_own_range(params, state, s)
-    clear_attempt(params, slot)
+    clear_attempt(params, state, s)
     slot.from_cache = 0
     slot.replica = -1
     slot.attempts += 1

@@ -11,7 +11,6 @@ from sim.model.cluster.nodes import is_upcoming, remove_node, request_node
 from sim.model.cluster.placement import release_gang
 from sim.model.cluster.slices import bind_member, holds_member
 from sim.model.cluster.workloads import first_member
-from sim.model.placement.mig import N_SLICE
 from sim.model.tables.cause import CAUSE_NODE_AUTOSCALER
 from sim.model.tables.node import (
     AT_RANDOM,
@@ -215,7 +214,7 @@ def cost_of(params, state, g):
 @jit
 def slices_opened(params, state, g):
     """How many memory slices a group's fresh nodes would have."""
-    return params.node_group[g].gpus * N_SLICE * state.node_group[g].opened
+    return params.node_group[g].gpus * params.node_group[g].slices * state.node_group[g].opened
 
 
 # ---- more nodes, fewer nodes ----------------------------------------------------------------------

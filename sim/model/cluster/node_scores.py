@@ -8,7 +8,7 @@ from sim.compile.jit import jit, jit_call
 from sim.model.cluster.slices import ask_of, bind_member, holds_member, release_member, slices_of
 from sim.model.cluster.workloads import first_member
 from sim.model.placement.fragmentation import GPU_MILLI, fgd_score
-from sim.model.placement.mig import N_SLICE, count_slices, useful_slices
+from sim.model.placement.mig import count_slices, useful_slices
 from sim.model.placement.scoring import (
     least_allocated,
     most_allocated,
@@ -24,8 +24,6 @@ from sim.model.tables.node import (
     TOPOLOGY_SPREAD,
 )
 
-SLICE_MILLI = GPU_MILLI // N_SLICE
-
 
 @jit
 def capacity_score(params, state, pool_id, node_id):
@@ -33,7 +31,7 @@ def capacity_score(params, state, pool_id, node_id):
     cluster = params.cluster[0]
     weights = cluster.score_weights
     node = state.node[node_id]
-    slices = params.node_group[node.group].gpus * N_SLICE
+    slices = params.node_group[node.group].gpus * params.node_group[node.group].slices
     requested = node.used_slices + slices_of(params, pool_id, node.group)
     score = weights[LEAST_ALLOCATED] * least_allocated(requested, slices)
     score += weights[MOST_ALLOCATED] * most_allocated(requested, slices)
@@ -53,11 +51,11 @@ def useless_slices(params, state, pool_id, node_id):
     group = params.node_group[node.group]
     ask = ask_of(params, pool_id, node.group)
     if not holds_member(params, state, pool_id, node_id):
-        return group.gpus * N_SLICE - node.used_slices
+        return group.gpus * group.slices - node.used_slices
     useless = 0
     for u in range(node.first_gpu, node.first_gpu + group.gpus):
         gpu = state.gpu[u]
-        useless += N_SLICE - count_slices(gpu.busy)
+        useless += group.slices - count_slices(gpu.busy)
         useless -= count_slices(useful_slices(gpu.busy, gpu.compute, gpu.media, ask))
     return useless
 
@@ -68,9 +66,11 @@ def fragmentation_of(params, state, node_id):
     their number at most.
     """
     total = 0
+    group_id = state.node[node_id].group
+    slice_milli = GPU_MILLI // params.node_group[group_id].slices
     for pool_id in range(params.n_pool_place):
-        weight = ask_of(params, pool_id, state.node[node_id].group).weight
-        total += weight * useless_slices(params, state, pool_id, node_id) * SLICE_MILLI
+        weight = ask_of(params, pool_id, group_id).weight
+        total += weight * useless_slices(params, state, pool_id, node_id) * slice_milli
     return total
 
 

@@ -19,7 +19,6 @@ from sim.model.cluster.workloads import (
     place_of,
     wait_no_longer,
 )
-from sim.model.placement.mig import N_SLICE
 from sim.model.tables.codes import NEED_PLACEMENT
 from sim.model.tables.node import (
     BY_SCORES,
@@ -68,7 +67,7 @@ def choose_node(params, state, r, number, zone, t):
             continue
         group = params.node_group[group_id]
         for node_id in range(group.first_node, group.first_node + group.n_node):
-            free = group.gpus * N_SLICE - state.node[node_id].used_slices
+            free = group.gpus * group.slices - state.node[node_id].used_slices
             if free < fewest and has_room(params, state, r, node_id):
                 if params.cluster[0].placement == FIRST_FIT:
                     return node_id

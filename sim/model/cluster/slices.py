@@ -5,7 +5,8 @@ from __future__ import annotations
 from sim.compile.jit import jit, jit_call
 from sim.model.base.linked_list import link, unlink
 from sim.model.placement.mig import N_SLICE, choose_start, count_slices, slice_mask
-from sim.model.tables.node import NODE_READY
+from sim.model.replica.neighbours import leave_share, take_share
+from sim.model.tables.node import NODE_READY, NOT_SHARED
 from sim.model.telemetry.cluster_log import settle_nodes
 
 
@@ -32,7 +33,7 @@ def holds_member(params, state, pool_id, node_id):
     group = params.node_group[node.group]
     ask = ask_of(params, pool_id, node.group)
     missing = params.pool_place[pool_id].member_gpus
-    free = group.gpus * N_SLICE - node.used_slices
+    free = group.gpus * group.slices - node.used_slices
     if ask.starts == 0 or missing > group.gpus or missing * ask.memory_slices > free:
         return False
     for u in range(node.first_gpu, node.first_gpu + group.gpus):
@@ -129,6 +130,8 @@ def bind_member(params, state, r, number, node_id, t):
         gpu.busy |= slice_mask(ask, start)
         gpu.compute += ask.compute_slices
         gpu.media += ask.media
+    if params.node_group[node.group].sharing != NOT_SHARED:
+        take_share(params, state, r, member)
     node.n_member += 1
     link(state.member, -1, number, node.first_held)
     node.first_held = number
@@ -143,6 +146,8 @@ def release_member(params, state, number, t):
     node = state.node[node_id]
     pool_id = state.workload[member.replica].place
     free_slices(params, state, pool_id, member)
+    if params.node_group[node.group].sharing != NOT_SHARED:
+        leave_share(params, state, member, t)
     member.node = -1
     node.n_member -= 1
     unlink(state.member, number)

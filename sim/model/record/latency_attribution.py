@@ -16,6 +16,8 @@ from sim.model.tables.slot import (
     SPENT_CPU_AFTER,
     SPENT_CPU_BEFORE,
     SPENT_INTERFERED,
+    SPENT_NEIGHBOUR,
+    SPENT_NEIGHBOUR_FIRST,
     SPENT_PREEMPTED,
     SPENT_PREEMPTED_FIRST,
     SPENT_PREFILL,
@@ -75,6 +77,13 @@ def clear_spent(params, slot):
 
 
 @jit_call
+def clear_neighbour(state, s):
+    """Slot s is taken for an attempt: no neighbour on a shared GPU has cost it time yet."""
+    state.neighbour[s].first_ps = 0
+    state.neighbour[s].after_ps = 0
+
+
+@jit_call
 def held_from(state, g, s, t):
     """The gateway begins to hold a request at t."""
     state.slot[s].clock_ps = closed_ps(state, g, t)
@@ -117,18 +126,32 @@ def decodes_until(params, replica, slot):
 
 
 @jit
-def attribute_chunk(params, state, replica, slot, computed, chunk, t):
-    """A step that computed a chunk of a sequence, on top of `computed` tokens, ends at t."""
+def attribute_chunk(params, state, replica, s, computed, chunk, t):
+    """A step that computed a chunk of the sequence in slot s, on top of `computed` tokens, ends at t."""
+    slot = state.slot[s]
     if slot.lost_tokens > 0:
         catch_up(state, slot, computed + chunk, t)
     elif slot.generated > 0:
         # it was passed over since its last token, or had just caught up
         slot.interfered_ps += t - slot.since_ps - replica.jump_decode_ps
+        if replica.jump_lost_ps > 0:
+            lose_to_neighbours(state, s, replica.jump_lost_ps)
     else:
         pool = params.pool[replica.pool]
         alone = prompt_step_ps(params, pool, 0, 0, chunk, chunk * (2 * computed + chunk))
-        span = t - replica.jump_ps
+        span = t - replica.jump_ps - replica.jump_lost_ps
         slot.prefill_ps += alone if alone < span else span
+        if replica.jump_lost_ps > 0:
+            lose_to_neighbours(state, s, replica.jump_lost_ps)
+
+
+@jit_call
+def lose_to_neighbours(state, s, lost_ps):
+    """Neighbours on a shared GPU made a step longer that computed a chunk of the sequence in slot s."""
+    if state.slot[s].generated > 0:
+        state.neighbour[s].after_ps += lost_ps
+    else:
+        state.neighbour[s].first_ps += lost_ps
 
 
 @jit_call
@@ -163,9 +186,17 @@ def keep_part(params, state, part, i, spent_ps):
         state.spent[part * params.n_request + i] = spent_ps
 
 
+@jit_call
+def keep_neighbours_part(params, state, i, s):
+    """Keep what neighbours on a shared GPU took from request i, which is in slot s."""
+    keep_part(params, state, SPENT_NEIGHBOUR_FIRST, i, state.neighbour[s].first_ps)
+    keep_part(params, state, SPENT_NEIGHBOUR, i, state.neighbour[s].after_ps)
+
+
 @jit
-def write_spent(params, state, i, slot):
-    """Keep the parts of request i; the caller has made sure that there are records."""
+def write_spent(params, state, i, s):
+    """Keep the parts of request i, which is in slot s; the caller has made sure that there are records."""
+    slot = state.slot[s]
     keep_part(params, state, SPENT_COLD_HELD, i, slot.cold_held_ps)
     keep_part(params, state, SPENT_COLD_QUEUE, i, slot.cold_queue_ps)
     keep_part(params, state, SPENT_PREFILL, i, slot.prefill_ps)
@@ -175,3 +206,5 @@ def write_spent(params, state, i, slot):
     keep_part(params, state, SPENT_CPU_BEFORE, i, slot.cpu_before_ps)
     keep_part(params, state, SPENT_CPU_AFTER, i, slot.cpu_after_ps)
     keep_part(params, state, SPENT_WITHHELD, i, slot.withheld_ps)
+    if params.n_gpu_share > 0:
+        keep_neighbours_part(params, state, i, s)

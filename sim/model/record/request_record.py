@@ -58,7 +58,7 @@ def write_request(params, state, s, outcome, reason, tried):
         record.gap_max_ps = gap_max
         record.outcome = outcome
         record.reason = reason
-        write_spent(params, state, i, slot)
+        write_spent(params, state, i, s)
 
 
 @jit

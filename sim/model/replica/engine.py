@@ -5,6 +5,7 @@ from __future__ import annotations
 from sim.compile.jit import jit, jit_call
 from sim.model.base.min_tree import tree_key, tree_set
 from sim.model.replica.jump import cut_jump, end_jump, launch_jump, launch_step
+from sim.model.replica.neighbours import share_gpu
 from sim.model.replica.schedule import admit, schedule_running
 from sim.model.tables.codes import (
     CONTINUOUS,
@@ -76,6 +77,8 @@ def on_boundary(params, state, r, t):
     if state.replica[r].jump_steps > 0:
         end_jump(params, state, r, t)
     start_step(params, state, r, t)
+    if state.replica[r].shared_gpu > 0:
+        share_gpu(params, state, r, t)
 
 
 @jit

@@ -94,6 +94,8 @@ def end_jump(params, state, r, t):
     without_ps = replica.jump_decode_ps if replica.n_chunk > 0 else span
     replica.decode_ps += without_ps
     replica.prefill_ps += span - without_ps
+    if replica.shared_gpu > 0:
+        book_lost(replica, k, span)
     if replica.abandoned > 0:
         reap_abandoned(params, state, r, t)
     end_finished(params, state, r, t)
@@ -101,6 +103,17 @@ def end_jump(params, state, r, t):
         end_chunks(params, state, r, t)
     if replica.prefix_at > 0 and PrefixCache(state, replica.prefix_at).leaver > 0:
         leave_finished(params, state, r)
+
+
+@jit_call
+def book_lost(replica, k, span):
+    """On a shared GPU k steps ended that took `span` together: what is more than they take alone went to neighbours. It has
+    been counted as time of decoding, see `stretch`.
+    """
+    lost_ps = span - span_ps(k, replica.alone_first_ps, replica.alone_growth_ps)
+    replica.neighbour_ps += lost_ps
+    replica.decode_ps -= lost_ps
+    replica.jump_lost_ps = lost_ps
 
 
 @jit_call
@@ -269,6 +282,7 @@ def settle(params, state, r, t):
             end_jump(params, state, r, start + span_ps(done, g, d))
             pool = params.pool[replica.pool]
             replica.free_blocks -= step_blocks(pool, state.m[replica.residue_at :], replica.step)
+            replica.alone_first_ps += replica.alone_growth_ps * done
             launch(params, state, r, start + span_ps(done, g, d), 1, g + d * done, 0)
 
 

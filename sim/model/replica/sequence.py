@@ -38,6 +38,8 @@ def join_decode(params, state, r, s):
     computed = slot.computed
     slot.state = SEQ_DECODE
     decodes_from(params, replica, slot)
+    if replica.shared_gpu > 0:
+        state.neighbour[s].after_ps -= replica.neighbour_ps
     slot.joined_step = step
     slot.computed = computed - step
     state.m[replica.residue_at + place_in_block(pool, computed - step)] += 1
@@ -64,6 +66,8 @@ def unlist_decode(params, state, r, s):
     if longest > slot.gap_max and longest > 0:
         slot.gap_max = longest
     decodes_until(params, replica, slot)
+    if replica.shared_gpu > 0:
+        state.neighbour[s].after_ps += replica.neighbour_ps
     if replica.n_decode == 0:
         replica.n_gap = 0
     slot.computed = computed
@@ -112,7 +116,7 @@ def end_chunk(params, state, r, s, t):
     chunk = slot.chunk
     computed = slot.computed + chunk
     if params.keeps_records == 1:
-        attribute_chunk(params, state, state.replica[r], slot, computed - chunk, chunk, t)
+        attribute_chunk(params, state, state.replica[r], s, computed - chunk, chunk, t)
     slot.computed = computed
     slot.chunk = 0
     generated = slot.generated

@@ -5,7 +5,7 @@ from __future__ import annotations
 from sim.compile.jit import jit, jit_call
 from sim.model.base.batch_queues import gap_longest
 from sim.model.base.histogram import add_wide, meets_objectives, observe
-from sim.model.record.latency_attribution import clear_spent
+from sim.model.record.latency_attribution import clear_neighbour, clear_spent
 from sim.model.record.request_record import note_cached, write_refused, write_request
 from sim.model.record.versions import note_answer, note_failure
 from sim.model.request.attempt import first_seen_ps, is_extra, take_over_waste
@@ -70,13 +70,14 @@ def take_slot(params, state, i, t):
     slot.traffic_class = class_of(params, i)
     slot.arrival_ps = t
     slot.taken_ps = t
-    clear_attempt(params, slot)
+    clear_attempt(params, state, s)
     return s
 
 
 @jit
-def clear_attempt(params, slot):
+def clear_attempt(params, state, s):
     """Clear a slot for an attempt: nothing has happened to it yet."""
+    slot = state.slot[s]
     slot.generated = 0
     slot.computed = 0
     slot.chunk = 0
@@ -92,6 +93,8 @@ def clear_attempt(params, slot):
     slot.first_ps = -1
     slot.gap_max = -1
     clear_spent(params, slot)
+    if params.n_gpu_share > 0:
+        clear_neighbour(state, s)
 
 
 @jit

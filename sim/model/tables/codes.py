@@ -80,6 +80,9 @@ CONTINUOUS, STATIC, DYNAMIC, NO_BATCHING = range(4)
 SCHEDULINGS = ("fcfs", "priority")
 FCFS, PRIORITY = range(2)
 
+# what a step does, as neighbours on a shared GPU feel it
+STEP_DECODES, STEP_PROMPTS = 1, 2
+
 FIXED, HPA, QUEUE, USER = range(4)
 
 METRIC_SOURCES = ("outstanding", "waiting", "running", "kv_use", "arrival_rate", "backlog")
@@ -105,10 +108,11 @@ BLAME_TTFT = (
     "queue",
     "prefill",
     "interference",
+    "neighbour",
     "preemption",
     "withheld",
 )
-BLAME_STREAM = ("interference", "preemption", "decode", "cpu")
+BLAME_STREAM = ("interference", "neighbour", "preemption", "decode", "cpu")
 BLAME_TTFT_COLUMNS = tuple(f"blame_{cause}_ps" for cause in BLAME_TTFT)
 BLAME_STREAM_COLUMNS = tuple(f"blame_stream_{cause}_ps" for cause in BLAME_STREAM)
 

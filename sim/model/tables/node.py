@@ -19,6 +19,10 @@ N_SHAPE_POINT = 10  # points of a shape at most
 EXPANDERS = ("least_waste", "priority", "cheapest", "random")
 LEAST_WASTE, BY_PRIORITY, CHEAPEST, AT_RANDOM = range(4)
 
+SHARINGS = ("none", "time_slicing", "mps")
+NOT_SHARED, TIME_SLICING, MPS = range(3)
+TENANTS_MAX = 8  # replicas that share a GPU
+
 GPUS_MAX = 16  # of a node
 
 EVENT_NAMES = (
@@ -130,6 +134,12 @@ class NodeGroupParams(Row):
     )
     unit_ps = Field("it charges for whole units of so long", begin=1)
     least_ps = Field("and for no less than this")
+    slices = Field("places of one of its GPUs: memory slices, or replicas that share it", begin=8)
+    sharing = Field("NOT_SHARED, TIME_SLICING or MPS")
+    beside_q10 = Field(
+        "what a step beside others takes more: by time-slicing for the switching, by MPS beside steps of the other kind",
+        unit="1/1024",
+    )
 
 
 class NodeStep(Row):
@@ -168,6 +178,9 @@ class PoolPlace(Row):
     n_member = Field("nodes that a replica's gang may spread over: pp", begin=1)
     member_gpus = Field("GPUs of one node that each of its members takes: tp · dp", begin=1)
     first_member = Field("row of the first member of its first replica or run")
+    thread_percent = Field(
+        "of a GPU's multiprocessors, what a replica may use where it shares one", begin=100
+    )
 
 
 class NodeGroupState(Row):
@@ -233,6 +246,16 @@ class Gpu(Row):
     kept_busy = Field("scratch: what is held, while a preemption is tried")
     kept_compute = Field("scratch")
     kept_media = Field("scratch")
+
+
+class GpuShare(Row):
+    """A GPU that several replicas share, if any does."""
+
+    group = Field("the group of its node")
+    n_busy = Field("replicas with a step in progress")
+    n_decoding = Field("of these, with one in which sequences decode")
+    prompt_percent = Field("Σ thread_percent of those with one that computes prompts")
+    tenant = Array("who has its i-th place: 1 + a replica, 0 = nobody", TENANTS_MAX)
 
 
 class Member(Row):

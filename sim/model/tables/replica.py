@@ -54,6 +54,14 @@ class Replica(Row):
     n_crash = Field("how often it has crashed since it was last ready for long")
     is_in_place = Field("1 = it starts again where it was: what has come to its node is there")
     prefix_at = Field("where its prefix cache starts in State.m, 0 = it has none")
+    shared_gpu = Field("1 + the GPU that it shares with others, 0 = none")
+    step_kind = Field(
+        "on a shared GPU: what the step in progress does, STEP_DECODES + STEP_PROMPTS, 0 = idle"
+    )
+    alone_first_ps = Field("on a shared GPU: the first step of the jump in progress, had it the GPU alone")
+    alone_growth_ps = Field("and by how much each step would be longer than the one before", unit="ps")
+    neighbour_ps = Field("time of steps that its neighbours on a shared GPU took from it")
+    jump_lost_ps = Field("of this, in the jump that ended last")
 
 
 class PrefixCache(Row, lines=1):

@@ -20,6 +20,7 @@ from sim.model.tables.node import (
     ClusterParams,
     Drought,
     Gpu,
+    GpuShare,
     JobSample,
     Member,
     Node,
@@ -47,7 +48,7 @@ from sim.model.tables.served_model import (
     ServedModelState,
     TenantQueue,
 )
-from sim.model.tables.slot import Slot, Timer
+from sim.model.tables.slot import Slot, SlotNeighbour, Timer
 from sim.model.tables.start import StepTaken
 from sim.model.tables.traffic import (
     CachedAnswer,
@@ -65,9 +66,7 @@ from sim.schema import Array, Field, Table, Words, World
 
 
 class Params(World):
-    """What a run never changes. The trace holds arrivals, then prompt << 39 | output << 15 | class of each request, then
-    what else requests have.
-    """
+    """What a run never changes. The trace: arrivals, then prompt << 39 | output << 15 | class of each, then more."""
 
     seed = Field("seed of all random numbers")
     n_request = Field("requests")
@@ -148,6 +147,7 @@ class Params(World):
     n_node = Field("node places of all groups")
     node_leaves = Field("leaves of the node tree, a power of two ≥ 2; 0 without a cluster")
     n_gpu = Field("GPUs of all of them")
+    n_gpu_share = Field("the same where GPUs of some group are shared, else 0")
     n_member = Field("members of the gangs of all replica places, then of all runs of jobs")
     n_workload = Field("replica places and runs of jobs that may wait for slices")
     n_job = Field("batch jobs")
@@ -253,6 +253,7 @@ class State(World):
     hedge_ps = Field("when a client may next send a second attempt beside its first, NEVER = none may")
     hedge_slot = Field("the slot of that attempt")
     timer_at = Field("where the heap of timers starts, which moves when the slots grow")
+    neighbour_at = Field("where what neighbours took from the slots' requests starts, likewise")
     n_looped = Field("requests of closed loops that are over")
     n_slot = Field("slots that there is room for")
     next_scan_ps = Field("when the node autoscaler looks next, or NEVER")
@@ -298,6 +299,7 @@ class State(World):
     node = Table(Node, "a row a node place", rows=("n_node",))
     node_tree = Words("nodes of the tree, then keys: when each node's step ends")
     gpu = Table(Gpu, "each node's GPUs behind one another", rows=("n_gpu",))
+    gpu_share = Table(GpuShare, "the same where some are shared, or none", rows=("n_gpu_share",))
     member = Table(Member, "each replica place's gang, then each run's", rows=("n_member",))
     job_run = Table(JobRunState, "a row a run of a job", rows=("n_job_run",))
     job_tree = Words("nodes of the tree, then keys: when each run is submitted, or its work is done")
@@ -342,9 +344,10 @@ class State(World):
     bound_ps = Words("(transfer, link) how long a link has held a transfer back", rows=("n_bound",))
     taken = Table(StepTaken, "steps of starts that are over, the first of them", rows=("n_taken",))
     event = Table(ClusterEvent, "what happened in the cluster, the first of it", rows=("n_event",))
-    slot = Table(Slot, "(slot,), then (slot + 3,) timers where attempts are: last, so that they can grow")
+    slot = Table(Slot, "(slot,), then timers and what neighbours took: last, so that they can grow")
 
     timer = Table(Timer, "the heap of timers", at="timer_at")
+    neighbour = Table(SlotNeighbour, "(slot,) where GPUs are shared", at="neighbour_at")
 
     def __reduce__(self) -> tuple[Any, ...]:
         return State, (self.m,)

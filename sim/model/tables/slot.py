@@ -9,7 +9,8 @@ SPENT_COLD_HELD, SPENT_COLD_QUEUE, SPENT_PREFILL, SPENT_PREEMPTED_FIRST, SPENT_P
     range(6)
 )
 SPENT_CPU_BEFORE, SPENT_CPU_AFTER, SPENT_WITHHELD = range(6, 9)
-N_SPENT = 9
+SPENT_NEIGHBOUR_FIRST, SPENT_NEIGHBOUR = range(9, 11)
+N_SPENT = 11
 
 
 class Slot(Row):
@@ -83,6 +84,15 @@ class Slot(Row):
     visit = Field("which visit to a CPU station of its class it is at")
     visit_ps = Field("when that is done")
     seen = Field("tokens that had come by the start of the window, after its end those within it: see `see`")
+
+
+class SlotNeighbour(Row):
+    """What neighbours on a shared GPU took from the request of a slot, where GPUs are shared: beside the slots, whose lines
+    are full.
+    """
+
+    first_ps = Field("before its first token")
+    after_ps = Field("and after it; in the decode set: less the clock of its replica when it joined")
 
 
 class Timer(Row):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from sim.compile.jit import jit, jit_call
 from sim.model.base.histogram import add_wide, finished
 from sim.model.base.words import clear_row
-from sim.model.placement.mig import N_SLICE, count_slices, useful_slices
+from sim.model.placement.mig import count_slices, useful_slices
 from sim.model.record.request_record import hash_of
 from sim.model.tables.node import (
     CLUSTER_EVENT_SIZE,
@@ -202,6 +202,6 @@ def sample_gpus(params, state, node_id, row):
         for pool_id in range(params.n_pool_place):
             ask = params.slice_ask[node.group * params.n_pool_place + pool_id]
             useful |= useful_slices(gpu.busy, gpu.compute, gpu.media, ask)
-        free = N_SLICE - count_slices(gpu.busy)
+        free = params.node_group[node.group].slices - count_slices(gpu.busy)
         row.free_slices += free
         row.useless_slices += free - count_slices(useful)
