@@ -32,6 +32,7 @@ def moment(event: str, means: str) -> list[Column]:
 
 
 def duration(name: str, means: str) -> Column:
+    """The column of a duration in seconds."""
     return Column(f"{name}_s", pa.float64(), "s", means)
 
 
