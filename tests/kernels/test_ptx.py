@@ -16,7 +16,7 @@ BUDGET = 80  # registers of a thread, of what a kernel calls too (docs/kernels.m
 SPILLED = {"8.0": 36, "10.0": 16}  # bytes that the event loop itself spills at that; elsewhere nothing
 STACK = 2200  # bytes that the deepest chain of calls keeps there
 INSTRUCTIONS = (
-    110_000  # of the event loop and all that it calls; with every rule inlined a smaller model had 233,000
+    130_000  # of the event loop and all that it calls; with every rule inlined a smaller model had 233,000
 )
 targets = pytest.mark.parametrize(
     "target", [pytest.param(t, marks=[] if t == "9.0" else [pytest.mark.slow]) for t in ptx.TARGETS]

@@ -415,7 +415,7 @@ def seed_case(seed: int, calm: bool = False) -> Case:
     case = with_lines(case, seed) if seed % 4 == 3 and not (full or calm) else case
     if seed % 4 == 2 and not calm:
         case = with_promises(case, seed)
-    case = with_slowness(case, seed) if seed % 3 == 1 else case
+    case = with_slowness(case, seed) if seed % 3 == 1 and not calm else case
     return case if seed % 2 else with_looks(case, 3 + seed % 20)
 
 

@@ -16,6 +16,7 @@ from sim.model.cluster.replica_lifecycle import continue_cold_start, drop_ready,
 from sim.model.cluster.slices import next_on_node
 from sim.model.record.latency_attribution import on_last_ready_gone
 from sim.model.replica.jump import settle
+from sim.model.replica.neighbours import break_off_step
 from sim.model.request.in_flight import fail_request
 from sim.model.tables.cause import CAUSE_FAULT, NO_EVENT
 from sim.model.tables.codes import REPLICA_LOST, STAGE_DRAINING, STAGE_READY
@@ -99,6 +100,7 @@ def drop_all(params, state, r, t):
         on_last_ready_gone(state, g, t)
     fail_list(params, state, r, replica.wait_head, t)
     fail_list(params, state, r, replica.run_head, t)
+    break_off_step(params, state, r, t)
     clear_engine(params, state, r)
 
 

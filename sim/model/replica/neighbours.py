@@ -37,18 +37,28 @@ def take_share(params, state, r, member):
 
 
 @jit_call
+def break_off_step(params, state, r, t):
+    """The step that a replica on a shared GPU may have in progress is over for its neighbours at t."""
+    replica = state.replica[r]
+    if replica.shared_gpu == 0 or replica.step_kind == 0:
+        return
+    count_step(params, state, r, 0)
+    gpu = state.gpu_share[replica.shared_gpu - 1]
+    for place in range(TENANTS_MAX):
+        if gpu.tenant[place] > 0 and gpu.tenant[place] != r + 1:
+            cut_jump(params, state, gpu.tenant[place] - 1, t)
+
+
+@jit_call
 def leave_share(params, state, member, t):
     """A replica gives its place back at t: the step that it may have had in progress is over for its neighbours."""
     r = member.replica
     replica = state.replica[r]
     gpu = state.gpu_share[replica.shared_gpu - 1]
-    was = replica.step_kind
-    count_step(params, state, r, 0)
+    break_off_step(params, state, r, t)
     for place in range(TENANTS_MAX):
         if gpu.tenant[place] == r + 1:
             gpu.tenant[place] = 0
-        elif was != 0 and gpu.tenant[place] > 0:
-            cut_jump(params, state, gpu.tenant[place] - 1, t)
     replica.shared_gpu = 0
     replica.alone_first_ps = 0
     replica.alone_growth_ps = 0
