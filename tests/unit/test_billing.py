@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 import sim
+from sim.compile.jit import plain
 from sim.model.cluster.billing import charged_ps
 from sim.records.cost import PS_PER_HOUR
 from sim.scenario.catalogue import option_files
@@ -25,7 +26,7 @@ PARTS = ("used", "free", "fragmented", "not_ready", "rounding", "unused")
 def test_time_is_charged_in_whole_units_and_no_less_than_the_least(
     life: int, unit: int, least: int, charged: int
 ) -> None:
-    assert charged_ps(life, unit, least) == charged
+    assert plain(charged_ps)(life, unit, least) == charged
 
 
 def clusters(n: int) -> Iterator[list[str]]:
