@@ -49,6 +49,7 @@ OF_REPLICAS = {
     codes.EVENT_REPLICA_GONE: STAGE_GONE,
     codes.EVENT_JOB_SUBMITTED: WAITING,
     codes.EVENT_JOB_PLACED: STARTING,
+    codes.EVENT_REPLICA_CRASHED: STARTING,
     codes.EVENT_JOB_PREEMPTED: WAITING,
     codes.EVENT_JOB_LOST: WAITING,
     codes.EVENT_JOB_FINISHED: STAGE_GONE,
@@ -72,6 +73,7 @@ COMES_FROM = {
     codes.EVENT_REPLICA_WAITS: {STAGE_GONE},
     codes.EVENT_REPLICA_PLACED: {WAITING, STAGE_GONE},  # GONE: those that are there from the beginning
     codes.EVENT_REPLICA_READY: {STARTING},
+    codes.EVENT_REPLICA_CRASHED: {STAGE_READY},
     codes.EVENT_REPLICA_DRAINS: {STAGE_READY},
     codes.EVENT_REPLICA_GONE: {WAITING, STARTING, STAGE_READY, STAGE_DRAINING},
     codes.EVENT_REPLICA_LOST: {STARTING, STAGE_READY, STAGE_DRAINING},
@@ -182,6 +184,9 @@ class ClusterWalk:
     def __init__(self, made: Fleet) -> None:
         self.fleet = simpy.Fleet(made.params, laws_of(made))
         self.p = p = self.fleet.params
+        self.asks_user = (
+            int(p.cluster[0].placement) == BY_USER
+        )  # who may leave anybody waiting, whatever there is
         n_pool, n_place = int(p.n_pool), int(p.n_pool_place)
         job_of = [int(p.job_run[i].job) for i in range(int(p.n_job_run))]
         self.groups = [
@@ -271,7 +276,7 @@ class ClusterWalk:
                 self.waits_event[replica] = number
             elif event in PLACED:
                 assert value == time_ps - self.since.get(replica, time_ps)
-                self.seen["waited"] += value > 0
+                self.seen["waited"] += value > 0 and not self.asks_user
         self.told = n
 
     def check_cause(self, rows: np.ndarray, number: int) -> None:
@@ -307,7 +312,9 @@ class ClusterWalk:
             waits = rows[max(self.waits_event.get(int(row["replica"]), after), 0)]
             assert cause in (CAUSE_BEGIN, int(waits["cause"])), told
             assert after >= self.waits_event.get(int(row["replica"]), 0), told
-            self.seen["names what it waited for"] += int(earlier["event"]) in ROOM and row["value"] > 0
+            self.seen["names what it waited for"] += (
+                int(earlier["event"]) in ROOM and row["value"] > 0 and not self.asks_user
+            )
         elif event != codes.EVENT_REPLICA_WAITS or int(earlier["event"]) != codes.EVENT_REPLICA_GONE:
             assert same, told  # but for those that are replaced when a place is free
 
@@ -414,7 +421,7 @@ class ClusterWalk:
         if not pools:
             return
         assert int(self.st.placement_ps) > self.now_ps
-        if int(self.p.cluster[0].placement) == BY_USER:
+        if self.asks_user:
             return  # a user's function may leave anybody waiting
         nodes = self.st.rows("node", len(self.nodes))
         for pool in pools:
