@@ -18,9 +18,8 @@ STACK = 2200  # bytes that the deepest chain of calls keeps there
 INSTRUCTIONS = (
     130_000  # of the event loop and all that it calls; with every rule inlined a smaller model had 233,000
 )
-targets = pytest.mark.parametrize(
-    "target", [pytest.param(t, marks=[] if t == "9.0" else [pytest.mark.slow]) for t in ptx.TARGETS]
-)
+#: Compiling them takes minutes for each: all are among the long runs.
+targets = pytest.mark.parametrize("target", [pytest.param(t, marks=pytest.mark.slow) for t in ptx.TARGETS])
 
 
 @pytest.fixture(scope="session")
