@@ -142,7 +142,8 @@ def placement_fields(cluster: Cluster) -> dict[str, Any]:
         getattr(cluster.scores, name) if cluster.placement == "weighted" else int(name == cluster.placement)
         for name in NODE_SCORES
     ]
-    points = [(point.utilization, SHAPE_UNIT * point.score) for point in cluster.capacity_shape]
+    given = [(point.utilization, SHAPE_UNIT * point.score) for point in cluster.capacity_shape]
+    points = given or [(0, 0), (100, 10 * SHAPE_UNIT)]
     shape = np.zeros(2 * N_SHAPE_POINT, dtype=np.int64)
     shape[: 2 * len(points)] = np.ravel(points)
     return {

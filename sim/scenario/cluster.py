@@ -226,10 +226,7 @@ class Cluster:
     placement: Placement = "best_fit"
     law: Law | None = None  # a Python function of the user's in its place, file.py:function
     scores: NodeScores = field(default_factory=NodeScores)
-    capacity_shape: Annotated[tuple[ShapePoint, ...], Field(min_length=1, max_length=10)] = (
-        ShapePoint(utilization=0, score=0),
-        ShapePoint(utilization=100, score=10),
-    )
+    capacity_shape: Annotated[tuple[ShapePoint, ...], Field(max_length=10)] = ()  # none: 0 at 0, 10 at 100
     mig_placement: MigPlacement = "first_fit"
     preemption: Flag = True
     grace_s: Seconds = 30.0  # Kubernetes' terminationGracePeriodSeconds

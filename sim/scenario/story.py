@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -155,16 +154,14 @@ def refuse_code(body: Any, shown: str) -> None:
     """Raise InputError for keys that name code or set up hydra: a file is data."""
     if isinstance(body, dict) and "hydra" in body:
         raise InputError(f"{shown}: hydra: no such key")
-    if "law" in all_keys(body):
+    if names_code(body):
         raise InputError(
             f"{shown}: law: code is named on the command line alone: autoscaler.law=file.py:function or cluster.law=…"
         )
 
 
-def all_keys(body: Any) -> Iterator[str]:
-    """Every key at every depth."""
+def names_code(body: Any) -> bool:
+    """Whether some key `law`, at any depth, has a value."""
     if isinstance(body, dict):
-        yield from body
-        body = list(body.values())
-    for item in body if isinstance(body, list) else ():
-        yield from all_keys(item)
+        return body.get("law") is not None or any(map(names_code, body.values()))
+    return isinstance(body, list) and any(map(names_code, body))

@@ -60,8 +60,11 @@ def test_python_blocks_run(page: str, tmp_path: Path, monkeypatch: pytest.Monkey
     for number, body in enumerate(found, 1):
         if named := NAMED.match(body):
             (tmp_path / named[1]).write_text(body)
-            law = "make" if "def make" in body else "desired"
-            run = sim.run("first_run", ["duration_s=60", f"autoscaler.law={named[1]}:{law}"])
+            if "def place" in body:
+                words = ["cluster=one_dgx_h100", f"cluster.law={named[1]}:place"]
+            else:
+                words = [f"autoscaler.law={named[1]}:{'make' if 'def make' in body else 'desired'}"]
+            run = sim.run("first_run", ["duration_s=60", *words])
             assert run.summary["completed"] > 0
         elif not lacks(body):
             exec(compile(body, f"{page} block {number}", "exec"), names)

@@ -42,6 +42,15 @@ SHORT = {
     "brown_out": ["duration_s=90", "drain_s=60", "faults.0.at_s=20", "faults.0.lasts=30"],
     "noisy_neighbour": ["duration_s=900", "warmup_s=600", "drain_s=120"],
     "mig_packing": ["duration_s=900", "warmup_s=600", "drain_s=60"],
+    "bad_version": ["duration_s=400", "drain_s=60", "deployments.0.at_s=20"],
+    "gpu_drought": [
+        "duration_s=300",
+        "drain_s=60",
+        "traffic.spikes.0.at_s=60",
+        "traffic.spikes.0.length_s=120",
+        "cluster.node_groups.0.no_capacity.windows=[{from_s: 60, to_s: 200}]",
+    ],
+    "zone_loss": ["duration_s=300", "drain_s=60", "faults.0.at_s=60"],
     "scale_to_zero_fleet": ["duration_s=300", "warmup_s=60", "drain_s=60"],
     "rolling_upgrade_under_load": ["duration_s=90", "drain_s=60", "deployments.0.at_s=20"],
 }

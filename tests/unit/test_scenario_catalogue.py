@@ -26,7 +26,7 @@ PLACES = {"station": ("station@gateway.stations.some", ["traffic.after=[some]"])
 
 def test_every_group_of_conf_is_known_and_has_options() -> None:
     folders = {path.name for path in conf_dir().iterdir() if path.is_dir()}
-    assert folders == {*GROUPS, "kernels", "mig"}  # tables of GPUs, no options
+    assert folders == {*GROUPS, "kernels", "mig", "billing"}  # tables of GPUs and providers, no options
     assert all(yaml_files(conf_dir() / group) for group in GROUPS)
 
 
