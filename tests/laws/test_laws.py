@@ -85,7 +85,9 @@ REASONS = {
 @cache
 def finished(seed: int) -> tuple[Walk, Result]:
     """The walked run of a seed, records on."""
-    walk = walked(fleet(seed, no_records=False))
+    walk = walked(
+        fleet(seed, no_records=False, episodes=False)
+    )  # their laws: tests/laws/cluster_laws.py, oracles
     return walk, make_result(walk.p, walk.st)
 
 
@@ -507,7 +509,7 @@ def test_the_laws_hold_in_hundreds_of_fleets(block: int) -> None:
 @settings(max_examples=30, deadline=None, print_blob=True)
 @given(st.integers(0, 10**9), st.dictionaries(st.sampled_from(sorted(fleet(0).on)), st.booleans()))
 def test_the_laws_hold_wherever_hypothesis_looks(seed: int, switches: dict[str, bool]) -> None:
-    walk = walked(fleet(seed, **{**switches, "no_records": False}))
+    walk = walked(fleet(seed, **{**switches, "no_records": False, "episodes": False}))
     check(walk, make_result(walk.p, walk.st))
 
 

@@ -46,8 +46,8 @@ def test_a_drought_refuses_and_the_group_is_left_alone_for_a_while() -> None:
     fleet = small(groups, [WHOLE], [pool(1, 1)], droughts=droughts, **SCANS)
     fleet.run(until_s=60)
     assert told(fleet, "node_refused", "node_requested") == [
-        (10, "node_refused", 0, -1),
-        (40, "node_requested", 0, -1),
+        (10, "node_refused", 0, 0),
+        (40, "node_requested", 0, 0),
     ]
 
 
@@ -85,7 +85,7 @@ def test_a_fault_takes_nodes_of_its_zone_and_shuts_their_groups_for_the_outage()
     fleet.run(until_s=50)
     assert told(fleet, "node_lost", "node_requested") == [(5, "node_lost", 2, -1)]
     fleet.run(until_s=120)
-    assert told(fleet, "node_requested") == [(110, "node_requested", 2, -1)]
+    assert told(fleet, "node_requested") == [(110, "node_requested", 2, 2)]
 
 
 # ---- the node autoscaler -------------------------------------------------------------------------------------------
@@ -104,7 +104,7 @@ def test_a_gang_that_does_not_fit_whole_opens_no_node() -> None:
     places = [{"n_member": 3, "priority": 1}, {}]
     fleet = small([group(2)], [WHOLE] * 2, [pool(1, 1), pool(1, 1)], places, **SCANS)
     fleet.run(until_s=15)
-    assert told(fleet, "node_requested") == [(10, "node_requested", 0, -1)]
+    assert told(fleet, "node_requested") == [(10, "node_requested", 0, 1)]
 
 
 @pytest.mark.parametrize(("expander", "chosen"), [(BY_PRIORITY, 0), (CHEAPEST, 1), (LEAST_WASTE, 2)])
@@ -116,7 +116,7 @@ def test_each_expander_chooses_its_group(expander: int, chosen: int) -> None:
     ]
     fleet = small(groups, [WHOLE] * 3, [pool(1, 1)], expander=expander, **SCANS)
     fleet.run(until_s=11)
-    assert told(fleet, "node_requested") == [(10, "node_requested", chosen, -1)]
+    assert told(fleet, "node_requested") == [(10, "node_requested", chosen, 0)]
 
 
 def test_nodes_that_hold_nothing_go_after_a_while_down_to_the_minimum_a_few_at_once() -> None:
@@ -133,7 +133,7 @@ def test_none_goes_soon_after_one_was_asked_for() -> None:
     groups = [group(1, 1), group(1, priority=1)]
     fleet = small(groups, [HALF, WHOLE], [pool(3, 3)], expander=BY_PRIORITY, **settings)
     fleet.run(until_s=11)
-    assert told(fleet, "node_requested") == [(10, "node_requested", 1, -1)]
+    assert told(fleet, "node_requested") == [(10, "node_requested", 1, 2)]
     fleet.scale(0, 0)
     fleet.run(until_s=100)
     assert [at for at, *_ in told(fleet, "node_removed")] == [60, 60]

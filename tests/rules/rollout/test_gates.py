@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 from conformance.controllers import new
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rules.rollout.test_deployments import ENGINES, params, ready
@@ -30,6 +30,7 @@ measure_window = entry_point(gates.measure_window)
 
 
 # ---- one measurement ----------------------------------------------------------------------
+@settings(deadline=None)  # the first call compiles
 @given(st.lists(st.integers(0, 50), min_size=1, max_size=60), st.integers(1, 99), st.integers(0, 50))
 def test_a_percentile_is_the_nearest_rank(values: list[int], percentile: int, limit: int) -> None:
     gate = new(Gate, measure=M_TTFT, percentile_milli=1000 * percentile)
@@ -74,6 +75,7 @@ def test_limits_of_an_analysis(phases: str, limits: dict[str, int], verdict: int
     assert int(verdict_of(gate, own)) == verdict
 
 
+@settings(deadline=None)
 @given(st.lists(st.integers(0, 40), min_size=1, max_size=80), st.integers(1, 200))
 def test_a_window_begins_at_most_a_little_too_early(gaps: list[int], window: int) -> None:
     """Requests end at some syncs, all of them over the limit; what is measured lies between two exact windows."""
