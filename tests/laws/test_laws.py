@@ -347,6 +347,11 @@ def measures_are_those_of_the_requests(walk: Walk, result: Result) -> None:
 
 
 # ---- work ----------------------------------------------------------------------------------------------------------
+def shares_gpus(walk: Walk) -> bool:
+    """Whether replicas have neighbours on their GPUs."""
+    return any(int(walk.p.node_group[g].sharing) > 0 for g in range(int(walk.p.n_node_group)))
+
+
 def work_adds_up(walk: Walk, result: Result) -> None:
     """A step is prefill or decode; every token is computed once, and again only after a preemption."""
     rows = result.requests
@@ -361,7 +366,10 @@ def work_adds_up(walk: Walk, result: Result) -> None:
             assert (row["run_preemptions"], row["run_completions"]) == (preemptions, done)
             assert marks["routed"] == mine.sum()
         for prefix in ("", "run_"):
-            assert row[f"{prefix}prefill_ps"] + row[f"{prefix}decode_ps"] == row[f"{prefix}busy_ps"]
+            parts = row[f"{prefix}prefill_ps"] + row[f"{prefix}decode_ps"]
+            assert parts == row[f"{prefix}busy_ps"] or (
+                shares_gpus(walk) and 0 <= parts < row[f"{prefix}busy_ps"]
+            )  # the rest was the neighbours' on the GPU
         if simple and np.all(rows["outcome"][mine] == COMPLETED):
             prompts = rows["prompt_tokens"][mine].sum()
             decodes = np.maximum(0, rows["output_tokens"][mine] - 1).sum()
