@@ -523,6 +523,7 @@ def test_the_laws_hold_wherever_hypothesis_looks(seed: int, switches: dict[str, 
     check(walk, make_result(walk.p, walk.st))
 
 
+@pytest.mark.slow
 def test_the_fleets_are_as_nasty_as_they_should_be() -> None:
     """The laws would be cheap if nothing happened: everything that can happen does, often."""
     seen = {
