@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from sim.report.markup import Cell, Html, Table, details, paragraph, table, tag
-from sim.report.style import BLACK, BLUE, GREY
+from sim.report.style import BLACK, BLUE, GREY, PALE
 from sim.report.text import number
 
 INK = {
@@ -15,6 +15,7 @@ INK = {
     BLUE: "var(--blue)",
     "white": "var(--card)",
     GREY: "var(--faint)",
+    PALE: "var(--grid)",
 }  # follow light and dark
 HIDDEN = ("config", "$schema", "title", "width", "height")
 SHAPES = {  # in a box from −5 to 5

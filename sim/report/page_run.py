@@ -11,6 +11,7 @@ from sim.measures.levels import LEVELS, key_of
 from sim.measures.shown import UTILISATIONS, measure
 from sim.records.run_dir import RunFiles
 from sim.report.assumed import assumptions
+from sim.report.cluster.parts import bill_figures, start_figures
 from sim.report.deployments import deployment_lines
 from sim.report.figure import Figure
 from sim.report.heads import command_of, head_of_run
@@ -65,11 +66,11 @@ def run_page(run: RunFiles, day: date | None = None) -> str:
         Section("came-out", "What came out", came_out(summary)),
         Section("over-time", "Over time", over_time(run)),
         Section("latencies", "Latencies", latencies(summary)),
-        Section("cold-starts", "Cold starts", cold_starts(summary)),
+        Section("cold-starts", "Cold starts", [*cold_starts(summary), *start_figures(run)]),
         Section("why", "Why requests missed", why(run)),
         Section("who", "Classes and tenants", who(summary)),
         Section("fleet", "Fleet", fleet(summary)),
-        Section("cost", "Cost", cost(summary)),
+        Section("cost", "Cost", [*cost(summary), *bill_figures(run)]),
         Section("assumptions", "What it rests on", [assumption_table(assumptions(run.config, summary))]),
         Section("repeat", "To repeat it", to_repeat(run)),
     ]
@@ -176,9 +177,13 @@ def cold_starts(summary: Mapping[str, Any]) -> list[Html | Figure]:
     found = {name: pool["cold_start"] for name, pool in summary["pools"].items() if pool.get("cold_start")}
     if not found:
         return []
+    timed = {
+        name: {**start, "stages": {stage: s for stage, s in start["stages"].items() if s > 0}}
+        for name, start in found.items()
+    }
     rows: list[list[Cell | str]] = [
         [f"{name}: {stage}", Cell(seconds(value), value)]
-        for name, start in found.items()
+        for name, start in timed.items()
         for stage, value in start["stages"].items()
     ]
     whole: list[list[Cell | str]] = [
@@ -186,12 +191,12 @@ def cold_starts(summary: Mapping[str, Any]) -> list[Html | Figure]:
         for name, start in found.items()
     ]
     note = "Stages may run side by side: their medians need not add up to the whole."
-    chart = Figure("stages-chart", "Median of each stage, seconds", stages_chart(found),
+    chart = Figure("stages-chart", "Median of each stage, seconds", stages_chart(timed),
                    Table(("stage", "median"), rows), note, height=26 * len(rows) + 20)  # fmt: skip
     return [
         listed(start_lines(summary)),
         table(Table(("pool", "median", "nine in ten within", "longest"), whole), caption="cold starts"),
-        chart,
+        *([chart] if rows else []),
     ]
 
 

@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 
 from sim.records.run_dir import RunFiles
-from sim.report.figure import Figure
+from sim.report.cluster.parts import gpu_figures
+from sim.report.figure import Figure, Group
 from sim.report.markup import Html, tag
 from sim.report.panels import (
     Axis,
@@ -35,8 +36,8 @@ from sim.report.series import (
 MAX_CLASSES = 12  # with lines of their own
 
 
-def over_time(run: RunFiles) -> list[Html | Figure]:
-    """Charts of the fleet, then of its pools, then of its classes."""
+def over_time(run: RunFiles) -> list[Html | Figure | Group]:
+    """Charts of the fleet, then of its GPUs, its pools and its classes."""
     summary = run.summary
     samples = fleet_samples(run.tables.timeseries, run.config)
     axis = time_axis(last_event_s(samples, summary["duration_s"]))
@@ -51,7 +52,8 @@ def over_time(run: RunFiles) -> list[Html | Figure]:
     stations = station_samples(run.tables.stations)
     if stations is not None:
         panels |= {f"stations-{i}": panel for i, panel in enumerate(station_panels(axis, stations))}
-    parts: list[Html | Figure] = [figure_of(name, panel, spans) for name, panel in panels.items()]
+    parts: list[Html | Figure | Group] = [figure_of(name, panel, spans) for name, panel in panels.items()]
+    parts += gpu_figures(run, axis, spans)
     pools = pool_samples(run.tables.timeseries)
     parts += [tag("h3", "Pools"), *(figure_of(f"pool-{name}", p, spans) for name, p in _pools(axis, pools))]
     classes = list(_classes(axis, run))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -67,8 +68,10 @@ def long_rows(axis: Axis, time_s: np.ndarray, series: dict[str, np.ndarray]) -> 
     ]
 
 
-def stacked(panels: list[Panel], unmeasured_s: list[tuple[float, float]]) -> Any:
-    """Panels one above the other, each with its own colours, and grey where arrivals are not measured."""
+def stacked(panels: list[Panel], unmeasured_s: list[tuple[float, float]], below: Sequence[Any] = ()) -> Any:
+    """Panels one above the other, each with its own colours, and grey where arrivals are not measured; then charts that
+    have no part in their time axis.
+    """
     import altair as alt
 
     drawn = [
@@ -77,7 +80,7 @@ def stacked(panels: list[Panel], unmeasured_s: list[tuple[float, float]]) -> Any
         .resolve_scale(color="independent", strokeDash="independent", shape="independent")
         for panel in panels
     ]
-    return alt.vconcat(*drawn).resolve_scale(
+    return alt.vconcat(*drawn, *below).resolve_scale(
         color="independent", strokeDash="independent", shape="independent"
     )
 
@@ -145,7 +148,8 @@ def ttft_panel(axis: Axis, ttft: OverTime, limits: list[tuple[float, str]], who:
     shown = [row["y"] for row in data if row["y"] is not None] + [limit for limit, _ in limits]
     y = value_axis(shown, "seconds")
     never = ttft.time_s[np.isinf(ttft.value["p99"])]
-    chart = _lines(axis, data, {"p99": RED, "p50": BLUE}, y, point=len(never) > 0)
+    has_gaps = any(row["y"] is None for row in data)
+    chart = _lines(axis, data, {"p99": RED, "p50": BLUE}, y, point=has_gaps)
     layers = [chart, *limit_lines(limits, y)]
     if len(never):
         layers.append(_never_served(axis, never))

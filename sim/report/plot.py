@@ -12,6 +12,7 @@ from typing import Any
 from sim.errors import InputError, nearest, problem
 from sim.records.files import whole_file
 from sim.records.run_dir import RunFiles, read_run
+from sim.report.cluster.parts import charts_below, gpus_over_time
 from sim.report.heads import Head, head_of_run
 from sim.report.panels import (
     queue_panel,
@@ -36,7 +37,8 @@ EMBED = {"actions": {"export": True, "source": False, "compiled": False, "editor
 def plot_run(
     run_dir: Path | str, out: Path | str | None = None, formats: Sequence[str] = ("html", "png")
 ) -> list[Path]:
-    """Draws a run: rates, replicas by stage, CPU stations, queues and ttft on one time axis. Returns the files written.
+    """Draws a run: rates, replicas by stage, GPUs, CPU stations, queues and ttft on one time axis; of a cluster also some
+    cold starts and the bill. Returns the files written.
 
     `out` is a folder, or a file name whose ending is replaced; None: plot.html, plot.png in the run's folder.
     Raises InputError when the run cannot be read, a format is unknown or the files cannot be written.
@@ -57,6 +59,8 @@ def run_chart(run: RunFiles, day: date | None = None) -> Any:
         if (ttft := ttft_over_time(run.tables.requests, end_s, part.classes)) is not None
     ]
     panels = [rates_panel(above, samples), replicas_panel(above, samples)]
+    gpus = gpus_over_time(run, above)
+    panels += [gpus.panel] if gpus is not None else []
     stations = station_samples(run.tables.stations)
     if stations is not None:
         panels += station_panels(above, stations)
@@ -65,7 +69,7 @@ def run_chart(run: RunFiles, day: date | None = None) -> Any:
         panels.append(ttft_panel(below if at == len(drawn) else above, ttft, part.limits, part.name))
     spans = [(0.0, float(summary["warmup_s"])), (float(summary["duration_s"]), below.end_s)]
     head = head_of_run(run.config, summary, day)
-    return configured(stacked(panels, spans).properties(title=title_of(summary, head)))
+    return configured(stacked(panels, spans, charts_below(run)).properties(title=title_of(summary, head)))
 
 
 def title_of(summary: Mapping[str, Any], head: Head, below: list[str] | None = None) -> Any:

@@ -11,6 +11,7 @@ BLUE, ORANGE, GREEN, RED = "#0072B2", "#E69F00", "#009E73", "#D55E00"
 PURPLE, SKY, YELLOW, BLACK, GREY = "#CC79A7", "#56B4E9", "#F0E442", "#222222", "#9A9A9A"
 
 BROWN = "#8C6D31"
+PALE = "#ECEFF3"  # what is there and not used; on a page it follows light and dark
 VARIANTS = (BLUE, RED, GREEN, ORANGE, PURPLE, SKY, BLACK, BROWN)
 DASHES: tuple[list[int], ...] = ([1, 0], [6, 3], [2, 2], [8, 3, 2, 3], [12, 3])
 SHAPES = ("circle", "square", "triangle-up", "diamond", "cross", "triangle-down")
