@@ -22,6 +22,7 @@ CAUSES = {"ttft": BLAME_TTFT, "e2e": (*BLAME_TTFT, "decode")}
 PROMISES = {"ttft": ("ttft",), "e2e": ("ttft", "itl", "tpot", "e2e")}  # a miss of e2e is a miss of anything
 SLOWEST = 100  # without an objective, one in so many is looked at
 OPEN, MET, MISSED = range(3)
+NOBODY = np.zeros(0, dtype=np.int64)
 
 Limits = Mapping[str, int]  # measure → ps
 
@@ -66,11 +67,14 @@ class Blame(NamedTuple):
     missed: Spent  # answered misses
     met: Spent
     over_time: OverTime
+    missed_rows: np.ndarray = NOBODY  # rows of requests.parquet, of the answered misses
+    met_rows: np.ndarray = NOBODY
 
 
 class Rows(NamedTuple):
     """The measured requests; times are int64 ps, −1 where they did not come."""
 
+    row: np.ndarray  # of requests.parquet
     klass: np.ndarray  # codes of `names`
     names: list[str]
     age_ps: np.ndarray  # from arrival to the end of the run, and the network
@@ -83,6 +87,7 @@ class Rows(NamedTuple):
     def of(self, chosen: np.ndarray) -> Rows:
         """Some of them."""
         return self._replace(
+            row=self.row[chosen],
             klass=self.klass[chosen],
             age_ps=self.age_ps[chosen],
             arrival_s=self.arrival_s[chosen],
@@ -120,6 +125,7 @@ def read_rows(requests: Any, end_s: float) -> Rows:
     after = {c: _ps(requests, name) for c, name in zip(BLAME_STREAM, BLAME_STREAM_COLUMNS, strict=True)}
     nothing = np.zeros(len(arrival), dtype=np.int64)
     rows = Rows(
+        row=np.arange(len(arrival)),
         klass=codes,
         names=names,
         age_ps=s_to_ps(end_s) - asked,
@@ -247,6 +253,8 @@ def _summed(
         missed=_spent(rows, missed & answered, measure),
         met=_spent(rows, (verdict == MET) & answered, measure),
         over_time=_over_time(rows, verdict, missed & answered, measure),
+        missed_rows=rows.row[missed & answered],
+        met_rows=rows.row[(verdict == MET) & answered],
     )
 
 

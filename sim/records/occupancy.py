@@ -15,6 +15,11 @@ KEPT_MAX = (1 << 17) - 1  # so many events of a run are kept
 Node = tuple[str, int]  # node group, which node of it
 Workload = tuple[str, str, int]  # "replica" or "job", pool or job, which of it
 
+#: What is read of an event.
+COLUMNS = (
+    *("time_ps", "event", "node_group", "node", "pool", "replica", "job", "run", "stage"),
+    *("cause", "cause_of", "gpus", "first_slices", "slices"),
+)
 #: Event → what a replica is from then on; None: it holds nothing any longer.
 REPLICA_IS = {
     "replica_ready": READY,
@@ -98,10 +103,8 @@ def occupancy(events: pa.Table, end_ps: int) -> Occupancy:
 
 def rows_of(events: pa.Table) -> Iterator[Mapping[str, Any]]:
     """The events one after the other, as far as the cluster's shape depends on them."""
-    names = ("time_ps", "event", "node_group", "node", "pool", "replica", "job", "run", "stage", "cause")
-    names = (*names, "cause_of", "gpus", "first_slices", "slices")
-    for values in zip(*(events.column(name).to_pylist() for name in names), strict=True):
-        yield dict(zip(names, values, strict=True))
+    for values in zip(*(events.column(name).to_pylist() for name in COLUMNS), strict=True):
+        yield dict(zip(COLUMNS, values, strict=True))
 
 
 def workload_of(row: Mapping[str, Any]) -> Workload | None:

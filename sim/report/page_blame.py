@@ -5,12 +5,13 @@ from __future__ import annotations
 from sim.analysis.blame import Blame, Spent, blame_of_run, causes_seen
 from sim.records.run_dir import RunFiles
 from sim.report.figure import Figure
-from sim.report.markup import Cell, Html, Table, paragraph, table
+from sim.report.markup import Cell, Html, Table, listed, paragraph, table
 from sim.report.page_time import figure_of
 from sim.report.panels import time_axis
 from sim.report.plot_why import labelled, mean_panel, missed_panel, shares_panel
 from sim.report.text import number
 from sim.report.why import LABELS, no_promise, sentence
+from sim.report.why_cold import cold_wait, link_lines, wait_page_table
 
 
 def blame_section(run: RunFiles) -> list[Html | Figure]:
@@ -28,7 +29,10 @@ def blame_section(run: RunFiles) -> list[Html | Figure]:
         fates = ", ".join(f"{number(n)} {fate}" for fate, n in found.unanswered.items())
         parts.append(paragraph(f"never answered: {fates}", "note"))
     if found.n_missed:
-        parts += [cause_table(found), *(figure_of(name, panel, spans) for name, panel in panels.items())]
+        parts.append(cause_table(found))
+        wait = cold_wait(run, found)
+        parts += [] if wait is None else [wait_page_table(wait, found), listed(link_lines(wait))]
+        parts += [figure_of(name, panel, spans) for name, panel in panels.items()]
     return parts
 
 

@@ -18,6 +18,7 @@ from sim.report.panels import Axis, Panel, areas, long_rows, stacked, time_axis
 from sim.report.plot import SUBTITLE_CHARACTERS, stem_of, title_of, write_chart
 from sim.report.style import CAUSE_COLOURS, RED, configured
 from sim.report.why import LABELS, UNTIL, no_promise, print_why, sentence, start_waits
+from sim.report.why_cold import cold_wait, link_lines, wait_table
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -37,6 +38,11 @@ def why_run(words: Sequence[str], console: Console) -> list[Path]:
     run = read_run(find_run(name))
     found = blame_of_run(run, asked.get("class"), asked.get("measure"))
     print_why(found, console)
+    wait = cold_wait(run, found)
+    if wait is not None:
+        console.print(wait_table(wait, found))
+        for line in link_lines(wait):
+            console.print(line, highlight=False)
     for line in start_waits(run.summary):
         console.print(line, highlight=False)
     return plot_why(run, found, list(asked.values()))

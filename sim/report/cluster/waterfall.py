@@ -127,7 +127,7 @@ def waterfall(start: Start, end_s: float) -> Any:
     """One start on an axis that ends at `end_s`."""
     import altair as alt
 
-    rows = [
+    rows: list[dict[str, Any]] = [
         {"t": round(step.begin_s, 4), "t2": round(step.end_s, 4), "y": i + 0.52, "y2": i + 0.88, "series": step.stage,
          "text": step.text, "at": i + 0.3, "held": round(step.begin_s + (step.held_back_s or 0.0), 4), "low": i + 0.96}
         for i, step in enumerate(start.steps)
