@@ -11,28 +11,14 @@ from __future__ import annotations
 import heapq
 from bisect import bisect_right
 from collections.abc import Iterable, Mapping, Sequence
-from itertools import pairwise
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from sim.analysis.start_parts import Part, Start, closed_by_samples, of_steps, retold, steps_of_starts
 from sim.records.occupancy import KEPT_MAX
 
 UNWANTED, UNTOLD = "unwanted", "untold"  # nobody had asked for a replica; the records do not tell
-SLICE = "waiting_slice"
-#: Event → the stage in which a replica starts from then on; None: it starts no longer.
-STARTS = {"replica_waits": SLICE, "replica_placed": SLICE, "replica_crashed": "engine_start"}
-#: Event → the stage of a replica that waits for slices from then on, where its start's steps were not kept.
-OF_NODES = {"node_requested": "provisioning", "node_refused": SLICE}
-ENDS = ("replica_ready", "replica_gone", "replica_lost")
-NO_LONGER_READY = ("replica_drains", "replica_gone", "replica_lost", "replica_crashed")
-
-
-class Part(NamedTuple):
-    """What an instant of a start is: its stage, and the link that held its transfer back, if any."""
-
-    stage: str
-    link: str | None = None
 
 
 class Split(NamedTuple):
@@ -49,17 +35,6 @@ class Split(NamedTuple):
         for part, ps in self.parts_ps.items():
             found[part.stage] = found.get(part.stage, 0) + ps
         return found
-
-
-class Start(NamedTuple):
-    """A start: when it began and ended, whether its replica became ready, and its parts one after the other."""
-
-    begin_ps: int
-    end_ps: int
-    is_ready: bool
-    from_ps: list[int]  # when each part begins
-    parts: list[Part]
-    held_back: list[float]  # share of the part that its link held back
 
 
 class Clock(NamedTuple):
@@ -88,7 +63,7 @@ class Clock(NamedTuple):
 
 
 class ColdStarts:
-    """What the cold starts of a run were made of; of runs with a cluster whose events were kept."""
+    """What the cold starts of a run were made of: of a cluster as its events tell, else as far as its starts' steps do."""
 
     def __init__(self, run: Any) -> None:
         tables = run.tables
@@ -102,7 +77,14 @@ class ColdStarts:
             self._model = dict.fromkeys(self._model, "")
         steps = steps_of_starts(tables.starts)
         end_ps = round(float(run.summary["end_s"]) * 1e12)
-        self._starts, closed = retold(tables.events, steps, self._model, end_ps)
+        if tables.events.num_rows:
+            self._starts, closed = retold(tables.events, steps, self._model, end_ps)
+        else:
+            self._starts = of_steps(steps, self._model)
+            closed = {
+                model: closed_by_samples(series, self._of_model(model), mine, end_ps)
+                for model, mine in _pools_of(self._model).items()
+            }
         found = [part for starts in self._starts.values() for start in starts for part in start.parts]
         self.parts = [*dict.fromkeys([Part(UNWANTED), *sorted(found, key=_in_order)])]
         self._held = {model: self._clock(self._of_model(model), spans) for model, spans in closed.items()}
@@ -208,8 +190,9 @@ def waited_for(starts: Sequence[Start], time_ps: Sequence[int]) -> Iterable[Star
 
 # ---- reading ----------------------------------------------------------------------
 def cold_starts_of(run: Any) -> ColdStarts | None:
-    """What a run's cold starts were made of; None where its events were not kept, or it had no cluster."""
-    return ColdStarts(run) if run.tables.events.num_rows and run.tables.requests.num_rows else None
+    """What a run's cold starts were made of; None where neither events nor steps of starts were kept."""
+    has_told = run.tables.events.num_rows or run.tables.starts.num_rows
+    return ColdStarts(run) if has_told and run.tables.requests.num_rows else None
 
 
 def _told_until(events: Any) -> int:
@@ -224,83 +207,15 @@ def _ps(table: Any, name: str) -> np.ndarray:
     return np.asarray(table.column(name).fill_null(-1).to_numpy())
 
 
+def _pools_of(model_of: Mapping[str, str]) -> dict[str, list[str]]:
+    found: dict[str, list[str]] = {}
+    for pool, model in model_of.items():
+        found.setdefault(model, []).append(pool)
+    return found
+
+
 def _in_order(part: Part) -> tuple[int, str]:
     from sim.stages import START_STAGES
 
     place = START_STAGES.index(part.stage) if part.stage in START_STAGES else len(START_STAGES)
     return place, part.link or ""
-
-
-Steps = dict[tuple[str, int, int], list[tuple[int, int, Part, float]]]
-
-
-def steps_of_starts(table: Any) -> Steps:
-    """(pool, replica, when it was ready) → its steps: from, to, part, share that a link held back."""
-    starts: dict[tuple[str, int, int], list[tuple[int, int, Part, float]]] = {}
-    names = ("pool", "replica", "start", "stage", "begin_ps", "end_ps", "link", "held_back_s")
-    for row in zip(*(table.column(name).to_pylist() for name in names), strict=True):
-        pool, replica, start, stage, begin_ps, end_ps, link, held_s = row
-        share = held_s * 1e12 / (end_ps - begin_ps) if link is not None and end_ps > begin_ps else 0.0
-        step = (begin_ps, end_ps, Part(stage, link), min(1.0, share))
-        starts.setdefault((pool, replica, start), []).append(step)
-    return {(pool, replica, max(s[1] for s in steps)): steps for (pool, replica, _), steps in starts.items()}
-
-
-def retold(
-    events: Any, steps: Steps, model_of: Mapping[str, str], end_ps: int
-) -> tuple[dict[str, list[Start]], dict[str, list[tuple[int, int]]]]:
-    """Pool → its starts; model → the spans in which none of its replicas was ready."""
-    starts: dict[str, list[Start]] = {pool: [] for pool in model_of}
-    closed: dict[str, list[tuple[int, int]]] = {model: [] for model in model_of.values()}
-    since = dict.fromkeys(closed, 0)
-    ready: dict[str, set[tuple[str, int]]] = {model: set() for model in closed}
-    stages: dict[tuple[str, int], list[tuple[int, str]]] = {}
-    names = ("time_ps", "event", "pool", "replica", "stage")
-    for t, event, pool, replica, stage in zip(
-        *(events.column(name).to_pylist() for name in names), strict=True
-    ):
-        if replica is None:
-            continue
-        key, model = (pool, replica), model_of[pool]
-        if event in ENDS and key in stages:
-            starts[pool].append(_start(stages.pop(key), t, event == ENDS[0], steps.get((pool, replica, t))))
-        if event in NO_LONGER_READY and key in ready[model]:
-            ready[model].discard(key)
-            since[model] = t if not ready[model] else since[model]
-        if event == "replica_ready":
-            if not ready[model]:
-                closed[model].append((since[model], t))
-            ready[model].add(key)
-        elif event in STARTS or event == "replica_stage":
-            stages.setdefault(key, []).append((t, STARTS.get(event, stage)))
-        elif event in OF_NODES and key in stages:
-            stages[key].append((t, OF_NODES[event]))
-    for key, told in stages.items():
-        starts[key[0]].append(_start(told, max(end_ps, told[-1][0]), False, None))
-    for model, mine in ready.items():
-        if not mine:
-            closed[model].append((since[model], max(end_ps, since[model])))
-    return starts, closed
-
-
-def _start(
-    told: Sequence[tuple[int, str]],
-    end_ps: int,
-    is_ready: bool,
-    steps: Sequence[tuple[int, int, Part, float]] | None,
-) -> Start:
-    """A start by its steps where those were kept, else by the stages that events tell."""
-    begin_ps = told[0][0]
-    if steps is None:
-        parts = [Part(stage) for _, stage in told]
-        return Start(begin_ps, end_ps, is_ready, [t for t, _ in told], parts, [0.0] * len(told))
-    edges = sorted(
-        {begin_ps, end_ps, *(edge for step in steps for edge in step[:2] if begin_ps < edge < end_ps)}
-    )
-    from_ps, found, backs = [], [], []
-    for at, _ in pairwise(edges):
-        owner = next((step for step in steps if step[0] <= at < step[1]), None)
-        from_ps.append(at)
-        found.append(owner[2] if owner is not None else Part(SLICE))
-        backs.append(owner[3] if owner is not None else 0.0)
-    return Start(begin_ps, end_ps, is_ready, from_ps or [begin_ps], found or [Part(SLICE)], backs or [0.0])

@@ -120,7 +120,9 @@ def legend_of(said: Mapping[str, Any]) -> list[Entry]:
                 dash=tuple(dashes.get(name, ())) or before.dash or tuple(mark.get("strokeDash", ())),
                 shape=shapes.get(name, "") or before.shape,
                 is_area=mark.get("type") in ("area", "bar", "rect") or before.is_area,
-                is_line=mark.get("type") in ("line", "trail") or "strokeDash" in mark or before.is_line,
+                is_line=mark.get("type") in ("line", "trail", "rule")
+                or "strokeDash" in mark
+                or before.is_line,
             )
     return list(found.values())
 

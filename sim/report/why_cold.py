@@ -98,15 +98,19 @@ def wait_table(wait: ColdWait, blame: Blame) -> Table:
     for label, told in rows_of(wait):
         if label == ALL:
             table.add_section()
-        cells = (text for part, mean_s in told for text in (f"{part * 100:.1f} %", number(_ms(mean_s))))
+        cells = (text for part, mean_s in told for text in (_percent(part), number(_ms(mean_s))))
         table.add_row(label, *cells)
     return table
 
 
 def titles(blame: Blame) -> list[str]:
     """What the columns are of."""
-    who = ("missed", "met") if blame.promises else ("slowest", "the rest")
+    who = ("missed", "met") if blame.promises else ("slowest", "others")
     return [title for name in (*who, ALL) for title in (name, "mean ms")]
+
+
+def _percent(part: float) -> str:
+    return "100 %" if part == 1.0 else f"{part * 100:.1f} %"
 
 
 def _ms(mean_s: float | None) -> float | None:
@@ -119,6 +123,6 @@ def wait_page_table(wait: ColdWait, blame: Blame) -> Html:
     for label, told in rows_of(wait):
         cells: list[Cell | str] = []
         for part, mean_s in told:
-            cells += [Cell(f"{part * 100:.1f} %", part), Cell(number(_ms(mean_s)), mean_s)]
+            cells += [Cell(_percent(part), part), Cell(number(_ms(mean_s)), mean_s)]
         rows.append([label, *cells])
     return page_table(PageTable(("of the cold start", *titles(blame)), rows), caption="cold start by stage")

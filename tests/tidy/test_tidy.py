@@ -30,7 +30,7 @@ OWNERS = {
     "numba.cuda": ["sim/compile/cuda.py", "sim/engine/cuda*.py", "sim/engine/ptx.py"],
     "numba_cuda": ["sim/engine/cuda*.py", "sim/engine/ptx.py"],
     "pyarrow": ["sim/records/*.py", "sim/workload/tables.py", "sim/api.py"],
-    "altair": ["sim/report/*.py"],
+    "altair": ["sim/report/*.py", "sim/report/cluster/*.py"],
     "vl_convert": ["sim/report/*.py"],
     "rich": ["sim/report/*.py"],
 }

@@ -1,4 +1,4 @@
-"""The pictures of a cluster as parts of a run's picture and of its page; nothing where a run has none."""
+"""The pictures of a cluster as parts of a run's picture and of its page; those of starts where they were kept."""
 
 from __future__ import annotations
 
@@ -41,16 +41,16 @@ def gpus_over_time(run: RunFiles, axis: Axis, width_px: float = WIDTH) -> Gantt 
 
 def charts_below(run: RunFiles) -> list[Any]:
     """What stands below the panels over time of a run's picture: some cold starts, and the bill."""
-    if not has_cluster(run):
-        return []
     charts = []
     starts = [one for one in chosen(all_starts(run.tables.starts)) if one[0] in DRAWN]
     for why, start in starts:
         chart = waterfall(start, starts[0][1].total_s)
         title = f"Cold start, {title_of(why, start)}"
         charts.append(chart.properties(width=WIDTH, height=height_of(start), title=title))
-    chart, height = bill_chart(run.summary["usd_lines"])
-    return [*charts, chart.properties(width=WIDTH, height=height, title="The bill by line")]
+    if has_cluster(run):
+        chart, height = bill_chart(run.summary["usd_lines"])
+        charts.append(chart.properties(width=WIDTH, height=height, title="The bill by line"))
+    return charts
 
 
 def gpu_figures(run: RunFiles, axis: Axis, spans: list[tuple[float, float]]) -> list[Html | Figure | Group]:
@@ -65,7 +65,7 @@ def gpu_figures(run: RunFiles, axis: Axis, spans: list[tuple[float, float]]) -> 
 
 def start_figures(run: RunFiles) -> list[Html | Figure | Group]:
     """Some cold starts of a run, step by step, for its page."""
-    starts = chosen(all_starts(run.tables.starts)) if has_cluster(run) else []
+    starts = chosen(all_starts(run.tables.starts))
     if not starts:
         return []
     figures = [
