@@ -5,6 +5,7 @@ root="$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd -P)"
 venv="$root/.venv"
 bin="$venv/bin"
 export PIP_DISABLE_PIP_VERSION_CHECK=1
+unset PYTHONDONTWRITEBYTECODE # whatever the scripts start would compile its libraries anew each time
 
 say() { printf '%s\n' "$*" >&2; }
 

@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import pyarrow as pa
@@ -134,14 +135,25 @@ SUMMARY_HAS: dict[str, tuple[type, ...]] = {
     **dict.fromkeys(("served_fraction", "slo_attainment", "usd_per_hour"), (int, float, type(None))),
     **dict.fromkeys(("ttft", "classes", "pools"), (dict,)),
 }
+#: what a summary of an earlier version need not have
+SUMMARY_MAY_HAVE: dict[str, tuple[type, ...]] = {
+    **dict.fromkeys(("reasons", "tenants", "stations", "links", "traces", "unsent"), (dict,)),
+    **dict.fromkeys(("node_groups", "slice_waits", "jobs", "deployments"), (dict,)),
+    **dict.fromkeys(("look_at", "usd_lines", "verdicts"), (list,)),
+}
 
 
-def _checked(value: Any, name: str, has: Mapping[str, tuple[type, ...]]) -> dict[str, Any]:
+def _checked(
+    value: Any,
+    name: str,
+    has: Mapping[str, tuple[type, ...]],
+    may_have: Mapping[str, tuple[type, ...]] = MappingProxyType({}),
+) -> dict[str, Any]:
     """The value; ValueError where it is no mapping with these keys."""
     if not isinstance(value, dict):
         raise ValueError(f"{name} holds no object")
-    for key, kinds in has.items():
-        if not isinstance(value.get(key, value), kinds) or (key not in value):
+    for key, kinds in {**has, **may_have}.items():
+        if not isinstance(value[key], kinds) if key in value else key in has:
             raise ValueError(f"{name} has no {key}, or not what a run leaves there")
     return value
 
@@ -152,7 +164,7 @@ def _read_whole(folder: Path) -> RunFiles:
     if found != SCHEMA_VERSION:
         raise InputError(problem("run.schema_version", found, f"{SCHEMA_VERSION}, which this version reads"))
     _checked(config, CONFIG_JSON, {"config": (dict,), "versions": (dict,), "about": (dict,)})
-    summary = _checked(read_json(folder / SUMMARY_JSON), SUMMARY_JSON, SUMMARY_HAS)
+    summary = _checked(read_json(folder / SUMMARY_JSON), SUMMARY_JSON, SUMMARY_HAS, SUMMARY_MAY_HAVE)
     keeps_records = (config["config"].get("output") or {}).get("records", True)
     tables = RunTables(
         requests=_read_table(folder / REQUESTS_FILE, REQUESTS, may_lack=not keeps_records),

@@ -6,11 +6,13 @@ import os
 import shutil
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
 
 from sim import cache
+from sim.cli import script
 from sim.compile.jit import is_off
 from sim.engine.cpu import compiled_loop
 
@@ -131,6 +133,11 @@ def test_byte_code_that_may_not_lie_beside_the_sources_lies_in_the_cache(
     before = compiled[0].stat().st_mtime_ns
     assert listed("kept") == said
     assert compiled[0].stat().st_mtime_ns == before, "it was compiled again"
+
+
+def test_the_installed_command_is_the_one_that_keeps_byte_code() -> None:
+    declared = tomllib.loads((REPO / "pyproject.toml").read_text(encoding="utf-8"))["project"]["scripts"]
+    assert declared == {"fleetsim": f"{script.__module__}:{script.__name__}"}
 
 
 def test_byte_code_beside_the_sources_is_used_where_it_is(checkout: Path, tmp_path: Path) -> None:
