@@ -61,12 +61,14 @@ def kept_problems(pool: Pool, place: int, stage: Any, said: Said) -> Iterator[st
     if isinstance(stage, Transfer) and stage.cached:
         yield f"{key}: stands beside `cached: true`; allowed: one of the two"
     for name in ("gb_s", "rank_gb_s"):
-        gb_s = getattr(stage.kept, name)
-        if gb_s is not None and not BANDWIDTH_MIN_GB_S <= gb_s <= BANDWIDTH_MAX_GB_S:
-            allowed = (
-                f"{BANDWIDTH_MIN_GB_S:g} to {BANDWIDTH_MAX_GB_S:g}, in GB/s: no machine is slower or faster"
-            )
-            yield problem(f"{key}.{name}", gb_s, allowed)
+        yield from rate_problems(f"{key}.{name}", getattr(stage.kept, name))
+
+
+def rate_problems(key: str, gb_s: float | None) -> Iterator[str]:
+    """A rate that is given is one that some machine has."""
+    if gb_s is not None and not BANDWIDTH_MIN_GB_S <= gb_s <= BANDWIDTH_MAX_GB_S:
+        allowed = f"{BANDWIDTH_MIN_GB_S:g} to {BANDWIDTH_MAX_GB_S:g}, in GB/s: no machine is slower or faster"
+        yield problem(key, gb_s, allowed)
 
 
 def transfer_problems(pool: Pool, place: int, stage: Transfer, said: Said) -> Iterator[str]:
@@ -80,16 +82,11 @@ def transfer_problems(pool: Pool, place: int, stage: Transfer, said: Said) -> It
         yield f"{key('of')}: {stage.of!r} has no bytes; needed: coldstart.{image}, in GB"
     elif stage.plus_gb == 0 and (stage.of == "other" or stage.times == 0):
         yield f"{key('plus_gb')}: a transfer without bytes; needed: `of` weights or image with `times` > 0, or plus_gb > 0"
-    given = {name: getattr(stage, name) for name in RATES if getattr(stage, name) is not None}
-    for name, gb_s in given.items():
-        if not BANDWIDTH_MIN_GB_S <= gb_s <= BANDWIDTH_MAX_GB_S:
-            allowed = (
-                f"{BANDWIDTH_MIN_GB_S:g} to {BANDWIDTH_MAX_GB_S:g}, in GB/s: no machine is slower or faster"
-            )
-            yield problem(key(name), gb_s, allowed)
+    for name in (*RATES, "cached_gb_s"):
+        yield from rate_problems(key(name), getattr(stage, name))
     if stage.over == "pcie" and stage.bandwidth_gb_s is not None:
         yield problem(
             key("bandwidth_gb_s"), stage.bandwidth_gb_s, "null over pcie: it is the GPU's pcie_gb_s"
         )
-    if stage.over != "pcie" and not given:
+    if stage.over != "pcie" and all(getattr(stage, name) is None for name in RATES):
         yield f"{key('bandwidth_gb_s')}: is missing; needed: {', '.join(RATES)} (one or more), in GB/s, or `over: pcie`"

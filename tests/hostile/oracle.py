@@ -29,7 +29,8 @@ CALLED = re.compile(r"(^|\.)(file|dir|trace\.tenant|columns\.[a-z_]+)$")
 #: keys that hold true or false
 FLAGS = re.compile(
     r"(^|\.)(active|records|persistent|withheld|count_own|across_models|mig_capable|tied_embeddings|chunked_prefill"
-    r"|prefix_caching|cuda_graph_padding|sort|repeat|async_scheduling|enforce_eager|data_parallel_attention|preemption)$"
+    r"|prefix_caching|cuda_graph_padding|sort|repeat|async_scheduling|enforce_eager|data_parallel_attention|preemption"
+    r"|cached|drains|auto_promotion|progress_deadline_abort)$"
 )
 #: keys that hold a list or nothing
 LISTS = re.compile(r"(^|\.)(after|before|cheap_hours|day|week|jumps|graph_sizes)$")

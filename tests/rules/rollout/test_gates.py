@@ -26,7 +26,7 @@ from sim.units import NEVER
 ALL_BAD = 2**30
 few_enough, phase_of, verdict_of = map(entry_point, (gates.few_enough, gates.phase_of, gates.verdict_of))
 count_phase, keep_sums = map(entry_point, (gates.count_phase, gates.keep_sums))
-measure_window = entry_point(gates.measure_window)
+measure_window, window_start = map(entry_point, (gates.measure_window, gates.window_start))
 
 
 # ---- one measurement ----------------------------------------------------------------------
@@ -88,7 +88,7 @@ def test_a_window_begins_at_most_a_little_too_early(gaps: list[int], window: int
         keep_sums(gate, own, t)
         before = sum(end > t - window for end in ends)
         early = sum(end > t - window - max(1, window // 32) - 5 for end in ends)
-        place = entry_point(gates.window_start)(gate, own, t)
+        place = window_start(gate, own, t)
         seen = int(own.seen) - (int(own.snap_seen[int(place)]) if place >= 0 else 0)
         assert before <= seen <= early
         assert (int(measure_window(gate, own, t)) == gates.ERROR) == (seen == 0)
