@@ -30,6 +30,7 @@ from sim.measures.listed import (  # noqa: E402
 from sim.measures.measure import COUNT, ENERGY, PER_SECOND, SECONDS, SHARE, TOKENS, Measure  # noqa: E402
 from sim.records.cluster_schema import EVENTS as EVENT_COLUMNS  # noqa: E402
 from sim.records.cluster_schema import JOBS as JOB_COLUMNS  # noqa: E402
+from sim.records.cluster_schema import LINKS as LINK_COLUMNS  # noqa: E402
 from sim.records.cluster_schema import NODES as NODE_COLUMNS  # noqa: E402
 from sim.records.cluster_schema import STARTS as START_COLUMNS  # noqa: E402
 from sim.records.schema import REQUESTS as REQUEST_COLUMNS  # noqa: E402
@@ -117,6 +118,7 @@ COLUMNS = {
     "events": EVENT_COLUMNS,
     "jobs": JOB_COLUMNS,
     "starts": START_COLUMNS,
+    "link samples": LINK_COLUMNS,
 }
 TABLES = {
     "times": lambda: table(TIMES),

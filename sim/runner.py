@@ -88,6 +88,11 @@ class Run:
         """
         return self._all_tables().starts
 
+    @property
+    def links(self) -> Any:
+        """One row per sample and link that starts share, as an Arrow table (empty without links)."""
+        return self._all_tables().links
+
     def _all_tables(self) -> Any:
         if "tables" not in self._tables:
             from sim.records.run_dir import run_tables

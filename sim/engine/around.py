@@ -63,6 +63,18 @@ def link_rows(params: Params, state: State) -> list[dict[str, int]]:
     ]
 
 
+def link_samples(params: Params, state: State) -> dict[str, np.ndarray]:
+    """Column → (sample · link,): what the samples saw; `moved_bytes`, `busy_ps`, `full_ps` since the start."""
+    rows = state.rows("link_sample", int(state.n_sample) * int(params.n_link) if params.n_link_sample else 0)
+    if not len(rows):
+        return {}
+    columns = {"time_ps": rows["time_ps"], "link_id": rows["link"], "transfers": rows["n"]}
+    columns |= {name: rows[name] for name in ("rate_q40", "capacity_q40")}
+    for name in ("moved_bytes", "busy_ps", "full_ps"):
+        columns[name] = np.array([wide(low, high) for low, high in rows[name].tolist()], dtype=object)
+    return columns
+
+
 _ROLLOUT_FIELDS = (
     *("started_ps", "ended_ps", "timed_out_ps", "aborted_ps", "paused_ps", "because", "pool", "promoted_ps"),
     *("replicas", "step", "most", "least"),

@@ -12,7 +12,10 @@ from sim.model.tables.sample import MARK_RUN, MARK_WARM, MARK_WINDOW, N_MARK
 
 AREAS = ("billed_ps", "paid_ps", "rounded_ps", "ready_ps", "used_ps", "job_ps")
 COUNTS = ("requested", "refused", "removed", "lost", "peak_nodes")
-SAMPLED = ("used_slices", "free_slices", "useless_slices", "waiting", *COUNTS[:4])
+SAMPLED = (
+    *("used_slices", "free_slices", "useless_slices", "empty_gpus", "part_gpus", "waiting"),
+    *COUNTS[:4],
+)
 
 
 def group_rows(params: Params, state: State) -> list[dict[str, int]]:

@@ -13,6 +13,7 @@ from sim.engine.around import (
     bad_answers,
     gate_rows,
     link_rows,
+    link_samples,
     rollout_rows,
     station_rows,
     station_samples,
@@ -71,6 +72,7 @@ class Result(NamedTuple):
     rollouts: tuple[dict[str, int], ...] = ()  # what became of each deployment
     versions: tuple[dict[str, int], ...] = ()  # what each pool answered, where versions differ
     gates: tuple[dict[str, int], ...] = ()  # what became of each
+    link_samples: Mapping[str, np.ndarray] = MappingProxyType({})  # column → (sample · link,)
     window_end_ps: int | None = None  # of the measured window; None: the scenario's duration
 
 
@@ -94,6 +96,7 @@ def make_result(
         stations=tuple(station_rows(params, state)),
         station_samples=station_samples(params, state),
         links=tuple(link_rows(params, state)),
+        link_samples=link_samples(params, state),
         node_groups=tuple(group_rows(params, state)),
         node_samples=group_samples(params, state),
         slice_waits=tuple(wait_rows(params, state)),

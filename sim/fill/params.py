@@ -122,6 +122,7 @@ def make_world(
         lists["episode"] = place_episodes(params, lists["episode"])
     of_things = lay_things(params, lists, starts[-1])
     params.n_bound = params.n_transfer * params.n_link
+    params.n_link_sample = params.n_sample * params.n_link
     params.n_taken = has_steps_kept(params) * (STEPS_KEPT * params.keeps_records + 1)
     at = starts[-1] + len(of_things)
     behind = gateway_tables(classes, models, tenants, front or FrontRow(), has_losses(lists), params, at)

@@ -21,6 +21,10 @@ NODES: list[Column] = [
     Column("job_slices", pa.int32(), "slices", "of these, those that batch jobs hold"),
     Column("free_slices", pa.int32(), "slices", "memory slices of ready nodes that nobody holds"),
     Column("useless_slices", pa.int32(), "slices", "of these, those that no replica of any pool could take"),
+    Column("empty_gpus", pa.int32(), "GPUs", "GPUs of ready nodes of which nobody holds anything"),
+    Column(
+        "part_gpus", pa.int32(), "GPUs", "GPUs of ready nodes of which a part is held, and a part is free"
+    ),
     Column(
         "waiting", pa.int32(), "replicas", "and runs of jobs that wait for GPUs and could run in this group"
     ),
@@ -29,6 +33,29 @@ NODES: list[Column] = [
     Column("lost", pa.int64(), "nodes", "lost in the interval"),
     Column("removed", pa.int64(), "nodes", "given back in the interval"),
     Column("usd", pa.float64(), "usd", "cost of the interval, from the nodes' requests on"),
+    Column(
+        "idle_watts",
+        pa.float64(),
+        "W",
+        "mean of the interval: what its nodes draw while nothing is computed, from their requests on, with overhead, "
+        "modelled; `watts` of timeseries.parquet has what pools hold of it, and what is computed",
+    ),
+]
+
+LINKS: list[Column] = [
+    Column("time_s", pa.float64(), "s", "when the sample was taken: the end of its interval"),
+    Column("time_ps", pa.int64(), "ps", "when the sample was taken, exact"),
+    Column("interval_s", pa.float64(), "s", "time since the sample before; 0 for the first"),
+    Column("link", NAME, "name", "link that starts share"),
+    Column("transfers", pa.int32(), "transfers", "in progress over it"),
+    Column("bytes_per_s", pa.float64(), "bytes/s", "that they move together"),
+    Column(
+        "capacity_bytes_per_s", pa.float64(), "bytes/s", "that it carries now: less than it could by a fault"
+    ),
+    Column("use", pa.float64(), "1", "bytes_per_s / capacity_bytes_per_s; null where it carries nothing"),
+    Column("moved_bytes", pa.int64(), "bytes", "of the transfers over it that ended in the interval"),
+    Column("busy_s", pa.float64(), "s", "of the interval: with a transfer in progress"),
+    Column("full_s", pa.float64(), "s", "of the interval: it held some of them back"),
 ]
 
 STARTS: list[Column] = [
@@ -119,6 +146,7 @@ EVENTS: list[Column] = [
     Column("fault", pa.int32(), "number", "of fault_begins and fault_ends: which of `faults`, from 0"),
     Column("job", NAME, "name", "of which batch job; null where it is of no run of one"),
     Column("run", pa.int32(), "number", "which run of it, from 0"),
+    Column("gate", pa.int32(), "number", "of gate events: which gate of the deployment, from 0"),
 ]
 
 JOBS: list[Column] = [

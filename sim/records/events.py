@@ -27,7 +27,13 @@ from sim.records.schema import schema
 from sim.scenario.faults import Fault
 from sim.units import PS_PER_S
 
-OF_POOLS = (codes.EVENT_POOL_SCALED, *range(codes.EVENT_ROLLOUT_STARTED, codes.EVENT_ROLLOUT_PAUSED + 1))
+OF_GATES = range(codes.EVENT_GATE_PASSED, codes.EVENT_GATE_ERROR + 1)
+OF_POOLS = (
+    codes.EVENT_POOL_SCALED,
+    *range(codes.EVENT_ROLLOUT_STARTED, codes.EVENT_ROLLOUT_PAUSED + 1),
+    *range(codes.EVENT_ROLLOUT_PROMOTED, codes.EVENT_ROLLOUT_LATE + 1),
+    *OF_GATES,
+)
 GOT = (codes.EVENT_REPLICA_PLACED, codes.EVENT_JOB_PLACED)
 PLACED = (*GOT, codes.EVENT_MEMBER_PLACED)
 MADE_ROOM = (
@@ -86,6 +92,7 @@ def _values(scenario: Any, rows: Mapping[str, np.ndarray]) -> dict[str, pa.Array
         "notice_s": pa.array(notice / PS_PER_S, mask=notice < 0),
         "fault": integers(numbers_of_faults(scenario, event, value), np.int32, null_below=0),
         "artifact": integers(only(*OF_CACHES), np.int32, null_below=0),
+        "gate": integers(only(*OF_GATES), np.int32, null_below=0),
     }
 
 

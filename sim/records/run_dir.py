@@ -12,11 +12,12 @@ from typing import Any, NamedTuple
 import pyarrow as pa
 
 from sim.errors import InputError, nearest, problem
-from sim.records.cluster_schema import EVENTS, JOBS, NODES, STARTS
+from sim.records.cluster_schema import EVENTS, JOBS, LINKS, NODES, STARTS
 from sim.records.config import config_hash, config_record, read_json, to_json
 from sim.records.events import events_table
 from sim.records.files import whole_folder
 from sim.records.jobs import jobs_table
+from sim.records.links import links_table
 from sim.records.nodes import nodes_table
 from sim.records.parquet import read_table, write_table
 from sim.records.requests import requests_table
@@ -34,6 +35,9 @@ NODES_FILE = "nodes.parquet"
 EVENTS_FILE = "events.parquet"
 JOBS_FILE = "jobs.parquet"
 STARTS_FILE = "starts.parquet"
+LINKS_FILE = "links.parquet"
+#: Files of the tables behind the first three, which a run leaves where they have rows.
+OPTIONAL = (STATIONS_FILE, NODES_FILE, EVENTS_FILE, JOBS_FILE, STARTS_FILE, LINKS_FILE)
 SUMMARY_FILE = "summary.parquet"
 SUMMARY_JSON = "summary.json"
 CONFIG_JSON = "config.json"
@@ -41,7 +45,7 @@ CONFIG_JSON = "config.json"
 
 class RunTables(NamedTuple):
     """What a run leaves as Arrow tables; `requests` has no rows when records were off, `stations` without any, `nodes` and
-    `events` without a cluster, `jobs` without batch jobs, `starts` without nodes and links.
+    `events` without a cluster, `jobs` without batch jobs, `starts` without nodes and links, `links` without any.
     """
 
     requests: pa.Table
@@ -52,6 +56,7 @@ class RunTables(NamedTuple):
     events: pa.Table = schema(EVENTS).empty_table()
     jobs: pa.Table = schema(JOBS).empty_table()
     starts: pa.Table = schema(STARTS).empty_table()
+    links: pa.Table = schema(LINKS).empty_table()
 
 
 class RunFiles(NamedTuple):
@@ -75,6 +80,7 @@ def run_tables(scenario: Any, result: Any, summary: Mapping[str, Any]) -> RunTab
         events=events_table(scenario, result, footer),
         jobs=jobs_table(scenario, result, footer),
         starts=starts_table(scenario, result, footer),
+        links=links_table(scenario, result, footer),
     )
 
 
@@ -99,16 +105,9 @@ def write_run(
         if tables.requests.num_rows or not _records_off(scenario):
             write_table(tables.requests, folder / REQUESTS_FILE)
         write_table(tables.timeseries, folder / TIMESERIES_FILE)
-        if tables.stations.num_rows:
-            write_table(tables.stations, folder / STATIONS_FILE)
-        if tables.nodes.num_rows:
-            write_table(tables.nodes, folder / NODES_FILE)
-        if tables.events.num_rows:
-            write_table(tables.events, folder / EVENTS_FILE)
-        if tables.jobs.num_rows:
-            write_table(tables.jobs, folder / JOBS_FILE)
-        if tables.starts.num_rows:
-            write_table(tables.starts, folder / STARTS_FILE)
+        for table, name in zip(tables[3:], OPTIONAL, strict=True):
+            if table.num_rows:
+                write_table(table, folder / name)
         write_table(tables.summary, folder / SUMMARY_FILE)
         (folder / SUMMARY_JSON).write_text(to_json(summary) + "\n", encoding="utf-8")
         record = config_record(scenario, about)
@@ -175,6 +174,7 @@ def _read_whole(folder: Path) -> RunFiles:
         events=_read_table(folder / EVENTS_FILE, EVENTS),
         jobs=_read_table(folder / JOBS_FILE, JOBS),
         starts=_read_table(folder / STARTS_FILE, STARTS),
+        links=_read_table(folder / LINKS_FILE, LINKS),
     )
     return RunFiles(folder, config, summary, tables)
 

@@ -533,6 +533,7 @@ class Cluster:
                 for card in ready
             ]
             free = sum(card.free for card in ready)
+            cards = (sum(not card.held for card in ready), sum(0 < card.free < card.places for card in ready))
             waiting = sum(
                 one.waits and len(group.kind.asks[one.pool.number].starts) > 0 for one in self.everybody
             )
@@ -541,7 +542,16 @@ class Cluster:
                 self.sample_jobs(group)
             self.samples.append(
                 (
-                    *(self.now_ps, group.number, *stages, used, free, free - sum(map(len, useful)), waiting),
+                    *(
+                        self.now_ps,
+                        group.number,
+                        *stages,
+                        used,
+                        free,
+                        free - sum(map(len, useful)),
+                        *cards,
+                        waiting,
+                    ),
                     *(group.requested, group.refused, group.lost, group.removed),
                     *(group.billed_ps, group.used_ps),
                 )

@@ -228,6 +228,8 @@ SAMPLED = (
     "used_slices",
     "free_slices",
     "useless_slices",
+    "empty_gpus",
+    "part_gpus",
     "waiting",
     "requested",
     "refused",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
@@ -75,6 +77,31 @@ def is_down(windows: list[Window], link: int, now_ps: int) -> bool:
     return any(w.link == link and w.factor_q20 == 0 and w.from_ps <= now_ps < w.until_ps for w in windows)
 
 
+Seen = tuple[int, int, bool]  # transfers over a link, what they move, whether it holds any back
+
+
+class Told(dict[int, list[Seen]]):
+    """When anything changes: what each link is from then on."""
+
+    def tell(self, now_ps: int, going: list[Going], n_link: int) -> None:
+        """Note what the links are."""
+        over = [[one for one in going if i in one.over] for i in range(n_link)]
+        self[now_ps] = [
+            (len(some), sum(one.rate for one in some), any(one.held_by == i for one in some))
+            for i, some in enumerate(over)
+        ]
+
+    def at(self, t: int, link: int) -> Seen:
+        """What a link is at t."""
+        before = [at_ps for at_ps in self if at_ps < t]
+        return self[max(before)][link] if before else (0, 0, False)
+
+    def lasted(self, until_ps: int, is_so: Callable[[Seen], bool], link: int) -> int:
+        """How long something was so of a link."""
+        edges = [*sorted(at_ps for at_ps in self if at_ps < until_ps), until_ps]
+        return sum(end_ps - at_ps for at_ps, end_ps in pairwise(edges) if is_so(self[at_ps][link]))
+
+
 class Going:
     """A transfer in progress."""
 
@@ -129,9 +156,11 @@ def naive(
     links: list[int],
     tables: np.ndarray,
     windows: list[Window] | None = None,
+    told: Told | None = None,
 ) -> tuple[dict[tuple[int, int], int], list[int], dict[tuple[int, int], list[int]]]:
     """((start, step) → when it ended, when each start was ready, (start, step) → how long each link held its bytes back),
-    ps, of starts that all begin at 0.
+    ps, of starts that all begin at 0. `told` gets what each link is from
+    every change on.
     """
     held: dict[tuple[int, int], list[int]] = {}
     took = [
@@ -185,6 +214,8 @@ def naive(
             changed_ps = now_ps
             down = [is_down(windows, i, now_ps) for i in range(len(links))]
             share(going, carried_at(links, windows, now_ps), down)
+            if told is not None:
+                told.tell(now_ps, going, len(links))
         waits = [edge for edge in edges if edge > now_ps][:1]
         waits += [at_ps for at_ps, _ in due.values()] + [changed_ps + one.time_left() for one in going]
         now_ps = int(min(waits, default=now_ps))
@@ -198,6 +229,7 @@ def fleet(
     links: list[int],
     tables: np.ndarray,
     windows: list[Window] | None = None,
+    sample_ps: int = 0,
 ) -> Params:
     """Replicas that all start at 0."""
     pool = pool_of(
@@ -207,9 +239,9 @@ def fleet(
             for (stage, draw, after), what in zip(steps, moved, strict=True)
         ),
     )
-    end_ps = 20_000 * SECOND_PS
+    end_ps = 200 * sample_ps or 20_000 * SECOND_PS
     return make_params(
-        RunRow(seed, end_ps, 0, end_ps, 0),
+        RunRow(seed, end_ps, 0, end_ps, sample_ps),
         Traffic(*np.array([[end_ps - 1], [1], [1], [0]])),
         [ClassRow()],
         [ServedModelRow()],
@@ -282,6 +314,37 @@ def test_links_that_are_slow_or_down_for_a_while(engine: str, seed: int) -> None
     state = run(fleet(seed, steps, moved, links, tables, windows), engine)
     _, ready, _ = naive(seed, steps, moved, links, tables, windows)
     assert state.rows("replica", N_START)["ready_ps"].tolist() == ready
+
+
+@pytest.mark.parametrize("engine", ["cpu", "simpy"])
+def test_samples_see_what_links_carry(engine: str) -> None:
+    """At instants at which nothing changes: there, and up to them."""
+    carriers = full = 0
+    for seed in range(6):
+        steps, moved, links, tables = case(seed)
+        windows, told = windows_of(seed, len(links)), Told()
+        naive(seed, steps, moved, links, tables, windows, told)
+        period_ps = SECOND_PS // 7
+        state = run(fleet(seed, steps, moved, links, tables, windows, period_ps), engine)
+        rows = state.rows("link_sample", 200 * len(links)).reshape(200, len(links))
+        for t in (number * period_ps for number in range(200) if number * period_ps not in told):
+            for i, (row, carries) in enumerate(
+                zip(rows[t // period_ps], carried_at(links, windows, t), strict=True)
+            ):
+                transfers, rate, _ = told.at(t, i)
+                found = [int(row[name]) for name in ("time_ps", "link", "n", "rate_q40", "capacity_q40")]
+                assert found == [t, i, transfers, rate, carries]
+                assert big(row["busy_ps"]) == told.lasted(t, lambda seen: seen[0] > 0, i)
+                assert big(row["full_ps"]) == told.lasted(t, lambda seen: seen[2], i)
+                carriers += transfers > 0
+        full += sum(big(row["full_ps"]) > 0 for row in rows[-1])
+    assert carriers > 50
+    assert full > 2
+
+
+def big(pair: np.ndarray) -> int:
+    """A sum of two words."""
+    return int(pair[0]) + (int(pair[1]) << 62)
 
 
 def test_the_windows_hold_starts_back() -> None:

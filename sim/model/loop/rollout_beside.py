@@ -5,6 +5,7 @@ from __future__ import annotations
 from sim.compile.jit import jit, jit_call
 from sim.model.cluster.replica_lifecycle import scale_to
 from sim.model.loop.rollout_gates import step_is_passed
+from sim.model.loop.rollout_log import log_rollout
 from sim.model.loop.rollout_sight import coming_pool, existing, leaving_pool, look_at
 from sim.model.rollout.blue_green import (
     PAUSE,
@@ -17,6 +18,7 @@ from sim.model.rollout.blue_green import (
 from sim.model.rollout.canary import at_desired_counts, canary_counts
 from sim.model.rollout.limits import CANARY, max_surge, max_unavailable
 from sim.model.tables.cause import CAUSE_DEPLOYMENT
+from sim.model.tables.node import EVENT_ROLLOUT_PROMOTED
 from sim.model.tables.rollout import NONE, BlueGreen, Canary, ReplicaSet, RollingSync
 from sim.model.telemetry.causes import act_because
 
@@ -50,6 +52,7 @@ def promote(params, state, number, t):
     state.rollout[number].promoted_ps = t
     state.rollout[number].pause_ps = -1
     set_weight(params, state, number, 100)
+    log_rollout(params, state, number, EVENT_ROLLOUT_PROMOTED, t)
 
 
 @jit_call

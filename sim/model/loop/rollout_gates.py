@@ -6,6 +6,7 @@ A deployment that fails a gate goes back; one whose analysis is inconclusive wai
 from __future__ import annotations
 
 from sim.compile.jit import jit, jit_call
+from sim.model.loop.rollout_log import log_gate
 from sim.model.rollout.gates import (
     ERROR,
     FAILED,
@@ -51,7 +52,7 @@ def evaluate(params, state, number):
 
 @jit_call
 def measure_gate(params, state, number, is_served, t):
-    """One measurement at t; `is_served` says whether the new version has a replica that is available."""
+    """One measurement at t, and what it says; `is_served` says whether the new version has a replica that is available."""
     gate = params.gate[number]
     own = state.gate[number]
     if gate.measure != GATE_BAD:
@@ -61,6 +62,7 @@ def measure_gate(params, state, number, is_served, t):
     else:
         phase = ERROR
     count_phase(gate, own, phase, t)
+    return phase
 
 
 @jit
@@ -86,11 +88,14 @@ def judge(params, state, number, t):
         gate = params.gate[rollout.first_gate + i]
         own = state.gate[rollout.first_gate + i]
         keep_sums(gate, own, t)
+        event = state.rollout[number].event
         if own.next_ps <= t:
-            measure_gate(params, state, rollout.first_gate + i, is_served, t)
+            phase = measure_gate(params, state, rollout.first_gate + i, is_served, t)
+            event = log_gate(params, state, number, i, phase, t)
         verdict = verdict_of(gate, own)
         if found == RUNNING and (verdict == FAILED or verdict == ERROR or verdict == INCONCLUSIVE):
             state.rollout[number].because = 1 + i
+            state.rollout[number].event = event
             found = INCONCLUSIVE if verdict == INCONCLUSIVE else FAILED
     return found
 

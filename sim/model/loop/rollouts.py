@@ -17,20 +17,21 @@ from sim.model.loop.rollout_beside import (
     sync_canary,
 )
 from sim.model.loop.rollout_gates import begin_gates, judge
+from sim.model.loop.rollout_log import log_rollout
 from sim.model.loop.rollout_sight import held, keep_status, leaving_pool, look_at, note_progress
 from sim.model.rollout.deployment import ACTION_NONE, is_complete, rolling_sync
 from sim.model.rollout.gates import FAILED, RUNNING
 from sim.model.rollout.limits import BLUE_GREEN, CANARY, ROLLING
-from sim.model.tables.cause import CAUSE_DEPLOYMENT, NO_EVENT
+from sim.model.tables.cause import NO_EVENT
 from sim.model.tables.node import (
     EVENT_ROLLOUT_BACK,
     EVENT_ROLLOUT_ENDED,
+    EVENT_ROLLOUT_LATE,
     EVENT_ROLLOUT_PAUSED,
+    EVENT_ROLLOUT_ROLLED_BACK,
     EVENT_ROLLOUT_STARTED,
 )
 from sim.model.tables.rollout import LATE, NONE, BlueGreen, DeploymentStatus, ReplicaSet, RollingSync
-from sim.model.telemetry.causes import act_because
-from sim.model.telemetry.cluster_log import log_event
 from sim.units import NEVER
 
 
@@ -118,22 +119,16 @@ def begin_rollout(params, state, number, t):
     return True
 
 
-@jit_call
-def log_rollout(params, state, number, event, t):
-    """Write down what a deployment comes to, in a cluster: what it does from now on it does because of that."""
-    own = state.rollout[number]
-    act_because(state, CAUSE_DEPLOYMENT, number, own.event)
-    log_event(params, state, event, -1, params.pool[params.rollout[number].to_pool].first_replica, number, t)
-    own.event = state.n_event - 1
-
-
 # ---- what it does ----------------------------------------------------------------------
 @jit_call
 def sync_rollout(params, state, number, t):
     """One sync of a deployment in progress."""
     own = state.rollout[number]
     look_at(params, state, number, t)
+    was_late = own.timed_out_ps >= 0
     note_progress(params.rollout[number], own, t)
+    if own.timed_out_ps >= 0 and not was_late:
+        log_rollout(params, state, number, EVENT_ROLLOUT_LATE, t)
     if own.aborted_ps < 0 and own.paused_ps < 0:
         decide(params, state, number, t)
     if own.paused_ps >= 0:
@@ -142,7 +137,13 @@ def sync_rollout(params, state, number, t):
     look_at(params, state, number, t)
     if is_over:
         own.ended_ps = t
-        log_rollout(params, state, number, EVENT_ROLLOUT_ENDED, t)
+        log_rollout(
+            params,
+            state,
+            number,
+            EVENT_ROLLOUT_ROLLED_BACK if own.aborted_ps >= 0 else EVENT_ROLLOUT_ENDED,
+            t,
+        )
         own.next_sync_ps = NEVER
         begin_gates(params, state, number)
         set_weight(params, state, number, NONE)

@@ -27,6 +27,19 @@ class LinkState(Row):
     waiting = Field("scratch: transfers over it that have no rate yet")
 
 
+class LinkSample(Row):
+    """A link at one instant of the time series; sums are since the start."""
+
+    time_ps = Field("when")
+    link = Field("which link")
+    n = Field("transfers in progress over it")
+    rate_q40 = Field("what they move together")
+    capacity_q40 = Field("what it carries now")
+    moved_bytes = Wide("bytes of the transfers that have ended", unit="bytes")
+    busy_ps = Wide("Σ time with a transfer in progress", unit="ps")
+    full_ps = Wide("Σ time in which it held some back", unit="ps")
+
+
 class Transfer(Row):
     """A step of a start that moves bytes over links, of one replica place. Its clock is the time that it would need alone
     over links without a limit: the speed says how fast that clock runs.

@@ -37,6 +37,8 @@ EVENT_NAMES = (
     *("replica_stage", "member_placed", "fault_struck", "rollout_started", "rollout_ended"),
     *("rollout_back", "rollout_paused"),
     *("cache_filled", "cache_hit", "cache_joined", "cache_evicted"),
+    *("rollout_promoted", "rollout_rolled_back", "rollout_late"),
+    *("gate_passed", "gate_failed", "gate_inconclusive", "gate_error"),  # as sim.model.rollout.gates.PHASES
 )
 (
     EVENT_NODE_REQUESTED, EVENT_NODE_REFUSED, EVENT_NODE_STAGE, EVENT_NODE_READY, EVENT_NODE_REMOVED,
@@ -48,7 +50,9 @@ EVENT_NAMES = (
     EVENT_REPLICA_HANGS, EVENT_GPU_LOST, EVENT_GPU_REPAIRED, EVENT_REPLICA_STAGE, EVENT_MEMBER_PLACED,
     EVENT_FAULT_STRUCK, EVENT_ROLLOUT_STARTED, EVENT_ROLLOUT_ENDED, EVENT_ROLLOUT_BACK,
     EVENT_ROLLOUT_PAUSED, EVENT_CACHE_FILLED, EVENT_CACHE_HIT, EVENT_CACHE_JOINED, EVENT_CACHE_EVICTED,
-) = range(43)  # fmt: skip
+    EVENT_ROLLOUT_PROMOTED, EVENT_ROLLOUT_ROLLED_BACK, EVENT_ROLLOUT_LATE,
+    EVENT_GATE_PASSED, EVENT_GATE_FAILED, EVENT_GATE_INCONCLUSIVE, EVENT_GATE_ERROR,
+) = range(50)  # fmt: skip
 
 
 class ClusterParams(Row):
@@ -308,6 +312,8 @@ class NodeGroupSample(Row):
     used_slices = Field("memory slices that replicas hold")
     free_slices = Field("memory slices of ready nodes that nobody holds")
     useless_slices = Field("of these, those that no replica of any pool could take")
+    empty_gpus = Field("GPUs of ready nodes of which nobody holds anything")
+    part_gpus = Field("… of which somebody holds a part, and a part is free")
     waiting = Field("replicas and runs of jobs that wait for slices and could run in this group")
     requested = Field("nodes asked for")
     refused = Field("of these, how often the provider had none")

@@ -14,7 +14,7 @@ from sim.model.tables.codes import N_STEP_MAX
 from sim.model.tables.fault import Episode, EpisodeState, FaultClock, Victim
 from sim.model.tables.gate import Gate, GateState, Version, VersionState
 from sim.model.tables.job import JobParams, JobRun, JobRunState
-from sim.model.tables.link import Artifact, ArtifactState, Cached, LinkParams, LinkState, Transfer
+from sim.model.tables.link import Artifact, ArtifactState, Cached, LinkParams, LinkSample, LinkState, Transfer
 from sim.model.tables.node import (
     ClusterEvent,
     ClusterParams,
@@ -159,6 +159,7 @@ class Params(World):
     n_event = Field("rows for events of the cluster: all but the last keep one")
     n_group_mark = Field("marks of the groups")
     n_group_sample = Field("rows of the groups' time series that there is room for")
+    n_link_sample = Field("rows of the links' time series that there is room for")
     n_bound = Field("pairs of a transfer and a link")
     n_taken = Field("rows for steps of starts that are over: all but the last keep one")
 
@@ -341,6 +342,7 @@ class State(World):
     group_mark = Table(NodeGroupMark, "(N_MARK, group)", rows=("n_group_mark",))
     group_sample = Table(NodeGroupSample, "(sample, group)", rows=("n_group_sample",))
     job_sample = Table(JobSample, "(sample, group)", rows=("n_job_sample",))
+    link_sample = Table(LinkSample, "(sample, link)", rows=("n_link_sample",))
     bound_ps = Words("(transfer, link) how long a link has held a transfer back", rows=("n_bound",))
     taken = Table(StepTaken, "steps of starts that are over, the first of them", rows=("n_taken",))
     event = Table(ClusterEvent, "what happened in the cluster, the first of it", rows=("n_event",))

@@ -194,7 +194,9 @@ def sample_group(params, state, group_id, row, t):
 
 @jit_call
 def sample_gpus(params, state, node_id, row):
-    """Add the free memory slices of a ready node's GPUs, and those of them that no replica of any pool could take."""
+    """Add the free memory slices of a ready node's GPUs, those of them that no replica of any pool could take, and the GPUs
+    that are free as a whole or in part.
+    """
     node = state.node[node_id]
     for u in range(node.first_gpu, node.first_gpu + params.node_group[node.group].gpus):
         gpu = state.gpu[u]
@@ -205,3 +207,5 @@ def sample_gpus(params, state, node_id, row):
         free = params.node_group[node.group].slices - count_slices(gpu.busy)
         row.free_slices += free
         row.useless_slices += free - count_slices(useful)
+        row.empty_gpus += free == params.node_group[node.group].slices
+        row.part_gpus += 0 < free < params.node_group[node.group].slices

@@ -24,6 +24,7 @@ from sim.model.tables.codes import (
 )
 from sim.model.tables.sample import POOL_SAMPLE_SIZE
 from sim.model.telemetry.cluster_log import sample_groups
+from sim.model.telemetry.link_samples import sample_links
 from sim.model.telemetry.marks import sample_work
 from sim.model.telemetry.replica_time import settle_areas
 
@@ -125,6 +126,8 @@ def sample(params, state, t):
         state.digest += finished(hash_of(row.words, POOL_SAMPLE_SIZE))
         sample_work(params, state, pool, state.work_sample[number * n_pool + pool], t)
     sample_groups(params, state, number, t)
+    if params.n_link > 0:
+        sample_links(params, state, number, t)
     if params.n_station > 0 and t % params.sample_ps == 0:
         sample_stations(params, state, t)
 
