@@ -113,7 +113,7 @@ def replicas_panel(axis: Axis, samples: Samples) -> Panel:
     colours = {label: STAGE_COLOURS.get(label, OTHER_STAGE) for label in seen}
     area = areas(axis, long_rows(axis, samples.time_s, seen), colours, "replicas", interpolate="step-after")
     wanted = long_rows(axis, samples.time_s, {"wanted": samples.wanted})
-    line = _line_over(axis, wanted, "wanted", interpolate="step-after", strokeDash=[4, 2])
+    line = line_over(axis, wanted, "wanted", interpolate="step-after", strokeDash=[4, 2])
     return Panel("Replicas by stage", 120, axis, [area, line])
 
 
@@ -125,7 +125,7 @@ def queue_panel(axis: Axis, samples: Samples) -> Panel:
     colours = {name: QUEUE_COLOURS[name] for name in waiting}
     area = areas(axis, long_rows(axis, samples.time_s, waiting), colours, "requests")
     running = long_rows(axis, samples.time_s, {"running": samples.running})
-    return Panel("Requests waiting and running", 110, axis, [area, _line_over(axis, running, "running")])
+    return Panel("Requests waiting and running", 110, axis, [area, line_over(axis, running, "running")])
 
 
 def station_panels(axis: Axis, samples: StationSamples) -> list[Panel]:
@@ -237,7 +237,7 @@ def areas(
     return marks.encode(x=x_of(axis), y=y, color=_colour(colours, "square"), order="order:Q")
 
 
-def _line_over(axis: Axis, data: Rows, name: str, **mark: Any) -> Any:
+def line_over(axis: Axis, data: Rows, name: str, **mark: Any) -> Any:
     """A dark line over a stack, with its own entry in the legend."""
     import altair as alt
 

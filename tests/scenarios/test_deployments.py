@@ -37,3 +37,32 @@ def test_over_a_hundred_seeds() -> None:
     assert sum(row["outcome"] == "promoted" for row in good) >= 98
     bad, all_bad = (np.array([row["new_bad"] for row in rows]) for rows in (gated, plain))
     assert np.median(bad) * 100 < np.median(all_bad)
+
+
+@pytest.mark.parametrize(
+    ("share", "ends"),
+    [
+        ("0.1", ["rollout_started", "rollout_back", "rollout_rolled_back"]),
+        ("0.01", ["rollout_started", "rollout_promoted", "rollout_ended"]),
+    ],
+)
+def test_on_a_cluster_every_measurement_and_what_came_of_it_is_an_event(share: str, ends: list[str]) -> None:
+    words = ["duration_s=400", "traffic.arrivals.rate_per_s=2", "cluster=one_dgx_h100", "coldstart=snapshot"]
+    words += ["pool={min_replicas: 2, max_replicas: 4}", f"pools.new.bad_answer_share={share}"]
+    ways = ("traffic=router", "steps=[{weight: 50, pause_s: 100}]", "at_s=20", "scale_down_delay_s=20")
+    done = sim.run("bad_version", [*words, *(f"deployments.0.{way}" for way in ways)])
+    found = done.summary["deployments"]["old to new"]
+    events = done.events.to_pylist()
+    rows = [row for row in events if row["event"].startswith(("rollout", "gate"))]
+    assert {(row["pool"], row["cause"], row["cause_of"]) for row in rows} == {
+        ("new", "deployment", "deployments.0")
+    }
+    assert [row["event"] for row in rows if row["gate"] is None] == ends
+    measured = [row for row in rows if row["gate"] is not None]
+    assert len(measured) == found["measurements"] > 5
+    assert {row["gate"] for row in measured} == {0, 1, 2}
+    if found["outcome"] == "rolled_back":
+        back = next(row for row in rows if row["event"] == "rollout_back")
+        decided = events[back["because"]]
+        assert (decided["event"], decided["gate"], decided["time_ps"]) == ("gate_failed", 0, back["time_ps"])
+        assert found["because"] == "bad_answers"

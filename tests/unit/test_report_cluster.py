@@ -134,6 +134,33 @@ def test_too_many_gpus_are_stacked(run: RunFiles, told: Occupancy, monkeypatch: 
     assert "too many to draw one by one" in found.note
 
 
+def test_samples_of_gpus_and_links_are_those_of_the_run(run: RunFiles, told: Occupancy) -> None:
+    for row in run.tables.nodes.to_pylist():
+        t, ready = row["time_ps"], row["nodes_ready"] * 2
+        assert 0 <= row["empty_gpus"] + row["part_gpus"] <= ready
+        assert row["free_slices"] >= 8 * row["empty_gpus"] + row["part_gpus"]
+        held = [
+            {
+                h.place[:2]
+                for h in told.held
+                if h.begin_ps <= at < h.end_ps and is_ready(told, h.place.node, at)
+            }
+            for at in (t - 1, t)
+        ]
+        assert min(map(len, held)) <= ready - row["empty_gpus"] <= max(map(len, held))
+    links, found = run.tables.links.to_pylist(), run.summary["links"]["NFS"]
+    assert sum(row["moved_bytes"] for row in links) == pytest.approx(found["run_moved_gb"] * 1e9)
+    assert sum(row["busy_s"] for row in links) == pytest.approx(found["run_busy_s"])
+    assert sum(row["full_s"] for row in links) == pytest.approx(found["run_full_s"])
+    assert all(row["bytes_per_s"] <= row["capacity_bytes_per_s"] for row in links)
+    assert max(row["transfers"] for row in links) <= found["run_transfers_max"]
+
+
+def is_ready(told: Occupancy, node: tuple[str, int], t: int) -> bool:
+    """Whether a node is ready at an instant."""
+    return any(s.node == node and s.stage == "ready" and s.begin_ps <= t < s.end_ps for s in told.nodes)
+
+
 # ---- cold starts ----------------------------------------------------------------------
 def test_the_starts_that_are_drawn_are_those_of_the_records(run: RunFiles) -> None:
     starts = all_starts(run.tables.starts)
@@ -225,6 +252,7 @@ def test_a_picture_and_a_page_have_them(run: RunFiles) -> None:
     page = safe(run_page(run, DAY))
     ids = set(charts(page))
     assert {"gpus", "start-0", "bill-chart"} <= ids
+    assert {f"cluster-{name}" for name in ("nodes", "slices", "links", "transfers", "power")} <= ids
     bill = page.one("figure", id="bill-chart").one("table").all("tr")
     assert bill[-1].all("td")[-1].attributes["data-value"] == repr(
         float(sum(x["usd"] for x in run.summary["usd_lines"]))

@@ -9,6 +9,7 @@ from sim.records.occupancy import occupancy
 from sim.records.run_dir import RunFiles
 from sim.report.cluster.bill import bill_chart, bill_values
 from sim.report.cluster.gantt import Gantt, gantt
+from sim.report.cluster.levels import cluster_panels
 from sim.report.cluster.rows import gpu_rows
 from sim.report.cluster.waterfall import all_starts, chosen, height_of, title_of, values_of, waterfall
 from sim.report.figure import Figure, Group
@@ -54,13 +55,17 @@ def charts_below(run: RunFiles) -> list[Any]:
 
 
 def gpu_figures(run: RunFiles, axis: Axis, spans: list[tuple[float, float]]) -> list[Html | Figure | Group]:
-    """The GPUs of a run over time, for its page."""
+    """The GPUs of a run over time, then its nodes, links and power, for its page."""
     found = gpus_over_time(run, axis, PAGE_PX)
-    if found is None:
-        return []
-    panel = found.panel
-    chart = apart([unmeasured(axis, spans), *panel.layers])
-    return [tag("h3", "GPUs"), Figure("gpus", panel.title, chart, found.values, found.note, panel.height)]
+    figures = []
+    if found is not None:
+        panel = found.panel
+        chart = apart([unmeasured(axis, spans), *panel.layers])
+        figures.append(Figure("gpus", panel.title, chart, found.values, found.note, panel.height))
+    for name, panel in cluster_panels(run, axis):
+        chart = apart([unmeasured(axis, spans), *panel.layers])
+        figures.append(Figure(f"cluster-{name}", panel.title, chart, height=panel.height))
+    return [tag("h3", "GPUs"), *figures] if figures else []
 
 
 def start_figures(run: RunFiles) -> list[Html | Figure | Group]:
