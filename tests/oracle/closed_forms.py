@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from itertools import pairwise
+from itertools import pairwise, product
 from typing import NamedTuple
 
 import numpy as np
@@ -166,3 +166,50 @@ def modulated_mm1_wait(rate: float, speeds: tuple[float, float], leaves: tuple[f
     inside = float(empty @ ratio @ inverse @ inverse @ np.ones(2))
     waiting = inside - (1 - float(empty.sum()))
     return waiting / rate
+
+
+def breakdown_mmc_wait(
+    rate: float, servers: int, speeds: tuple[float, float], leaves: tuple[float, float]
+) -> float:
+    """Mean wait in an M/M/c whose servers break down and are repaired, each by itself, busy or idle.
+
+    A server works at `speeds[0]` while it is up and at `speeds[1]` while it is down, and leaves these states at the rates
+    `leaves`; nobody changes servers. Who finds several idle takes the first of them behind a server that is drawn at random
+    (that one included), round and round. The waiting line has the matrix-geometric solution of a quasi-birth-death process,
+    π_q = π_0 R^q; the states with an idle server, its boundary, and π_0 are one linear system.
+    """
+    free, full = [], []
+    for state in product((0, 1), repeat=2 * servers):
+        (full if all(state[servers:]) else free).append(state)  # down of each, then busy of each
+    every = {state: i for i, state in enumerate([*free, *full])}
+    inside, n_free = np.zeros((len(every), len(every))), len(free)
+    ends = np.zeros((len(full), len(full)))  # an answer ends and the next in line begins
+    for state, i in every.items():
+        down, busy = state[:servers], state[servers:]
+        for k in range(servers):
+            turned = (*down[:k], 1 - down[k], *down[k + 1 :], *busy)
+            inside[i, every[turned]] += leaves[down[k]]
+            if busy[k]:
+                inside[i, every[(*down, *busy[:k], 0, *busy[k + 1 :])]] += speeds[down[k]]
+                if i >= n_free:
+                    ends[i - n_free, i - n_free] += speeds[down[k]]
+            if i < n_free:
+                idle = next(j % servers for j in range(k, k + servers) if not busy[j % servers])
+                inside[i, every[(*down, *busy[:idle], 1, *busy[idle + 1 :])]] += rate / servers
+    local = inside[n_free:, n_free:]
+    stay = local - np.diag(local.sum(axis=1) + ends.sum(axis=1) + rate)
+    up, one = rate * np.eye(len(full)), np.eye(len(full))
+    ratio = np.zeros_like(ends)
+    for _ in range(100_000):
+        better = -(up + ratio @ ratio @ ends) @ np.linalg.inv(stay)
+        if np.allclose(better, ratio, rtol=0, atol=1e-15):
+            break
+        ratio = better
+    inverse = np.linalg.inv(one - ratio)
+    whole = inside - np.diag(inside.sum(axis=1))
+    whole[n_free:, n_free:] += ratio @ ends - up
+    weights = np.concatenate([np.ones(n_free), inverse.sum(axis=1)])
+    found = np.linalg.lstsq(np.vstack([whole.T, weights]), np.append(np.zeros(len(every)), 1.0), rcond=None)[
+        0
+    ]
+    return float(found[n_free:] @ ratio @ inverse @ inverse @ np.ones(len(full))) / rate

@@ -134,3 +134,14 @@ def test_the_plain_model_serves_priorities_as_theory_says() -> None:
         interval = theory.replication_interval(means[:, number], confidence=0.999)
         assert interval.holds(expected)
         assert interval.half_width < 0.35 * expected
+
+
+@pytest.mark.parametrize("servers", [1, 2, 3])
+def test_servers_that_break_down(servers: int) -> None:
+    """With nothing to tell up from down it is M/M/c; a single server is one in an environment of two states."""
+    rate, mean = 0.7 * servers, 1.0
+    alike = theory.breakdown_mmc_wait(rate, servers, (1 / mean, 1 / mean), (0.3, 0.9))
+    assert alike == pytest.approx(theory.mmc_wait(rate, mean, servers), rel=1e-6)
+    if servers == 1:
+        one = theory.breakdown_mmc_wait(0.4, 1, (1.0, 0.3), (0.1, 0.25))
+        assert one == pytest.approx(theory.modulated_mm1_wait(0.4, (1.0, 0.3), (0.1, 0.25)), rel=1e-6)

@@ -107,3 +107,52 @@ def test_a_server_in_an_environment_of_two_states(load: float, factor: float) ->
     seen = theory.replication_interval(means, 0.999)
     assert seen.half_width < 0.12 * expected_s, f"too wide to tell: {seen} for {expected_s}"
     assert abs(seen.mean - expected_s) <= seen.half_width + 0.01 * expected_s, (seen, expected_s)
+
+
+def run_servers(requests: np.ndarray, servers: int, episodes: Rows, seed: int) -> Result:
+    """Requests (arrival, prompt, output) wait in one line at the gateway for replicas that serve one at a time."""
+    pool = PoolRow(
+        base_ps=np.full(2, STEP_PS),
+        slope_ps=np.zeros(2, dtype=np.int64),
+        prefill_ps=0,
+        attention_q16=0,
+        n_blocks=PLENTY,
+        max_num_seqs=1,
+        max_num_batched_tokens=PLENTY,
+        max_model_len=2 * PLENTY,
+    )
+    p = make_params(
+        RunRow(seed=seed, duration_ps=int(requests[-1, 0]) + 1, warmup_ps=0, end_ps=NEVER >> 3, sample_ps=0),
+        Traffic(*requests.T, np.zeros(len(requests), dtype=np.int64)),
+        [ClassRow()],
+        [ServedModelRow(outstanding_max=1, hold_max=len(requests))],
+        [pool] * servers,
+        things=episodes,
+    )
+    return make_result(p, run_plan(p))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("servers", "load"), [(2, 0.6), (3, 0.8)])
+def test_servers_that_break_down_and_are_repaired(servers: int, load: float) -> None:
+    """M/M/c with breakdowns: each server is up for 2 s and down for half a second in the mean, by itself, and does a
+    thousandth of its work meanwhile. `load` is of what the servers do in the mean.
+    """
+    up_s, down_s, factor, n = 2.0, 0.5, 1000.0, 60_000
+    speeds, leaves = (1 / MEAN_S, 1 / MEAN_S / factor), (1 / up_s, 1 / down_s)
+    rate = load * servers * (speeds[0] * up_s + speeds[1] * down_s) / (up_s + down_s)
+    expected_s = theory.breakdown_mmc_wait(rate, servers, speeds, leaves)
+    assert expected_s > 2 * theory.mmc_wait(rate, MEAN_S, servers), "breakdowns matter"
+    clock = {"gap_ps": exponential_table_ps(up_s), "lasts_ps": exponential_table_ps(down_s)}
+    broken = [slow(NEVER, 0, factor, clock=1 + i, pool=1 + i) for i in range(servers)]
+    means = []
+    for replication in range(12):
+        rng = np.random.default_rng([replication, 97, servers])
+        arrival_ps = poisson_ps(rng, rate, n)
+        requests = np.column_stack([arrival_ps, np.ones(n, dtype=np.int64), geometric_tokens(rng, n)])
+        things = {"episode": broken, "fault_clock": [clock] * servers}
+        found = run_servers(requests, servers, things, seed=replication)
+        means.append(float((found.requests["scheduled_ps"] - arrival_ps)[5000:].mean() / 1e12))
+    seen = theory.replication_interval(means, 0.999)
+    assert seen.half_width < 0.12 * expected_s, f"too wide to tell: {seen} for {expected_s}"
+    assert abs(seen.mean - expected_s) <= seen.half_width + 0.01 * expected_s, (seen, expected_s)
