@@ -9,16 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from sim.engine.around import (
-    bad_answers,
-    gate_rows,
-    link_rows,
-    link_samples,
-    rollout_rows,
-    station_rows,
-    station_samples,
-    version_rows,
-)
+from sim.engine import around
 from sim.engine.blame import blame_columns, network_ps
 from sim.engine.jobs import run_columns
 from sim.engine.nodes import event_columns, group_rows, group_samples, wait_rows
@@ -93,18 +84,18 @@ def make_result(
         pools=_pools(params, state),
         end_ps=int(state.now_ps),
         digest=make_digest(state),
-        stations=tuple(station_rows(params, state)),
-        station_samples=station_samples(params, state),
-        links=tuple(link_rows(params, state)),
-        link_samples=link_samples(params, state),
+        stations=tuple(around.station_rows(params, state)),
+        station_samples=around.station_samples(params, state),
+        links=tuple(around.link_rows(params, state)),
+        link_samples=around.link_samples(params, state),
         node_groups=tuple(group_rows(params, state)),
         node_samples=group_samples(params, state),
         slice_waits=tuple(wait_rows(params, state)),
         events=event_columns(params, state) if records else {},
         job_runs=run_columns(params, state),
-        rollouts=tuple(rollout_rows(params, state)),
-        versions=tuple(version_rows(params, state)),
-        gates=tuple(gate_rows(params, state)),
+        rollouts=tuple(around.rollout_rows(params, state)),
+        versions=tuple(around.version_rows(params, state)),
+        gates=tuple(around.gate_rows(params, state)),
         starts=all_starts(params, state) if classes else (),
         steps_taken=taken_columns(params, state) if records else {},
         window_end_ps=int(window["time_ps"]),
@@ -148,7 +139,7 @@ def _requests(params: Params, state: State, blame: bool = True) -> dict[str, np.
         "network_ps": network_ps(params, traffic.class_id, pool),
     }
     is_answered = served & (columns["outcome"] == COMPLETED)
-    columns["bad_answer"] = bad_answers(params, pool, is_answered)
+    columns["bad_answer"] = around.bad_answers(params, pool, is_answered)
     if not params.has_attempts:
         columns |= {"attempts": nothing + 1, "taken_ps": arrival, "wasted_tokens": nothing}
     if blame:

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from sim.engine.host import run_plan
-from sim.model.tables.node import ClusterEvent
+from sim.model.tables.cluster_record import ClusterEvent
 from sim.model.tables.run import State
 from sim.model.tables.sample import MARK_RUN, MARK_WARM, N_MARK
 

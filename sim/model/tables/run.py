@@ -10,23 +10,21 @@ from typing import Any
 
 import numpy as np
 
+from sim.model.tables.cluster_record import ClusterEvent, JobSample, NodeGroupSample
 from sim.model.tables.codes import N_STEP_MAX
 from sim.model.tables.fault import Episode, EpisodeState, FaultClock, Victim
 from sim.model.tables.gate import Gate, GateState, Version, VersionState
 from sim.model.tables.job import JobParams, JobRun, JobRunState
 from sim.model.tables.link import Artifact, ArtifactState, Cached, LinkParams, LinkSample, LinkState, Transfer
 from sim.model.tables.node import (
-    ClusterEvent,
     ClusterParams,
     Drought,
     Gpu,
     GpuShare,
-    JobSample,
     Member,
     Node,
     NodeGroupMark,
     NodeGroupParams,
-    NodeGroupSample,
     NodeGroupState,
     NodeStep,
     PoolPlace,

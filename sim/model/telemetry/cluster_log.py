@@ -7,8 +7,8 @@ from sim.model.base.histogram import add_wide, finished
 from sim.model.base.words import clear_row
 from sim.model.placement.mig import count_slices, useful_slices
 from sim.model.record.request_record import hash_of
+from sim.model.tables.cluster_record import CLUSTER_EVENT_SIZE, JOB_SAMPLE_SIZE, NODE_GROUP_SAMPLE_SIZE
 from sim.model.tables.node import (
-    CLUSTER_EVENT_SIZE,
     EVENT_JOB_FAILED,
     EVENT_JOB_SUBMITTED,
     EVENT_NODE_NOTICE,
@@ -23,9 +23,7 @@ from sim.model.tables.node import (
     EVENT_REPLICA_PREEMPTED,
     EVENT_REPLICA_STAGE,
     EVENT_REPLICA_WAITS,
-    JOB_SAMPLE_SIZE,
     NODE_ABSENT,
-    NODE_GROUP_SAMPLE_SIZE,
     NODE_READY,
 )
 
