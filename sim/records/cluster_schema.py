@@ -48,11 +48,9 @@ LINKS: list[Column] = [
     Column("interval_s", pa.float64(), "s", "time since the sample before; 0 for the first"),
     Column("link", NAME, "name", "link that starts share"),
     Column("transfers", pa.int32(), "transfers", "in progress over it"),
-    Column("bytes_per_s", pa.float64(), "bytes/s", "that they move together"),
-    Column(
-        "capacity_bytes_per_s", pa.float64(), "bytes/s", "that it carries now: less than it could by a fault"
-    ),
-    Column("use", pa.float64(), "1", "bytes_per_s / capacity_bytes_per_s; null where it carries nothing"),
+    Column("rate", pa.float64(), "bytes/s", "that they move together"),
+    Column("capacity", pa.float64(), "bytes/s", "that it carries now: less than it could by a fault"),
+    Column("use", pa.float64(), "1", "rate / capacity; null where it carries nothing"),
     Column("moved_bytes", pa.int64(), "bytes", "of the transfers over it that ended in the interval"),
     Column("busy_s", pa.float64(), "s", "of the interval: with a transfer in progress"),
     Column("full_s", pa.float64(), "s", "of the interval: it held some of them back"),

@@ -152,7 +152,7 @@ def test_samples_of_gpus_and_links_are_those_of_the_run(run: RunFiles, told: Occ
     assert sum(row["moved_bytes"] for row in links) == pytest.approx(found["run_moved_gb"] * 1e9)
     assert sum(row["busy_s"] for row in links) == pytest.approx(found["run_busy_s"])
     assert sum(row["full_s"] for row in links) == pytest.approx(found["run_full_s"])
-    assert all(row["bytes_per_s"] <= row["capacity_bytes_per_s"] for row in links)
+    assert all(row["rate"] <= row["capacity"] for row in links)
     assert max(row["transfers"] for row in links) <= found["run_transfers_max"]
 
 

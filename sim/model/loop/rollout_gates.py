@@ -84,19 +84,21 @@ def judge(params, state, number, t):
     is_served = RollingSync(state.rollout[number].sync, 0).new_available > 0
     begin_watching(params, state, number, t)
     found = RUNNING
+    decided = state.rollout[number].event
     for i in range(rollout.n_gate):
         gate = params.gate[rollout.first_gate + i]
         own = state.gate[rollout.first_gate + i]
         keep_sums(gate, own, t)
-        event = state.rollout[number].event
+        event = decided
         if own.next_ps <= t:
             phase = measure_gate(params, state, rollout.first_gate + i, is_served, t)
             event = log_gate(params, state, number, i, phase, t)
         verdict = verdict_of(gate, own)
         if found == RUNNING and (verdict == FAILED or verdict == ERROR or verdict == INCONCLUSIVE):
             state.rollout[number].because = 1 + i
-            state.rollout[number].event = event
+            decided = event
             found = INCONCLUSIVE if verdict == INCONCLUSIVE else FAILED
+    state.rollout[number].event = decided
     return found
 
 

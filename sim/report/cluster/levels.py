@@ -83,7 +83,7 @@ def links_panel(axis: Axis, table: Any, is_rate: bool = True) -> Panel:
     names = np.array(table.column("link").to_pylist())
     moved = {name: numbers(table, "busy_s")[names == name].sum() for name in dict.fromkeys(names.tolist())}
     busiest = sorted(moved, key=lambda name: -moved[name])[:LINKS_MAX]
-    column, factor = ("bytes_per_s", 1e-9) if is_rate else ("transfers", 1.0)
+    column, factor = ("rate", 1e-9) if is_rate else ("transfers", 1.0)
     series = {}
     for name in (name for name in moved if name in busiest):
         mine = names == name
