@@ -7,12 +7,13 @@ of the cluster are stacked by what they are used for instead.
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from sim.records.occupancy import Held, Occupancy
+from sim.records.occupancy import Held, Mark, Occupancy
 from sim.records.run_dir import RunFiles
 from sim.report.cluster.rows import (
     FREE,
@@ -39,6 +40,7 @@ ROW_PX, LEAST_PX, SLICED_PX, HEIGHT_PX = (
     96,
     560,
 )  # of a row, at most where it is cut, and of all of them
+APART_PX = 8  # a row that has a line around its bars
 LABEL_PX, LETTER_PX = 13, 6.2  # a label's height, and a letter's width
 BINS = 400  # of the stack
 NAMES = "gpu_names"  # what the chart calls the names of its rows
@@ -66,10 +68,12 @@ def gantt(run: RunFiles, axis: Axis, told: Occupancy, rows: GpuRows, width_px: f
     top = -1 if any(mark.node is None for mark in marks) else 0
     named = list(_named_rows(rows, row_px))
     y = _y(rows, [place for place, _ in named], top)
-    nodes = _bars(axis, y, _node_bars(axis, told, rows, 1 / row_px), NODE_COLOURS)
+    edge_px = 1.0 if row_px >= APART_PX else 0.3
+    nodes = _bars(axis, y, _node_bars(axis, told, rows, edge_px / row_px), NODE_COLOURS)
     layers = [nodes.add_params(alt.param(name=NAMES, value=[name for _, name in named]))]
-    held = list(_held_bars(axis, told, rows, 1 / row_px))
-    layers.append(_bars(axis, y, held, {label: held_colour(label) for label in _seen(held)}, edge=0.6))
+    held = list(_held_bars(axis, told, rows, edge_px / row_px))
+    colours = {label: held_colour(label) for label in _seen(held)}
+    layers.append(_bars(axis, y, held, colours, edge=0.6 if row_px >= APART_PX else 0.0))
     if row_px >= LABEL_PX:
         layers.append(_names(axis, y, _wide(axis, told, rows, (width_px, row_px))))
     if marks:
@@ -251,10 +255,15 @@ def _stack(axis: Axis, told: Occupancy, rows: GpuRows, cut: str) -> Gantt:
     upwards, colours = _upwards(series)
     middle_s = (edges[:-1] + edges[1:]) / 2 / PS_PER_S
     data = long_rows(axis, middle_s, {label: np.round(upwards[label], 4) for label in upwards})
-    chart = areas(axis, data, colours, "GPUs", interpolate="step")
+    layers = [areas(axis, data, colours, "GPUs", interpolate="step")]
+    marks = marks_shown(told.marks)[:MARKS_MAX]
+    if marks:
+        import altair as alt
+
+        layers.append(_marks(axis, alt.value(7), [_mark(axis, rows, mark) for mark in marks]))
     many = f"{number(rows.n)} GPUs with {number(len(told.held))} bars: too many to draw one by one."
-    values = _stack_table(axis, middle_s, upwards)
-    return Gantt(Panel("GPUs by what they are used for", 220, axis, [chart]), values, many + cut)
+    values = _stack_table(middle_s, upwards, np.searchsorted(edges, [m.time_ps for m in marks]) - 1, marks)
+    return Gantt(Panel("GPUs by what they are used for", 220, axis, layers), values, many + cut)
 
 
 def _upwards(series: dict[str, np.ndarray]) -> tuple[dict[str, np.ndarray], dict[str, str]]:
@@ -271,12 +280,17 @@ def _upwards(series: dict[str, np.ndarray]) -> tuple[dict[str, np.ndarray], dict
     return stacked, {label: NODE_COLOURS.get(label) or held_colour(label) for label in stacked}
 
 
-def _stack_table(axis: Axis, time_s: np.ndarray, series: dict[str, np.ndarray]) -> Table:
-    body: list[list[Cell | str]] = [
-        [
-            Cell(f"{t:,.0f}", t),
-            *(Cell(number(float(values[i])), float(values[i])) for values in series.values()),
-        ]
-        for i, t in enumerate(time_s.tolist())
-    ]
-    return Table(("time, s", *series), body)
+def _stack_table(
+    time_s: np.ndarray, series: dict[str, np.ndarray], places: np.ndarray, marks: Sequence[Mark]
+) -> Table:
+    """A row a bin; the last column says what happened in it, if anything did anywhere."""
+    happened: dict[int, list[str]] = {}
+    for place, mark in zip(places.tolist(), marks, strict=True):
+        happened.setdefault(max(0, min(place, BINS - 1)), []).append(MARK_NAMES[mark.event])
+    body: list[list[Cell | str]] = []
+    for i, t in enumerate(time_s.tolist()):
+        counts = Counter(happened.get(i, []))
+        said = ", ".join(f"{n} × {name}" for name, n in counts.items())
+        cells = [Cell(number(float(values[i])), float(values[i])) for values in series.values()]
+        body.append([Cell(f"{t:,.0f}", t), *cells, *([said] if marks else [])])
+    return Table(("time, s", *series, *(["what happened"] if marks else [])), body)
