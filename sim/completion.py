@@ -142,7 +142,7 @@ def why_settings(run: str) -> list[str]:
     from sim.records.config import read_json
     from sim.records.run_dir import CONFIG_JSON, find_run
 
-    measures = ["measure=e2e", "measure=ttft"]
+    measures = ["measure=e2e", "measure=ttft", "request="]
     try:
         config = read_json(find_run(run) / CONFIG_JSON)["config"]
         return [*(f"class={c['name']}" for c in config["classes"]), *measures]

@@ -56,7 +56,7 @@ def only_runs(verb: str, found: Sequence[tuple[str, Path]]) -> list[Path]:
 
 
 def why(words: list[str], console: Callable[[], Any]) -> list[Path]:
-    """`why RUN [class=NAME] [measure=ttft|e2e]`: what the misses of a run that was kept spent their time on."""
+    """`why RUN [class=NAME] [measure=ttft|e2e] | request=ID`: what misses, or one request, spent their time on."""
     from sim.report.plot_why import why_run
 
     return why_run(words, console())

@@ -25,7 +25,7 @@ fleetsim: simulate a fleet that serves AI models, before money is spent
   fleetsim show SCENARIO [key=value ...]       every key with its unit and source; --json, --all
   fleetsim list [GROUP]                        what there is to choose from; scenarios, studies
   fleetsim plot RUN|STUDY|SWEEP|RUN RUN ...    their picture, as HTML and PNG
-  fleetsim why RUN [class=NAME] [measure=e2e]  what its misses spent their time on
+  fleetsim why RUN [class=NAME] [measure=e2e]  what its misses spent their time on; request=ID: one request
   fleetsim report RUN|STUDY|SWEEP|RUN RUN ...  one HTML page of what came out, to share; -o FILE
   fleetsim trace RUN [--from T] [--to T]       its timeline for Perfetto; -o FILE
   fleetsim metrics RUN [--rules FILE]          OpenMetrics under vLLM's names, or alerts rehearsed; -o FILE, --at T

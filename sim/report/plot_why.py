@@ -19,6 +19,7 @@ from sim.report.plot import SUBTITLE_CHARACTERS, stem_of, title_of, write_chart
 from sim.report.style import CAUSE_COLOURS, RED, configured
 from sim.report.why import LABELS, UNTIL, no_promise, print_why, sentence, start_waits
 from sim.report.why_cold import cold_wait, link_lines, wait_table
+from sim.report.why_request import print_request
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -26,16 +27,22 @@ if TYPE_CHECKING:
 MET = "#C9D6DF"
 
 
-SETTINGS = ("class", "measure")
+SETTINGS = ("class", "measure", "request")
 
 
 def why_run(words: Sequence[str], console: Console) -> list[Path]:
-    """Prints and draws what `why RUN [class=NAME] [measure=ttft|e2e]` asks for; the files written.
+    """Prints and draws what `why RUN [class=NAME] [measure=ttft|e2e]` asks for, or prints what `why RUN request=ID` does;
+    the files written.
 
     Raises InputError for words it cannot use, a run that is not there or kept no requests.
     """
     name, asked = asked_of(words)
     run = read_run(find_run(name))
+    if "request" in asked:
+        if len(asked) > 1:
+            raise InputError("why: request=ID is asked for alone, without class and measure")
+        print_request(run, asked["request"], console)
+        return []
     found = blame_of_run(run, asked.get("class"), asked.get("measure"))
     print_why(found, console)
     wait = cold_wait(run, found)
@@ -57,7 +64,9 @@ def asked_of(words: Sequence[str]) -> tuple[str, dict[str, str]]:
         key, equals, value = word.partition("=")
         if not equals or key not in SETTINGS:
             raise InputError(
-                problem("why", word, "class=NAME, measure=ttft, measure=e2e", nearest(key, SETTINGS))
+                problem(
+                    "why", word, "class=NAME, measure=ttft, measure=e2e, request=ID", nearest(key, SETTINGS)
+                )
             )
         if key in asked:
             raise InputError(f"why: {word!r}: {key} is said twice; allowed: once")

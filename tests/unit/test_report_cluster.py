@@ -33,7 +33,9 @@ from sim.report.cluster.waterfall import all_starts, chosen
 from sim.report.page_run import run_page
 from sim.report.panels import time_axis
 from sim.report.plot import run_chart
+from sim.report.text import seconds
 from sim.report.why_cold import cold_wait, link_lines, rows_of, wait_table
+from sim.report.why_request import print_request, stage_rows
 from sim.units import s_to_ps
 
 DAY = date(2026, 2, 3)
@@ -247,6 +249,20 @@ def test_why_says_it(run: RunFiles) -> None:
     assert [label for label, _ in rows_of(wait)][:2] == ["nobody asked yet", "waiting for a slice"]
     assert link_lines(wait)[0].startswith("weight load: ")
     assert "held back by NFS" in link_lines(wait)[0]
+
+
+def test_why_says_it_of_one_request(run: RunFiles) -> None:
+    rows = run.tables.requests.to_pylist()
+    row = max(rows, key=lambda r: r["blame_cold_start_ps"] or 0)
+    out = StringIO()
+    print_request(run, str(row["request_id"]), Console(width=100, file=out))
+    found = cold_starts_of(run)
+    assert found is not None
+    stages = stage_rows(found.split(np.array([row["request_id"]])))
+    assert sum(ps for _, ps in stages) == row["blame_cold_start_ps"] > 0
+    for text, ps in stages:
+        assert f"{text} " in out.getvalue()
+        assert seconds(ps / 1e12) in out.getvalue()
 
 
 # ---- whole pictures ----------------------------------------------------------------------

@@ -23,6 +23,7 @@ from sim.model.tables.slot import N_SPENT, SPENT_COLD_QUEUE, SPENT_INTERFERED, S
 from sim.records.requests import requests_table
 from sim.records.run_dir import read_run, run_tables, write_run
 from sim.report.plot_why import labelled, plot_why, why_chart
+from sim.report.text import seconds
 from sim.report.why import limit_text, sentence
 
 OBJECTIVES = FakeObjectives(ttft_s=1.0, itl_s=0.025, e2e_s=30.0)
@@ -238,6 +239,16 @@ def test_why_prints_and_draws(run_dir: Path, capsys: pytest.CaptureFixture[str])
     assert (run_dir / "why-chat-ttft.png").is_file()
 
 
+def test_one_request_is_told_by_itself(run_dir: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run = read_run(run_dir)
+    row = next(r for r in run.tables.requests.to_pylist() if r["outcome"] == "completed")
+    assert cli.main(["why", str(run_dir), f"request={row['request_id']}"]) == 0
+    shown = " ".join(capsys.readouterr().out.split())
+    assert f"Request {row['request_id']} ({row['class']}) came at" in shown
+    assert f"ttft {seconds(row['ttft_s'])}" in shown
+    assert "to the first token" in shown
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [
@@ -245,6 +256,9 @@ def test_why_prints_and_draws(run_dir: Path, capsys: pytest.CaptureFixture[str])
         (["measure=itl"], "measure: 'itl' is not valid; allowed: ttft or e2e"),
         (["mesure=e2e"], "did you mean 'measure'?"),
         (["--plot"], "why: '--plot' is not valid"),
+        (["request=4000"], "request: '4000' is not valid; allowed: a request_id of the run, 0 to 3999"),
+        (["request=x"], "request: 'x' is not valid"),
+        (["request=1", "class=chat"], "request=ID is asked for alone"),
     ],
 )
 def test_bad_input_is_one_line(
@@ -284,5 +298,6 @@ def test_completion_knows_the_runs_and_their_classes(run_dir: Path, monkeypatch:
         "class=code",
         "measure=e2e",
         "measure=ttft",
+        "request=",
     ]
     assert candidates(["why", "no-such-run", "cl"]) == ["class="]
