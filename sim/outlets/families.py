@@ -167,6 +167,15 @@ OWN_TTFT = Family(
     _TTFT,
 )
 OWN_COST = Family("fleetsim_cost_usd", COUNTER, "What the pool has cost.", ("pool",))
+OWN_NODES = Family("fleetsim_nodes", GAUGE, "Nodes of a group, by stage.", ("node_group", "stage"))
+OWN_SLICES = Family(
+    "fleetsim_gpu_slices",
+    GAUGE,
+    "Memory slices of a group's GPUs: of replicas, of jobs, free, and free but useless to everybody.",
+    ("node_group", "state"),
+)
+OWN_LINK_TRANSFERS = Family("fleetsim_link_transfers", GAUGE, "Transfers in progress over a link.", ("link",))
+OWN_LINK_RATE = Family("fleetsim_link_bytes_per_second", GAUGE, "What moves over a link.", ("link",))
 
 FAMILIES: tuple[Family, ...] = (
     *VLLM_GAUGES,
@@ -185,6 +194,10 @@ FAMILIES: tuple[Family, ...] = (
     OWN_ENDED,
     OWN_TTFT,
     OWN_COST,
+    OWN_NODES,
+    OWN_SLICES,
+    OWN_LINK_TRANSFERS,
+    OWN_LINK_RATE,
 )
 
 

@@ -8,6 +8,7 @@ import numpy as np
 
 from sim.model.tables.codes import STAGE_READY
 from sim.outlets import families as f
+from sim.outlets.cluster_metrics import cluster_series
 from sim.outlets.pods import NAMESPACE, gap_series, pod_series
 from sim.outlets.replay import replay
 from sim.outlets.series import Grid, Series, seconds
@@ -31,6 +32,7 @@ def run_series(run: RunFiles, progress: Callable[..., None] | None = None) -> li
         *picker_series(told),
         *deployment_series(told),
         *own_series(told),
+        *cluster_series(told),
     ]
     order = {family.name: i for i, family in enumerate(f.FAMILIES)}
     return sorted(found, key=lambda one: (order[one.family.name], one.labels))

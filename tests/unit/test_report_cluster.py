@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from datetime import date
 from io import StringIO
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -23,6 +24,8 @@ from sim.analysis.blame import blame_of_run
 from sim.analysis.cold import UNTOLD, UNWANTED, ColdStarts, Part, cold_starts_of, waited_for
 from sim.analysis.start_parts import Start
 from sim.analysis.summary import summarize
+from sim.outlets.cluster_metrics import cluster_series
+from sim.outlets.series import Grid
 from sim.records.occupancy import Occupancy, occupancy
 from sim.records.run_dir import RunFiles, read_run, run_tables, write_run
 from sim.report.cluster import gantt as gantts
@@ -165,6 +168,22 @@ def is_ready(told: Occupancy, node: tuple[str, int], t: int) -> bool:
     return any(s.node == node and s.stage == "ready" and s.begin_ps <= t < s.end_ps for s in told.nodes)
 
 
+def test_metrics_tell_what_samples_saw(run: RunFiles) -> None:
+    grid = Grid(np.unique(run.tables.nodes.column("time_ps").to_numpy()))
+    found = {
+        (one.family.name, one.labels): one.values
+        for one in cluster_series(SimpleNamespace(run=run, grid=grid))
+    }  # type: ignore[arg-type]
+    rows = run.tables.nodes.to_pylist()
+    assert found["fleetsim_nodes", ("cut", "ready")].tolist() == [row["nodes_ready"] for row in rows]
+    states = [
+        found["fleetsim_gpu_slices", ("cut", state)] for state in ("replicas", "jobs", "free", "useless")
+    ]
+    assert sum(states).tolist() == [row["used_slices"] + row["free_slices"] for row in rows]  # type: ignore[union-attr]
+    assert found["fleetsim_link_transfers", ("NFS",)].max() > 1
+    assert len(found["fleetsim_link_bytes_per_second", ("NFS",)]) == len(grid.time_ps)
+
+
 # ---- cold starts ----------------------------------------------------------------------
 def test_the_starts_that_are_drawn_are_those_of_the_records(run: RunFiles) -> None:
     starts = all_starts(run.tables.starts)
@@ -195,12 +214,9 @@ def test_a_cold_starts_wait_is_told_whole_request_by_request(run: RunFiles) -> N
         ("rolling_upgrade_under_load", []),
         ("gpu_drought", []),
         ("weights_from_one_store", ["links.0.bandwidth_gb_s=6", "pool.max_replicas=16", "duration_s=400"]),
-        ("monday", None),
     ],
 )
-def test_it_is_told_whole_in_every_story(scenario: str, words: list[str] | None, tmp_path: Path) -> None:
-    if words is None:
-        pytest.skip("not there")
+def test_it_is_told_whole_in_every_story(scenario: str, words: list[str], tmp_path: Path) -> None:
     done = sim.run(scenario, words, out=tmp_path)
     assert done.path is not None
     assert_told_whole(read_run(done.path))
