@@ -1,4 +1,4 @@
-"""The tables over a hundred seeds in docs/cluster.md, docs/cold-starts.md and docs/deployments.md:
+"""The tables over a hundred seeds in docs/cluster.md, docs/cold-starts.md, docs/deployments.md and docs/jobs.md:
 `python scripts/cluster_tables.py` runs their scenarios and writes them again between their markers (some minutes);
 `python scripts/cluster_tables.py zone_loss` writes one. A slow test fails where a page has other ones.
 """
@@ -21,7 +21,7 @@ from scipy.stats import binom  # noqa: E402
 from sim.api import run  # noqa: E402
 from sim.report.text import seconds  # noqa: E402
 
-PAGES = tuple(ROOT / "docs" / f"{name}.md" for name in ("cluster", "cold-starts", "deployments"))
+PAGES = tuple(ROOT / "docs" / f"{name}.md" for name in ("cluster", "cold-starts", "deployments", "jobs"))
 MARKED = re.compile(r"<!-- seeds: (?P<name>\w+) -->\n.*?<!-- end of seeds -->", re.DOTALL)
 SEEDS = range(1, 101)
 DOUBT = 0.05
@@ -61,6 +61,11 @@ def usd(value: float) -> str:
 def count(value: float) -> str:
     """A whole number."""
     return f"{value:,.0f}"
+
+
+def tenths(value: float) -> str:
+    """A number with one decimal."""
+    return f"{value:.1f}"
 
 
 def never(value: float) -> str:
@@ -113,6 +118,16 @@ def of_groups(name: str) -> Callable[[Summary], float]:
     return lambda found: sum(group[name] for group in found["node_groups"].values())
 
 
+def trained(found: Summary) -> float:
+    """GPU hours that jobs held for work that was not lost."""
+    return sum(job["run_gpu_s"] - job["run_lost_gpu_s"] for job in found["jobs"].values()) / 3600
+
+
+def lost_work(found: Summary) -> float:
+    """GPU hours of jobs for work that was lost."""
+    return sum(job["run_lost_gpu_s"] for job in found["jobs"].values()) / 3600
+
+
 def rollout_s(found: Summary) -> float | None:
     """How long the only deployment took."""
     (one,) = found["deployments"].values()
@@ -127,6 +142,7 @@ SERVED_P99 = Column("ttft p99 of the served", latency("ttft", "p99_served"), sec
 USD_H = Column("USD/h", level("usd_per_hour"), usd)
 FAILED = Column("failed", level("failed"), count)
 
+NO_QUEUES = ("cluster.queues=[]", "pool.queue=null", "cluster.jobs.0.queue=null")
 HOLD = "gateway.queue_capacity=100000"
 OTHERS = tuple(f"cluster.node_groups.{place}.max_nodes=2" for place in (1, 2))
 FALLBACK = "cluster.node_groups.1.max_nodes=4"
@@ -193,6 +209,26 @@ TABLES = {
             "nine: the load and one zone": ("pool.min_replicas=9",),
         },
         (FAILED, SERVED, MET, SERVED_P99, USD_H),
+    ),
+    "monday_morning": Table(
+        "monday_morning",
+        "who gets the GPUs",
+        {
+            "who came first": NO_QUEUES,
+            "each its own, and lends nothing": ("cluster.queues.1.quotas.0.borrowing_limit=0",),
+            "what is lent comes back when it is free": (
+                "cluster.queues.0.preemption.reclaim_within_cohort=never",
+            ),
+            "what is lent is taken back": (),
+            "who matters more, without quotas": (*NO_QUEUES, "pool.priority_class=1"),
+        },
+        (
+            SERVED,
+            MET,
+            SERVED_P99,
+            Column("GPU hours trained", trained, tenths),
+            Column("of work that was lost", lost_work, tenths),
+        ),
     ),
     "weights_from_one_store": Table(
         "weights_from_one_store",

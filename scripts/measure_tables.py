@@ -21,6 +21,7 @@ from sim.measures.listed import (  # noqa: E402
     NODE_GROUP,
     POOL,
     POOLS,
+    QUEUE,
     REQUESTS,
     SLICE_WAIT,
     STATION,
@@ -32,6 +33,7 @@ from sim.records.cluster_schema import EVENTS as EVENT_COLUMNS  # noqa: E402
 from sim.records.cluster_schema import JOBS as JOB_COLUMNS  # noqa: E402
 from sim.records.cluster_schema import LINKS as LINK_COLUMNS  # noqa: E402
 from sim.records.cluster_schema import NODES as NODE_COLUMNS  # noqa: E402
+from sim.records.cluster_schema import QUEUES as QUEUE_COLUMNS  # noqa: E402
 from sim.records.cluster_schema import STARTS as START_COLUMNS  # noqa: E402
 from sim.records.schema import REQUESTS as REQUEST_COLUMNS  # noqa: E402
 from sim.records.schema import STATIONS as STATION_COLUMNS  # noqa: E402
@@ -117,6 +119,7 @@ COLUMNS = {
     "nodes": NODE_COLUMNS,
     "events": EVENT_COLUMNS,
     "jobs": JOB_COLUMNS,
+    "queues": QUEUE_COLUMNS,
     "starts": START_COLUMNS,
     "link samples": LINK_COLUMNS,
 }
@@ -131,6 +134,7 @@ TABLES = {
     "node groups": lambda: table(NODE_GROUP),
     "slice waits": lambda: table(SLICE_WAIT),
     "jobs": lambda: table(JOB),
+    "queues": lambda: table(QUEUE),
     "limits": limits,
 }
 

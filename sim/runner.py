@@ -72,6 +72,11 @@ class Run:
         return self._all_tables().jobs
 
     @property
+    def queues(self) -> Any:
+        """One row per sample, queue and flavor, as an Arrow table (empty without queues)."""
+        return self._all_tables().queues
+
+    @property
     def nodes(self) -> Any:
         """One row per sample and node group, as an Arrow table (empty without a cluster)."""
         return self._all_tables().nodes

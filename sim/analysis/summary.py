@@ -18,6 +18,7 @@ from sim.analysis.latency import count, latencies
 from sim.analysis.links import link_measures
 from sim.analysis.nodes import beside_lines, beside_usd, node_measures, wait_measures
 from sim.analysis.promises import kind_of, with_promises
+from sim.analysis.queues import queue_measures
 from sim.analysis.rollouts import rollout_measures
 from sim.analysis.starts import cold_start_times
 from sim.analysis.stations import station_measures
@@ -70,6 +71,7 @@ def summarize(
         "node_groups": node_measures(scenario, result),
         "slice_waits": wait_measures(scenario, result),
         "jobs": job_measures(scenario, result),
+        "queues": queue_measures(scenario, result),
         "deployments": rollout_measures(scenario, result),
         "usd_lines": _lines(scenario, result),
     }

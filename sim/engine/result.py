@@ -13,6 +13,7 @@ from sim.engine import around
 from sim.engine.blame import blame_columns, network_ps
 from sim.engine.jobs import run_columns
 from sim.engine.nodes import event_columns, group_rows, group_samples, wait_rows
+from sim.engine.quotas import queue_rows, queue_samples
 from sim.engine.starts import Starts, all_starts, taken_columns
 from sim.fill.params import traffic_of
 from sim.fill.state import pool_rows, table
@@ -59,6 +60,8 @@ class Result(NamedTuple):
     slice_waits: tuple[dict[str, int], ...] = ()  # of each pool, for GPUs of a cluster
     events: Mapping[str, np.ndarray] = MappingProxyType({})  # column → (event,) of the cluster
     job_runs: Mapping[str, np.ndarray] = MappingProxyType({})  # column → (run,) of batch jobs
+    queues: tuple[dict[str, int], ...] = ()  # what each queue used
+    queue_samples: Mapping[str, np.ndarray] = MappingProxyType({})  # column → (sample · queue · flavor,)
     steps_taken: Mapping[str, np.ndarray] = MappingProxyType({})  # column → (step,) of starts that are over
     rollouts: tuple[dict[str, int], ...] = ()  # what became of each deployment
     versions: tuple[dict[str, int], ...] = ()  # what each pool answered, where versions differ
@@ -93,6 +96,8 @@ def make_result(
         slice_waits=tuple(wait_rows(params, state)),
         events=event_columns(params, state) if records else {},
         job_runs=run_columns(params, state),
+        queues=tuple(queue_rows(params, state)),
+        queue_samples=queue_samples(params, state),
         rollouts=tuple(around.rollout_rows(params, state)),
         versions=tuple(around.version_rows(params, state)),
         gates=tuple(around.gate_rows(params, state)),

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from sim.fill.quotas import place_quotas
 from sim.fill.rows import PoolRow, power_of_two
 from sim.model.tables.run import Params
 from sim.model.tables.sample import N_MARK
@@ -47,4 +48,5 @@ def place_cluster(params: Params, pools: Sequence[PoolRow], things: Mapping[str,
     params.n_group_mark = N_MARK * len(groups)
     params.n_group_sample = params.n_sample * len(groups)
     params.n_event = EVENTS_KEPT * params.keeps_records + 1
-    return {"node_group": groups, "pool_place": places} | ({"job_run": runs} if runs else {})
+    placed = {"node_group": groups, "pool_place": places} | ({"job_run": runs} if runs else {})
+    return placed | place_quotas(params, {**things, **placed})

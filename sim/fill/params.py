@@ -42,6 +42,7 @@ from sim.model.tables.pool import StartStep
 from sim.model.tables.run import Params
 from sim.model.tables.served_model import ServedModelParams
 from sim.model.tables.traffic import CLASS_BITS, CLASSES_MAX, TOKEN_BITS, TOKENS_MAX, TrafficClass
+from sim.schema import Row
 from sim.units import NEVER
 
 REPLICAS_MAX = 100_000
@@ -150,19 +151,24 @@ def lay_things(params: Params, things: Things, at: int) -> np.ndarray:
     tables = [np.zeros(0, dtype=np.int64)]
     for key, rows in things.items():
         table = Params.TABLES[key]
-        assert table.row is not None, f"{key} is a table of rows"
-        words = np.tile(table.row.blank(), len(rows))
         in_order = sorted(rows, key=lambda row: [row[table.by], *row.values()]) if table.by else rows
-        for i, row in enumerate(in_order):
-            for name, value in row.items():
-                field = table.row.FIELDS[name]
-                at_word = i * table.row.SIZE + field.offset
-                words[at_word : at_word + field.n_words] = value
+        words = words_of_rows(table.row, in_order) if table.row else np.array(rows, dtype=np.int64)
         setattr(params, table.rows[0], len(rows))
         setattr(params, table.at, at)
         tables.append(words)
         at += len(words)
     return np.concatenate(tables)
+
+
+def words_of_rows(kind: type[Row], rows: Sequence[Mapping[str, Any]]) -> np.ndarray:
+    """Rows of a table, one behind the other."""
+    words = np.tile(kind.blank(), len(rows))
+    for i, row in enumerate(rows):
+        for name, value in row.items():
+            field = kind.FIELDS[name]
+            at_word = i * kind.SIZE + field.offset
+            words[at_word : at_word + field.n_words] = value
+    return words
 
 
 def with_traffic(world: World, seed: int, traffic: Traffic) -> Params:

@@ -252,6 +252,21 @@ JOB = (
     Measure("run_lost_gpu_s", SECONDS, "of that, for work that was lost", seconds("lost_gpu_ps", ""), LOW),
 )
 
+#: of a queue with quotas: what it used in the window, its counts over the whole run
+QUEUE = (
+    Measure("nominal_gpus", COUNT, "GPUs of its own quota, of all flavors", fact("nominal_gpus")),
+    Measure("used_gpus_mean", COUNT, "GPUs of quota in use, on average",
+            ratio("used_gpu_ps", "window_ps", "quota time / window")),
+    Measure("borrowed_gpus_mean", COUNT, "of these, beyond its own quota",
+            ratio("borrowed_gpu_ps", "window_ps", "borrowed quota time / window")),
+    Measure("run_admitted", COUNT, "times that a replica or run of it got quota", fact("admitted")),
+    Measure("run_quota_wait_mean_s", SECONDS, "mean wait for quota, of those that got it",
+            mean_seconds("waited_ps", "admitted", "time / `run_admitted`"), LOW),
+    Measure("run_quota_wait_max_s", SECONDS, "the longest of these waits", seconds("waited_max_ps", ""), LOW),
+    Measure("run_taken", COUNT, "times that quota was taken from one of it for others", fact("taken"), LOW),
+    Measure("run_unplaceable", COUNT, "times that one got quota and found no GPUs at once", fact("unplaceable"), LOW),
+)
+
 #: of a link that starts share, over the whole run
 LINK = (
     Measure("bandwidth_gb_s", GB_PER_SECOND, "what it carries", fact("bandwidth_gb_s")),

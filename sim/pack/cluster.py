@@ -24,9 +24,10 @@ from sim.model.tables.node import (
     TIME_SLICING,
 )
 from sim.model.tables.pool import N_QUANTILE
+from sim.pack.budgets import budget_rows
 from sim.pack.coldstart import Artifact, artifacts_of
 from sim.pack.node_power import with_node_power
-from sim.scenario.amounts import amount_of
+from sim.pack.queues import fair_fields, queue_rows, with_queue
 from sim.scenario.check_sharing import has_places
 from sim.scenario.cluster import DYNAMIC, WHOLE, Cluster, NodeAutoscaler, NodeGroup, RandomFault
 from sim.scenario.dist import Dist
@@ -34,6 +35,7 @@ from sim.scenario.geometry import cut_into, offered
 from sim.scenario.jobs import Job
 from sim.scenario.mig import MigKind
 from sim.scenario.pool import Pool
+from sim.scenario.queues import flavor_of, flavors_of
 from sim.scenario.scenario import Scenario
 from sim.scenario.sharing import is_shared
 from sim.scenario.slices import kind_for, profile_named
@@ -60,11 +62,14 @@ def cluster_rows(
         return {}
     groups = cluster.node_groups
     zones = zones_of(groups)
+    flavors = flavors_of(cluster.queues, cluster.cohorts)
     steps: Rows = []
     droughts: Rows = []
     rows = []
     for group in groups:
         row = group_row(group, zones.index(group.zone), len(steps), len(droughts))
+        flavor = flavor_of(group, flavors)
+        row["flavor"] = 0 if flavor is None else 1 + flavors.index(flavor)
         rows.append(row | {"preloaded": preloaded(group, pools, artifacts)})
         steps += step_rows(group)
         droughts += [
@@ -79,6 +84,7 @@ def cluster_rows(
                 "preempts": int(cluster.preemption),
                 "grace_ps": s_to_ps(cluster.grace_s),
                 **scaler_fields(cluster.autoscaler),
+                **fair_fields(cluster),
             }
         ],
         "node_group": rows,
@@ -91,45 +97,31 @@ def cluster_rows(
             for row in (*(ask_row(p, group) for p in pools), *(job_ask(j, group) for j in cluster.jobs))
         ],
         "pool_place": [
-            *(
-                {
-                    "priority": p.priority_class,
-                    "n_member": p.n_members,
-                    "member_gpus": p.member_gpus,
-                    "thread_percent": p.active_thread_percentage or 100,
-                }
-                for p in pools
-            ),
-            *(
-                {"priority": j.priority_class, "n_member": j.workers, "member_gpus": j.gpus}
-                for j in cluster.jobs
-            ),
+            *(pool_place(p, cluster) for p in pools),
+            *(job_place(j, cluster) for j in cluster.jobs),
         ],
+        **queue_rows(cluster),
         **job_rows(cluster.jobs, scenario.duration_s + scenario.drain_s),
         "budget": budget_rows(pools),
         "artifact": [{"size_bytes": max(1, round(one.n_bytes))} for one in artifacts],
     }
 
 
-def budget_rows(pools: Sequence[Pool]) -> Rows:
-    """The pools' disruption budgets; nothing where none has one."""
-    rows: Rows = []
-    for pool in pools:
-        budget = pool.disruption_budget
-        if budget is None:
-            rows.append({"is_set": 0})
-            continue
-        is_max = budget.max_unavailable is not None
-        amount = amount_of(budget.max_unavailable if is_max else budget.min_available)
-        rows.append(
-            {
-                "is_set": 1,
-                "is_max": int(is_max),
-                "bound": amount.value,
-                "is_percent": int(amount.is_percent),
-            }
-        )
-    return rows if any(row["is_set"] for row in rows) else []
+def pool_place(pool: Pool, cluster: Cluster) -> dict[str, Any]:
+    """How a pool's replicas are placed."""
+    row = {
+        "priority": pool.priority_class,
+        "n_member": pool.n_members,
+        "member_gpus": pool.member_gpus,
+        "thread_percent": pool.active_thread_percentage or 100,
+    }
+    return with_queue(row, pool.queue, [ask_row(pool, group) for group in cluster.node_groups], cluster)
+
+
+def job_place(job: Job, cluster: Cluster) -> dict[str, Any]:
+    """How a job's runs are placed."""
+    row = {"priority": job.priority_class, "n_member": job.workers, "member_gpus": job.gpus}
+    return with_queue(row, job.queue, [job_ask(job, group) for group in cluster.node_groups], cluster)
 
 
 def placement_fields(cluster: Cluster) -> dict[str, Any]:
@@ -276,7 +268,6 @@ def ask_row(pool: Pool, group: NodeGroup) -> dict[str, int]:
         if not has_places(group, pool.slice):
             return {**NOTHING, **weight}
         return {**NOTHING, "starts": (1 << group.places) - 1, **weight}
-        return {**NOTHING, **weight}
     return {**slice_row(pool.slice, group), **weight}
 
 

@@ -99,7 +99,8 @@ EVENTS: list[Column] = [
         "waited_s",
         pa.float64(),
         "s",
-        "of replica_placed and job_placed: how long it had waited for GPUs; of node_removed: how long it had held nothing",
+        "of replica_placed and job_placed: how long it had waited for GPUs; of workload_admitted and workload_unplaceable:"
+        " up to then; of node_removed: how long it had held nothing",
     ),
     Column("notice_s", pa.float64(), "s", "of node_notice: how long before the loss"),
     Column(
@@ -113,13 +114,14 @@ EVENTS: list[Column] = [
         NAME,
         "name",
         "who decided it: begin, autoscaler, deployment, fault, random_fault, lasting_fault, "
-        "node_autoscaler, preemption, job, user",
+        "node_autoscaler, preemption, job, quota, user",
     ),
     Column(
         "cause_of",
         NAME,
         "name",
-        "which one: the autoscaler's pool, the deployment's or fault's key, the job, the replica or run that preempts",
+        "which one: the autoscaler's pool, the deployment's or fault's key, the job, the replica or run that preempts, or"
+        " for which quota is taken",
     ),
     Column(
         "because",
@@ -131,7 +133,8 @@ EVENTS: list[Column] = [
         "waited_for",
         NAME,
         "name",
-        "of replica_placed and job_placed: the kind of event that made room after it had waited (as `because` says)",
+        "of replica_placed, job_placed and workload_admitted: the kind of event that made room, or gave quota back, after"
+        " it had waited (as `because` says)",
     ),
     Column(
         "gpus",
@@ -145,6 +148,26 @@ EVENTS: list[Column] = [
     Column("job", NAME, "name", "of which batch job; null where it is of no run of one"),
     Column("run", pa.int32(), "number", "which run of it, from 0"),
     Column("gate", pa.int32(), "number", "of gate events: which gate of the deployment, from 0"),
+    Column("queue", NAME, "name", "of the queue with quotas that it is in; null where it is in none"),
+    Column(
+        "reason",
+        NAME,
+        "name",
+        "of quota_short: in_use (by others), leaving (those whose quota was taken are not gone yet), behind (others of its"
+        " queue go first); of quota_taken: in_queue, reclaim, reclaim_while_borrowing, fair_sharing",
+    ),
+]
+
+QUEUES: list[Column] = [
+    Column("time_s", pa.float64(), "s", "when the sample was taken"),
+    Column("time_ps", pa.int64(), "ps", "when the sample was taken, exact"),
+    Column("queue", NAME, "name", "queue"),
+    Column("flavor", NAME, "name", "node group or kind of GPU that it has a quota of"),
+    Column("nominal_gpus", pa.float64(), "GPUs", "of its own"),
+    Column("used_gpus", pa.float64(), "GPUs", "that its replicas and runs have quota of"),
+    Column("borrowed_gpus", pa.float64(), "GPUs", "of these, beyond its own"),
+    Column("pending", pa.int32(), "workloads", "that wait for quota and could run in this flavor"),
+    Column("unplaced", pa.int32(), "workloads", "that have quota of this flavor and find no GPUs"),
 ]
 
 JOBS: list[Column] = [

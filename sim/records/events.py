@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from sim.model.placement.quota_preemption import REASONS as PREEMPTION_REASONS
 from sim.model.tables import node as codes
 from sim.model.tables.cause import (
     CAUSE_AUTOSCALER,
@@ -17,6 +18,7 @@ from sim.model.tables.cause import (
     CAUSE_LASTING_FAULT,
     CAUSE_NAMES,
     CAUSE_PREEMPTION,
+    CAUSE_QUOTA,
     CAUSE_RANDOM_FAULT,
 )
 from sim.model.tables.codes import STAGE_NAMES
@@ -36,10 +38,13 @@ OF_POOLS = (
 )
 GOT = (codes.EVENT_REPLICA_PLACED, codes.EVENT_JOB_PLACED)
 PLACED = (*GOT, codes.EVENT_MEMBER_PLACED)
+WAITED = (*GOT, codes.EVENT_ADMITTED)
 MADE_ROOM = (
     *(codes.EVENT_NODE_READY, codes.EVENT_NODE_UNCORDONED, codes.EVENT_REPLICA_GONE),
     *(codes.EVENT_JOB_FINISHED, codes.EVENT_JOB_PREEMPTED, codes.EVENT_JOB_LOST),
+    *(codes.EVENT_QUOTA_TAKEN, codes.EVENT_ADMITTED),
 )
+REASONS = (*("in_use", "leaving", "behind"), *PREEMPTION_REASONS)  # of quota_short, then of quota_taken
 OF_CACHES = range(codes.EVENT_CACHE_FILLED, codes.EVENT_CACHE_EVICTED + 1)
 
 
@@ -70,7 +75,20 @@ def _of_what(scenario: Any, rows: Mapping[str, np.ndarray]) -> dict[str, pa.Arra
         "replica": integers(replica, np.int32, null_below=0),
         "job": coded(rows["job_id"], names_of(scenario.cluster.jobs)),
         "run": integers(rows["run_id"], np.int32, null_below=0),
+        "queue": queue_names(scenario, rows),
     }
+
+
+def queue_names(scenario: Any, rows: Mapping[str, np.ndarray]) -> pa.Array:
+    """The queue of each event's pool or job."""
+    queues = [queue.name for queue in scenario.cluster.queues]
+    of_pools, of_jobs = (
+        np.array([-1 if one.queue is None else queues.index(one.queue) for one in of] or [-1])
+        for of in (scenario.pools, scenario.cluster.jobs)
+    )
+    pool, job = rows["pool_id"], rows["job_id"]
+    found = np.where(job >= 0, of_jobs[np.maximum(job, 0)], of_pools[np.maximum(pool, 0)])
+    return coded(np.where((pool < 0) & (job < 0), -1, found), queues)
 
 
 def _values(scenario: Any, rows: Mapping[str, np.ndarray]) -> dict[str, pa.Array]:
@@ -80,7 +98,9 @@ def _values(scenario: Any, rows: Mapping[str, np.ndarray]) -> dict[str, pa.Array
     def only(*kinds: int) -> np.ndarray:
         return np.where(np.isin(event, kinds), value, -1)
 
-    waited = only(*GOT, codes.EVENT_NODE_REMOVED)
+    waited = only(*WAITED, codes.EVENT_UNPLACEABLE, codes.EVENT_NODE_REMOVED)
+    short, taken = only(codes.EVENT_QUOTA_SHORT), only(codes.EVENT_QUOTA_TAKEN)
+    reason = np.where(taken >= 0, taken + len(REASONS) - len(PREEMPTION_REASONS), short)
     stages = [*NODE_STAGES, *STAGE_NAMES]
     stage = only(codes.EVENT_NODE_STAGE, codes.EVENT_REPLICA_STAGE)
     stage = np.where(event == codes.EVENT_REPLICA_STAGE, stage + len(NODE_STAGES), stage)
@@ -93,6 +113,7 @@ def _values(scenario: Any, rows: Mapping[str, np.ndarray]) -> dict[str, pa.Array
         "fault": integers(numbers_of_faults(scenario, event, value), np.int32, null_below=0),
         "artifact": integers(only(*OF_CACHES), np.int32, null_below=0),
         "gate": integers(only(*OF_GATES), np.int32, null_below=0),
+        "reason": coded(reason, list(REASONS)),
     }
 
 
@@ -115,7 +136,7 @@ def _causes(scenario: Any, rows: Mapping[str, np.ndarray]) -> dict[str, pa.Array
         which = np.where(cause == key, which + len(names), which)
         names += found
     is_named = np.isin(cause, list(_deciders(scenario, rows)))
-    has_waited = np.isin(rows["event"], GOT) & (rows["value"] > 0) & (because >= 0)
+    has_waited = np.isin(rows["event"], WAITED) & (rows["value"] > 0) & (because >= 0)
     made_room = np.where(has_waited, rows["event"][np.maximum(because, 0)], -1)
     made_room = np.where(np.isin(made_room, MADE_ROOM), made_room, -1)
     return {
@@ -132,6 +153,10 @@ def _deciders(scenario: Any, rows: Mapping[str, np.ndarray]) -> dict[int, list[s
     once.sort(key=lambda i: scenario.faults[i].at_s)
     of_replicas, of_runs = rows["replica_names"].tolist(), rows["run_names"].tolist()
     jobs = names_of(scenario.cluster.jobs)
+    workloads = [
+        *(f"{scenario.pools[pool].name}/{number}" for pool, number in of_replicas),
+        *(f"{jobs[job]}/{number}" for job, number in of_runs),
+    ]
     return {
         CAUSE_AUTOSCALER: names_of(scenario.pools),
         CAUSE_DEPLOYMENT: [f"deployments.{i}" for i in range(len(scenario.deployments))],
@@ -140,11 +165,9 @@ def _deciders(scenario: Any, rows: Mapping[str, np.ndarray]) -> dict[int, list[s
         CAUSE_RANDOM_FAULT: [
             f"cluster.random_faults.{i}" for i in range(len(scenario.cluster.random_faults))
         ],
-        CAUSE_PREEMPTION: [
-            *(f"{scenario.pools[pool].name}/{number}" for pool, number in of_replicas),
-            *(f"{jobs[job]}/{number}" for job, number in of_runs),
-        ],
+        CAUSE_PREEMPTION: workloads,
         CAUSE_JOB: jobs,
+        CAUSE_QUOTA: workloads,
     }
 
 

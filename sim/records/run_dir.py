@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import pyarrow as pa
 
 from sim.errors import InputError, nearest, problem
-from sim.records.cluster_schema import EVENTS, JOBS, LINKS, NODES, STARTS
+from sim.records.cluster_schema import EVENTS, JOBS, LINKS, NODES, QUEUES, STARTS
 from sim.records.config import config_hash, config_record, read_json, to_json
 from sim.records.events import events_table
 from sim.records.files import whole_folder
@@ -20,6 +20,7 @@ from sim.records.jobs import jobs_table
 from sim.records.links import links_table
 from sim.records.nodes import nodes_table
 from sim.records.parquet import read_table, write_table
+from sim.records.queues import queues_table
 from sim.records.requests import requests_table
 from sim.records.schema import REQUESTS, STATIONS, TIMESERIES, Column, schema
 from sim.records.starts import starts_table
@@ -34,10 +35,11 @@ STATIONS_FILE = "stations.parquet"
 NODES_FILE = "nodes.parquet"
 EVENTS_FILE = "events.parquet"
 JOBS_FILE = "jobs.parquet"
+QUEUES_FILE = "queues.parquet"
 STARTS_FILE = "starts.parquet"
 LINKS_FILE = "links.parquet"
 #: Files of the tables behind the first three, which a run leaves where they have rows.
-OPTIONAL = (STATIONS_FILE, NODES_FILE, EVENTS_FILE, JOBS_FILE, STARTS_FILE, LINKS_FILE)
+OPTIONAL = (STATIONS_FILE, NODES_FILE, EVENTS_FILE, JOBS_FILE, QUEUES_FILE, STARTS_FILE, LINKS_FILE)
 SUMMARY_FILE = "summary.parquet"
 SUMMARY_JSON = "summary.json"
 CONFIG_JSON = "config.json"
@@ -45,7 +47,8 @@ CONFIG_JSON = "config.json"
 
 class RunTables(NamedTuple):
     """What a run leaves as Arrow tables; `requests` has no rows when records were off, `stations` without any, `nodes` and
-    `events` without a cluster, `jobs` without batch jobs, `starts` without nodes and links, `links` without any.
+    `events` without a cluster, `jobs` without batch jobs, `queues` without any, `starts` without nodes and links, `links`
+    without any.
     """
 
     requests: pa.Table
@@ -55,6 +58,7 @@ class RunTables(NamedTuple):
     nodes: pa.Table = schema(NODES).empty_table()
     events: pa.Table = schema(EVENTS).empty_table()
     jobs: pa.Table = schema(JOBS).empty_table()
+    queues: pa.Table = schema(QUEUES).empty_table()
     starts: pa.Table = schema(STARTS).empty_table()
     links: pa.Table = schema(LINKS).empty_table()
 
@@ -79,6 +83,7 @@ def run_tables(scenario: Any, result: Any, summary: Mapping[str, Any]) -> RunTab
         nodes=nodes_table(scenario, result, footer),
         events=events_table(scenario, result, footer),
         jobs=jobs_table(scenario, result, footer),
+        queues=queues_table(scenario, result, footer),
         starts=starts_table(scenario, result, footer),
         links=links_table(scenario, result, footer),
     )
@@ -173,6 +178,7 @@ def _read_whole(folder: Path) -> RunFiles:
         nodes=_read_table(folder / NODES_FILE, NODES),
         events=_read_table(folder / EVENTS_FILE, EVENTS),
         jobs=_read_table(folder / JOBS_FILE, JOBS),
+        queues=_read_table(folder / QUEUES_FILE, QUEUES),
         starts=_read_table(folder / STARTS_FILE, STARTS),
         links=_read_table(folder / LINKS_FILE, LINKS),
     )

@@ -20,6 +20,7 @@ NOT_FLAT = (
     "node_groups",
     "slice_waits",
     "jobs",
+    "queues",
     "deployments",
     "traces",
     "unsent",

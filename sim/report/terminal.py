@@ -188,7 +188,18 @@ def node_lines(summary: Mapping[str, Any]) -> list[str]:
         f" · {number(found['run_gpu_s'] / 3600)} GPU hours, {number(found['run_lost_gpu_s'] / 3600)} of them for lost work"
         for name, found in summary.get("jobs", {}).items()
     ]
-    return groups + waits + jobs
+    return groups + waits + jobs + queue_lines(summary)
+
+
+def queue_lines(summary: Mapping[str, Any]) -> list[str]:
+    """A line for each queue with quotas."""
+    return [
+        f"queue {name}: {number(found['used_gpus_mean'])} GPUs on average of {number(found['nominal_gpus'])},"
+        f" {number(found['borrowed_gpus_mean'])} of them borrowed · {number(found['run_admitted'])} admitted,"
+        f" up to {seconds(found['run_quota_wait_max_s'])} for quota, {number(found['run_unplaceable'])} then found no GPUs"
+        f" · quota taken from {number(found['run_taken'])}"
+        for name, found in summary.get("queues", {}).items()
+    ]
 
 
 def who_lines(summary: Mapping[str, Any]) -> list[str]:

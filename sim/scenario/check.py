@@ -11,6 +11,7 @@ from sim.scenario.check_coldstart import start_problems
 from sim.scenario.check_deployments import deployment_problems
 from sim.scenario.check_faults import fault_problems
 from sim.scenario.check_jobs import job_problems
+from sim.scenario.check_queues import queue_problems
 from sim.scenario.check_sense import sense_problems
 from sim.scenario.check_stations import around_problems
 from sim.scenario.check_traffic import traffic_problems
@@ -44,6 +45,7 @@ def problems_between(scenario: Scenario, said: Said) -> list[str]:
         *deployment_problems(scenario, said),
         *cluster_problems(scenario, said),
         *job_problems(scenario),
+        *queue_problems(scenario, said),
         *link_problems(scenario),
         *slo_problems(scenario),
     ]

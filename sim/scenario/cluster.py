@@ -13,6 +13,7 @@ from sim.scenario.dist import Constant, Dist, Lognormal
 from sim.scenario.hardware import Gpu
 from sim.scenario.jobs import Job
 from sim.scenario.power import WattsOrNone, host_w
+from sim.scenario.queues import Cohorts, FairSharing, Queues
 from sim.scenario.sharing import Sharing
 from sim.scenario.site import Site
 from sim.scenario.types import (
@@ -218,9 +219,10 @@ class Cluster:
 
     `placement` chooses among nodes: `scores` are read where it is `weighted`, `capacity_shape` where
     `requested_to_capacity` counts. `mig_placement` among the places of a GPU where an instance can begin. With
-    `preemption` a replica that finds no GPUs takes those of replicas of a lower priority_class, which have `grace_s` to
-    finish what they hold. `jobs` are batch jobs that want GPUs too. Without an `autoscaler` (null) there are the nodes of
-    the start, and no others.
+    `preemption` a replica that finds no GPUs takes those of replicas of a lower priority_class, which have `grace_s`
+    to finish what they hold. `jobs` are batch jobs that want GPUs too. Pools and jobs that name one of the `queues`
+    get GPUs within its quotas; with `fair_sharing` (its strategies) queues share by weight what they borrow. Without
+    an `autoscaler` (null) there are the nodes of the start, and no others.
     """
 
     placement: Placement = "best_fit"
@@ -234,6 +236,9 @@ class Cluster:
     node_groups: Annotated[tuple[NodeGroup, ...], Field(max_length=60)] = ()
     random_faults: Annotated[tuple[RandomFault, ...], Field(max_length=100)] = ()
     jobs: Annotated[tuple[Job, ...], Field(max_length=1000)] = ()
+    queues: Queues = ()
+    cohorts: Cohorts = ()
+    fair_sharing: FairSharing | None = None
     source: Text = ""
 
     @property

@@ -54,6 +54,7 @@ class Job:
     checkpoint_s: SomeSeconds | None = None
     max_restarts: Restarts | None = None
     priority_class: PriorityClass = 0
+    queue: Key | None = None  # one of cluster.queues
     deadline_s: SomeSeconds | None = None
     source: Text = ""
     confidence: Text = ""

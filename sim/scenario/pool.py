@@ -38,7 +38,8 @@ class Pool:
 
     With `slice` a replica has one MIG instance of that profile, or of the smallest that holds the model, instead of whole
     GPUs; with `slice: shared` it has a place of a GPU that others share. Where GPUs are short, replicas of a higher
-    `priority_class` find theirs first; `node_groups` names those that a pool may run on (none: all that have its GPU).
+    `priority_class` find theirs first; with a `queue` of the cluster they find some within its quotas; `node_groups`
+    names those that a pool may run on (none: all that have its GPU).
 
     What takes replicas away on purpose, a drain or a preemption that can be avoided, keeps to the `disruption_budget`.
 
@@ -77,6 +78,7 @@ class Pool:
     region: Key | None = None
     preference: Preference = 0
     priority_class: PriorityClass = 0
+    queue: Key | None = None
     disruption_budget: DisruptionBudget | None = None
     node_groups: Tags = ()
     steptime: StepTime = field(default_factory=Law)

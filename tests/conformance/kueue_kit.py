@@ -16,8 +16,8 @@ from sim.model.tables.quota import (
     Quota,
     QuotaNode,
     QuotaPair,
+    QuotaVictim,
     QuotaWorkload,
-    Victim,
 )
 from sim.schema import Field, Table, Words, World
 
@@ -61,8 +61,8 @@ class QuotaState(World):
     advantage = Words("(node,)")
     pruned = Words("(node,)")
     candidate = Table(Candidate, "(workload,)")
-    victim = Table(Victim, "(workload,)")
-    answer = Table(OracleAnswer, "(pair,)")
+    quota_victim = Table(QuotaVictim, "(workload,)")
+    quota_answer = Table(OracleAnswer, "(pair,)")
     group_asked = Words("(group, resource)")
     group_flavors = Words("(group,)")
     got_flavor = Words("(group, resource)")
@@ -206,9 +206,9 @@ class Fleet:
                 "preemption": 1,
                 "quota_used": n_node * n_pair,
                 "workload_usage": n_workload * n_pair,
-                **dict.fromkeys(("asked", "contested", "left", "answer", "assumed"), n_pair),
+                **dict.fromkeys(("asked", "contested", "left", "quota_answer", "assumed"), n_pair),
                 **dict.fromkeys(("advantage", "pruned"), n_node),
-                **dict.fromkeys(("quota_workload", "candidate", "victim"), n_workload),
+                **dict.fromkeys(("quota_workload", "candidate", "quota_victim"), n_workload),
                 **by_group,
                 "got_level": n_group * len(self.resources),
                 "group_flavors": n_group,
@@ -257,5 +257,5 @@ class Fleet:
             "InCohortReclaimWhileBorrowing",
             "InCohortFairSharing",
         )
-        found = [state.victim[i] for i in range(n)]
+        found = [state.quota_victim[i] for i in range(n)]
         return sorted((self.workloads[v.workload]["name"], reasons[v.reason]) for v in found)

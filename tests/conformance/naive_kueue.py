@@ -23,6 +23,7 @@ class Node:
         self.queues: list[Node] = []
         self.living: list[Vector] = []
         self.more: dict[Pair, int] = {}  # what is asked for, while it counts as used
+        self.kept: dict[Pair, int] = about.get("kept", {})  # what counts as used for others that wait
         self.quota = {(o["flavor"], r): q for o in quotas for r, q in o["quotas"].items()}
         self.weight = Fraction(about.get("fair_weight", 1.0)).limit_denominator(10**6)
 
@@ -52,7 +53,7 @@ class Node:
         living = sum(
             u["amount"] for w in self.living for u in w["usage"] if (u["flavor"], u["resource"]) == pair
         )
-        return inside + living + self.more.get(pair, 0)
+        return inside + living + self.more.get(pair, 0) + self.kept.get(pair, 0)
 
     def free(self, pair: Pair) -> int:
         if not self.parent:
@@ -103,6 +104,7 @@ class Preemptor:
             if one["parent"]:
                 cohorts[one["name"]].parent = cohorts[one["parent"]]
                 cohorts[one["parent"]].cohorts.append(cohorts[one["name"]])
+        self.cohorts = cohorts
         self.queues = {}
         for queue in inputs["cluster_queues"]:
             made = Node(queue["name"], queue, [o for g in queue["resource_groups"] for o in g])
@@ -119,7 +121,13 @@ class Preemptor:
         self.rules = self.queue.about["preemption"]
 
     # ---- who ----------------------------------------------------------------------
+    def uses(self, other: Vector) -> bool:
+        """Whether a workload uses anything of what is asked for."""
+        return any((u["flavor"], u["resource"]) in self.asked for u in other["usage"])
+
     def allowed(self, policy: str, other: Vector) -> bool:
+        if not self.uses(other):
+            return False
         lower = other["priority"] < self.wanting["priority"]
         newer = (
             other["priority"] == self.wanting["priority"] and other["created_s"] > self.wanting["created_s"]

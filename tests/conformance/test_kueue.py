@@ -120,7 +120,7 @@ def test_flavors(law: Law, vector: Vector) -> None:
             amounts = [part["asked"][resource] for part in parts if resource in part["asked"]]
             state.group_asked[g * n + r] = sum(amounts) if amounts else -1
     for one in inputs.get("preemption_oracle") or ():
-        answer = state.answer[fleet.pair(one["flavor"], one["resource"])]
+        answer = state.quota_answer[fleet.pair(one["flavor"], one["resource"])]
         answer.possibility = ("NoCandidates", "Preempt", "Reclaim").index(one["possibility"])
         answer.borrowing = one["borrowing_after"]
     wanting = state.preemption[0]

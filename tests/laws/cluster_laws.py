@@ -23,6 +23,7 @@ from sim.model.tables.cause import (
     CAUSE_NAMES,
     CAUSE_NODE_AUTOSCALER,
     CAUSE_PREEMPTION,
+    CAUSE_QUOTA,
     CAUSE_RANDOM_FAULT,
     CAUSE_USER,
     NO_CAUSE,
@@ -33,6 +34,9 @@ from sim.model.tables.node import BY_USER, NODE_ABSENT, NODE_CORDONED, NODE_READ
 from sim.model.tables.run import Params, State
 from sim.model.tables.sample import MARK_RUN, N_MARK
 
+from .quota_laws import QuotaLaws
+
+ANY_FLAVOR = -1
 WAITING, STARTING = -1, -2  # what a replica is retold as before it is ready
 OF_NODES = {
     codes.EVENT_NODE_READY: NODE_READY,
@@ -94,7 +98,8 @@ ROOM = {
     codes.EVENT_JOB_FINISHED,
     *CEDES,
 }
-ASKS = {codes.EVENT_REPLICA_WAITS, codes.EVENT_JOB_SUBMITTED, *CEDES}
+ASKS = {codes.EVENT_REPLICA_WAITS, codes.EVENT_JOB_SUBMITTED, *CEDES, codes.EVENT_ADMITTED}
+WANTS = ASKS - {codes.EVENT_ADMITTED} | {codes.EVENT_QUOTA_TAKEN}
 LOSES = {codes.EVENT_FAULT_STRUCK, codes.EVENT_NODE_NOTICE, codes.EVENT_FAULT_BEGINS}
 STRIKES = (
     codes.EVENT_REPLICA_CRASHED,
@@ -125,16 +130,21 @@ SET_OFF_BY = {
     codes.EVENT_NODE_NOTICE: {codes.EVENT_FAULT_STRUCK},
     codes.EVENT_NODE_CORDONED: {codes.EVENT_FAULT_STRUCK},
     codes.EVENT_REPLICA_WAITS: SCALES | LOSES | LEAVES | {codes.EVENT_REPLICA_GONE},
-    codes.EVENT_REPLICA_PLACED: ROOM | {codes.EVENT_REPLICA_WAITS},
+    codes.EVENT_REPLICA_PLACED: ROOM | {codes.EVENT_REPLICA_WAITS, codes.EVENT_ADMITTED},
+    codes.EVENT_QUOTA_SHORT: WANTS,
+    codes.EVENT_ADMITTED: WANTS | ROOM,
+    codes.EVENT_UNPLACEABLE: {codes.EVENT_ADMITTED, codes.EVENT_REPLICA_WAITS},
+    codes.EVENT_QUOTA_TAKEN: WANTS,
     codes.EVENT_MEMBER_PLACED: set(PLACED),
     codes.EVENT_JOB_PLACED: ROOM | ASKS,
-    codes.EVENT_JOB_PREEMPTED: ASKS | {codes.EVENT_FAULT_STRUCK, codes.EVENT_NODE_CORDONED},
+    codes.EVENT_JOB_PREEMPTED: ASKS
+    | {codes.EVENT_FAULT_STRUCK, codes.EVENT_NODE_CORDONED, codes.EVENT_QUOTA_TAKEN},
     codes.EVENT_JOB_LOST: LOSES,
     codes.EVENT_JOB_FINISHED: {codes.EVENT_JOB_PLACED},
     codes.EVENT_JOB_FAILED: CEDES,
     codes.EVENT_REPLICA_STAGE: STARTS,
     codes.EVENT_REPLICA_READY: STARTS,
-    codes.EVENT_REPLICA_PREEMPTED: ASKS,
+    codes.EVENT_REPLICA_PREEMPTED: ASKS | {codes.EVENT_QUOTA_TAKEN},
     codes.EVENT_REPLICA_DRAINS: SCALES | LOSES | {codes.EVENT_REPLICA_EVICTED, codes.EVENT_REPLICA_PREEMPTED},
     codes.EVENT_REPLICA_LOST: LOSES | LEAVES,
     codes.EVENT_REPLICA_GONE: SCALES | LOSES | LEAVES | {codes.EVENT_REPLICA_GONE},
@@ -163,6 +173,7 @@ ANSWERS = {
     CAUSE_NODE_AUTOSCALER: {codes.EVENT_NODE_REQUESTED, codes.EVENT_NODE_REFUSED, codes.EVENT_NODE_REMOVED}
 }
 ANSWERS[CAUSE_PREEMPTION] = {codes.EVENT_REPLICA_PREEMPTED, codes.EVENT_JOB_PREEMPTED}
+ANSWERS[CAUSE_QUOTA] = {codes.EVENT_QUOTA_TAKEN}
 
 
 class Group(NamedTuple):
@@ -176,6 +187,7 @@ class Group(NamedTuple):
     zone: int
     asks: list[Ask]
     places: int
+    flavor: int
 
 
 def ask_of(p: Params, number: int) -> Ask:
@@ -202,6 +214,7 @@ class ClusterWalk:
                 *(int(row.first_gpu), int(row.zone)),
                 [ask_of(p, g * n_place + place) for place in range(n_place)],
                 int(row.slices),
+                int(row.flavor),
             )
             for g in range(int(p.n_node_group))
             for row in [p.node_group[g]]
@@ -222,6 +235,7 @@ class ClusterWalk:
         for i, job in enumerate(job_of):
             place = places[n_pool + job]
             self.first_member.append(int(place.first_member) + int(p.job_run[i].number) * int(place.n_member))
+        self.quotas = QuotaLaws(p)
         self.nodes = [NODE_ABSENT] * int(p.n_node)
         self.replicas = [STAGE_GONE] * int(p.n_workload)  # then the runs of jobs
         self.told = 0
@@ -281,6 +295,8 @@ class ClusterWalk:
             elif event in BEGIN_TO_WAIT:
                 self.since[replica] = time_ps
                 self.waits_event[replica] = number
+            elif event == codes.EVENT_QUOTA_TAKEN:
+                self.waits_event[replica] = number
             elif event in PLACED:
                 assert value == time_ps - self.since.get(replica, time_ps)
                 self.seen["waited"] += value > 0 and not self.asks_user
@@ -302,6 +318,7 @@ class ClusterWalk:
             CAUSE_RANDOM_FAULT: self.p.n_random_fault,
             CAUSE_JOB: self.p.n_job,
             CAUSE_PREEMPTION: self.p.n_workload,
+            CAUSE_QUOTA: self.p.n_workload,
         }
         assert 0 <= row["cause_id"] < int(many.get(cause, 1)), told
         if after < 0:
@@ -315,12 +332,13 @@ class ClusterWalk:
         same = tuple(earlier[["cause", "cause_id"]]) == (cause, row["cause_id"])
         if event in ANSWERS.get(cause, ()):
             self.seen["answered"] += 1
-        elif event in PLACED:
+        elif event in (*PLACED, codes.EVENT_ADMITTED):
             waits = rows[max(self.waits_event.get(int(row["replica"]), after), 0)]
             assert cause in (CAUSE_BEGIN, int(waits["cause"])), told
             assert after >= self.waits_event.get(int(row["replica"]), 0), told
+            names = int(earlier["event"]) in ROOM | {codes.EVENT_ADMITTED}
             self.seen["names what it waited for"] += (
-                int(earlier["event"]) in ROOM and row["value"] > 0 and not self.asks_user
+                event in PLACED and names and row["value"] > 0 and not self.asks_user
             )
         elif event != codes.EVENT_REPLICA_WAITS or int(earlier["event"]) != codes.EVENT_REPLICA_GONE:
             assert same, told  # but for those that are replaced when a place is free
@@ -340,6 +358,7 @@ class ClusterWalk:
         self.check_gangs()
         self.check_waiting()
         self.check_counts()
+        self.quotas.check(self.st)
 
     def check_replicas(self, stages: list[int]) -> None:
         """The events of replicas tell what they are."""
@@ -424,23 +443,32 @@ class ClusterWalk:
     # ---- at the end of every instant ---------------------------------------------------------------------------------
     def check_instant(self) -> None:
         """Nobody waits while ready nodes have room for the whole gang, unless the room is promised to somebody else."""
-        pools = {self.pool_of[r] for r in self.waiting()}
-        if not pools:
+        if not list(self.waiting()):
             return
         assert int(self.st.placement_ps) > self.now_ps
+        self.seen["wait for quota"] += self.quotas.check_waiting(self.st, self.now_ps)
+        pools = {(self.pool_of[r], flavor) for r in self.waiting() if (flavor := self.flavor(r)) is not None}
         if self.asks_user:
             return  # a user's function may leave anybody waiting
         nodes = self.st.rows("node", len(self.nodes))
-        for pool in pools:
+        for pool, flavor in pools:
             self.seen["looked for room"] += 1
             room: Counter[int] = Counter()
             for number in np.flatnonzero((nodes["stage"] == NODE_READY) & (nodes["n_promised"] == 0)):
                 group = self.groups[self.group_of[int(number)]]
                 zone = group.zone if self.n_member[pool] > 1 else 0
-                room[zone] += self.room_on(int(number), pool)
+                if flavor in (ANY_FLAVOR, group.flavor):
+                    room[zone] += self.room_on(int(number), pool)
             assert max(room.values(), default=0) < self.n_member[pool], (
                 f"pool {pool} waits though there is room"
             )
+
+    def flavor(self, r: int) -> int | None:
+        """1 + the flavour of the slices that a workload waits for; ANY_FLAVOR: it needs no quota, None: it has none."""
+        if self.p.pool_place[self.pool_of[r]].queue == 0:
+            return ANY_FLAVOR
+        row = self.st.quota_workload[r]
+        return None if row.queue < 0 else 1 + int(row.flavor)
 
     def room_on(self, node: int, pool: int) -> int:
         """How many members of a pool's gangs a node would take one after the other."""

@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
+from parity.queues import with_queues
 
 from sim.engine.simpy import Alarm, Fleet
 from sim.fill.params import ClassRow, FaultRow, PoolRow, RunRow, ServedModelRow, Traffic, make_params
@@ -25,8 +26,11 @@ from .naive_cluster import (
     PoolKind,
 )
 from .naive_jobs import JobKind
+from .naive_quota import Quotas
+from .quota_cases import quotas_of
 
 TICK_PS = 10**12
+WITH_QUOTAS = 6000  # seeds from here on have queues
 END_PS = 120 * TICK_PS
 #: (memory slices, compute slices, starts, media) as an H100 has them; the last is the whole GPU.
 PROFILES = (
@@ -66,9 +70,20 @@ class Case(NamedTuple):
     jobs: list[JobKind]
 
     @property
+    def quotas(self) -> Quotas | None:
+        """The queues of those seeds that have some."""
+        return quotas_of(self.things) if self.seed >= WITH_QUOTAS else None
+
+    @property
+    def things(self) -> dict[str, list[dict[str, Any]]]:
+        """The rows of the cluster's tables."""
+        rows = self._things()
+        return with_queues(self.seed, rows) if self.seed >= WITH_QUOTAS else rows
+
+    @property
     def params(self) -> Params:
         """The product's tables."""
-        rows = self._things()
+        rows = self.things
         run = RunRow(
             self.seed, END_PS, self.mark_ps, END_PS, 0 if self.every_ps == FOREVER else self.every_ps
         )
@@ -454,6 +469,7 @@ def run_naive(case: Case) -> Cluster:
         case.mark_ps,
         case.chances,
         case.jobs,
+        case.quotas,
     )
     for deed in case.deeds:
         cluster.run_before(deed.at_ps)

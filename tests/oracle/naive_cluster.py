@@ -23,6 +23,7 @@ from .naive_jobs import (
     Work,
     runs_of,
 )
+from .naive_quota import SHORT, UNPLACEABLE, Gate, Quotas
 from .naive_scores import by_shape, fragmentation_change, least_allocated, most_allocated, spread
 from .philox import draw_below, philox
 
@@ -322,6 +323,7 @@ class Cluster:
         mark_ps: int = FOREVER,
         chances: list[AgainAndAgain] | None = None,
         jobs: list[JobKind] | None = None,
+        quotas: Quotas | None = None,
     ) -> None:
         self.chances = chances or []
         self.struck = [0] * len(self.chances)
@@ -354,6 +356,7 @@ class Cluster:
         self.strike_ps = [
             chance.gaps[dice(seed, STREAM_GAP, i, 0) >> 53] for i, chance in enumerate(self.chances)
         ]
+        self.gate = Gate(self, quotas)
         self.begin()
 
     def note(
@@ -371,7 +374,7 @@ class Cluster:
             self.nodes[node].why = replace(why, after=number)
             if what in (NODE_READY, UNCORDON):
                 self.nodes[node].room_since = number
-        elif what not in (SCALED, MEMBER, STRUCK):
+        elif what not in (SCALED, MEMBER, STRUCK, SHORT, UNPLACEABLE):
             self.everybody[replica].why = replace(why, after=number)
             self.everybody[replica].has_to_go = what in (DRAIN, REPLICA_LOST, PREEMPTED)
 
@@ -402,8 +405,9 @@ class Cluster:
         for pool in self.pools:
             for replica in pool.copies[: pool.kind.initial]:
                 self.why = Why(AT_BEGIN)
-                members = self.find(replica)
+                members = self.find(replica) if self.gate.admit_at_once(replica) else None
                 if members is None:
+                    self.why = Why(AT_BEGIN)
                     self.start(replica)
                     self.seen["no room at the start"] += 1
                 else:
@@ -419,7 +423,8 @@ class Cluster:
         times += [one.due_ps for one in self.copies if one.stage not in (GONE, UP) and not one.waits]
         times += [fault.at_ps for fault in self.faults[:1]] + self.strike_ps
         times += [pool.kind.tick[0] for pool in self.pools if pool.kind.tick is not None]
-        return self.now_ps if self.is_due else min(*times, self.scan_ps, self.sample_ps, self.mark_ps)
+        more = (self.scan_ps, self.sample_ps, self.mark_ps, self.gate.again_ps)
+        return self.now_ps if self.is_due else min(*times, *more)
 
     def go(self, t: int) -> None:
         """Let time pass in which nothing happens."""
@@ -435,6 +440,7 @@ class Cluster:
                 group.kind.places * group.kind.gpus - node.free for node in group.machines
             )
             group.job_ps += span * self.held_by_jobs(group)
+        self.gate.go(span)
         self.now_ps = t
 
     def run_before(self, t: int) -> None:
@@ -483,7 +489,7 @@ class Cluster:
             if run.due_ps <= t:
                 self.submit(run) if run.state == "new" else self.end_run(run, "finished", FINISHED)
                 return True
-        if self.is_due:
+        if self.is_due or self.gate.again_ps <= t:
             self.place()
             return True
         if self.scan_ps <= t:
@@ -540,6 +546,8 @@ class Cluster:
             used = sum(group.kind.places * group.kind.gpus - node.free for node in group.machines)
             if self.runs:
                 self.sample_jobs(group)
+            if group.number == 0:
+                self.gate.sample()
             self.samples.append(
                 (
                     *(
@@ -607,7 +615,8 @@ class Cluster:
         self.leave(replica)
 
     def leave(self, replica: Copy) -> None:
-        """Its slices are free."""
+        """Its slices are free, and its quota."""
+        self.gate.give_back(replica)
         ask_of = replica.pool.number
         for member in replica.members:
             for node, i, start in member:
@@ -621,6 +630,7 @@ class Cluster:
         if replica.waits:
             self.seen["gave up waiting"] += 1
             self.waited(replica)
+            self.is_due = self.is_due or (self.gate.quotas is not None and self.anyone_waits)
         replica.members = []
         if isinstance(replica, Copy):
             replica.stage = GONE
@@ -689,6 +699,7 @@ class Cluster:
                 for node in self.nodes
                 if node.stage == READY
                 and zone in (None, node.group.kind.zone)
+                and self.gate.allows(replica, node.group)
                 and not self.is_promised(node, replica)
             }
             members: list[list[Hold]] = []
@@ -813,11 +824,12 @@ class Cluster:
         """Everybody who waits looks for slices."""
         self.is_due = False
         self.passes += 1
-        failed: set[int] = set()
-        waiting = self.waiting()
+        self.gate.look()
+        failed: set[tuple[int, int | None]] = set()
+        waiting = [one for one in self.waiting() if self.gate.is_open(one)]
         while waiting:
-            replica, pool = waiting[0], waiting[0].pool
-            if pool.number not in failed:
+            replica, kind = waiting[0], (waiting[0].pool.number, self.gate.flavor(waiting[0]))
+            if kind not in failed:
                 found = self.find(replica)
                 if found is None and self.makes_room(replica):
                     found = self.find(replica)
@@ -825,11 +837,13 @@ class Cluster:
                     self.seen["placed behind somebody who waits"] += len(failed) > 0
                     self.settle_down(replica, found)
                 elif replica.promised is None:
-                    failed.add(pool.number)
+                    failed.add(kind)
+            after = [one for one in self.waiting() if one.rank > replica.rank]
             if replica.waits:
+                self.gate.tell_unplaceable(replica)
                 replica.was_tried = True
                 self.seen["found nothing"] += 1
-            waiting = [one for one in self.waiting() if one.rank > replica.rank]
+            waiting = [one for one in after if self.gate.is_open(one)]
 
     def settle_down(self, replica: Copy, members: list[list[Hold]]) -> None:
         """A replica that waited takes its slices, and its start goes on."""
@@ -882,14 +896,14 @@ class Cluster:
         run.state, run.ended_ps, run.due_ps = state, self.now_ps, FOREVER
         self.seen["runs finished"] += 1
 
-    def interrupt(self, run: Work, what: int, node: Machine) -> None:
+    def interrupt(self, run: Work, what: int, node: Machine | None) -> None:
         """It loses what it holds, and begins again if it may."""
         run.give_back(self.now_ps)
         run.due_ps = FOREVER
         run.n_lost += what == RUN_LOST
         run.n_preempted += what == RUN_PREEMPTED
         run.pool.preempted += what == RUN_PREEMPTED
-        self.note(what, node.number, run.number)
+        self.note(what, -1 if node is None else node.number, run.number)
         self.seen["runs lost" if what == RUN_LOST else "runs preempted"] += 1
         self.leave(run)
         if run.starts > run.pool.kind.most_restarts:
@@ -951,6 +965,8 @@ class Cluster:
             return False
         options = []
         for node in self.nodes:
+            if not self.gate.allows(replica, node.group):
+                continue
             victims = self.victims_on(node, replica)
             if victims is not None:
                 first = victims[0][0] if victims else None
@@ -967,18 +983,22 @@ class Cluster:
             one for one, *_ in victims
         ):  # once, though two of its members may be victims
             self.why = Why(BY_PREEMPTION, replica.number, replica.why.after)
-            if isinstance(one, Work):
-                self.interrupt(one, RUN_PREEMPTED, self.nodes[number])
-                continue
-            one.pool.preempted += 1
-            self.note(PREEMPTED, number, one.number)
-            self.why = replace(self.why, after=self.last)
-            self.seen["preempted"] += 1
-            self.seen["preempted on their way"] += one.stage != UP
-            self.stop(one)
-            self.replace(one.pool)
+            self.give_way(one, self.nodes[number])
         replica.promised = self.nodes[number]
         return True
+
+    def give_way(self, one: Copy | Work, node: Machine | None) -> None:
+        """Somebody has to go, from a node or from wherever it is."""
+        if isinstance(one, Work):
+            self.interrupt(one, RUN_PREEMPTED, node)
+            return
+        one.pool.preempted += 1
+        self.note(PREEMPTED, -1 if node is None else node.number, one.number)
+        self.why = replace(self.why, after=self.last)
+        self.seen["preempted"] += 1
+        self.seen["preempted on their way"] += one.stage != UP
+        self.stop(one)
+        self.replace(one.pool)
 
     def replace(self, pool: Pool) -> None:
         """A pool starts what it has lost to others; for what it has no place now it does so when it has."""
@@ -1213,18 +1233,18 @@ class Cluster:
         cards = {node.number: [Card(card.places) for card in node.cards] for node in nodes}
         found, failed, slices, used = [], set(), 0, {}
         for replica in waiting:
-            pool = replica.pool
-            if pool.number in failed:
+            pool, like = replica.pool, (replica.pool.number, self.gate.flavor(replica))
+            if like in failed:
                 continue
             tried = copy.deepcopy(cards)
             members = []
             for _ in range(pool.kind.members):
-                for node in nodes:
+                for node in (node for node in nodes if self.gate.allows(replica, node.group)):
                     if held := self.take(node, tried[node.number], pool):
                         members.append(held)
                         break
             if len(members) < pool.kind.members:
-                failed.add(pool.number)
+                failed.add(like)
                 continue
             cards = tried
             found.append(replica)

@@ -16,11 +16,12 @@ from sim.model.tables.cluster_record import ClusterEvent
 from sim.model.tables.run import State
 from sim.model.tables.sample import MARK_RUN, MARK_WARM, N_MARK
 
-from .cluster_cases import END_PS, Case, made, run_naive, run_product
+from .cluster_cases import END_PS, WITH_QUOTAS, Case, made, run_naive, run_product
 from .naive_cluster import FOREVER, READY, Cluster, Machine
 from .naive_jobs import Work
 
 SEEDS, SCRIPTED = range(110), range(1000, 1040)
+IN_QUEUES = range(WITH_QUOTAS, WITH_QUOTAS + 20)
 BLOCKS = 4
 
 
@@ -180,6 +181,23 @@ def differences(case: Case, state: State, cluster: Cluster) -> list[str]:
         "run": (mark_sums(marks[MARK_RUN]), cluster.sums()),
         "passes": (int(state.n_pass), cluster.passes),
         "samples": (samples_of(state, case), cluster.samples),
+        "quota used": (
+            [
+                (big(row["used_ps"]), big(row["borrowed_ps"]))
+                for row in state.rows("quota_use", int(p.n_quota_queue) * int(p.n_quota_pair))
+            ],
+            [
+                tuple(cluster.gate.areas[queue, flavor, name] for name in ("used", "borrowed"))
+                for queue, flavor, *_ in cluster.gate.uses()
+            ],
+        ),
+        "queues' samples": (
+            [
+                tuple(row.tolist())
+                for row in state.rows("quota_sample", int(p.n_quota_sample))[: len(cluster.gate.samples)]
+            ],
+            cluster.gate.samples,
+        ),
     }
     return [f"{name}: {one}, expected {other}" for name, (one, other) in both.items() if one != other]
 
@@ -257,6 +275,38 @@ def test_clusters_that_a_user_scales_and_breaks_are_as_the_plain_model_says(bloc
 
 def test_clusters_that_are_left_alone_are_as_the_plain_model_says_on_the_compiled_loop() -> None:
     assert_alike(SCRIPTED, is_scripted=True)
+
+
+def test_clusters_with_queues_are_as_the_plain_model_says() -> None:
+    assert_alike(IN_QUEUES)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("block", range(BLOCKS))
+def test_hundreds_of_clusters_with_queues_are_as_the_plain_model_says(block: int) -> None:
+    seeds = range(WITH_QUOTAS + 20 + block, WITH_QUOTAS + 800, BLOCKS)
+    assert_alike(seeds)
+    seen: Counter[str] = Counter()
+    for seed in seeds:
+        seen += run_naive(made(seed)).seen
+    assert {name: n for name, n in IN_QUEUES_AT_LEAST.items() if seen[name] < n} == {}
+
+
+#: What a block of these comes to at least.
+IN_QUEUES_AT_LEAST = {
+    "admitted": 1000,
+    "admitted after a wait": 100,
+    "admitted and borrows": 200,
+    "not the first flavour": 50,
+    "turns of several queues": 100,
+    "unplaceable": 500,
+    "short 0": 100,
+    "short 1": 3,
+    "short 2": 200,
+    "kept in vain": 50,
+    "taken InClusterQueue": 20,
+    "taken from one that waits": 10,
+}
 
 
 @pytest.mark.slow

@@ -24,6 +24,7 @@ from sim.model.tables.pool import N_QUANTILE
 from sim.units import NEVER
 
 from .jobs import with_jobs
+from .queues import with_queues
 
 Rows = list[dict[str, Any]]
 #: (memory slices, compute slices, starts, media) of instances as an A100 has them, and the GPU as a whole.
@@ -111,6 +112,8 @@ def make_cluster(seed: int, grid_ps: int, pools: list[PoolRow]) -> tuple[dict[st
     more = ClusterDice(seed, grid_ps, 6115)
     things = with_jobs(seed, grid_ps, things, lambda: make_ask(more))
     keep_jobs_off(things, len(pools))
+    if np.random.default_rng([seed, 83]).integers(3) == 0:
+        things = with_queues(seed, things)
     return pools, things, faults
 
 

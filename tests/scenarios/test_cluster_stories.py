@@ -77,6 +77,22 @@ def test_a_notice_saves_answers_and_a_fallback_saves_the_hour(seed: int) -> None
 
 
 @each_seed
+def test_training_lends_the_weekend_and_gives_the_morning_back(seed: int) -> None:
+    first, own, waits, back, matters = lines("monday_morning", seed).values()
+    hours = [tables.trained(found) for found in (first, own, waits, back, matters)]
+    assert first["slo_attainment"] < 0.5, "who came first keeps the GPUs"
+    assert waits["slo_attainment"] < 0.5, "nothing that is lent is free by nine"
+    assert min(found["slo_attainment"] for found in (own, back, matters)) > 0.99
+    assert hours[3] > 1.5 * hours[1], "the weekend is not idle"
+    assert hours[3] > hours[4], "priorities alone leave training nothing of its own"
+    taken = back["queues"]["training"]["run_taken"]
+    assert taken == back["jobs"]["finetune"]["run_preempted"] > 0
+    assert 0 < tables.lost_work(back) < taken * 4 * 900 / 3600, "less than a quarter of an hour of each"
+    assert waits["queues"]["serving"]["run_quota_wait_max_s"] > 3600
+    assert first["queues"] == {}
+
+
+@each_seed
 def test_headroom_for_a_zone_is_what_keeps_the_morning(seed: int) -> None:
     none, elsewhere, headroom = lines("zone_loss", seed).values()
     for found in (none, elsewhere, headroom):

@@ -50,6 +50,12 @@ SHORT = {
         "traffic.spikes.0.length_s=120",
         "cluster.node_groups.0.no_capacity.windows=[{from_s: 60, to_s: 200}]",
     ],
+    "monday_morning": [
+        "duration_s=600",
+        "warmup_s=60",
+        "drain_s=60",
+        "traffic.spikes=[{at_s: 60, height: 12, length_s: 500}]",
+    ],
     "zone_loss": ["duration_s=300", "drain_s=60", "faults.0.at_s=60"],
     "scale_to_zero_fleet": ["duration_s=300", "warmup_s=60", "drain_s=60"],
     "rolling_upgrade_under_load": ["duration_s=90", "drain_s=60", "deployments.0.at_s=20"],

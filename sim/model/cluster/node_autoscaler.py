@@ -9,6 +9,7 @@ from __future__ import annotations
 from sim.compile.jit import jit, jit_call
 from sim.model.cluster.nodes import is_upcoming, remove_node, request_node
 from sim.model.cluster.placement import release_gang
+from sim.model.cluster.queue_quota import alike_of, may_use_group
 from sim.model.cluster.slices import bind_member, holds_member
 from sim.model.cluster.workloads import first_member
 from sim.model.tables.cause import CAUSE_NODE_AUTOSCALER
@@ -48,16 +49,17 @@ def pack_member(params, state, r, number, group_id, t):
     A packing only takes, so a node that had nothing for one workload of a pool or job has nothing for the next.
     """
     pool_id = state.workload[r].place
-    place = state.pool_place[pool_id]
-    while place.cursor < params.n_node:
-        node = state.node[place.cursor]
+    alike = alike_of(params, state, r)
+    while alike.cursor < params.n_node:
+        node = state.node[alike.cursor]
         is_one = node.stage == NODE_ABSENT and node.group == group_id
         if group_id == UPCOMING:
             is_one = is_upcoming(node.stage)
-        if is_one and holds_member(params, state, pool_id, place.cursor):
-            bind_member(params, state, r, number, place.cursor, t)
+        is_one = is_one and may_use_group(params, state, r, node.group)
+        if is_one and holds_member(params, state, pool_id, alike.cursor):
+            bind_member(params, state, r, number, alike.cursor, t)
             return True
-        place.cursor += 1
+        alike.cursor += 1
     return False
 
 
@@ -80,23 +82,21 @@ def pack_waiting(params, state, group_id, t):
     As in a placement, the others of a pool are not looked at once one of it finds none.
     """
     state.n_pass += 1
-    for pool_id in range(params.n_pool_place):
-        state.pool_place[pool_id].cursor = (
-            0 if group_id == UPCOMING else params.node_group[group_id].first_node
-        )
+    for i in range(params.n_alike):
+        state.alike[i].cursor = 0 if group_id == UPCOMING else params.node_group[group_id].first_node
     packed = 0
     r = state.first_waiting
     while r >= 0:
-        place = state.pool_place[state.workload[r].place]
+        alike = alike_of(params, state, r)
         if (
             state.workload[r].was_tried == 1
             and state.workload[r].is_planned == 0
-            and place.failed_pass != state.n_pass
+            and alike.failed_pass != state.n_pass
         ):
             if pack_gang(params, state, r, group_id, t):
                 packed += 1
             else:
-                place.failed_pass = state.n_pass
+                alike.failed_pass = state.n_pass
         r = state.workload[r].next
     return packed
 

@@ -6,9 +6,11 @@ from __future__ import annotations
 
 from sim.compile.jit import jit, jit_call
 from sim.model.base.min_tree import tree_set
+from sim.model.cluster.admission import admit_waiting
 from sim.model.cluster.batch_jobs import begin_run, is_run
 from sim.model.cluster.node_scores import members_in_zone, sum_of_scores
 from sim.model.cluster.preemption import is_being_cleared, preempt_for
+from sim.model.cluster.queue_quota import alike_of, may_be_placed, may_use_group
 from sim.model.cluster.replica_lifecycle import become_ready, continue_cold_start, number_start
 from sim.model.cluster.slices import ask_of, bind_member, holds_member, release_member
 from sim.model.cluster.start_steps import created_ps, keep_what_it_brought
@@ -26,12 +28,13 @@ from sim.model.tables.node import (
     EVENT_JOB_PLACED,
     EVENT_MEMBER_PLACED,
     EVENT_REPLICA_PLACED,
+    EVENT_UNPLACEABLE,
     FIRST_FIT,
     NODE_READY,
     TOPOLOGY_SPREAD,
 )
 from sim.model.telemetry.causes import go_on_with_replica
-from sim.model.telemetry.cluster_log import log_member
+from sim.model.telemetry.cluster_log import log_event, log_member
 from sim.units import NEVER
 
 ANY_ZONE = -1
@@ -48,10 +51,11 @@ def has_room(params, state, r, node_id):
 
 
 @jit
-def is_open(params, pool_id, group_id, zone):
-    """Whether a pool's replicas can run in a group, and it lies in the zone that is asked for."""
+def is_open(params, state, r, group_id, zone):
+    """Whether workload r can run in a group, may by its quota, and the group lies in the zone that is asked for."""
     is_there = zone == ANY_ZONE or params.node_group[group_id].zone == zone
-    return is_there and ask_of(params, pool_id, group_id).starts != 0
+    is_able = ask_of(params, state.workload[r].place, group_id).starts != 0
+    return is_there and is_able and may_use_group(params, state, r, group_id)
 
 
 @jit_call
@@ -59,11 +63,10 @@ def choose_node(params, state, r, number, zone, t):
     """The ready node that a member of workload r's gang goes to, the first of equals, or −1; in one zone, or in any."""
     if params.cluster[0].placement >= BY_SCORES:
         return choose_by_scores(params, state, r, number, zone, t)
-    pool_id = state.workload[r].place
     best = -1
     fewest = NEVER  # free slices: best_fit looks for the fewest
     for group_id in range(params.n_node_group):
-        if not is_open(params, pool_id, group_id, zone):
+        if not is_open(params, state, r, group_id, zone):
             continue
         group = params.node_group[group_id]
         for node_id in range(group.first_node, group.first_node + group.n_node):
@@ -96,14 +99,14 @@ def choose_by_scores(params, state, r, number, zone, t):
     most = 0
     if weights[TOPOLOGY_SPREAD] > 0:
         for group_id in range(params.n_node_group):
-            if is_open(params, pool_id, group_id, zone) and is_group_with_room(params, state, r, group_id):
+            if is_open(params, state, r, group_id, zone) and is_group_with_room(params, state, r, group_id):
                 n = members_in_zone(params, state, pool_id, params.node_group[group_id].zone)
                 least = min(least, n)
                 most = max(most, n)
     best = -1
     best_score = -1
     for group_id in range(params.n_node_group):
-        if not is_open(params, pool_id, group_id, zone):
+        if not is_open(params, state, r, group_id, zone):
             continue
         group = params.node_group[group_id]
         in_zone = 0
@@ -160,21 +163,29 @@ def place_waiting(params, state, t):
     """One placement: every workload that waits is looked at, in order, and takes slices if there are any for it, or if some
     can be made free for it by preemption.
 
-    All replicas of a pool, and all runs of a job, ask for the same, and a placement only takes: where one finds nothing,
-    the others of its pool or job are not looked at. Where a user's function places, the host is asked in the middle, and
+    First those that wait for quota are looked at; who does not get any is not placed. All replicas of a pool, and all
+    runs of a job, ask for the same, of one flavour where they have quota, and a placement only takes: where one finds
+    nothing, the others like it are not looked at. Where a user's function places, the host is asked in the middle, and
     calls this again at t.
     """
     r = state.asked_replica
     if r < 0 or state.workload[r].is_waiting == 0:
         state.n_pass += 1
         state.is_answered = 0
+        state.placement_ps = NEVER
+        if params.n_quota_queue > 0:
+            admit_waiting(params, state, t)
         r = state.first_waiting
-    state.placement_ps = NEVER
+    else:
+        state.placement_ps = state.again_ps
     state.asked_replica = -1
     while r >= 0:
-        if state.pool_place[state.workload[r].place].failed_pass != state.n_pass:
+        if not may_be_placed(params, state, r):
+            r = state.workload[r].next
+            continue
+        if alike_of(params, state, r).failed_pass != state.n_pass:
             if needs_host(params, state, r):
-                ask_host(state, r, t)
+                ask_host(params, state, r, t)
                 return
             if state.is_answered == 1:
                 place_as_told(params, state, r, t)
@@ -182,8 +193,20 @@ def place_waiting(params, state, t):
                 place_or_preempt(params, state, r, t)
         after = state.workload[r].next
         if state.workload[r].is_waiting == 1:
+            if params.n_quota_queue > 0:
+                tell_unplaceable(params, state, r, t)
             state.workload[r].was_tried = 1
         r = after
+
+
+@jit_call
+def tell_unplaceable(params, state, r, t):
+    """The first time that workload r, which has quota, finds no slices, an event tells it."""
+    if place_of(params, state, r).queue > 0 and state.quota_workload[r].is_told == 0:
+        state.quota_workload[r].is_told = 1
+        state.quota_node[state.quota_workload[r].queue].unplaceable += 1
+        go_on_with_replica(params, state, r)
+        log_event(params, state, EVENT_UNPLACEABLE, -1, r, t - state.workload[r].since_ps, t)
 
 
 @jit_call
@@ -193,7 +216,7 @@ def needs_host(params, state, r):
         return False
     is_some = False
     for node_id in range(params.n_node):
-        is_open_there = is_open(params, state.workload[r].place, state.node[node_id].group, ANY_ZONE)
+        is_open_there = is_open(params, state, r, state.node[node_id].group, ANY_ZONE)
         is_able = is_open_there and has_room(params, state, r, node_id)
         state.node[node_id].rank = int(is_able)
         is_some = is_some or is_able
@@ -201,9 +224,10 @@ def needs_host(params, state, r):
 
 
 @jit
-def ask_host(state, r, t):
+def ask_host(params, state, r, t):
     """The host is asked where replica r is to go, and the placement goes on at t."""
     state.asked_replica = r
+    state.again_ps = state.placement_ps if params.n_quota_queue > 0 else NEVER
     state.placement_ps = t
     state.status = NEED_PLACEMENT
 
@@ -227,7 +251,7 @@ def place_or_preempt(params, state, r, t):
         return
     elif not preempt_for(params, state, r, t):
         nominate(state, r, -1)
-        state.pool_place[state.workload[r].place].failed_pass = state.n_pass
+        alike_of(params, state, r).failed_pass = state.n_pass
     elif place_replica(params, state, r, t):
         begin_on_slices(params, state, r, t)
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 from sim.compile.jit import jit, jit_call
 from sim.model.base.min_tree import tree_set
 from sim.model.cluster.batch_jobs import interrupt_run, is_run
+from sim.model.cluster.queue_quota import may_use_group
 from sim.model.cluster.replica_lifecycle import begin_drain, remove_replica, scale_to
 from sim.model.cluster.slices import (
     ask_of,
@@ -195,6 +196,8 @@ def choose_victim_node(params, state, r, t):
     for node_id in range(params.n_node):
         node = state.node[node_id]
         if node.stage != NODE_READY or ask_of(params, state.workload[r].place, node.group).starts == 0:
+            continue
+        if not may_use_group(params, state, r, node.group):
             continue
         n = find_victims(params, state, r, node_id, t)
         if n < 0:

@@ -208,6 +208,8 @@ def begin_drain(params, state, r, t):
     enter_stage(state, r, STAGE_DRAINING, t)
     log_event(params, state, EVENT_REPLICA_DRAINS, -1, r, 0, t)
     replica.drain_ps = t
+    if params.n_quota_workload > 0:
+        state.quota_workload[r].is_evicted = 1
     if replica.n_wait + replica.n_run == 0:
         tree_set(state.stage_tree, params.leaves, r, t + 1)
     elif replica.n_run == 0:

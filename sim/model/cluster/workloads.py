@@ -7,6 +7,7 @@ from __future__ import annotations
 from sim.compile.jit import jit, jit_call
 from sim.model.base.histogram import add_wide
 from sim.model.base.linked_list import link, unlink
+from sim.model.cluster.queue_quota import give_quota_back, place_of
 from sim.model.cluster.slices import release_member
 from sim.model.tables.node import EVENT_REPLICA_WAITS
 from sim.model.telemetry.cluster_log import log_event
@@ -28,12 +29,6 @@ def begin_workloads(params, state):
         workload.place = params.n_pool + run.job
         place = params.pool_place[workload.place]
         workload.first_member = place.first_member + run.number * place.n_member
-
-
-@jit
-def place_of(params, state, w):
-    """How a workload is placed."""
-    return params.pool_place[state.workload[w].place]
 
 
 @jit
@@ -129,8 +124,11 @@ def place_soon(state, t):
 @jit_call
 def leave_cluster(params, state, r, t):
     """Workload r is gone: it waits no longer, or what it held is free."""
+    give_quota_back(params, state, r, t)
     if state.workload[r].is_waiting == 1:
         wait_no_longer(state, r, t)
+        if params.n_quota_queue > 0:
+            place_soon(state, t)  # others may wait for its quota
         return
     first = first_member(params, state, r)
     for number in range(first, first + place_of(params, state, r).n_member):

@@ -9,9 +9,11 @@ from __future__ import annotations
 from sim.compile.jit import jit, jit_call
 from sim.model.admission.rate_limits import fill_limits
 from sim.model.base.min_tree import tree_build, tree_first, tree_first_key, tree_set
+from sim.model.cluster.admission import admit_at_once
 from sim.model.cluster.batch_jobs import begin_jobs, finish_jobs
 from sim.model.cluster.nodes import begin_nodes
 from sim.model.cluster.placement import log_gang, place_replica
+from sim.model.cluster.queue_quota import begin_quotas
 from sim.model.cluster.replica_lifecycle import become_ready, begin_cold_start, enter_stage
 from sim.model.cluster.start_steps import keep_what_it_brought
 from sim.model.cluster.workloads import begin_workloads, wait_for_slices
@@ -131,6 +133,7 @@ def begin_cluster(params, state):
     state.asked_replica = -1
     if params.n_cluster == 1:
         begin_workloads(params, state)
+        begin_quotas(params, state)
         act_because(state, CAUSE_BEGIN, 0, NO_EVENT)
         begin_nodes(params, state)
         begin_jobs(params, state)
@@ -157,13 +160,16 @@ def begin_pool(params, state, pool_id):
         if params.n_cluster == 1 and params.cluster[0].placement == BY_USER:
             enter_stage(state, r, STAGE_SLICE, 0)
             wait_for_slices(params, state, r, 0)
-        elif params.n_cluster == 0 or place_replica(params, state, r, 0):
+        elif params.n_cluster == 0 or (
+            admit_at_once(params, state, r, 0) and place_replica(params, state, r, 0)
+        ):
             if params.n_cluster == 1:
                 log_gang(params, state, EVENT_REPLICA_PLACED, r, 0, 0)
             keep_what_it_brought(params, state, r)
             go_on_with_replica(params, state, r)
             become_ready(params, state, r, 0)
         else:
+            act_because(state, CAUSE_BEGIN, 0, NO_EVENT)
             begin_cold_start(params, state, r, 0)
 
 

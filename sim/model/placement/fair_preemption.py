@@ -296,7 +296,7 @@ def preempt_fair(params, state):
 
 @jit_call
 def find_victims(params, state):
-    """Find the workloads that have to go (state.victim) so that the one of state.preemption[0] fits; how many."""
+    """Find the workloads that have to go (state.quota_victim) so that the one of state.preemption[0] fits; how many."""
     if state.preemption[0].is_fair == 1:
         return preempt_fair(params, state)
     return preempt_classical(params, state)

@@ -63,7 +63,7 @@ def preemption_answer(params, state, pair, amount):
     """
     wanting = state.preemption[0]
     if wanting.is_recorded == 1:
-        answer = state.answer[pair]
+        answer = state.quota_answer[pair]
         return finding_of(NO_CANDIDATES + answer.possibility, answer.borrowing)
     for other in range(params.n_quota_pair):
         state.asked[other] = amount if other == pair else 0
@@ -71,13 +71,13 @@ def preemption_answer(params, state, pair, amount):
     n = find_victims(params, state)
     kind = FROM_OTHERS if n > 0 else NO_CANDIDATES
     for i in range(n):
-        w = state.victim[i].workload
+        w = state.quota_victim[i].workload
         if state.quota_workload[w].queue == wanting.queue:
             kind = FROM_OWN
         release_usage(params, state, w)
     level = borrowing_level(params, state, wanting.queue, pair, amount) // 2
     for i in range(n):
-        admit_usage(params, state, state.victim[i].workload)
+        admit_usage(params, state, state.quota_victim[i].workload)
     return finding_of(kind, level)
 
 

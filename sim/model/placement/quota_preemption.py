@@ -2,7 +2,7 @@
 
 `state.preemption[0]` says which workload, `state.asked` how much of each pair it asks for, `state.contested` of which pairs
 there is too little. Candidates are ordered, taken out until the workload fits, and put back from the last to the first
-where it still fits; the others are `state.victim`.
+where it still fits; the others are `state.quota_victim`.
 Source: kubernetes-sigs/kueue pkg/scheduler/preemption, classical and hierarchical.
 """
 
@@ -228,7 +228,7 @@ def reason_of(variant):
 def add_victim(params, state, w, reason):
     """Take a workload out, as a victim."""
     release_usage(params, state, w)
-    victim = state.victim[state.preemption[0].n_victim]
+    victim = state.quota_victim[state.preemption[0].n_victim]
     victim.workload = w
     victim.reason = reason
     state.preemption[0].n_victim += 1
@@ -239,10 +239,10 @@ def put_back_spared(params, state, may_borrow):
     """Put victims back, from the last but one to the first, where what is asked for still fits."""
     wanting = state.preemption[0]
     for i in range(wanting.n_victim - 2, -1, -1):
-        victim = state.victim[i]
+        victim = state.quota_victim[i]
         admit_usage(params, state, victim.workload)
         if asked_fits(params, state, wanting.queue, may_borrow):
-            last = state.victim[wanting.n_victim - 1]
+            last = state.quota_victim[wanting.n_victim - 1]
             victim.workload = last.workload
             victim.reason = last.reason
             wanting.n_victim -= 1
@@ -254,7 +254,7 @@ def put_back_spared(params, state, may_borrow):
 def put_back_victims(params, state):
     """Put all victims back: nothing has happened yet."""
     for i in range(state.preemption[0].n_victim):
-        admit_usage(params, state, state.victim[i].workload)
+        admit_usage(params, state, state.quota_victim[i].workload)
 
 
 @jit_call

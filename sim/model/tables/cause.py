@@ -14,6 +14,7 @@ CAUSE_NAMES = (
     "user",
     "lasting_fault",
     "job",
+    "quota",
 )
 (
     NO_CAUSE,
@@ -27,5 +28,6 @@ CAUSE_NAMES = (
     CAUSE_USER,  # a process of the user's on the SimPy engine
     CAUSE_LASTING_FAULT,  # one that begins and ends, by number
     CAUSE_JOB,  # a batch job whose run comes, by number
-) = range(11)
+    CAUSE_QUOTA,  # a workload for which quota is taken
+) = range(12)
 NO_EVENT = -1  # instead of the number of an event

@@ -39,6 +39,7 @@ EVENT_NAMES = (
     *("cache_filled", "cache_hit", "cache_joined", "cache_evicted"),
     *("rollout_promoted", "rollout_rolled_back", "rollout_late"),
     *("gate_passed", "gate_failed", "gate_inconclusive", "gate_error"),  # as sim.model.rollout.gates.PHASES
+    *("quota_short", "workload_admitted", "workload_unplaceable", "quota_taken"),
 )
 (
     EVENT_NODE_REQUESTED, EVENT_NODE_REFUSED, EVENT_NODE_STAGE, EVENT_NODE_READY, EVENT_NODE_REMOVED,
@@ -52,7 +53,8 @@ EVENT_NAMES = (
     EVENT_ROLLOUT_PAUSED, EVENT_CACHE_FILLED, EVENT_CACHE_HIT, EVENT_CACHE_JOINED, EVENT_CACHE_EVICTED,
     EVENT_ROLLOUT_PROMOTED, EVENT_ROLLOUT_ROLLED_BACK, EVENT_ROLLOUT_LATE,
     EVENT_GATE_PASSED, EVENT_GATE_FAILED, EVENT_GATE_INCONCLUSIVE, EVENT_GATE_ERROR,
-) = range(50)  # fmt: skip
+    EVENT_QUOTA_SHORT, EVENT_ADMITTED, EVENT_UNPLACEABLE, EVENT_QUOTA_TAKEN,
+) = range(54)  # fmt: skip
 
 
 class ClusterParams(Row):
@@ -76,6 +78,9 @@ class ClusterParams(Row):
     preempts = Field("1 = a replica takes slices from those of lower priority where it finds none", begin=1)
     grace_ps = Field("how long a preempted or evicted replica may finish what it holds", begin=30 * 10**12)
     retry_ps = Field("how long after an eviction that a budget forbade it is tried again", begin=5 * 10**12)
+    is_fair = Field("1 = queues with quotas share by weight (fair sharing)")
+    strategies = Field("of fair sharing: STRATEGIES of sim.model.placement.fair_preemption")
+    quota_units = Field("so many units of quota are a GPU", begin=8)
 
 
 class NodeGroupParams(Row):
@@ -110,6 +115,7 @@ class NodeGroupParams(Row):
         "what a step beside others takes more: by time-slicing for the switching, by MPS beside steps of the other kind",
         unit="1/1024",
     )
+    flavor = Field("1 + the flavour of quotas that it belongs to, 0 = none")
 
 
 class NodeStep(Row):
@@ -151,6 +157,9 @@ class PoolPlace(Row):
     thread_percent = Field(
         "of a GPU's multiprocessors, what a replica may use where it shares one", begin=100
     )
+    queue = Field("1 + the queue whose quota it needs, 0 = it needs none")
+    flavors = Field("bit f: it can run in flavour f")
+    quota_units = Field("how much quota one of them needs", unit="units")
 
 
 class NodeGroupState(Row):
@@ -268,8 +277,7 @@ class RandomFaultState(Row):
 class PoolPlaceState(Row):
     """A pool's placements."""
 
-    failed_pass = Field("the last pass that found no slices for a replica of it")
-    cursor = Field("scratch: no node before this one has slices for it")
+    passed_over = Field("the last look at those that wait for quota in which one of it got none")
     waited_ps = Wide("Σ time that its replicas have waited for slices", unit="ps")
     waited_max_ps = Field("the longest of these waits")
     placed = Field("replicas placed")

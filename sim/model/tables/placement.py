@@ -37,3 +37,10 @@ class PodKind(Row):
     n_gpu = Field("on so many GPUs")
     gpu_kinds = Field("bit k: GPUs of kind k would do; 0 = any")
     weight = Field("how often it comes, among all kinds")
+
+
+class Alike(Row):
+    """Workloads that ask for the same: of a pool or a job, and of one flavour where they have quota."""
+
+    failed_pass = Field("the last pass that found no slices for one of them")
+    cursor = Field("scratch: no node before this one has slices for one of them")

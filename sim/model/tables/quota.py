@@ -6,7 +6,7 @@ kind or cores of spot nodes. Amounts are in any unit, whole numbers.
 
 from __future__ import annotations
 
-from sim.schema import Field, Row
+from sim.schema import Field, Row, Wide
 from sim.units import NEVER
 
 PREEMPTION_POLICIES = ("never", "lower_priority", "lower_or_newer_equal_priority", "any")
@@ -30,6 +30,9 @@ class QuotaNode(Row):
     preempt_stops = Field("1 = a flavour in which it could preempt ends the search")
     first_flavor = Field("first of its flavours, in the order in which they are tried")
     n_flavor = Field("how many there are")
+    is_strict = Field(
+        "1 = nobody goes before one of its workloads that is passed over; read in clusters alone"
+    )
 
 
 class Quota(Row):
@@ -64,6 +67,10 @@ class QuotaWorkload(Row):
     reserved_ps = Field("when it was admitted")
     created_ps = Field("when it came")
     is_evicted = Field("1 = it has been told to go already")
+    flavor = Field("the flavour of which it has quota; read in clusters alone")
+    reason = Field("scratch: 1 + why it has to go, 0 = it has not")
+    taken_ps = Field("when its quota was last taken for others, −1 = never", begin=-1)
+    is_told = Field("1 = an event has told that it waits for quota, or for slices though it has quota")
 
 
 class Preemption(Row):
@@ -74,7 +81,9 @@ class Preemption(Row):
     created_ps = Field("when it came")
     is_fair = Field("1 = shares decide (fair sharing), 0 = priorities and borrowing")
     strategies = Field("of fair sharing: STRATEGIES")
-    is_recorded = Field("1 = the answers of `answer` are given, 0 = they are found by trying; for flavours")
+    is_recorded = Field(
+        "1 = the answers of `quota_answer` are given, 0 = they are found by trying; for flavours"
+    )
     n_candidate = Field("candidates found")
     n_victim = Field("workloads that have to go")
     borrowing = Field("of an assignment of flavours: the highest level from which it borrows, 0 = none")
@@ -90,7 +99,7 @@ class Candidate(Row):
     state = Field("0 = waiting, 1 = looked at, 2 = to be looked at once more")
 
 
-class Victim(Row):
+class QuotaVictim(Row):
     """A workload that has to go."""
 
     workload = Field("which")
@@ -102,3 +111,64 @@ class OracleAnswer(Row):
 
     possibility = Field("0 = no candidates, 1 = in the own queue too, 2 = in other queues alone", begin=1)
     borrowing = Field("the level from which it would borrow then")
+
+
+# ---- in a cluster ----------------------------------------------------------------------
+class QueueHead(Row):
+    """Of a queue of a cluster: who is looked at next, and what is kept for it in this look; all of it scratch."""
+
+    workload = Field(
+        "the first of those that wait for its quota, −1 = nobody is left to be looked at", begin=-1
+    )
+    flavor = Field("the flavour that it would get")
+    level = Field("from how far up it would borrow then")
+    is_done = Field("1 = its turn in this round is over")
+    blocked = Field("the last look in which the queue waited for those whose quota its head takes")
+    pair = Field("the pair of which quota is kept for it")
+    kept = Field("how much of it, 0 = none")
+
+
+class QuotaNodeState(Row):
+    """What has become of a queue of a cluster, or of a cohort."""
+
+    freed_event = Field(
+        "of the top of a tree: the event that last gave back quota in it, −1 = none did", begin=-1
+    )
+    winner = Field(
+        "scratch: of those in it whose turn it may be, the queue with the smallest share, −1 = none"
+    )
+    admitted = Field("workloads that got quota")
+    taken = Field("workloads whose quota was taken for others")
+    unplaceable = Field("workloads that got quota and then found no slices at once")
+    waited_ps = Wide("Σ time that workloads have waited for quota until they got it", unit="ps")
+    waited_max_ps = Field("the longest of these waits")
+
+
+class QuotaUse(Row):
+    """What a queue of a cluster has used of a pair."""
+
+    area_ps = Field("when the sums below were last brought up to date")
+    used_ps = Wide("Σ quota in use · time", unit="units · ps")
+    borrowed_ps = Wide("Σ of it beyond what the queue has itself · time", unit="units · ps")
+
+
+class QuotaMark(Row):
+    """What a queue has used of a pair by the end of warm-up, of the measured window, or of the run."""
+
+    used_ps = Wide("Σ quota in use · time", unit="units · ps")
+    borrowed_ps = Wide("Σ of it beyond what the queue has itself · time", unit="units · ps")
+
+
+class QuotaSample(Row):
+    """A queue of a cluster and a pair at one instant of the time series."""
+
+    time_ps = Field("when")
+    queue = Field("which queue")
+    pair = Field("which pair")
+    used = Field("quota in use")
+    borrowed = Field("of it, beyond what the queue has itself")
+    pending = Field("workloads of the queue that wait for quota and could use this pair")
+    unplaced = Field("workloads that have quota of this pair and wait for slices")
+
+
+QUOTA_SAMPLE_SIZE = QuotaSample.SIZE

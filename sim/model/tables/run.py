@@ -33,8 +33,24 @@ from sim.model.tables.node import (
     RandomFaultState,
     Workload,
 )
-from sim.model.tables.placement import SliceProfile
+from sim.model.tables.placement import Alike, SliceProfile
 from sim.model.tables.pool import PoolParams, PoolState, Signal, SignalSample, SignalState, StartStep
+from sim.model.tables.quota import (
+    Candidate,
+    OracleAnswer,
+    Preemption,
+    QueueFlavor,
+    QueueHead,
+    Quota,
+    QuotaMark,
+    QuotaNode,
+    QuotaNodeState,
+    QuotaPair,
+    QuotaSample,
+    QuotaUse,
+    QuotaVictim,
+    QuotaWorkload,
+)
 from sim.model.tables.record import AttemptRecord, ClassCounts, RequestRecord
 from sim.model.tables.replica import Replica
 from sim.model.tables.rollout import Budget, CanaryStep, Rollout, RolloutState
@@ -160,6 +176,24 @@ class Params(World):
     n_link_sample = Field("rows of the links' time series that there is room for")
     n_bound = Field("pairs of a transfer and a link")
     n_taken = Field("rows for steps of starts that are over: all but the last keep one")
+    n_alike = Field("pairs of a pool or job and a flavour, or none")
+    n_quota_node = Field("queues with quotas, then cohorts")
+    quota_node_at = Field("where they start in Params.m")
+    n_quota_queue = Field("of these, queues")
+    n_quota = Field("pairs of a queue or cohort and a flavour")
+    quota_at = Field("where what they have of it starts in Params.m")
+    n_quota_pair = Field("flavours: pairs of a flavour and the one resource, GPUs")
+    quota_pair_at = Field("where they start in Params.m")
+    n_queue_flavor = Field("flavours of queues, each queue's behind one another")
+    queue_flavor_at = Field("where they start in Params.m")
+    n_resource_group = Field("queues and cohorts: each has the one group of resources")
+    resource_group_at = Field("where the number of that group, of each, starts in Params.m")
+    n_pair_of = Field("flavours")
+    pair_of_at = Field("where the pair of each starts in Params.m")
+    n_resource = Field("resources of which there are quotas: one, or none")
+    n_quota_workload = Field("workloads where there are quotas, else 0")
+    n_quota_sample = Field("rows of the queues' time series that there is room for")
+    n_quota_mark = Field("marks of the queues")
 
     klass = Table(TrafficClass, "a row a class")
     served_model = Table(ServedModelParams, "a row a served model")
@@ -200,6 +234,18 @@ class Params(World):
     fault_clock = Table(FaultClock, "when they come", at="fault_clock_at", rows=("n_fault_clock",))
     job = Table(JobParams, "batch jobs", at="job_at", rows=("n_job",))
     job_run = Table(JobRun, "runs of all jobs, by time", at="job_run_at", rows=("n_job_run",))
+    quota_node = Table(
+        QuotaNode, "queues with quotas, then cohorts", at="quota_node_at", rows=("n_quota_node",)
+    )
+    quota = Table(Quota, "(queue or cohort, flavour)", at="quota_at", rows=("n_quota",))
+    quota_pair = Table(QuotaPair, "flavours", at="quota_pair_at", rows=("n_quota_pair",))
+    queue_flavor = Table(
+        QueueFlavor, "flavours of queues, in their order", at="queue_flavor_at", rows=("n_queue_flavor",)
+    )
+    resource_group = Words(
+        "(queue or cohort,) its group of resources", at="resource_group_at", rows=("n_resource_group",)
+    )
+    pair_of = Words("(flavour,) its pair", at="pair_of_at", rows=("n_pair_of",))
     limit = Table(LimitParams, "limits of each class, then of each tenant", at="limit_at")
     tenant_weight = Words("weights of the tenants", at="weight_at")
     station = Table(StationParams, "CPU stations", at="station_at")
@@ -257,6 +303,7 @@ class State(World):
     n_slot = Field("slots that there is room for")
     next_scan_ps = Field("when the node autoscaler looks next, or NEVER")
     placement_ps = Field("when those that wait for slices are placed, or NEVER")
+    again_ps = Field("when they are placed again after a placement in which the host is asked")
     n_pass = Field("placements so far")
     asked_replica = Field("the replica that the host is asked about, −1 = in no placement")
     is_answered = Field("1 = it has said so")
@@ -268,6 +315,7 @@ class State(World):
     cause_id = Field("… of which number")
     because = Field("the event that set it off, −1 = none did")
     n_taken = Field("steps of starts that are over, those for which there was no room included")
+    n_look = Field("looks at those that wait for quota so far")
     node_added_ps = Field("when the node autoscaler last asked for a node, −1 = it has not")
     step_ends = Array("scratch: when the steps of one start end", N_STEP_MAX, unit="ps")
 
@@ -305,6 +353,31 @@ class State(World):
     workload = Table(
         Workload, "a row a replica place, then a row a run of a job; or none", rows=("n_workload",)
     )
+    alike = Table(Alike, "(pool or job, 1 + flavour, 0 = without quota)", rows=("n_alike",))
+    quota_node = Table(QuotaNodeState, "a row a queue or cohort", rows=("n_quota_node",))
+    quota_used = Words("(queue or cohort, flavour) quota in use", rows=("n_quota",))
+    quota_use = Table(QuotaUse, "(queue, flavour)", rows=("n_quota_queue", "n_quota_pair"))
+    quota_workload = Table(QuotaWorkload, "a row a workload", rows=("n_quota_workload",))
+    workload_usage = Words(
+        "(workload, flavour) quota that it uses", rows=("n_quota_workload", "n_quota_pair")
+    )
+    queue_head = Table(QueueHead, "a row a queue", rows=("n_quota_queue",))
+    preemption = Table(Preemption, "scratch: what quota is looked for", rows=("n_resource",))
+    asked = Words("scratch: (flavour,) what is asked for", rows=("n_quota_pair",))
+    contested = Words("scratch: (flavour,) whether there is too little of it", rows=("n_quota_pair",))
+    left = Words("scratch: (flavour,)", rows=("n_quota_pair",))
+    advantage = Words("scratch: (cohort,)", rows=("n_quota_node",))
+    pruned = Words("scratch: (queue or cohort,)", rows=("n_quota_node",))
+    candidate = Table(Candidate, "scratch: workloads that may have to go", rows=("n_quota_workload",))
+    quota_victim = Table(QuotaVictim, "scratch: workloads that have to go", rows=("n_quota_workload",))
+    quota_answer = Table(OracleAnswer, "scratch: (flavour,)", rows=("n_quota_pair",))
+    group_asked = Words("scratch: what a workload asks for", rows=("n_resource",))
+    group_flavors = Words("scratch: the flavours that it may have, a bit each", rows=("n_resource",))
+    got_flavor = Words("scratch: the flavour that it would get", rows=("n_resource",))
+    got_mode = Words("scratch: how", rows=("n_resource",))
+    got_level = Words("scratch: from how far up it would borrow", rows=("n_resource",))
+    found = Words("scratch: what its flavour would mean", rows=("n_resource",))
+    assumed = Words("scratch: (flavour,) what of it was assigned", rows=("n_quota_pair",))
     artifact = Table(ArtifactState, "a row an artifact", rows=("n_artifact",))
     cached = Table(Cached, "(node, artifact)", rows=("n_cached",))
     random_fault = Table(RandomFaultState, "a row a random fault", rows=("n_random_fault",))
@@ -339,6 +412,8 @@ class State(World):
     work = Table(PoolMark, "scratch: a row a pool, what a sample reads of its replicas", rows=("n_pool",))
     group_mark = Table(NodeGroupMark, "(N_MARK, group)", rows=("n_group_mark",))
     group_sample = Table(NodeGroupSample, "(sample, group)", rows=("n_group_sample",))
+    quota_mark = Table(QuotaMark, "(N_MARK, queue, flavour)", rows=("n_quota_mark",))
+    quota_sample = Table(QuotaSample, "(sample, queue, flavour)", rows=("n_quota_sample",))
     job_sample = Table(JobSample, "(sample, group)", rows=("n_job_sample",))
     link_sample = Table(LinkSample, "(sample, link)", rows=("n_link_sample",))
     bound_ps = Words("(transfer, link) how long a link has held a transfer back", rows=("n_bound",))

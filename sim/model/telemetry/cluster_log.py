@@ -9,11 +9,13 @@ from sim.model.placement.mig import count_slices, useful_slices
 from sim.model.record.request_record import hash_of
 from sim.model.tables.cluster_record import CLUSTER_EVENT_SIZE, JOB_SAMPLE_SIZE, NODE_GROUP_SAMPLE_SIZE
 from sim.model.tables.node import (
+    EVENT_ADMITTED,
     EVENT_JOB_FAILED,
     EVENT_JOB_SUBMITTED,
     EVENT_NODE_NOTICE,
     EVENT_NODE_READY,
     EVENT_NODE_UNCORDONED,
+    EVENT_QUOTA_TAKEN,
     EVENT_REPLICA_CRASHED,
     EVENT_REPLICA_DRAINS,
     EVENT_REPLICA_EVICTED,
@@ -81,7 +83,8 @@ def is_of_replica(event):
     is_early = EVENT_REPLICA_WAITS <= event <= EVENT_REPLICA_LOST
     is_stopped = event == EVENT_REPLICA_CRASHED or event == EVENT_REPLICA_HANGS
     is_of_run = EVENT_JOB_SUBMITTED <= event <= EVENT_JOB_FAILED
-    is_other = is_stopped or event == EVENT_REPLICA_STAGE
+    is_of_quota = event == EVENT_ADMITTED or event == EVENT_QUOTA_TAKEN
+    is_other = is_stopped or is_of_quota or event == EVENT_REPLICA_STAGE
     return is_early or is_of_run or is_other or has_to_go(event)
 
 

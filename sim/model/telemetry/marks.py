@@ -15,6 +15,7 @@ from sim.model.replica.schedule import missing_of
 from sim.model.tables.codes import SEQ_AFTER, SEQ_SINGLE, SEQ_WAITING
 from sim.model.tables.sample import MARK_RUN, MARK_WARM, MARK_WINDOW, POOL_MARK_SIZE, STEP_PARTS_BITS
 from sim.model.telemetry.cluster_log import mark_groups
+from sim.model.telemetry.quota_log import mark_quotas
 from sim.model.telemetry.replica_time import settle_areas
 from sim.units import NEVER
 
@@ -51,6 +52,7 @@ def set_mark(params, state, number, t):
         for r in range(pool.first_replica, pool.first_replica + pool.n_replica):
             mark_replica(state, r, mark, t)
     mark_groups(params, state, number, t)
+    mark_quotas(params, state, number, t)
     if number != MARK_RUN:
         mark_answers(params, state, t)
 

@@ -26,6 +26,7 @@ from sim.model.tables.sample import POOL_SAMPLE_SIZE
 from sim.model.telemetry.cluster_log import sample_groups
 from sim.model.telemetry.link_samples import sample_links
 from sim.model.telemetry.marks import sample_work
+from sim.model.telemetry.quota_log import sample_quotas
 from sim.model.telemetry.replica_time import settle_areas
 
 
@@ -128,6 +129,7 @@ def sample(params, state, t):
     sample_groups(params, state, number, t)
     if params.n_link > 0:
         sample_links(params, state, number, t)
+    sample_quotas(params, state, number, t)
     if params.n_station > 0 and t % params.sample_ps == 0:
         sample_stations(params, state, t)
 
