@@ -143,6 +143,7 @@ USD_H = Column("USD/h", level("usd_per_hour"), usd)
 FAILED = Column("failed", level("failed"), count)
 
 NO_QUEUES = ("cluster.queues=[]", "pool.queue=null", "cluster.jobs.0.queue=null")
+PEERS = "coldstart.stages.1.peers={seeds: 1}"
 HOLD = "gateway.queue_capacity=100000"
 OTHERS = tuple(f"cluster.node_groups.{place}.max_nodes=2" for place in (1, 2))
 FALLBACK = "cluster.node_groups.1.max_nodes=4"
@@ -234,7 +235,11 @@ TABLES = {
         "weights_from_one_store",
         "the store carries",
         {f"{gb_s} GB/s": (f"links.0.bandwidth_gb_s={gb_s}",) for gb_s in (25, 50, 100)}
-        | {"a start alone": ("links=[]",)},
+        | {
+            "25 GB/s, to 32 nodes that keep what they read": ("cluster=h100_hall",),
+            "25 GB/s, to 32 nodes that serve each other": ("cluster=h100_hall", PEERS),
+            "a start alone": ("links=[]",),
+        },
         (Column("weights of a start, median", start_of("main", "weights"), seconds), TTFT_P50, USD_H),
     ),
     "cold_start_by_model": Table(

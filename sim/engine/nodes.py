@@ -33,7 +33,8 @@ def group_rows(params: Params, state: State) -> list[dict[str, int]]:
         for name in AREAS:
             warm, window, run = (wide(*marks[mark, i][name]) for mark in (MARK_WARM, MARK_WINDOW, MARK_RUN))
             row[name], row[f"run_{name}"] = window - warm, run
-        found.append(row | {name: int(getattr(of_group, name)) for name in COUNTS})
+        served = {"served_bytes": wide(of_group.served_bytes[0], of_group.served_bytes[1])}
+        found.append(row | served | {name: int(getattr(of_group, name)) for name in COUNTS})
     return found
 
 
@@ -70,6 +71,18 @@ def group_samples(params: Params, state: State) -> dict[str, np.ndarray]:
     return columns
 
 
+def node_columns(params: Params, node: np.ndarray, of_group: str, of_node: str) -> dict[str, np.ndarray]:
+    """(row,) numbers of nodes, −1 = none, as two columns: the group of each, and which node of it, from 0."""
+    if params.n_node_group == 0:
+        return {of_group: np.full(len(node), -1), of_node: np.full(len(node), -1)}
+    group = table_of_nodes(params)[np.maximum(node, 0)]
+    first_node = np.array([int(params.node_group[g].first_node) for g in range(int(params.n_node_group))])
+    return {
+        of_group: np.where(node >= 0, group, -1),
+        of_node: np.where(node >= 0, node - first_node[group], -1),
+    }
+
+
 def event_columns(params: Params, state: State) -> dict[str, np.ndarray]:
     """Column → (event,): what happened, in order, as far as there was room; −1 where it was to no node or no replica. Of
     `replica_names` (replica place, 2): the pool of each, and which place of it.
@@ -85,12 +98,10 @@ def event_columns(params: Params, state: State) -> dict[str, np.ndarray]:
     is_replica, is_run = (replica >= 0) & (replica < n_replica), replica >= n_replica
     runs, run = params.rows("job_run", n_run), np.where(is_run, replica - n_replica, 0)
     group = nodes[np.maximum(node, 0)]
-    first_node = np.array([int(params.node_group[g].first_node) for g in range(int(params.n_node_group))])
     return {
         "time_ps": rows["time_ps"],
         "event": rows["event"],
-        "group_id": np.where(node >= 0, group, -1),
-        "node": np.where(node >= 0, node - first_node[group], -1),
+        **node_columns(params, node, "group_id", "node"),
         "pool_id": np.where(is_replica, pool, -1),
         "replica_id": np.where(is_replica, replica - pools["first_replica"][pool], -1),
         "job_id": np.where(is_run, runs["job"][run], -1) if n_run else np.full(n, -1),

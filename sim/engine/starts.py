@@ -9,6 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from sim.compile.jit import plain
+from sim.engine.nodes import node_columns
 from sim.fill.state import pool_rows
 from sim.model.base.histogram import N_BUCKET, bucket_edges_ps
 from sim.model.tables.pool import N_QUANTILE_BITS
@@ -62,7 +63,8 @@ def counted_starts(params: Params, state: State, pool: int) -> Starts:
 def taken_columns(params: Params, state: State) -> dict[str, np.ndarray]:
     """Column → (step,) of the starts that came to their end, in that order, as far as there was room; nothing where starts
     depend neither on nodes nor on links. `pool_id`, `replica_id` (its place in the pool), `start`, `step` (its pool's),
-    `how` (HOW_NAMES), `link_id` (−1 = none), instants and bytes.
+    `how` (HOW_NAMES), `link_id` (−1 = none; behind the links its own node, then the one that served it), `peer` and its
+    group `peer_group_id` (−1 = no node did), instants and bytes.
     """
     n = min(int(state.n_taken), int(params.n_taken) - 1)
     if n <= 0:
@@ -75,6 +77,7 @@ def taken_columns(params: Params, state: State) -> dict[str, np.ndarray]:
         "replica_id": rows["replica"] - pools["first_replica"][pool],
         "place": rows["replica"],
         "link_id": rows["link"] - 1,
+        **node_columns(params, rows["peer"] - 1, "peer_group_id", "peer"),
         "bound_ps": rows["bound_ps"],
         **{name: rows[name] for name in named},
     }

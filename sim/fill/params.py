@@ -38,6 +38,7 @@ from sim.model.loop.control import SCALER_PAR
 from sim.model.router.choose import KINDS, LEAST_OUTSTANDING
 from sim.model.router.hash_ring import make_rings
 from sim.model.tables.fault import LOSING
+from sim.model.tables.link import N_END
 from sim.model.tables.pool import StartStep
 from sim.model.tables.run import Params
 from sim.model.tables.served_model import ServedModelParams
@@ -122,8 +123,11 @@ def make_world(
     if lists.get("episode"):
         lists["episode"] = place_episodes(params, lists["episode"])
     of_things = lay_things(params, lists, starts[-1])
-    params.n_bound = params.n_transfer * params.n_link
     params.n_link_sample = params.n_sample * params.n_link
+    has_ends = any(group.get("nic_q40") or group.get("disk_q40") for group in lists.get("node_group", ()))
+    params.n_carrier = params.n_link + has_ends * N_END * params.n_node
+    params.n_way = params.n_link + has_ends * 2
+    params.n_bound = params.n_transfer * params.n_way
     params.n_taken = has_steps_kept(params) * (STEPS_KEPT * params.keeps_records + 1)
     at = starts[-1] + len(of_things)
     behind = gateway_tables(classes, models, tenants, front or FrontRow(), has_losses(lists), params, at)
@@ -266,14 +270,17 @@ def _steps(pool: PoolRow) -> np.ndarray:
         steps = np.array(pool.steps or in_sequence, dtype=np.int64).reshape(n, len(StepRow._fields)).T
         for name, column in zip(STEP_FIELDS, steps, strict=True):
             rows[name] = column
-        moves = (rows["links"] > 0) | (rows["artifact"] > 0)
+        moves = (rows["links"] > 0) | (rows["artifact"] > 0) | (rows["through"] > 0)
         rows["transfer"] = np.cumsum(moves) * moves
         rows["quantile_ps"] = pool.stage_ps
     return words
 
 
 #: Fields of a step, in the order of StepRow's.
-STEP_FIELDS = ("stage", "stream", "waits_for", "links", "moved_bytes", "setup_ps", "artifact", "hit_ps")
+STEP_FIELDS = (
+    *("stage", "stream", "waits_for", "links", "moved_bytes", "setup_ps", "artifact", "hit_ps"),
+    *("through", "peers", "peer_q40", "uploads_max", "seeds_max"),
+)
 
 
 def _autoscaler(pool: PoolRow) -> np.ndarray:

@@ -151,6 +151,11 @@ class StepRow(NamedTuple):
     setup_ps: int = 0  # before the first byte
     artifact: int = 0  # 1 + what it brings to its node
     hit_ps: int = 0  # where the node has it
+    through: int = 0  # what of its node the bytes go through: THROUGH_…
+    peers: int = 0  # 1 = other nodes that have it may serve it …
+    peer_q40: int = 0  # … at most at this rate
+    uploads_max: int = 1  # … so many at once
+    seeds_max: int = NEVER  # … to those that find so many fetching it from elsewhere
 
 
 class PoolRow(NamedTuple):
@@ -238,8 +243,8 @@ def n_steps(pool: PoolRow) -> int:
 
 
 def n_transfers(pool: PoolRow) -> int:
-    """How many steps of a start of a pool move bytes over links, or to a node that may keep them."""
-    return sum(step.links > 0 or step.artifact > 0 for step in pool.steps or ())
+    """How many steps of a start of a pool move bytes over links, through an end of a node, or to one that may keep them."""
+    return sum(step.links > 0 or step.artifact > 0 or step.through > 0 for step in pool.steps or ())
 
 
 #: Fields of a pool that are the same in its row.

@@ -209,6 +209,7 @@ NODE_GROUP = (
     Measure("run_refused", COUNT, "of these, how often the provider had none", fact("refused"), LOW),
     Measure("run_removed", COUNT, "nodes that were given back", fact("removed")),
     Measure("run_lost", COUNT, "nodes that were lost", fact("lost"), LOW),
+    Measure("run_served_gb", GIGABYTES, "bytes that its nodes served to others", billions("served_bytes")),
     Measure("usd", USD, "cost of its nodes in the window", fact("bill_usd", "sum of the seven below"), LOW),
     Measure("usd_used", USD, "of that, for what replicas held", fact("used_usd")),
     Measure("usd_jobs", USD, "… for what batch jobs held", fact("jobs_usd")),

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from sim.fill.by_name import BYTES_IN_Q40
 from sim.model.placement.mig import COMPUTE_MAX, N_SLICE, START_CHOICES
 from sim.model.tables.node import (
     BY_SCORES,
@@ -206,6 +207,8 @@ def group_row(group: NodeGroup, zone: int, first_step: int, first_drought: int) 
         "first_drought": first_drought,
         "n_drought": len(group.no_capacity.windows),
         "cache_bytes": round(group.cache_gb * 1e9),
+        "nic_q40": 0 if group.nic_gb_s is None else round(group.nic_gb_s * BYTES_IN_Q40),
+        "disk_q40": 0 if group.disk_gb_s is None else round(group.disk_gb_s * BYTES_IN_Q40),
         "paid_from": NODE_BOOTING if group.billing.starts == "running" else NODE_PROVISIONING,
         "unit_ps": 1 if group.billing.unit_s is None else s_to_ps(group.billing.unit_s),
         "least_ps": s_to_ps(group.billing.minimum_s),

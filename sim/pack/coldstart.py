@@ -7,23 +7,21 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from sim.errors import InputError, problem
-from sim.fill.rows import StepRow
-from sim.model.tables.codes import STAGE_SLICE
+from sim.errors import InputError
+from sim.model.tables.link import THROUGH_NOTHING, THROUGHS
 from sim.model.tables.pool import N_QUANTILE
 from sim.scenario.coldstart import (
     SHOWN_AS,
-    STAGES,
     Compute,
     Fixed,
     Kept,
+    Peers,
     Transfer,
     in_order,
     path_of,
     waits_for,
 )
 from sim.scenario.pool import Pool
-from sim.stages import STREAMS
 from sim.steptime.gang import Gang
 from sim.steptime.memory import weight_bytes_per_gpu
 from sim.steptime.params import flops_per_token, weight_bytes
@@ -34,7 +32,6 @@ from sim.workload.dists import quantile_table
 GB = 1e9
 OF_NODES = ("slice", "provision")  # stages of a start that a cluster's nodes stand for, as they are shown
 LARGEST_GRAPH = 512
-MOVED_MAX = 2**46  # bytes of one transfer: 70 TB
 OF_GRAPHS = ("compile", "graphs")  # what an eager engine leaves out
 
 
@@ -85,6 +82,8 @@ class StageTime(NamedTuple):
     setup_s: float = 0.0  # before the first byte
     artifact: Artifact | None = None  # what a node may keep of it
     hit_s: float = 0.0  # how long it takes where the node has that
+    through: str = THROUGHS[THROUGH_NOTHING]  # what of its node the bytes go through
+    peers: Peers | None = None  # other nodes may serve it
 
 
 def subject_of(pool: Pool) -> Subject:
@@ -232,7 +231,11 @@ def stage_times(pool: Pool, has_nodes: bool = False) -> list[StageTime]:
             made = made._replace(over=path_of(stage), moved_bytes=moved, setup_s=stage.setup_s)
             if stage.cached and has_nodes and n_bytes:
                 hit_s = n_bytes / (stage.cached_gb_s * GB) if stage.cached_gb_s else 0.0
-                made = made._replace(artifact=artifact_of(pool, stage, n_bytes), hit_s=hit_s)
+                made = made._replace(
+                    artifact=artifact_of(pool, stage, n_bytes), hit_s=hit_s, peers=stage.peers
+                )
+            if has_nodes and n_bytes and stage.over != "pcie":
+                made = made._replace(through=stage.through)
         if stage.kept is not None and has_nodes and seconds.max() > 0:
             made = made._replace(artifact=kept_of(pool, stage, subject), hit_s=hit_s_of(stage.kept, subject))
         times.append(made)
@@ -266,52 +269,6 @@ def artifacts_of(pools: Sequence[Pool]) -> list[Artifact]:
     """All that nodes may keep, each once, in the order of the pools and their stages."""
     brought = (stage.artifact for pool in pools for stage in stage_times(pool, has_nodes=True))
     return list(dict.fromkeys(one for one in brought if one is not None))
-
-
-def step_rows(
-    pool: Pool,
-    links: Sequence[str] = (),
-    has_nodes: bool = False,
-    artifacts: Sequence[Artifact] = (),
-) -> tuple[np.ndarray, tuple[StepRow, ...]]:
-    """((step, N_QUANTILE) int64 ps, what each step is) of a pool's cold starts, in a fleet with links of these names, on
-    nodes that are simulated or not.
-    """
-    times = stage_times(pool, has_nodes)
-    names = [stage.name for stage in times]
-    rows = np.zeros((len(times), N_QUANTILE), dtype=np.int64)
-    for row, stage in zip(rows, times, strict=True):
-        row[:] = np.rint(stage.seconds * 1e12).astype(np.int64)
-    return rows, tuple(
-        StepRow(
-            stage=STAGE_SLICE + STAGES.index(stage.shown_as),
-            draw=STREAMS[stage.name],
-            after=sum(1 << names.index(name) for name in stage.after),
-            **moved_over(pool, stage, links, artifacts),
-        )
-        for stage in times
-    )
-
-
-def moved_over(
-    pool: Pool, stage: StageTime, links: Sequence[str], artifacts: Sequence[Artifact]
-) -> dict[str, int]:
-    """What a stage moves over links or to a node that may keep it, as fields of its row; nothing where it does neither."""
-    shared = sum(1 << links.index(name) for name in stage.over if name in links)
-    artifact = 1 + artifacts.index(stage.artifact) if stage.artifact in artifacts else 0
-    if not shared and not artifact:
-        return {}
-    if stage.moved_bytes > MOVED_MAX:
-        key = f"pools.{pool.name}.coldstart.stages.{stage.name}"
-        allowed = f"at most {MOVED_MAX / GB:,.0f} over a link"
-        raise InputError(problem(key, f"{stage.moved_bytes / GB:,.0f} GB", allowed))
-    return {
-        "links": shared,
-        "moved_bytes": max(1, round(stage.moved_bytes)),  # no bytes of what a node makes itself
-        "setup_ps": round(stage.setup_s * 1e12),
-        "artifact": artifact,
-        "hit_ps": round(stage.hit_s * 1e12),
-    }
 
 
 def typical_s(times: list[StageTime]) -> float:

@@ -33,10 +33,11 @@ from sim.model.tables.run import Params
 from sim.pack.autoscaler import scaler_row, signal_rows
 from sim.pack.closed_loop import is_closed, lists_of
 from sim.pack.cluster import cluster_rows, with_node_prices, zones_of
-from sim.pack.coldstart import artifacts_of, step_rows
+from sim.pack.coldstart import artifacts_of
 from sim.pack.faults import episode_rows
 from sim.pack.network import is_away, network_row, overhead_s
 from sim.pack.rollouts import rollout_rows
+from sim.pack.start_steps import limited_ends, step_rows
 from sim.pack.traffic import check_work, class_rows, front_row, tenant_rows
 from sim.scenario.pool import Pool
 from sim.scenario.pool_choice import is_ordered, preferred
@@ -86,12 +87,13 @@ def outline(scenario: Scenario) -> Outline:
     links = [link.name for link in scenario.links]
     served = ("",) if scenario.pool_choice.across_models else models
     artifacts = artifacts_of(pools) if scenario.cluster.is_limited else []
+    ends = limited_ends(scenario.cluster.node_groups)
     rows = [
         pool_row(
             pool,
             table,
             served_model_of(pool.model.name, served),
-            step_rows(pool, links, scenario.cluster.is_limited, artifacts),
+            step_rows(pool, links, scenario.cluster.is_limited, artifacts, ends),
         )
         for pool, table in zip(pools, tables, strict=True)
     ]

@@ -74,11 +74,23 @@ STARTS: list[Column] = [
         "how",
         NAME,
         "name",
-        "time: no bytes over links; moved: over links; cache: its node had them; joined: another start brought them",
+        "time: no bytes over links; moved: over links; cache: its node had them; joined: another start's; peer: a node's",
     ),
     Column("bytes", pa.int64(), "bytes", "moved over links; 0 where nothing had to be"),
-    Column("link", NAME, "name", "the link that held its bytes back longest; null where none did"),
-    duration("held_back", "how long that link did"),
+    Column(
+        "link",
+        NAME,
+        "name",
+        "the link that held its bytes back longest; its node, the peer: their network card or disk; null where none did",
+    ),
+    duration("held_back", "how long that did"),
+    Column(
+        "peer_group",
+        NAME,
+        "name",
+        "of which node group the node is that served its last byte; null where none did",
+    ),
+    Column("peer", pa.int32(), "number", "which node of it, from 0"),
     Column(
         "usd", pa.float64(), "usd", "its GPUs, at the pool's price, while it was the first step in progress"
     ),

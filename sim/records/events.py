@@ -45,7 +45,10 @@ MADE_ROOM = (
     *(codes.EVENT_QUOTA_TAKEN, codes.EVENT_ADMITTED),
 )
 REASONS = (*("in_use", "leaving", "behind"), *PREEMPTION_REASONS)  # of quota_short, then of quota_taken
-OF_CACHES = range(codes.EVENT_CACHE_FILLED, codes.EVENT_CACHE_EVICTED + 1)
+OF_CACHES = (
+    *range(codes.EVENT_CACHE_FILLED, codes.EVENT_CACHE_EVICTED + 1),
+    *(codes.EVENT_PEER_SERVES, codes.EVENT_PEER_STOPS),
+)
 
 
 def events_table(scenario: Any, result: Any, footer: Mapping[str, str] | None = None) -> pa.Table:

@@ -24,6 +24,7 @@ SLICE, PROVISION, CREATE = (
     "provision",
     "mig_create",
 )  # what comes before a start's own steps on nodes
+ENDS = ("its node", "the peer")  # what else than a link may hold bytes back: network cards, disks
 SHOWN_AS = {**STEPS, CREATE: STEPS[SLICE]}
 
 
@@ -37,6 +38,8 @@ class Step(NamedTuple):
     n_bytes: int = -1
     link: int = -1
     bound_ps: int = -1
+    peer_group: int = -1
+    peer: int = -1
 
 
 def starts_table(scenario: Any, result: Any, footer: Mapping[str, str] | None = None) -> pa.Table:
@@ -84,8 +87,10 @@ def _arrays(scenario: Any, rows: Mapping[str, list[Any]], found: Sequence[Step])
         "seconds": pa.array((columns["end_ps"] - columns["begin_ps"]) / PS_PER_S),
         "how": coded(columns["how"], list(HOW_NAMES)),
         "bytes": integers(columns["n_bytes"], np.int64, null_below=0),
-        "link": coded(columns["link"], names_of(scenario.links)),
+        "link": coded(columns["link"], [*names_of(scenario.links), *ENDS]),
         "held_back_s": pa.array(columns["bound_ps"] / PS_PER_S, mask=columns["link"] < 0),
+        "peer_group": coded(columns["peer_group"], names_of(scenario.cluster.node_groups)),
+        "peer": integers(columns["peer"], np.int32, null_below=0),
         "usd": pa.array(usd, type=pa.float64()),
     }
     return [made[column.name] for column in STARTS]
@@ -113,7 +118,10 @@ def steps_of(taken: Mapping[str, np.ndarray], first: int, last: int, names: Sequ
             names[int(taken["step"][i])],
             *(
                 int(taken[name][i])
-                for name in ("begin_ps", "end_ps", "how", "moved_bytes", "link_id", "bound_ps")
+                for name in (
+                    *("begin_ps", "end_ps", "how", "moved_bytes", "link_id", "bound_ps"),
+                    *("peer_group_id", "peer"),
+                )
             ),
         )
         if step.end_ps > step.begin_ps or step.n_bytes > 0 or step.how > 0:

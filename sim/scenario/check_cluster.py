@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import fields
 
 from sim.errors import nearest, problem
+from sim.scenario.check_peers import peer_problems
 from sim.scenario.check_room import gang_room_problems, lost_count_problems
 from sim.scenario.check_sense import too_long
 from sim.scenario.check_sharing import (
@@ -57,6 +58,7 @@ def cluster_problems(scenario: Scenario, said: Said) -> Iterator[str]:
         yield from gang_problems(pool, said)
         yield from room_problems(pool, scenario.cluster, said)
         yield from share_problems(pool, scenario, said)
+        yield from peer_problems(pool, groups_of(pool, groups), said)
 
 
 def score_problems(cluster: Cluster) -> Iterator[str]:

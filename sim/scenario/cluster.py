@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import field
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, Strict
 from pydantic.dataclasses import dataclass
 
 from sim.scenario.billing import Billing
@@ -36,6 +36,7 @@ NODES_MAX = 10_000  # of all groups together
 GPUS_MAX = 16  # of a node: the largest machines sold have 8, switched racks of baseboards 16
 WHOLE, DYNAMIC = "whole", "dynamic"
 
+EndGbS = Annotated[float, Strict(), Field(ge=0.001, le=10_000)]  # GB/s, decimal: above 32 cards of 800 Gbit/s
 CacheGb = Annotated[NonNegative, Field(le=1_000_000)]  # eight disks of 125 TB
 Nodes = Annotated[Int, Field(ge=0, le=NODES_MAX)]
 NodePriority = Annotated[Int, Field(ge=-1000, le=1000)]
@@ -105,6 +106,8 @@ class NodeGroup:
     `mig_create_s` to make, before its replica starts. With `sharing` each whole GPU has several places, one for a replica
     of a pool with slice: shared. Of what starts bring to a node and mark as `cached`, it keeps
     `cache_gb`, what was used last; what the starts of the `preloaded` pools bring is there as soon as a node is ready.
+    All that starts on a node move shares what its network card carries, `nic_gb_s` in each direction, or its disk,
+    `disk_gb_s`: which of them a stage says (`through`).
     """
 
     name: Key
@@ -126,6 +129,8 @@ class NodeGroup:
     )
     sharing: Sharing | None = None  # several replicas on each of its GPUs
     cache_gb: CacheGb = 0.0  # decimal; 0: nodes keep nothing
+    nic_gb_s: EndGbS | None = None  # GB/s of a node, each direction; null: no limit beside the stages' own
+    disk_gb_s: EndGbS | None = None  # GB/s that a node's disks read together; null: likewise
     preloaded: Annotated[tuple[Key, ...], Field(max_length=100)] = ()  # names of pools
     provision: Provision = field(default_factory=Provision)
     no_capacity: NoCapacity = field(default_factory=NoCapacity)

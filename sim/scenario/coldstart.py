@@ -47,6 +47,22 @@ class Kept:
 
 
 @dataclass(frozen=True, kw_only=True, config=CONFIG)
+class Peers:
+    """Nodes whose cache has what a stage brings serve it to others, over the network cards of both.
+
+    A fetch moves at `gb_s` at most (null: as much as the cards carry); a node serves `uploads_max` at once. Where no node
+    can serve, the bytes come from what the stage goes over, unless `seeds` starts fetch them there already (null: no
+    limit): then a start waits until a node has them.
+    """
+
+    gb_s: Positive | None = None
+    uploads_max: Count = 1
+    seeds: Count | None = None
+    source: Text = ""
+    confidence: Text = ""
+
+
+@dataclass(frozen=True, kw_only=True, config=CONFIG)
 class Fixed:
     """A stage of which the time was measured: `duration` is a distribution of seconds, whatever the model."""
 
@@ -88,6 +104,10 @@ class Transfer:
     setup_s: NonNegative = 0.0
     cached: Flag = False  # a node with a cache keeps what it brings …
     cached_gb_s: Positive | None = None  # … from which later starts read it at this rate; null: in no time
+    through: Literal["nic", "disk", "nothing"] = (
+        "nic"  # of its node, where its group says what that carries; over pcie: nothing
+    )
+    peers: Peers | None = None  # other nodes that have it may serve it
     kept: Kept | None = None  # in the place of `cached`: what it keeps is of another size, or read otherwise
     spread: Dist = SPREAD_ONE
     after: Waits | None = None

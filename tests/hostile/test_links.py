@@ -7,6 +7,8 @@ import pytest
 from sim.errors import InputError
 from sim.scenario.compose import load_scenario
 
+PEERS, HALL = "coldstart.stages.1.peers={seeds: 1}", "cluster=h100_hall"
+
 
 @pytest.mark.parametrize(
     ("words", "told"),
@@ -22,6 +24,19 @@ from sim.scenario.compose import load_scenario
         (["links=5"], "links: 5"),
         (["coldstart.stages.1.also_over=[uplink]"], "also_over: 'uplink' is not valid; allowed: links: S3"),
         (["coldstart.stages.1.also_over=[S3]"], "each link once"),
+        ([PEERS], "peers: no node keeps what this stage brings; needed: cache_gb above 0 of node groups"),
+        ([PEERS, HALL, "cluster.node_groups.0.cache_gb=0"], "needed: cache_gb above 0 of hall"),
+        ([PEERS, HALL, "coldstart.stages.1.cached=false"], "needed: cached: true beside it"),
+        (
+            [PEERS, HALL, "cluster.node_groups.0.nic_gb_s=null"],
+            "peers.gb_s: is missing; needed, in GB/s, or nic_gb_s",
+        ),
+        ([PEERS, HALL, "pool.pp=2"], "gangs on several nodes use no cache"),
+        ([PEERS, HALL, "coldstart.stages.1.peers.gb_s=5000"], "in GB/s: no machine is slower or faster"),
+        (["coldstart.stages.1.peers={seds: 1}"], "did you mean 'seeds'?"),
+        (["coldstart.stages.1.peers={uploads_max: 0}"], "peers.uploads_max: 0"),
+        ([HALL, "cluster.node_groups.0.nic_gb_s=0"], "nic_gb_s: 0 is not valid; allowed: a number ≥ 0.001"),
+        ([HALL, "coldstart.stages.1.through=nick"], "through: 'nick'"),
         (["coldstart=local_nvme"], "links.0.name: 'S3' is not valid; allowed: what a transfer"),
     ],
 )

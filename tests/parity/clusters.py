@@ -109,6 +109,7 @@ def make_cluster(seed: int, grid_ps: int, pools: list[PoolRow]) -> tuple[dict[st
                 "cache_bytes": dice.whole(0, 100) * 10**9,
                 "preloaded": dice.whole(0, 7) & dice.whole(0, 7),
             }
+    pools = with_ends(seed, grid_ps, pools, things)
     more = ClusterDice(seed, grid_ps, 6115)
     things = with_jobs(seed, grid_ps, things, lambda: make_ask(more))
     keep_jobs_off(things, len(pools))
@@ -205,6 +206,42 @@ def with_artifacts(dice: ClusterDice, pools: list[PoolRow]) -> tuple[list[PoolRo
         ]
         made.append(pool._replace(steps=tuple(rows)) if n else pool)
     return made, [{"size_bytes": size * 10**9} for size in sizes]
+
+
+def with_ends(seed: int, grid_ps: int, pools: list[PoolRow], things: dict[str, Rows]) -> list[PoolRow]:
+    """Pools of which starts move bytes through the network card or the disk of their node, and let other nodes serve what
+    these keep; some groups say what a card and a disk carry: about as much as one transfer alone. From dice of their own.
+    """
+    rng = np.random.default_rng([seed, 6131])
+    if rng.integers(3) == 0:
+        return pools
+    is_single = bool(rng.integers(2))
+    for place in things["pool_place"] if is_single else ():
+        place["n_member"] = 1  # gangs on several nodes use no cache
+    for group in things["node_group"]:
+        group["cache_bytes"] = group.get("cache_bytes", 0) + int(rng.integers(2)) * 10**11
+        group |= {
+            name: (int(rng.integers(1, 25)) << 28) * int(rng.integers(3) > 0)
+            for name in ("nic_q40", "disk_q40")
+        }
+    unit_ps, made = max(grid_ps, 10**9), []  # what takes some microseconds shares nothing
+    for pool in pools:
+        brings = np.array([[step.artifact > 0 and bool(rng.integers(5))] for step in pool.steps or ()])
+        own = np.sort(rng.integers(1, 12, size=(len(brings), N_QUANTILE)) * unit_ps, axis=1)
+        steps = tuple(
+            step._replace(
+                moved_bytes=max(1, int(rng.integers(1, 9)) * unit_ps >> 10) if is_long else step.moved_bytes,
+                through=int(rng.integers(3)) if step.moved_bytes else 0,
+                peers=int(rng.integers(3) > 0),
+                peer_q40=int(rng.integers(1, 25)) << 28,
+                uploads_max=int(rng.integers(1, 4)),
+                seeds_max=int(rng.integers(1, 3)) if rng.integers(3) else NEVER,
+            )
+            for step, (is_long,) in zip(pool.steps or (), brings, strict=True)
+        )
+        stage_ps = np.where(brings, own, pool.stage_ps) if steps else None
+        made.append(pool._replace(steps=steps, stage_ps=stage_ps) if steps else pool)
+    return made
 
 
 def make_group(dice: ClusterDice, steps: Rows, droughts: Rows) -> dict[str, Any]:

@@ -33,6 +33,18 @@ def test_a_faster_store_is_what_the_morning_needs(seed: int) -> None:
     assert 0.9 * link["run_busy_s"] < link["run_full_s"] <= link["run_busy_s"]
 
 
+def test_nodes_that_serve_each_other_end_the_queue() -> None:
+    short, hall = ("duration_s=240", "drain_s=60"), "cluster=h100_hall"
+    alone, peers = summary(*short, hall), summary(*short, hall, "coldstart.stages.1.peers={seeds: 1}")
+    starts = [found["pools"]["main"]["cold_start"]["stages"]["weights"] for found in (alone, peers)]
+    assert starts[1] < starts[0] / 2
+    served = peers["node_groups"]["hall"]["run_served_gb"]
+    assert served == pytest.approx(30 * 141.1, rel=0.001), (
+        "two nodes read from the store, one beside the first peer"
+    )
+    assert peers["links"]["S3"]["run_full_s"] == 0
+
+
 def test_a_store_without_a_limit_is_as_no_link_at_all() -> None:
     digests = {summary(words)["digest"] for words in ("links.0.bandwidth_gb_s=100000", "links=[]")}
     assert len(digests) == 1

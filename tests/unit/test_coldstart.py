@@ -37,11 +37,11 @@ from sim.pack.coldstart import (
     graph_sizes,
     hit_s_of,
     stage_times,
-    step_rows,
     subject_of,
     transfer_s,
     typical_s,
 )
+from sim.pack.start_steps import step_rows
 from sim.report.starts import start_lines
 from sim.report.text import seconds
 from sim.runner import simulate

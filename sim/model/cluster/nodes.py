@@ -22,6 +22,7 @@ from sim.model.tables.node import (
 from sim.model.tables.pool import N_QUANTILE_BITS
 from sim.model.telemetry.cluster_log import log_event, settle_nodes
 from sim.model.transfers.node_cache import fill_cache
+from sim.model.transfers.peers import serve_waiting, stop_uploads
 from sim.rng import STREAM_NODE, draw
 from sim.units import NEVER
 
@@ -108,6 +109,7 @@ def become_ready_node(params, state, node_id, t):
     node.idle_ps = t
     fill_cache(params, state, node_id, t)
     log_event(params, state, EVENT_NODE_READY, node_id, -1, node.request, t)
+    serve_waiting(params, state, t)
     place_soon(state, t)
 
 
@@ -124,6 +126,7 @@ def remove_node(params, state, node_id, event, t):
     forget_lost_gpus(params, state, node_id)
     enter_node_stage(params, state, node_id, NODE_ABSENT, t)
     tree_set(state.node_tree, params.node_leaves, node_id, NEVER)
+    stop_uploads(params, state, node_id, t)
 
 
 @jit_call

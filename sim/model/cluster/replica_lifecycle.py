@@ -43,7 +43,7 @@ from sim.model.tables.node import (
 from sim.model.telemetry.causes import go_on_with_replica
 from sim.model.telemetry.cluster_log import log_event
 from sim.model.telemetry.replica_time import settle_areas
-from sim.model.transfers.links import BRIEF_PS
+from sim.model.transfers.clock import BRIEF_PS
 from sim.units import NEVER
 
 

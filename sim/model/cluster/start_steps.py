@@ -6,9 +6,10 @@ from sim.compile.jit import jit, jit_call
 from sim.model.base.histogram import N_BUCKET, bucket_of
 from sim.model.cluster.workloads import first_member
 from sim.model.tables.pool import N_QUANTILE_BITS
-from sim.model.tables.start import BY_TIME, MOVED
-from sim.model.transfers.links import begin_transfer, binding_link, clear_bound, stop_transfer
+from sim.model.tables.start import BY_TIME, FROM_PEER, MOVED
+from sim.model.transfers.links import begin_transfer, binding_way, clear_bound, stop_transfer
 from sim.model.transfers.node_cache import fetch_or_join, find_cached, keep_artifact, leave_fetch
+from sim.model.transfers.peers import go_through_own_ways
 from sim.rng import STREAM_STAGE, draw
 from sim.units import NEVER
 
@@ -48,7 +49,7 @@ def transfer_end(params, state, r, step, own_ps, begin_ps, t):
     transfer = state.transfer[number]
     if transfer.end_ps >= 0:
         return transfer.end_ps
-    if transfer.is_moving == 1 or transfer.is_joined == 1:
+    if transfer.is_moving == 1 or transfer.is_joined == 1 or transfer.is_queued == 1:
         return NEVER
     node_id = caching_node(params, state, r, step)
     is_asked = t == begin_ps - step.setup_ps or begin_ps <= t  # as the step begins, and before its first byte
@@ -56,21 +57,29 @@ def transfer_end(params, state, r, step, own_ps, begin_ps, t):
     if node_id >= 0 and is_asked and find_cached(params, state, node_id, step.artifact, number, t):
         return transfer.end_ps
     if begin_ps <= t:
+        transfer.own_ps = own_ps
+        transfer.node = 1 + single_node(params, state, r)
         if node_id >= 0:
-            fetch_or_join(params, state, node_id, step.artifact, number, own_ps, t)
+            fetch_or_join(params, state, node_id, step.artifact, number, t)
         else:
+            go_through_own_ways(params, state, number)
             begin_transfer(params, state, number, own_ps, t)
     return NEVER
 
 
 @jit
+def single_node(params, state, r):
+    """The node that all of replica r is on; −1 where its gang spreads over several, or without a cluster."""
+    if params.n_cluster == 0 or params.pool_place[state.replica[r].pool].n_member > 1:
+        return -1
+    return state.member[first_member(params, state, r)].node
+
+
+@jit
 def caching_node(params, state, r, step):
     """The node that keeps what a step of replica r's start brings, or −1."""
-    pool_id = state.replica[r].pool
-    if params.n_cluster == 0 or step.artifact == 0 or params.pool_place[pool_id].n_member > 1:
-        return -1
-    node_id = state.member[first_member(params, state, r)].node
-    if params.node_group[state.node[node_id].group].cache_bytes == 0:
+    node_id = single_node(params, state, r)
+    if step.artifact == 0 or node_id < 0 or params.node_group[state.node[node_id].group].cache_bytes == 0:
         return -1
     return node_id
 
@@ -98,8 +107,10 @@ def clear_transfers(params, state, r):
             transfer.end_ps = -1
             transfer.how = BY_TIME
             clear_bound(params, state, first_transfer(params, state, r) + step.transfer - 1)
+            transfer.step = pool.first_step + i
             transfer.links = step.links
             transfer.moved_bytes = step.moved_bytes
+            transfer.source_bytes = step.moved_bytes
 
 
 @jit_call
@@ -137,6 +148,7 @@ def keep_steps(params, state, r):
         row.how = BY_TIME
         row.moved_bytes = 0
         row.link = 0
+        row.peer = 0
         row.bound_ps = 0
         if step.transfer > 0:
             keep_transfer(params, state, row, first_transfer(params, state, r) + step.transfer - 1)
@@ -147,12 +159,14 @@ def keep_transfer(params, state, row, number):
     """Keep how a step got what it brings, and what held its transfer back."""
     transfer = state.transfer[number]
     row.how = transfer.how
-    if transfer.how == MOVED:
+    if transfer.how == MOVED or transfer.how == FROM_PEER:
         row.moved_bytes = transfer.moved_bytes
-    link = binding_link(params, state, number)
-    if link >= 0:
-        row.link = 1 + link
-        row.bound_ps = min(state.bound_ps[number * params.n_link + link], row.end_ps - row.begin_ps)
+    if transfer.how == FROM_PEER:
+        row.peer = transfer.served_by
+    way = binding_way(params, state, number)
+    if way >= 0:
+        row.link = 1 + way
+        row.bound_ps = min(state.bound_ps[number * params.n_way + way], row.end_ps - row.begin_ps)
 
 
 @jit

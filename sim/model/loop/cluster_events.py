@@ -6,7 +6,6 @@ placed, and the node autoscaler looks.
 from __future__ import annotations
 
 from sim.compile.jit import jit_call
-from sim.model.base.histogram import add_wide
 from sim.model.base.min_tree import tree_first, tree_first_key
 from sim.model.cluster.batch_jobs import on_run
 from sim.model.cluster.node_autoscaler import on_scan
@@ -15,8 +14,9 @@ from sim.model.cluster.replica_lifecycle import continue_cold_start
 from sim.model.faults.lost import on_stage
 from sim.model.faults.random_faults import on_fault, on_node
 from sim.model.telemetry.causes import go_on_with_replica
-from sim.model.transfers.links import goes_over, share_out, stop_transfer
+from sim.model.transfers.links import count_moved, stop_transfer
 from sim.model.transfers.node_cache import end_fetch, end_joined
+from sim.model.transfers.rates import share_out
 from sim.units import NEVER
 
 
@@ -91,9 +91,7 @@ def end_transfer(params, state, number, t):
     stop_transfer(params, state, number, t)
     transfer = state.transfer[number]
     transfer.end_ps = t
-    for i in range(params.n_link):
-        if goes_over(transfer, i):
-            add_wide(state.link[i].moved_bytes, transfer.moved_bytes)
+    count_moved(params, state, number, transfer.source_bytes)
     go_on_with_replica(params, state, transfer.replica)
     other = end_fetch(params, state, number, t) if transfer.fetches > 0 else -1
     continue_cold_start(params, state, transfer.replica, t)

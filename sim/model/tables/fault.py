@@ -57,3 +57,25 @@ class Victim(Row):
     birth = Field(
         "which request of a node, or start of a replica, it is: one that takes its place is not struck"
     )
+
+
+class RandomFault(Row):
+    """Nodes that are lost again and again: spot capacity that is reclaimed, zones and machines that fail."""
+
+    node_group = Field("1 + the group of which nodes are lost, 0 = any")
+    zone = Field("1 + the zone in which they are lost, 0 = any")
+    nodes = Field("how many nodes each time, drawn at random; NEVER = all", begin=NEVER)
+    notice_ps = Field(
+        "how long before it is lost a node is told: it takes nothing new, and its replicas drain"
+    )
+    gap_ps = Array("time from the end of one outage to the next: one of these, equally likely", N_QUANTILE)
+    outage_ps = Array(
+        "how long the groups then get no nodes: one of these, equally likely", N_QUANTILE, unit="ps"
+    )
+
+
+class RandomFaultState(Row):
+    """What has struck."""
+
+    next_ps = Field("when it strikes next")
+    n = Field("how often it has struck: the number of the next time")

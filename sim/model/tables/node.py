@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from sim.model.tables.pool import N_QUANTILE
 from sim.schema import Array, Field, Row, Wide
-from sim.units import NEVER
 
 NODE_STAGES = ("absent", "provisioning", "booting", "driver", "ready", "cordoned")
 NODE_ABSENT, NODE_PROVISIONING, NODE_BOOTING, NODE_DRIVER, NODE_READY, NODE_CORDONED = range(6)
@@ -40,6 +39,7 @@ EVENT_NAMES = (
     *("rollout_promoted", "rollout_rolled_back", "rollout_late"),
     *("gate_passed", "gate_failed", "gate_inconclusive", "gate_error"),  # as sim.model.rollout.gates.PHASES
     *("quota_short", "workload_admitted", "workload_unplaceable", "quota_taken"),
+    *("peer_serves", "peer_stops"),
 )
 (
     EVENT_NODE_REQUESTED, EVENT_NODE_REFUSED, EVENT_NODE_STAGE, EVENT_NODE_READY, EVENT_NODE_REMOVED,
@@ -54,7 +54,8 @@ EVENT_NAMES = (
     EVENT_ROLLOUT_PROMOTED, EVENT_ROLLOUT_ROLLED_BACK, EVENT_ROLLOUT_LATE,
     EVENT_GATE_PASSED, EVENT_GATE_FAILED, EVENT_GATE_INCONCLUSIVE, EVENT_GATE_ERROR,
     EVENT_QUOTA_SHORT, EVENT_ADMITTED, EVENT_UNPLACEABLE, EVENT_QUOTA_TAKEN,
-) = range(54)  # fmt: skip
+    EVENT_PEER_SERVES, EVENT_PEER_STOPS,
+) = range(56)  # fmt: skip
 
 
 class ClusterParams(Row):
@@ -103,6 +104,8 @@ class NodeGroupParams(Row):
     n_drought = Field("times in which the provider has no node")
     create_ps = Field("how long it takes to make a MIG instance")
     cache_bytes = Field("what a node can keep of images and weights, 0 = it keeps nothing", unit="bytes")
+    nic_q40 = Field("what a node's network card carries, in each direction; 0 = no limit")
+    disk_q40 = Field("what its disk reads; 0 = no limit")
     preloaded = Field("bit i: a node has the i-th artifact as soon as it is ready")
     paid_from = Field(
         "the first stage in which the provider charges for a node: NODE_…", begin=NODE_PROVISIONING
@@ -130,21 +133,6 @@ class Drought(Row):
 
     from_ps = Field("from then on")
     to_ps = Field("up to then")
-
-
-class RandomFault(Row):
-    """Nodes that are lost again and again: spot capacity that is reclaimed, zones and machines that fail."""
-
-    node_group = Field("1 + the group of which nodes are lost, 0 = any")
-    zone = Field("1 + the zone in which they are lost, 0 = any")
-    nodes = Field("how many nodes each time, drawn at random; NEVER = all", begin=NEVER)
-    notice_ps = Field(
-        "how long before it is lost a node is told: it takes nothing new, and its replicas drain"
-    )
-    gap_ps = Array("time from the end of one outage to the next: one of these, equally likely", N_QUANTILE)
-    outage_ps = Array(
-        "how long the groups then get no nodes: one of these, equally likely", N_QUANTILE, unit="ps"
-    )
 
 
 class PoolPlace(Row):
@@ -182,6 +170,7 @@ class NodeGroupState(Row):
     refused = Field("of these, how often the provider had none")
     removed = Field("nodes that the node autoscaler removed")
     lost = Field("nodes that were lost")
+    served_bytes = Wide("bytes that its nodes served to others", unit="bytes")
     retry_ps = Field("the node autoscaler leaves it alone up to then")
     packed = Field("scratch: waiting replicas that fresh nodes of it would hold")
     opened = Field("scratch: how many nodes those are")
@@ -203,6 +192,7 @@ class Node(Row):
     used_slices = Field("memory slices that they hold")
     idle_ps = Field("since when it has held nothing")
     cached_bytes = Field("what its cache holds", unit="bytes")
+    n_upload = Field("fetches of other nodes that it serves")
     is_draining = Field("1 = what it holds is evicted; 2 = and then it is given back")
     is_doomed = Field("1 = it has been told that it will be lost")
     rank = Field("BY_USER: how much it is wanted for the replica that is looked at, 0 = not at all")
@@ -265,13 +255,6 @@ class Workload(Row):
     is_leaving = Field("1 = that event says that it has to go")
     prev = Field("the one that goes before it, −1 = none", begin=-1)
     next = Field("the one behind it", begin=-1)
-
-
-class RandomFaultState(Row):
-    """What has struck."""
-
-    next_ps = Field("when it strikes next")
-    n = Field("how often it has struck: the number of the next time")
 
 
 class PoolPlaceState(Row):

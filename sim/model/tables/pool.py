@@ -75,6 +75,13 @@ class StartStep(Row):
     setup_ps = Field("the part of its duration before the first byte")
     artifact = Field("1 + the artifact that it brings to its node, which may have it already; 0 = none")
     hit_ps = Field("how long it takes where the node has the artifact")
+    through = Field("what of its node the bytes go through: THROUGH_…")
+    peers = Field("1 = other nodes that have the artifact may serve it")
+    peer_q40 = Field("at what rate at most")
+    uploads_max = Field("what a node serves at once at most", begin=1)
+    seeds_max = Field(
+        "starts that fetch the artifact from elsewhere at once before one waits for a node to have it"
+    )
     quantile_ps = Array("its duration is one of these, equally likely", N_QUANTILE, unit="ps")
 
 

@@ -12,7 +12,7 @@ import numpy as np
 
 from sim.model.tables.cluster_record import ClusterEvent, JobSample, NodeGroupSample
 from sim.model.tables.codes import N_STEP_MAX
-from sim.model.tables.fault import Episode, EpisodeState, FaultClock, Victim
+from sim.model.tables.fault import Episode, EpisodeState, FaultClock, RandomFault, RandomFaultState, Victim
 from sim.model.tables.gate import Gate, GateState, Version, VersionState
 from sim.model.tables.job import JobParams, JobRun, JobRunState
 from sim.model.tables.link import Artifact, ArtifactState, Cached, LinkParams, LinkSample, LinkState, Transfer
@@ -29,8 +29,6 @@ from sim.model.tables.node import (
     NodeStep,
     PoolPlace,
     PoolPlaceState,
-    RandomFault,
-    RandomFaultState,
     Workload,
 )
 from sim.model.tables.placement import Alike, SliceProfile
@@ -174,7 +172,11 @@ class Params(World):
     n_group_mark = Field("marks of the groups")
     n_group_sample = Field("rows of the groups' time series that there is room for")
     n_link_sample = Field("rows of the links' time series that there is room for")
-    n_bound = Field("pairs of a transfer and a link")
+    n_carrier = Field("links, and behind them the ends of nodes where some group limits them")
+    n_way = Field(
+        "links, and where nodes' ends are limited the one that bytes come in by and the one that they leave by"
+    )
+    n_bound = Field("pairs of a transfer and a way")
     n_taken = Field("rows for steps of starts that are over: all but the last keep one")
     n_alike = Field("pairs of a pool or job and a flavour, or none")
     n_quota_node = Field("queues with quotas, then cohorts")
@@ -290,6 +292,8 @@ class State(World):
     rates_ps = Field("since when rates have to be shared out anew, NEVER = they are as they should be")
     shared_ps = Field("when the links' sums were last brought up to date")
     first_moving = Field("first of the transfers in progress, by cap, then by number; −1 = none")
+    first_end = Field("1 + the first of the nodes' ends in use, as a row of `link`, 0 = none")
+    n_queued = Field("fetches that wait until somebody can serve them")
     n_timer = Field("entries of the heap of timers")
     n_release = Field("releases so far")
     cache_first = Field("response cache: the question used last")
@@ -336,7 +340,7 @@ class State(World):
     )
     autoscaler = Words("what the pools' autoscalers remember, SCALER_STATE each")
     router_memory = Words("what routers remember: rows of the kinds in use, see sim.model.router.choose")
-    link = Table(LinkState, "a row a link", rows=("n_link",))
+    link = Table(LinkState, "a row a link, then N_END rows a node; or none of those", rows=("n_carrier",))
     rollout = Table(RolloutState, "a row a deployment", rows=("n_rollout",))
     version = Table(VersionState, "a row a pool, or none", rows=("n_version",))
     budget = Table(Budget, "a row a pool, or none", rows=("n_budget",))
@@ -416,7 +420,7 @@ class State(World):
     quota_sample = Table(QuotaSample, "(sample, queue, flavour)", rows=("n_quota_sample",))
     job_sample = Table(JobSample, "(sample, group)", rows=("n_job_sample",))
     link_sample = Table(LinkSample, "(sample, link)", rows=("n_link_sample",))
-    bound_ps = Words("(transfer, link) how long a link has held a transfer back", rows=("n_bound",))
+    bound_ps = Words("(transfer, way) how long a link or an end has held a transfer back", rows=("n_bound",))
     taken = Table(StepTaken, "steps of starts that are over, the first of them", rows=("n_taken",))
     event = Table(ClusterEvent, "what happened in the cluster, the first of it", rows=("n_event",))
     slot = Table(Slot, "(slot,), then timers and what neighbours took: last, so that they can grow")

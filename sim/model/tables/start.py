@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from sim.schema import Field, Row
 
-BY_TIME, MOVED, FOUND, JOINED = range(4)
-HOW_NAMES = ("time", "moved", "cache", "joined")
+BY_TIME, MOVED, FOUND, JOINED, FROM_PEER = range(5)
+HOW_NAMES = ("time", "moved", "cache", "joined", "peer")
 
 
 class StepTaken(Row):
@@ -21,5 +21,8 @@ class StepTaken(Row):
     end_ps = Field("when it ended")
     how = Field("BY_TIME …: whether it moved bytes over links, or had no need to")
     moved_bytes = Field("what it moved over links", unit="bytes")
-    link = Field("1 + the link that held its transfer back longest, 0 = none did")
+    link = Field(
+        "1 + the way that held its transfer back longest, a link or behind those an end; 0 = none did"
+    )
+    peer = Field("1 + the node that served its last byte, 0 = none did")
     bound_ps = Field("how long that one did", unit="ps")

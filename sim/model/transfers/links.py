@@ -4,6 +4,9 @@ A transfer that is alone, over links without a limit, takes the time that was dr
 cap. Links give every transfer the same, but none more than its cap, and what a transfer cannot use goes to the others
 (progressive filling; Bertsekas and Gallager, Data Networks, 6.5.2). Rates are whole bytes in 2⁴⁰ ps; they change when a
 transfer begins or ends, and are shared out once for all changes of an instant, 1 ps later and as of that instant.
+
+A transfer's ways are the links that its step names and the ends of nodes that it passes: the network card or the disk of
+the node that it comes to, the network card of one that serves it. Of the ends only those in use are looked at.
 """
 
 from __future__ import annotations
@@ -11,66 +14,12 @@ from __future__ import annotations
 from sim.compile.jit import jit, jit_call
 from sim.model.base.histogram import add_wide
 from sim.model.base.linked_list import link, unlink
-from sim.model.base.step_time import slowed
 from sim.model.tables.start import MOVED
+from sim.model.transfers.clock import cap_of, progress_ps
+from sim.model.transfers.ways import leave_end, use_end, way
 from sim.units import NEVER
 
-SPEED_BITS = 30
-FULL_SPEED = 1 << SPEED_BITS  # a clock that runs as fast as time
-CAP_BITS = 42  # caps stay below 2⁴² bytes in 2⁴⁰ ps, 4 TB/s
-TIME_MAX = 1 << 32  # ps / 2³⁰: what takes longer never ends
-Q40_BITS = 40  # rates are bytes in 2⁴⁰ ps
-BRIEF_BITS = 24
-BRIEF_PS = 1 << BRIEF_BITS  # a transfer of less than 17 µs shares nothing
 
-
-# ---- time and rate of one transfer ----------------------------------------------------------------------
-@jit
-def cap_of(moved_bytes, own_ps):
-    """The rate, in bytes in 2⁴⁰ ps, at which bytes move in a time of at least BRIEF_PS."""
-    cap = (moved_bytes << (Q40_BITS - BRIEF_BITS)) // (own_ps >> BRIEF_BITS)
-    return min(max(cap, 1), (1 << CAP_BITS) - 1)
-
-
-@jit
-def progress_ps(span_ps, speed):
-    """How far a clock of that speed gets in a span, rounded down."""
-    if speed == FULL_SPEED:
-        return span_ps
-    return (span_ps >> SPEED_BITS) * speed + (((span_ps & (FULL_SPEED - 1)) * speed) >> SPEED_BITS)
-
-
-@jit
-def time_left(left_ps, speed):
-    """How long a clock of that speed needs for what it has left, rounded up; NEVER where that is more than 53 days."""
-    if speed == FULL_SPEED:
-        return left_ps
-    if speed == 0:
-        return NEVER if left_ps > 0 else 0
-    whole = left_ps // speed
-    if whole >= TIME_MAX:
-        return NEVER
-    rest = left_ps - whole * speed
-    return (whole << SPEED_BITS) + ((rest << SPEED_BITS) + speed - 1) // speed
-
-
-@jit
-def speed_of(rate, cap):
-    """How fast the clock of a transfer runs that moves at a rate up to its cap; it stands still where none moves."""
-    if rate == 0:
-        return 0
-    coarse = (rate << 20) // cap
-    fine = (((rate << 20) - coarse * cap) << (SPEED_BITS - 20)) // cap
-    return max(1, (coarse << (SPEED_BITS - 20)) + fine)
-
-
-@jit
-def goes_over(transfer, i):
-    """Whether a transfer's bytes go over the i-th link."""
-    return (transfer.links >> i) & 1 == 1
-
-
-# ---- transfers begin and end ----------------------------------------------------------------------
 @jit_call
 def settle_transfers(params, state, t):
     """Bring the clocks of all transfers in progress, and the links' sums, up to t."""
@@ -83,14 +32,24 @@ def settle_transfers(params, state, t):
         transfer = state.transfer[u]
         transfer.left_ps -= min(transfer.left_ps, progress_ps(span_ps, transfer.speed_q30))
         if transfer.bound > 0:
-            state.bound_ps[u * params.n_link + transfer.bound - 1] += span_ps
+            state.bound_ps[u * params.n_way + transfer.bound - 1] += span_ps
         u = transfer.next
     for i in range(params.n_link):
-        carrier = state.link[i]
-        if carrier.n > 0:
-            add_wide(carrier.busy_ps, span_ps)
-        if carrier.is_full == 1:
-            add_wide(carrier.full_ps, span_ps)
+        settle_link(state, i, span_ps)
+    i = state.first_end - 1
+    while i >= 0:
+        settle_link(state, i, span_ps)
+        i = state.link[i].next - 1
+
+
+@jit_call
+def settle_link(state, i, span_ps):
+    """Add a span to the sums of a link, or of an end."""
+    carrier = state.link[i]
+    if carrier.n > 0:
+        add_wide(carrier.busy_ps, span_ps)
+    if carrier.is_full == 1:
+        add_wide(carrier.full_ps, span_ps)
 
 
 @jit
@@ -119,30 +78,33 @@ def begin_moving(params, state, number, cap_q40, left_ps, t):
     transfer.left_ps = left_ps
     transfer.due_ps = NEVER
     put_in_order(state, number)
-    for i in range(params.n_link):
-        if goes_over(transfer, i):
+    for j in range(params.n_way):
+        i = way(params, transfer, j)
+        if i >= 0:
             state.link[i].n += 1
             state.link[i].n_max = max(state.link[i].n_max, state.link[i].n)
+            if j >= params.n_link and state.link[i].n == 1:
+                use_end(state, i)
     state.rates_ps = t
     wake_for_transfers(state, t + 1)
 
 
 @jit_call
 def clear_bound(params, state, number):
-    """No link has held a transfer back."""
-    for i in range(params.n_link):
-        state.bound_ps[number * params.n_link + i] = 0
+    """Nothing has held a transfer back."""
+    for j in range(params.n_way):
+        state.bound_ps[number * params.n_way + j] = 0
 
 
 @jit_call
-def binding_link(params, state, number):
-    """The link that has held a transfer back longest, the first of equals; −1 where none has."""
+def binding_way(params, state, number):
+    """Which of its ways has held a transfer back longest, the first of equals; −1 where none has."""
     best = -1
     most_ps = 0
-    for i in range(params.n_link):
-        if state.bound_ps[number * params.n_link + i] > most_ps:
-            best = i
-            most_ps = state.bound_ps[number * params.n_link + i]
+    for j in range(params.n_way):
+        if state.bound_ps[number * params.n_way + j] > most_ps:
+            best = j
+            most_ps = state.bound_ps[number * params.n_way + j]
     return best
 
 
@@ -171,95 +133,20 @@ def stop_transfer(params, state, number, t):
     unlink(state.transfer, number)
     if transfer.prev < 0:
         state.first_moving = transfer.next
-    for i in range(params.n_link):
-        if goes_over(transfer, i):
+    for j in range(params.n_way):
+        i = way(params, transfer, j)
+        if i >= 0:
             state.link[i].n -= 1
+            if j >= params.n_link and state.link[i].n == 0:
+                leave_end(state, i)
     state.rates_ps = t
     wake_for_transfers(state, t + 1)
 
 
-# ---- rates ----------------------------------------------------------------------
 @jit_call
-def share_out(params, state):
-    """Give every transfer in progress its rate, as of the last change."""
-    for i in range(params.n_link):
-        carrier = state.link[i]
-        carrier.left_q40 = capacity_of(params, state, i)
-        carrier.waiting = carrier.n
-        carrier.rate_q40 = 0
-        carrier.is_full = 0
-    u = state.first_moving
-    while u >= 0:
-        state.transfer[u].rate_q40 = -1
-        state.transfer[u].bound = 0
-        u = state.transfer[u].next
-    u = state.first_moving
-    while u >= 0:
-        transfer = state.transfer[u]
-        if transfer.rate_q40 >= 0:
-            u = transfer.next
-            continue
-        tight = tightest_link(params, state)
-        if transfer.links == 0 or transfer.cap_q40 <= share_of(state, tight):
-            give_rate(params, state, u, transfer.cap_q40)
-        else:
-            fill_link(params, state, u, tight)
-    state.rates_ps = NEVER
-
-
-@jit
-def is_down(state, i):
-    """Whether the i-th link carries nothing."""
-    return state.link[i].is_slow == 1 and state.link[i].factor_q20 == 0
-
-
-@jit
-def capacity_of(params, state, i):
-    """What the i-th link carries now: a fault may leave a part of it, or nothing."""
-    whole = params.link[i].bandwidth_q40
-    return slowed(whole, state.link[i].factor_q20) if state.link[i].is_slow == 1 else whole
-
-
-@jit
-def share_of(state, i):
-    """What each transfer without a rate would get of what the i-th link has left; of one that is down nothing."""
-    return 0 if is_down(state, i) else max(1, state.link[i].left_q40 // state.link[i].waiting)
-
-
-@jit_call
-def tightest_link(params, state):
-    """The link that has least for each transfer over it that has no rate yet; the first of equals."""
-    tight = -1
-    for i in range(params.n_link):
-        if state.link[i].waiting > 0 and (tight < 0 or share_of(state, i) < share_of(state, tight)):
-            tight = i
-    return tight
-
-
-@jit_call
-def fill_link(params, state, u, tight):
-    """A link is full: the transfers over it that have no rate yet, from u on in their order, share what it has left."""
-    share = share_of(state, tight)
-    state.link[tight].is_full = 1
-    while u >= 0:
-        transfer = state.transfer[u]
-        if transfer.rate_q40 < 0 and goes_over(transfer, tight):
-            transfer.bound = 1 + tight
-            give_rate(params, state, u, share)
-        u = transfer.next
-
-
-@jit_call
-def give_rate(params, state, u, rate):
-    """A transfer moves at a rate from the last change on."""
-    transfer = state.transfer[u]
-    transfer.rate_q40 = rate
-    transfer.speed_q30 = speed_of(rate, transfer.cap_q40)
-    left_ps = time_left(transfer.left_ps, transfer.speed_q30)
-    transfer.due_ps = state.rates_ps + left_ps if left_ps < NEVER else NEVER
-    for i in range(params.n_link):
-        if goes_over(transfer, i):
-            carrier = state.link[i]
-            carrier.left_q40 -= rate
-            carrier.waiting -= 1
-            carrier.rate_q40 += rate
+def count_moved(params, state, number, n_bytes):
+    """So many bytes of a transfer have come over its ways."""
+    for j in range(params.n_way):
+        i = way(params, state.transfer[number], j)
+        if i >= 0:
+            add_wide(state.link[i].moved_bytes, n_bytes)

@@ -16,7 +16,15 @@ from sim.model.tables.node import (
 )
 from sim.model.tables.start import FOUND, JOINED
 from sim.model.telemetry.cluster_log import log_event
-from sim.model.transfers.links import begin_moving, begin_transfer, stop_transfer
+from sim.model.transfers.links import stop_transfer
+from sim.model.transfers.peers import (
+    count_served,
+    fetch,
+    leave_source,
+    leave_source_queue,
+    serve_waiting,
+    take_over,
+)
 
 
 @jit
@@ -44,7 +52,7 @@ def find_cached(params, state, node_id, artifact, number, t):
 
 
 @jit_call
-def fetch_or_join(params, state, node_id, artifact, number, own_ps, t):
+def fetch_or_join(params, state, node_id, artifact, number, t):
     """A start's transfer brings an artifact to a node from t on, or waits for the one that does."""
     at = cached_row(params, node_id, artifact)
     entry = state.cached[at]
@@ -52,7 +60,7 @@ def fetch_or_join(params, state, node_id, artifact, number, own_ps, t):
     transfer.fetches = 1 + at
     if entry.fetcher == 0:
         entry.fetcher = 1 + number
-        begin_transfer(params, state, number, own_ps, t)
+        fetch(params, state, number, t)
         return
     transfer.is_joined = 1
     log_event(params, state, EVENT_CACHE_JOINED, node_id, transfer.replica, artifact - 1, t)
@@ -72,6 +80,8 @@ def end_fetch(params, state, number, t):
     """A transfer has brought its artifact: the node keeps it. Returns the first of those that waited for it, −1 = none."""
     transfer = state.transfer[number]
     at = transfer.fetches - 1
+    peer = transfer.source
+    count_served(params, state, number, transfer.source_bytes)
     transfer.fetches = 0
     entry = state.cached[at]
     first = entry.first_joined - 1
@@ -80,7 +90,9 @@ def end_fetch(params, state, number, t):
     node_id = at // params.n_artifact
     artifact = at - node_id * params.n_artifact
     state.artifact[artifact].fetches += 1
+    state.artifact[artifact].from_peers += (peer > 0) * 1
     keep_artifact(params, state, node_id, artifact, t)
+    serve_waiting(params, state, t)
     return first
 
 
@@ -91,8 +103,8 @@ def end_joined(params, state, number, fetcher, t):
     """
     transfer = state.transfer[number]
     transfer.how = JOINED
-    for i in range(params.n_link):
-        state.bound_ps[number * params.n_link + i] = state.bound_ps[fetcher * params.n_link + i]
+    for j in range(params.n_way):
+        state.bound_ps[number * params.n_way + j] = state.bound_ps[fetcher * params.n_way + j]
     artifact = (transfer.fetches - 1) % params.n_artifact
     transfer.fetches = 0
     transfer.is_joined = 0
@@ -107,18 +119,29 @@ def leave_fetch(params, state, number, t):
     """A transfer is not wanted any longer. If others wait for its bytes, the first of them goes on where it stopped."""
     transfer = state.transfer[number]
     entry = state.cached[transfer.fetches - 1]
-    transfer.fetches = 0
     if transfer.is_joined == 1:
+        transfer.fetches = 0
         transfer.is_joined = 0
         leave_queue(state, entry, number)
         return
-    stop_transfer(params, state, number, t)
+    is_moving = transfer.is_moving == 1
+    if is_moving:
+        stop_transfer(params, state, number, t)
+    else:
+        leave_source_queue(params, state, number)
     entry.fetcher = entry.first_joined
     if entry.fetcher > 0:
         heir = state.transfer[entry.fetcher - 1]
         entry.first_joined = 1 + heir.next
         heir.is_joined = 0
-        begin_moving(params, state, entry.fetcher - 1, transfer.cap_q40, transfer.left_ps, t)
+        heir.source_bytes = max(1, heir.moved_bytes - (transfer.moved_bytes - transfer.source_bytes))
+        if is_moving:
+            take_over(params, state, number, entry.fetcher - 1, t)
+        else:
+            fetch(params, state, entry.fetcher - 1, t)
+    leave_source(params, state, number)
+    transfer.fetches = 0
+    serve_waiting(params, state, t)
 
 
 @jit_call

@@ -13,12 +13,12 @@ from sim.engine.simpy import Fleet
 from sim.fill.params import ClassRow, PoolRow, RunRow, ServedModelRow, Traffic, make_params
 from sim.fill.rows import StepRow
 from sim.model.tables.pool import N_QUANTILE
-from sim.model.transfers import links
-from sim.model.transfers.links import BRIEF_PS, CAP_BITS, FULL_SPEED
+from sim.model.transfers import clock
+from sim.model.transfers.clock import BRIEF_PS, CAP_BITS, FULL_SPEED
 from sim.units import NEVER
 
-progress_ps, time_left = plain(links.progress_ps), plain(links.time_left)
-speed_of, cap_of = plain(links.speed_of), plain(links.cap_of)
+progress_ps, time_left = plain(clock.progress_ps), plain(clock.time_left)
+speed_of, cap_of = plain(clock.speed_of), plain(clock.cap_of)
 
 SPEEDS = st.one_of(st.just(FULL_SPEED), st.integers(1, FULL_SPEED))
 DAY_PS = 86_400 * 10**12
