@@ -35,7 +35,8 @@ def as_table(name: str, overrides: Sequence[str], everything: bool = False) -> s
     cells = [("key", "value", "unit", "source")]
     cells += [(row.key, value_text(row.value), row.unit, cut(row.source, WIDTH_SOURCE)) for row in rows]
     has_nodes = scenario.cluster.is_limited
-    starts = "".join(cold_start_text(pool, scenario.links, has_nodes) for pool in scenario.pools)
+    groups = scenario.cluster.node_groups
+    starts = "".join(cold_start_text(pool, scenario.links, has_nodes, groups) for pool in scenario.pools)
     slices = "".join(slice_text(pool, scenario.cluster.node_groups) for pool in scenario.pools)
     nodes = slices + cluster_text(scenario.cluster)
     return (
@@ -211,7 +212,28 @@ def again_text(stage: StageTime) -> list[str]:
     return [] if stage.artifact is None else [f"{stage.hit_s:.3g} s where a node's cache has it"]
 
 
-def cold_start_text(pool: Pool, links: Sequence[Link] = (), has_nodes: bool = False) -> str:
+def ends_text(stage: StageTime, groups: Sequence[NodeGroup]) -> list[str]:
+    """What a node's network card or disk carries of a stage's bytes, for all on that node together."""
+    words = {"nic": "network card", "disk": "disk"}
+    limits = {g.name: getattr(g, f"{stage.through}_gb_s") for g in groups if stage.through in words}
+    return [
+        f"the {words[stage.through]} of a node of {name} carries {gb_s:g} GB/s for all on it"
+        for name, gb_s in limits.items()
+        if gb_s is not None
+    ]
+
+
+def peers_text(stage: StageTime) -> list[str]:
+    """How fast it comes from another node that has it."""
+    if stage.peers is None:
+        return []
+    rate = "as fast as the cards" if stage.peers.gb_s is None else f"{stage.peers.gb_s:g} GB/s at most"
+    return [f"from a node that has it {rate}"]
+
+
+def cold_start_text(
+    pool: Pool, links: Sequence[Link] = (), has_nodes: bool = False, groups: Sequence[NodeGroup] = ()
+) -> str:
     """A pool's cold start, stage by stage: bytes, bandwidth, seconds and what decides them; empty where it has none. A
     transfer over one of the links may be slower.
     """
@@ -243,7 +265,9 @@ def cold_start_text(pool: Pool, links: Sequence[Link] = (), has_nodes: bool = Fa
                 gb_s,
                 f"{median:.3g} s",
                 f"{most:.3g} s",
-                "; ".join([stage.why, *shared, *again_text(stage)]),
+                "; ".join(
+                    [stage.why, *shared, *ends_text(stage, groups), *again_text(stage), *peers_text(stage)]
+                ),
             )
         )
     title = f"\ncold start of {pool.name}: {typical_s(times):.3g} s where every stage takes its median; {weights}\n"
