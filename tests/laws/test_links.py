@@ -35,6 +35,8 @@ def capacity_of(p: Params, state: State, i: int) -> int:
 
 def check_sources(p: Params, state: State, rows: np.ndarray) -> None:
     """Nodes serve as many as they say, and no more than they may; who waits for a source is in one queue."""
+    if int(p.n_artifact) == 0:
+        return
     for node in range(int(p.n_node)):
         served = rows[(rows["source"] == 1 + node) & (rows["is_moving"] == 1)]
         assert state.node[node].n_upload == len(served)
