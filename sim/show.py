@@ -9,7 +9,6 @@ from io import StringIO
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from sim.pack.coldstart import StageTime
     from sim.scenario.cluster import Cluster, NodeGroup
     from sim.scenario.links import Link
     from sim.scenario.pool import Pool
@@ -207,30 +206,6 @@ def group_cells(group: NodeGroup) -> tuple[str, ...]:
     )
 
 
-def again_text(stage: StageTime) -> list[str]:
-    """How long it takes where its node has kept what an earlier start brought or made."""
-    return [] if stage.artifact is None else [f"{stage.hit_s:.3g} s where a node's cache has it"]
-
-
-def ends_text(stage: StageTime, groups: Sequence[NodeGroup]) -> list[str]:
-    """What a node's network card or disk carries of a stage's bytes, for all on that node together."""
-    words = {"nic": "network card", "disk": "disk"}
-    limits = {g.name: getattr(g, f"{stage.through}_gb_s") for g in groups if stage.through in words}
-    return [
-        f"the {words[stage.through]} of a node of {name} carries {gb_s:g} GB/s for all on it"
-        for name, gb_s in limits.items()
-        if gb_s is not None
-    ]
-
-
-def peers_text(stage: StageTime) -> list[str]:
-    """How fast it comes from another node that has it."""
-    if stage.peers is None:
-        return []
-    rate = "as fast as the cards" if stage.peers.gb_s is None else f"{stage.peers.gb_s:g} GB/s at most"
-    return [f"from a node that has it {rate}"]
-
-
 def cold_start_text(
     pool: Pool, links: Sequence[Link] = (), has_nodes: bool = False, groups: Sequence[NodeGroup] = ()
 ) -> str:
@@ -240,6 +215,7 @@ def cold_start_text(
     import numpy as np
 
     from sim.pack.coldstart import stage_times, subject_of, typical_s
+    from sim.pack.start_words import again_text, ends_text, peers_text
 
     times = stage_times(pool, has_nodes)
     if not times:
