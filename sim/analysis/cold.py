@@ -156,10 +156,8 @@ class ColdStarts:
             elif closed is not None:
                 part[i] = number[Part(UNWANTED)]
         if closed is not None:
-            inside = np.zeros(len(time_ps), dtype=bool)
-            for begin_ps, end_ps in closed:
-                inside |= (time_ps >= begin_ps) & (time_ps < end_ps)
-            part[~inside] = -1
+            begins, ends = np.array([(0, 0), *closed], dtype=np.int64).T  # one behind the other
+            part[time_ps >= ends[np.searchsorted(begins, time_ps, side="right") - 1]] = -1
         return _summed(time_ps, part, held_back, len(self.parts))
 
 
