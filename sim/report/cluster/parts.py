@@ -21,8 +21,8 @@ from sim.units import s_to_ps
 PAGE_PX = 300  # of an axis on a narrow page
 DRAWN = ("slowest", "median")  # starts of a picture, which has less room than a page
 HELD_BACK_NOTE = (
-    "A red line is as long as a link held a transfer back: how long, not when. What is moved at the speed that was"
-    " drawn for it waits for no link."
+    "A red line is as long as a link, its node or a peer held a transfer back: how long, not when. What is moved at the"
+    " speed that was drawn for it waits for nothing."
 )
 
 

@@ -13,7 +13,7 @@ from sim.report.text import number, seconds, usd
 
 STARTS_MAX = 6
 ROW_PX = 32  # of a step: a line of text, its bar below
-HELD_BACK = "held back by a link"
+HELD_BACK = "held back"
 UNITS = (("TB", 1e12), ("GB", 1e9), ("MB", 1e6), ("kB", 1e3))
 HOW = {"cache": "its node had it", "joined": "another start brought it"}
 ORDER = ("slowest", "slower than nine in ten", "median", "fastest")
@@ -31,6 +31,7 @@ class Step(NamedTuple):
     link: str | None
     held_back_s: float | None
     usd: float
+    peer: str | None = None  # the node that served its last byte
 
     @property
     def text(self) -> str:
@@ -41,7 +42,7 @@ class Step(NamedTuple):
         elif (
             self.n_bytes is not None and self.n_bytes > 1
         ):  # 1: a step that has something to keep and nothing to move
-            parts.append(size(self.n_bytes))
+            parts.append(size(self.n_bytes) + (f" from {self.peer}" if self.peer is not None else ""))
             if self.link is None:
                 parts.append("at its own speed")
         if self.link is not None:
@@ -94,7 +95,8 @@ def _steps(rows: Sequence[dict[str, Any]], wanted_ps: int) -> Iterator[Step]:
         begin_s, end_s = ((row[name] - wanted_ps) / 1e12 for name in ("begin_ps", "end_ps"))
         stage = STAGE_LABELS.get(row["stage"], row["stage"])
         told = (row["bytes"], row["how"], row["link"], row["held_back_s"], row["usd"])
-        yield Step(row["step"], stage, begin_s, end_s, *told)
+        peer = None if row["peer_group"] is None else f"{row['peer_group']} {row['peer']}"
+        yield Step(row["step"], stage, begin_s, end_s, *told, peer)
 
 
 def chosen(starts: Sequence[Start]) -> list[tuple[str, Start]]:
