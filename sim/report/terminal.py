@@ -170,7 +170,7 @@ def node_lines(summary: Mapping[str, Any]) -> list[str]:
     groups = [
         f"nodes {name}: {number(found['nodes_mean'])} on average, up to {number(found['run_nodes_max'])};"
         f" GPUs {share(found['slice_use'])} held · {usd(found['usd'])}, of which idle"
-        f" {usd(found['usd'] - found['usd_used'] - found['usd_jobs'])}"
+        f" {usd(round(found['usd'] - found['usd_used'] - found['usd_jobs'], 9))}"
         f" · {number(found['run_requested'])} asked for, {number(found['run_refused'])} refused"
         f"{f', {number(lost)} lost' if (lost := found['run_lost']) else ''}"
         for name, found in summary.get("node_groups", {}).items()
