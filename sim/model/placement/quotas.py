@@ -2,19 +2,20 @@
 
 A node's capacity is its own quota and what the nodes in it lend (`Quota.subtree`). What it does not lend stays local; usage
 beyond that is its parent's usage. `params` holds the tables quota_node, quota (node, pair) and quota_pair, `state` holds
-quota_used (node, pair), quota_workload and workload_usage (workload, pair). Shares are doubles: a product and two
-quotients in upstream's order, so every engine rounds alike.
+quota_used (node, pair), quota_workload and workload_usage (workload, pair). Shares are whole numbers of billionths,
+where upstream has doubles.
 Source: kubernetes-sigs/kueue pkg/cache/scheduler/resource_node.go and fair_sharing.go.
 """
 
 from __future__ import annotations
 
-import math
-
 from sim.compile.jit import jit, jit_call
 from sim.units import NEVER
 
-MICRO = 1_000_000.0
+MICRO = 1_000_000
+SHARE_DIGITS = 9
+SHARE_UNIT = 10**SHARE_DIGITS
+SHARE_MAX = 10**9  # so many times what could be lent: more is not told apart
 INT64_MAX = 2**63 - 1
 
 
@@ -259,26 +260,48 @@ def lendable(params, node, resource):
     return total
 
 
+@jit
+def common_divisor(a, b):
+    """The greatest common divisor of two positive numbers."""
+    while b > 0:
+        a, b = b, a % b
+    return a
+
+
 @jit_call
-def borrowed_ratio(params, state, node, resource):
-    """What a node borrows of a resource, in thousandths of what its parent could lend; 0 without a parent."""
+def share_of(borrowed, lendable, weight_micro):
+    """borrowed / lendable / weight in billionths, rounded down once: equal shares are equal numbers."""
+    divisor = common_divisor(weight_micro, MICRO)
+    rest = borrowed * (MICRO // divisor)
+    by = lendable * (weight_micro // divisor)
+    share = min(rest // by, SHARE_MAX)
+    rest %= by
+    for _ in range(SHARE_DIGITS):
+        share = 10 * share + 10 * rest // by
+        rest = 10 * rest % by
+    return share
+
+
+@jit_call
+def borrowed_share(params, state, node, resource, weight_micro):
+    """What a node borrows of a resource over what its parent could lend, by a weight, in billionths; 0 without a parent."""
     parent = params.quota_node[node].parent
     if parent < 0:
-        return 0.0
+        return 0
     borrowed = borrowed_of(params, state, node, resource)
     most = lendable(params, parent, resource)
     if borrowed <= 0 or most <= 0:
-        return 0.0
-    return float(borrowed) * 1000.0 / float(most)
+        return 0
+    return share_of(borrowed, most, weight_micro)
 
 
 @jit_call
 def dominant_resource(params, state, node):
     """The resource of which a node borrows most, as a share; −1 = none."""
     best = -1
-    highest = 0.0
+    highest = 0
     for resource in range(params.n_resource):
-        ratio = borrowed_ratio(params, state, node, resource)
+        ratio = borrowed_share(params, state, node, resource, MICRO)
         if ratio > highest:
             highest = ratio
             best = resource
@@ -299,35 +322,35 @@ def borrows(params, state, node):
 
 @jit_call
 def node_share(params, state, node):
-    """A node's share: what it borrows of its dominant resource, over its weight. With weight 0 it is −1 less what is
-    borrowed, which counts as more than any other share (`share_order`).
+    """A node's share: what it borrows of its dominant resource, over its weight, in billionths. With weight 0 it is −1
+    less what is borrowed, which counts as more than any other share (`share_order`).
     """
-    highest = 0.0
-    for resource in range(params.n_resource):
-        highest = max(highest, borrowed_ratio(params, state, node, resource))
     weight = params.quota_node[node].weight_micro
+    highest = 0
+    for resource in range(params.n_resource):
+        highest = max(highest, borrowed_share(params, state, node, resource, weight if weight > 0 else MICRO))
     if weight == 0:
-        return -1.0 - highest if borrows(params, state, node) else 0.0
-    return highest / (float(weight) / MICRO) if highest > 0.0 else 0.0
+        return -1 - highest if borrows(params, state, node) else 0
+    return highest
 
 
 @jit
 def is_no_share(share):
     """Whether a node borrows nothing of what could be lent to it."""
-    return share == 0.0 or share == -1.0
+    return share == 0 or share == -1
 
 
 @jit
 def share_order(a, b):
     """1 where a is the larger share, −1 where b is, 0 where they are equal."""
-    if a < 0.0 and b < 0.0:
+    if a < 0 and b < 0:
         return (a < b) * 1 - (a > b) * 1
-    if a < 0.0 or b < 0.0:
-        return 1 if a < 0.0 else -1
+    if a < 0 or b < 0:
+        return 1 if a < 0 else -1
     return (a > b) * 1 - (a < b) * 1
 
 
 @jit_call
 def rounded_share(share):
-    """A share as Kueue shows it: rounded up, and the largest int64 where the weight is 0."""
-    return INT64_MAX if share < 0.0 else math.ceil(share)
+    """A share as Kueue shows it: thousandths, rounded up, and the largest int64 where the weight is 0."""
+    return INT64_MAX if share < 0 else -(-share // (SHARE_UNIT // 1000))
