@@ -31,6 +31,7 @@ MODULES = (
     "sim.model.placement.fragmentation",
     "sim.model.placement.gpu_scores",
     "sim.model.placement.quotas",
+    "sim.model.placement.shares",
     "sim.model.placement.quota_preemption",
     "sim.model.placement.fair_preemption",
     "sim.model.placement.flavors",

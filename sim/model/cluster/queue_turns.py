@@ -13,10 +13,9 @@ from sim.model.placement.quotas import (
     add_usage,
     deepest,
     depth_of,
-    node_share,
     remove_usage,
-    share_order,
 )
+from sim.model.placement.shares import node_share, share_order
 
 NOBODY = -1
 

@@ -32,14 +32,12 @@ from sim.model.placement.quotas import (
     add_usage,
     admit_usage,
     asked_fits,
-    is_no_share,
-    node_share,
     release_usage,
     remove_usage,
     root_of,
-    share_order,
     within_nominal,
 )
+from sim.model.placement.shares import is_no_share, node_share, share_order
 from sim.model.tables.quota import PREEMPT_NEVER
 
 STRATEGIES = ("final_then_initial", "final", "initial")
