@@ -165,6 +165,11 @@ SET_OFF_BY = {
         event: STARTS | {codes.EVENT_NODE_REQUESTED, codes.EVENT_NODE_STAGE, codes.EVENT_MEMBER_PLACED}
         for event in range(codes.EVENT_CACHE_FILLED, codes.EVENT_CACHE_EVICTED + 1)
     },
+    # a peer serves a start, or stops with its node, and then another one goes on
+    **{
+        event: {*LOSES, *LEAVES, *STARTS, codes.EVENT_MEMBER_PLACED, codes.EVENT_NODE_CORDONED}
+        for event in (codes.EVENT_PEER_SERVES, codes.EVENT_PEER_STOPS)
+    },
 }
 #: Who may decide something without an earlier event.
 FIRST = {CAUSE_JOB, CAUSE_BEGIN, CAUSE_AUTOSCALER, CAUSE_DEPLOYMENT, CAUSE_USER}
