@@ -128,6 +128,11 @@ def lost_work(found: Summary) -> float:
     return sum(job["run_lost_gpu_s"] for job in found["jobs"].values()) / 3600
 
 
+def of_pools(name: str) -> Callable[[Summary], float]:
+    """The sum over what pools wait for and lose on the cluster."""
+    return lambda found: sum(waits[name] for waits in found["slice_waits"].values())
+
+
 def rollout_s(found: Summary) -> float | None:
     """How long the only deployment took."""
     (one,) = found["deployments"].values()
@@ -144,6 +149,8 @@ FAILED = Column("failed", level("failed"), count)
 
 NO_QUEUES = ("cluster.queues=[]", "pool.queue=null", "cluster.jobs.0.queue=null")
 PEERS = "coldstart.stages.1.peers={seeds: 1}"
+MOVED = Column("replicas moved", of_pools("run_evicted"), count)
+
 HOLD = "gateway.queue_capacity=100000"
 OTHERS = tuple(f"cluster.node_groups.{place}.max_nodes=2" for place in (1, 2))
 FALLBACK = "cluster.node_groups.1.max_nodes=4"
@@ -200,6 +207,24 @@ TABLES = {
             "four on demand": (FALLBACK, *STAYING),
         },
         (FAILED, SERVED, MET, USD_H),
+    ),
+    "after_the_rush": Table(
+        "after_the_rush",
+        "which nodes go",
+        {
+            "empty ones, after ten minutes": (),
+            "those of which less than 60 % is in use, after ten minutes": (
+                "cluster.autoscaler.scale_down_utilization_threshold=0.6",
+            ),
+            "empty ones at once": ("cluster.consolidation={policy: when_empty}",),
+            "those that others can stand in for, one at a time": (
+                "cluster.consolidation={policy: when_empty_or_underutilized, budget: 1}",
+            ),
+            "the same, after five minutes without a change": (
+                "cluster.consolidation={policy: when_empty_or_underutilized, budget: 1, consolidate_after_s: 300}",
+            ),
+        },
+        (MOVED, FAILED, MET, TTFT_P99, USD_H),
     ),
     "zone_loss": Table(
         "zone_loss",

@@ -12,7 +12,15 @@ from typing import NamedTuple
 import numpy as np
 
 from sim.engine.nodes import group_rows
-from sim.engine.result import PLAIN_MARKS, RESULT_METRICS, SINGLE, WIDE_MARKS, counts_of, make_digest
+from sim.engine.result import (
+    PLAIN_MARKS,
+    POOL_STATE,
+    RESULT_METRICS,
+    SINGLE,
+    WIDE_MARKS,
+    counts_of,
+    make_digest,
+)
 from sim.fill.state import pool_rows
 from sim.model.base.histogram import N_BUCKET
 from sim.model.tables.codes import LIMB_BITS, METRICS, MORE_METRICS, N_METRIC, N_MORE, STAGE_READY
@@ -29,7 +37,6 @@ SAMPLE_WORDS = {
     "ready": SAMPLE["by_stage"].offset + STAGE_READY - 1,
     "wanted": SAMPLE["wanted"].offset,
 }
-POOL_STATE = ("peak_ready", "scaled_up", "scaled_down")
 
 
 class Filled(NamedTuple):

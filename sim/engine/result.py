@@ -209,10 +209,9 @@ def _work(state: State, n: int) -> dict[str, np.ndarray]:
         name: np.array([wide(low, high) for low, high in rows[name].tolist()], dtype=object)
         for name in ("prefill_ps", "decode_ps")
     }
-    return columns | {
-        PLAIN_OF[name]: rows[name]
-        for name in ("prefill_tokens", "prefill_squares", "decode_tokens", "kv_read")
-    }
+    columns["restarts"] = rows["crashed"]
+    plain = ("prefill_tokens", "prefill_squares", "decode_tokens", "kv_read")
+    return columns | {PLAIN_OF[name]: rows[name] for name in plain}
 
 
 def _histograms(params: Params, state: State, with_classes: bool) -> np.ndarray:
@@ -307,6 +306,8 @@ PLAIN_MARKS = {
 }
 
 
+#: Fields of a pool's state that its result has too.
+POOL_STATE = ("peak_ready", "scaled_up", "scaled_down", "crashed")
 PLAIN_OF = {field: name for name, field in PLAIN_MARKS.items()}
 
 
@@ -332,6 +333,4 @@ def _pool(marks: np.ndarray, pool: PoolParams, seen: PoolState) -> dict[str, int
     row["gpu_ps"] = row["billed_ps"] * row["gpus_per_replica"]
     row["run_gpu_ps"] = row["run_billed_ps"] * row["gpus_per_replica"]
     row["max_num_seqs"], row["places"] = int(pool.max_num_seqs), int(pool.n_replica)
-    row["peak_ready"], row["scaled_up"] = int(seen.peak_ready), int(seen.scaled_up)
-    row["scaled_down"] = int(seen.scaled_down)
-    return row
+    return row | {name: int(getattr(seen, name)) for name in POOL_STATE}

@@ -156,6 +156,7 @@ POOLS = (
     Measure("scale_ups", COUNT, "times that replicas were added, over the whole run", fact("scaled_up")),
     Measure("scale_downs", COUNT, "times that replicas were taken away, over the whole run", fact("scaled_down")),
     Measure("cold_starts", COUNT, "replicas started, over the whole run", fact("run_replicas_started"), LOW),
+    Measure("restarts", COUNT, "processes that crashed and started again in place, in the whole run", fact("crashed"), LOW),
 )
 
 #: of the fleet alone

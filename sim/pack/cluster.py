@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
@@ -14,23 +13,28 @@ from sim.model.placement.mig import COMPUTE_MAX, N_SLICE, START_CHOICES
 from sim.model.tables.node import (
     BY_SCORES,
     BY_USER,
-    EXPANDERS,
-    MPS,
     N_SHAPE_POINT,
     NODE_BOOTING,
     NODE_DRIVER,
     NODE_PROVISIONING,
     NODE_SCORES,
     PLACEMENTS,
-    TIME_SLICING,
 )
 from sim.model.tables.pool import N_QUANTILE
 from sim.pack.budgets import budget_rows
 from sim.pack.coldstart import Artifact, artifacts_of
+from sim.pack.gpu_modes import mode_fields, share_fields
 from sim.pack.node_power import with_node_power
+from sim.pack.node_scaling import consolidation_fields, scaler_fields
 from sim.pack.queues import fair_fields, queue_rows, with_queue
 from sim.scenario.check_sharing import has_places
-from sim.scenario.cluster import DYNAMIC, WHOLE, Cluster, NodeAutoscaler, NodeGroup, RandomFault
+from sim.scenario.cluster import (
+    DYNAMIC,
+    WHOLE,
+    Cluster,
+    NodeGroup,
+    RandomFault,
+)
 from sim.scenario.dist import Dist
 from sim.scenario.geometry import cut_into, offered
 from sim.scenario.jobs import Job
@@ -86,6 +90,8 @@ def cluster_rows(
                 "grace_ps": s_to_ps(cluster.grace_s),
                 **scaler_fields(cluster.autoscaler),
                 **fair_fields(cluster),
+                **consolidation_fields(cluster.consolidation),
+                "repartitions": int(any(group.mig_repartition for group in groups)),
             }
         ],
         "node_group": rows,
@@ -115,6 +121,7 @@ def pool_place(pool: Pool, cluster: Cluster) -> dict[str, Any]:
         "n_member": pool.n_members,
         "member_gpus": pool.member_gpus,
         "thread_percent": pool.active_thread_percentage or 100,
+        "memory_micro": round(1e6 * pool.runtime.gpu_memory_utilization),
     }
     return with_queue(row, pool.queue, [ask_row(pool, group) for group in cluster.node_groups], cluster)
 
@@ -177,19 +184,6 @@ def zones_of(groups: Sequence[NodeGroup]) -> list[str]:
     return list(dict.fromkeys(group.zone for group in groups))
 
 
-def scaler_fields(scaler: NodeAutoscaler | None) -> dict[str, int]:
-    """The node autoscaler's part of the cluster's row; without one nobody ever looks."""
-    if scaler is None:
-        return {"scan_ps": NEVER}
-    return {
-        "expander": EXPANDERS.index(scaler.expander),
-        "scan_ps": s_to_ps(scaler.scan_period_s),
-        "unneeded_ps": s_to_ps(scaler.unneeded_s),
-        "delay_after_add_ps": s_to_ps(scaler.delay_after_add_s),
-        "bulk_delete_max": scaler.bulk_delete_max,
-    }
-
-
 def group_row(group: NodeGroup, zone: int, first_step: int, first_drought: int) -> dict[str, int]:
     """A node group in numbers."""
     return {
@@ -200,6 +194,7 @@ def group_row(group: NodeGroup, zone: int, first_step: int, first_drought: int) 
         "zone": zone,
         "priority": group.priority,
         "price_micro": round(group.usd_per_hour * 1e6),
+        "is_prepaid": int(group.is_prepaid),
         "first_step": first_step,
         "n_step": len(STAGES),
         "no_capacity_q20": round(group.no_capacity.probability * CHANCE),
@@ -212,19 +207,10 @@ def group_row(group: NodeGroup, zone: int, first_step: int, first_drought: int) 
         "paid_from": NODE_BOOTING if group.billing.starts == "running" else NODE_PROVISIONING,
         "unit_ps": 1 if group.billing.unit_s is None else s_to_ps(group.billing.unit_s),
         "least_ps": s_to_ps(group.billing.minimum_s),
+        "repartitions": int(group.mig_repartition),
+        **mode_fields(group),
         "create_ps": s_to_ps(group.mig_create_s) if group.mig == DYNAMIC else 0,
         **share_fields(group),
-    }
-
-
-def share_fields(group: NodeGroup) -> dict[str, int]:
-    """How the GPUs of a group are shared, in numbers; nothing where they are not."""
-    if group.sharing is None:
-        return {}
-    return {
-        "slices": group.places,
-        "sharing": MPS if group.sharing.mps is not None else TIME_SLICING,
-        "beside_q10": math.ceil(round(group.sharing.longer * 1024, 6)),
     }
 
 
@@ -276,10 +262,10 @@ def ask_row(pool: Pool, group: NodeGroup) -> dict[str, int]:
 
 def slice_row(name: str | None, group: NodeGroup) -> dict[str, int]:
     """What a whole GPU (None), or an instance of a profile, takes of a GPU of a group; no starts where it has none."""
-    if group.sharing is not None or (group.mig == WHOLE) != (name is None):
+    if group.sharing is not None or not (group.gives_whole if name is None else group.mig != WHOLE):
         return NOTHING
     if name is None:
-        return WHOLE_GPU
+        return {**WHOLE_GPU, "is_whole": int(group.mig_whole)}
     kind = kind_for(group.gpu)
     profile = None if kind is None else profile_named(kind, name)
     if kind is None or profile is None or profile not in offered(group):

@@ -126,7 +126,7 @@ EVENTS: list[Column] = [
         NAME,
         "name",
         "who decided it: begin, autoscaler, deployment, fault, random_fault, lasting_fault, "
-        "node_autoscaler, preemption, job, quota, user",
+        "node_autoscaler, preemption, job, quota, user, consolidation, repartition, out_of_memory",
     ),
     Column(
         "cause_of",

@@ -20,6 +20,7 @@ from sim.model.tables.cause import (
     CAUSE_PREEMPTION,
     CAUSE_QUOTA,
     CAUSE_RANDOM_FAULT,
+    CAUSE_REPARTITION,
 )
 from sim.model.tables.codes import STAGE_NAMES
 from sim.model.tables.node import EVENT_NAMES, NODE_STAGES
@@ -169,6 +170,7 @@ def _deciders(scenario: Any, rows: Mapping[str, np.ndarray]) -> dict[int, list[s
             f"cluster.random_faults.{i}" for i in range(len(scenario.cluster.random_faults))
         ],
         CAUSE_PREEMPTION: workloads,
+        CAUSE_REPARTITION: workloads,
         CAUSE_JOB: jobs,
         CAUSE_QUOTA: workloads,
     }

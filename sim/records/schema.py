@@ -180,6 +180,7 @@ TIMESERIES: list[Column] = [
     Column("routed", pa.int64(), "requests", "sent to the pool in the interval"),
     Column("completions", pa.int64(), "requests", "completed by the pool in the interval"),
     Column("preemptions", pa.int64(), "1", "preemptions in the interval"),
+    Column("restarts", pa.int64(), "1", "processes that crashed in the interval and start again in place"),
     Column(
         "asked_tokens",
         pa.int64(),

@@ -13,7 +13,10 @@ from sim.records.cost import fixed_usd, gpu_usd
 from sim.records.schema import STAGES, TIMESERIES, schema
 from sim.units import PS_PER_S
 
-CUMULATIVE = ("attempts", "retries", "routed", "completions", "preemptions", "asked_tokens", "cached_tokens")
+CUMULATIVE = (
+    *("attempts", "retries", "routed", "completions", "preemptions", "restarts"),
+    *("asked_tokens", "cached_tokens"),
+)
 LEVELS = ("held", "waiting", "running", "kv_blocks_used", "kv_blocks_total", "kv_blocks_cached")
 
 

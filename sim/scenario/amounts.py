@@ -31,7 +31,7 @@ def amount_of(written: int | str | None) -> Amount:
 
 
 def _amount(value: Any) -> Any:
-    allowed = f"{value!r} is not valid; allowed: a count of replicas as 1, or a percentage as 25%"
+    allowed = f"{value!r} is not valid; allowed: a count as 1, or a percentage as 25%"
     if isinstance(value, bool) or not isinstance(value, (int, str)):
         raise ValueError(allowed)
     try:

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import fields
 
 from sim.errors import nearest, problem
+from sim.scenario.check_node_scaling import node_scaling_problems, repartition_problems
 from sim.scenario.check_peers import peer_problems
 from sim.scenario.check_room import gang_room_problems, lost_count_problems
 from sim.scenario.check_sense import too_long
@@ -44,9 +45,11 @@ def cluster_problems(scenario: Scenario, said: Said) -> Iterator[str]:
         yield from provision_problems(key, group)
         yield from window_problems(key, group, scenario.duration_s + scenario.drain_s)
         yield from cut_problems(f"{key}.mig", group)
+        yield from repartition_problems(key, group)
         yield from sharing_problems(f"{key}.sharing", group)
         yield from preload_problems(f"{key}.preloaded", group, [pool.name for pool in scenario.pools])
     yield from score_problems(scenario.cluster)
+    yield from node_scaling_problems(scenario.cluster)
     for place, fault in enumerate(scenario.cluster.random_faults):
         yield from random_fault_problems(f"cluster.random_faults.{place}", fault, scenario.cluster)
     total = sum(group.max_nodes for group in groups)
@@ -282,7 +285,7 @@ def gives(group: NodeGroup, pool: Pool) -> bool:
     """Whether a group has the kind of thing that a pool asks for: whole GPUs, instances of MIG or places of shared GPUs."""
     if group.sharing is not None:
         return has_places(group, pool.slice)
-    return not is_shared(pool.slice) and (group.mig == WHOLE) == (pool.slice is None)
+    return group.gives_whole if pool.slice is None else not is_shared(pool.slice) and group.mig != WHOLE
 
 
 def groups_of(pool: Pool, groups: Sequence[NodeGroup]) -> list[NodeGroup]:

@@ -69,7 +69,7 @@ def place_problems(key: str, job: Job, groups: Sequence[NodeGroup]) -> Iterator[
 
 def workers_on(job: Job, group: NodeGroup) -> int:
     """How many workers of a job an empty node of a group could hold at most; 0 where it can hold none."""
-    if (group.mig == WHOLE) != (job.slice is None):
+    if not (group.gives_whole if job.slice is None else group.mig != WHOLE):
         return 0
     if job.slice is None:
         return group.gpus // job.gpus
@@ -82,7 +82,7 @@ def workers_on(job: Job, group: NodeGroup) -> int:
 
 def no_node_problems(key: str, job: Job, groups: Sequence[NodeGroup]) -> Iterator[str]:
     """No node could hold a worker: its slice is of no group, or it has more GPUs than a node."""
-    whole = [group for group in groups if group.mig == WHOLE]
+    whole = [group for group in groups if group.gives_whole]
     if job.slice is None and not whole:
         there = list(dict.fromkeys(one.profile for group in groups for one in offered(group)))
         yield problem(f"{key}.slice", None, f"a profile, for the GPUs are cut: {', '.join(there)}")

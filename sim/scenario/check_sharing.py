@@ -71,7 +71,7 @@ def memory_problems(pool: Pool, pools: Sequence[Pool], group: NodeGroup, said: S
     """Whoever may come to be on one GPU with a replica of the pool has memory there: all of them set it aside when they
     start, by gpu_memory_utilization.
     """
-    if group.sharing is None or not group.sharing.is_clear:
+    if group.sharing is None or not group.sharing.is_clear or group.sharing.overcommit:
         return
     others = sorted(
         (

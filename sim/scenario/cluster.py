@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 from pydantic import Field, Strict
 from pydantic.dataclasses import dataclass
 
+from sim.scenario.amounts import CountOrPercent
 from sim.scenario.billing import Billing
 from sim.scenario.dist import Constant, Dist, Lognormal
 from sim.scenario.hardware import Gpu
@@ -27,6 +28,7 @@ from sim.scenario.types import (
     PeriodS,
     Probability,
     Seconds,
+    Share,
     SomeSeconds,
     Text,
     UsdPerHour,
@@ -56,6 +58,8 @@ Percent = Annotated[Int, Field(ge=0, le=100)]
 ShapeScore = Annotated[Int, Field(ge=0, le=10)]
 MigPlacement = Literal["first_fit", "last_fit", "best_fit", "fgd"]
 Expander = Literal["least_waste", "priority", "cheapest", "random"]
+MigModeNeeds = Literal["gpu", "node"]
+ConsolidationPolicy = Literal["when_empty", "when_empty_or_underutilized"]
 
 
 @dataclass(frozen=True, kw_only=True, config=CONFIG)
@@ -103,11 +107,13 @@ class NodeGroup:
     `site` is an option of conf/site or all that one says; what is not said stands where the scenario's `site` is.
     `mig`: `whole`, `dynamic` (instances are made when a replica needs one), or what every GPU of the group is cut into:
     a list of profiles, or a name of mig-parted's, `all-balanced` or `all-1g.10gb`. Where it is `dynamic` an instance takes
-    `mig_create_s` to make, before its replica starts. With `sharing` each whole GPU has several places, one for a replica
-    of a pool with slice: shared. Of what starts bring to a node and mark as `cached`, it keeps
-    `cache_gb`, what was used last; what the starts of the `preloaded` pools bring is there as soon as a node is ready.
-    All that starts on a node move shares what its network card carries, `nic_gb_s` in each direction, or its disk,
-    `disk_gb_s`: which of them a stage says (`through`).
+    `mig_create_s` to make, before its replica starts; with `mig_repartition` replicas are evicted, within their pools'
+    budgets, where an instance that is waited for would fit without them and they fit elsewhere; with `mig_whole` whole
+    GPUs are handed out too, and the MIG mode of an idle one (`mig_mode_needs: node`: on an idle node) is switched in
+    `mig_mode_s`. With `sharing` each whole GPU has several places, one for a replica of a pool with slice: shared. Of what
+    starts bring to a node and mark as `cached`, it keeps `cache_gb`, what was used last; what the starts of the
+    `preloaded` pools bring is there as soon as a node is ready. All that starts on a node move shares what its network
+    card carries, `nic_gb_s` in each direction, or its disk, `disk_gb_s`: which of them a stage says (`through`).
     """
 
     name: Key
@@ -127,6 +133,10 @@ class NodeGroup:
     mig_create_s: Seconds = (
         6.0  # a device handle's look-up takes 4 to 10 s: dra-driver-nvidia-gpu, comments in nvlib.go
     )
+    mig_repartition: Flag = False
+    mig_whole: Flag = False
+    mig_mode_s: Seconds | None = None  # None: what conf/mig says of its GPU
+    mig_mode_needs: MigModeNeeds = "gpu"
     sharing: Sharing | None = None  # several replicas on each of its GPUs
     cache_gb: CacheGb = 0.0  # decimal; 0: nodes keep nothing
     nic_gb_s: EndGbS | None = None  # GB/s of a node, each direction; null: no limit beside the stages' own
@@ -138,6 +148,16 @@ class NodeGroup:
     price_source: Text = ""
     price_confidence: Text = ""
     note: Text = ""
+
+    @property
+    def gives_whole(self) -> bool:
+        """Whether whole GPUs are handed out, without MIG and shared with nobody."""
+        return self.mig == WHOLE or self.mig_whole
+
+    @property
+    def is_prepaid(self) -> bool:
+        """Whether its nodes cost the same whether they are asked for or not."""
+        return self.market in ("reserved", "owned")
 
     @property
     def nodes_at_start(self) -> int:
@@ -166,7 +186,11 @@ class NodeGroup:
 class NodeAutoscaler:
     """Every `scan_period_s` it asks for nodes where replicas wait for GPUs, of the group that `expander` chooses, and
     lets go of nodes that were empty for `unneeded_s`: at most `bulk_delete_max` at a time, and none within
-    `delay_after_add_s` of asking for one. The words are the Kubernetes cluster autoscaler's.
+    `delay_after_add_s` of asking for one. With `scale_down_utilization_threshold` nodes go too of which a smaller share of
+    the GPUs, or of their slices, has been in use for so long while all that they hold would have fitted on other nodes: at
+    most `max_drain_parallelism` are drained at a time. What drains has grace_s, and at most `max_graceful_termination_s`.
+    A node that has been without one of its GPUs for `replace_after_s` is drained, and a new one asked for in its place
+    (None: it stays). The other words are the Kubernetes cluster autoscaler's.
     """
 
     scan_period_s: PeriodS = 10.0
@@ -174,9 +198,31 @@ class NodeAutoscaler:
     delay_after_add_s: Seconds = 600.0
     bulk_delete_max: Annotated[Int, Field(ge=1, le=NODES_MAX)] = 10
     expander: Expander = "least_waste"
+    scale_down_utilization_threshold: Share | None = None  # upstream's default is 0.5
+    max_drain_parallelism: Annotated[Int, Field(ge=1, le=NODES_MAX)] = 1
+    max_graceful_termination_s: Seconds = 600.0
+    replace_after_s: Seconds | None = None
     source: Text = (
         "Kubernetes cluster autoscaler: --scan-interval 10s, --scale-down-unneeded-time 10m, --scale-down-delay-after-add"
-        " 10m, --max-empty-bulk-delete 10, --expander"
+        " 10m, --max-empty-bulk-delete 10, --expander, --scale-down-gpu-utilization-threshold 0.5, --max-drain-parallelism"
+        " 1, --max-graceful-termination-sec 600"
+    )
+
+
+@dataclass(frozen=True, kw_only=True, config=CONFIG)
+class Consolidation:
+    """Which nodes the autoscaler gives back, in Karpenter's words and in the place of `unneeded_s` and what goes with it:
+    empty ones (`when_empty`), or also those whose workloads fit on others, or on others and one cheaper node, which comes
+    first. What a node holds has been the same for `consolidate_after_s`; `budget` says how many nodes may be going at a
+    time, as a count or a share of all, rounded up.
+    """
+
+    policy: ConsolidationPolicy = "when_empty_or_underutilized"
+    consolidate_after_s: Seconds = 0.0
+    budget: CountOrPercent = "10%"
+    source: Text = (
+        "Karpenter, concepts/disruption: consolidationPolicy WhenEmptyOrUnderutilized, consolidateAfter 0s, budgets"
+        " nodes 10%"
     )
 
 
@@ -238,6 +284,7 @@ class Cluster:
     preemption: Flag = True
     grace_s: Seconds = 30.0  # Kubernetes' terminationGracePeriodSeconds
     autoscaler: NodeAutoscaler | None = field(default_factory=NodeAutoscaler)
+    consolidation: Consolidation | None = None
     node_groups: Annotated[tuple[NodeGroup, ...], Field(max_length=60)] = ()
     random_faults: Annotated[tuple[RandomFault, ...], Field(max_length=100)] = ()
     jobs: Annotated[tuple[Job, ...], Field(max_length=1000)] = ()

@@ -14,7 +14,7 @@ from sim.errors import InputError, nearest, problem
 from sim.scenario.catalogue import option_files
 from sim.scenario.hardware import Gigabytes
 from sim.scenario.problems import error_lines
-from sim.scenario.types import CONFIG, Count, Flag, Name, Text
+from sim.scenario.types import CONFIG, Count, Flag, Name, Seconds, Text
 from sim.scenario.yaml_file import read_yaml
 
 SLICES_MAX = 8  # memory slices of a GPU, and no GPU has more compute slices
@@ -65,6 +65,9 @@ class MigKind:
     memory_source: Text
     sm_source: Text
     sm_confidence: Confidence
+    mode_s: Seconds = 42.0  # what switching its MIG mode takes
+    mode_source: Text = ""
+    mode_confidence: Confidence = "assumed"
     gpu_sm_count: Count | None = None  # of the whole GPU, MIG off: more than all instances have on some
 
     @model_validator(mode="after")

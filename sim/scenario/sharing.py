@@ -8,7 +8,7 @@ from typing import Annotated
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
-from sim.scenario.types import CONFIG, Int, Text
+from sim.scenario.types import CONFIG, Flag, Int, Text
 
 SHARED = "shared"  # what a pool asks for: a place of a shared GPU, nvidia.com/gpu.shared of the device plugin
 REPLICAS_MAX = 8  # places of a GPU, as of MIG's smallest instances
@@ -64,10 +64,13 @@ class Mps:
 
 @dataclass(frozen=True, kw_only=True, config=CONFIG)
 class Sharing:
-    """How the GPUs of a group are shared: one of the two."""
+    """How the GPUs of a group are shared: one of the two. With `overcommit` replicas may come to lie together that want
+    more memory than the GPU has: whose engine finds too little left crashes, and starts again in place.
+    """
 
     time_slicing: TimeSlicing | None = None
     mps: Mps | None = None
+    overcommit: Flag = False
 
     @property
     def is_clear(self) -> bool:

@@ -9,6 +9,7 @@ from .drive import faults, fleetsim, told
 DGX = "cluster=one_dgx_h100"
 MIG = ("cluster=mig_a100_pool", "gpu=a100_80")
 GROUP = "cluster.node_groups.0"
+BY_USE = "cluster.autoscaler.scale_down_utilization_threshold={}"
 WINDOWS = f"{GROUP}.no_capacity.windows"
 
 
@@ -174,6 +175,31 @@ WINDOWS = f"{GROUP}.no_capacity.windows"
         ([DGX, f"{GROUP}.provision.booting=1e9"], "no run is longer than 45 days"),
         ([DGX, f"{GROUP}.no_capacity.probability=1.1"], "no_capacity.probability: 1.1 is not valid"),
         ([DGX, "cluster.autoscaler.scan_period_s=0"], "cluster.autoscaler.scan_period_s: 0 is not valid"),
+        (
+            [DGX, f"{GROUP}.mig_whole=true"],
+            "mig_whole: true is not valid; allowed: false where mig of dgx is not dynamic",
+        ),
+        # who cuts GPUs anew, and who lets nodes go
+        (
+            [*MIG, f"{GROUP}.mig=all-1g.10gb", f"{GROUP}.mig_repartition=true", "pool.slice=1g.10gb"],
+            f"{GROUP}.mig_repartition: true is not valid; allowed: false where mig of a100_mig is not dynamic",
+        ),
+        (
+            ["cluster.consolidation={policy: when_empty}"],
+            "cluster.consolidation: 'when_empty' is not valid; allowed: null where the cluster has no node groups",
+        ),
+        (
+            [DGX, "cluster.autoscaler=null", "cluster.consolidation={policy: when_empty}"],
+            "cluster.consolidation: 'when_empty' is not valid; allowed: null where cluster.autoscaler is null",
+        ),
+        (
+            [DGX, BY_USE.format(0.5), "cluster.consolidation={policy: when_empty}"],
+            BY_USE.format(0.5).replace("=", ": ")
+            + " is not valid; allowed: null with a cluster.consolidation",
+        ),
+        ([DGX, BY_USE.format(50)], BY_USE.format(50).replace("=", ": ") + " is not valid"),
+        ([DGX, "cluster.consolidation={policy: whenempty}"], "did you mean 'when_empty'?"),
+        ([DGX, "cluster.consolidation={budget: 110%}"], "allowed: a count as 1, or a percentage as 25%"),
         # words
         ([DGX, "cluster.placement=bestfit"], "did you mean 'best_fit'?"),
         (["cluster.law=a.py:place"], "allowed: nothing where the cluster has no node groups"),

@@ -27,10 +27,12 @@ from .naive_cluster import (
 )
 from .naive_jobs import JobKind
 from .naive_quota import Quotas
+from .naive_scaling import Budget, Scaling
 from .quota_cases import quotas_of
 
 TICK_PS = 10**12
 WITH_QUOTAS = 6000  # seeds from here on have queues
+FIRST_CUT = 10_000  # from this seed on GPUs are cut anew for who waits
 END_PS = 120 * TICK_PS
 #: (memory slices, compute slices, starts, media) as an H100 has them; the last is the whole GPU.
 PROFILES = (
@@ -117,6 +119,11 @@ class Case(NamedTuple):
                     "least_ps": kind.least_ps,
                     "slices": kind.places,
                     "sharing": int(kind.is_shared),
+                    "is_prepaid": int(kind.is_prepaid),
+                    "repartitions": int(kind.repartitions),
+                    "switches": int(kind.switches),
+                    "mode_ps": kind.mode_ps,
+                    "mode_of_node": int(kind.mode_of_node),
                     "first_step": len(steps),
                     "n_step": len(kind.steps),
                     "first_drought": len(droughts),
@@ -140,8 +147,11 @@ class Case(NamedTuple):
                     "delay_after_add_ps": policy.delay_ps,
                     "bulk_delete_max": policy.bulk,
                     "preempts": int(policy.preempts),
+                    **scaling_row(policy.scaling),
+                    "repartitions": int(any(kind.repartitions for kind in self.groups)),
                 }
             ],
+            "budget": budget_rows(self.pools),
             "node_group": groups,
             "random_fault": [chance_row(chance) for chance in self.chances],
             "node_step": steps,
@@ -151,6 +161,7 @@ class Case(NamedTuple):
                     "memory_slices": ask.memory,
                     "compute_slices": ask.compute,
                     "media": ask.media,
+                    "is_whole": int(ask.is_whole),
                     "starts": sum(1 << s for s in ask.starts),
                     "weight": ask.weight,
                 }
@@ -158,7 +169,12 @@ class Case(NamedTuple):
                 for ask in kind.asks
             ],
             "pool_place": [
-                {"priority": pool.priority, "n_member": pool.members, "member_gpus": pool.gpus}
+                {
+                    "priority": pool.priority,
+                    "n_member": pool.members,
+                    "member_gpus": pool.gpus,
+                    "memory_micro": getattr(pool, "memory", 0),
+                }
                 for pool in [*self.pools, *self.jobs]
             ],
             "job": [job_row(job) for job in self.jobs],
@@ -182,6 +198,35 @@ def pool_row(pool: PoolKind) -> PoolRow:
         stage_ps=np.array([took for *_, took in pool.steps], dtype=np.int64).reshape(-1, N_QUANTILE),
         steps=tuple(StepRow(stage, stream, (1 << i) >> 1) for i, (stage, stream, _) in enumerate(pool.steps)),
     )
+
+
+def scaling_row(scaling: Scaling) -> dict[str, int]:
+    """How nodes are let go, as the product takes it."""
+    return {
+        "below_milli": scaling.below_milli,
+        "drains_max": scaling.drains_max,
+        "retry_ps": scaling.retry_ps,
+        "consolidation": scaling.karpenter,
+        "consolidate_after_ps": scaling.after_ps,
+        "disrupted": scaling.disrupted,
+        "is_percent": int(scaling.is_percent),
+    }
+
+
+def budget_rows(pools: list[PoolKind]) -> list[dict[str, int]]:
+    """The pools' budgets, if any has one."""
+    rows = [
+        {"is_set": 0}
+        if pool.budget is None
+        else {
+            "is_set": 1,
+            "is_max": int(pool.budget.is_max),
+            "bound": pool.budget.bound,
+            "is_percent": int(pool.budget.is_percent),
+        }
+        for pool in pools
+    ]
+    return rows if any(row["is_set"] for row in rows) else []
 
 
 def job_row(job: JobKind) -> dict[str, Any]:
@@ -398,8 +443,104 @@ def make_deeds(dice: Dice, pools: list[PoolKind], n_node: int) -> list[Deed]:
     return sorted(deeds, key=lambda deed: deed[:2])
 
 
+def make_scaling(dice: Dice) -> Scaling:
+    """How nodes are let go: in two of five cases only those that hold nothing, as the cluster autoscaler does it."""
+    how, is_percent = max(0, dice.whole(0, 4) - 1), bool(dice.whole(0, 1))
+    return Scaling(
+        below_milli=dice.whole(1, 10) * 100 if how == 1 else 0,
+        drains_max=dice.whole(1, 3),
+        retry_ps=dice.ticks(1, 6),
+        karpenter=how - 1 if how > 1 else 0,
+        after_ps=dice.ticks(0, 10) * dice.whole(0, 1),
+        disrupted=dice.whole(10, 100) if is_percent else dice.whole(0, 4),
+        is_percent=is_percent,
+    )
+
+
+def with_scaling(
+    seed: int, policy: Policy, groups: list[GroupKind], pools: list[PoolKind]
+) -> tuple[Policy, list[GroupKind], list[PoolKind]]:
+    """How nodes are let go; some groups are paid for anyway, and pools that preempt nobody may have budgets."""
+    dice = Dice(seed, 53)
+    policy = replace(policy, scaling=make_scaling(dice))
+    groups = [replace(group, is_prepaid=dice.whole(0, 4) == 0) for group in groups]
+    if (policy.scaling.below_milli or policy.scaling.karpenter) and dice.whole(0, 3):
+        policy = replace(policy, scan_ps=min(policy.scan_ps, 4 * TICK_PS), delay_ps=0)
+        groups = [
+            replace(group, initial=group.n_node - dice.whole(0, 1), least=group.least // 2)
+            for group in groups
+        ]
+    if dice.whole(0, 2) > 0:
+        return policy, groups, pools
+    budgets = [
+        Budget(bool(dice.whole(0, 1)), dice.whole(0, 3), False)
+        if dice.whole(0, 1)
+        else Budget(bool(dice.whole(0, 1)), dice.whole(0, 100), True)
+        for _ in pools
+    ]
+    pools = [
+        replace(pool, budget=budget if dice.whole(0, 2) else None)
+        for pool, budget in zip(pools, budgets, strict=True)
+    ]
+    return replace(policy, preempts=False), groups, pools
+
+
+def with_cuts(
+    rng: np.random.Generator, groups: list[GroupKind], pools: list[PoolKind]
+) -> tuple[list[GroupKind], list[PoolKind]]:
+    """GPUs are cut anew for who waits, and there are slices for nearly all: what is short is places."""
+    sizes = [(1, 1, range(7)), (2, 2, range(0, 6, 2)), (4, 3, (0, 4))]
+    kinds = [sizes[i] for i in rng.integers(len(sizes), size=len(pools))]
+    pools = [replace(pool, members=1, gpus=1, priority=int(rng.integers(2))) for pool in pools]
+    most = sum(memory * pool.most for (memory, *_), pool in zip(kinds, pools, strict=True))
+    pools = [replace(pool, most=max(4, pool.most)) for pool in pools]
+    asks = [Ask(memory, compute, frozenset(starts), 0, 1) for memory, compute, starts in kinds]
+    n_node = 1 + int(most * rng.uniform(0.6, 1.1)) // 16
+    groups = [
+        replace(
+            group,
+            n_node=n_node,
+            least=n_node,
+            initial=n_node,
+            gpus=2,
+            asks=asks,
+            repartitions=bool(rng.integers(6)),
+            places=8,
+            is_shared=False,
+        )
+        for group in groups[:1]
+    ]
+    return groups, pools
+
+
+def with_modes(rng: np.random.Generator, groups: list[GroupKind]) -> list[GroupKind]:
+    """In one of four cases asks for whole GPUs are met with MIG off, and modes are switched."""
+    if rng.integers(4) > 0:
+        return groups
+    return [
+        replace(
+            group,
+            switches=True,
+            mode_ps=int(rng.integers(6)) * TICK_PS,
+            mode_of_node=bool(rng.integers(2)),
+            asks=[replace(ask, is_whole=ask.memory == 8) for ask in group.asks],
+        )
+        if not group.is_shared
+        else group
+        for group in groups
+    ]
+
+
+def make_drains(dice: Dice, n_node: int) -> list[Deed]:
+    """A user drains a few nodes."""
+    return [
+        Deed(dice.ticks(1, 110), bool(dice.whole(0, 1)), "drain", dice.whole(0, n_node - 1), 0)
+        for _ in range(dice.whole(0, 3))
+    ]
+
+
 def made(seed: int, is_scripted: bool = False) -> Case:
-    """The case of a seed; a scripted one has no user."""
+    """The case of a seed; a scripted one has no user, from FIRST_CUT on GPUs are cut anew."""
     dice = Dice(seed)
     n_pool = dice.whole(1, 4)
     policy = Policy(
@@ -423,14 +564,27 @@ def made(seed: int, is_scripted: bool = False) -> Case:
         pools = with_ranks(dice, pools)
         groups = [replace(group, initial=group.n_node) for group in groups[: dice.whole(1, 2)]]
     groups = with_bills(seed, groups)
-    if (rng := np.random.default_rng([seed, 61])).integers(12) == 0:
+    if (rng := np.random.default_rng([seed, 61])).integers(6) == 0:
+        pools = [replace(pool, members=1, gpus=1) for pool in pools]
+        if rng.integers(2):
+            pools = [replace(pool, memory=int(rng.integers(10**5, 6 * 10**5))) for pool in pools]
         groups = [shared(rng, group, pools) if rng.integers(3) else group for group in groups]
-    faults = [make_fault(dice, len(groups)) for _ in range(dice.whole(0, 5))]
+    policy, groups, pools = with_scaling(seed, policy, groups, pools)
+    if is_cut := seed >= FIRST_CUT:
+        groups, pools = with_cuts(np.random.default_rng([seed, 89]), groups, pools)
+        policy = replace(policy, placement=2, weights=(1, 0, 0, 0, 0))
+    groups = with_modes(np.random.default_rng([seed, 97]), groups)
+    faults = [make_fault(dice, len(groups)) for _ in range(0 if is_cut else dice.whole(0, 5))]
     faults.sort(key=fault_row)
-    deeds = make_deeds(dice, pools, sum(group.n_node for group in groups))
+    n_node = sum(group.n_node for group in groups)
+    deeds = make_deeds(dice, pools, n_node) + make_drains(Dice(seed, 55), n_node)
+    if is_cut:
+        deeds += make_deeds(Dice(seed, 57), pools, n_node) + make_deeds(Dice(seed, 58), pools, n_node)
+        deeds = [deed for deed in deeds if deed.verb == "scale"]
+    deeds.sort(key=lambda deed: deed[:2])
     every_ps = dice.ticks(1, 9) if dice.whole(0, 1) else FOREVER
     mark_ps = dice.ticks(0, 60)
-    chances = [make_chance(dice, len(groups)) for _ in range(dice.whole(0, 3) // 2)]
+    chances = [make_chance(dice, len(groups)) for _ in range(0 if is_cut else dice.whole(0, 3) // 2)]
     more = Dice(seed, 49)
     groups = [
         replace(group, asks=[*group.asks, *(without_places(make_ask(more), group) for _ in jobs)])

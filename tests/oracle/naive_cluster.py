@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import copy
 from collections import Counter
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 
 from .naive_jobs import (
@@ -24,6 +24,9 @@ from .naive_jobs import (
     runs_of,
 )
 from .naive_quota import SHORT, UNPLACEABLE, Gate, Quotas
+from .naive_repartition import Repartition
+from .naive_scaling import DRAINED as NODE_DRAINED
+from .naive_scaling import EVICTED, EVICTION_REFUSED, Budget, NodeScaling, Scaling
 from .naive_scores import by_shape, fragmentation_change, least_allocated, most_allocated, spread
 from .philox import draw_below, philox
 
@@ -36,10 +39,13 @@ STREAM_STEP, STREAM_NODE, STREAM_EXPANDER = 1, 32, 48
 STREAM_GAP, STREAM_OUTAGE, STREAM_VICTIM = 49, 50, 51
 (REQUESTED, REFUSED, STAGED, NODE_READY, REMOVED, LOST, CORDON, UNCORDON) = range(8)
 (WAITS, PLACED, REPLICA_READY, DRAIN, REPLICA_GONE, REPLICA_LOST, SCALED) = range(8, 15)
-NOTICE, PREEMPTED, MOVED_ON, MEMBER, STRUCK = 15, 16, 32, 33, 34
+NOTICE, PREEMPTED, MOVED_ON, MEMBER, STRUCK, MODE_SWITCHED = 15, 16, 32, 33, 34, 56
 OF_NODE = (REQUESTED, REFUSED, STAGED, NODE_READY, REMOVED, LOST, CORDON, UNCORDON, NOTICE)
 (AT_BEGIN, BY_AUTOSCALER, _, BY_FAULT, BY_CHANCE, BY_NODES, BY_PREEMPTION, BY_USER) = range(1, 9)
-BY_JOB = 10
+BY_JOB, FOR_MEMORY = 10, 14
+CRASHED = 28
+OF_NOBODY = (NODE_DRAINED, EVICTION_REFUSED, MODE_SWITCHED)
+IMAGE_IS_THERE, ENGINE = 4, 5  # stages of a start
 
 
 def dice(seed: int, stream: int, entity: int, index: int) -> int:
@@ -58,6 +64,7 @@ class Ask:
     starts: frozenset[int]
     media: int
     weight: int
+    is_whole: bool = False
 
 
 @dataclass(frozen=True)
@@ -74,6 +81,7 @@ class Policy:
     preempts: bool = False
     weights: tuple[int, int, int, int, int] = (0, 0, 0, 0, 0)  # least, most, by shape, FGD, spread
     shape: tuple[tuple[int, int], ...] = ((0, 0), (100, 100))
+    scaling: Scaling = field(default_factory=Scaling)
 
 
 @dataclass(frozen=True)
@@ -98,6 +106,11 @@ class GroupKind:
     least_ps: int = 0
     places: int = 8  # of each GPU: memory slices, or replicas that share it
     is_shared: bool = False
+    is_prepaid: bool = False
+    repartitions: bool = False
+    switches: bool = False
+    mode_ps: int = 0
+    mode_of_node: bool = False
 
 
 @dataclass(frozen=True)
@@ -112,6 +125,8 @@ class PoolKind:
     gpus: int
     steps: list[tuple[int, int, list[int]]]
     tick: tuple[int, int] | None = None  # (when, replicas): a fixed pool looks once
+    budget: Budget | None = None
+    memory: int = 0  # of a shared GPU's, millionths
 
 
 @dataclass(frozen=True)
@@ -145,6 +160,7 @@ class Card:
         self.places = places
         self.held: set[int] = set()
         self.compute = self.media = 0
+        self.is_whole = False  # MIG is off
 
     @property
     def free(self) -> int:
@@ -229,6 +245,9 @@ class Machine:
         self.step = -1
         self.due_ps = FOREVER
         self.is_doomed = False
+        self.draining = self.changed_ps = 0
+        self.unneeded_ps: int | None = None
+        self.awaits: Machine | None = None
         self.why = Why(0)
         self.room_since = 0  # the event that last made room on it
 
@@ -242,10 +261,20 @@ class Machine:
         """Whether it is on its way."""
         return ABSENT < self.stage < READY
 
+    def needs_switch(self, i: int, ask: Ask) -> bool:
+        """Whether a GPU's MIG mode is not the one that is asked for."""
+        return self.group.kind.switches and self.cards[i].is_whole != ask.is_whole
+
+    def able(self, ask: Ask) -> list[int]:
+        """The GPUs that could hold what is asked for."""
+        is_busy = self.group.kind.mode_of_node and any(card.held for card in self.cards)
+        there = [i for i, card in enumerate(self.cards) if card.fits(ask)]
+        return [i for i in there if not (is_busy and self.needs_switch(i, ask))]
+
     def pick(self, ask: Ask, n: int) -> list[int] | None:
         """The GPUs that a member would take, in the order in which it takes them; None where there are too few."""
-        able = [i for i, card in enumerate(self.cards) if card.fits(ask)]
-        able.sort(key=lambda i: (self.cards[i].free, i))
+        able = self.able(ask)
+        able.sort(key=lambda i: (self.needs_switch(i, ask), self.cards[i].free, i))
         return able[:n] if len(able) >= n else None
 
 
@@ -280,6 +309,9 @@ class Copy:
         self.since_ps = self.started_ps = self.ready_ps = self.due_ps = 0
         self.start = 0
         self.ends: list[int] = []
+        self.crashes = 0
+        self.is_in_place = False
+        self.is_repartition = False
         self.promised: Machine | None = None  # a node on which a preemption makes room for it
         self.placed_ps = 0
         self.why = Why(0)
@@ -300,6 +332,7 @@ class Pool:
         self.wanted = kind.initial
         self.is_owed = False
         self.owed = Why(0)
+        self.crashes = 0
         self.started = self.placed = self.waited_ps = self.longest_ps = self.preempted = 0
 
     @property
@@ -309,7 +342,7 @@ class Pool:
 
 
 # ---- the whole -------------------------------------------------------------------------------------------------------
-class Cluster:
+class Cluster(NodeScaling, Repartition):
     """A run: `act` and `settle` at instants that never go back."""
 
     def __init__(
@@ -374,9 +407,9 @@ class Cluster:
             self.nodes[node].why = replace(why, after=number)
             if what in (NODE_READY, UNCORDON):
                 self.nodes[node].room_since = number
-        elif what not in (SCALED, MEMBER, STRUCK, SHORT, UNPLACEABLE):
+        elif what not in (SCALED, MEMBER, STRUCK, SHORT, UNPLACEABLE, *OF_NOBODY):
             self.everybody[replica].why = replace(why, after=number)
-            self.everybody[replica].has_to_go = what in (DRAIN, REPLICA_LOST, PREEMPTED)
+            self.everybody[replica].has_to_go = what in (DRAIN, REPLICA_LOST, PREEMPTED, EVICTED)
 
     @property
     def last(self) -> int:
@@ -412,6 +445,7 @@ class Cluster:
                     self.seen["no room at the start"] += 1
                 else:
                     self.hold(replica, members)
+                    self.switch(replica)
                     replica.start = -1
                     self.note_gang(replica, 0)
                     self.make_ready(replica)
@@ -476,6 +510,10 @@ class Cluster:
             if node.due_ps <= t and node.is_doomed:
                 self.why = node.why
                 self.lose_with(node)
+                return True
+            if node.due_ps <= t and node.draining:
+                self.why = node.why
+                self.evict_all(node)
                 return True
             if node.due_ps <= t:
                 self.why = node.why
@@ -570,20 +608,26 @@ class Cluster:
         """A replica is wanted."""
         replica.start = replica.pool.started
         replica.pool.started += 1
+        replica.crashes, replica.is_in_place = 0, False
         replica.started_ps = replica.since_ps = self.now_ps
         replica.stage, replica.waits, replica.was_tried = SLICE, True, False
         self.note(WAITS, -1, replica.number)
         self.is_due = True
 
     def set_out(self, replica: Copy, begin_ps: int) -> None:
-        """The steps of its start begin then."""
-        replica.ends = [begin_ps]
-        for _, stream, durations in replica.pool.kind.steps:
-            word = dice(self.seed, STREAM_STEP + stream, replica.pool.number, replica.start)
-            replica.ends.append(replica.ends[-1] + durations[word >> 53])
-        replica.due_ps = begin_ps
+        """The steps of its start begin then, or at once."""
+        self.lay_out(replica, begin_ps)
         if begin_ps == self.now_ps:
             self.change(replica)
+
+    def lay_out(self, replica: Copy, begin_ps: int) -> None:
+        """When the steps of its start, which begin then, will end."""
+        replica.ends = [begin_ps]
+        for stage, stream, durations in replica.pool.kind.steps:
+            word = dice(self.seed, STREAM_STEP + stream, replica.pool.number, replica.start)
+            took_ps = 0 if replica.is_in_place and stage < IMAGE_IS_THERE else durations[word >> 53]
+            replica.ends.append(replica.ends[-1] + took_ps)
+        replica.due_ps = begin_ps
 
     def change(self, replica: Copy) -> None:
         """A step of its start ends, or its draining."""
@@ -605,9 +649,35 @@ class Cluster:
         self.make_ready(replica)
 
     def make_ready(self, replica: Copy) -> None:
-        """It takes requests."""
+        """It takes requests, unless its GPU has no memory left."""
+        if self.lacks_memory(replica):
+            self.crash(replica)
+            return
         replica.stage, replica.ready_ps = UP, self.now_ps
         self.note(REPLICA_READY, -1, replica.number)
+
+    def lacks_memory(self, replica: Copy) -> bool:
+        """Whether those that run on its shared GPU leave too little."""
+        node, i, _ = replica.members[0][0]
+        if not node.group.kind.is_shared:
+            return False
+        there = [one for one in self.copies if one.members and one.members[0][0][:2] == (node, i)]
+        running = [one for one in there if one.stage in (UP, DRAINS) and one is not replica]
+        return replica.pool.kind.memory + sum(one.pool.kind.memory for one in running) > 10**6
+
+    def crash(self, replica: Copy) -> None:
+        """Its process ends, and starts again where it is."""
+        self.why = Why(FOR_MEMORY, 0, replica.why.after)
+        self.note(CRASHED, -1, replica.number, replica.crashes)
+        waits_s = [0, 10, 20, 40, 80, 160, 300]
+        begin_ps = self.now_ps + 10**12 * waits_s[min(replica.crashes, 6)]
+        replica.crashes += 1
+        replica.is_in_place = True
+        replica.start = (1 << 40) + replica.pool.crashes
+        replica.pool.crashes += 1
+        replica.started_ps, replica.placed_ps, replica.stage = self.now_ps, begin_ps, ENGINE
+        self.seen["out of memory"] += 1
+        self.lay_out(replica, begin_ps)
 
     def remove(self, replica: Copy) -> None:
         """It is gone, or does not wait any longer."""
@@ -622,6 +692,7 @@ class Cluster:
             for node, i, start in member:
                 node.cards[i].give(node.group.kind.asks[ask_of], start)
             node.n_member -= 1
+            node.changed_ps = self.now_ps
             node.room_since = replica.why.after
             if node.n_member == 0:
                 node.idle_ps = self.now_ps
@@ -808,6 +879,7 @@ class Cluster:
             for node, i, start in member:
                 node.cards[i].take(node.group.kind.asks[replica.pool.number], start)
             node.n_member += 1
+            node.changed_ps = self.now_ps
         replica.members = members
         self.seen["gangs on several nodes"] += len({member[0][0].number for member in members}) > 1
         self.seen["members on one node"] += len(members) > len({member[0][0].number for member in members})
@@ -857,12 +929,29 @@ class Cluster:
         self.note_gang(replica, waited)
         self.waited(replica)
         replica.pool.placed += 1
-        first = members[0][0][0]
+        kind = members[0][0][0].group.kind
+        took_ps = 0 if kind.asks[replica.pool.number].is_whole else kind.create_ps
+        took_ps += self.switch(replica)
         if isinstance(replica, Work):
-            self.work(replica, first.group.kind.create_ps)
+            self.work(replica, took_ps)
             return
-        replica.placed_ps = self.now_ps + first.group.kind.create_ps
+        replica.placed_ps = self.now_ps + took_ps
         self.set_out(replica, replica.placed_ps)
+
+    def switch(self, replica: Copy | Work) -> int:
+        """MIG modes are switched where need be; how long that takes."""
+        took_ps = 0
+        for node, i, _ in (
+            hold for member in replica.members for hold in sorted(member, key=lambda one: one[1])
+        ):
+            ask = node.group.kind.asks[replica.pool.number]
+            if node.needs_switch(i, ask):
+                node.cards[i].is_whole = ask.is_whole
+                took_ps = max(took_ps, node.group.kind.mode_ps)
+                self.seen["MIG modes switched"] += self.now_ps > 0
+                if self.now_ps > 0:
+                    self.note(MODE_SWITCHED, node.number, replica.number, i)
+        return took_ps
 
     # ---- runs of jobs ------------------------------------------------------------------------------------------------
     def submit(self, run: Work) -> None:
@@ -955,9 +1044,11 @@ class Cluster:
         node, own = replica.promised, replica.pool.priority
         if node is not None and node.stage == READY:
             leaving = [one for one, *_ in self.on_node(node) if one.stage == DRAINS]
-            if any(one.pool.priority < own for one in leaving):
+            if any(one.pool.priority < own or replica.is_repartition for one in leaving):
                 self.seen["waits for those that drain"] += 1
                 return False
+        if self.cut_anew(replica):
+            return True
         replica.promised = None
         if not self.policy.preempts or replica.pool.kind.members > 1:
             return False
@@ -984,7 +1075,7 @@ class Cluster:
         ):  # once, though two of its members may be victims
             self.why = Why(BY_PREEMPTION, replica.number, replica.why.after)
             self.give_way(one, self.nodes[number])
-        replica.promised = self.nodes[number]
+        replica.promised, replica.is_repartition = self.nodes[number], False
         return True
 
     def give_way(self, one: Copy | Work, node: Machine | None) -> None:
@@ -1026,7 +1117,12 @@ class Cluster:
             self.take(node, tried.cards, one.pool)
         if tried.pick(ask, kind.gpus) is None:
             return None
-        victims.sort(key=lambda one: (-one[0].pool.priority, one[0].placed_ps, one[0].number, one[1]))
+        victims.sort(
+            key=lambda one: (
+                *(-one[0].pool.priority, one[0].placed_ps),
+                *(one[0].pool.number, one[0].number, one[1]),
+            )
+        )
         going = []
         for one, i, member in victims:
             kept = copy.deepcopy(tried.cards)
@@ -1052,9 +1148,9 @@ class Cluster:
         return True
 
     # ---- nodes -------------------------------------------------------------------------------------------------------
-    def request(self, node: Machine, wanted_by: Copy) -> bool:
+    def request(self, node: Machine, wanted_by: Copy, why: Why | None = None) -> bool:
         """Ask for a node for a replica that waits; whether the provider has one."""
-        self.why = Why(BY_NODES, 0, wanted_by.why.after)
+        self.why = why or Why(BY_NODES, 0, wanted_by.why.after)
         group, kind, t = node.group, node.group.kind, self.now_ps
         number = group.requested
         group.requested += 1
@@ -1084,6 +1180,7 @@ class Cluster:
                 break
         else:
             node.stage, node.due_ps, node.idle_ps = READY, FOREVER, self.now_ps
+            node.changed_ps, node.unneeded_ps = self.now_ps, None
             self.note(NODE_READY, node.number, -1, node.request)
             if self.anyone_waits:
                 self.is_due = True
@@ -1100,6 +1197,9 @@ class Cluster:
             self.seen["bills rounded up"] += asked_ps > node.bill_ps
         node.bill_ps = 0
         node.stage, node.due_ps, node.is_doomed = ABSENT, FOREVER, False
+        node.draining, node.awaits = 0, None
+        for card in node.cards:
+            card.is_whole = False
 
     def cordon(self, number: int) -> None:
         """It takes nobody new."""
@@ -1117,13 +1217,9 @@ class Cluster:
     def uncordon(self, number: int) -> None:
         """It takes new ones again."""
         node = self.nodes[number]
-        if node.stage == CORDONED and not node.is_doomed:
-            node.stage = READY
-            self.why = Why(BY_USER)
-            self.note(UNCORDON, number)
-            self.seen["uncordoned"] += 1
-            if self.anyone_waits:
-                self.is_due = True
+        self.seen["uncordoned"] += node.stage == CORDONED and not node.is_doomed
+        self.why = Why(BY_USER)
+        self.open(node)
 
     def lose(self, node: Machine) -> None:
         """A node is lost with all that it holds."""
@@ -1215,7 +1311,7 @@ class Cluster:
             self.lose(node)
             return
         self.close(node)
-        node.is_doomed, node.due_ps = True, self.now_ps + notice_ps
+        node.is_doomed, node.due_ps, node.draining = True, self.now_ps + notice_ps, 0
         self.note(NOTICE, node.number, -1, notice_ps)
         self.why = node.why
         self.seen["told before"] += 1
@@ -1264,7 +1360,10 @@ class Cluster:
             rest = [one for one in tried if one not in planned]
             if rest:
                 self.grow(rest)
-        self.shrink()
+        if self.policy.scaling.karpenter:
+            self.consolidate()
+        else:
+            self.shrink()
 
     def grow(self, rest: list[Copy]) -> None:
         """Ask for nodes for those that will find no room otherwise."""
@@ -1305,6 +1404,8 @@ class Cluster:
     def shrink(self) -> None:
         """Nodes that hold nothing go."""
         t = self.now_ps
+        if self.policy.scaling.below_milli:
+            self.look_for_unneeded()
         if self.added_ps is not None and t - self.added_ps < self.policy.delay_ps:
             self.seen["too soon to go"] += 1
             return
@@ -1313,14 +1414,13 @@ class Cluster:
             idle = node.stage == READY and node.n_member == 0 and t - node.idle_ps >= self.policy.unneeded_ps
             if not idle:
                 continue
-            if node.group.billed <= node.group.kind.least:
+            if self.spare(node.group) <= 0:
                 self.seen["kept for the minimum"] += 1
             elif left == 0:
                 self.seen["kept for another scan"] += 1
             else:
                 left -= 1
-                node.group.removed += 1
                 self.why = Why(BY_NODES, 0, node.room_since)
-                self.note(REMOVED, node.number, -1, t - node.idle_ps)
-                self.drop(node)
-                self.seen["removed"] += 1
+                self.give_back(node)
+        if self.policy.scaling.below_milli:
+            self.drain_unneeded()

@@ -48,6 +48,7 @@ class Work:
         self.waits = self.was_tried = False
         self.since_ps = 0
         self.due_ps = submit_ps
+        self.is_repartition = False
         self.promised: Any = None
         self.placed_ps = self.got_ps = 0
         self.work_ps = self.safe_ps = 0

@@ -102,6 +102,7 @@ def make_cluster(seed: int, grid_ps: int, pools: list[PoolRow]) -> tuple[dict[st
     }
     faults = [lost(dice, len(groups)) for _ in range(dice.whole(0, 3))]
     faults += with_budgets(seed, dice.grid_ps, things, len(pools))
+    let_nodes_go(seed, dice.grid_ps, things)
     if dice.whole(0, 1):
         pools, things["artifact"] = with_artifacts(dice, pools)
         for group in groups:
@@ -115,6 +116,9 @@ def make_cluster(seed: int, grid_ps: int, pools: list[PoolRow]) -> tuple[dict[st
     keep_jobs_off(things, len(pools))
     if np.random.default_rng([seed, 83]).integers(3) == 0:
         things = with_queues(seed, things)
+    for number, ask in enumerate(things["slice_ask"]):
+        group = things["node_group"][number // len(things["pool_place"])]
+        ask["is_whole"] = int(bool(group.get("switches")) and ask["memory_slices"] == 8)
     return pools, things, faults
 
 
@@ -156,6 +160,36 @@ def with_budgets(seed: int, grid_ps: int, things: dict[str, Rows], n_pool: int) 
     ]
 
 
+def let_nodes_go(seed: int, grid_ps: int, things: dict[str, Rows]) -> None:
+    """In two of three seeds nodes go of which little is in use, or that others can stand in for; most of those have many
+    nodes. From dice of its own.
+    """
+    rng = np.random.default_rng([seed, 101])
+    how, is_percent = int(rng.integers(6)), int(rng.integers(2))
+    for group in things["node_group"]:
+        group["is_prepaid"] = int(rng.integers(4) == 0)
+        if how > 1 and rng.integers(4):
+            group |= {"n_node": 2 + group["n_node"], "initial_nodes": 1 + group["n_node"], "min_nodes": 0}
+        group["repartitions"] = int(rng.integers(3) == 0)
+        if rng.integers(3) == 0 and not group.get("sharing"):
+            group |= {
+                "switches": 1,
+                "mode_ps": int(rng.integers(4)) * grid_ps,
+                "mode_of_node": int(rng.integers(2)),
+            }
+    things["cluster"][0] |= {
+        "repartitions": max(group["repartitions"] for group in things["node_group"]),
+        "below_milli": int(rng.integers(3, 11)) * 100 * (how in (2, 3)),
+        "drains_max": int(rng.integers(1, 4)),
+        "replace_after_ps": int(rng.integers(20)) * grid_ps if rng.integers(2) else NEVER,
+        "graceful_ps": int(rng.integers(6)) * grid_ps,
+        "consolidation": (0, 0, 0, 0, 1 + int(rng.integers(2)), 2)[how],
+        "consolidate_after_ps": int(rng.integers(10)) * grid_ps,
+        "disrupted": int(rng.integers(10, 101)) if is_percent else int(rng.integers(1, 4)),
+        "is_percent": is_percent,
+    }
+
+
 def share_gpus(seed: int, groups: Rows, asks: Rows, places: Rows) -> None:
     """In some groups of some seeds replicas share GPUs; then every replica takes one GPU, or one place of it. From dice of
     its own.
@@ -165,6 +199,9 @@ def share_gpus(seed: int, groups: Rows, asks: Rows, places: Rows) -> None:
         return
     for place in places:
         place |= {"n_member": 1, "member_gpus": 1, "thread_percent": int(rng.integers(20, 101))}
+    if rng.integers(2):
+        for place in places:
+            place["memory_micro"] = int(rng.integers(10**5, 6 * 10**5))
     for number, group in enumerate(groups):
         k = int(rng.integers(2, TENANTS_MAX + 1))
         if rng.integers(4) == 0:

@@ -103,6 +103,23 @@ def test_headroom_for_a_zone_is_what_keeps_the_morning(seed: int) -> None:
     assert none["usd"] < elsewhere["usd"] < headroom["usd"]
 
 
+def test_what_lies_scattered_after_a_rush_is_moved_together() -> None:
+    empty, by_use, at_once, consolidated, patient = lines("after_the_rush", 1).values()
+    for found in (empty, at_once):
+        assert moved(found) == 0
+        assert found["node_groups"]["four"]["run_removed"] == 0, "none of the nodes is empty"
+    for found in (by_use, consolidated, patient):
+        assert moved(found) > 0
+    assert consolidated["usd"] < 0.8 * by_use["usd"] < 0.8 * empty["usd"]
+    assert consolidated["usd"] < patient["usd"]
+    assert consolidated["slo_attainment"] <= empty["slo_attainment"]
+
+
+def moved(found: Mapping[str, Any]) -> int:
+    """Replicas of all pools that were evicted."""
+    return sum(waits["run_evicted"] for waits in found["slice_waits"].values())
+
+
 # ---- the tables of the pages ----------------------------------------------------------------------
 def test_every_table_is_on_a_page() -> None:
     shown = tables.shown()

@@ -106,7 +106,7 @@ def test_the_same_mistake_is_told_once_with_the_pools_own_key() -> None:
         ("{}", "one of min_available and max_unavailable"),
         ("{min_available: 1, max_unavailable: 1}", "one of min_available and max_unavailable"),
         ("{min_available: 101%}", "a percentage as 25%"),
-        ("{max_unavailable: -1}", "a count of replicas"),
+        ("{max_unavailable: -1}", "a count as 1"),
         ("{max_missing: 1}", "max_unavailable"),
     ],
 )

@@ -9,7 +9,7 @@ from __future__ import annotations
 from sim.compile.jit import jit, jit_call
 from sim.model.base.min_tree import tree_set
 from sim.model.cluster.batch_jobs import interrupt_run, is_run
-from sim.model.cluster.nodes import cordon_node, remove_node, strikes_group
+from sim.model.cluster.nodes import cordon_node, remove_node, request_node, strikes_group
 from sim.model.cluster.preemption import send_away
 from sim.model.cluster.slices import next_on_node
 from sim.model.cluster.victims import refresh_budget
@@ -26,7 +26,8 @@ from sim.model.tables.node import (
 from sim.model.telemetry.cluster_log import log_event
 from sim.units import NEVER
 
-STAYS, GIVEN_BACK = 1, 2  # what becomes of a node when it is empty
+#: What becomes of a node when it is empty: it stays, or is given back, by somebody or for want of use, or is replaced.
+STAYS, GIVEN_BACK, FOR_WANT_OF_USE, REPLACED = 1, 2, 3, 4
 
 
 @jit
@@ -59,7 +60,10 @@ def evict(params, state, r, node_id, t):
     log_event(params, state, EVENT_REPLICA_EVICTED, node_id, r, 0, t)
     because = state.because
     state.because = state.n_event - 1
-    send_away(params, state, r, t)
+    grace_ps = params.cluster[0].grace_ps
+    if state.node[node_id].is_draining == FOR_WANT_OF_USE:
+        grace_ps = min(grace_ps, params.cluster[0].graceful_ps)
+    send_away(params, state, r, grace_ps, t)
     state.because = because
     return True
 
@@ -92,11 +96,15 @@ def evict_all(params, state, node_id, t):
         return
     log_event(params, state, EVENT_NODE_DRAINED, node_id, -1, 0, t)
     tree_set(state.node_tree, params.node_leaves, node_id, NEVER)
-    is_given_back = node.is_draining == GIVEN_BACK
+    then = node.is_draining
     node.is_draining = 0
-    if is_given_back:
+    if then >= GIVEN_BACK:
         state.node_group[node.group].removed += 1
         remove_node(params, state, node_id, EVENT_NODE_REMOVED, t)
+    if then == REPLACED:
+        node.wanted_by = -1
+        state.because = node.event
+        request_node(params, state, node_id, t)
 
 
 @jit_call

@@ -1,4 +1,4 @@
-"""The node autoscaler: every scan it asks for nodes where replicas wait in vain, and gives idle nodes back.
+"""The node autoscaler: every scan it asks for nodes where replicas wait in vain, and gives back those that are not needed.
 
 As the Kubernetes cluster autoscaler: replicas that nodes on their way will hold are left to them; for the others each group
 is tried with fresh nodes, and an expander chooses one group a scan. Its settings have the names of that program's flags.
@@ -7,9 +7,11 @@ is tried with fresh nodes, and an expander chooses one group a scan. Its setting
 from __future__ import annotations
 
 from sim.compile.jit import jit, jit_call
-from sim.model.cluster.nodes import is_upcoming, remove_node, request_node
+from sim.model.cluster.consolidation import consolidate
+from sim.model.cluster.nodes import is_upcoming, request_node
 from sim.model.cluster.placement import release_gang
 from sim.model.cluster.queue_quota import alike_of, may_use_group
+from sim.model.cluster.scale_down import replace_broken, scale_down
 from sim.model.cluster.slices import bind_member, holds_member
 from sim.model.cluster.workloads import first_member
 from sim.model.tables.cause import CAUSE_NODE_AUTOSCALER
@@ -17,12 +19,12 @@ from sim.model.tables.node import (
     AT_RANDOM,
     BY_PRIORITY,
     CHEAPEST,
-    EVENT_NODE_REMOVED,
+    NO_CONSOLIDATION,
     NODE_ABSENT,
-    NODE_READY,
 )
 from sim.model.telemetry.causes import act_because
 from sim.rng import STREAM_EXPANDER, draw_below
+from sim.units import NEVER
 
 UPCOMING = -1  # instead of a group: the nodes that are on their way
 
@@ -37,7 +39,12 @@ def on_scan(params, state, t):
         if group_id >= 0:
             request_nodes(params, state, group_id, t)
     clear_plans(params, state, t)
-    scale_down(params, state, t)
+    if cluster.replace_after_ps < NEVER:
+        replace_broken(params, state, t)
+    if cluster.consolidation == NO_CONSOLIDATION:
+        scale_down(params, state, t)
+    else:
+        consolidate(params, state, t)
 
 
 # ---- packing what waits into nodes ----------------------------------------------------------------------
@@ -217,7 +224,7 @@ def slices_opened(params, state, g):
     return params.node_group[g].gpus * params.node_group[g].slices * state.node_group[g].opened
 
 
-# ---- more nodes, fewer nodes ----------------------------------------------------------------------
+# ---- more nodes ----------------------------------------------------------------------
 @jit_call
 def request_nodes(params, state, group_id, t):
     """Ask the provider for as many nodes of a group as the packing opened, until it has none."""
@@ -231,27 +238,3 @@ def request_nodes(params, state, group_id, t):
             act_because(state, CAUSE_NODE_AUTOSCALER, 0, state.workload[wanted_by].event)
             if not request_node(params, state, node_id, t):
                 return
-
-
-@jit_call
-def scale_down(params, state, t):
-    """Give back nodes that have held nothing for long enough, down to their group's minimum, the lowest first. None goes
-    soon after one was asked for, and only so many in one scan.
-    """
-    cluster = params.cluster[0]
-    if state.node_added_ps >= 0 and t - state.node_added_ps < cluster.delay_after_add_ps:
-        return
-    left = cluster.bulk_delete_max
-    for node_id in range(params.n_node):
-        node = state.node[node_id]
-        if (
-            left > 0
-            and node.stage == NODE_READY
-            and node.n_member == 0
-            and t - node.idle_ps >= cluster.unneeded_ps
-            and state.node_group[node.group].n_billed > params.node_group[node.group].min_nodes
-        ):
-            state.node_group[node.group].removed += 1
-            act_because(state, CAUSE_NODE_AUTOSCALER, 0, node.freed_event)
-            remove_node(params, state, node_id, EVENT_NODE_REMOVED, t)
-            left -= 1

@@ -107,6 +107,8 @@ def become_ready_node(params, state, node_id, t):
     tree_set(state.node_tree, params.node_leaves, node_id, NEVER)
     node.ready_ps = t
     node.idle_ps = t
+    node.changed_ps = t
+    node.unneeded_ps = -1
     fill_cache(params, state, node_id, t)
     log_event(params, state, EVENT_NODE_READY, node_id, -1, node.request, t)
     serve_waiting(params, state, t)
@@ -123,6 +125,7 @@ def remove_node(params, state, node_id, event, t):
     log_event(params, state, event, node_id, -1, idle_ps if event == EVENT_NODE_REMOVED else 0, t)
     state.node[node_id].is_doomed = 0
     state.node[node_id].is_draining = 0
+    state.node[node_id].awaits = 0
     forget_lost_gpus(params, state, node_id)
     enter_node_stage(params, state, node_id, NODE_ABSENT, t)
     tree_set(state.node_tree, params.node_leaves, node_id, NEVER)
@@ -143,7 +146,9 @@ def node_of_gpu(params, u):
 def forget_lost_gpus(params, state, node_id):
     """A node is gone, with what did not work: the one that takes its place is whole."""
     node = state.node[node_id]
+    node.broken_ps = -1
     for u in range(node.first_gpu, node.first_gpu + params.node_group[node.group].gpus):
+        state.gpu[u].is_whole = 0
         if state.gpu[u].is_lost == 1:
             state.gpu[u].is_lost = 0
             state.gpu[u].busy = 0
@@ -163,6 +168,8 @@ def uncordon_node(params, state, node_id, t):
     if state.node[node_id].stage == NODE_CORDONED and state.node[node_id].is_doomed == 0:
         log_event(params, state, EVENT_NODE_UNCORDONED, node_id, -1, 0, t)
         state.node[node_id].is_draining = 0
+        state.node[node_id].awaits = 0
+        state.node[node_id].unneeded_ps = -1
         tree_set(state.node_tree, params.node_leaves, node_id, NEVER)
         enter_node_stage(params, state, node_id, NODE_READY, t)
         place_soon(state, t)
@@ -182,6 +189,7 @@ def begin_nodes(params, state):
             node.group = group_id
             node.first_gpu = group.first_gpu + i * group.gpus
             node.first_held = -1
+            node.broken_ps = -1
             if i < group.initial_nodes:
                 node.request = -1
                 become_ready_node(params, state, group.first_node + i, 0)

@@ -11,9 +11,10 @@ from sim.model.cluster.batch_jobs import begin_run, is_run
 from sim.model.cluster.node_scores import members_in_zone, sum_of_scores
 from sim.model.cluster.preemption import is_being_cleared, preempt_for
 from sim.model.cluster.queue_quota import alike_of, may_be_placed, may_use_group
-from sim.model.cluster.replica_lifecycle import become_ready, continue_cold_start, number_start
-from sim.model.cluster.slices import ask_of, bind_member, holds_member, release_member
-from sim.model.cluster.start_steps import created_ps, keep_what_it_brought
+from sim.model.cluster.repartition import repartition_for
+from sim.model.cluster.replica_lifecycle import continue_cold_start, end_start, number_start
+from sim.model.cluster.slices import ask_of, bind_member, holds_member, make_slices, release_member
+from sim.model.cluster.start_steps import keep_what_it_brought
 from sim.model.cluster.workloads import (
     first_member,
     is_promised_to_others,
@@ -249,7 +250,7 @@ def place_or_preempt(params, state, r, t):
         begin_on_slices(params, state, r, t)
     elif is_being_cleared(params, state, r):
         return
-    elif not preempt_for(params, state, r, t):
+    elif not repartition_for(params, state, r, t) and not preempt_for(params, state, r, t):
         nominate(state, r, -1)
         alike_of(params, state, r).failed_pass = state.n_pass
     elif place_replica(params, state, r, t):
@@ -261,7 +262,7 @@ def begin_at_once(params, state, r, t):
     """One of the initial replicas has slices: at time 0 it is ready and this says so, later on its start is cold."""
     if t == 0:
         keep_what_it_brought(params, state, r)
-        become_ready(params, state, r, t)
+        end_start(params, state, r, t)
         return True
     number_start(params, state, r, t)
     return False
@@ -275,7 +276,9 @@ def log_gang(params, state, event, r, waited_ps, t):
     first = first_member(params, state, r)
     n_member = place_of(params, state, r).n_member
     for number in range(first, first + n_member):
-        state.because = max(state.because, state.node[state.member[number].node].freed_event)
+        node = state.node[state.member[number].node]
+        node.changed_ps = t
+        state.because = max(state.because, node.freed_event)
     log_member(params, state, event, first, r, waited_ps, t)
     state.because = state.n_event - 1
     for number in range(first + 1, first + n_member):
@@ -291,13 +294,15 @@ def begin_on_slices(params, state, r, t):
     waited_ps = t - state.workload[r].since_ps
     if is_run(params, r):
         log_gang(params, state, EVENT_JOB_PLACED, r, waited_ps, t)
-        begin_run(params, state, r, created_ps(params, state, r), t)
+        make_slices(params, state, r, t)
+        begin_run(params, state, r, state.workload[r].created_ps, t)
         return
     replica = state.replica[r]
     log_gang(params, state, EVENT_REPLICA_PLACED, r, waited_ps, t)
+    make_slices(params, state, r, t)
     if replica.start < 0 and begin_at_once(params, state, r, t):
         return
-    replica.placed_ps = t + created_ps(params, state, r)
+    replica.placed_ps = t + state.workload[r].created_ps
     if replica.placed_ps > t:
         tree_set(state.stage_tree, params.leaves, r, replica.placed_ps)
     else:

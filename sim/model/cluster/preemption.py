@@ -170,7 +170,7 @@ def find_victims(params, state, r, node_id, t):
 
 @jit_call
 def is_being_cleared(params, state, r):
-    """Whether those still drain that workload r preempts on its node."""
+    """Whether those still drain that make room for workload r on its node."""
     node_id = state.workload[r].nominated - 1
     if node_id < 0 or state.node[node_id].stage != NODE_READY:
         return False
@@ -178,7 +178,7 @@ def is_being_cleared(params, state, r):
     while number >= 0:
         other = state.member[number].replica
         matters_less = priority_of(params, state, other) < priority_of(params, state, r)
-        if matters_less and drains(params, state, other):
+        if (matters_less or state.workload[r].is_repartition == 1) and drains(params, state, other):
             return True
         number = state.member[number].next
     return False
@@ -270,18 +270,17 @@ def preempt(params, state, r, node_id, t):
     state.pool_place[state.replica[r].pool].preempted += 1
     log_event(params, state, EVENT_REPLICA_PREEMPTED, node_id, r, 0, t)
     state.because = state.n_event - 1
-    send_away(params, state, r, t)
+    send_away(params, state, r, params.cluster[0].grace_ps, t)
 
 
 @jit_call
-def send_away(params, state, r, t):
+def send_away(params, state, r, grace_ps, t):
     """Replica r has to go: it drains for as long as it is given grace, or is removed if it was not ready yet. Its pool asks
     for another one.
     """
     pool_id = state.replica[r].pool
     if state.replica[r].stage == STAGE_READY:
         begin_drain(params, state, r, t)
-        grace_ps = params.cluster[0].grace_ps
         if state.replica[r].n_wait + state.replica[r].n_run > 0 and grace_ps < NEVER:
             tree_set(state.stage_tree, params.leaves, r, t + max(1, grace_ps))
     else:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from sim.compile.jit import jit, jit_call
 from sim.model.base.min_tree import tree_set
+from sim.model.cluster.ready_list import drop_ready, insert_ready
 from sim.model.cluster.speed import set_speed
 from sim.model.cluster.start_steps import (
     clear_transfers,
@@ -25,6 +26,7 @@ from sim.model.prefix_cache.block_ranges import clear_prefix
 from sim.model.record.latency_attribution import on_first_ready, on_last_ready_gone
 from sim.model.replica.engine import on_enqueued
 from sim.model.router.choose import refresh_load
+from sim.model.tables.cause import CAUSE_OUT_OF_MEMORY
 from sim.model.tables.codes import (
     STAGE_DRAINING,
     STAGE_ENGINE,
@@ -35,16 +37,26 @@ from sim.model.tables.codes import (
 )
 from sim.model.tables.node import (
     EVENT_POOL_SCALED,
+    EVENT_REPLICA_CRASHED,
     EVENT_REPLICA_DRAINS,
     EVENT_REPLICA_GONE,
     EVENT_REPLICA_READY,
     EVENT_REPLICA_STAGE,
+    TENANTS_MAX,
 )
-from sim.model.telemetry.causes import go_on_with_replica
+from sim.model.telemetry.causes import act_because, go_on_with_replica
 from sim.model.telemetry.cluster_log import log_event
 from sim.model.telemetry.replica_time import settle_areas
 from sim.model.transfers.clock import BRIEF_PS
 from sim.units import NEVER
+
+BACKOFF_PS = 10 * 10**12  # kubelet: the first wait
+BACKOFF_MAX_PS = 300 * 10**12  # … and the longest
+FIRST_RESTART = (
+    1 << 40
+)  # restarts draw from numbers of their own: other starts draw what they would without them
+WHOLE_MICRO = 10**6  # all of a GPU's memory
+DOUBLINGS_MAX = 5  # 10 s · 2⁵ is more than 300 s
 
 
 # ---- areas under the replica counts ----------------------------------------------------------------------
@@ -107,16 +119,68 @@ def continue_cold_start(params, state, r, t):
             stage = min(stage, step.stage)
             until_ps = min(until_ps, min(end_ps, wake_ps if wake_ps > t else NEVER))
     if stage == STAGE_READY:
+        if not end_start(params, state, r, t):
+            return
         if pool.n_transfer > 0 and replica.is_in_place == 0:
             note_start(params, state, r)
         if params.n_taken > 0:
             keep_steps(params, state, r)
-        become_ready(params, state, r, t)
     else:
         if stage != replica.stage:
             log_event(params, state, EVENT_REPLICA_STAGE, -1, r, stage, t)
         enter_stage(state, r, stage, t)
         tree_set(state.stage_tree, params.leaves, r, until_ps)
+
+
+@jit
+def backoff_ps(n_crash):
+    """How long a replica that has crashed so often before waits until it starts again."""
+    if n_crash == 0:
+        return 0
+    return min(BACKOFF_MAX_PS, BACKOFF_PS << min(n_crash - 1, DOUBLINGS_MAX))
+
+
+@jit_call
+def is_out_of_memory(params, state, r):
+    """Whether the GPU of replica r, whose engine is there, has not the memory that it sets aside, beside what those
+    neighbours have set aside whose engines run.
+    """
+    shared_gpu = state.replica[r].shared_gpu
+    if shared_gpu == 0:
+        return False
+    taken = params.pool_place[state.replica[r].pool].memory_micro
+    for place in range(TENANTS_MAX):
+        other = state.gpu_share[shared_gpu - 1].tenant[place] - 1
+        if other >= 0 and other != r and state.replica[other].stage >= STAGE_READY:
+            taken += params.pool_place[state.replica[other].pool].memory_micro
+    return taken > WHOLE_MICRO
+
+
+@jit_call
+def end_start(params, state, r, t):
+    """Replica r's engine is there at t: it is ready, or its process ends for want of memory and starts again in place."""
+    if params.n_gpu_share > 0 and is_out_of_memory(params, state, r):
+        act_because(state, CAUSE_OUT_OF_MEMORY, 0, state.workload[r].event)
+        log_event(params, state, EVENT_REPLICA_CRASHED, -1, r, state.replica[r].n_crash, t)
+        start_in_place(params, state, r, t)
+        return False
+    become_ready(params, state, r, t)
+    return True
+
+
+@jit_call
+def start_in_place(params, state, r, t):
+    """The process of replica r, which has crashed at t, starts again after a wait, on what its node has already."""
+    replica = state.replica[r]
+    replica.placed_ps = t + backoff_ps(replica.n_crash)
+    replica.n_crash += 1
+    replica.is_in_place = 1
+    replica.started_ps = t
+    replica.start = FIRST_RESTART + state.pool[replica.pool].crashed
+    state.pool[replica.pool].crashed += 1
+    clear_transfers(params, state, r)
+    enter_stage(state, r, STAGE_ENGINE, t)
+    tree_set(state.stage_tree, params.leaves, r, max(replica.placed_ps, t))
 
 
 @jit_call
@@ -168,34 +232,6 @@ def become_ready(params, state, r, t):
     if state.served_model[g].held > 0:
         state.release_ps = t
         state.next_input_ps = t
-
-
-@jit_call
-def insert_ready(params, state, g, r):
-    """Put a replica into its served model's ready list, which is sorted by index."""
-    first = params.served_model[g].first_replica
-    j = state.served_model[g].n_ready
-    while j > 0 and state.ready[first + j - 1] > r:
-        state.ready[first + j] = state.ready[first + j - 1]
-        j -= 1
-    state.ready[first + j] = r
-    state.served_model[g].n_ready += 1
-
-
-@jit_call
-def drop_ready(params, state, g, r):
-    """Take a replica out of its served model's ready list and load tree."""
-    model = params.served_model[g]
-    first = model.first_replica
-    n = state.served_model[g].n_ready - 1
-    j = 0
-    while state.ready[first + j] != r:
-        j += 1
-    while j < n:
-        state.ready[first + j] = state.ready[first + j + 1]
-        j += 1
-    state.served_model[g].n_ready = n
-    tree_set(state.load[model.load_at :], model.leaves, r - first, NEVER)
 
 
 @jit_call

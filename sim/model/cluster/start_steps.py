@@ -141,7 +141,7 @@ def keep_steps(params, state, r):
         row.wanted_ps = replica.started_ps
         row.got_ps = replica.placed_ps
         if params.n_cluster == 1:
-            row.got_ps -= created_ps(params, state, r)
+            row.got_ps -= state.workload[r].created_ps
         row.placed_ps = replica.placed_ps
         row.begin_ps = step_begin(state, step, i, replica.placed_ps)
         row.end_ps = state.step_ends[i]
@@ -167,13 +167,6 @@ def keep_transfer(params, state, row, number):
     if way >= 0:
         row.link = 1 + way
         row.bound_ps = min(state.bound_ps[number * params.n_way + way], row.end_ps - row.begin_ps)
-
-
-@jit
-def created_ps(params, state, r):
-    """How long it takes to make the MIG instances that replica r has been given."""
-    node_id = state.member[first_member(params, state, r)].node
-    return params.node_group[state.node[node_id].group].create_ps
 
 
 @jit_call

@@ -77,6 +77,7 @@ def nominate(state, r, node_id):
     if workload.nominated > 0:
         state.node[workload.nominated - 1].n_promised -= 1
     workload.nominated = 1 + node_id
+    workload.is_repartition = 0
     if node_id >= 0:
         state.node[node_id].n_promised += 1
 
@@ -136,6 +137,7 @@ def leave_cluster(params, state, r, t):
         if node_id >= 0:
             release_member(params, state, number, t)
             state.node[node_id].freed_event = state.workload[r].event
+            state.node[node_id].changed_ps = t
             if state.node[node_id].n_member == 0:
                 state.node[node_id].idle_ps = t
     place_soon(state, t)

@@ -42,8 +42,12 @@ def next_on_gpu(state, node_id, i, r):
 def lose_gpu(params, state, u, t):
     """The u-th GPU is lost at t, and every replica and run that holds some of it. Their pools are not told yet."""
     node_id = node_of_gpu(params, u)
-    i = u - state.node[node_id].first_gpu
+    node = state.node[node_id]
+    i = u - node.first_gpu
     log_event(params, state, EVENT_GPU_LOST, node_id, -1, i, t)
+    if node.broken_ps < 0:
+        node.broken_ps = t
+        node.broken_event = state.n_event - 1
     r = next_on_gpu(state, node_id, i, -1)
     while r >= 0:
         lose_workload(params, state, r, node_id, t)
@@ -53,11 +57,23 @@ def lose_gpu(params, state, u, t):
 
 
 @jit_call
+def has_lost_gpu(params, state, node_id):
+    """Whether a GPU of a node is lost."""
+    node = state.node[node_id]
+    for u in range(node.first_gpu, node.first_gpu + params.node_group[node.group].gpus):
+        if state.gpu[u].is_lost == 1:
+            return True
+    return False
+
+
+@jit_call
 def repair_gpu(params, state, u, t):
     """The u-th GPU works again from t on."""
     node_id = node_of_gpu(params, u)
     state.gpu[u].is_lost = 0
     state.gpu[u].busy = 0
+    if not has_lost_gpu(params, state, node_id):
+        state.node[node_id].broken_ps = -1
     log_event(params, state, EVENT_GPU_REPAIRED, node_id, -1, u - state.node[node_id].first_gpu, t)
     place_soon(state, t)
 

@@ -12,7 +12,8 @@ from sim.model.cluster.batch_jobs import interrupt_run, is_run
 from sim.model.cluster.evictions import drain_nodes
 from sim.model.cluster.nodes import remove_node, strikes_group
 from sim.model.cluster.preemption import replace_replicas
-from sim.model.cluster.replica_lifecycle import continue_cold_start, drop_ready, remove_replica, scale_to
+from sim.model.cluster.ready_list import drop_ready
+from sim.model.cluster.replica_lifecycle import continue_cold_start, remove_replica, scale_to
 from sim.model.cluster.slices import next_on_node
 from sim.model.record.latency_attribution import on_last_ready_gone
 from sim.model.replica.jump import settle

@@ -14,7 +14,8 @@ from sim.model.cluster.batch_jobs import begin_jobs, finish_jobs
 from sim.model.cluster.nodes import begin_nodes
 from sim.model.cluster.placement import log_gang, place_replica
 from sim.model.cluster.queue_quota import begin_quotas
-from sim.model.cluster.replica_lifecycle import become_ready, begin_cold_start, enter_stage
+from sim.model.cluster.replica_lifecycle import begin_cold_start, end_start, enter_stage
+from sim.model.cluster.slices import make_slices
 from sim.model.cluster.start_steps import keep_what_it_brought
 from sim.model.cluster.workloads import begin_workloads, wait_for_slices
 from sim.model.faults.episodes import begin_episodes
@@ -165,9 +166,10 @@ def begin_pool(params, state, pool_id):
         ):
             if params.n_cluster == 1:
                 log_gang(params, state, EVENT_REPLICA_PLACED, r, 0, 0)
+                make_slices(params, state, r, 0)
             keep_what_it_brought(params, state, r)
             go_on_with_replica(params, state, r)
-            become_ready(params, state, r, 0)
+            end_start(params, state, r, 0)
         else:
             act_because(state, CAUSE_BEGIN, 0, NO_EVENT)
             begin_cold_start(params, state, r, 0)

@@ -15,6 +15,9 @@ CAUSE_NAMES = (
     "lasting_fault",
     "job",
     "quota",
+    "consolidation",
+    "repartition",
+    "out_of_memory",
 )
 (
     NO_CAUSE,
@@ -29,5 +32,8 @@ CAUSE_NAMES = (
     CAUSE_LASTING_FAULT,  # one that begins and ends, by number
     CAUSE_JOB,  # a batch job whose run comes, by number
     CAUSE_QUOTA,  # a workload for which quota is taken
-) = range(12)
+    CAUSE_CONSOLIDATION,
+    CAUSE_REPARTITION,  # for a workload, by number
+    CAUSE_OUT_OF_MEMORY,  # of a GPU that several replicas share
+) = range(15)
 NO_EVENT = -1  # instead of the number of an event

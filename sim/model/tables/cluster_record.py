@@ -6,6 +6,17 @@ from sim.model.tables.node import NODE_STAGES
 from sim.schema import Array, Field, Row, Wide
 
 
+class NodeGroupMark(Row):
+    """What a group's nodes have been by the end of warm-up, of the measured window, or of the run."""
+
+    billed_ps = Wide("Σ nodes from their request until they are gone · time", unit="ps")
+    paid_ps = Wide("Σ nodes that the provider charges for · time", unit="ps")
+    rounded_ps = Wide("Σ time that it charged beyond that for nodes that are gone", unit="ps")
+    ready_ps = Wide("Σ ready or cordoned nodes · time", unit="ps")
+    used_ps = Wide("Σ memory slices that replicas hold · time", unit="ps")
+    job_ps = Wide("Σ memory slices that jobs hold · time", unit="ps")
+
+
 class JobSample(Row):
     """What jobs hold of a group at one instant of the time series."""
 

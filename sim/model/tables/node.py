@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from sim.model.tables.pool import N_QUANTILE
 from sim.schema import Array, Field, Row, Wide
+from sim.units import NEVER
 
 NODE_STAGES = ("absent", "provisioning", "booting", "driver", "ready", "cordoned")
 NODE_ABSENT, NODE_PROVISIONING, NODE_BOOTING, NODE_DRIVER, NODE_READY, NODE_CORDONED = range(6)
@@ -14,6 +15,9 @@ FIRST_FIT, BEST_FIT, BY_SCORES, BY_USER = range(4)
 NODE_SCORES = ("least_allocated", "most_allocated", "requested_to_capacity", "fgd", "topology_spread")
 LEAST_ALLOCATED, MOST_ALLOCATED, REQUESTED_TO_CAPACITY, FGD, TOPOLOGY_SPREAD = range(5)
 N_SHAPE_POINT = 10  # points of a shape at most
+
+CONSOLIDATIONS = ("none", "when_empty", "when_empty_or_underutilized")
+NO_CONSOLIDATION, WHEN_EMPTY, WHEN_UNDERUTILIZED = range(3)
 
 EXPANDERS = ("least_waste", "priority", "cheapest", "random")
 LEAST_WASTE, BY_PRIORITY, CHEAPEST, AT_RANDOM = range(4)
@@ -40,6 +44,7 @@ EVENT_NAMES = (
     *("gate_passed", "gate_failed", "gate_inconclusive", "gate_error"),  # as sim.model.rollout.gates.PHASES
     *("quota_short", "workload_admitted", "workload_unplaceable", "quota_taken"),
     *("peer_serves", "peer_stops"),
+    "mig_mode_switched",
 )
 (
     EVENT_NODE_REQUESTED, EVENT_NODE_REFUSED, EVENT_NODE_STAGE, EVENT_NODE_READY, EVENT_NODE_REMOVED,
@@ -55,7 +60,8 @@ EVENT_NAMES = (
     EVENT_GATE_PASSED, EVENT_GATE_FAILED, EVENT_GATE_INCONCLUSIVE, EVENT_GATE_ERROR,
     EVENT_QUOTA_SHORT, EVENT_ADMITTED, EVENT_UNPLACEABLE, EVENT_QUOTA_TAKEN,
     EVENT_PEER_SERVES, EVENT_PEER_STOPS,
-) = range(56)  # fmt: skip
+    EVENT_MIG_MODE_SWITCHED,
+) = range(57)  # fmt: skip
 
 
 class ClusterParams(Row):
@@ -82,6 +88,19 @@ class ClusterParams(Row):
     is_fair = Field("1 = queues with quotas share by weight (fair sharing)")
     strategies = Field("of fair sharing: STRATEGIES of sim.model.placement.fair_preemption")
     quota_units = Field("so many units of quota are a GPU", begin=8)
+    below_milli = Field(
+        "a node with less than this share of its slices in use goes if what it holds fits elsewhere; 0 = none does"
+    )
+    drains_max = Field("nodes that are drained for that at a time, at most", begin=1)
+    graceful_ps = Field("how long a replica may then finish what it holds, at most", begin=600 * 10**12)
+    repartitions = Field("1 = GPUs of some group are cut anew for who waits")
+    replace_after_ps = Field(
+        "how long after it lost a GPU a node is replaced, NEVER = it is not", begin=NEVER
+    )
+    consolidation = Field("NO_CONSOLIDATION …: which nodes go, or make way for cheaper ones")
+    consolidate_after_ps = Field("how long what a node holds has to be the same before it may")
+    disrupted = Field("nodes that may be going at a time, or per cent of all, rounded up", begin=10)
+    is_percent = Field("1 = `disrupted` is per cent", begin=1)
 
 
 class NodeGroupParams(Row):
@@ -96,12 +115,19 @@ class NodeGroupParams(Row):
     zone = Field("its zone")
     priority = Field("for the expander: the highest goes first")
     price_micro = Field("usd of a node in an hour, in millionths", unit="usd/1e6/h")
+    is_prepaid = Field("1 = its nodes cost the same whether they are asked for or not")
     first_step = Field("row of its first node step")
     n_step = Field("node steps, one after another, from the request to ready")
     no_capacity_q20 = Field("chance that the provider has no node, of 2²⁰")
     retry_ps = Field("how long the node autoscaler leaves it alone after that", begin=300 * 10**12)
     first_drought = Field("row of its first drought")
     n_drought = Field("times in which the provider has no node")
+    switches = Field("1 = its GPUs are handed out whole and in instances: their MIG mode is switched")
+    mode_ps = Field("how long that takes")
+    mode_of_node = Field("1 = and only on a node that holds nothing; 0 = on an idle GPU")
+    repartitions = Field(
+        "1 = replicas are evicted where an instance that is waited for would fit without them"
+    )
     create_ps = Field("how long it takes to make a MIG instance")
     cache_bytes = Field("what a node can keep of images and weights, 0 = it keeps nothing", unit="bytes")
     nic_q40 = Field("what a node's network card carries, in each direction; 0 = no limit")
@@ -148,6 +174,7 @@ class PoolPlace(Row):
     queue = Field("1 + the queue whose quota it needs, 0 = it needs none")
     flavors = Field("bit f: it can run in flavour f")
     quota_units = Field("how much quota one of them needs", unit="units")
+    memory_micro = Field("of a GPU's memory, what a replica sets aside where it shares one", unit="1/1e6")
 
 
 class NodeGroupState(Row):
@@ -175,6 +202,7 @@ class NodeGroupState(Row):
     packed = Field("scratch: waiting replicas that fresh nodes of it would hold")
     opened = Field("scratch: how many nodes those are")
     held_slices = Field("scratch: how many of their memory slices those would hold")
+    n_going = Field("scratch: how many of its nodes a trial lets go")
 
 
 class Node(Row):
@@ -193,7 +221,16 @@ class Node(Row):
     idle_ps = Field("since when it has held nothing")
     cached_bytes = Field("what its cache holds", unit="bytes")
     n_upload = Field("fetches of other nodes that it serves")
-    is_draining = Field("1 = what it holds is evicted; 2 = and then it is given back")
+    is_draining = Field("1 = what it holds is evicted; 2 and more = and then it is given back: GIVEN_BACK …")
+    broken_ps = Field("since when one of its GPUs has been lost, −1 = none is", begin=-1)
+    broken_event = Field("the number of the event that says so")
+    changed_ps = Field("when somebody last took slices of it or gave some back")
+    unneeded_ps = Field("since when what it holds has fitted elsewhere, −1 = it does not", begin=-1)
+    awaits = Field("1 + the node that is to take its place and is not ready yet, 0 = none")
+    is_awaited = Field("scratch: 1 = it is to take the place of others")
+    goes = Field("scratch: 1 = on trial: it goes")
+    n_laid = Field("scratch: members that a trial has moved to it")
+    cost = Field("scratch: what it costs to disrupt what it holds, 0 = it is not to be disrupted")
     is_doomed = Field("1 = it has been told that it will be lost")
     rank = Field("BY_USER: how much it is wanted for the replica that is looked at, 0 = not at all")
     n_promised = Field("waiting replicas for which a preemption makes room here")
@@ -211,6 +248,7 @@ class Gpu(Row):
     busy = Field("bit i: somebody holds its i-th memory slice")
     compute = Field("compute slices that somebody holds")
     media = Field("1 = somebody holds its media extensions")
+    is_whole = Field("1 = its MIG mode is off")
     is_lost = Field("1 = it does not work: all its slices count as held, by nobody")
     kept_busy = Field("scratch: what is held, while a preemption is tried")
     kept_compute = Field("scratch")
@@ -235,6 +273,9 @@ class Member(Row):
     starts = Field("3 bits a GPU: the first memory slice of its slice")
     replica = Field("the workload whose member it is")
     is_victim = Field("scratch: 1 = a preemption would take its slices; 2 = and break a disruption budget")
+    kept_node = Field("scratch: the node that it holds, while a trial moves it")
+    kept_gpus = Field("scratch: its `gpus` there")
+    kept_starts = Field("scratch: its `starts` there")
     prev = Field("the member before it on its node, −1 = none", begin=-1)
     next = Field("the one behind it", begin=-1)
 
@@ -247,7 +288,12 @@ class Workload(Row):
     is_waiting = Field("1 = it waits")
     was_tried = Field("1 = a placement has found nothing for it")
     nominated = Field("1 + the node on which a preemption makes room for it, 0 = none")
+    is_repartition = Field("1 = by evictions, because those who go fit elsewhere")
     is_planned = Field("scratch: 1 = nodes that are on their way will hold it")
+    created_ps = Field(
+        "how long it takes to make what it has been given ready: instances, and modes switched"
+    )
+    moved_for = Field("scratch: 1 + the node for which a trial has moved it elsewhere, 0 = none")
     since_ps = Field("since when it has waited")
     cause = Field("why the last of its events happened: CAUSE_…")
     cause_id = Field("… of which number")
@@ -272,14 +318,3 @@ class PoolPlaceState(Row):
     )
     owed_cause = Field("why they have to be replaced: CAUSE_…")
     owed_id = Field("… of which number")
-
-
-class NodeGroupMark(Row):
-    """What a group's nodes have been by the end of warm-up, of the measured window, or of the run."""
-
-    billed_ps = Wide("Σ nodes from their request until they are gone · time", unit="ps")
-    paid_ps = Wide("Σ nodes that the provider charges for · time", unit="ps")
-    rounded_ps = Wide("Σ time that it charged beyond that for nodes that are gone", unit="ps")
-    ready_ps = Wide("Σ ready or cordoned nodes · time", unit="ps")
-    used_ps = Wide("Σ memory slices that replicas hold · time", unit="ps")
-    job_ps = Wide("Σ memory slices that jobs hold · time", unit="ps")

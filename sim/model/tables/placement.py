@@ -15,6 +15,7 @@ class SliceProfile(Row):
     starts = Field("bit s: it may start at memory slice s")
     media = Field("1 = it takes the GPU's one set of media extensions (+me)")
     weight = Field("how often it is asked for, among the profiles of its GPU; read by the fgd policy alone")
+    is_whole = Field("1 = no instance but the whole GPU, with MIG off")
 
 
 class FreeNode(Row):

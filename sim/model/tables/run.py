@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from sim.model.tables.cluster_record import ClusterEvent, JobSample, NodeGroupSample
+from sim.model.tables.cluster_record import ClusterEvent, JobSample, NodeGroupMark, NodeGroupSample
 from sim.model.tables.codes import N_STEP_MAX
 from sim.model.tables.fault import Episode, EpisodeState, FaultClock, RandomFault, RandomFaultState, Victim
 from sim.model.tables.gate import Gate, GateState, Version, VersionState
@@ -23,7 +23,6 @@ from sim.model.tables.node import (
     GpuShare,
     Member,
     Node,
-    NodeGroupMark,
     NodeGroupParams,
     NodeGroupState,
     NodeStep,

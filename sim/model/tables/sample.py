@@ -73,7 +73,7 @@ class PoolMark(Row):
 
 
 class WorkSample(Row):
-    """What a pool's engines had done by a sample: what its watts are worked out from. Like `PoolMark`, since the start."""
+    """What a pool's engines had done by a sample, of which its watts are worked out. Like `PoolMark`, since the start."""
 
     prefill_ps = Wide("time of steps that prompt chunks took", unit="ps")
     decode_ps = Wide("time of steps that decoding took", unit="ps")
@@ -81,6 +81,7 @@ class WorkSample(Row):
     prefill_squares = Field("Σ chunk · (2 · context + chunk)", unit="tokens²")
     decode_tokens = Field("tokens decoded")
     kv_read = Field("Σ KV tokens attended", unit="tokens")
+    crashed = Field("processes that crashed and started again in place")
 
 
 POOL_SAMPLE_SIZE = PoolSample.SIZE

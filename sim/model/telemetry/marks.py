@@ -93,6 +93,7 @@ def sample_work(params, state, pool_id, row, t):
     row.prefill_squares = work.prefill_squares
     row.decode_tokens = work.decode_tokens
     row.kv_read = work.kv_read
+    row.crashed = state.pool[pool_id].crashed
 
 
 @jit_call

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -49,13 +50,22 @@ def small(
     droughts: list[dict[str, int]] | None = None,
     policies: Policies | None = None,
     budgets: list[dict[str, int]] | None = None,
-    **cluster: int,
+    requests: Sequence[tuple[int, int]] = (),
+    episodes: Sequence[dict[str, int]] = (),
+    **cluster: Any,
 ) -> Fleet:
-    """A run in SimPy; asks: (group, pool). There is no node autoscaler unless `scan_ps` is given."""
+    """A run in SimPy; asks: (group, pool); requests: (when in s, output tokens), in order. There is no node autoscaler
+    unless `scan_ps` is given.
+    """
     end_ps = END_S * PS_PER_S
     p = make_params(
         RunRow(1, end_ps, 0, end_ps, 0),
-        Traffic(*np.array([[end_ps - 1], [1], [1], [0]])),
+        Traffic(
+            np.array([*(at_s * PS_PER_S for at_s, _ in requests), end_ps - 1]),
+            np.ones(len(requests) + 1, dtype=np.int64),
+            np.array([*(tokens for _, tokens in requests), 1]),
+            np.zeros(len(requests) + 1, dtype=np.int64),
+        ),
         [ClassRow()],
         [ServedModelRow()],
         pools,
@@ -67,6 +77,7 @@ def small(
             "pool_place": places or [{} for _ in pools],
             "node_step": steps or [],
             "drought": droughts or [],
+            "episode": list(episodes),
             "budget": [{"is_set": int(bool(row)), **row} for row in budgets or []],
         },
     )
