@@ -13,7 +13,7 @@ from sim.engine.result import Result, make_result
 from sim.engine.simpy import Fleet
 from sim.fill.params import ClassRow, PoolRow, RunRow, ServedModelRow, Traffic, make_params
 from sim.fill.signals import SignalRow
-from sim.model.faults.restarts import backoff_ps
+from sim.model.cluster.replica_lifecycle import backoff_ps
 from sim.model.tables.codes import N_START_STAGE, OUTCOMES
 from sim.model.tables.fault import CRASH, GPU_LOST, HANG
 from sim.model.tables.pool import N_QUANTILE
