@@ -39,6 +39,7 @@ def install(cuda: Any, builders: tuple[tuple[Any, type[World]], ...]) -> None:
     for build, world in builders:
         _add_builder(cuda, rows, build, world)
     _keep_calls(rows)
+    _link_once()
 
 
 class _Hidden:
@@ -129,6 +130,23 @@ def _keep_calls(rows: Rows) -> None:
         return template(self, tuple(unliteral(kind) for kind in args), words)
 
     dispatcher.compile_device, dispatcher.get_call_template = compiled, of_types
+
+
+def _link_once() -> None:
+    """Hand each compiled rule to NVVM once: numba.cuda hands it over once for every chain of calls that reaches it, and the
+    chains are many times more than the rules.
+    """
+    library = import_module("numba.cuda.codegen").CUDACodeLibrary
+
+    def modules(self):  # type: ignore[no-untyped-def]
+        reached, left = {self: None}, [self]
+        while left:
+            new = [other for other in getattr(left.pop(), "_linking_libraries", ()) if other not in reached]
+            reached.update(dict.fromkeys(new))
+            left += new
+        return [one._module for one in reached if hasattr(one, "_module")]  # linked files have none
+
+    library.modules = property(modules)
 
 
 def _n_passed(rows: Rows, kind: Any, value: Any) -> int:

@@ -373,6 +373,8 @@ class Walk:
             assert (row["jump_steps"] == 0) == (row["n_run"] == 0)
         ready = self.replicas["stage"] == STAGE_READY
         for g in range(len(self.rows("served_model"))):
+            if self.st.served_model[g].n_split > 0:
+                continue  # a request waits for the version that it is for
             for slot in self.held(g):
                 asked = self.slots[slot]
                 has_room = self.outstanding() < self.groups["outstanding_max"][g]

@@ -136,6 +136,9 @@ def crash_struck(params, state, e, t):
     for r in range(params.n_replica):
         was_hung = params.episode[e].kind == CRASH or state.replica[r].is_hung == 1
         if was_hung and is_struck(params, state, e, r):
+            act_because(
+                state, CAUSE_LASTING_FAULT, e, state.episode[e].event
+            )  # not because another one crashed
             crash_replica(params, state, r, t)
 
 

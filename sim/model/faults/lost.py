@@ -16,7 +16,7 @@ from sim.model.cluster.ready_list import drop_ready
 from sim.model.cluster.replica_lifecycle import continue_cold_start, remove_replica, scale_to
 from sim.model.cluster.slices import next_on_node
 from sim.model.record.latency_attribution import on_last_ready_gone
-from sim.model.replica.jump import settle
+from sim.model.replica.jump import decoded_ps, prompts_ps, settle
 from sim.model.replica.neighbours import break_off_step
 from sim.model.request.in_flight import fail_request
 from sim.model.tables.cause import CAUSE_FAULT, NO_EVENT
@@ -90,10 +90,9 @@ def drop_all(params, state, r, t):
     settle(params, state, r, t)
     if replica.jump_steps > 0:
         span = t - replica.jump_ps
-        decode_ps = min(span, replica.jump_decode_ps) if replica.n_chunk > 0 else span
         replica.busy_ps += span
-        replica.decode_ps += decode_ps
-        replica.prefill_ps += span - decode_ps
+        replica.decode_ps += decoded_ps(replica, span)
+        replica.prefill_ps += prompts_ps(replica, span)
         add_wide(replica.slot_ps, span * replica.n_run)
     if replica.stage == STAGE_READY:
         g = params.pool[replica.pool].served_model

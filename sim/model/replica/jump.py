@@ -117,6 +117,28 @@ def book_lost(replica, k, span):
 
 
 @jit_call
+def decoded_ps(replica, span):
+    """How long the jump in progress has decoded in its first `span`: as if a step decoded first, then, on a shared GPU,
+    waited for its neighbours, and computed its prompts last.
+    """
+    if replica.n_chunk > 0:
+        lost_ps = replica.jump_first_ps - replica.alone_first_ps if replica.shared_gpu > 0 else 0
+        return min(span, replica.jump_decode_ps - lost_ps)
+    if replica.shared_gpu == 0:
+        return span
+    done = steps_before(span, replica.jump_steps, replica.jump_first_ps, replica.jump_growth_ps)
+    rest = span - span_ps(done, replica.jump_first_ps, replica.jump_growth_ps)
+    alone_ps = span_ps(done, replica.alone_first_ps, replica.alone_growth_ps)
+    return alone_ps + min(rest, replica.alone_first_ps + replica.alone_growth_ps * done)
+
+
+@jit
+def prompts_ps(replica, span):
+    """How long the jump in progress has computed prompts in its first `span`."""
+    return max(0, span - replica.jump_decode_ps) if replica.n_chunk > 0 else 0
+
+
+@jit_call
 def reap_abandoned(params, state, r, t):
     """Attempts whose client has given up leave the batch at the end of the step, t."""
     replica = state.replica[r]

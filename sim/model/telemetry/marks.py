@@ -11,6 +11,7 @@ from sim.model.base.batch_queues import SLOT_BITS, SLOT_MASK
 from sim.model.base.histogram import add_wide
 from sim.model.base.step_time import span_ps, steps_before
 from sim.model.base.words import clear_row
+from sim.model.replica.jump import decoded_ps, prompts_ps
 from sim.model.replica.schedule import missing_of
 from sim.model.tables.codes import SEQ_AFTER, SEQ_SINGLE, SEQ_WAITING
 from sim.model.tables.sample import MARK_RUN, MARK_WARM, MARK_WINDOW, POOL_MARK_SIZE, STEP_PARTS_BITS
@@ -107,12 +108,10 @@ def mark_jump(state, r, mark, span):
     part = part_of(span - span_ps(done, g, d), g + d * done)
     add_wide(mark.busy_ps, span)
     add_wide(mark.slot_ps, span * replica.n_run)
-    decode_ps = span
     if replica.n_chunk > 0:
-        decode_ps = min(span, replica.jump_decode_ps)  # as if a step decoded first
         take_back_chunks(state, r, mark, part)
-    add_wide(mark.decode_ps, decode_ps)
-    add_wide(mark.prefill_ps, span - decode_ps)
+    add_wide(mark.decode_ps, decoded_ps(replica, span))
+    add_wide(mark.prefill_ps, prompts_ps(replica, span))
     mark.steps += done
     mark.step_parts += part
     mark.decode_tokens += n * done + scaled(n, part)
