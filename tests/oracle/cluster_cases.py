@@ -31,7 +31,7 @@ from .naive_scaling import Budget, Scaling
 from .quota_cases import quotas_of
 
 TICK_PS = 10**12
-WITH_QUOTAS = 6000  # seeds from here on have queues
+WITH_QUOTAS = 6000  # seeds from here on, up to FIRST_CUT, have queues
 FIRST_CUT = 10_000  # from this seed on GPUs are cut anew for who waits
 END_PS = 120 * TICK_PS
 #: (memory slices, compute slices, starts, media) as an H100 has them; the last is the whole GPU.
@@ -74,13 +74,13 @@ class Case(NamedTuple):
     @property
     def quotas(self) -> Quotas | None:
         """The queues of those seeds that have some."""
-        return quotas_of(self.things) if self.seed >= WITH_QUOTAS else None
+        return quotas_of(self.things) if WITH_QUOTAS <= self.seed < FIRST_CUT else None
 
     @property
     def things(self) -> dict[str, list[dict[str, Any]]]:
         """The rows of the cluster's tables."""
         rows = self._things()
-        return with_queues(self.seed, rows) if self.seed >= WITH_QUOTAS else rows
+        return with_queues(self.seed, rows) if WITH_QUOTAS <= self.seed < FIRST_CUT else rows
 
     @property
     def params(self) -> Params:

@@ -350,7 +350,7 @@ AT_LEAST = {
     "members on one node": 150,
     "part of a gang found room": 100,
     "a zone was passed over": 20,
-    "preempted": 30,
+    "preempted": 20,
     "preempted on their way": 1,
     "preempted on one of several nodes": 8,
     "placed where room was made": 30,
