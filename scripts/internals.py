@@ -31,7 +31,7 @@ KNOWN: dict[str, tuple[str, ...]] = {
     "numba.core.dispatcher:Dispatcher.get_call_template": ("18c6c425c761",),
     "numba.cuda.dispatcher:CUDADispatcher.compile_device": ("735be3503498",),
     "numba.cuda.dispatcher:CUDADispatcher.get_call_template": ("c4e371adbc52",),
-    "numba.cuda.codegen:CUDACodeLibrary.modules.fget": ("ab9aa0b0abfc",),
+    "numba.cuda.codegen:CUDACodeLibrary.modules": ("ab9aa0b0abfc",),
     "numba.cuda.codegen:CUDACodeLibrary.get_function": ("82e7e7b665d4",),
 }
 
@@ -49,6 +49,7 @@ def mark(place: str) -> str:
         found = importlib.import_module(module)
         for name in path.split("."):
             found = getattr(found, name)
+        found = found.fget if isinstance(found, property) else found
         text = textwrap.dedent(inspect.getsource(found))
     except (ImportError, AttributeError, OSError, TypeError):
         return "gone"

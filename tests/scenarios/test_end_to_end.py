@@ -56,6 +56,11 @@ SHORT = {
         "drain_s=60",
         "traffic.spikes=[{at_s: 60, height: 12, length_s: 500}]",
     ],
+    "after_the_rush": [
+        "duration_s=300",
+        "drain_s=60",
+        *(f"classes.{c}.spikes=[]" for c in ("chat", "search", "support")),
+    ],
     "zone_loss": ["duration_s=300", "drain_s=60", "faults.0.at_s=60"],
     "scale_to_zero_fleet": ["duration_s=300", "warmup_s=60", "drain_s=60"],
     "rolling_upgrade_under_load": ["duration_s=90", "drain_s=60", "deployments.0.at_s=20"],

@@ -48,7 +48,7 @@ def with_deployment(**keys: object) -> str:
         ({"strategy": "blue_green", "steps": "[{weight: 20}]"}, "deployments.0.steps", "unless strategy is"),
         ({"strategy": "blue-green"}, "deployments.0.strategy", "blue_green"),
         ({"max_surge": "25 percent"}, "deployments.0.max_surge", "a percentage as 25%"),
-        ({"max_unavailable": 1.5}, "deployments.0.max_unavailable", "a count of replicas"),
+        ({"max_unavailable": 1.5}, "deployments.0.max_unavailable", "a count as 1"),
         ({"max_surge": "101%"}, "deployments.0.max_surge", "a percentage as 25%"),
     ],
 )

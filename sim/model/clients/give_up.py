@@ -56,7 +56,7 @@ from sim.model.tables.codes import (
     STALLED,
     TIMED_OUT,
 )
-from sim.model.tables.slot import SLOT_SIZE
+from sim.model.tables.slot import SLOT_NEIGHBOUR_SIZE, SLOT_SIZE
 from sim.model.timers.hedge_lists import has_first_token, hedge_key, unlist_hedge
 from sim.model.timers.kinds import TIMER_CANCEL, TIMER_DEADLINE, TIMER_RETRY, TIMER_STATION, TIMER_TURN
 from sim.model.timers.timer_heap import (
@@ -167,6 +167,8 @@ def move_to_new_slot(params, state, s):
     slot = state.slot[s]
     new_slot = state.slot[new]
     copy_row(slot.words, new_slot.words, SLOT_SIZE)
+    if params.n_gpu_share > 0:
+        copy_row(state.neighbour[s].words, state.neighbour[new].words, SLOT_NEIGHBOUR_SIZE)
     new_slot.due_ps = NEVER
     peer_slot = slot.hedge_peer
     if peer_slot >= 0:

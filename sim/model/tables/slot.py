@@ -107,4 +107,5 @@ class Timer(Row):
 
 
 SLOT_SIZE = Slot.SIZE
+SLOT_NEIGHBOUR_SIZE = SlotNeighbour.SIZE
 TIMERS_TO_SPARE = 3  # rows behind the last, so that there are always four to choose from
