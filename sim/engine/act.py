@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from sim.model.capacity.nodes import cordon_node, uncordon_node
 from sim.model.cluster.evictions import STAYS, drain_node
-from sim.model.cluster.nodes import cordon_node, uncordon_node
 from sim.model.cluster.replica_lifecycle import become_ready, begin_drain, scale_to
 from sim.model.faults.lost import on_stage, strike_node
 from sim.model.loop.advance import begin, finish, on_replica

@@ -35,11 +35,11 @@ from sim.fill.rows import LimitRow, VisitRow
 from sim.fill.state import grow_slots, new_state, pool_rows, table
 from sim.fill.trace import Chains, Turns
 from sim.model.base.histogram import N_BUCKET, bucket_edges_ps, wide
-from sim.model.cluster.placement import place_replica
 from sim.model.cluster.replica_lifecycle import become_ready, begin_drain, enter_stage
 from sim.model.faults.lost import lose_replica
 from sim.model.loop.advance import advance, begin, finish
 from sim.model.router.choose import ROUTERS
+from sim.model.scheduler.placement import place_replica
 from sim.model.tables.codes import (
     BATCHINGS,
     CLOSED,

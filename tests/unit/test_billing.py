@@ -10,7 +10,7 @@ import pytest
 
 import sim
 from sim.compile.jit import plain
-from sim.model.cluster.billing import charged_ps
+from sim.model.capacity.billing import charged_ps
 from sim.records.cost import PS_PER_HOUR
 from sim.scenario.catalogue import option_files
 

@@ -10,11 +10,11 @@ Source: kubernetes-sigs/kueue pkg/scheduler (scheduler.go, fair_sharing_iterator
 from __future__ import annotations
 
 from sim.compile.jit import jit, jit_call
+from sim.model.capacity.queue_quota import give_quota, give_quota_back, has_quota, place_of
+from sim.model.capacity.workloads import place_soon
 from sim.model.cluster.batch_jobs import interrupt_run, is_run
 from sim.model.cluster.preemption import preempt
-from sim.model.cluster.queue_quota import give_quota, give_quota_back, has_quota, place_of
 from sim.model.cluster.queue_turns import NOBODY, next_turn
-from sim.model.cluster.workloads import place_soon
 from sim.model.placement.fair_preemption import find_victims
 from sim.model.placement.flavors import FIT, NO_FIT, PREEMPT, assign_flavors
 from sim.model.placement.quotas import (

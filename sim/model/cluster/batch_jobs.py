@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from sim.compile.jit import jit, jit_call
 from sim.model.base.min_tree import tree_build, tree_set
-from sim.model.cluster.workloads import leave_cluster, wait_for_slices
+from sim.model.capacity.workloads import leave_cluster, wait_for_slices
 from sim.model.tables.cause import CAUSE_JOB, NO_EVENT
 from sim.model.tables.job import (
     RUN_FAILED,

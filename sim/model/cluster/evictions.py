@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from sim.compile.jit import jit, jit_call
 from sim.model.base.min_tree import tree_set
+from sim.model.capacity.nodes import cordon_node, remove_node, request_node, strikes_group
+from sim.model.capacity.slices import next_on_node
 from sim.model.cluster.batch_jobs import interrupt_run, is_run
-from sim.model.cluster.nodes import cordon_node, remove_node, request_node, strikes_group
 from sim.model.cluster.preemption import send_away
-from sim.model.cluster.slices import next_on_node
 from sim.model.cluster.victims import refresh_budget
 from sim.model.rollout.disruption_budget import POD_PENDING, POD_RUNNING, may_evict
 from sim.model.tables.codes import STAGE_DRAINING, STAGE_READY, STAGE_WEIGHTS

@@ -5,8 +5,8 @@ its weight. GPUs are counted in memory slices, with those of the replica that is
 from __future__ import annotations
 
 from sim.compile.jit import jit, jit_call
-from sim.model.cluster.slices import ask_of, bind_member, holds_member, release_member, slices_of
-from sim.model.cluster.workloads import first_member
+from sim.model.capacity.slices import ask_of, bind_member, holds_member, release_member, slices_of
+from sim.model.capacity.workloads import first_member
 from sim.model.placement.fragmentation import GPU_MILLI, fgd_score
 from sim.model.placement.mig import count_slices, useful_slices
 from sim.model.placement.scoring import (

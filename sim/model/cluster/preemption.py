@@ -11,10 +11,8 @@ from __future__ import annotations
 
 from sim.compile.jit import jit, jit_call
 from sim.model.base.min_tree import tree_set
-from sim.model.cluster.batch_jobs import interrupt_run, is_run
-from sim.model.cluster.queue_quota import may_use_group
-from sim.model.cluster.replica_lifecycle import begin_drain, remove_replica, scale_to
-from sim.model.cluster.slices import (
+from sim.model.capacity.queue_quota import may_use_group
+from sim.model.capacity.slices import (
     ask_of,
     bind_member,
     free_slices,
@@ -23,6 +21,9 @@ from sim.model.cluster.slices import (
     release_member,
     slices_of,
 )
+from sim.model.capacity.workloads import first_member, nominate
+from sim.model.cluster.batch_jobs import interrupt_run, is_run
+from sim.model.cluster.replica_lifecycle import begin_drain, remove_replica, scale_to
 from sim.model.cluster.victims import (
     ANY,
     BREAKS,
@@ -34,7 +35,6 @@ from sim.model.cluster.victims import (
     most_important_victim,
     priority_of,
 )
-from sim.model.cluster.workloads import first_member, nominate
 from sim.model.placement.mig import mig_fits
 from sim.model.tables.cause import CAUSE_PREEMPTION
 from sim.model.tables.codes import STAGE_DRAINING, STAGE_READY

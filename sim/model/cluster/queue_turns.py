@@ -8,7 +8,7 @@ Source: kubernetes-sigs/kueue pkg/scheduler (scheduler.go: entryOrdering, fair_s
 from __future__ import annotations
 
 from sim.compile.jit import jit, jit_call
-from sim.model.cluster.queue_quota import place_of
+from sim.model.capacity.queue_quota import place_of
 from sim.model.placement.quotas import (
     add_usage,
     deepest,

@@ -10,8 +10,9 @@ from __future__ import annotations
 
 from sim.compile.jit import jit, jit_call
 from sim.model.base.min_tree import tree_set
+from sim.model.capacity.speed import set_speed
+from sim.model.capacity.workloads import leave_cluster, wait_for_slices
 from sim.model.cluster.ready_list import drop_ready, insert_ready
-from sim.model.cluster.speed import set_speed
 from sim.model.cluster.start_steps import (
     clear_transfers,
     keep_steps,
@@ -21,7 +22,6 @@ from sim.model.cluster.start_steps import (
     stop_transfers,
     transfer_end,
 )
-from sim.model.cluster.workloads import leave_cluster, wait_for_slices
 from sim.model.prefix_cache.block_ranges import clear_prefix
 from sim.model.record.latency_attribution import on_first_ready, on_last_ready_gone
 from sim.model.replica.engine import on_enqueued

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from sim.compile.jit import jit, jit_call
 from sim.model.base.histogram import N_BUCKET, bucket_of
-from sim.model.cluster.workloads import first_member
+from sim.model.capacity.workloads import first_member
 from sim.model.tables.pool import N_QUANTILE_BITS
 from sim.model.tables.start import BY_TIME, FROM_PEER, MOVED
 from sim.model.transfers.links import begin_transfer, binding_way, clear_bound, stop_transfer

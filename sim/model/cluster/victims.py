@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from sim.compile.jit import jit, jit_call
+from sim.model.capacity.workloads import first_member, place_of
 from sim.model.cluster.batch_jobs import is_run
-from sim.model.cluster.workloads import first_member, place_of
 from sim.model.rollout.disruption_budget import budget_status
 from sim.model.tables.codes import STAGE_DRAINING
 

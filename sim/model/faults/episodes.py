@@ -7,8 +7,8 @@ the same ones.
 from __future__ import annotations
 
 from sim.compile.jit import jit, jit_call
-from sim.model.cluster.nodes import node_of_gpu, strikes_group
-from sim.model.cluster.speed import is_victim, set_speeds, strikes_place, strikes_pool
+from sim.model.capacity.nodes import node_of_gpu, strikes_group
+from sim.model.capacity.speed import is_victim, set_speeds, strikes_place, strikes_pool
 from sim.model.faults.gpu_lost import can_lose_gpu, lose_gpus, repair_gpus
 from sim.model.faults.restarts import crash_replica, hang_replica
 from sim.model.tables.cause import CAUSE_LASTING_FAULT, NO_EVENT

@@ -7,8 +7,8 @@ All slices of a lost GPU count as held, by nobody: so every rule of placement pa
 from __future__ import annotations
 
 from sim.compile.jit import jit, jit_call
-from sim.model.cluster.nodes import NO_SLICE_FREE, node_of_gpu, strikes_group
-from sim.model.cluster.workloads import place_soon
+from sim.model.capacity.nodes import NO_SLICE_FREE, node_of_gpu, strikes_group
+from sim.model.capacity.workloads import place_soon
 from sim.model.faults.lost import lose_workload, replace_lost
 from sim.model.tables.node import EVENT_GPU_LOST, EVENT_GPU_REPAIRED, NODE_READY
 from sim.model.telemetry.cluster_log import log_event

@@ -7,14 +7,14 @@ from __future__ import annotations
 from sim.compile.jit import jit_call
 from sim.model.base.histogram import add_wide
 from sim.model.base.min_tree import tree_set
+from sim.model.capacity.nodes import remove_node, strikes_group
+from sim.model.capacity.slices import next_on_node
 from sim.model.clients.give_up import fail_with_replica
 from sim.model.cluster.batch_jobs import interrupt_run, is_run
 from sim.model.cluster.evictions import drain_nodes
-from sim.model.cluster.nodes import remove_node, strikes_group
 from sim.model.cluster.preemption import replace_replicas
 from sim.model.cluster.ready_list import drop_ready
 from sim.model.cluster.replica_lifecycle import continue_cold_start, remove_replica, scale_to
-from sim.model.cluster.slices import next_on_node
 from sim.model.record.latency_attribution import on_last_ready_gone
 from sim.model.replica.jump import decoded_ps, prompts_ps, settle
 from sim.model.replica.neighbours import break_off_step

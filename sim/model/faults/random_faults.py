@@ -7,11 +7,11 @@ from __future__ import annotations
 
 from sim.compile.jit import jit, jit_call
 from sim.model.base.min_tree import tree_set
+from sim.model.capacity.nodes import cordon_node, next_node_step, strikes_group
+from sim.model.capacity.slices import next_on_node
 from sim.model.cluster.batch_jobs import interrupt_run, is_run
 from sim.model.cluster.evictions import evict_all
-from sim.model.cluster.nodes import cordon_node, next_node_step, strikes_group
 from sim.model.cluster.replica_lifecycle import begin_drain, remove_replica
-from sim.model.cluster.slices import next_on_node
 from sim.model.faults.episodes import next_episode_ps, on_episode
 from sim.model.faults.lost import (
     lose_node,

@@ -9,15 +9,14 @@ from __future__ import annotations
 from sim.compile.jit import jit, jit_call
 from sim.model.admission.rate_limits import fill_limits
 from sim.model.base.min_tree import tree_build, tree_first, tree_first_key, tree_set
+from sim.model.capacity.nodes import begin_nodes
+from sim.model.capacity.queue_quota import begin_quotas
+from sim.model.capacity.slices import make_slices
+from sim.model.capacity.workloads import begin_workloads, wait_for_slices
 from sim.model.cluster.admission import admit_at_once
 from sim.model.cluster.batch_jobs import begin_jobs, finish_jobs
-from sim.model.cluster.nodes import begin_nodes
-from sim.model.cluster.placement import log_gang, place_replica
-from sim.model.cluster.queue_quota import begin_quotas
 from sim.model.cluster.replica_lifecycle import begin_cold_start, end_start, enter_stage
-from sim.model.cluster.slices import make_slices
 from sim.model.cluster.start_steps import keep_what_it_brought
-from sim.model.cluster.workloads import begin_workloads, wait_for_slices
 from sim.model.faults.episodes import begin_episodes
 from sim.model.faults.lost import on_stage
 from sim.model.faults.random_faults import begin_random_faults, set_next_fault
@@ -31,6 +30,7 @@ from sim.model.replica.jump import settle
 from sim.model.request.attempt import drop_slot
 from sim.model.request.in_flight import leave_inside
 from sim.model.router.choose import refresh_load
+from sim.model.scheduler.placement import log_gang, place_replica
 from sim.model.tables.cause import CAUSE_BEGIN, NO_EVENT
 from sim.model.tables.codes import DONE, HORIZON, OK, SEQ_AWAY, SEQ_THINKING, STAGE_DRAINING, STAGE_SLICE
 from sim.model.tables.node import BY_USER, EVENT_REPLICA_PLACED

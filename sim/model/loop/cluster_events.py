@@ -8,11 +8,11 @@ from __future__ import annotations
 from sim.compile.jit import jit_call
 from sim.model.base.min_tree import tree_first, tree_first_key
 from sim.model.cluster.batch_jobs import on_run
-from sim.model.cluster.node_autoscaler import on_scan
-from sim.model.cluster.placement import place_waiting
 from sim.model.cluster.replica_lifecycle import continue_cold_start
 from sim.model.faults.lost import on_stage
 from sim.model.faults.random_faults import on_fault, on_node
+from sim.model.scheduler.node_autoscaler import on_scan
+from sim.model.scheduler.placement import place_waiting
 from sim.model.telemetry.causes import go_on_with_replica
 from sim.model.transfers.links import count_moved, stop_transfer
 from sim.model.transfers.node_cache import end_fetch, end_joined

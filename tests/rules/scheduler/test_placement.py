@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from rules.cluster.small import HALF, NOT_THERE, SMALL, WHOLE, group, nodes_of, pool, small, told
 from sim.model.tables.node import BEST_FIT, BY_SCORES, FIRST_FIT, LEAST_ALLOCATED, MOST_ALLOCATED
 from sim.units import PS_PER_S
-
-from .small import HALF, NOT_THERE, SMALL, WHOLE, group, nodes_of, pool, small, told
 
 
 # ---- nodes ---------------------------------------------------------------------------------------------------------

@@ -7,13 +7,13 @@ is tried with fresh nodes, and an expander chooses one group a scan. Its setting
 from __future__ import annotations
 
 from sim.compile.jit import jit, jit_call
-from sim.model.cluster.consolidation import consolidate
-from sim.model.cluster.nodes import is_upcoming, request_node
-from sim.model.cluster.placement import release_gang
-from sim.model.cluster.queue_quota import alike_of, may_use_group
-from sim.model.cluster.scale_down import replace_broken, scale_down
-from sim.model.cluster.slices import bind_member, holds_member
-from sim.model.cluster.workloads import first_member
+from sim.model.capacity.nodes import is_upcoming, request_node
+from sim.model.capacity.queue_quota import alike_of, may_use_group
+from sim.model.capacity.slices import bind_member, holds_member
+from sim.model.capacity.workloads import first_member
+from sim.model.scheduler.consolidation import consolidate
+from sim.model.scheduler.placement import release_gang
+from sim.model.scheduler.scale_down import replace_broken, scale_down
 from sim.model.tables.cause import CAUSE_NODE_AUTOSCALER
 from sim.model.tables.node import (
     AT_RANDOM,

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from sim.compile.jit import jit, jit_call
 from sim.model.base.min_tree import tree_build, tree_set
-from sim.model.cluster.billing import charge_node
-from sim.model.cluster.workloads import place_soon
+from sim.model.capacity.billing import charge_node
+from sim.model.capacity.workloads import place_soon
 from sim.model.placement.mig import N_SLICE
 from sim.model.tables.node import (
     EVENT_NODE_CORDONED,

@@ -9,9 +9,15 @@ than the workload. Runs of jobs stay.
 from __future__ import annotations
 
 from sim.compile.jit import jit, jit_call
+from sim.model.capacity.nodes import node_of_gpu
+from sim.model.capacity.queue_quota import may_use_group
+from sim.model.capacity.slices import ask_of, start_on_gpu
+from sim.model.capacity.workloads import first_member, nominate, place_of
 from sim.model.cluster.batch_jobs import is_run
 from sim.model.cluster.evictions import evict
-from sim.model.cluster.moves import (
+from sim.model.cluster.victims import drains, priority_of
+from sim.model.placement.mig import N_SLICE
+from sim.model.scheduler.moves import (
     ANY_ZONE,
     NO_FRESH,
     ask_leave,
@@ -22,12 +28,6 @@ from sim.model.cluster.moves import (
     put_back,
     unlay_gang,
 )
-from sim.model.cluster.nodes import node_of_gpu
-from sim.model.cluster.queue_quota import may_use_group
-from sim.model.cluster.slices import ask_of, start_on_gpu
-from sim.model.cluster.victims import drains, priority_of
-from sim.model.cluster.workloads import first_member, nominate, place_of
-from sim.model.placement.mig import N_SLICE
 from sim.model.tables.cause import CAUSE_REPARTITION
 from sim.model.tables.node import NODE_READY
 from sim.model.telemetry.causes import act_because

@@ -6,22 +6,22 @@ from __future__ import annotations
 
 from sim.compile.jit import jit, jit_call
 from sim.model.base.min_tree import tree_set
-from sim.model.cluster.admission import admit_waiting
-from sim.model.cluster.batch_jobs import begin_run, is_run
-from sim.model.cluster.node_scores import members_in_zone, sum_of_scores
-from sim.model.cluster.preemption import is_being_cleared, preempt_for
-from sim.model.cluster.queue_quota import alike_of, may_be_placed, may_use_group
-from sim.model.cluster.repartition import repartition_for
-from sim.model.cluster.replica_lifecycle import continue_cold_start, end_start, number_start
-from sim.model.cluster.slices import ask_of, bind_member, holds_member, make_slices, release_member
-from sim.model.cluster.start_steps import keep_what_it_brought
-from sim.model.cluster.workloads import (
+from sim.model.capacity.queue_quota import alike_of, may_be_placed, may_use_group
+from sim.model.capacity.slices import ask_of, bind_member, holds_member, make_slices, release_member
+from sim.model.capacity.workloads import (
     first_member,
     is_promised_to_others,
     nominate,
     place_of,
     wait_no_longer,
 )
+from sim.model.cluster.admission import admit_waiting
+from sim.model.cluster.batch_jobs import begin_run, is_run
+from sim.model.cluster.node_scores import members_in_zone, sum_of_scores
+from sim.model.cluster.preemption import is_being_cleared, preempt_for
+from sim.model.cluster.replica_lifecycle import continue_cold_start, end_start, number_start
+from sim.model.cluster.start_steps import keep_what_it_brought
+from sim.model.scheduler.repartition import repartition_for
 from sim.model.tables.codes import NEED_PLACEMENT
 from sim.model.tables.node import (
     BY_SCORES,

@@ -10,14 +10,14 @@ singlenodeconsolidation.go, consolidation.go) and pkg/utils/disruption/disruptio
 from __future__ import annotations
 
 from sim.compile.jit import jit, jit_call
+from sim.model.capacity.nodes import cordon_node, request_node, uncordon_node
+from sim.model.capacity.slices import next_on_node
+from sim.model.capacity.workloads import place_of
 from sim.model.cluster.evictions import GIVEN_BACK, drain_node
-from sim.model.cluster.moves import NO_FRESH, begin_trials, end_trials, go
-from sim.model.cluster.nodes import cordon_node, request_node, uncordon_node
-from sim.model.cluster.scale_down import is_going, remove_empty, spare_nodes
-from sim.model.cluster.slices import next_on_node
 from sim.model.cluster.victims import drains
-from sim.model.cluster.workloads import place_of
 from sim.model.rollout.limits import rounded_up
+from sim.model.scheduler.moves import NO_FRESH, begin_trials, end_trials, go
+from sim.model.scheduler.scale_down import is_going, remove_empty, spare_nodes
 from sim.model.tables.cause import CAUSE_CONSOLIDATION
 from sim.model.tables.node import NODE_ABSENT, NODE_CORDONED, NODE_READY, WHEN_EMPTY
 from sim.model.telemetry.causes import act_because

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from sim.compile.jit import jit, jit_call
 from sim.model.base.step_time import slowed
-from sim.model.cluster.nodes import strikes_group
-from sim.model.cluster.workloads import first_member
+from sim.model.capacity.nodes import strikes_group
+from sim.model.capacity.workloads import first_member
 from sim.model.replica.jump import cut_jump
 from sim.model.tables.codes import STAGE_READY
 from sim.model.tables.fault import FACTOR_MAX, FACTOR_ONE, SLOW_STEPS

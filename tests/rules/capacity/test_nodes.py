@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from rules.cluster.small import HALF, WHOLE, group, nodes_of, pool, seconds, small, stages, told
 from sim.fill.rows import FaultRow
 from sim.model.tables.node import (
     BY_PRIORITY,
@@ -14,8 +15,6 @@ from sim.model.tables.node import (
     NODE_PROVISIONING,
 )
 from sim.units import PS_PER_S
-
-from .small import HALF, WHOLE, group, nodes_of, pool, seconds, small, stages, told
 
 S = PS_PER_S
 SCANS = {"scan_ps": 10 * S, "unneeded_ps": 30 * S, "delay_after_add_ps": 0}

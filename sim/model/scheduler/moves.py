@@ -7,10 +7,8 @@ really hold them. What one trial moves stays moved for those that follow, until 
 from __future__ import annotations
 
 from sim.compile.jit import jit, jit_call
-from sim.model.cluster.batch_jobs import is_run
-from sim.model.cluster.evictions import phase_of
-from sim.model.cluster.queue_quota import may_use_group
-from sim.model.cluster.slices import (
+from sim.model.capacity.queue_quota import may_use_group
+from sim.model.capacity.slices import (
     free_slices,
     hold_slices,
     holds_member,
@@ -18,8 +16,10 @@ from sim.model.cluster.slices import (
     slices_of,
     take_slices,
 )
+from sim.model.capacity.workloads import first_member, place_of
+from sim.model.cluster.batch_jobs import is_run
+from sim.model.cluster.evictions import phase_of
 from sim.model.cluster.victims import drains, refresh_budget
-from sim.model.cluster.workloads import first_member, place_of
 from sim.model.rollout.disruption_budget import is_past_budgets
 from sim.model.tables.codes import STAGE_READY
 from sim.model.tables.node import NODE_READY

@@ -7,13 +7,12 @@ from typing import Any
 
 import pytest
 
+from rules.cluster.small import HALF, SMALL, group, nodes_of, pool, small, told
 from sim.engine.host import Policies
 from sim.engine.placing import Placer, Placing
 from sim.engine.policies import PLACING_KEY, Law
 from sim.errors import InputError
 from sim.model.tables.node import BY_USER
-
-from .small import HALF, SMALL, group, nodes_of, pool, small, told
 
 
 def asked(function: Callable[[Placing], Any]) -> Policies:

@@ -7,10 +7,9 @@ from itertools import combinations, product
 import numpy as np
 import pytest
 
+from rules.cluster.small import HALF, SMALL, WHOLE, group, nodes_of, pool, small
 from sim.engine.simpy import Fleet
 from sim.model.placement.mig import START_CHOICES, START_FIRST, START_LAST
-
-from .small import HALF, SMALL, WHOLE, group, nodes_of, pool, small
 
 PROFILES = (
     SMALL,

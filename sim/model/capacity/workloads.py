@@ -7,8 +7,8 @@ from __future__ import annotations
 from sim.compile.jit import jit, jit_call
 from sim.model.base.histogram import add_wide
 from sim.model.base.linked_list import link, unlink
-from sim.model.cluster.queue_quota import give_quota_back, place_of
-from sim.model.cluster.slices import release_member
+from sim.model.capacity.queue_quota import give_quota_back, place_of
+from sim.model.capacity.slices import release_member
 from sim.model.tables.node import EVENT_REPLICA_WAITS
 from sim.model.telemetry.cluster_log import log_event
 

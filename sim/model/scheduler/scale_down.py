@@ -8,9 +8,9 @@ evicted where disruption budgets allow that of all of it, and only so many nodes
 from __future__ import annotations
 
 from sim.compile.jit import jit, jit_call
+from sim.model.capacity.nodes import remove_node
 from sim.model.cluster.evictions import FOR_WANT_OF_USE, GIVEN_BACK, REPLACED, drain_node
-from sim.model.cluster.moves import NO_FRESH, begin_trials, end_trials, go
-from sim.model.cluster.nodes import remove_node
+from sim.model.scheduler.moves import NO_FRESH, begin_trials, end_trials, go
 from sim.model.tables.cause import CAUSE_NODE_AUTOSCALER
 from sim.model.tables.node import EVENT_NODE_REMOVED, NO_CONSOLIDATION, NODE_READY
 from sim.model.telemetry.causes import act_because

@@ -6,12 +6,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from rules.cluster.small import HALF, WHOLE, group, nodes_of, pool, small, stages, told
+from rules.cluster.small import HALF, WHOLE, group, nodes_of, pool, seconds, small, stages, told
 from sim.model.tables.fault import GPU_LOST
 from sim.model.tables.node import NODE_PROVISIONING, WHEN_EMPTY, WHEN_UNDERUTILIZED
 from sim.units import NEVER, PS_PER_S
-
-from .small import seconds
 
 S = PS_PER_S
 BY_USE = {"scan_ps": 10 * S, "unneeded_ps": 30 * S, "delay_after_add_ps": 0, "below_milli": 600}
