@@ -13,7 +13,7 @@ from sim.engine import ptx
 
 SCRIPT = Path(__file__).parents[2] / "scripts" / "kernels.py"
 BUDGET = 80  # registers of a thread, of what a kernel calls too (docs/kernels.md)
-SPILLED = {"8.0": 36, "10.0": 16}  # bytes that the event loop itself spills at that; elsewhere nothing
+SPILLED = {"8.0": 44, "10.0": 16}  # bytes that the event loop itself spills at that; elsewhere nothing
 STACK = 2200  # bytes that the deepest chain of calls keeps there
 INSTRUCTIONS = (
     175_000  # of the event loop and all that it calls; with every rule inlined a smaller model had 233,000
