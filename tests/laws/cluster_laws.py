@@ -492,12 +492,21 @@ class ClusterWalk:
         row = self.st.quota_workload[r]
         return None if row.queue < 0 else 1 + int(row.flavor)
 
+    def n_used(self, node: int) -> int:
+        """Slices of a node that are in use."""
+        return int(self.st.node[int(node)].used_slices)
+
     def room_on(self, node: int, pool: int) -> int:
         """How many members of a pool's gangs a node would take one after the other."""
         group = self.groups[self.group_of[node]]
         first = group.first_gpu + (node - group.first) * group.gpus
         ask, cards = group.asks[pool], []
+        row_of_group, places = self.p.node_group[int(self.group_of[node])], int(self.p.n_pool_place)
+        wants_whole = int(self.p.slice_ask[int(self.group_of[node]) * places + pool].is_whole)
+        keeps_mode = row_of_group.mode_of_node == 1 and row_of_group.switches == 1 and self.n_used(node) > 0
         for row in self.st.rows("gpu", int(self.p.n_gpu))[first : first + group.gpus]:
+            if keeps_mode and int(row["is_whole"]) != wants_whole:
+                continue  # its mode is switched on a node that holds nothing only
             card = Card(group.places)
             card.held = {s for s in range(8) if int(row["busy"]) >> s & 1}
             card.compute, card.media = int(row["compute"]), int(row["media"])
@@ -535,7 +544,8 @@ class ClusterWalk:
 
     def check_runs(self) -> None:
         """A run has held its slices as long as its events say; what it held them for is work, work lost, or a start-up."""
-        create_ps = max(int(self.p.node_group[g].create_ps) for g in range(len(self.groups)))
+        rows = [self.p.node_group[g] for g in range(len(self.groups))]
+        create_ps = max(int(row.create_ps) + int(row.mode_ps) for row in rows)  # and to switch the GPU's mode
         for i, row in enumerate(self.st.rows("job_run", int(self.p.n_job_run))):
             job = self.p.job[int(self.p.job_run[i].job)]
             assert row["held_ps"] == self.areas["held", int(self.p.n_replica) + i]
