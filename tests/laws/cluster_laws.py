@@ -503,16 +503,21 @@ class ClusterWalk:
         ask, cards = group.asks[pool], []
         row_of_group, places = self.p.node_group[int(self.group_of[node])], int(self.p.n_pool_place)
         wants_whole = int(self.p.slice_ask[int(self.group_of[node]) * places + pool].is_whole)
-        keeps_mode = row_of_group.mode_of_node == 1 and row_of_group.switches == 1 and self.n_used(node) > 0
+        by_node = row_of_group.mode_of_node == 1 and row_of_group.switches == 1
+        switched: set[int] = (
+            set()
+        )  # cards, by identity, whose mode can be switched on a node that holds nothing only
         for row in self.st.rows("gpu", int(self.p.n_gpu))[first : first + group.gpus]:
-            if keeps_mode and int(row["is_whole"]) != wants_whole:
-                continue  # its mode is switched on a node that holds nothing only
             card = Card(group.places)
             card.held = {s for s in range(8) if int(row["busy"]) >> s & 1}
             card.compute, card.media = int(row["compute"]), int(row["media"])
             cards.append(card)
+            if by_node and int(row["is_whole"]) != wants_whole:
+                switched.add(id(card))
         n = 0
         while n < self.n_member[pool]:
+            if n > 0 or self.n_used(node) > 0:
+                cards = [card for card in cards if id(card) not in switched]
             able = sorted((card for card in cards if card.fits(ask)), key=lambda card: card.free)
             if len(able) < self.member_gpus[pool]:
                 break
