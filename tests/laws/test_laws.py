@@ -52,7 +52,7 @@ from sim.model.tables.codes import (
     TIMED_OUT,
     TOO_LONG,
 )
-from sim.model.tables.node import EVENT_REPLICA_LOST
+from sim.model.tables.node import EVENT_REPLICA_LOST, EVENT_REPLICA_WAITS
 from sim.model.tables.sample import STEP_PARTS
 from sim.units import NEVER
 
@@ -110,10 +110,16 @@ def check(walk: Walk, result: Result) -> None:
 
 
 # ---- areas ---------------------------------------------------------------------------------------------------------
+def events_of(walk: Walk, event: int) -> int:
+    """How often something happened in the cluster."""
+    return (
+        int((walk.st.rows("event", int(walk.st.n_event))["event"] == event).sum()) if walk.p.n_cluster else 0
+    )
+
+
 def loses_replicas(walk: Walk) -> bool:
     """Whether a replica was lost with its node, or before it had drained for another one."""
-    events = walk.st.rows("event", int(walk.st.n_event))["event"] if walk.p.n_cluster else []
-    return EVENT_REPLICA_LOST in events
+    return events_of(walk, EVENT_REPLICA_LOST) > 0
 
 
 def areas_are_integrals(walk: Walk, result: Result) -> None:
@@ -302,7 +308,9 @@ def blame_sums_to_the_whole(walk: Walk, result: Result) -> None:
     # of an answer held back, a preemption after the first token is part of what was withheld
     streamed = ~is_held_back(walk, rows)
     assert np.all((lost > 0)[last & streamed & (rows["preemptions"] > 0)])
-    if sum(pool["run_replicas_started"] for pool in result.pools) == 0:
+    if sum(pool["run_replicas_started"] for pool in result.pools) == 0 and not events_of(
+        walk, EVENT_REPLICA_WAITS
+    ):
         assert np.all(rows["blame_cold_start_ps"][first] == 0)
 
 
