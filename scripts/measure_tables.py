@@ -42,7 +42,7 @@ from sim.scenario.slo import SECONDS as TIME_UNITS  # noqa: E402
 
 PAGES = (ROOT / "docs" / "outputs.md", ROOT / "docs" / "scenarios.md")
 MARKED = re.compile(r"<!-- measures: (?P<what>[a-z ]+) -->\n.*?<!-- end of measures -->", re.DOTALL)
-MARKED_COLUMNS = re.compile(r"<!-- columns: (?P<what>[a-z]+) -->\n.*?<!-- end of columns -->", re.DOTALL)
+MARKED_COLUMNS = re.compile(r"<!-- columns: (?P<what>[a-z ]+) -->\n.*?<!-- end of columns -->", re.DOTALL)
 EXACT = ", exact"  # how the meaning of picoseconds beside seconds ends
 WORDS = {
     COUNT: "count",
